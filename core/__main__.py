@@ -1,0 +1,234 @@
+"""The command line: ``python -m core``."""
+
+import sys
+
+try:
+    import typer
+except ModuleNotFoundError:
+    sys.exit("The command line needs an extra: pip install 'llm-settings[cli]'")
+
+import getpass
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+from sqlmodel import Session
+
+from core import bootstrap, crypto, db, embedded, migrate, providers, seed, users
+from core.actors import COMMAND_LINE
+from core.config import get_config, load_env_file, parse_env
+from core.errors import CoreError, NotFound
+from core.tables import User
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Manage LLM Settings."
+)
+keys_app = typer.Typer(no_args_is_help=True, help="The encryption keys, and the API keys they seal.")
+users_app = typer.Typer(no_args_is_help=True, help="People who sign in.")
+app.add_typer(keys_app, name="keys")
+app.add_typer(users_app, name="users")
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+
+
+@contextmanager
+def _store() -> Iterator[None]:
+    """The store, ready; an embedded one is stopped again unless somebody else uses it."""
+    try:
+        bootstrap.ensure_ready(typer.echo)
+        yield
+    finally:
+        _leave()
+
+
+def _leave() -> None:
+    config = get_config()
+    if config.embedded:
+        db.get_engine().dispose()
+        embedded.stop(config.data_dir)
+
+
+@app.command("migrate")
+def migrate_command(
+    to: Annotated[str, typer.Option(help="Revision to migrate up to.")] = "head",
+    down: Annotated[str, typer.Option(help="Revision to migrate DOWN to; 'base' removes everything stored.")] = "",
+) -> None:
+    """Bring the database's schema to this version's. Two at once are safe."""
+    try:
+        engine = db.get_engine()
+        changed = migrate.downgrade(engine, down) if down else migrate.upgrade(engine, to)
+        typer.echo("Migrated." if changed else "Nothing to do: the schema is as asked.")
+    finally:
+        _leave()
+
+
+@app.command()
+def check_migrations() -> None:
+    """Compare tables and migrations on a temporary server, which is stopped again; exit 1 if they differ."""
+    with TemporaryDirectory(prefix="llm-") as folder:
+        path = Path(folder)
+        try:
+            engine = db.make_engine(embedded.start(path))
+            migrate.upgrade(engine)
+            found = migrate.differences(engine)
+            migrate.downgrade(engine, "base")
+            engine.dispose()
+        finally:
+            embedded.stop(path)
+    for difference in found:
+        typer.echo(f"No migration for: {difference}")
+    if found:
+        raise typer.Exit(1)
+    typer.echo("Tables and migrations agree.")
+
+
+@app.command("seed")
+def seed_command() -> None:
+    """Add the well-known providers, inactive until they have a key."""
+    with _store(), db.transaction() as session:
+        _report(seed.seed(session, COMMAND_LINE))
+
+
+@app.command()
+def import_env(
+    file: Annotated[Path | None, typer.Argument(help="A .env file; default: the environment of this process.")] = None,
+    *,
+    dry_run: DryRun = False,
+) -> None:
+    """Move OPENAI_API_KEY, ANTHROPIC_API_KEY, GOOGLE_API_KEY or GEMINI_API_KEY into the store."""
+    if file is not None and not file.is_file():
+        raise NotFound("file", str(file))
+    env = parse_env(file.read_text(encoding="utf-8", errors="replace")) if file else dict(os.environ)
+    with _store(), db.transaction() as session:
+        attempt = session.begin_nested()
+        outcomes = seed.import_env(session, COMMAND_LINE, env)
+        if dry_run:
+            attempt.rollback()
+    _report(outcomes)
+    if dry_run:
+        typer.echo("Dry run: nothing was changed.")
+        return
+    stored = [o.name for o in outcomes if o.action != "left alone" or "already" in o.why]
+    if stored:
+        typer.echo(f"These are in the store now and can go from {file or 'the environment'}: {', '.join(stored)}")
+
+
+@app.command()
+def generate_key() -> None:
+    """Print a new encryption key, for LLM_ENCRYPTION_KEY."""
+    typer.echo(crypto.generate_key())
+
+
+@keys_app.command("check")
+def keys_check() -> None:
+    """Seal and open a sample with the primary key, and count the stored keys by encryption key; exit 1 on a problem."""
+    with _store():
+        ring = crypto.get_ring()
+        place = crypto.Place("sample", 0, "api_key", "https://sample.invalid:443")
+        healthy = ring.primary_id is not None
+        if healthy:
+            healthy = ring.open(*ring.seal("a sample, not a key", place), place) == "a sample, not a key"
+            typer.echo(f"Primary key {ring.primary_id}: seals and opens.")
+        else:
+            typer.echo("Sealed: LLM_ENCRYPTION_KEY is not set.")
+        with db.transaction() as session:
+            rows = providers.list_all(session)
+        counts: dict[tuple[str, str], int] = {}
+        for row in rows:
+            if row.api_key_encrypted:
+                key = (row.api_key_key_id or "none", providers.key_state(row, ring).state)
+                counts[key] = counts.get(key, 0) + 1
+        for (key_id, state), number in sorted(counts.items()):
+            typer.echo(f"Sealed with {key_id}: {number} API key(s), {state}")
+        if not counts:
+            typer.echo("No API key is stored.")
+    if not healthy or any(state != "ok" for _, state in counts):
+        raise typer.Exit(1)
+
+
+@keys_app.command("adopt")
+def keys_adopt(provider: Annotated[str, typer.Argument(help="Name of the provider.")]) -> None:
+    """Bind a key that another program wrote to its provider and its present base URL."""
+    with _store(), db.transaction() as session:
+        row = providers.get_by_name(session, provider)
+        providers.adopt_api_key(session, COMMAND_LINE, row.id or 0)
+    typer.echo(f"The key of {provider} is adopted.")
+
+
+@users_app.command("add")
+def users_add(username: str, role: Annotated[str, typer.Option(help="admin or analyst")] = "analyst") -> None:
+    """Add a user; asks for the password, or reads it from standard input."""
+    password = _password()
+    with _store(), db.transaction() as session:
+        user = users.add(session, COMMAND_LINE, username, password, role)
+    typer.echo(f"Added {user.username} as {user.role}.")
+
+
+@users_app.command("passwd")
+def users_passwd(username: str) -> None:
+    """Set a user's password, which ends their sign-ins; asks for it, or reads it from standard input."""
+    password = _password()
+    with _store(), db.transaction() as session:
+        users.set_password(session, COMMAND_LINE, _user(session, username).id or 0, password)
+    typer.echo(f"Password set; sign-ins of {username} have ended.")
+
+
+@users_app.command("disable")
+def users_disable(username: str, *, enable: Annotated[bool, typer.Option(help="Enable them again.")] = False) -> None:
+    """Disable a user, which ends their sign-ins."""
+    with _store(), db.transaction() as session:
+        users.set_active(session, COMMAND_LINE, _user(session, username).id or 0, active=enable)
+    typer.echo(f"{username} is {'enabled' if enable else 'disabled'}.")
+
+
+@users_app.command("role")
+def users_role(username: str, role: str) -> None:
+    """Give a user another role, which ends their sign-ins."""
+    with _store(), db.transaction() as session:
+        users.set_role(session, COMMAND_LINE, _user(session, username).id or 0, role)
+    typer.echo(f"{username} is {role}.")
+
+
+@users_app.command("list")
+def users_list() -> None:
+    """List the users."""
+    with _store(), db.transaction() as session:
+        for user in users.list_all(session):
+            typer.echo(f"{user.username:<30} {user.role:<8} {'active' if user.is_active else 'disabled'}")
+
+
+def _user(session: Session, username: str) -> User:
+    user = users.find(session, username)
+    if user is None:
+        raise NotFound("user", username)
+    return user
+
+
+def _password() -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().removesuffix("\n")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Again: ") != password:
+        sys.exit("The two passwords differ.")
+    return password
+
+
+def _report(outcomes: list[seed.Outcome]) -> None:
+    for outcome in outcomes:
+        typer.echo(f"{outcome.action:<11} {outcome.name}: {outcome.why}")
+
+
+def main() -> None:
+    """Run the command line; an error this package knows is one sentence and exit 1."""
+    try:
+        load_env_file()
+        app()
+    except CoreError as error:
+        sys.exit(f"Error: {error}")
+
+
+if __name__ == "__main__":
+    main()

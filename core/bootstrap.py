@@ -1,0 +1,88 @@
+"""From an empty folder, or an operator's database, to a store that the app can work on."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from core import crypto, db, embedded, migrate, seed, users
+from core.actors import Actor
+from core.config import Config, get_config
+from core.errors import CoreError
+
+_log = logging.getLogger(__name__)
+_lock = threading.Lock()
+_ready = threading.Event()
+
+
+def ensure_ready(say: Callable[[str], None] = print) -> None:
+    """Make the store ready once in this process; cheap when it is. After a failure the next call tries again.
+
+    The embedded store is created, migrated, seeded and given its first admin. An operator's database is only looked
+    at: nothing is migrated behind their back.
+
+    Args:
+        say: Takes the sentences for the person at the terminal; the first admin's password is among them, once.
+
+    Raises:
+        StoreUnavailable: If the database cannot be reached.
+        SchemaMismatch: If its schema is not this version's; names the command to run.
+        Invalid: If ``LLM_ADMIN_PASSWORD`` breaks the password rules.
+    """
+    if _ready.is_set():
+        return
+    with _lock:
+        if not _ready.is_set():
+            _prepare(get_config(), say)
+            _ready.set()
+
+
+@contextmanager
+def running(say: Callable[[str], None] = print) -> Iterator[None]:
+    """Hold the store for as long as the app runs; a killed embedded server is restarted.
+
+    A database that is away at start does not stop the app: its pages say so, and it recovers by itself.
+    """
+    config = get_config()
+    try:
+        if config.embedded:
+            with embedded.keep_running(config.data_dir):
+                _try(say)
+                yield
+        else:
+            _try(say)
+            yield
+    finally:
+        db.get_engine().dispose()
+
+
+def _try(say: Callable[[str], None]) -> None:
+    try:
+        ensure_ready(say)
+    except CoreError as error:
+        say(str(error))
+
+
+def _prepare(config: Config, say: Callable[[str], None]) -> None:
+    if config.embedded:
+        engine = db.get_engine()
+        if config.encryption_key is None and crypto.ensure_key_file(config.key_file):
+            crypto.get_ring.cache_clear()
+            say(
+                f"Made an encryption key for API keys: {config.key_file} (keep a copy: without it they cannot be read)."
+            )
+        fresh = migrate.upgrade(engine)
+        with db.transaction() as session:
+            if fresh:
+                seed.seed(session, Actor("first start"))
+            made = users.bootstrap(session, config.admin_username, config.admin_password)
+        if made:
+            say(f"First start. Sign in as {config.admin_username!r} with this password, shown only now: {made}")
+    else:
+        migrate.check(db.get_engine())
+        if config.admin_password:
+            with db.transaction() as session:
+                users.bootstrap(session, config.admin_username, config.admin_password)
+        if config.encryption_key is None:
+            say("Started sealed: LLM_ENCRYPTION_KEY is not set, so API keys can be neither stored nor opened.")
+    users.decoy_hash()

@@ -1,0 +1,105 @@
+"""What this process reads from its environment. Standard library only: the resolver imports it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from core.errors import BadConfig
+
+VARIABLES = {
+    "DATABASE_URL": "PostgreSQL 15 or newer, as postgresql://user:password@host:5432/name. Unset: embedded PostgreSQL.",
+    "LLM_DATA_DIR": "Folder of the embedded PostgreSQL and its encryption key. Default: .data",
+    "LLM_ENCRYPTION_KEY": "64 hex digits; seals and opens API keys. Make one: python -m core generate-key",
+    "LLM_ENCRYPTION_KEYS_EXTRA": "Comma list of further keys that may open: the old ones, and the next one.",
+    "LLM_ADMIN_PASSWORD": "Password of the first admin when there is no user yet.",
+    "LLM_ADMIN_USERNAME": "Name of that first admin. Default: admin",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What this process reads from its environment; see :data:`VARIABLES`."""
+
+    database_url: str | None = field(repr=False)
+    data_dir: Path
+    encryption_key: str | None = field(repr=False)
+    encryption_keys_extra: tuple[str, ...] = field(repr=False)
+    admin_username: str
+    admin_password: str | None = field(repr=False)
+
+    @classmethod
+    def read(cls, env: Mapping[str, str] = os.environ) -> Self:
+        """Read *env*. Encryption keys are checked where they are used, by :mod:`core.crypto`.
+
+        Raises:
+            BadConfig: If ``DATABASE_URL`` does not name a PostgreSQL database.
+        """
+        return cls(
+            database_url=_database_url(env.get("DATABASE_URL")),
+            data_dir=Path(env.get("LLM_DATA_DIR") or ".data").resolve(),
+            encryption_key=env.get("LLM_ENCRYPTION_KEY") or None,
+            encryption_keys_extra=tuple(k for k in env.get("LLM_ENCRYPTION_KEYS_EXTRA", "").split(",") if k.strip()),
+            admin_username=env.get("LLM_ADMIN_USERNAME") or "admin",
+            admin_password=env.get("LLM_ADMIN_PASSWORD") or None,
+        )
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this process uses the embedded PostgreSQL."""
+        return self.database_url is None
+
+    @property
+    def key_file(self) -> Path:
+        """Where an embedded installation keeps the encryption key it made."""
+        return self.data_dir / "encryption.key"
+
+
+def _database_url(raw: str | None) -> str | None:
+    if raw is None or not raw.strip():
+        return None
+    url = raw.strip()
+    scheme = url.split("://", 1)[0]
+    if scheme not in {"postgresql", "postgres", "postgresql+psycopg"}:
+        raise BadConfig(f"DATABASE_URL begins with {scheme[:20]!r}; PostgreSQL is the only database: postgresql://…")
+    url = "postgresql" + url[len(scheme) :]
+    try:
+        urlsplit(url).port  # noqa: B018 - reading it is what checks it
+    except ValueError as error:
+        raise BadConfig("DATABASE_URL cannot be read: its port or host is malformed.") from error
+    return url
+
+
+def load_env_file(path: Path = Path(".env")) -> None:
+    """Put the ``NAME=value`` lines of *path* into the environment, where not already set. Missing file: nothing.
+
+    Only ``make run`` and ``python -m core`` call this; a service's environment is its own affair.
+    """
+    if path.is_file():
+        for name, value in parse_env(path.read_text(encoding="utf-8")).items():
+            os.environ.setdefault(name, value)
+
+
+def parse_env(text: str) -> dict[str, str]:
+    """Read the lines ``NAME=value`` of a ``.env`` file: ``export``, quotes and comments are understood."""
+    found: dict[str, str] = {}
+    for line in text.removeprefix("\ufeff").splitlines():
+        name, equals, value = line.strip().removeprefix("export ").partition("=")
+        name, value = name.strip(), value.strip()
+        if not equals or not name.isidentifier():
+            continue
+        if value[:1] in {"'", '"'} and (end := value.find(value[0], 1)) > 0:
+            value = value[1:end]
+        else:
+            value = value.split(" #", 1)[0].strip()
+        found[name] = value
+    return found
+
+
+@cache
+def get_config() -> Config:
+    """Return the configuration of this process, read on first use."""
+    return Config.read()

@@ -1,0 +1,271 @@
+"""Seal and open API keys. Standard library at import; `cryptography` when first needed.
+
+The stored blob is ``iv:authTag:ciphertext`` in lowercase hex: AES-256-GCM, 16-byte random IV, 16-byte tag, no
+associated data (the format of ORIGINAL-PLAN §4.1, read and written by programs in other languages). What ties a blob
+to its place stands beside it: see :meth:`KeyRing.seal`.
+"""
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from core.config import Config, get_config
+from core.errors import BadKey, KeyUnreadable, Sealed
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+KEY_DIGITS = 64
+IV_BYTES = 16
+TAG_BYTES = 16
+MASK_FROM = 16
+"""Length from which the first 7 characters of a key are shown; of a shorter one they would be too large a part."""
+
+_BLOB = re.compile(r"([0-9a-fA-F]{32}):([0-9a-fA-F]{32}):((?:[0-9a-fA-F]{2})*)")
+_KEY_ID_LABEL = b"llm-settings key id v1"
+_BINDING_INFO = b"llm-settings binding v1"
+
+
+class Place(NamedTuple):
+    """Where a sealed key belongs; a blob found anywhere else is refused."""
+
+    table: str
+    row_id: int
+    column: str
+    origin: str
+    """Origin (scheme, host, port) that the key is sent to."""
+
+
+class SealedKey(NamedTuple):
+    """What is stored of an API key."""
+
+    blob: str
+    key_id: str
+    binding: str
+
+
+class Box:
+    """One sealed key, verified and ready to be opened. Never shows what it holds."""
+
+    __slots__ = ("_aead", "_data", "_iv")
+
+    def __init__(self, aead: "AESGCM", iv: bytes, data: bytes) -> None:
+        self._aead, self._iv, self._data = aead, iv, data
+
+    def open(self) -> str:
+        """Return the plain key. It exists in memory only, for as long as the caller holds it."""
+        return self._aead.decrypt(self._iv, self._data, None).decode()
+
+    def __repr__(self) -> str:
+        return "<sealed key>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A sealed key cannot be pickled or copied.")
+
+
+class KeyRing:
+    """The encryption keys this process knows: the primary one seals, all may open.
+
+    Args:
+        primary: 64 hex digits, or None: then the ring is *sealed*, it opens nothing and seals nothing new.
+        extra: Further keys that may open.
+
+    Raises:
+        BadKey: If a key is malformed; says which one and the exact reason, never the key.
+    """
+
+    __slots__ = ("_keys", "primary_id")
+
+    def __init__(self, primary: str | None, extra: Iterable[str] = ()) -> None:
+        self._keys: dict[str, _Key] = {}
+        self.primary_id: str | None = None
+        if primary is not None:
+            key = _Key(_parse(primary, "LLM_ENCRYPTION_KEY"))
+            self.primary_id = key.id
+            self._keys[key.id] = key
+        for number, text in enumerate(extra, start=1):
+            key = _Key(_parse(text.strip(" "), f"LLM_ENCRYPTION_KEYS_EXTRA, entry {number}"))
+            self._keys.setdefault(key.id, key)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of all keys, the primary one first."""
+        return tuple(self._keys)
+
+    def seal(self, plain: str, place: Place) -> SealedKey:
+        """Encrypt *plain* with the primary key and bind it to *place*.
+
+        The binding is an HMAC-SHA256, under a key derived with HKDF from the encryption key, over table, row id,
+        column, origin and blob: it stands beside the blob, so that readers who know only the blob can still open it.
+
+        Raises:
+            Sealed: If there is no primary key.
+        """
+        if self.primary_id is None:
+            raise Sealed
+        key = self._keys[self.primary_id]
+        iv = secrets.token_bytes(IV_BYTES)
+        data = key.aead.encrypt(iv, plain.encode(), None)
+        blob = f"{iv.hex()}:{data[-TAG_BYTES:].hex()}:{data[:-TAG_BYTES].hex()}"
+        return SealedKey(blob, key.id, key.bind(place, blob))
+
+    def box(self, blob: str, key_id: str | None, binding: str | None, place: Place) -> Box:
+        """Verify that *blob* was sealed for *place* and can be opened.
+
+        Raises:
+            KeyUnreadable: With the reason: ``unbound`` (written by another program), ``moved`` (to another row, or the
+                base URL was changed behind our back), ``sealed``, ``unknown_key`` or ``damaged``.
+        """
+        if not key_id and not binding:
+            raise KeyUnreadable(
+                "unbound", "This key was written by another program. Adopt it: python -m core keys adopt"
+            )
+        if not key_id or not binding:
+            raise KeyUnreadable("moved", "Part of this key's record is missing. Enter the API key again.")
+        if not self._keys:
+            raise KeyUnreadable(
+                "sealed", "LLM_ENCRYPTION_KEY is not set for this process, so no API key can be opened."
+            )
+        key = self._keys.get(key_id)
+        if key is None:
+            raise KeyUnreadable(
+                "unknown_key",
+                f"This key was sealed with encryption key {key_id[:8]}, which is not in the key ring. Add that key to "
+                "LLM_ENCRYPTION_KEYS_EXTRA, or enter the API key again.",
+            )
+        box = key.box(blob)
+        if box is None:
+            raise KeyUnreadable("damaged", "The stored key is damaged. Enter the API key again.")
+        if not hmac.compare_digest(binding.encode("utf-8", "replace"), key.bind(place, blob).encode()):
+            raise KeyUnreadable(
+                "moved",
+                "The stored key belongs to another row or to another base URL. Restore the base URL, or enter the API key again.",
+            )
+        return box
+
+    def open(self, blob: str, key_id: str | None, binding: str | None, place: Place) -> str:
+        """Return the plain key; raises as :meth:`box` does."""
+        return self.box(blob, key_id, binding, place).open()
+
+    def open_unbound(self, blob: str) -> str:
+        """Open a blob written by another program, with whichever key fits. For an admin who adopts it.
+
+        Raises:
+            KeyUnreadable: ``sealed`` without any key, else ``damaged``: no key of the ring opens it.
+        """
+        if not self._keys:
+            raise KeyUnreadable(
+                "sealed", "LLM_ENCRYPTION_KEY is not set for this process, so no API key can be opened."
+            )
+        for key in self._keys.values():
+            if (box := key.box(blob)) is not None:
+                return box.open()
+        raise KeyUnreadable("damaged", "No key of the key ring opens this blob. Enter the API key again.")
+
+    def __repr__(self) -> str:
+        return f"KeyRing(primary={self.primary_id}, ids={self.ids})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A key ring cannot be pickled or copied.")
+
+
+class _Key:
+    __slots__ = ("_binding_key", "aead", "id")
+
+    def __init__(self, raw: bytes) -> None:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - keeps the resolver lean
+        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - keeps the resolver lean
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415 - keeps the resolver lean
+
+        self.aead = AESGCM(raw)
+        self.id = hmac.digest(raw, _KEY_ID_LABEL, hashlib.sha256)[:4].hex()
+        self._binding_key = HKDF(algorithm=SHA256(), length=32, salt=None, info=_BINDING_INFO).derive(raw)
+
+    def bind(self, place: Place, blob: str) -> str:
+        parts = [
+            part.encode("utf-8", "replace")
+            for part in (place.table, str(place.row_id), place.column, place.origin, blob)
+        ]
+        message = b"".join(len(part).to_bytes(4) + part for part in parts)  # lengths, so that no two places look alike
+        return hmac.digest(self._binding_key, message, hashlib.sha256).hex()
+
+    def box(self, blob: str) -> Box | None:
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - keeps the resolver lean
+
+        match = _BLOB.fullmatch(blob)
+        if match is None:
+            return None
+        iv, tag, ciphertext = (bytes.fromhex(part) for part in match.groups())
+        box = Box(self.aead, iv, ciphertext + tag)
+        try:
+            box.open()
+        except (InvalidTag, UnicodeDecodeError):
+            return None
+        return box
+
+
+def generate_key() -> str:
+    """Return a new encryption key: 64 random hex digits."""
+    return secrets.token_hex(32)
+
+
+def mask(plain: str) -> str:
+    """Return what may be shown of an API key."""
+    return f"{plain[:7]}...****" if len(plain) >= MASK_FROM else "****"
+
+
+def _parse(text: str, name: str) -> bytes:
+    if text != text.strip():
+        ends = "a line break" if text.strip(" \t") != text.strip() else "a space"
+        raise BadKey(
+            f"{name} begins or ends with {ends}. Remove it: the key is {KEY_DIGITS} hex digits and nothing else."
+        )
+    if len(text) != KEY_DIGITS:
+        hint = " It looks like base64; write it as hex." if re.fullmatch(r"[A-Za-z0-9+/_-]{43}=?", text) else ""
+        raise BadKey(f"{name} has {len(text)} characters; it must be {KEY_DIGITS} hex digits.{hint}")
+    wrong = next((i for i, c in enumerate(text, start=1) if c not in "0123456789abcdefABCDEF"), None)
+    if wrong is not None:
+        raise BadKey(f"{name}: character {wrong} is not a hex digit (0-9, a-f).")
+    if len(set(text.lower())) == 1:
+        raise BadKey(f"{name} is one digit repeated. Make a real key: python -m core generate-key")
+    return bytes.fromhex(text)
+
+
+def ensure_key_file(path: Path) -> bool:
+    """Make an encryption key for an embedded installation in *path* (mode 0600); False if there is one already."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.touch(mode=0o600)
+    try:
+        draft.write_text(generate_key() + "\n", encoding="ascii")
+        with suppress(FileExistsError):
+            os.link(draft, path)  # never replaces a key; of two processes one wins, and never half a file
+            return True
+    finally:
+        draft.unlink()
+    return False
+
+
+def load_ring(config: Config) -> KeyRing:
+    """Build the key ring of *config*; an embedded installation without ``LLM_ENCRYPTION_KEY`` uses its key file.
+
+    Raises:
+        BadKey: If a key is malformed.
+    """
+    primary = config.encryption_key
+    if primary is None and config.embedded and config.key_file.is_file():
+        primary = config.key_file.read_text(encoding="utf-8", errors="replace").removesuffix("\n")
+    return KeyRing(primary, config.encryption_keys_extra)
+
+
+@cache
+def get_ring() -> KeyRing:
+    """Return the key ring of this process, built on first use; raises as :func:`load_ring` does."""
+    return load_ring(get_config())

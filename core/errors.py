@@ -1,0 +1,147 @@
+"""What can go wrong, in words for people. The edges (pages, command line, REST) turn each into their own form."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class CoreError(Exception):
+    """Base of every error this package raises on purpose; never raised itself."""
+
+    code: ClassVar[str] = "ERROR"
+
+
+class Invalid(CoreError):
+    """Input that breaks a rule.
+
+    Attributes:
+        fields: Name of each field at fault -> the rule it breaks. Never the value: it may be a secret.
+    """
+
+    code = "VALIDATION_ERROR"
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {rule}" for name, rule in fields.items()))
+        self.fields = dict(fields)
+
+
+class NotFound(CoreError):
+    """Something that does not exist, or no longer does."""
+
+    code = "NOT_FOUND"
+
+    def __init__(self, kind: str, key: object) -> None:
+        super().__init__(f"There is no {kind} {key!r}. It may have been deleted; reload to see what is there now.")
+        self.kind, self.key = kind, key
+
+
+class AlreadyExists(CoreError):
+    """A name that is taken."""
+
+    code = "ALREADY_EXISTS"
+
+    def __init__(self, kind: str, key: str, field: str = "name") -> None:
+        super().__init__(
+            f"There is already a {kind} {key!r}. Choose another {field.replace('_', ' ')}, or edit that one."
+        )
+        self.kind, self.key, self.field = kind, key, field
+
+
+class Conflict(CoreError):
+    """A write based on a version that somebody has changed since.
+
+    Attributes:
+        version: The version that is stored now.
+        changed_by: Who stored it.
+        changed_at: When, ISO 8601, or None.
+        changes: Field -> (what is stored now, what was about to be written), where they differ.
+    """
+
+    code = "CONFLICT"
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        version: int,
+        changed_by: str | None,
+        changed_at: str | None,
+        changes: Mapping[str, tuple[Any, Any]],
+    ) -> None:
+        who = changed_by or "somebody"
+        super().__init__(f"This {kind} was changed by {who} while you were editing. Choose which values to keep.")
+        self.kind, self.version, self.changed_by, self.changed_at = kind, version, changed_by, changed_at
+        self.changes = dict(changes)
+
+
+class Forbidden(CoreError):
+    """The actor may not do this."""
+
+    code = "FORBIDDEN"
+
+    def __init__(self, message: str = "Admin access required") -> None:
+        super().__init__(message)
+
+
+class Sealed(CoreError):
+    """A key cannot be sealed because this process has no encryption key."""
+
+    code = "SEALED"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "API keys cannot be stored: LLM_ENCRYPTION_KEY is not set. "
+            "Make one with `python -m core generate-key`, set it for every process, and restart."
+        )
+
+
+class BadConfig(CoreError):
+    """The environment of this process is wrong."""
+
+    code = "BAD_CONFIG"
+
+
+class BadKey(BadConfig):
+    """An encryption key in the environment is malformed."""
+
+    code = "BAD_ENCRYPTION_KEY"
+
+
+class KeyUnreadable(CoreError):
+    """A stored API key cannot be opened.
+
+    Attributes:
+        reason: ``unknown_key``, ``damaged``, ``moved``, ``unbound`` or ``sealed``.
+    """
+
+    code = "KEY_UNREADABLE"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ApiKeyUnavailable(CoreError):
+    """``api_key()`` was asked for a key that cannot be served.
+
+    Attributes:
+        provider: The name that was resolved.
+        status: Why, as in ``EffectiveSettings.status``.
+    """
+
+    code = "API_KEY_UNAVAILABLE"
+
+    def __init__(self, provider: str, status: str, cure: str) -> None:
+        super().__init__(f"No API key for provider {provider!r} ({status}): {cure}")
+        self.provider, self.status = provider, status
+
+
+class StoreUnavailable(CoreError):
+    """The database cannot be reached, or does not answer in time."""
+
+    code = "STORE_UNAVAILABLE"
+
+
+class SchemaMismatch(StoreUnavailable):
+    """The database's schema, or the server itself, is not what this version needs."""
+
+    code = "SCHEMA_MISMATCH"

@@ -1,0 +1,334 @@
+"""Providers and their keys. Opening a key is always an explicit call."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, func, or_, select
+
+from core import catalogue
+from core.actors import Actor, require
+from core.crypto import KeyRing, Place, get_ring, mask
+from core.errors import AlreadyExists, Invalid, KeyUnreadable, NotFound
+from core.parameters import origin_of
+from core.schemas import ApiKeyInput, ProviderInput, validate
+from core.tables import LlmProvider, LlmSettings
+from core.versions import refuse_stale
+
+FIELDS = tuple(ProviderInput.model_fields)
+
+
+class KeyState(NamedTuple):
+    """Whether a provider's key can be opened."""
+
+    state: str
+    """``none``, ``ok``, or the reason of :class:`~core.errors.KeyUnreadable`."""
+    message: str
+    """For people: what is wrong and the cure; empty for ``none`` and ``ok``."""
+
+
+class Figures(NamedTuple):
+    """The row of figures above the list."""
+
+    total: int
+    active: int
+    without_key: int
+    unreadable: int
+    last_change: datetime | None
+
+
+def create(session: Session, actor: Actor, data: Mapping[str, Any]) -> LlmProvider:
+    """Add a provider; *data* is a :class:`~core.schemas.ProviderInput` and may have an ``api_key``.
+
+    Raises:
+        Forbidden, Invalid, Sealed: The last if a key is given and this process has no encryption key.
+        AlreadyExists: If the name is taken.
+    """
+    require(session, actor)
+    fields, api_key = _split(data)
+    provider = LlmProvider(**validate(ProviderInput, fields).model_dump())
+    session.add(provider)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise AlreadyExists("provider", provider.name) from error
+    if api_key is not None:
+        _seal(session, provider, api_key)
+    return _stored(session, provider)
+
+
+def get(session: Session, provider_id: int) -> LlmProvider:
+    """Return a provider.
+
+    Raises:
+        NotFound: If there is none with that id.
+    """
+    provider = session.get(LlmProvider, provider_id)
+    if provider is None:
+        raise NotFound("provider", provider_id)
+    return provider
+
+
+def get_by_name(session: Session, name: str) -> LlmProvider:
+    """Return a provider by its name; raises NotFound."""
+    provider = session.exec(select(LlmProvider).where(LlmProvider.name == name)).one_or_none()
+    if provider is None:
+        raise NotFound("provider", name)
+    return provider
+
+
+def list_all(
+    session: Session, *, active: bool | None = None, search: str = "", offset: int = 0, limit: int | None = None
+) -> list[LlmProvider]:
+    """Return providers by display name; *search* is looked for in name, display name, kind and models."""
+    query = _matching(select(LlmProvider), active, search)
+    query = query.order_by(func.lower(LlmProvider.display_name), col(LlmProvider.id)).offset(offset).limit(limit)
+    return list(session.exec(query))
+
+
+def count(session: Session, *, active: bool | None = None, search: str = "") -> int:
+    """Return how many providers :func:`list_all` has without its limit."""
+    number: int = session.exec(_matching(select(func.count()).select_from(LlmProvider), active, search)).one()
+    return number
+
+
+def names(session: Session, *, active: bool | None = None) -> dict[str, str]:
+    """Return name -> display name of all providers, by display name; no other column is read."""
+    query = select(LlmProvider.name, LlmProvider.display_name).order_by(
+        func.lower(LlmProvider.display_name), col(LlmProvider.id)
+    )
+    return dict(session.exec(_matching(query, active, "")).all())
+
+
+def figures(session: Session, ring: KeyRing | None = None) -> Figures:
+    """Count providers for the row of figures. A key counts as unreadable as :func:`key_state` says."""
+    rows = session.exec(select(LlmProvider)).all()
+    states = [key_state(row, ring).state for row in rows]
+    return Figures(
+        total=len(rows),
+        active=sum(row.is_active for row in rows),
+        without_key=states.count("none"),
+        unreadable=sum(state not in {"none", "ok"} for state in states),
+        last_change=max((row.updated_at for row in rows), default=None),
+    )
+
+
+def update(
+    session: Session, actor: Actor, provider_id: int, patch: Mapping[str, Any], *, version: int | None = None
+) -> LlmProvider:
+    """Change the fields in *patch*; ``api_key`` may be one of them, and an empty one is left as it is.
+
+    Args:
+        session: The transaction.
+        actor: An admin.
+        provider_id: Which provider.
+        patch: Field -> new value.
+        version: The version the edit was based on; None writes whatever is there.
+
+    Raises:
+        Forbidden, NotFound, Invalid, Conflict, AlreadyExists, Sealed: Invalid also if the origin of the base URL
+            changes while a key is stored and the key is not typed again, and if a model is taken away that a settings
+            row prefers.
+    """
+    require(session, actor)
+    provider = _locked(session, provider_id)
+    fields, api_key = _split(patch)
+    refuse_stale("provider", provider, version, fields)
+    current = provider.model_dump(include=set(FIELDS))
+    wanted = validate(ProviderInput, {**current, **fields}).model_dump()
+    _keep_preferred_models(session, provider_id, wanted["available_models"])
+    moved = origin_of(wanted["kind"], wanted["api_base_url"]) != origin_of(provider.kind, provider.api_base_url)
+    if moved and provider.api_key_encrypted and api_key is None:
+        field = "api_base_url" if "api_base_url" in fields else "kind"
+        raise Invalid(
+            {field: "changes the host that the stored key is sent to: type the API key again, or remove it first"}
+        )
+    for name, value in wanted.items():
+        if value != current[name]:
+            setattr(provider, name, value)
+    if api_key is not None:
+        _seal(session, provider, api_key)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise AlreadyExists("provider", wanted["name"]) from error
+    return _stored(session, provider)
+
+
+def deletion(session: Session, provider_id: int) -> list[str]:
+    """Return, in words, what deleting the provider takes with it; raises NotFound."""
+    provider = get(session, provider_id)
+    goes = [f"the provider {provider.name}, with {len(provider.available_models)} model(s)"]
+    if provider.api_key_encrypted:
+        goes.append(f"its API key {provider.api_key_masked or ''}".rstrip())
+    rows = session.exec(
+        select(func.count()).select_from(LlmSettings).where(LlmSettings.provider_id == provider_id)
+    ).one()
+    if rows:
+        goes.append(f"its {rows} settings row(s)")
+    return goes
+
+
+def delete(session: Session, actor: Actor, provider_id: int, *, version: int | None = None) -> list[str]:
+    """Delete the provider and its settings rows; returns what went, as :func:`deletion`.
+
+    Raises:
+        Forbidden, NotFound, Conflict: The last if it was changed since *version*.
+    """
+    require(session, actor)
+    provider = _locked(session, provider_id)
+    refuse_stale("provider", provider, version, {})
+    goes = deletion(session, provider_id)
+    session.delete(provider)
+    session.flush()
+    return goes
+
+
+def set_api_key(session: Session, actor: Actor, provider_id: int, api_key: str) -> LlmProvider:
+    """Seal and store a key in place of the one there.
+
+    Raises:
+        Forbidden, NotFound, Invalid, Sealed: The last if this process has no encryption key.
+    """
+    require(session, actor)
+    provider = _locked(session, provider_id)
+    _seal(session, provider, api_key)
+    return _stored(session, provider)
+
+
+def remove_api_key(session: Session, actor: Actor, provider_id: int) -> LlmProvider:
+    """Forget the key; raises Forbidden and NotFound."""
+    require(session, actor)
+    provider = _locked(session, provider_id)
+    provider.api_key_encrypted = provider.api_key_masked = None
+    provider.api_key_key_id = provider.api_key_binding = provider.api_key_set_at = None
+    return _stored(session, provider)
+
+
+def adopt_api_key(session: Session, actor: Actor, provider_id: int) -> LlmProvider:
+    """Bind a key that another program wrote (*unbound*) to its provider and its present base URL.
+
+    Raises:
+        Forbidden, NotFound: As everywhere.
+        Invalid: If the key is not unbound.
+        KeyUnreadable: If no key of the ring opens it.
+        Sealed: If this process has no encryption key.
+    """
+    require(session, actor)
+    provider = _locked(session, provider_id)
+    if key_state(provider).state != "unbound" or provider.api_key_encrypted is None:
+        raise Invalid({"api_key": "is not waiting to be adopted"})
+    _seal(session, provider, get_ring().open_unbound(provider.api_key_encrypted))
+    return _stored(session, provider)
+
+
+def open_api_key(session: Session, provider_id: int) -> str:
+    """Return the plain key. Internal: nothing that a person or REST sees calls it.
+
+    Raises:
+        NotFound: If there is no such provider, or it has no key.
+        KeyUnreadable: With the reason and the cure.
+    """
+    provider = get(session, provider_id)
+    if not provider.api_key_encrypted:
+        raise NotFound("API key of provider", provider.name)
+    return get_ring().open(
+        provider.api_key_encrypted, provider.api_key_key_id, provider.api_key_binding, place_of(provider)
+    )
+
+
+def key_state(provider: LlmProvider, ring: KeyRing | None = None) -> KeyState:
+    """Return whether the provider's key can be opened: a state of this one row, never an error of the list."""
+    if not provider.api_key_encrypted:
+        return KeyState("none", "")
+    try:
+        (ring or get_ring()).box(
+            provider.api_key_encrypted, provider.api_key_key_id, provider.api_key_binding, place_of(provider)
+        )
+    except KeyUnreadable as error:
+        return KeyState(error.reason, str(error))
+    return KeyState("ok", "")
+
+
+def place_of(provider: LlmProvider) -> Place:
+    """Return where the provider's key belongs."""
+    if provider.id is None:
+        raise NotFound("provider", provider.name)
+    return Place("llm_providers", provider.id, "api_key", origin_of(provider.kind, provider.api_base_url))
+
+
+def validate_api_key_format(kind: str, api_key: str) -> str | None:
+    """Return a warning if *api_key* does not look like a key of this kind. Only a warning: vendors change their formats."""
+    known = catalogue.KEY_FORMATS.get(kind)
+    if known is None:
+        return None
+    key = api_key.strip()
+    if not key.startswith(known.prefixes):
+        return f"Keys of this kind usually begin with {' or '.join(known.prefixes)}; this one does not. Check that it is the right key."
+    if len(key) < known.min_length:
+        return f"Keys of this kind usually have at least {known.min_length} characters; this one has {len(key)}."
+    return None
+
+
+def _matching(query: Any, active: bool | None, search: str) -> Any:  # noqa: FBT001 - private, and called by position
+    if active is not None:
+        query = query.where(LlmProvider.is_active == active)
+    words = search.replace("\x00", "").encode("utf-8", "ignore").decode()[:100].split()
+    for word in words:
+        pattern = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        query = query.where(
+            or_(
+                col(LlmProvider.name).ilike(pattern),
+                col(LlmProvider.display_name).ilike(pattern),
+                col(LlmProvider.kind).ilike(pattern),
+                func.array_to_string(
+                    func.array(select(func.jsonb_array_elements_text(LlmProvider.available_models)).scalar_subquery()),
+                    " ",
+                ).ilike(pattern),
+            )
+        )
+    return query
+
+
+def _split(data: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    fields = dict(data)
+    api_key = fields.pop("api_key", None)
+    if isinstance(api_key, str) and not api_key.strip():
+        api_key = None
+    return fields, api_key
+
+
+def _locked(session: Session, provider_id: int) -> LlmProvider:
+    provider = session.get(LlmProvider, provider_id, with_for_update=True, populate_existing=True)
+    if provider is None:
+        raise NotFound("provider", provider_id)
+    return provider
+
+
+def _keep_preferred_models(session: Session, provider_id: int, models: list[str]) -> None:
+    preferred = session.exec(
+        select(LlmSettings.preferred_model).where(
+            LlmSettings.provider_id == provider_id, col(LlmSettings.preferred_model).is_not(None), LlmSettings.is_active
+        )
+    ).all()
+    gone = sorted({model for model in preferred if model and model not in models})
+    if gone:
+        raise Invalid(
+            {"available_models": f"must keep {', '.join(gone)}: the Defaults page prefers it for this provider"}
+        )
+
+
+def _seal(session: Session, provider: LlmProvider, api_key: str) -> None:
+    plain = validate(ApiKeyInput, {"api_key": api_key}).api_key
+    session.flush()
+    sealed = get_ring().seal(plain, place_of(provider))
+    provider.api_key_encrypted, provider.api_key_key_id, provider.api_key_binding = sealed
+    provider.api_key_masked = mask(plain)
+    provider.api_key_set_at = datetime.now(UTC)
+
+
+def _stored(session: Session, provider: LlmProvider) -> LlmProvider:
+    session.flush()
+    session.refresh(provider)
+    return provider

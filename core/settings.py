@@ -1,0 +1,189 @@
+"""Settings rows: the stored parameters of all providers, or of one. NULL inherits."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, or_, select
+
+from core.actors import Actor, require
+from core.crypto import get_ring
+from core.effective import EffectiveSettings, Layer, build, layer_of, provider_of
+from core.errors import Invalid, NotFound
+from core.schemas import SettingsInput, validate
+from core.tables import LlmProvider, LlmSettings
+from core.versions import refuse_stale
+
+FIELDS = tuple(SettingsInput.model_fields)
+
+
+def get(session: Session, settings_id: int) -> LlmSettings:
+    """Return a settings row; raises NotFound."""
+    row = session.get(LlmSettings, settings_id)
+    if row is None:
+        raise NotFound("settings row", settings_id)
+    return row
+
+
+def get_global(session: Session, provider_id: int | None) -> LlmSettings | None:
+    """Return the active row of one provider, or with None the one of all providers; None if there is none."""
+    row: LlmSettings | None = session.exec(_active(provider_id)).one_or_none()
+    return row
+
+
+def list_global(session: Session) -> list[LlmSettings]:
+    """Return every active row, the one of all providers first."""
+    query = select(LlmSettings).where(LlmSettings.is_active, col(LlmSettings.organization_id).is_(None))
+    return list(session.exec(query.order_by(col(LlmSettings.provider_id).asc().nulls_first())))
+
+
+def upsert_global(
+    session: Session,
+    actor: Actor,
+    provider_id: int | None,
+    patch: Mapping[str, Any],
+    *,
+    version: int | None = None,
+) -> LlmSettings:
+    """Set the fields in *patch* on the row of *provider_id* (None: of all providers), made if there is none yet.
+
+    Args:
+        session: The transaction.
+        actor: An admin.
+        provider_id: The scope.
+        patch: Field -> value; None inherits.
+        version: The version the edit was based on, 0 if there was no row; None writes whatever is there.
+
+    Raises:
+        Forbidden, NotFound, Invalid, Conflict: NotFound if the provider does not exist.
+    """
+    require(session, actor)
+    models = _models(session, provider_id)
+    row = session.exec(_active(provider_id).with_for_update()).one_or_none()
+    if row is None:
+        if version:
+            raise NotFound("settings row of this scope with version", version)
+        row = LlmSettings(provider_id=provider_id, **_checked({}, patch, models))
+        session.add(row)
+        try:
+            session.flush()
+        except IntegrityError as error:
+            message = {"provider_id": "was given a settings row by somebody else just now; reload and try again"}
+            raise Invalid(message) from error
+        session.refresh(row)
+        return row
+    return _write(session, row, patch, version, models)
+
+
+def update(
+    session: Session, actor: Actor, settings_id: int, patch: Mapping[str, Any], *, version: int | None = None
+) -> LlmSettings:
+    """Set the fields in *patch* on a row; raises as :func:`upsert_global`."""
+    require(session, actor)
+    scope = get(session, settings_id).provider_id
+    models = _models(session, scope)  # the provider is locked before the row, here as everywhere: no deadlock
+    return _write(session, _locked(session, settings_id), patch, version, models)
+
+
+def delete(session: Session, actor: Actor, settings_id: int, *, version: int | None = None) -> None:
+    """Delete a row: its scope inherits everything again.
+
+    Raises:
+        Forbidden, NotFound, Conflict: The last if it was changed since *version*.
+    """
+    require(session, actor)
+    row = _locked(session, settings_id)
+    refuse_stale("settings row", row, version, {})
+    session.delete(row)
+    session.flush()
+
+
+def effective(
+    session: Session, name: str, *, draft: tuple[int | None, Mapping[str, Any]] | None = None
+) -> EffectiveSettings:
+    """Return the effective settings of the provider *name*, from the database itself.
+
+    Args:
+        session: The transaction.
+        name: The provider's name; an unknown one has the status ``unknown_provider``.
+        draft: ``(provider_id, fields)``: unsaved values of one scope, to be seen as if they were saved. Who and when
+            of such a value is not known yet.
+    """
+    provider = session.exec(select(LlmProvider).where(LlmProvider.name == name)).one_or_none()
+    if provider is None:
+        return build(None, (), name=name)
+    rows = session.exec(
+        select(LlmSettings)
+        .where(LlmSettings.is_active, col(LlmSettings.organization_id).is_(None))
+        .where(or_(col(LlmSettings.provider_id).is_(None), LlmSettings.provider_id == provider.id))
+        .order_by(col(LlmSettings.provider_id).asc().nulls_first())
+    )
+    layers = [layer_of(row.model_dump()) for row in rows]
+    if draft is not None:
+        layers = list(_with_draft(layers, *draft))
+    return build(provider_of(provider.model_dump(), get_ring()), layers)
+
+
+def _with_draft(layers: list[Layer], provider_id: int | None, fields: Mapping[str, Any]) -> Iterable[Layer]:
+    name = "all_providers" if provider_id is None else "provider"
+    stored = next((layer for layer in layers if layer.name == name), None)
+    changed = {f for f, value in fields.items() if stored is None or stored.values.get(f) != value}
+    changes = {f: change for f, change in (stored.changes if stored else {}).items() if f not in changed}
+    draft = layer_of(
+        {
+            **(stored.values if stored else {"id": 0, "version": 0}),
+            **fields,
+            "provider_id": provider_id,
+            "field_changes": changes,
+        }
+    )
+    others = [layer for layer in layers if layer is not stored]
+    return [draft, *others] if provider_id is None else [*others, draft]
+
+
+def _active(provider_id: int | None) -> Any:
+    scope = col(LlmSettings.provider_id)
+    return select(LlmSettings).where(
+        LlmSettings.is_active,
+        col(LlmSettings.organization_id).is_(None),
+        scope.is_(None) if provider_id is None else scope == provider_id,
+    )
+
+
+def _models(session: Session, provider_id: int | None) -> list[str] | None:
+    if provider_id is None:
+        return None
+    provider = session.get(LlmProvider, provider_id, with_for_update={"read": True}, populate_existing=True)
+    if provider is None:
+        raise NotFound("provider", provider_id)
+    return provider.available_models
+
+
+def _locked(session: Session, settings_id: int) -> LlmSettings:
+    row = session.get(LlmSettings, settings_id, with_for_update=True, populate_existing=True)
+    if row is None:
+        raise NotFound("settings row", settings_id)
+    return row
+
+
+def _checked(current: Mapping[str, Any], patch: Mapping[str, Any], models: list[str] | None) -> dict[str, Any]:
+    wanted = validate(SettingsInput, {**current, **patch}).model_dump()
+    preferred = wanted["preferred_model"]
+    if preferred is not None and models is None:
+        raise Invalid({"preferred_model": "is chosen for one provider, not for all"})
+    if preferred is not None and preferred not in (models or ()):
+        raise Invalid({"preferred_model": "must be one of the provider's models"})
+    return wanted
+
+
+def _write(
+    session: Session, row: LlmSettings, patch: Mapping[str, Any], version: int | None, models: list[str] | None
+) -> LlmSettings:
+    refuse_stale("settings row", row, version, patch)
+    current = row.model_dump(include=set(FIELDS))
+    for name, value in _checked(current, patch, models).items():
+        if value != current[name]:
+            setattr(row, name, value)
+    session.flush()
+    session.refresh(row)
+    return row

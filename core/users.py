@@ -1,0 +1,153 @@
+"""People who sign in, and their passwords (bcrypt, cost 12)."""
+
+import secrets
+from datetime import UTC, datetime
+from functools import cache
+
+import bcrypt
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, func, select
+
+from core.actors import Actor, require
+from core.db import set_actor
+from core.errors import AlreadyExists, Invalid, NotFound
+from core.schemas import PasswordInput, UserInput, validate
+from core.tables import User
+
+COST = 12
+
+
+def add(session: Session, actor: Actor, username: str, password: str, role: str) -> User:
+    """Add a user.
+
+    Raises:
+        Forbidden, Invalid: As everywhere.
+        AlreadyExists: If the name is taken.
+    """
+    require(session, actor)
+    return _insert(session, username, password, role)
+
+
+def bootstrap(session: Session, username: str, password: str | None) -> str | None:
+    """Add the first admin where there is no user at all; a password is made when *password* is None.
+
+    Returns:
+        The password to show once, or None if users exist already or *password* was given.
+
+    Raises:
+        Invalid: If the given password breaks the rules.
+    """
+    session.execute(_LOCK)
+    if session.exec(select(func.count()).select_from(User)).one():
+        return None
+    set_actor(session, "first start")
+    _insert(session, username, password or (made := secrets.token_urlsafe(18)), "admin")
+    return None if password else made
+
+
+def get(session: Session, user_id: int) -> User:
+    """Return a user; raises NotFound."""
+    user = session.get(User, user_id)
+    if user is None:
+        raise NotFound("user", user_id)
+    return user
+
+
+def find(session: Session, username: str) -> User | None:
+    """Return the user who signs in as *username*, whatever its case; None if there is none."""
+    name = username.strip().casefold()[:64]
+    return session.exec(select(User).where(User.username == name)).one_or_none() if "\x00" not in name else None
+
+
+def list_all(session: Session) -> list[User]:
+    """Return all users by name."""
+    return list(session.exec(select(User).order_by(User.username)))
+
+
+def set_password(session: Session, actor: Actor, user_id: int, password: str) -> User:
+    """Give a user a new password; ends their sign-ins. Raises Forbidden, NotFound and Invalid."""
+    require(session, actor)
+    user = _locked(session, user_id)
+    user.password_hash = _hash(password)
+    return _ended(session, user)
+
+
+def set_role(session: Session, actor: Actor, user_id: int, role: str) -> User:
+    """Give a user another role; ends their sign-ins.
+
+    Raises:
+        Forbidden, NotFound, Invalid: The last for the last active admin, too.
+    """
+    require(session, actor)
+    user = _locked(session, user_id)
+    wanted = validate(UserInput, {"username": user.username, "role": role}).role
+    if wanted != "admin":
+        _keep_an_admin(session, user, "role")
+    if user.role == wanted:
+        return user
+    user.role = wanted
+    return _ended(session, user)
+
+
+def set_active(session: Session, actor: Actor, user_id: int, *, active: bool) -> User:
+    """Disable a user, which ends their sign-ins, or enable them again.
+
+    Raises:
+        Forbidden, NotFound, Invalid: The last for the last active admin.
+    """
+    require(session, actor)
+    user = _locked(session, user_id)
+    if not active:
+        _keep_an_admin(session, user, "is_active")
+    if user.is_active == active:
+        return user
+    user.is_active = active
+    return _ended(session, user)
+
+
+@cache
+def decoy_hash() -> str:
+    """Return a hash that no password fits: checking an unknown user costs the same as checking a known one."""
+    return _hash(secrets.token_urlsafe(24))
+
+
+_LOCK = func.pg_advisory_xact_lock(0x75736572).select()  # "user": two processes that start at once make one admin
+
+
+def _insert(session: Session, username: str, password: str, role: str) -> User:
+    wanted = validate(UserInput, {"username": username, "role": role})
+    user = User(username=wanted.username, role=wanted.role, password_hash=_hash(password))
+    session.add(user)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise AlreadyExists("user", wanted.username, "username") from error
+    session.refresh(user)
+    return user
+
+
+def _hash(password: str) -> str:
+    plain = validate(PasswordInput, {"password": password}).password
+    return bcrypt.hashpw(plain.encode(), bcrypt.gensalt(COST)).decode()
+
+
+def _locked(session: Session, user_id: int) -> User:
+    session.execute(_LOCK)
+    user = session.get(User, user_id, with_for_update=True, populate_existing=True)
+    if user is None:
+        raise NotFound("user", user_id)
+    return user
+
+
+def _keep_an_admin(session: Session, user: User, field: str) -> None:
+    others = select(func.count()).select_from(User).where(User.role == "admin", User.is_active, col(User.id) != user.id)
+    if user.role == "admin" and user.is_active and not session.exec(others).one():
+        raise Invalid({field: f"cannot change: {user.username} is the last active admin"})
+
+
+def _ended(session: Session, user: User) -> User:
+    user.auth_epoch += 1
+    user.updated_at = datetime.now(UTC)
+    session.flush()
+    session.refresh(user)
+    return user

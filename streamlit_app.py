@@ -1,0 +1,34 @@
+"""The frame around every page: sign-in and navigation. Runs alone with `streamlit run streamlit_app.py`."""
+
+import streamlit as st
+
+from core import db, users
+from core.errors import CoreError
+from ui.feedback import plain, show_fault
+from ui.guard import guard, sign_out
+
+st.set_page_config(page_title="LLM Settings", page_icon=":material/tune:", layout="wide")
+actor = guard("analyst")
+
+with db.transaction() as session:
+    role = users.get(session, actor.user_id or 0).role
+
+preview = st.Page("pages/effective_preview.py", title="Effective Preview", icon=":material/visibility:")
+manage = [
+    st.Page("pages/providers.py", title="Providers", icon=":material/hub:", default=True),
+    st.Page("pages/defaults.py", title="Defaults", icon=":material/tune:"),
+    preview,
+    st.Page("pages/users.py", title="Users", icon=":material/group:"),
+]
+page = st.navigation(manage if role == "admin" else [preview])
+
+with st.sidebar:
+    st.caption(f"Signed in as **{plain(actor.name)}** ({role})")
+    if st.button("Sign out", key="sign_out", icon=":material/logout:", width="stretch"):
+        sign_out()
+        st.rerun()
+
+try:
+    page.run()
+except CoreError as error:
+    show_fault(error)

@@ -1,0 +1,177 @@
+"""Every test runs on a real PostgreSQL, built by the migrations; nothing it writes stays.
+
+The server is the embedded one, shared by all workers of a run, or the one that ``LLM_TEST_DATABASE_URL`` names.
+"""
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, NullPool, create_engine
+from sqlmodel import Session
+
+from core import bootstrap, config, crypto, db, embedded, migrate
+from core.actors import Actor
+from core.tables import User
+
+ROOT = Path(__file__).parent.parent
+PASSWORD = "correct horse battery"
+ENCRYPTION_KEY = "0123456789abcdef" * 4
+
+
+def _outside(name: str) -> bool:
+    return name.startswith(("LLM_", "PG", "DATABASE_URL")) and not name.startswith("LLM_TEST_")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_configuration_from_outside() -> None:
+    """The developer's own environment decides nothing here."""
+    for name in filter(_outside, list(os.environ)):
+        del os.environ[name]
+
+
+def pytest_configure() -> None:
+    """Name the run: its workers inherit the name, and share the server and the template of that name."""
+    os.environ.setdefault("LLM_TEST_RUN", uuid.uuid4().hex[:8])
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave nothing behind, once every worker is done."""
+    if hasattr(session.config, "workerinput"):
+        return
+    if given := os.environ.get("LLM_TEST_DATABASE_URL"):
+        with psycopg.connect(given, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {_template()}")
+    else:
+        shutil.rmtree(_folder(), ignore_errors=True)
+
+
+def _folder() -> Path:
+    return Path(tempfile.gettempdir()) / f"llm-test-{os.environ['LLM_TEST_RUN']}"  # short: it holds a socket
+
+
+def _template() -> str:
+    return f"llm_template_{os.environ['LLM_TEST_RUN']}"
+
+
+@pytest.fixture(scope="session")
+def server(_no_configuration_from_outside: None) -> Iterator[str]:
+    """URL of a PostgreSQL server on which databases may be made."""
+    given = os.environ.get("LLM_TEST_DATABASE_URL")
+    url = given or embedded.start(_folder())
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(1)")  # of several workers one makes the template
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [_template()]).fetchone():
+            connection.execute(f"CREATE DATABASE {_template()}")
+            migrate.upgrade(create_engine(_sqlalchemy(named(url, _template())), poolclass=NullPool))
+    yield url
+    if not given:
+        embedded.stop(_folder())
+
+
+def named(url: str, database: str) -> str:
+    """Return *url* with another database."""
+    head, _, query = url.partition("?")
+    return f"{head.rpartition('/')[0]}/{database}{'?' if query else ''}{query}"
+
+
+def _sqlalchemy(url: str) -> str:
+    return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+@contextmanager
+def fresh_database(server: str) -> Iterator[str]:
+    """A migrated, empty database of its own; yields its URL."""
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {_template()}")
+        try:
+            yield named(server, name)
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def worker_engine(server: str) -> Iterator[Engine]:
+    """One database for all the tests of a worker that roll back."""
+    with fresh_database(server) as url:
+        engine = db.make_engine(url)
+        yield engine
+        engine.dispose()
+
+
+@pytest.fixture
+def database(server: str) -> Iterator[str]:
+    """URL of a database of the test's own, for what needs real commits."""
+    with fresh_database(server) as url:
+        yield url
+
+
+@pytest.fixture(autouse=True)
+def _isolated(worker_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test is one outer transaction that is rolled back; sessions join it by savepoints."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://tests-use-the-replaced-engine.invalid/none")
+    monkeypatch.setenv("LLM_ENCRYPTION_KEY", ENCRYPTION_KEY)
+    config.get_config.cache_clear()
+    crypto.get_ring.cache_clear()
+    monkeypatch.setattr(bootstrap, "ensure_ready", lambda *_: None)
+    with worker_engine.connect() as connection:
+        outer = connection.begin()
+        connection.begin_nested()
+        monkeypatch.setattr(db, "get_engine", lambda: connection)
+        yield
+        outer.rollback()
+    config.get_config.cache_clear()
+    crypto.get_ring.cache_clear()
+
+
+@pytest.fixture
+def committed(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The process's engine works on a database of the test's own, with real commits; yields its URL."""
+    engine = db.make_engine(database)
+    monkeypatch.setattr(db, "get_engine", lambda: engine)
+    yield database
+    engine.dispose()
+
+
+@pytest.fixture
+def session() -> Iterator[Session]:
+    """One transaction on the process's engine."""
+    with db.transaction() as session:
+        yield session
+
+
+def make_user(username: str, role: str) -> Actor:
+    """Add a user without the cost of bcrypt; return who they are when signed in."""
+    with db.transaction() as session:
+        user = User(username=username, role=role, password_hash="*")
+        session.add(user)
+        session.flush()
+        session.refresh(user)
+        return Actor(user.username, user.id, user.auth_epoch)
+
+
+@pytest.fixture
+def admin() -> Actor:
+    """The admin ada, signed in."""
+    return make_user("ada", "admin")
+
+
+@pytest.fixture
+def analyst() -> Actor:
+    """The analyst alan, signed in."""
+    return make_user("alan", "analyst")
+
+
+def require(what: str, found: object) -> None:
+    """Skip loudly when *found* is empty; fail instead where ``LLM_TEST_REQUIRE`` names *what*, as in CI."""
+    if not found:
+        if what in os.environ.get("LLM_TEST_REQUIRE", ""):
+            pytest.fail(f"{what} is missing on this machine, and required")
+        pytest.skip(f"!!! SKIPPED: {what} is missing on this machine; these tests did not run !!!")

@@ -1,0 +1,98 @@
+"""Real processes for tests: the command line and the app, on a database and in a folder of the test's own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.conftest import ENCRYPTION_KEY, ROOT
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a child: nothing of ours from outside, the encryption key of the tests, and *more*."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("LLM_", "DATABASE_URL", "PG"))}
+    return {**clean, "PYTHONPATH": str(ROOT), "LLM_ENCRYPTION_KEY": ENCRYPTION_KEY, "PYTHONUNBUFFERED": "1", **more}
+
+
+def core(*arguments: str, stdin: str = "", cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m core``."""
+    return subprocess.run(
+        [sys.executable, "-m", "core", *arguments],
+        env=environment(**env),
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+QUIETLY = ("--no-access-log", "--timeout-graceful-shutdown", "3")
+
+
+class App:
+    """``uvicorn asgi:app`` as a process."""
+
+    def __init__(self, log: Path, **env: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = log
+        with log.open("a", encoding="utf-8") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "uvicorn", "asgi:app", "--port", str(self.port), *QUIETLY],
+                cwd=ROOT,
+                env=environment(**env),
+                stdout=out,
+                stderr=out,
+            )
+
+    def wait_until_served(self, seconds: float = 60) -> None:
+        """Return when the first page is answered."""
+        deadline = time.monotonic() + seconds
+        while True:
+            assert self.process.poll() is None, f"the app ended: {self.output()}"
+            assert time.monotonic() < deadline, f"the app does not answer: {self.output()}"
+            try:
+                with urllib.request.urlopen(self.url, timeout=2):
+                    return
+            except OSError:
+                time.sleep(0.1)
+
+    def output(self) -> str:
+        """What it has printed and logged."""
+        return self.log.read_text(encoding="utf-8")
+
+    def stop(self, order: signal.Signals = signal.SIGTERM) -> int:
+        """Stop it, and return its exit code; a hanging one is killed."""
+        if self.process.poll() is None:
+            self.process.send_signal(order)
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait(5)
+
+
+@contextmanager
+def running_app(log: Path, **env: str) -> Iterator[App]:
+    """The app, answering; stopped on leaving."""
+    app = App(log, **env)
+    try:
+        app.wait_until_served()
+        yield app
+    finally:
+        app.stop()
