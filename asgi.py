@@ -1,5 +1,6 @@
 """The whole process. Served by `uvicorn asgi:app`; a malformed configuration ends it here, in one sentence."""
 
+import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ except BadConfig as error:
 @asynccontextmanager
 async def lifespan(_app: Any) -> AsyncIterator[None]:
     """Hold the store while the process serves: starting and stopping it takes a moment, so not on the event loop."""
+    logging.getLogger("uvicorn.error").setLevel(logging.INFO)  # Streamlit has silenced it: it says where we serve
     store = bootstrap.running()
     await anyio.to_thread.run_sync(store.__enter__)
     try:

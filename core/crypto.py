@@ -241,12 +241,12 @@ def _parse(text: str, name: str) -> bytes:
 def ensure_key_file(path: Path) -> bool:
     """Make an encryption key for an embedded installation in *path* (mode 0600); False if there is one already."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    draft.touch(mode=0o600)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    draft.touch(mode=0o600, exist_ok=False)
     try:
         draft.write_text(generate_key() + "\n", encoding="ascii")
         with suppress(FileExistsError):
-            os.link(draft, path)  # never replaces a key; of two processes one wins, and never half a file
+            os.link(draft, path)  # never replaces a key; of several makers one wins, and never half a file
             return True
     finally:
         draft.unlink()

@@ -14,6 +14,7 @@ from sqlmodel import Session
 
 from core import embedded
 from core.config import get_config
+from core.effective import read_json
 from core.errors import SchemaMismatch, StoreUnavailable
 
 MIN_SERVER_VERSION = 150000
@@ -31,6 +32,7 @@ def make_engine(url: str) -> Engine:
     """
     engine = create_engine(
         url.replace("postgresql://", "postgresql+psycopg://", 1),
+        json_deserializer=read_json,
         hide_parameters=True,  # a database error would print the sealed key, or a plain one
         pool_pre_ping=True,
         pool_size=5,

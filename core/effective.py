@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -142,10 +143,10 @@ class EffectiveSettings:
         return self._candidates_of(name)[0][0]
 
     def explain(self) -> list[Explained]:
-        """Return every value with its source, what it shadows, and who says it is not sent."""
+        """Return every value with its source, what it shadows, and who says it is not sent; all of it the caller's own."""
         return [
             Explained(name, candidates[0][1], candidates[0][0], candidates[1:], self._omitted_by.get(name))
-            for name, candidates in self._candidates.items()
+            for name, candidates in deepcopy(dict(self._candidates)).items()
         ]
 
     def api_key(self) -> str:
@@ -308,6 +309,14 @@ def _source(layer: LayerName, row_id: int, version: int, changes: Mapping[str, A
     except (KeyError, TypeError, ValueError):
         changed_at = None
     return Source(layer, row_id, change.get("version", version), changed_at, change.get("by"))
+
+
+def read_json(text: str | bytes) -> Any:
+    """Read a JSON column; what Python cannot hold (a number of 5,000 digits, by raw SQL) is None, not an error."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def provider_of(row: Mapping[str, Any], ring: KeyRing) -> ProviderFacts:

@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -36,7 +37,7 @@ DATABASE: Final = "llm_settings"
 SYSTEM_USER: Final = "llm_settings"
 PATIENCE: Final = 60.0
 """Seconds to wait for a server that recovers, and for another process that starts or stops it."""
-WATCH_EVERY: Final = 0.4
+WATCH_EVERY: Final = 0.25
 LOG_LIMIT: Final = 5_000_000
 SOCKET_LIMIT: Final = 107 if sys.platform == "linux" else 103
 SETTINGS: Final = {
@@ -54,7 +55,7 @@ SETTINGS: Final = {
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
 }
-_OK, _SILENT = 0, 2  # psycopg.pq.Ping: accepts connections; nobody answers. Between them: is starting or stopping
+_OK, _BUSY, _SILENT = range(3)  # of a ping: accepts connections; is starting or stopping; nobody answers
 
 _log = logging.getLogger(__name__)
 _mutex = threading.RLock()
@@ -101,16 +102,18 @@ def start(data_dir: Path, *, create: bool = True) -> str:
             return server.url
         try:
             server.prepare()
-            with server.turn():
-                users = _holds.get(server.folder) or server.open("users.lock")
+            with server.locked("start.lock"):
+                users = server.open("users.lock")
                 try:
-                    _lock(users, shared=True)  # free to have: others have it alone only within a turn
-                    server.create()
+                    _lock(users, shared=True)  # free to have: nobody has it alone without start.lock
+                    if create:
+                        server.create()
                     server.run()
-                    _holds[server.folder] = users
-                finally:
-                    if server.folder not in _holds:
-                        os.close(users)
+                except BaseException:
+                    os.close(users)
+                    raise
+                _let_go(server.folder)
+                _holds[server.folder] = users
         except OSError as error:
             raise server.failed(f"{error.strerror or error} ({error.filename})") from error
     return server.url
@@ -124,16 +127,21 @@ def stop(data_dir: Path) -> None:
     """
     server = _Server(data_dir)
     with _mutex:
-        users = _holds.pop(server.folder, None)
-        if users is None:
+        if not _let_go(server.folder):
             return
         try:
-            with server.turn():
-                os.close(users)  # an unlock would also take the hold of a forked child
+            with server.locked("start.lock"):
                 if server.free("users.lock"):
                     server.halt()
         except (OSError, StoreUnavailable) as error:
             _log.warning("The embedded PostgreSQL may still run: %s", error)
+
+
+def _let_go(folder: Path) -> bool:
+    users = _holds.pop(folder, None)
+    if users is not None:
+        os.close(users)  # an unlock would also take the hold of a forked child
+    return users is not None
 
 
 @atexit.register
@@ -162,7 +170,7 @@ class Keeper(AbstractContextManager[str]):
 
     def _watch(self) -> None:
         server, failures = _Server(self._data_dir), 0
-        while not self._leaving.wait(WATCH_EVERY * 2 ** min(failures, 4)):
+        while not self._leaving.wait(WATCH_EVERY * 2 ** min(failures, 5)):
             try:
                 if server.ping() == _SILENT:
                     _log.warning("The embedded PostgreSQL does not answer; restarting it if it is gone.")
@@ -185,21 +193,21 @@ def keep_running(data_dir: Path) -> Keeper:
 
 
 class _Server:
-    """The server of one data folder. What changes it is called within a turn."""
+    """The server of one data folder. What changes it is called with ``start.lock`` had."""
 
     def __init__(self, data_dir: Path) -> None:
         self.folder = data_dir.absolute() / "postgres"
         self.cluster = self.folder / "data"
+        self.socket = self.folder / f".s.PGSQL.{SETTINGS['port']}"
         self.log = self.folder / "server.log"
         self.url = f"postgresql://postgres@/{DATABASE}?host={quote(str(self.folder))}&port={SETTINGS['port']}"
 
     def prepare(self) -> None:
         """Refuse what cannot work; make the folder, for its owner alone. Folders that exist above it keep their modes."""
         _programs()
-        socket = os.fsencode(self.folder / ".s.PGSQL.5432")
-        if len(socket) > SOCKET_LIMIT:
-            raise self.failed(f"its path is {len(socket) - SOCKET_LIMIT} bytes too long for a socket")
-        if b"," in socket:
+        if (excess := len(os.fsencode(self.socket)) - SOCKET_LIMIT) > 0:
+            raise self.failed(f"its path is {excess} bytes too long for a socket")
+        if "," in str(self.folder):
             raise self.failed("its path has a comma, which to PostgreSQL means two hosts")
         root = os.geteuid() == 0
         self.folder.parent.mkdir(parents=True, exist_ok=True, mode=0o711 if root else 0o700)
@@ -210,9 +218,17 @@ class _Server:
                 os.chown(self.folder, *_system_user())
 
     def ping(self) -> int:
-        from psycopg import pq  # noqa: PLC0415 - the resolver is lean at import
-
-        return pq.PGconn.ping(f"{self.url}&connect_timeout=2".encode())
+        """Ask the server, whoever launched it. Not by the driver's ping: that keeps all threads waiting with it."""
+        words = b"\0\3\0\0user\0postgres\0database\0" + DATABASE.encode() + b"\0\0"
+        goodbye = b"X\0\0\0\4"
+        answer = b""
+        with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):
+            connection.settimeout(2)
+            connection.connect(str(self.socket))
+            connection.sendall((len(words) + 4).to_bytes(4, "big") + words + goodbye)
+            while part := connection.recv(4096):
+                answer += part
+        return _SILENT if not answer else _BUSY if answer[:1] == b"E" and b"C57P03\0" in answer else _OK
 
     def open(self, name: str) -> int:
         return os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -226,15 +242,15 @@ class _Server:
             os.close(file)
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Let one process at a time start or stop the server."""
-        file, deadline = self.open("start.lock"), time.monotonic() + PATIENCE
+    def locked(self, name: str) -> Iterator[int]:
+        """Wait for the lock *name*, then have it; so does a child that inherits the file, for as long as it lives."""
+        file, deadline = self.open(name), time.monotonic() + PATIENCE
         try:
             while not _lock(file):
                 if time.monotonic() > deadline:
-                    raise self.failed("another process has been starting or stopping it for a minute")
-                time.sleep(0.01)
-            yield
+                    raise self.failed("another process has been starting or stopping it for long")
+                time.sleep(0.02)
+            yield file
         finally:
             os.close(file)
 
@@ -243,19 +259,21 @@ class _Server:
         if exists(self.folder.parent):
             return
         new = self.folder / "new"
-        shutil.rmtree(new, ignore_errors=True)
         access = ["--username=postgres", "--auth-local=trust", "--auth-host=reject"]
         locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         shared = ["-c", "dynamic_shared_memory_type=mmap"]
-        try:
-            self._run(["initdb", "-D", str(new), *access, *locale, *shared])
-            self._run(
-                ["postgres", "--single", "-D", str(new), "-c", "exit_on_error=on", "postgres"],
-                f"CREATE DATABASE {DATABASE}\n",
-            )
-            new.rename(self.cluster)
-        finally:
+        alone = ["--single", "-D", str(new), "-c", "exit_on_error=on", "postgres"]
+        with self.locked("server.lock") as lock:  # the initdb of a process that was killed may still write
             shutil.rmtree(new, ignore_errors=True)
+            self._run(["initdb", "-D", str(new), *access, *locale, *shared], lock)
+            self._run(["postgres", *alone], lock, f"CREATE DATABASE {DATABASE}\n")
+            new.rename(self.cluster)
+
+    def _run(self, command: list[str], lock: int, words: str = "") -> None:
+        how = self._as_owner(command) | {"pass_fds": [lock], "errors": "replace"}
+        done = subprocess.run(**how, input=words, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise self.failed(done.stderr)
 
     def run(self) -> None:
         """Return when the server accepts connections; launch it when nothing of it is left."""
@@ -267,7 +285,7 @@ class _Server:
                 launched = self._launch()
             if time.monotonic() > deadline:
                 raise self.failed(f"it is still starting, most likely recovering (see {self.log}); wait, and try again")
-            time.sleep(0.01)
+            time.sleep(0.02)
 
     def _launch(self) -> subprocess.Popen[bytes] | None:
         lock = self.open("server.lock")
@@ -276,7 +294,7 @@ class _Server:
                 self._end_orphans()
                 return None
             self._bury()
-            for stale in ("data/postmaster.pid", ".s.PGSQL.5432", ".s.PGSQL.5432.lock", self.log.name):
+            for stale in ("data/postmaster.pid", self.socket.name, f"{self.socket.name}.lock", self.log.name):
                 (self.folder / stale).unlink(missing_ok=True)  # the pid in it may be anybody's by now
             settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
             command = ["postgres", "-c", f"cluster_name={self._mark()}", "-D", str(self.cluster), *settings]
@@ -302,7 +320,7 @@ class _Server:
                 if self.free("server.lock"):
                     return self._bury()
                 self._end_orphans()
-                time.sleep(0.01)
+                time.sleep(0.02)
         return None
 
     def _bury(self) -> None:
@@ -325,13 +343,6 @@ class _Server:
         """Name the folder as no other on this machine is named; a path may be that of a container's too."""
         status = self.folder.stat()
         return f"llm-settings-{status.st_dev:x}-{status.st_ino:x}"
-
-    def _run(self, command: list[str], statement: str = "") -> None:
-        done = subprocess.run(
-            **self._as_owner(command), input=statement, capture_output=True, text=True, errors="replace", check=False
-        )
-        if done.returncode:
-            raise self.failed(done.stderr)
 
     def _as_owner(self, command: list[str]) -> dict[str, Any]:
         """Return how to run one of the wheel's programs as the folder's owner, with none of our PG* variables.
@@ -362,7 +373,7 @@ class _Server:
             reason = f"the user {SYSTEM_USER}, whom root runs it as, cannot get into all folders above ({reason})"
         return StoreUnavailable(
             f"The embedded PostgreSQL cannot run in {self.folder}: {reason}. "
-            "Mend that, set LLM_DATA_DIR to another folder, or set DATABASE_URL."
+            "Change that, set LLM_DATA_DIR to another folder, or set DATABASE_URL."
         )
 
 
@@ -407,15 +418,14 @@ def _system_user() -> tuple[int, int]:
     """Return user and group id of the system user; made when missing."""
     import pwd  # noqa: PLC0415 - not on Windows
 
-    for _ in range(20):
-        try:
+    command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER]
+    for pause in (0.1, 0.3, 1, 0):  # another process may be at it
+        with suppress(KeyError):
             entry = pwd.getpwnam(SYSTEM_USER)
-        except KeyError:
-            command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER]
-            subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - our own words
-            time.sleep(0.1)  # another process may be at it
-        else:
             return entry.pw_uid, entry.pw_gid
+        with suppress(FileNotFoundError):
+            subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - our own words
+        time.sleep(pause)
     raise StoreUnavailable(
         f"PostgreSQL does not run as root, and the system user {SYSTEM_USER} cannot be made: "
         "make it, run as an ordinary user, or set DATABASE_URL."

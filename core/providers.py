@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from sqlalchemy import select as sql_select
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, func, or_, select
 
@@ -12,7 +13,7 @@ from core.actors import Actor, require
 from core.crypto import KeyRing, Place, get_ring, mask
 from core.errors import AlreadyExists, Invalid, KeyUnreadable, NotFound
 from core.parameters import origin_of
-from core.schemas import ApiKeyInput, ProviderInput, validate
+from core.schemas import ApiKeyInput, ProviderInput, could_be_id, could_be_provider, validate
 from core.tables import LlmProvider, LlmSettings
 from core.versions import refuse_stale
 
@@ -64,7 +65,7 @@ def get(session: Session, provider_id: int) -> LlmProvider:
     Raises:
         NotFound: If there is none with that id.
     """
-    provider = session.get(LlmProvider, provider_id)
+    provider = session.get(LlmProvider, provider_id) if could_be_id(provider_id) else None
     if provider is None:
         raise NotFound("provider", provider_id)
     return provider
@@ -72,7 +73,8 @@ def get(session: Session, provider_id: int) -> LlmProvider:
 
 def get_by_name(session: Session, name: str) -> LlmProvider:
     """Return a provider by its name; raises NotFound."""
-    provider = session.exec(select(LlmProvider).where(LlmProvider.name == name)).one_or_none()
+    found = select(LlmProvider).where(LlmProvider.name == name)
+    provider = session.exec(found).one_or_none() if could_be_provider(name) else None
     if provider is None:
         raise NotFound("provider", name)
     return provider
@@ -103,7 +105,10 @@ def names(session: Session, *, active: bool | None = None) -> dict[str, str]:
 
 def figures(session: Session, ring: KeyRing | None = None) -> Figures:
     """Count providers for the row of figures. A key counts as unreadable as :func:`key_state` says."""
-    rows = session.exec(select(LlmProvider)).all()
+    needed = (LlmProvider.kind, LlmProvider.api_base_url, LlmProvider.is_active, LlmProvider.updated_at)
+    sealed = (LlmProvider.api_key_encrypted, LlmProvider.api_key_key_id, LlmProvider.api_key_binding)
+    columns: list[Any] = [LlmProvider.id, LlmProvider.name, *needed, *sealed]
+    rows: Any = session.execute(sql_select(*columns)).all()  # no objects: there may be 1,000
     states = [key_state(row, ring).state for row in rows]
     return Figures(
         total=len(rows),
@@ -275,6 +280,7 @@ def _matching(query: Any, active: bool | None, search: str) -> Any:  # noqa: FBT
     if active is not None:
         query = query.where(LlmProvider.is_active == active)
     words = search.replace("\x00", "").encode("utf-8", "ignore").decode()[:100].split()
+    model: Any = func.jsonb_array_elements_text(LlmProvider.available_models).column_valued("model")
     for word in words:
         pattern = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         query = query.where(
@@ -282,10 +288,7 @@ def _matching(query: Any, active: bool | None, search: str) -> Any:  # noqa: FBT
                 col(LlmProvider.name).ilike(pattern),
                 col(LlmProvider.display_name).ilike(pattern),
                 col(LlmProvider.kind).ilike(pattern),
-                func.array_to_string(
-                    func.array(select(func.jsonb_array_elements_text(LlmProvider.available_models)).scalar_subquery()),
-                    " ",
-                ).ilike(pattern),
+                select(model).where(model.ilike(pattern)).exists(),
             )
         )
     return query
@@ -300,7 +303,9 @@ def _split(data: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
 
 
 def _locked(session: Session, provider_id: int) -> LlmProvider:
-    provider = session.get(LlmProvider, provider_id, with_for_update=True, populate_existing=True)
+    provider = None
+    if could_be_id(provider_id):
+        provider = session.get(LlmProvider, provider_id, with_for_update=True, populate_existing=True)
     if provider is None:
         raise NotFound("provider", provider_id)
     return provider

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from core import embedded
 from core.config import get_config
 from core.crypto import KeyRing, load_ring
-from core.effective import EffectiveSettings, Source, build, layer_of, provider_of
+from core.effective import EffectiveSettings, Source, build, layer_of, provider_of, read_json
 from core.errors import BadKey, CoreError, StoreUnavailable
 from core.parameters import PARAMETERS
 
@@ -181,6 +181,7 @@ class Resolver:
     def _listening(self) -> "Iterator[Connection[DictRow]]":
         import psycopg  # noqa: PLC0415 - keeps the import of this module lean
         from psycopg.rows import dict_row  # noqa: PLC0415 - keeps the import of this module lean
+        from psycopg.types.json import set_json_loads  # noqa: PLC0415 - keeps the import of this module lean
 
         with psycopg.connect(
             self._find_store(),
@@ -196,6 +197,7 @@ class Resolver:
         ) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
+            set_json_loads(read_json, connection)  # one row that cannot be read must not take the others down
             connection.execute(f"LISTEN {CHANNEL}")  # before the first load: a notice sent in between is not lost
             yield connection
 

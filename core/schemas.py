@@ -4,6 +4,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -29,9 +30,11 @@ MAX_CUSTOM_DEPTH = 20
 MAX_PASSWORD_BYTES = 72
 """bcrypt reads no further."""
 
+_PROVIDER_NAME = "[a-z0-9_-]{1,50}"
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
+_HALF = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -46,12 +49,17 @@ def normalised(value: Any) -> Any:
         return value
     if len(value) > MAX_TEXT:
         raise ValueError(f"must be at most {MAX_TEXT} characters")
-    if any("\ud800" <= c <= "\udfff" for c in value):
-        raise ValueError("has half a character (a lone surrogate); type it again")
-    text = _INVISIBLE.sub("", unicodedata.normalize("NFC", value)).strip()
+    _no_halves(value)
+    text = unicodedata.normalize("NFC", _INVISIBLE.sub("", value)).strip()
     if _CONTROL.search(text):
         raise ValueError("has control characters or line breaks")
     return text
+
+
+def _no_halves(value: Any) -> Any:
+    if isinstance(value, str) and _HALF.search(value):
+        raise ValueError("has half a character (a lone surrogate); type it again")
+    return value
 
 
 def _empty_is_none(value: Any) -> Any:
@@ -60,7 +68,7 @@ def _empty_is_none(value: Any) -> Any:
 
 def _paragraph(value: Any) -> Any:
     if isinstance(value, str) and len(value) <= MAX_TEXT:
-        return "\n".join(normalised(line) for line in value.splitlines())
+        return "\n".join(normalised(line) for line in value.splitlines()).strip("\n")
     return normalised(value)
 
 
@@ -93,21 +101,22 @@ def _no_line_breaks(value: Any) -> Any:
         value = value.strip()
         if _CONTROL.search(value) or _INVISIBLE.search(value):
             raise ValueError("has line breaks, control or invisible characters inside; copy it again")
-        if any("\ud800" <= c <= "\udfff" for c in value):
-            raise ValueError("has half a character (a lone surrogate); copy it again")
-    return value
+    return _no_halves(value)
 
 
 def _custom(value: dict[str, Any]) -> dict[str, Any]:
     if _depth(value) > MAX_CUSTOM_DEPTH:
         raise ValueError(f"must be at most {MAX_CUSTOM_DEPTH} levels deep")
+    numbers: list[str] = []
     try:
-        size = len(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        json.loads(text, parse_float=numbers.append)
+        size = len(text.encode()) + sum(len(f"{Decimal(n):f}") - len(n) for n in numbers)  # 1e300 is stored in full
     except (ValueError, TypeError) as error:
         raise ValueError("must hold JSON only: no NaN, no infinity, no half characters") from error
     if size > MAX_CUSTOM_BYTES:
         raise ValueError(f"must be at most {MAX_CUSTOM_BYTES // 1024} KB; this is {size / 1024:.1f} KB")
-    if "\\u0000" in json.dumps(value):
+    if "\\u0000" in text.replace("\\\\", ""):
         raise ValueError("has a NUL character")
     return value
 
@@ -123,10 +132,24 @@ def _depth(value: Any) -> int:
 
 
 Line = BeforeValidator(normalised)
-ModelName = Annotated[str, Line, Field(min_length=1, max_length=200, description="1 to 200 characters")]
-BaseUrl = Annotated[
-    str, Line, Field(max_length=500, description="an http or https URL of at most 500 characters"), AfterValidator(_url)
+ModelName = Annotated[str, Line, Field(min_length=1, max_length=200)]
+OptionalModel = Annotated[
+    ModelName | None,
+    BeforeValidator(_empty_is_none),
+    BeforeValidator(normalised),
+    Field(description="a name of 1 to 200 characters"),
 ]
+BaseUrl = Annotated[str, Line, Field(max_length=500), AfterValidator(_url)]
+
+
+def could_be_provider(name: str) -> bool:
+    """Return whether a provider could have this name; with any other there is no need to ask the database."""
+    return re.fullmatch(_PROVIDER_NAME, name) is not None
+
+
+def could_be_id(number: int) -> bool:
+    """Return whether a row could have this id; the column cannot even be compared with a larger one."""
+    return 0 < number < 2**31
 
 
 class _Input(BaseModel):
@@ -140,7 +163,7 @@ class ProviderInput(_Input):
         str,
         Line,
         Field(
-            pattern=r"^[a-z0-9_-]{1,50}$", description="1 to 50 of the characters a to z, 0 to 9, hyphen and underscore"
+            pattern=f"^{_PROVIDER_NAME}$", description="1 to 50 of the characters a to z, 0 to 9, hyphen and underscore"
         ),
     ]
     display_name: Annotated[str, Line, Field(min_length=1, max_length=100, description="1 to 100 characters")]
@@ -151,13 +174,18 @@ class ProviderInput(_Input):
         Field(description="at most 2000 characters"),
     ] = None
     kind: Annotated[Kind, Field(description="one of openai, anthropic, google, openai_compatible")]
-    api_base_url: Annotated[BaseUrl | None, BeforeValidator(_empty_is_none), BeforeValidator(normalised)] = None
+    api_base_url: Annotated[
+        BaseUrl | None,
+        BeforeValidator(_empty_is_none),
+        BeforeValidator(normalised),
+        Field(description="an http or https URL of at most 500 characters"),
+    ] = None
     available_models: Annotated[
         list[ModelName],
         Field(min_length=1, max_length=MAX_MODELS, description=f"a list of 1 to {MAX_MODELS} model names"),
         AfterValidator(_distinct),
     ]
-    default_model: Annotated[ModelName | None, BeforeValidator(_empty_is_none)] = None
+    default_model: OptionalModel = None
     is_active: Annotated[bool, Field(description="true or false")] = True
 
     @model_validator(mode="after")
@@ -200,10 +228,7 @@ class UserInput(_Input):
 def _password(value: str) -> str:
     if "\x00" in value:
         raise ValueError("has a NUL character")
-    try:
-        size = len(value.encode())
-    except UnicodeEncodeError as error:
-        raise ValueError("has half a character (a lone surrogate); type it again") from error
+    size = len(value.encode())
     if size > MAX_PASSWORD_BYTES:
         raise ValueError(f"takes {size} bytes; at most {MAX_PASSWORD_BYTES} (accents and emoji take several)")
     if value != value.strip():
@@ -216,6 +241,7 @@ class PasswordInput(_Input):
 
     password: Annotated[
         str,
+        BeforeValidator(_no_halves),
         Field(min_length=15, max_length=64, repr=False, description="15 to 64 characters"),
         AfterValidator(_password),
     ]
@@ -239,7 +265,7 @@ def _parameter_type(parameter: Parameter) -> Any:
 
 
 class _SettingsBase(_Input):
-    preferred_model: Annotated[ModelName | None, BeforeValidator(_empty_is_none)] = None
+    preferred_model: OptionalModel = None
     omitted_parameters: Annotated[
         list[Literal[SENDABLE]] | None,  # type: ignore[valid-type]  # the names are data, listed once in core.effective
         Field(description=f"a list of some of {', '.join(SENDABLE)}"),

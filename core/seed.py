@@ -72,12 +72,15 @@ def _import_key(session: Session, actor: Actor, variable: str, name: str, api_ke
         state = providers.key_state(provider)
         same = state.state == "ok" and providers.open_api_key(session, _id(provider)) == api_key
         why = "has this key already" if same else "has another key; replace it on the Providers page"
+        if state.state != "ok":
+            why = f"has a key that cannot be opened ({state.state}); replace it on the Providers page"
         return Outcome("left alone", variable, f"provider {name} {why}")
     action: Literal["created", "updated"] = "created" if provider is None else "updated"
     try:
-        if provider is None:
-            provider = _create(session, actor, next(v for v in catalogue.VENDORS if v.name == name))
-        providers.update(session, actor, _id(provider), {"api_key": api_key, "is_active": True})
+        with session.begin_nested():  # a key that is refused leaves nothing behind
+            if provider is None:
+                provider = _create(session, actor, next(v for v in catalogue.VENDORS if v.name == name))
+            providers.update(session, actor, _id(provider), {"api_key": api_key, "is_active": True})
     except Invalid as error:
         return Outcome("left alone", variable, str(error))
     warning = providers.validate_api_key_format(provider.kind, api_key)

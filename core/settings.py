@@ -9,8 +9,8 @@ from sqlmodel import Session, col, or_, select
 from core.actors import Actor, require
 from core.crypto import get_ring
 from core.effective import EffectiveSettings, Layer, build, layer_of, provider_of
-from core.errors import Invalid, NotFound
-from core.schemas import SettingsInput, validate
+from core.errors import AlreadyExists, Invalid, NotFound
+from core.schemas import SettingsInput, could_be_id, could_be_provider, validate
 from core.tables import LlmProvider, LlmSettings
 from core.versions import refuse_stale
 
@@ -19,7 +19,7 @@ FIELDS = tuple(SettingsInput.model_fields)
 
 def get(session: Session, settings_id: int) -> LlmSettings:
     """Return a settings row; raises NotFound."""
-    row = session.get(LlmSettings, settings_id)
+    row = session.get(LlmSettings, settings_id) if could_be_id(settings_id) else None
     if row is None:
         raise NotFound("settings row", settings_id)
     return row
@@ -56,22 +56,18 @@ def upsert_global(
 
     Raises:
         Forbidden, NotFound, Invalid, Conflict: NotFound if the provider does not exist.
+        AlreadyExists: If somebody else has just made the row of this scope.
     """
     require(session, actor)
     models = _models(session, provider_id)
-    row = session.exec(_active(provider_id).with_for_update()).one_or_none()
+    locked = _active(provider_id).with_for_update().execution_options(populate_existing=True)
+    row = session.exec(locked).one_or_none()
     if row is None:
         if version:
             raise NotFound("settings row of this scope with version", version)
         row = LlmSettings(provider_id=provider_id, **_checked({}, patch, models))
         session.add(row)
-        try:
-            session.flush()
-        except IntegrityError as error:
-            message = {"provider_id": "was given a settings row by somebody else just now; reload and try again"}
-            raise Invalid(message) from error
-        session.refresh(row)
-        return row
+        return _stored(session, row)
     return _write(session, row, patch, version, models)
 
 
@@ -109,7 +105,8 @@ def effective(
         draft: ``(provider_id, fields)``: unsaved values of one scope, to be seen as if they were saved. Who and when
             of such a value is not known yet.
     """
-    provider = session.exec(select(LlmProvider).where(LlmProvider.name == name)).one_or_none()
+    found = select(LlmProvider).where(LlmProvider.name == name)
+    provider = session.exec(found).one_or_none() if could_be_provider(name) else None
     if provider is None:
         return build(None, (), name=name)
     rows = session.exec(
@@ -119,7 +116,7 @@ def effective(
         .order_by(col(LlmSettings.provider_id).asc().nulls_first())
     )
     layers = [layer_of(row.model_dump()) for row in rows]
-    if draft is not None:
+    if draft is not None and draft[0] in {None, provider.id}:
         layers = list(_with_draft(layers, *draft))
     return build(provider_of(provider.model_dump(), get_ring()), layers)
 
@@ -138,6 +135,8 @@ def _with_draft(layers: list[Layer], provider_id: int | None, fields: Mapping[st
         }
     )
     others = [layer for layer in layers if layer is not stored]
+    if not draft.values.get("is_active", True):
+        return others
     return [draft, *others] if provider_id is None else [*others, draft]
 
 
@@ -153,14 +152,18 @@ def _active(provider_id: int | None) -> Any:
 def _models(session: Session, provider_id: int | None) -> list[str] | None:
     if provider_id is None:
         return None
-    provider = session.get(LlmProvider, provider_id, with_for_update={"read": True}, populate_existing=True)
+    provider = None
+    if could_be_id(provider_id):
+        provider = session.get(LlmProvider, provider_id, with_for_update={"read": True}, populate_existing=True)
     if provider is None:
         raise NotFound("provider", provider_id)
     return provider.available_models
 
 
 def _locked(session: Session, settings_id: int) -> LlmSettings:
-    row = session.get(LlmSettings, settings_id, with_for_update=True, populate_existing=True)
+    row = None
+    if could_be_id(settings_id):
+        row = session.get(LlmSettings, settings_id, with_for_update=True, populate_existing=True)
     if row is None:
         raise NotFound("settings row", settings_id)
     return row
@@ -184,6 +187,14 @@ def _write(
     for name, value in _checked(current, patch, models).items():
         if value != current[name]:
             setattr(row, name, value)
-    session.flush()
+    return _stored(session, row)
+
+
+def _stored(session: Session, row: LlmSettings) -> LlmSettings:
+    scope = "all providers" if row.provider_id is None else f"provider {row.provider_id}"
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise AlreadyExists("settings row of", scope, "provider_id") from error
     session.refresh(row)
     return row

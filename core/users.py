@@ -11,7 +11,7 @@ from sqlmodel import Session, col, func, select
 from core.actors import Actor, require
 from core.db import set_actor
 from core.errors import AlreadyExists, Invalid, NotFound
-from core.schemas import PasswordInput, UserInput, validate
+from core.schemas import PasswordInput, UserInput, could_be_id, validate
 from core.tables import User
 
 COST = 12
@@ -47,7 +47,7 @@ def bootstrap(session: Session, username: str, password: str | None) -> str | No
 
 def get(session: Session, user_id: int) -> User:
     """Return a user; raises NotFound."""
-    user = session.get(User, user_id)
+    user = session.get(User, user_id) if could_be_id(user_id) else None
     if user is None:
         raise NotFound("user", user_id)
     return user

@@ -17,7 +17,8 @@ def refuse_stale(kind: str, row: LlmProvider | LlmSettings, version: int | None,
     if version is None or row.version == version:
         return
     since = {name for name, change in row.field_changes.items() if change.get("version", 0) > version}
-    stored = row.model_dump(include={*patch, *since})
+    shown = {name for name, field in type(row).model_fields.items() if field.repr}  # the sealed key is none of them
+    stored = row.model_dump(include={*patch, *since} & shown)
     changes = {name: (value, patch.get(name, value)) for name, value in stored.items()}
     raise Conflict(
         kind,

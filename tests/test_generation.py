@@ -66,7 +66,7 @@ def test_number_order_is_commit_order(connection: psycopg.Connection, database: 
     assert names == [("slow",)]
 
 
-def test_writers_do_not_wait_for_each_other(connection: psycopg.Connection, database: str) -> None:
+def test_writers_do_not_wait_for_each_other(database: str) -> None:
     """The counter is taken at commit: a long open transaction blocks no writer of other rows."""
     with psycopg.connect(database) as slow:
         slow.execute(INSERT, ["slow"])

@@ -107,16 +107,6 @@ def test_users_are_managed(committed: str) -> None:
         assert grace.auth_epoch == 3
 
 
-def test_missing_extra_is_named(tmp_path: Path) -> None:
-    """Without the command line's extra, `python -m core` says which one to add."""
-    (tmp_path / "typer.py").write_text("raise ModuleNotFoundError(\"No module named 'typer'\", name='typer')")
-    done = core("--help", PYTHONPATH=f"{tmp_path}{':'}{Path.cwd()}")
-
-    assert done.returncode == 1
-    assert "pip install 'llm-settings[cli]'" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 @pytest.mark.parametrize("url", ["mysql://x/y", "postgresql://h:port/x", "sqlite:///x.db"])
 def test_database_url_that_is_none_is_refused(url: str) -> None:
     """A DATABASE_URL that names no PostgreSQL database is refused in one sentence."""

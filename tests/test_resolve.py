@@ -216,6 +216,17 @@ def test_key_that_cannot_be_opened_is_one_status(committed: str, provider_id: in
         assert blob not in f"{answer!r} {answer.as_dict()} {caught.value}"
 
 
+def test_row_that_cannot_be_read_takes_no_other_down(committed: str, resolver: Resolver) -> None:
+    """CHECKS 73: custom settings with a number of 5,000 digits, by raw SQL, are ignored; every provider resolves."""
+    with psycopg.connect(committed, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO llm_settings (custom_settings, top_p) VALUES (%s::jsonb, 0.5)", ['{"a": %s}' % ("9" * 5000)]
+        )
+
+    answer = resolver.resolve("openai")
+    assert (answer.status, answer.top_p, answer.custom_settings) == ("ok", 0.5, {})
+
+
 def test_old_schema_is_no_crash(committed: str) -> None:
     """A database without our tables is a store that is not available."""
     with psycopg.connect(committed, autocommit=True) as connection:

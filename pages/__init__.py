@@ -1,0 +1,1 @@
+"""The pages: thin, each guarded on its first line."""

@@ -1,0 +1,98 @@
+"""The system's Chromium, driven by Playwright, against the app as a real process."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.conftest import require
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+expect.set_options(timeout=15_000)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium; without one the browser tests are skipped loudly, or fail in CI."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    require("browser", found)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder with a path short enough for a socket; removed afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="llm-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql_15() -> Iterator[str]:
+    """URL of a server of the operator's own: Debian's PostgreSQL (15 on Debian 12) on a loopback port."""
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    require("postgresql", binaries)
+    folder = Path(tempfile.mkdtemp(prefix="llm-pg-"))
+    user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    if user:
+        shutil.chown(folder, "postgres")
+    tools = binaries[0].parent
+    cluster = str(folder / "data")
+    control = [*user, str(tools / "pg_ctl"), "-D", cluster, "-w", "-s"]
+    subprocess.run(
+        [*user, tools / "initdb", "-D", cluster, "-U", "postgres", "-A", "trust"], check=True, capture_output=True
+    )
+    options = f"-c listen_addresses='' -k {folder}"
+    try:
+        subprocess.run([*control, "-o", options, "-l", str(folder / "log"), "start"], check=True, timeout=60)
+        yield f"postgresql://postgres@/postgres?host={folder}"
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], check=False, timeout=60)
+        shutil.rmtree(folder)
+
+
+class Recorder:
+    """Everything a page received: HTML, other responses, websocket frames."""
+
+    def __init__(self, page: Page) -> None:
+        self.received: list[bytes] = []
+        page.on("websocket", lambda socket: socket.on("framereceived", self._frame))
+        page.on("response", self._response)
+        self._page = page
+
+    def _frame(self, payload: str | bytes) -> None:
+        self.received.append(payload.encode() if isinstance(payload, str) else payload)
+
+    def _response(self, response: object) -> None:
+        url = getattr(response, "url", "")
+        if "/static/" not in url:
+            self.received.append(url.encode())
+
+    def look(self) -> None:
+        """Keep the page's HTML as it is now."""
+        self.received.append(self._page.content().encode())
+
+
+def sign_in(page: Page, url: str, username: str, password: str) -> None:
+    """Open *url* and sign in."""
+    page.goto(url)
+    page.get_by_label("Username").fill(username)
+    page.get_by_role("textbox", name="Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_text("Signed in as")).to_be_visible()

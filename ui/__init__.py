@@ -1,0 +1,1 @@
+"""What the pages share: the guard, feedback and small widgets."""

@@ -1,0 +1,118 @@
+"""What the Defaults page asks: which of two people's values to keep, and whether to reset a scope."""
+
+import streamlit as st
+
+from core import settings
+from ui.defaults_draft import INHERIT, LABELS, Choice, Edit, choices, described, patch, rebase
+from ui.defaults_scope import Stored, undo
+from ui.feedback import attempt, other_errors, plain
+from ui.guard import guard
+from ui.widgets import ago, exact
+
+_OPEN = "defaults_dialog"
+
+
+def ask(name: str) -> None:
+    """Open the dialog *name*, ``conflict`` or ``reset``, on what is stored now."""
+    st.session_state[_OPEN] = name
+    st.rerun()
+
+
+def draw_dialog(scope_id: int | None, title: str, stored: Stored, edit: Edit) -> None:
+    """Draw the dialog that is open, if any; it decides about *stored* as it is shown, and core refuses anything newer."""
+    opened = st.session_state.get(_OPEN)
+    if opened == "conflict" and edit.changed:
+        _resolve_conflict(scope_id, title, stored, edit)
+    elif opened == "reset" and stored.row_id is not None:
+        _confirm_reset(scope_id, title, stored, edit)
+    else:
+        st.session_state.pop(_OPEN, None)
+
+
+def _close() -> None:
+    guard("admin")
+    st.session_state.pop(_OPEN, None)
+
+
+@st.dialog("This was changed while you were editing", width="large", icon=":material/group:", on_dismiss=_close)
+def _resolve_conflict(scope_id: int | None, title: str, stored: Stored, edit: Edit) -> None:
+    actor = guard("admin")
+    if stored.version:
+        who = plain(f"{stored.changed_by or 'Somebody'} saved {title} {ago(stored.changed_at)}.")
+    else:
+        who = f"Somebody reset {plain(title)}: everything inherits now."
+    st.markdown(f"{who} Nothing of yours is lost: choose what holds.", help=exact(stored.changed_at))
+    before, theirs = choices(edit.base), choices(stored.fields)
+    rows = [
+        {
+            "Field": LABELS[name],
+            "When you began": _cell(name, before[name]),
+            "Saved now": _cell(name, theirs[name]) + (_by(stored, name) if theirs[name] != before[name] else ""),
+            "Yours": f"**{_cell(name, edit.changed[name])}**" if name in edit.changed else ":gray[not changed]",
+        }
+        for name in LABELS
+        if name in edit.changed or theirs[name] != before[name]
+    ]
+    st.table(rows, border="horizontal", alt="Each field that you or they changed")
+    st.caption("Writing yours changes the fields in the last column only; what they changed elsewhere stays.")
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        keep = st.button("Keep what is saved", key="conflict_keep", icon=":material/undo:")
+        write = st.button("Write mine", key="conflict_write", type="primary", icon=":material/save:")
+    if keep:
+        undo(scope_id)
+        _done()
+    if write:
+        mine = rebase(edit, stored.version, stored.fields)
+        outcome = attempt(
+            lambda s: settings.upsert_global(s, actor, scope_id, patch(mine.base, mine.changed), version=mine.version),
+            done=f"Saved your changes in {title}.",
+        )
+        if outcome.ok:
+            undo(scope_id)
+            _done()
+        elif outcome.conflict:
+            st.rerun()  # somebody saved once more: the dialog opens again with what is there now
+        other_errors(outcome.errors, set())
+
+
+@st.dialog("Reset to inherited values?", icon=":material/restart_alt:", on_dismiss=_close)
+def _confirm_reset(scope_id: int | None, title: str, stored: Stored, edit: Edit) -> None:
+    actor = guard("admin")
+    row_id = stored.row_id or 0
+    chosen = {name: c for name, c in choices(stored.fields).items() if c.mode != INHERIT}
+    st.markdown(plain(f"Everything in {title} inherits again. These {len(chosen)} choices go:"))
+    st.table(
+        [{"Field": LABELS[name], "Value": _cell(name, choice)} for name, choice in chosen.items()],
+        border="horizontal",
+        alt="What the reset takes away",
+    )
+    if edit.changed:
+        st.warning(f"Your {len(edit.changed)} unsaved changes here go, too.", icon=":material/edit:")
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button("Cancel", key="reset_cancel"):
+            _done()
+        confirmed = st.button("Reset all", key="reset_confirm", type="primary", icon=":material/restart_alt:")
+    if confirmed:
+        outcome = attempt(
+            lambda s: settings.delete(s, actor, row_id, version=stored.version),
+            done=f"{title} inherits everything again.",
+        )
+        if outcome.ok:
+            undo(scope_id)
+            _done()
+        elif outcome.conflict:
+            st.warning("It was changed just now. Close this, look again, and reset if you still want to.")
+
+
+def _done() -> None:
+    st.session_state.pop(_OPEN, None)
+    st.rerun()
+
+
+def _cell(name: str, choice: Choice) -> str:
+    return plain(described(name, choice))
+
+
+def _by(stored: Stored, name: str) -> str:
+    changes = stored.changes.get(name) or stored.changes.get("omitted_parameters") or {}
+    return f"  \n:gray[:small[{plain(str(changes['by']))}]]" if changes.get("by") else ""

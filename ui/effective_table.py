@@ -1,0 +1,73 @@
+"""The preview beside the Defaults form: what would be in force, why, and what would be sent."""
+
+import json
+
+import streamlit as st
+
+from core import catalogue
+from core.effective import LAYERS, EffectiveSettings, Explained, Source
+from core.parameters import PARAMETERS
+from ui.defaults_draft import shown
+from ui.feedback import plain
+
+
+def preview(draft: EffectiveSettings, saved: EffectiveSettings) -> None:
+    """Draw *draft* as a table with sources; what differs from *saved* is marked."""
+    after, before = ({item.name: item for item in settings.explain()} for settings in (draft, saved))
+    rows = [{"Parameter": _label(name), "Value": _cell(after.get(name), before.get(name))} for name in after | before]
+    st.table(rows, border="horizontal", alt="Effective settings with the source of each value")
+    st.markdown("**What would be sent**", help="Omitted parameters are left out; request_options() returns the same.")
+    st.code(json.dumps(draft.request_options(), indent=2, ensure_ascii=False), language="json", wrap_lines=True)
+
+
+def warnings(draft: EffectiveSettings, saved: EffectiveSettings) -> None:
+    """Say where what is omitted does not fit the model, and what to check after a change of model."""
+    found = catalogue.omission_warnings(draft.kind or "", draft.model, draft.omitted)
+    change = catalogue.model_change_warning(saved.model, draft.model, draft.omitted)
+    for sentence in filter(None, (change, *found)):
+        st.warning(plain(sentence), icon=":material/warning:")
+
+
+def refused(draft: EffectiveSettings) -> list[str]:
+    """Return the parameters that are sent though the model does not take them."""
+    unfit = catalogue.refused(draft.kind or "", draft.model) - set(draft.omitted)
+    return [name for name in PARAMETERS if name in unfit]
+
+
+def inherited_text(item: Explained) -> str:
+    """Return what a field that inherits gets, and from where: ``0.7 · built-in default``."""
+    if item.omitted_by:
+        return f"not sent · {LAYERS[item.omitted_by.layer]}"
+    return f"{shown(item.name, item.value)} · {LAYERS[item.source.layer]}"
+
+
+def _cell(item: Explained | None, before: Explained | None) -> str:
+    """Return the value with its source below; bold, with what it was, if that changes."""
+    if item is None:
+        return ":orange[:material/edit: removed]"
+    value, source = plain(_value(item)), _source(item)
+    if before and (value, source.layer) == (plain(_value(before)), _source(before).layer):
+        return f"{value}  \n:gray[:small[{_from(source)}]]"
+    was = f"was {plain(_value(before))}, {_from(_source(before))}" if before else "new"
+    return f":orange[:material/edit:] **{value}**  \n:gray[:small[{_from(source)}]]  \n:orange[:small[{was}]]"
+
+
+def _label(name: str) -> str:
+    return PARAMETERS[name].label if name in PARAMETERS else plain("Model" if name == "model" else name)
+
+
+def _value(item: Explained) -> str:
+    if item.omitted_by:
+        return "not sent"
+    if item.name.startswith("custom_settings."):
+        return json.dumps(item.value, ensure_ascii=False)
+    return shown(item.name, item.value)
+
+
+def _source(item: Explained) -> Source:
+    return item.omitted_by or item.source
+
+
+def _from(source: Source) -> str:
+    who = f" · {source.changed_by}" if source.changed_by else ""
+    return plain(f"{LAYERS[source.layer]}{who}")

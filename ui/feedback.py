@@ -1,0 +1,84 @@
+"""What a person is told after a click."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import streamlit as st
+from sqlmodel import Session
+
+from core import db
+from core.errors import AlreadyExists, Conflict, CoreError, Forbidden, Invalid
+
+_TOAST = "toast_after_rerun"
+
+
+class Outcome(NamedTuple):
+    """What became of a write."""
+
+    ok: bool
+    errors: Mapping[str, str]
+    """Field -> rule, to be shown beside the field."""
+    conflict: Conflict | None
+
+
+def attempt(work: Callable[[Session], object], done: str) -> Outcome:
+    """Run *work* as one transaction; toast *done*, or show the error where the caller does not show it by a field.
+
+    What was typed stays in its widgets: nothing is cleared and nothing reruns here.
+    """
+    try:
+        db.retrying(work)
+    except Invalid as error:
+        return Outcome(ok=False, errors=error.fields, conflict=None)
+    except AlreadyExists as error:
+        return Outcome(ok=False, errors={error.field: str(error)}, conflict=None)
+    except Conflict as error:
+        return Outcome(ok=False, errors={}, conflict=error)
+    except Forbidden as error:
+        st.error(f"{error}. Nothing was saved.", icon=":material/block:")
+        return Outcome(ok=False, errors={}, conflict=None)
+    except CoreError as error:
+        st.error(str(error), icon=":material/error:")
+        return Outcome(ok=False, errors={}, conflict=None)
+    st.session_state[_TOAST] = done
+    return Outcome(ok=True, errors={}, conflict=None)
+
+
+def show_fault(error: CoreError) -> None:
+    """Draw what stands in place of a page that cannot work now."""
+    st.error(str(error), icon=":material/cloud_off:")
+    st.caption("Nothing is lost: services go on with the settings they have, and this page works again once it can.")
+    st.button("Try again", icon=":material/refresh:", key="try_again")
+
+
+def show_toast() -> None:
+    """Show the toast of a write that was followed by a rerun."""
+    if done := st.session_state.pop(_TOAST, None):
+        st.toast(plain(done), icon=":material/check_circle:")
+
+
+def field_error(slot: object, errors: Mapping[str, str], name: str) -> None:
+    """Show the error of field *name*, if any, in *slot*: an ``st.empty()`` right below the widget."""
+    if name in errors:
+        slot.error(plain(_sentence(errors[name])), icon=":material/error:")  # type: ignore[attr-defined]  # DeltaGenerator
+
+
+def other_errors(errors: Mapping[str, str], shown: set[str]) -> None:
+    """Show the errors of fields that have no widget here."""
+    for name, rule in errors.items():
+        if name not in shown:
+            st.error(plain(f"{name}: {rule}"), icon=":material/error:")
+
+
+def plain(text: str) -> str:
+    """Return *text* so that Streamlit's Markdown shows it as it is: no image, link, colour, icon or formula."""
+    text = text.replace("://", ":\u2060//").replace("www.", "www\u2060.")  # a word joiner: else it becomes a link
+    escaped = "".join(f"\\{c}" if c in _MARKDOWN else c for c in text)
+    return escaped.replace("\n", "  \n")
+
+
+_MARKDOWN = frozenset("\\`*_{}[]()<>#+-.!|:$~&^=")
+
+
+def _sentence(rule: str) -> str:
+    return rule[:1].upper() + rule[1:] + ("" if rule.endswith((".", ")")) else ".")

@@ -1,0 +1,113 @@
+"""What the Providers page shows: the row of figures, and a card for each provider."""
+
+from typing import NamedTuple
+
+import streamlit as st
+
+from core import catalogue, providers
+from core.parameters import KINDS, base_url_of
+from core.providers import Figures, KeyState
+from core.tables import LlmProvider
+from ui.feedback import plain
+from ui.widgets import ago, changed, exact
+
+PAGE_SIZE = 20
+_MODELS_SHOWN = 4
+
+
+class Clicked(NamedTuple):
+    """What was pressed on a card: ``edit``, ``delete``, ``remove_key``, ``adopt``, ``activate`` or ``deactivate``."""
+
+    action: str
+    provider: LlmProvider
+
+
+def draw_figures(figures: Figures) -> None:
+    """Draw the row of figures above the list."""
+    with st.container(horizontal=True, gap="small"):
+        st.metric("Active", f"{figures.active} of {figures.total}", border=True, width=150)
+        st.metric("Without key", figures.without_key, border=True, width=150)
+        st.metric("Key unreadable", figures.unreadable, border=True, width=150)
+        st.metric(
+            "Last change", ago(figures.last_change), border=True, width=150, help=exact(figures.last_change) or None
+        )
+
+
+def draw_card(provider: LlmProvider) -> Clicked | None:
+    """Draw one provider; returns what was pressed on it, if anything."""
+    key = providers.key_state(provider)
+    name = provider.name
+    with st.container(border=True, key=f"card_{name}", gap="small"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            with st.container(width="stretch", gap=None):
+                st.markdown(f"**{plain(provider.display_name)}**")
+                st.caption(f"{plain(name)} · {KINDS[provider.kind]}")
+            _badges(provider, key)
+            active = st.toggle("Active", value=provider.is_active, key=f"active_{name}_{provider.version}")
+            edit = st.button("Edit", key=f"edit_{name}", icon=":material/edit:")
+            with st.popover("More", icon=":material/more_horiz:", key=f"more_{name}"):
+                remove_key = provider.api_key_encrypted is not None and st.button(
+                    "Remove key", key=f"remove_key_{name}", icon=":material/key_off:", width="stretch"
+                )
+                delete = st.button("Delete", key=f"delete_{name}", icon=":material/delete:", width="stretch")
+        adopt = _key_trouble(provider, key)
+        _facts(provider)
+    pressed = {
+        "edit": edit,
+        "remove_key": remove_key,
+        "delete": delete,
+        "adopt": adopt,
+        "activate": active and not provider.is_active,
+        "deactivate": provider.is_active and not active,
+    }
+    return next((Clicked(action, provider) for action, yes in pressed.items() if yes), None)
+
+
+def _badges(provider: LlmProvider, key: KeyState) -> None:
+    if key.state == "none":
+        st.badge("No key", icon=":material/key_off:", color="orange")
+    elif key.state == "unbound":
+        st.badge("Key not adopted", icon=":material/warning:", color="orange")
+    elif key.state != "ok":
+        st.badge("Key unreadable", icon=":material/error:", color="red")
+    if provider.is_active:
+        st.badge("Active", icon=":material/check_circle:", color="green")
+    else:
+        st.badge("Inactive", icon=":material/pause_circle:", color="gray")
+
+
+def _key_trouble(provider: LlmProvider, key: KeyState) -> bool:
+    if not key.message:
+        return False
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.error(plain(key.message), icon=":material/key_off:")
+        return key.state == "unbound" and st.button("Adopt key", key=f"adopt_{provider.name}", icon=":material/link:")
+
+
+def _facts(provider: LlmProvider) -> None:
+    if provider.description:
+        st.caption(plain(provider.description))
+    with st.container(horizontal=True, gap="medium"):
+        with st.container(width=150, gap=None):
+            st.caption("API key", help=f"Set {exact(provider.api_key_set_at)}" if provider.api_key_set_at else None)
+            st.text(f"{provider.api_key_masked or '****'}" if provider.api_key_encrypted else "not set")
+            if provider.api_key_set_at:
+                st.caption(f"set {ago(provider.api_key_set_at)}")
+        with st.container(width=220, gap=None):
+            st.caption("Default model")
+            st.text(provider.default_model or "none chosen")
+            if provider.default_model is None:
+                st.caption(":orange[:material/warning: calls have no model]")
+            known = catalogue.find(provider.kind, provider.default_model) if provider.default_model else None
+            if known and known.note:
+                st.caption(plain(known.note))
+        with st.container(width=270, gap=None):
+            models = provider.available_models
+            rest = len(models) - _MODELS_SHOWN
+            st.caption(f"{len(models)} model{'s' * (len(models) != 1)}", help=plain("\n".join(models)[:4000]))
+            st.text(", ".join(models[:_MODELS_SHOWN]) + (f" and {rest} more" if rest > 0 else ""))
+        with st.container(width=270, gap=None):
+            st.caption("Base URL")
+            own = "" if provider.api_base_url else " (the vendor's)"
+            st.text(f"{base_url_of(provider.kind, provider.api_base_url)}{own}")
+    changed(provider.updated_at, provider.updated_by)

@@ -1,0 +1,203 @@
+"""What the Providers page asks: a provider's fields, whether to forget a key, whether to delete."""
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+from sqlmodel import Session
+
+from core import db, providers, settings
+from core.actors import Actor
+from core.errors import Conflict, CoreError
+from ui import provider_form as form
+from ui.feedback import attempt, field_error, other_errors, plain, show_fault
+from ui.guard import guard
+from ui.widgets import ago
+
+_OPEN, _CONFLICT = "provider_dialog", "provider_conflict"
+
+
+def ask(name: str, provider_id: int | None = None) -> None:
+    """Open the dialog *name*: ``add``, ``edit``, ``delete`` or ``remove_key``."""
+    st.session_state[_OPEN] = (name, provider_id)
+    st.session_state.pop(_CONFLICT, None)
+    if name == "add":
+        form.fill(form.EMPTY, None, None)
+    elif name == "edit" and provider_id is not None:
+        with db.transaction() as session:
+            form.fill_from(providers.get(session, provider_id))
+    st.rerun()
+
+
+def draw_dialog() -> None:
+    """Draw the dialog that is open, if any."""
+    name, provider_id = st.session_state.get(_OPEN, (None, None))
+    if name == "add":
+        _add()
+    elif name is not None:
+        try:
+            with db.transaction() as session:
+                display_name = providers.get(session, provider_id).display_name
+        except CoreError as error:
+            _close()
+            show_fault(error)
+        else:
+            {"edit": _edit, "delete": _delete, "remove_key": _remove_key}[name](provider_id, display_name)
+
+
+def _close() -> None:
+    guard("admin")
+    st.session_state.pop(_OPEN, None)
+    form.forget_key()
+
+
+def _done() -> None:
+    _close()
+    st.rerun()
+
+
+@st.dialog("Add a provider", width="large", icon=":material/add:", on_dismiss=_close)
+def _add() -> None:
+    actor = guard("admin")
+    slots = form.draw(())
+
+    def create(session: Session) -> None:
+        provider = providers.create(session, actor, form.patch())
+        _omit(session, actor, provider.id)
+
+    _save(slots, create, "Provider added.", "Add provider")
+
+
+@st.dialog("Edit provider", width="large", icon=":material/edit:", on_dismiss=_close)
+def _edit(provider_id: int, display_name: str) -> None:
+    actor = guard("admin")
+    with db.transaction() as session:
+        name = providers.get(session, provider_id).name
+        omitted = settings.effective(session, name).omitted
+
+    def update(session: Session, version: int | None = None) -> None:
+        providers.update(session, actor, provider_id, form.patch(), version=version or form.version())
+        _omit(session, actor, provider_id)
+
+    if conflict := st.session_state.get(_CONFLICT):
+        _draw_conflict(provider_id, conflict, lambda session: update(session, conflict["version"]))
+    else:
+        _save(form.draw(omitted), update, f"{display_name} saved.", "Save")
+
+
+def _omit(session: Session, actor: Actor, provider_id: int | None) -> None:
+    if (names := form.omitted()) is not None:
+        settings.upsert_global(session, actor, provider_id, {"omitted_parameters": names})
+
+
+def _save(slots: dict[str, Any], work: Callable[[Session], None], done: str, label: str) -> None:
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button("Cancel", key="provider_cancel"):
+            _done()
+        pressed = st.button(label, key="provider_save", type="primary", icon=":material/save:")
+    if not pressed:
+        return
+    if errors := form.unconfirmed():
+        field_error(slots["api_key"], errors, "api_key")
+        return
+    outcome = attempt(work, done)
+    if outcome.ok:
+        _done()
+    if outcome.conflict:
+        st.session_state[_CONFLICT] = _noted(outcome.conflict)
+        st.rerun(scope="fragment")
+    for field, slot in slots.items():
+        field_error(slot, outcome.errors, field)
+    other_errors(outcome.errors, set(slots))
+    if outcome.errors:
+        st.caption(":red[:material/error: Not saved: see the fields above. What you typed is still there.]")
+
+
+def _noted(conflict: Conflict) -> dict[str, Any]:
+    rows = [
+        {"Field": name.replace("_", " "), "Saved now": _shown(stored), "Yours": _shown(mine)}
+        for name, (stored, mine) in conflict.changes.items()
+        if not name.startswith("api_key")
+    ]
+    return {"version": conflict.version, "by": conflict.changed_by, "rows": rows}
+
+
+def _shown(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else "empty" if value in {None, ""} else str(value)
+    return plain(text)
+
+
+def _draw_conflict(provider_id: int, conflict: dict[str, Any], work: Callable[[Session], None]) -> None:
+    st.warning(
+        plain(
+            f"{conflict['by'] or 'Somebody'} changed this provider while you were editing. Choose which values hold."
+        ),
+        icon=":material/group:",
+    )
+    st.table(conflict["rows"], border="horizontal")
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        keep = st.button("Keep what is saved", key="provider_keep", icon=":material/undo:")
+        write = st.button("Write mine", key="provider_write", type="primary", icon=":material/save:")
+    if keep:
+        with db.transaction() as session:
+            form.fill_from(providers.get(session, provider_id))
+        st.session_state.pop(_CONFLICT)
+        st.rerun(scope="fragment")
+    if write:
+        outcome = attempt(work, "Your values are saved.")
+        if outcome.ok:
+            st.session_state.pop(_CONFLICT)
+            _done()
+        if outcome.conflict:
+            st.session_state[_CONFLICT] = _noted(outcome.conflict)
+            st.rerun(scope="fragment")
+        other_errors(outcome.errors, set())
+
+
+@st.dialog("Remove the API key?", icon=":material/key_off:", on_dismiss=_close)
+def _remove_key(provider_id: int, display_name: str) -> None:
+    actor = guard("admin")
+    st.markdown(f"Services that use **{plain(display_name)}** will have no key, from the next second on.")
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button("Cancel", key="remove_key_cancel"):
+            _done()
+        confirmed = st.button("Remove key", key="remove_key_confirm", type="primary", icon=":material/key_off:")
+    if (
+        confirmed
+        and attempt(
+            lambda session: providers.remove_api_key(session, actor, provider_id),
+            f"The key of {display_name} is removed.",
+        ).ok
+    ):
+        _done()
+
+
+@st.dialog("Delete provider?", icon=":material/delete:", on_dismiss=_close)
+def _delete(provider_id: int, display_name: str) -> None:
+    actor = guard("admin")
+    with db.transaction() as session:
+        provider = providers.get(session, provider_id)
+        goes = providers.deletion(session, provider_id)
+    st.markdown(f"This cannot be undone. With **{plain(display_name)}** go:")
+    for line in goes:
+        st.markdown(f"- {plain(line)}")
+    st.caption(plain(f"Last changed {ago(provider.updated_at)} by {provider.updated_by or 'somebody'}."))
+    typed = st.text_input("Type the provider's name to confirm", key="delete_name", placeholder=provider.name)
+    slot = st.empty()
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button("Cancel", key="delete_cancel"):
+            _done()
+        confirmed = st.button("Delete", key="delete_confirm", type="primary", icon=":material/delete:")
+    if not confirmed:
+        return
+    if typed.strip() != provider.name:
+        field_error(slot, {"name": f"type {provider.name} exactly to delete it"}, "name")
+        return
+    outcome = attempt(
+        lambda session: providers.delete(session, actor, provider_id, version=provider.version),
+        f"{display_name} is deleted.",
+    )
+    if outcome.ok:
+        _done()
+    if outcome.conflict:
+        st.warning("It was changed just now. Look again, and delete if you still want to.")

@@ -1,0 +1,202 @@
+"""The fields of a provider, as a person edits them: widgets, and what was loaded into them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from core import catalogue, crypto, providers, schemas
+from core.errors import Invalid, Sealed
+from core.parameters import BASE_URLS, KINDS
+from core.tables import LlmProvider
+from ui.feedback import field_error, plain
+from ui.guard import guard
+
+_BASE = "provider_base"
+_KEYS = {name: f"provider_{name}" for name in (*providers.FIELDS, "api_key", "api_key_anyway", "omit", "paste")}
+EMPTY: Mapping[str, Any] = {
+    "name": "",
+    "display_name": "",
+    "description": None,
+    "kind": "openai",
+    "api_base_url": None,
+    "available_models": [],
+    "default_model": None,
+    "is_active": True,
+}
+
+
+def fill(fields: Mapping[str, Any], version: int | None, mask: str | None) -> None:
+    """Load *fields* into the widgets, before they are drawn; *version* is what the edit is based on."""
+    st.session_state[_BASE] = {"fields": dict(fields), "version": version, "mask": mask}
+    for name, value in fields.items():
+        st.session_state[_KEYS[name]] = "" if value is None and name != "default_model" else value
+    for name in ("api_key", "api_key_anyway", "omit", "paste"):
+        st.session_state.pop(_KEYS[name], None)
+
+
+def fill_from(provider: LlmProvider) -> None:
+    """Load a stored provider into the widgets."""
+    fill(provider.model_dump(include=set(providers.FIELDS)), provider.version, provider.api_key_masked)
+
+
+def version() -> int | None:
+    """Return the version the edit is based on; None for a provider that is not stored yet."""
+    based_on: int | None = st.session_state[_BASE]["version"]
+    return based_on
+
+
+def patch() -> dict[str, Any]:
+    """Return the fields that differ from what was loaded, and the key if one was typed."""
+    base = st.session_state[_BASE]["fields"]
+    typed = {name: st.session_state.get(_KEYS[name], base[name]) for name in base}
+    fields = {name: value for name, value in typed.items() if (value or None) != (base[name] or None)}
+    if api_key := st.session_state.get(_KEYS["api_key"]):
+        fields["api_key"] = api_key
+    return {**typed, **fields} if version() is None else fields
+
+
+def omitted() -> list[str] | None:
+    """Return the parameters to leave out for the model, or None to let them be."""
+    return sorted(_refused()) if _omission_matters() and st.session_state.get(_KEYS["omit"]) else None
+
+
+def unconfirmed() -> dict[str, str]:
+    """Return the error of a key that looks wrong and was not confirmed."""
+    if _key_warning() and not st.session_state.get(_KEYS["api_key_anyway"]):
+        return {"api_key": "looks wrong: check it, or tick 'Use this key anyway'"}
+    return {}
+
+
+def forget_key() -> None:
+    """Drop the typed key from the session."""
+    st.session_state.pop(_KEYS["api_key"], None)
+
+
+def draw(effective_omissions: tuple[str, ...]) -> dict[str, Any]:
+    """Draw the fields; returns name -> the slot for its error, right below its widget.
+
+    *effective_omissions* are the parameters that are not sent today.
+    """
+    slots: dict[str, Any] = {}
+    with st.container(horizontal=True, gap="small"):
+        with st.container(width=330):
+            st.text_input("Display name", key=_KEYS["display_name"], max_chars=100, placeholder="OpenAI")
+            slots["display_name"] = st.empty()
+        with st.container(width=330):
+            st.text_input(
+                "Name",
+                key=_KEYS["name"],
+                max_chars=50,
+                placeholder="openai",
+                help="What services ask for: resolve(name).",
+            )
+            slots["name"] = st.empty()
+    kind = st.selectbox("Kind", list(KINDS), key=_KEYS["kind"], format_func=KINDS.__getitem__)
+    slots["kind"] = st.empty()
+    st.text_input(
+        "Base URL",
+        key=_KEYS["api_base_url"],
+        max_chars=500,
+        placeholder=BASE_URLS.get(kind, "https://host.example/v1"),
+        help="Empty: the vendor's own address. Another host needs the API key typed again.",
+    )
+    slots["api_base_url"] = st.empty()
+    _draw_key(slots)
+    _draw_models(slots, kind)
+    st.text_area("Description", key=_KEYS["description"], max_chars=2000, height=80)
+    slots["description"] = st.empty()
+    st.toggle("Active", key=_KEYS["is_active"], help="Services resolve an inactive provider as disabled.")
+    slots["is_active"] = st.empty()
+    _draw_omissions(effective_omissions)
+    return slots
+
+
+def _draw_key(slots: dict[str, Any]) -> None:
+    mask = st.session_state[_BASE]["mask"]
+    sealed = crypto.get_ring().primary_id is None
+    st.text_input(
+        "API key",
+        key=_KEYS["api_key"],
+        type="password",
+        live=True,  # else Tab to the eye button, and on from there, never commits what was typed (Streamlit 1.67)
+        max_chars=500,
+        autocomplete="new-password",
+        disabled=sealed,
+        placeholder=f"{mask} is stored; empty leaves it unchanged" if mask else "Not set",
+        help="Stored encrypted, and never shown again.",
+    )
+    slots["api_key"] = st.empty()
+    if sealed:
+        st.caption(f":orange[:material/lock: {plain(str(Sealed()))}]")
+    elif warning := _key_warning():
+        st.warning(plain(warning), icon=":material/warning:")
+        st.checkbox("Use this key anyway", key=_KEYS["api_key_anyway"])
+
+
+def _key_warning() -> str | None:
+    api_key = st.session_state.get(_KEYS["api_key"])
+    return providers.validate_api_key_format(st.session_state[_KEYS["kind"]], api_key) if api_key else None
+
+
+def _draw_models(slots: dict[str, Any], kind: str) -> None:
+    above = st.container()
+    with st.popover("Paste a list", icon=":material/content_paste:"):
+        pasted = st.text_area("A JSON array, or one name a line", key=_KEYS["paste"], height=120)
+        slot = st.empty()
+        if st.button("Use these models", key="provider_use_models"):
+            guard("admin")
+            try:
+                st.session_state[_KEYS["available_models"]] = list(dict.fromkeys(schemas.parse_models(pasted)))
+            except Invalid as error:
+                field_error(slot, error.fields, "available_models")
+    with above:
+        chosen: list[str] = st.session_state[_KEYS["available_models"]]
+        known = [m.name for v in catalogue.VENDORS if v.kind == kind for m in v.models]
+        models = st.multiselect(
+            "Models",
+            list(dict.fromkeys([*chosen, *known])),
+            key=_KEYS["available_models"],
+            accept_new_options=True,
+            select_all=False,
+            placeholder="Type a name and press Enter",
+        )
+        slots["available_models"] = st.empty()
+    base = st.session_state[_BASE]["fields"]["default_model"]
+    if st.session_state.get(_KEYS["default_model"]) not in models:
+        st.session_state[_KEYS["default_model"]] = None
+    st.selectbox(
+        "Default model", models, index=None, key=_KEYS["default_model"], placeholder="Choose one of the models"
+    )
+    slots["default_model"] = st.empty()
+    if base and base not in models:
+        st.caption(f":orange[:material/warning: {plain(base)} was the default, and is no longer among the models.]")
+
+
+def _refused() -> frozenset[str]:
+    return catalogue.refused(st.session_state[_KEYS["kind"]], st.session_state.get(_KEYS["default_model"]))
+
+
+def _omission_matters() -> bool:
+    base = st.session_state[_BASE]["fields"]
+    new = version() is None
+    other = any(st.session_state.get(_KEYS[name]) != base[name] for name in ("kind", "default_model"))
+    return bool((new or other) and st.session_state.get(_KEYS["default_model"]))
+
+
+def _draw_omissions(effective_omissions: tuple[str, ...]) -> None:
+    if not _omission_matters():
+        return
+    base = st.session_state[_BASE]["fields"]
+    model = st.session_state[_KEYS["default_model"]]
+    if warning := catalogue.model_change_warning(base["default_model"], model, effective_omissions):
+        st.warning(plain(warning), icon=":material/warning:")
+    refused = _refused()
+    if refused != set(effective_omissions):
+        names = ", ".join(sorted(refused)) or "nothing"
+        st.checkbox(
+            plain(f"Set what is not sent to what {model} does not take: {names}"),
+            key=_KEYS["omit"],
+            value=True,
+            help="Otherwise the first call may be refused. The Defaults page can change it.",
+        )
