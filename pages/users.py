@@ -1,0 +1,45 @@
+"""Users: who may sign in, and as what."""
+
+import streamlit as st
+
+from core import db, users
+from ui.feedback import plain
+from ui.guard import guard
+from ui.user_dialogs import ask, draw_dialog
+from ui.widgets import ago, exact, page_head
+
+actor = guard("admin")
+page_head("Users", "Who may sign in. An admin manages everything; an analyst sees Effective Preview, and never a key.")
+with db.transaction() as session:
+    people = users.list_all(session)
+
+active = [user for user in people if user.is_active]
+with st.container(horizontal=True, gap="small"):
+    st.metric("Active", f"{len(active)} of {len(people)}", border=True, width=150)
+    st.metric("Admins", sum(user.role == "admin" for user in active), border=True, width=150)
+if st.button("Add user", key="add_user", type="primary", icon=":material/person_add:"):
+    ask("add")
+
+for user in people:
+    name, user_id = user.username, user.id or 0
+    with (
+        st.container(border=True, key=f"user_{name}"),
+        st.container(horizontal=True, vertical_alignment="center"),
+    ):
+        with st.container(width="stretch", gap=None):
+            st.markdown(f"**{plain(name)}**" + (" (you)" if user_id == actor.user_id else ""))
+            st.caption(f"Added {ago(user.created_at)}", help=exact(user.created_at))
+        if user.role == "admin":
+            st.badge("Admin", icon=":material/shield_person:", color="blue")
+        else:
+            st.badge("Analyst", icon=":material/visibility:", color="gray")
+        if not user.is_active:
+            st.badge("Disabled", icon=":material/block:", color="red")
+        if st.button("Role", key=f"role_{name}", icon=":material/badge:", help="Change the role"):
+            ask("role", user_id)
+        if st.button("Password", key=f"password_{name}", icon=":material/password:", help="Set a new password"):
+            ask("password", user_id)
+        word = "Disable" if user.is_active else "Enable"
+        if st.button(word, key=f"{word.lower()}_{name}", icon=":material/person_off:" if user.is_active else None):
+            ask("active", user_id)
+draw_dialog()

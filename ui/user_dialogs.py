@@ -1,0 +1,170 @@
+"""What the Users page asks: a new user, a new password, and whether to change a role or disable somebody."""
+
+import secrets
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import streamlit as st
+from sqlmodel import Session
+
+from core import db, users
+from core.errors import CoreError
+from core.tables import ROLES
+from ui.feedback import attempt, field_error, other_errors, plain, show_fault
+from ui.guard import guard
+
+_OPEN = "user_dialog"
+
+
+class Person(NamedTuple):
+    """The user a dialog is about."""
+
+    id: int
+    username: str
+    role: str
+    is_active: bool
+    is_self: bool
+
+
+def ask(name: str, user_id: int | None = None) -> None:
+    """Open the dialog *name*: ``add``, ``password``, ``role`` or ``active``."""
+    st.session_state[_OPEN] = (name, user_id)
+    for key in ("new_username", "new_password", "new_role", "made_password"):
+        st.session_state.pop(key, None)
+    st.rerun()
+
+
+def draw_dialog() -> None:
+    """Draw the dialog that is open, if any."""
+    name, user_id = st.session_state.get(_OPEN, (None, None))
+    if name == "add":
+        _add()
+    elif name is not None:
+        actor = guard("admin")
+        try:
+            with db.transaction() as session:
+                user = users.get(session, user_id)
+        except CoreError as error:
+            _close()
+            show_fault(error)
+        else:
+            person = Person(user_id, user.username, user.role, user.is_active, user_id == actor.user_id)
+            {"password": _password, "role": _role, "active": _active}[name](person)
+
+
+def _close() -> None:
+    guard("admin")
+    for key in (_OPEN, "new_password", "made_password"):
+        st.session_state.pop(key, None)
+
+
+def _done() -> None:
+    _close()
+    st.rerun()
+
+
+@st.dialog("Add a user", icon=":material/person_add:", on_dismiss=_close)
+def _add() -> None:
+    actor = guard("admin")
+    username = st.text_input("Username", key="new_username", max_chars=64, autocomplete="off")
+    slots: dict[str, Any] = {"username": st.empty()}
+    role = st.segmented_control("Role", ROLES, default="analyst", required=True, key="new_role") or "analyst"
+    st.caption("An admin manages everything; an analyst sees Effective Preview, and never a key.")
+    slots["role"] = st.empty()
+    password = _password_field(slots)
+    _save(
+        slots,
+        lambda session: users.add(session, actor, username, password, role),
+        f"{username.strip().casefold()} can sign in now.",
+        "Add user",
+    )
+
+
+@st.dialog("Set a password", icon=":material/password:", on_dismiss=_close)
+def _password(person: Person) -> None:
+    actor = guard("admin")
+    st.markdown(f"A new password for **{plain(person.username)}** ends every sign-in with the old one.")
+    slots: dict[str, Any] = {}
+    password = _password_field(slots)
+    _warn_self(person)
+    _save(
+        slots,
+        lambda session: users.set_password(session, actor, person.id, password),
+        f"{person.username} has a new password.",
+        "Set password",
+    )
+
+
+@st.dialog("Change the role?", icon=":material/badge:", on_dismiss=_close)
+def _role(person: Person) -> None:
+    actor = guard("admin")
+    role = "analyst" if person.role == "admin" else "admin"
+    st.markdown(f"**{plain(person.username)}** becomes {role}, and has to sign in again.")
+    _warn_self(person)
+    _save(
+        {},
+        lambda session: users.set_role(session, actor, person.id, role),
+        f"{person.username} is {role} now.",
+        f"Make {role}",
+    )
+
+
+@st.dialog("Change who may sign in?", icon=":material/person:", on_dismiss=_close)
+def _active(person: Person) -> None:
+    actor = guard("admin")
+    if person.is_active:
+        st.markdown(f"**{plain(person.username)}** is signed out at once, and cannot sign in until enabled again.")
+        _warn_self(person)
+    else:
+        st.markdown(f"**{plain(person.username)}** can sign in again.")
+    word = "Disable" if person.is_active else "Enable"
+    _save(
+        {},
+        lambda session: users.set_active(session, actor, person.id, active=not person.is_active),
+        f"{person.username} is {'disabled' if person.is_active else 'enabled'}.",
+        word,
+    )
+
+
+def _password_field(slots: dict[str, Any]) -> str:
+    if st.button("Make one for me", key="make_password", icon=":material/casino:"):
+        st.session_state["made_password"] = secrets.token_urlsafe(18)
+    made: str | None = st.session_state.get("made_password")
+    if made:
+        st.code(made, language=None)
+        st.caption("Shown only until this is closed: hand it over now.")
+        slots["password"] = st.empty()
+        return made
+    typed = st.text_input(
+        "Password",
+        key="new_password",
+        type="password",
+        live=True,  # else Tab to the eye button, and on from there, never commits what was typed (Streamlit 1.67)
+        max_chars=200,
+        autocomplete="new-password",
+        help="15 to 64 characters; a sentence is fine.",
+    )
+    slots["password"] = st.empty()
+    return typed
+
+
+def _warn_self(person: Person) -> None:
+    if person.is_self:
+        st.warning("This is you: your own sign-in ends.", icon=":material/logout:")
+
+
+def _save(slots: dict[str, Any], work: Callable[[Session], object], done: str, label: str) -> None:
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button("Cancel", key="user_cancel"):
+            _done()
+        pressed = st.button(label, key="user_save", type="primary")
+    if not pressed:
+        return
+    outcome = attempt(work, done)
+    if outcome.ok:
+        st.session_state.pop(_OPEN, None)
+        st.session_state.pop("made_password", None)
+        st.rerun()
+    for field, slot in slots.items():
+        field_error(slot, outcome.errors, field)
+    other_errors(outcome.errors, set(slots))
