@@ -87,13 +87,13 @@ def _key_trouble(provider: LlmProvider, key: KeyState) -> bool:
 def _facts(provider: LlmProvider) -> None:
     if provider.description:
         st.caption(plain(provider.description))
-    with st.container(horizontal=True, gap="medium"):
-        with st.container(width=150, gap=None):
+    with st.container(horizontal=True, gap="small"):
+        with st.container(width=140, gap=None):
             st.caption("API key", help=f"Set {exact(provider.api_key_set_at)}" if provider.api_key_set_at else None)
             st.text(f"{provider.api_key_masked or '****'}" if provider.api_key_encrypted else "not set")
             if provider.api_key_set_at:
                 st.caption(f"set {ago(provider.api_key_set_at)}")
-        with st.container(width=220, gap=None):
+        with st.container(width=190, gap=None):
             st.caption("Default model")
             st.text(provider.default_model or "none chosen")
             if provider.default_model is None:
@@ -101,12 +101,12 @@ def _facts(provider: LlmProvider) -> None:
             known = catalogue.find(provider.kind, provider.default_model) if provider.default_model else None
             if known and known.note:
                 st.caption(plain(known.note))
-        with st.container(width=270, gap=None):
+        with st.container(width=230, gap=None):
             models = provider.available_models
             rest = len(models) - _MODELS_SHOWN
             st.caption(f"{len(models)} model{'s' * (len(models) != 1)}", help=plain("\n".join(models)[:4000]))
             st.text(", ".join(models[:_MODELS_SHOWN]) + (f" and {rest} more" if rest > 0 else ""))
-        with st.container(width=270, gap=None):
+        with st.container(width=230, gap=None):
             st.caption("Base URL")
             own = "" if provider.api_base_url else " (the vendor's)"
             st.text(f"{base_url_of(provider.kind, provider.api_base_url)}{own}")
