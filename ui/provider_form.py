@@ -1,7 +1,7 @@
 """The fields of a provider, as a person edits them: widgets, and what was loaded into them."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -14,6 +14,8 @@ from ui.guard import guard
 
 _BASE = "provider_base"
 _KEYS = {name: f"provider_{name}" for name in (*providers.FIELDS, "api_key", "api_key_anyway", "omit", "paste")}
+_KEPT: Literal["page"] = "page"
+"""What is typed outlives a run that could not draw it: a lost database, a conflict."""
 EMPTY: Mapping[str, Any] = {
     "name": "",
     "display_name": "",
@@ -69,7 +71,7 @@ def unconfirmed() -> dict[str, str]:
 
 
 def forget_key() -> None:
-    """Drop the typed key from the session."""
+    """Drop the typed key from the session: nothing keeps it once the dialog is closed."""
     st.session_state.pop(_KEYS["api_key"], None)
 
 
@@ -81,22 +83,26 @@ def draw(effective_omissions: tuple[str, ...]) -> dict[str, Any]:
     slots: dict[str, Any] = {}
     with st.container(horizontal=True, gap="small"):
         with st.container(width=330):
-            st.text_input("Display name", key=_KEYS["display_name"], max_chars=100, placeholder="OpenAI")
+            st.text_input(
+                "Display name", key=_KEYS["display_name"], persist_state=_KEPT, max_chars=100, placeholder="OpenAI"
+            )
             slots["display_name"] = st.empty()
         with st.container(width=330):
             st.text_input(
                 "Name",
                 key=_KEYS["name"],
+                persist_state=_KEPT,
                 max_chars=50,
                 placeholder="openai",
                 help="What services ask for: resolve(name).",
             )
             slots["name"] = st.empty()
-    kind = st.selectbox("Kind", list(KINDS), key=_KEYS["kind"], format_func=KINDS.__getitem__)
+    kind = st.selectbox("Kind", list(KINDS), key=_KEYS["kind"], persist_state=_KEPT, format_func=KINDS.__getitem__)
     slots["kind"] = st.empty()
     st.text_input(
         "Base URL",
         key=_KEYS["api_base_url"],
+        persist_state=_KEPT,
         max_chars=500,
         placeholder=BASE_URLS.get(kind, "https://host.example/v1"),
         help="Empty: the vendor's own address. Another host needs the API key typed again.",
@@ -104,9 +110,11 @@ def draw(effective_omissions: tuple[str, ...]) -> dict[str, Any]:
     slots["api_base_url"] = st.empty()
     _draw_key(slots)
     _draw_models(slots, kind)
-    st.text_area("Description", key=_KEYS["description"], max_chars=2000, height=80)
+    st.text_area("Description", key=_KEYS["description"], persist_state=_KEPT, max_chars=2000, height=80)
     slots["description"] = st.empty()
-    st.toggle("Active", key=_KEYS["is_active"], help="Services resolve an inactive provider as disabled.")
+    st.toggle(
+        "Active", key=_KEYS["is_active"], persist_state=_KEPT, help="Services resolve an inactive provider as disabled."
+    )
     slots["is_active"] = st.empty()
     _draw_omissions(effective_omissions)
     return slots
@@ -118,8 +126,9 @@ def _draw_key(slots: dict[str, Any]) -> None:
     st.text_input(
         "API key",
         key=_KEYS["api_key"],
+        persist_state=_KEPT,
         type="password",
-        live=True,  # else Tab to the eye button, and on from there, never commits what was typed (Streamlit 1.67)
+        live="0ms",  # else Tab to the eye button, and on from there, never commits what was typed (Streamlit 1.67)
         max_chars=500,
         autocomplete="new-password",
         disabled=sealed,
@@ -131,7 +140,7 @@ def _draw_key(slots: dict[str, Any]) -> None:
         st.caption(f":orange[:material/lock: {plain(str(Sealed()))}]")
     elif warning := _key_warning():
         st.warning(plain(warning), icon=":material/warning:")
-        st.checkbox("Use this key anyway", key=_KEYS["api_key_anyway"])
+        st.checkbox("Use this key anyway", key=_KEYS["api_key_anyway"], persist_state=_KEPT)
 
 
 def _key_warning() -> str | None:
@@ -142,7 +151,7 @@ def _key_warning() -> str | None:
 def _draw_models(slots: dict[str, Any], kind: str) -> None:
     above = st.container()
     with st.popover("Paste a list", icon=":material/content_paste:"):
-        pasted = st.text_area("A JSON array, or one name a line", key=_KEYS["paste"], height=120)
+        pasted = st.text_area("A JSON array, or one name a line", key=_KEYS["paste"], persist_state=_KEPT, height=120)
         slot = st.empty()
         if st.button("Use these models", key="provider_use_models"):
             guard("admin")
@@ -157,6 +166,7 @@ def _draw_models(slots: dict[str, Any], kind: str) -> None:
             "Models",
             list(dict.fromkeys([*chosen, *known])),
             key=_KEYS["available_models"],
+            persist_state=_KEPT,
             accept_new_options=True,
             select_all=False,
             placeholder="Type a name and press Enter",
@@ -166,7 +176,12 @@ def _draw_models(slots: dict[str, Any], kind: str) -> None:
     if st.session_state.get(_KEYS["default_model"]) not in models:
         st.session_state[_KEYS["default_model"]] = None
     st.selectbox(
-        "Default model", models, index=None, key=_KEYS["default_model"], placeholder="Choose one of the models"
+        "Default model",
+        models,
+        index=None,
+        key=_KEYS["default_model"],
+        persist_state=_KEPT,
+        placeholder="Choose one of the models",
     )
     slots["default_model"] = st.empty()
     if base and base not in models:
@@ -197,6 +212,7 @@ def _draw_omissions(effective_omissions: tuple[str, ...]) -> None:
         st.checkbox(
             plain(f"Set what is not sent to what {model} does not take: {names}"),
             key=_KEYS["omit"],
+            persist_state=_KEPT,
             value=True,
             help="Otherwise the first call may be refused. The Defaults page can change it.",
         )

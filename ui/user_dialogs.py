@@ -66,7 +66,7 @@ def _done() -> None:
 @st.dialog("Add a user", icon=":material/person_add:", on_dismiss=_close)
 def _add() -> None:
     actor = guard("admin")
-    username = st.text_input("Username", key="new_username", max_chars=64, autocomplete="off")
+    username = st.text_input("Username", key="new_username", persist_state="page", max_chars=64, autocomplete="off")
     slots: dict[str, Any] = {"username": st.empty()}
     role = st.segmented_control("Role", ROLES, default="analyst", required=True, key="new_role") or "analyst"
     st.caption("An admin manages everything; an analyst sees Effective Preview, and never a key.")
@@ -138,8 +138,9 @@ def _password_field(slots: dict[str, Any]) -> str:
     typed = st.text_input(
         "Password",
         key="new_password",
+        persist_state="page",
         type="password",
-        live=True,  # else Tab to the eye button, and on from there, never commits what was typed (Streamlit 1.67)
+        live="0ms",  # else Tab to the eye button, and on from there, never commits what was typed (Streamlit 1.67)
         max_chars=200,
         autocomplete="new-password",
         help="15 to 64 characters; a sentence is fine.",

@@ -1,0 +1,263 @@
+"""What a person meets beside the main job: sign-out, two admins, hostile names, a lost database, a wrong key."""
+
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import psycopg
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from core import db, providers
+from core.actors import COMMAND_LINE
+from tests.browser.conftest import sign_in
+from tests.conftest import PASSWORD, named
+from tests.processes import App, core, running_app
+
+pytestmark = pytest.mark.browser
+CANARY = "sk-proj-canary-0123456789abcdefghijklmnopqrstuvwxyz"
+PROVIDER = {
+    "name": "acme",
+    "display_name": "Acme AI",
+    "kind": "openai",
+    "available_models": ["m1", "m2"],
+    "default_model": "m1",
+    "api_key": CANARY,
+}
+
+
+@pytest.fixture
+def app(committed: str, tmp_path: Path) -> Iterator[App]:
+    """The app on a database of the test's own, with the admin and the provider acme."""
+    with db.transaction() as session:
+        providers.create(session, COMMAND_LINE, PROVIDER)
+    with running_app(tmp_path / "log", DATABASE_URL=committed, LLM_ADMIN_PASSWORD=PASSWORD) as app:
+        yield app
+
+
+@pytest.fixture
+def page(app: App, browser: Browser) -> Iterator[Page]:
+    """The admin, signed in, on the Providers page."""
+    page = browser.new_page()
+    sign_in(page, app.url, "admin", PASSWORD)
+    yield page
+    page.close()
+
+
+def test_sign_out_ends_the_session(page: Page, app: App) -> None:
+    """After signing out the sign-in stands there, and a reload does not bring the session back."""
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    expect(page.get_by_text("Acme AI")).to_have_count(0)
+    page.goto(app.url)
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+
+
+def test_key_typed_and_left_by_tab_is_saved(page: Page, committed: str) -> None:
+    """A new key, typed and left with Tab, replaces the old one; the dialog never holds it again."""
+    page.locator(".st-key-edit_acme button").click()
+    dialog = page.get_by_role("dialog")
+    field = dialog.get_by_role("textbox", name="API key")
+    field.fill("sk-new-0123456789abcdefghijklmnopqrstuvwxyzabcdef")
+    field.press("Tab")
+    page.keyboard.press("Tab")
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Acme AI saved.")).to_be_visible()
+    page.locator(".st-key-edit_acme button").click()
+    expect(page.get_by_role("dialog").get_by_role("textbox", name="API key")).to_have_value("")
+    with psycopg.connect(committed) as connection:
+        masked = connection.execute("SELECT api_key_masked FROM llm_providers").fetchone()
+
+    assert masked == ("sk-new-...****",)
+
+
+def test_error_stands_beside_its_field_and_loses_nothing(page: Page) -> None:
+    """A refused save names each field and its rule, and what was typed stays."""
+    page.get_by_role("button", name="Add provider").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox", name="Display name").fill("Second")
+    dialog.get_by_role("textbox", name="Name", exact=True).fill("Not A Name")
+    dialog.get_by_role("textbox", name="Base URL").fill("ftp://host")
+    dialog.get_by_role("button", name="Add provider").click()
+
+    expect(dialog.get_by_text("Must be 1 to 50 of the characters")).to_be_visible()
+    expect(dialog.get_by_text("Must begin with")).to_be_visible()
+    expect(dialog.get_by_text("Must be a list of 1 to 500 model names")).to_be_visible()
+    expect(dialog.get_by_role("textbox", name="Name", exact=True)).to_have_value("Not A Name")
+    expect(dialog.get_by_role("textbox", name="Base URL")).to_have_value("ftp://host")
+
+
+def test_second_of_two_admins_chooses(page: Page, app: App, browser: Browser, committed: str) -> None:
+    """CHECKS 59: the second to save sees both values and who, writes theirs on purpose, and nothing is lost unseen."""
+    other = browser.new_page()
+    sign_in(other, app.url, "admin", PASSWORD)
+    for editor, name in ((page, "By the first"), (other, "By the second")):
+        editor.locator(".st-key-edit_acme button").click()
+        editor.get_by_role("dialog").get_by_role("textbox", name="Display name").fill(name)
+    page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    expect(page.locator(".st-key-card_acme")).to_contain_text("By the first")
+    other.get_by_role("dialog").get_by_role("button", name="Save").click()
+
+    dialog = other.get_by_role("dialog")
+    expect(dialog.get_by_text("admin changed this provider while you were editing")).to_be_visible()
+    row = dialog.get_by_role("row", name=re.compile("display name"))
+    expect(row).to_contain_text("By the first")
+    expect(row).to_contain_text("By the second")
+    dialog.get_by_role("button", name="Write mine").click()
+    expect(other.locator(".st-key-card_acme")).to_contain_text("By the second")
+    with psycopg.connect(committed) as connection:
+        stored = connection.execute("SELECT display_name, version FROM llm_providers").fetchone()
+    other.close()
+
+    assert stored is not None
+    assert stored[0] == "By the second"
+
+
+def test_delete_wants_the_name(page: Page) -> None:
+    """Deleting says what goes with it and wants the name typed; afterwards the empty page says what to do next."""
+    page.locator(".st-key-more_acme button").first.click()
+    page.get_by_role("button", name="Delete").click()
+    dialog = page.get_by_test_id("stDialog")
+    expect(dialog.get_by_text("its API key sk-proj")).to_be_visible()
+    dialog.get_by_role("button", name="Delete").click()
+    expect(dialog.get_by_text("Type acme exactly to delete it")).to_be_visible()
+    dialog.get_by_role("textbox").fill("acme")
+    dialog.get_by_role("button", name="Delete").click()
+
+    expect(page.get_by_text("There is no provider yet. Add the first one")).to_be_visible()
+
+
+def test_database_that_goes_and_comes_back(page: Page, committed: str) -> None:
+    """With the database away an open page says so in a sentence; once it is back, Try again goes on, still signed in."""
+    name = committed.partition("?")[0].rpartition("/")[2]
+    with psycopg.connect(named(committed, "postgres"), autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        page.get_by_role("link", name="Defaults").click()
+        expect(page.get_by_text("The database cannot be reached")).to_be_visible()
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    page.get_by_role("button", name="Try again").click()
+
+    expect(page.get_by_role("heading", name="Defaults")).to_be_visible()
+    expect(page.get_by_text("Signed in as")).to_be_visible()
+
+
+def test_nothing_typed_is_lost_while_the_database_is_away(page: Page, committed: str) -> None:
+    """A save that fails because the database is away says so in the dialog; the second press, with it back, saves."""
+    name = committed.partition("?")[0].rpartition("/")[2]
+    page.locator(".st-key-edit_acme button").click()
+    dialog = page.get_by_role("dialog")
+    field = dialog.get_by_role("textbox", name="Display name")
+    field.fill("Typed before the outage")
+    field.press("Tab")
+    page.wait_for_timeout(500)
+    with psycopg.connect(named(committed, "postgres"), autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        dialog.get_by_role("button", name="Save").click()
+        expect(dialog.get_by_text("The database cannot be reached")).to_be_visible()
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    dialog.get_by_role("button", name="Try again").click()
+    expect(field).to_have_value("Typed before the outage")
+    dialog.get_by_role("button", name="Save").click()
+
+    expect(page.locator(".st-key-card_acme")).to_contain_text("Typed before the outage")
+
+
+class _Beacon(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.server.seen.append(self.path)  # type: ignore[attr-defined]  # set below
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is given
+        """Be quiet."""
+
+
+def test_hostile_names_are_text(page: Page, committed: str) -> None:
+    """CHECKS 51: markup, scripts and remote images in names, descriptions and models are shown as typed; nothing is asked."""
+    beacon = ThreadingHTTPServer(("127.0.0.1", 0), _Beacon)
+    beacon.seen = []  # type: ignore[attr-defined]  # what it was asked
+    threading.Thread(target=beacon.serve_forever, daemon=True).start()
+    image = f"![x](http://127.0.0.1:{beacon.server_port}/x)"
+    hostile = f"{image} <script>alert(1)</script> :red[hot] [y](javascript:alert(2)) =1+1 $x^2$ \u202etxt"[:100]
+    with psycopg.connect(committed, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE llm_providers SET display_name = %s, description = %s,"
+            " available_models = jsonb_build_array(%s::text, 'm1'), default_model = %s",
+            [hostile, hostile, hostile, hostile],
+        )
+    page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
+    for link in ("Defaults", "Effective Preview", "Providers"):
+        page.get_by_role("link", name=link).click()
+        expect(page.get_by_role("heading", name=link)).to_be_visible()
+        page.wait_for_timeout(700)
+    expect(page.locator(".st-key-card_acme")).to_contain_text(":red[hot]")
+    page.locator(".st-key-edit_acme button").click()
+    expect(page.get_by_role("dialog").get_by_role("textbox", name="Display name")).to_have_value(hostile)
+    beacon.shutdown()
+
+    assert beacon.seen == []  # type: ignore[attr-defined]
+    assert page.locator("main img[src^='http']").count() == 0
+    assert page.locator("main a[href^='javascript']").count() == 0
+
+
+def test_wrong_key_is_a_state_of_the_row(committed: str, browser: Browser, tmp_path: Path) -> None:
+    """CHECKS 42: with another encryption key the list works, the row says so with its cure, and a new key mends it."""
+    with db.transaction() as session:
+        providers.create(session, COMMAND_LINE, PROVIDER)
+        blob = providers.get_by_name(session, "acme").api_key_encrypted or ""
+    wrong = {"LLM_ENCRYPTION_KEY": "fedcba9876543210" * 4, "LLM_ADMIN_PASSWORD": PASSWORD, "DATABASE_URL": committed}
+    with running_app(tmp_path / "log", **wrong) as app:
+        page = browser.new_page()
+        sign_in(page, app.url, "admin", PASSWORD)
+        card = page.locator(".st-key-card_acme")
+        expect(card.get_by_text("Key unreadable")).to_be_visible()
+        expect(card.get_by_text("LLM_ENCRYPTION_KEYS_EXTRA")).to_be_visible()
+        assert blob not in page.content()
+        page.locator(".st-key-edit_acme button").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("textbox", name="API key").fill(CANARY)
+        dialog.get_by_role("button", name="Save").click()
+        expect(card.get_by_text("Key unreadable")).to_have_count(0)
+        page.close()
+
+    assert core("keys", "check", **wrong).returncode == 0
+
+
+def test_thousand_providers_stay_quick_to_page(page: Page, committed: str) -> None:
+    """With 1,000 providers the page shows 20 cards, finds one by its model, and pages back and forth."""
+    with psycopg.connect(committed, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO llm_providers (name, display_name, kind, available_models)"
+            " SELECT 'p' || n, 'Provider ' || lpad(n::text, 4, '0'), 'openai', jsonb_build_array('model-' || n)"
+            " FROM generate_series(1, 999) n"
+        )
+    page.get_by_role("link", name="Providers").click()
+    expect(page.get_by_text("1 to 20 of 1000")).to_be_visible()
+    assert page.locator("[class*='st-key-card_']").count() == 20
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_text("21 to 40 of 1000")).to_be_visible()
+    search = page.get_by_role("textbox", name="Search")
+    search.fill("model-777")
+    search.press("Enter")
+    expect(page.locator(".st-key-card_p777")).to_be_visible()
+    expect(page.locator("[class*='st-key-card_']")).to_have_count(1)
+
+
+def test_analyst_is_offered_their_page_alone(app: App, browser: Browser, committed: str) -> None:
+    """An analyst sees Effective Preview, neither mask nor base URL, and is denied an admin's page by its address."""
+    core("users", "add", "alan", "--role", "analyst", stdin=PASSWORD, DATABASE_URL=committed)
+    page = browser.new_page()
+    sign_in(page, app.url, "alan", PASSWORD)
+    expect(page.get_by_role("heading", name="Effective Preview")).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("^Temperature"))).to_contain_text("0.7")
+    text = page.content()
+    assert page.get_by_role("link", name="Providers").count() == 0
+    assert "sk-proj" not in text
+    assert "api.openai.com" not in text
+    page.goto(f"{app.url}/providers")
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()  # a new session: the sign-in is the session's
+    page.close()
