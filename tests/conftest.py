@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, NullPool, create_engine
+from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlmodel import Session
 
 from core import bootstrap, config, crypto, db, embedded, migrate
@@ -123,6 +123,7 @@ def _isolated(worker_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setattr(bootstrap, "ensure_ready", lambda *_: None)
     with worker_engine.connect() as connection:
         outer = connection.begin()
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))  # a browser test takes longer
         connection.begin_nested()
         monkeypatch.setattr(db, "get_engine", lambda: connection)
         yield

@@ -10,7 +10,7 @@ from core.effective import LAYERS, EffectiveSettings, Explained, Source
 from core.parameters import KINDS, PARAMETERS
 from ui.defaults_draft import shown
 from ui.feedback import plain
-from ui.widgets import ago, exact
+from ui.widgets import ago
 
 _STATES = {
     "ok": ("Ready", ":material/check_circle:", "green"),
@@ -109,7 +109,8 @@ def _why(item: Explained) -> str:
     lines = [plain(_reason(item.source))]
     lines += [f":gray[:small[hides {plain(_shadow(item.name, value, source))}]]" for source, value in item.shadows]
     if item.omitted_by:
-        lines.append(f":orange[:small[not sent: {plain(_reason(item.omitted_by))}]]")
+        who = f" · {item.omitted_by.changed_by}" if item.omitted_by.changed_by else ""
+        lines.append(f":orange[:small[not sent: {plain(LAYERS[item.omitted_by.layer] + who)}]]")
     return "  \n".join(lines)
 
 
@@ -123,7 +124,7 @@ def _reason(source: Source) -> str:
     if source.version is not None:
         text += f", version {source.version}"
     if source.changed_at is not None:
-        text += f" · {source.changed_by or 'somebody'}, {ago(source.changed_at)} ({exact(source.changed_at)})"
+        text += f" · {source.changed_by or 'somebody'}, {ago(source.changed_at)} ({source.changed_at:%Y-%m-%d %H:%M} UTC)"
     return text
 
 

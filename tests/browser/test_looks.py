@@ -1,0 +1,152 @@
+"""How the pages look: each page, empty, filled and with an error, at 1440 and 420 pixels, light and dark.
+
+The pictures are kept in ``.screenshots/`` (git-ignored) for people to open; what a machine can judge is asserted.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from core import db, providers, seed, settings
+from core.actors import COMMAND_LINE
+from tests.conftest import PASSWORD, ROOT, fresh_database
+from tests.processes import App, running_app
+
+pytestmark = pytest.mark.browser
+PICTURES = ROOT / ".screenshots"
+SIZES = {1440: 1000, 420: 900}
+PAGES = ("providers", "defaults", "effective_preview", "users")
+
+
+@pytest.fixture(scope="module")
+def apps(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, App]]:
+    """An app on an empty database, and one on a filled one, with a long name among the providers."""
+    PICTURES.mkdir(exist_ok=True)
+    log = tmp_path_factory.mktemp("log")
+    env = {"LLM_ADMIN_PASSWORD": PASSWORD}
+    with fresh_database(server) as empty, fresh_database(server) as filled:
+        with pytest.MonkeyPatch.context() as patch:
+            engine = db.make_engine(filled)
+            patch.setattr(db, "get_engine", lambda: engine)
+            patch.setenv("LLM_ENCRYPTION_KEY", "0123456789abcdef" * 4)
+            _fill()
+            engine.dispose()
+        with (
+            running_app(log / "empty", DATABASE_URL=empty, **env) as first,
+            running_app(log / "filled", DATABASE_URL=filled, **env) as second,
+        ):
+            yield {"empty": first, "filled": second}
+
+
+def _fill() -> None:
+    with db.transaction() as session:
+        seed.seed(session, COMMAND_LINE)
+        env = {"OPENAI_API_KEY": f"sk-proj-{'0' * 40}", "ANTHROPIC_API_KEY": f"sk-ant-api03-{'0' * 90}"}
+        seed.import_env(session, COMMAND_LINE, env)
+        openai = providers.get_by_name(session, "openai").id
+        settings.upsert_global(
+            session, COMMAND_LINE, None, {"temperature": 0.4, "custom_settings": {"team": "platform"}}
+        )
+        settings.upsert_global(session, COMMAND_LINE, openai, {"max_retries": 5, "log_level": "minimal"})
+        providers.create(
+            session,
+            COMMAND_LINE,
+            {
+                "name": "self-hosted-inference-gateway-in-frankfurt-1",
+                "display_name": "Self-hosted inference gateway in the Frankfurt data centre, for experiments only",
+                "kind": "openai_compatible",
+                "api_base_url": "https://inference.frankfurt.example.internal/gateway/openai/v1",
+                "available_models": [f"organisation/family-{n}-instruct-long-context" for n in range(12)],
+            },
+        )
+
+
+def _provider_error(page: Page) -> None:
+    page.get_by_role("button", name="Add provider").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox", name="Name", exact=True).fill("Not A Name")
+    dialog.get_by_role("button", name="Add provider").click()
+    expect(dialog.get_by_text("Must be 1 to 100 characters")).to_be_visible()
+
+
+def _defaults_error(page: Page) -> None:
+    box = page.get_by_role("textbox", name="Custom settings")
+    box.fill('{"a": 1')
+    box.press("Tab")
+    expect(page.get_by_text("Is not JSON")).to_be_visible()
+
+
+def _preview_error(page: Page) -> None:
+    expect(page.get_by_text("api_key() raises").first).to_be_visible()
+
+
+def _users_error(page: Page) -> None:
+    page.get_by_role("button", name="Add user").click()
+    page.get_by_role("dialog").get_by_role("textbox", name="Username").fill("ada")
+    page.locator(".st-key-user_save button").click()
+    expect(page.get_by_text("Must be 15 to 64 characters")).to_be_visible()
+
+
+ERRORS: dict[str, Callable[[Page], None]] = {
+    "providers": _provider_error,
+    "defaults": _defaults_error,
+    "effective_preview": _preview_error,
+    "users": _users_error,
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", list(SIZES))
+def test_pages_fit_and_show_no_fault(
+    apps: dict[str, App], browser: Browser, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    """No page is wider than the window, none shows an exception, and each one has its title."""
+    for state in ("empty", "filled", "error"):
+        page = browser.new_page(viewport={"width": width, "height": SIZES[width]}, color_scheme=scheme)
+        app = apps["empty" if state == "empty" else "filled"]
+        page.goto(app.url)
+        expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+        _picture(page, f"sign_in-{width}-{scheme}")
+        sign_in_narrow(page, app.url)
+        for name in PAGES:
+            _open(page, name, width)
+            if state == "error":
+                if name == "effective_preview":
+                    page.get_by_role("combobox", name="Provider", exact=True).click()
+                    page.get_by_role("option", name="Google").click()
+                ERRORS[name](page)
+            page.wait_for_timeout(400)
+            _picture(page, f"{name}-{state}-{width}-{scheme}")
+            if page.get_by_role("dialog").count():
+                page.get_by_role("button", name="Cancel").click()
+        page.close()
+
+
+def sign_in_narrow(page: Page, url: str) -> None:
+    """Sign in where the side bar may be folded away."""
+    page.goto(url)
+    page.get_by_label("Username").fill("admin")
+    page.get_by_role("textbox", name="Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Providers")).to_be_visible()
+
+
+def _open(page: Page, name: str, width: int) -> None:
+    title = name.replace("_", " ").title()
+    if width < 700 and page.get_by_test_id("stExpandSidebarButton").is_visible():
+        page.get_by_test_id("stExpandSidebarButton").click()
+    page.get_by_role("link", name=title).click()
+    expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
+    collapse = page.get_by_test_id("stSidebarCollapseButton")
+    if width < 700 and collapse.is_visible():
+        collapse.get_by_role("button").click()
+        page.wait_for_timeout(400)
+
+
+def _picture(page: Page, name: str) -> None:
+    page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert overflow <= 0, f"{name} is {overflow} pixels too wide"
+    assert page.get_by_test_id("stException").count() == 0, f"{name} shows an exception"
