@@ -47,7 +47,7 @@ def _store() -> Iterator[None]:
 def _leave() -> None:
     config = get_config()
     if config.embedded:
-        db.get_engine().dispose()
+        db.close_engine()
         embedded.stop(config.data_dir)
 
 

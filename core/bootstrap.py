@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from core import crypto, db, embedded, migrate, seed, users
 from core.actors import Actor
@@ -44,23 +44,15 @@ def running(say: Callable[[str], None] = print) -> Iterator[None]:
     A database that is away at start does not stop the app: its pages say so, and it recovers by itself.
     """
     config = get_config()
-    try:
-        if config.embedded:
-            with embedded.keep_running(config.data_dir):
-                _try(say)
-                yield
-        else:
-            _try(say)
-            yield
-    finally:
-        db.get_engine().dispose()
-
-
-def _try(say: Callable[[str], None]) -> None:
-    try:
-        ensure_ready(say)
-    except CoreError as error:
-        say(str(error))
+    with ExitStack() as stack:
+        try:
+            if config.embedded:
+                stack.enter_context(embedded.keep_running(config.data_dir))
+            stack.callback(db.close_engine)  # before the server is stopped
+            ensure_ready(say)
+        except CoreError as error:
+            say(str(error))
+        yield
 
 
 def _prepare(config: Config, say: Callable[[str], None]) -> None:

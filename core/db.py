@@ -62,6 +62,12 @@ def get_engine() -> Engine:
     return make_engine(config.database_url or embedded.start(config.data_dir))
 
 
+def close_engine() -> None:
+    """Close the connections of this process's engine, if it was made."""
+    if get_engine.cache_info().currsize:
+        get_engine().dispose()
+
+
 @contextmanager
 def transaction() -> Iterator[Session]:
     """One unit of work: commits on leaving, rolls back on any error.

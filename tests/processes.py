@@ -16,7 +16,8 @@ from tests.conftest import ENCRYPTION_KEY, ROOT
 
 def environment(**more: str) -> dict[str, str]:
     """The environment of a child: nothing of ours from outside, the encryption key of the tests, and *more*."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("LLM_", "DATABASE_URL", "PG"))}
+    ours = ("LLM_", "DATABASE_URL", "PG", "PYTHONDONTWRITEBYTECODE")  # the last makes every start take a second more
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     return {**clean, "PYTHONPATH": str(ROOT), "LLM_ENCRYPTION_KEY": ENCRYPTION_KEY, "PYTHONUNBUFFERED": "1", **more}
 
 

@@ -593,6 +593,7 @@ def test_copy_of_a_folder_is_a_cluster_of_its_own(data_dir: Path) -> None:
     assert works(url)
 
 
+@pytest.mark.kill
 def test_long_recovery_is_waited_for(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that recovers for longer than the wheel's ten seconds is waited for; past our patience, a sentence."""
     cluster = data_dir / "postgres" / "data"
