@@ -63,11 +63,12 @@ def _prepare(config: Config, say: Callable[[str], None]) -> None:
             say(
                 f"Made an encryption key for API keys: {config.key_file} (keep a copy: without it they cannot be read)."
             )
-        fresh = migrate.upgrade(engine)
-        with db.transaction() as session:
-            if fresh:
+        migrate.upgrade(engine)
+        made = None
+        with db.transaction() as session:  # all of it or nothing: a first start that was killed is one again
+            if users.none_yet(session):
                 seed.seed(session, Actor("first start"))
-            made = users.bootstrap(session, config.admin_username, config.admin_password)
+                made = users.bootstrap(session, config.admin_username, config.admin_password)
         if made:
             say(f"First start. Sign in as {config.admin_username!r} with this password, shown only now: {made}")
     else:

@@ -37,12 +37,17 @@ def bootstrap(session: Session, username: str, password: str | None) -> str | No
     Raises:
         Invalid: If the given password breaks the rules.
     """
-    session.execute(_LOCK)
-    if session.exec(select(func.count()).select_from(User)).one():
+    if not none_yet(session):
         return None
     set_actor(session, "first start")
     _insert(session, username, password or (made := secrets.token_urlsafe(18)), "admin")
     return None if password else made
+
+
+def none_yet(session: Session) -> bool:
+    """Tell whether there is no user at all; until the transaction ends no other process answers this."""
+    session.execute(_LOCK)
+    return session.exec(select(func.count()).select_from(User)).one() == 0
 
 
 def get(session: Session, user_id: int) -> User:

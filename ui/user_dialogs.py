@@ -132,7 +132,7 @@ def _password_field(slots: dict[str, Any]) -> str:
     made: str | None = st.session_state.get("made_password")
     if made:
         st.code(made, language=None)
-        st.caption("Shown only until this is closed: hand it over now.")
+        st.caption("Copy it before you save: it is not shown again.")
         slots["password"] = st.empty()
         return made
     typed = st.text_input(
