@@ -45,7 +45,7 @@ def test_everybody_is_listed_with_role_and_state(session: Session, admin: Actor,
     """Each user stands there with what may be done to them; who is disabled is told in a word, and can be enabled."""
     assert analyst.user_id is not None
     users.set_active(session, admin, analyst.user_id, active=False)
-    session.commit()
+    session.flush()
     at = page(admin)
 
     assert [(metric.label, metric.value) for metric in at.metric] == [("Active", "1 of 2"), ("Admins", "1")]
@@ -184,12 +184,12 @@ def test_somebody_elses_password_warns_of_nothing(admin: Actor, analyst: Actor) 
     assert users.bcrypt.checkpw(PASSWORD.encode(), alan.password_hash.encode())
 
 
-def test_dialog_of_a_user_who_is_gone_explains(session: Session, admin: Actor, analyst: Actor) -> None:
-    """Somebody deleted by another hand while the page was open is an explained error, not a traceback."""
-    at = page(admin)
+def test_user_who_is_gone_is_explained(session: Session, admin: Actor, analyst: Actor) -> None:
+    """Somebody deleted by another hand while the dialog was open is an explained error, not a traceback."""
+    at = click(page(admin), "role_alan")
     session.delete(users.get(session, analyst.user_id or 0))
-    session.commit()
-    click(at, "role_alan")
+    session.flush()
+    click(at, "user_save")
 
     assert "There is no user" in everything(at)
     assert "user_save" not in keys(at)

@@ -124,7 +124,9 @@ def _reason(source: Source) -> str:
     if source.version is not None:
         text += f", version {source.version}"
     if source.changed_at is not None:
-        text += f" · {source.changed_by or 'somebody'}, {ago(source.changed_at)} ({source.changed_at:%Y-%m-%d %H:%M} UTC)"
+        text += (
+            f" · {source.changed_by or 'somebody'}, {ago(source.changed_at)} ({source.changed_at:%Y-%m-%d %H:%M} UTC)"
+        )
     return text
 
 

@@ -163,8 +163,8 @@ def _save(slots: dict[str, Any], work: Callable[[Session], object], done: str, l
         return
     outcome = attempt(work, done)
     if outcome.ok:
-        st.session_state.pop(_OPEN, None)
-        st.session_state.pop("made_password", None)
+        for key in (_OPEN, "new_password", "made_password"):
+            st.session_state.pop(key, None)  # else the session keeps what the field held
         st.rerun()
     for field, slot in slots.items():
         field_error(slot, outcome.errors, field)

@@ -1,0 +1,244 @@
+"""Effective Preview: each value with its reason, two providers side by side, and no key anywhere."""
+
+import json
+from typing import Any
+
+import pytest
+from sqlmodel import Session
+from streamlit.testing.v1 import AppTest
+
+from core import catalogue, db, providers, settings
+from core.actors import Actor
+from core.effective import CURES
+from tests.conftest import ROOT
+from ui.feedback import plain
+from ui.preview_table import as_json
+
+KEY = "sk-proj-canary-0123456789abcdefghijklmnop"
+HOSTILE = "![x](http://evil.example/x.png) <b>:red[name]</b>"
+
+
+def page(actor: Actor, **query: str) -> AppTest:
+    """The page as *actor* sees it."""
+    at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
+    at.session_state["actor"] = actor
+    at.run()
+    at.switch_page("pages/effective_preview.py")
+    for name, value in query.items():
+        at.query_params[name] = value
+    at.run()
+    assert not at.exception
+    return at
+
+
+def add_provider(session: Session, admin: Actor, name: str, **fields: Any) -> int:
+    data = {
+        "name": name,
+        "display_name": name.title(),
+        "kind": "openai_compatible",
+        "api_base_url": "https://secret-host.example/v1",
+        "available_models": ["m1", "m2"],
+        "default_model": "m1",
+        "is_active": True,
+    }
+    provider = providers.create(session, admin, {**data, **fields})
+    session.flush()
+    assert provider.id is not None
+    return provider.id
+
+
+def choose(at: AppTest, key: str, name: str) -> AppTest:
+    at.selectbox(key=key).set_value(name).run()
+    assert not at.exception
+    return at
+
+
+def everything(at: AppTest) -> str:
+    """All text that the page shows, tables and code included."""
+    kinds = ("markdown", "caption", "text", "warning", "error", "success", "info", "code")
+    shown = [element.value for kind in kinds for element in getattr(at, kind)]
+    return "\n".join([*shown, *(table.value.to_csv() for table in at.table)])
+
+
+def rows(at: AppTest) -> dict[str, list[str]]:
+    """The page's one table: parameter -> its other cells."""
+    (table,) = at.table
+    return {str(first).split("  \n")[0]: [str(cell) for cell in rest] for first, *rest in table.value.to_numpy()}
+
+
+@pytest.fixture
+def acme(session: Session, admin: Actor) -> int:
+    """A ready provider whose temperature is set in two layers, and whose Top P is not sent."""
+    acme = add_provider(session, admin, "acme", api_key=KEY)
+    settings.upsert_global(session, admin, None, {"temperature": 0.3, "omitted_parameters": ["top_p"]})
+    settings.upsert_global(session, admin, acme, {"temperature": 0.0, "custom_settings": {"team": "search"}})
+    session.flush()
+    return acme
+
+
+@pytest.mark.usefixtures("acme")
+def test_every_value_says_why(admin: Actor) -> None:
+    """A value stands with its layer, version and author, and with what it hides in the layers below."""
+    value, why = rows(page(admin))["Temperature"]
+
+    assert value.startswith("0")
+    for part in ("this provider, version 1", "ada", "just now", r"0\.3, all providers", r"0\.7, built\-in default"):
+        assert part in why
+    assert len(rows(page(admin))) == 14  # the model, 12 parameters and one custom setting
+
+
+@pytest.mark.usefixtures("acme")
+def test_built_in_value_has_nobody(admin: Actor) -> None:
+    """A built-in default names neither an author nor a version, and hides nothing."""
+    _, why = rows(page(admin))["Max tokens"]
+
+    assert why == r"built\-in default"
+
+
+@pytest.mark.usefixtures("acme")
+def test_omitted_parameter_says_who_does_not_send_it(admin: Actor) -> None:
+    """What is not sent keeps its value, says which layer decided so, and is absent from what a call sends."""
+    at = page(admin)
+    value, why = rows(at)["Top P"]
+    sent = next(json.loads(code.value) for code in at.code if code.value.startswith("{"))
+
+    assert value.startswith("1")
+    assert "not sent" in value
+    assert "not sent: all providers" in why
+    assert "top_p" not in sent
+    assert (sent["model"], sent["temperature"]) == ("m1", 0.0)
+
+
+@pytest.mark.parametrize("role", ["admin", "analyst"])
+def test_no_key_and_no_address_is_shown(admin: Actor, analyst: Actor, acme: int, role: str) -> None:
+    """Nobody sees the key, its mask or the base URL here; the analyst sees the rest."""
+    with db.transaction() as session:
+        mask = providers.get(session, acme).api_key_masked
+    at = page({"admin": admin, "analyst": analyst}[role])
+    seen = everything(at) + repr(at.session_state)
+
+    assert "Ready" in seen
+    assert mask is not None
+    for secret in (KEY, mask, "secret-host"):
+        assert secret not in seen
+
+
+def test_download_holds_reasons_and_no_key(acme: int) -> None:
+    """The JSON to download has every value with its source, and neither key, mask, blob nor base URL."""
+    with db.transaction() as session:
+        provider = providers.get(session, acme)
+        hidden = [KEY, provider.api_key_masked, provider.api_key_encrypted, provider.api_key_binding, "secret-host"]
+        text = as_json(settings.effective(session, "acme"))
+    reasons = {item["parameter"]: item for item in json.loads(text)["explain"]}
+
+    assert reasons["temperature"]["layer"] == "provider"
+    assert [item["value"] for item in reasons["temperature"]["shadows"]] == [0.3, 0.7]
+    assert not [secret for secret in hidden if secret is None or secret in text]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "word"),
+    [
+        ({"is_active": False}, "disabled", "Not active"),
+        ({"default_model": None}, "no_model", "No model"),
+        ({}, "no_key", "No key"),
+    ],
+)
+def test_status_has_a_word_and_a_cure(
+    session: Session, admin: Actor, fields: dict[str, Any], status: str, word: str
+) -> None:
+    """What keeps a service from its key is told in words, with what to do about it."""
+    add_provider(session, admin, "acme", **fields)
+    session.flush()
+    seen = everything(page(admin))
+
+    assert word in seen
+    assert plain(CURES[status]) in seen
+
+
+def test_warnings_of_the_catalogue_are_shown(session: Session, admin: Actor) -> None:
+    """What the model does not take, though it would be sent, is a warning with its cure."""
+    model = "gpt-5.4"
+    add_provider(session, admin, "acme", kind="openai", available_models=[model], default_model=model, api_key=KEY)
+    session.flush()
+    (expected, *_) = catalogue.omission_warnings("openai", model, ())
+
+    assert plain(expected) in [warning.value for warning in page(admin).warning]
+
+
+@pytest.mark.usefixtures("acme")
+def test_two_providers_are_compared(session: Session, admin: Actor) -> None:
+    """Beside another provider what differs is marked in a word, and alone on demand."""
+    add_provider(session, admin, "beta", default_model="m1")
+    session.flush()
+    at = choose(page(admin, provider="acme"), "compare_with", "beta")
+    everywhere = rows(at)
+    at.toggle(key="only_differences").set_value(True).run()
+    different = rows(at)
+
+    assert {"Model", "Temperature", "Max tokens"} <= set(everywhere)
+    assert "Temperature" in different
+    assert not {"Model", "Max tokens"} & set(different)
+    assert "differs" in everything(at)
+
+
+@pytest.mark.usefixtures("acme")
+def test_provider_chosen_as_the_other_one_too(session: Session, admin: Actor) -> None:
+    """Choosing the provider that is being compared with does not compare it with itself, nor break."""
+    add_provider(session, admin, "beta")
+    session.flush()
+    at = choose(choose(page(admin, provider="acme"), "compare_with", "beta"), "preview_provider", "beta")
+
+    assert at.selectbox(key="compare_with").value is None
+    assert at.query_params["provider"] in ("beta", ["beta"])
+
+
+@pytest.mark.usefixtures("acme")
+def test_address_keeps_the_provider(session: Session, admin: Actor) -> None:
+    """?provider= opens the page there; a name that does not exist breaks nothing."""
+    add_provider(session, admin, "zeta")
+    session.flush()
+
+    assert page(admin, provider="zeta").selectbox(key="preview_provider").value == "zeta"
+    assert not page(admin, provider="no/such").exception
+
+
+def test_chosen_provider_that_is_deleted(session: Session, admin: Actor, acme: int) -> None:
+    """A provider deleted by somebody else while it was looked at breaks nothing: another one is shown."""
+    add_provider(session, admin, "zeta")
+    session.flush()
+    at = page(admin, provider="acme")
+    providers.delete(session, admin, acme)
+    session.flush()
+    at.run()
+
+    assert not at.exception
+    assert at.selectbox(key="preview_provider").options == ["Zeta  ·  zeta"]
+
+
+def test_hostile_names_are_text(session: Session, admin: Actor) -> None:
+    """Markdown in a display name, a model, or a custom setting is shown as it is: no image, no colour."""
+    bad = add_provider(
+        session, admin, "bad", display_name=HOSTILE, available_models=[HOSTILE], default_model=HOSTILE, api_key=KEY
+    )
+    add_provider(session, admin, "good")
+    settings.upsert_global(session, admin, bad, {"custom_settings": {"k": HOSTILE}})
+    session.flush()
+    at = choose(page(admin, provider="bad"), "compare_with", "good")
+    single = page(admin, provider="bad")
+    drawn = [*at.table, *single.table, *at.caption, *single.caption, *at.markdown, *single.markdown]
+    text = "\n".join(str(getattr(e.value, "to_csv", lambda e=e: e.value)()) for e in drawn)
+
+    assert "evil" in text
+    assert "![x](" not in text
+    assert "http://evil" not in text
+
+
+def test_no_provider_says_what_to_do(admin: Actor, analyst: Actor) -> None:
+    """Without any provider an admin is told where to add one, and an analyst whom to ask."""
+    for_admin, for_analyst = page(admin), page(analyst)
+
+    assert not for_admin.selectbox
+    assert "There is no provider yet" in everything(for_admin)
+    assert "Ask an admin to add one." not in everything(for_admin)
+    assert "Ask an admin to add one." in everything(for_analyst)
