@@ -1,6 +1,6 @@
 # What CI and people call. Needs Python 3.11 or newer; everything else is installed into .venv.
 PYTHON ?= python3
-HOST ?= 127.0.0.1
+HOST = 127.0.0.1
 PORT ?= 8501
 BIN := .venv/bin
 

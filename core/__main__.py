@@ -20,7 +20,7 @@ from sqlmodel import Session
 from core import bootstrap, crypto, db, embedded, migrate, providers, seed, users
 from core.actors import COMMAND_LINE
 from core.config import get_config, load_env_file, parse_env
-from core.errors import CoreError, NotFound
+from core.errors import CoreError, Invalid, NotFound
 from core.tables import User
 
 app = typer.Typer(
@@ -99,9 +99,10 @@ def import_env(
     dry_run: DryRun = False,
 ) -> None:
     """Move OPENAI_API_KEY, ANTHROPIC_API_KEY, GOOGLE_API_KEY or GEMINI_API_KEY into the store."""
-    if file is not None and not file.is_file():
-        raise NotFound("file", str(file))
-    env = parse_env(file.read_text(encoding="utf-8", errors="replace")) if file else dict(os.environ)
+    try:
+        env = parse_env(file.read_text(encoding="utf-8", errors="replace")) if file else dict(os.environ)
+    except OSError as error:
+        raise Invalid({"file": f"cannot be read: {error.strerror}"}) from error
     with _store(), db.transaction() as session:
         attempt = session.begin_nested()
         outcomes = seed.import_env(session, COMMAND_LINE, env)

@@ -1,7 +1,7 @@
 """Seal and open API keys. Standard library at import; `cryptography` when first needed.
 
 The stored blob is ``iv:authTag:ciphertext`` in lowercase hex: AES-256-GCM, 16-byte random IV, 16-byte tag, no
-associated data (the format of ORIGINAL-PLAN §4.1, read and written by programs in other languages). What ties a blob
+associated data: a fixed format, which programs in other languages read and write. What ties a blob
 to its place stands beside it: see :meth:`KeyRing.seal`.
 """
 
@@ -125,7 +125,8 @@ class KeyRing:
         """
         if not key_id and not binding:
             raise KeyUnreadable(
-                "unbound", "This key was written by another program. Adopt it: python -m core keys adopt"
+                "unbound",
+                "This key was written by another program. Adopt it on the Providers page, or by: python -m core keys adopt NAME",
             )
         if not key_id or not binding:
             raise KeyUnreadable("moved", "Part of this key's record is missing. Enter the API key again.")

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from tests.conftest import ROOT
 from tests.processes import environment
 
-SOURCES = ("core", "migrations", "pyproject.toml", "README.md")
+SOURCES = ("core", "migrations", "pyproject.toml", "README.md", "LICENSE")
 
 
 @pytest.fixture(scope="module")
