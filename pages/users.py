@@ -5,11 +5,12 @@ import streamlit as st
 from core import db, users
 from ui.feedback import plain
 from ui.guard import guard
-from ui.user_dialogs import ask, draw_dialog
+from ui.user_dialogs import ask, draw_dialog, start_afresh
 from ui.widgets import ago, exact, page_head
 
 actor = guard("admin")
 page_head("Users", "Who may sign in. An admin manages everything; an analyst sees Effective Preview, and never a key.")
+start_afresh()
 with db.transaction() as session:
     people = users.list_all(session)
 
@@ -33,13 +34,17 @@ for user in people:
             st.badge("Admin", icon=":material/shield_person:", color="blue")
         else:
             st.badge("Analyst", icon=":material/visibility:", color="gray")
-        if not user.is_active:
+        if user.is_active:
+            st.badge("Active", icon=":material/check_circle:", color="green")
+        else:
             st.badge("Disabled", icon=":material/block:", color="red")
         if st.button("Role", key=f"role_{name}", icon=":material/badge:", help="Change the role"):
             ask("role", user_id)
         if st.button("Password", key=f"password_{name}", icon=":material/password:", help="Set a new password"):
             ask("password", user_id)
         word = "Disable" if user.is_active else "Enable"
-        if st.button(word, key=f"{word.lower()}_{name}", icon=":material/person_off:" if user.is_active else None):
+        if st.button(
+            word, key=f"{word.lower()}_{name}", icon=f":material/person_{'off' if user.is_active else 'check'}:"
+        ):
             ask("active", user_id)
 draw_dialog()

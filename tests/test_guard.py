@@ -42,6 +42,18 @@ def test_page_opened_first_asks_to_sign_in(path: Path) -> None:
     assert not at.selectbox
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_flags_of_the_form_are_no_authority(path: Path, admin: Actor) -> None:
+    """What the login form leaves in the session, its status included, signs nobody in: only an actor does."""
+    at = AppTest.from_file(str(path), default_timeout=20)
+    for name, value in {"authentication_status": True, "username": admin.name, "name": "x", "roles": ["admin"]}.items():
+        at.session_state[name] = value
+    at.run()
+
+    assert only_the_sign_in(at)
+    assert "actor" not in at.session_state
+
+
 @pytest.mark.parametrize("path", ADMIN_PAGES, ids=lambda path: path.stem)
 def test_admins_page_denies_an_analyst(path: Path, analyst: Actor) -> None:
     """CHECKS 10: a page that is not in the role's navigation denies on its first line, and draws nothing of itself."""

@@ -12,7 +12,7 @@ from core.actors import Actor
 from core.effective import CURES
 from tests.conftest import ROOT
 from ui.feedback import plain
-from ui.preview_table import as_json
+from ui.preview_table import as_json, python_snippet
 
 KEY = "sk-proj-canary-0123456789abcdefghijklmnop"
 HOSTILE = "![x](http://evil.example/x.png) <b>:red[name]</b>"
@@ -203,8 +203,117 @@ def test_address_keeps_the_provider(session: Session, admin: Actor) -> None:
     assert not page(admin, provider="no/such").exception
 
 
+@pytest.mark.usefixtures("acme")
+def test_address_that_changes_is_followed(session: Session, admin: Actor) -> None:
+    """Choosing writes the address; one that changes later, as by Back, is followed."""
+    add_provider(session, admin, "beta")
+    at = choose(page(admin, provider="acme"), "preview_provider", "beta")
+    written = at.query_params["provider"]
+    at.query_params["provider"] = "acme"
+    at.run()
+
+    assert written in ("beta", ["beta"])
+    assert at.selectbox(key="preview_provider").value == "acme"
+
+
+@pytest.mark.usefixtures("acme")
+def test_unknown_provider_is_not_replaced(admin: Actor) -> None:
+    """An address with a name that does not exist shows no other provider's settings, however often it is drawn."""
+    at = page(admin, provider=HOSTILE)
+    for _ in range(2):
+        assert ["There is no provider" in warning.value for warning in at.warning] == [True]
+        assert not at.table
+        assert "![x](" not in everything(at)
+        at.run()
+    choose(at, "preview_provider", "acme")
+
+    assert at.table
+    assert not at.warning
+
+
+def test_analyst_is_not_told_why_a_key_is_unreadable(session: Session, analyst: Actor, admin: Actor, acme: int) -> None:
+    """Of a key that cannot be opened an admin learns why and where to mend it, an analyst that, and whom to ask."""
+    providers.get(session, acme).api_base_url = "https://moved-host.example/v1"
+    session.flush()
+    for_admin, for_analyst = page(admin), page(analyst)
+
+    assert "another base URL" in everything(for_admin)
+    assert for_admin.get("page_link")
+    assert "Key unreadable" in everything(for_analyst)
+    assert plain("Ask an admin.") in everything(for_analyst)
+    assert "base URL" not in everything(for_analyst)
+    assert "moved-host" not in everything(for_analyst)
+    assert not for_analyst.get("page_link")
+
+
+@pytest.mark.usefixtures("acme")
+def test_exact_times_are_a_hover_away(admin: Actor) -> None:
+    """The newest change is told relative; its hover text has the exact time of every value that somebody set."""
+    with db.transaction() as session:
+        row = settings.get_global(session, None)
+    assert row is not None
+    (newest,) = (caption for caption in page(admin).caption if caption.value.startswith("Newest change"))
+
+    assert newest.value.endswith("ada, just now")
+    assert plain(f"{row.updated_at:%Y-%m-%d %H:%M:%S} UTC") in newest.help
+    assert "Temperature" in newest.help
+
+
+@pytest.mark.usefixtures("acme")
+def test_value_says_whether_it_is_sent(admin: Actor) -> None:
+    """A parameter of the model is sent or not; retries, timeouts and logging are the program's own."""
+    found = rows(page(admin))
+
+    assert ":gray[:small[sent]]" in found["Temperature"][0]
+    assert "not sent" in found["Top P"][0]
+    assert "client side" in found["Max retries"][0]
+
+
+@pytest.mark.usefixtures("acme")
+def test_small_difference_is_one(session: Session, admin: Actor) -> None:
+    """What differs is counted and compared as it is, not as it is rounded for people; the status counts, too."""
+    beta = add_provider(session, admin, "beta", is_active=False)
+    settings.upsert_global(session, admin, beta, {"temperature": 1e-9, "custom_settings": {"team": "search"}})
+    at = choose(page(admin, provider="acme"), "compare_with", "beta")
+    differing = [cell.split("  \n")[0] for cell in at.table[0].value["Parameter"] if "differs" in cell]
+
+    assert differing == ["Status", "Temperature"]
+    assert "2 of 15 differ." in everything(at)
+
+
+def test_same_values_are_said(session: Session, admin: Actor) -> None:
+    """Two providers that resolve alike are said to; with the toggle there is no empty table. A name may be a heading."""
+    add_provider(session, admin, "acme")
+    add_provider(session, admin, "beta", display_name="Parameter")
+    at = choose(page(admin, provider="acme"), "compare_with", "beta")
+    columns = list(at.table[0].value.columns)
+    at.toggle(key="only_differences").set_value(True).run()
+
+    assert len(columns) == 3
+    assert "The two resolve to the same values." in everything(at)
+    assert not at.table
+
+
+@pytest.mark.usefixtures("acme")
+def test_http_is_marked_as_planned(admin: Actor) -> None:
+    """What does not work yet says so, in the name of its tab and in it."""
+    at = page(admin)
+
+    assert [tab.label for tab in at.tabs] == ["What is sent", "Python", "HTTP (planned)"]
+    assert "Not there yet" in at.tabs[2].info[0].value
+
+
+@pytest.mark.parametrize("kind", ["openai", "openai_compatible", "anthropic", "google"])
+def test_python_snippet_is_python(kind: str) -> None:
+    """The lines of each kind compile, and resolve the provider by its name."""
+    snippet = python_snippet("acme", kind)
+
+    compile(snippet, "snippet", "exec")
+    assert 'resolve("acme")' in snippet
+
+
 def test_chosen_provider_that_is_deleted(session: Session, admin: Actor, acme: int) -> None:
-    """A provider deleted by somebody else while it was looked at breaks nothing: another one is shown."""
+    """A provider deleted by somebody else while it was looked at is said to be gone; no other one's settings are shown."""
     add_provider(session, admin, "zeta")
     session.flush()
     at = page(admin, provider="acme")
@@ -214,6 +323,8 @@ def test_chosen_provider_that_is_deleted(session: Session, admin: Actor, acme: i
 
     assert not at.exception
     assert at.selectbox(key="preview_provider").options == ["Zeta  ·  zeta"]
+    assert "There is no provider 'acme'" in at.warning[0].value
+    assert not at.table
 
 
 def test_hostile_names_are_text(session: Session, admin: Actor) -> None:

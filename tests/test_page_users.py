@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 from core import db, users
 from core.actors import COMMAND_LINE, Actor
 from core.tables import User
-from tests.conftest import PASSWORD, ROOT
+from tests.conftest import PASSWORD, ROOT, make_user
 
 
 def page(actor: Actor) -> AppTest:
@@ -208,3 +208,36 @@ def test_save_after_losing_the_role_is_refused(admin: Actor) -> None:
 
     assert stored("grace") is None
     assert "Your sign-in has ended" in everything(at)
+
+
+def test_page_left_by_back_forgets_the_dialog(admin: Actor) -> None:
+    """A dialog left by leaving the page, not by closing it, does not come back, nor does a password made in it."""
+    at = click(click(page(admin), "add_user"), "make_password")
+    shown = len(at.code)
+    at.switch_page("pages/providers.py").run()
+    at.switch_page("pages/users.py").run()
+
+    assert shown == 1
+    assert "user_save" not in keys(at)
+    assert not at.code
+    assert "made_password" not in at.session_state
+
+
+@pytest.mark.parametrize("key", ["role_ada", "disable_ada"])
+def test_own_rights_end_own_sign_in(admin: Actor, key: str) -> None:
+    """Who changes their own role, or disables themselves, is told before that their sign-in ends, and it does."""
+    make_user("bea", "admin")
+    at = click(page(admin), key)
+    warned = everything(at)
+    at.button(key="user_save").click().run()
+
+    assert "This is you: your own sign-in ends." in warned
+    assert [title.value for title in at.title] == ["LLM Settings"]
+
+
+def test_refusal_is_a_sentence(admin: Actor) -> None:
+    """What core refuses about the last admin stands in the dialog once, as a sentence, without a field's name."""
+    at = click(click(page(admin), "role_ada"), "user_save")
+
+    assert [error.value.replace("\\", "") for error in at.error] == ["Cannot change: ada is the last active admin."]
+    assert "user_save" in keys(at)

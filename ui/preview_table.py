@@ -1,16 +1,18 @@
 """How Effective Preview shows effective settings: each value with its reason, alone or beside another provider's."""
 
 import json
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
 from core import catalogue
-from core.effective import LAYERS, EffectiveSettings, Explained, Source
-from core.parameters import KINDS, PARAMETERS
+from core.effective import CURES, LAYERS, EffectiveSettings, Explained, Source
+from core.parameters import KINDS, PARAMETERS, SENDABLE
 from ui.defaults_draft import shown
 from ui.feedback import plain
-from ui.widgets import ago
+from ui.widgets import ago, exact
 
 _STATES = {
     "ok": ("Ready", ":material/check_circle:", "green"),
@@ -18,11 +20,59 @@ _STATES = {
     "no_model": ("No model", ":material/warning:", "orange"),
     "no_key": ("No key", ":material/key_off:", "orange"),
     "key_unreadable": ("Key unreadable", ":material/error:", "red"),
+    "unknown_provider": ("No such provider", ":material/help:", "red"),
 }
+_URL = "preview_url"
+"""In the session: the provider that we wrote into the address, to tell it from one that came with a link or Back."""
 
 
-def draw_status(settings: EffectiveSettings) -> None:
-    """Draw whether a service gets everything it needs, and the cure if not."""
+def pick(names: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Draw the two pickers; returns the provider, None if the one asked for does not exist, and what to compare with."""
+    asked = st.query_params.get("provider") or None
+    if asked and asked != st.session_state.get(_URL):
+        st.session_state["preview_provider"] = st.session_state[_URL] = asked
+    known = st.session_state.setdefault("preview_provider", next(iter(names))) in names
+    if not known:
+        st.session_state["preview_provider"] = None
+
+    def label(name: str) -> str:
+        return f"{names.get(name, name)}  ·  {name}"
+
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.selectbox(
+            "Provider",
+            list(names),
+            index=0 if known else None,
+            format_func=label,
+            key="preview_provider",
+            persist_state="session",
+            placeholder="Choose a provider",
+            width=380,
+        )
+        others = [name for name in names if name != chosen]
+        if st.session_state.get("compare_with") not in others:
+            st.session_state["compare_with"] = None
+        other = st.selectbox(
+            "Compare with",
+            others,
+            index=None,
+            format_func=label,
+            key="compare_with",
+            placeholder="No other provider",
+            width=380,
+        )
+    if chosen is None:
+        st.warning(plain(f"There is no provider {(asked or '')[:60]!r}. Choose one above."), icon=":material/help:")
+    else:
+        st.query_params["provider"] = st.session_state[_URL] = chosen
+    return chosen, other
+
+
+def draw_status(settings: EffectiveSettings, *, for_admin: bool) -> None:
+    """Draw whether a service gets everything it needs, and the cure if not.
+
+    An analyst is not told why a key cannot be opened: the reason may speak of the key or of the base URL.
+    """
     word, icon, colour = _STATES.get(settings.status, (settings.status, ":material/error:", "red"))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge(word, icon=icon, color=colour)  # type: ignore[arg-type]  # the colours are data
@@ -30,15 +80,20 @@ def draw_status(settings: EffectiveSettings) -> None:
             plain(f"{KINDS.get(settings.kind or '', '')} · {settings.model or 'no model'} · status {settings.status}")
         )
     if settings.cure:
-        st.warning(plain(f"api_key() raises: {settings.cure}"), icon=":material/build:")
+        cure = settings.cure if for_admin else f"{CURES.get(settings.status, '')} Ask an admin."
+        st.warning(plain(f"api_key() raises: {cure}"), icon=":material/build:")
+        if for_admin:
+            st.page_link("pages/providers.py", label="Open Providers", icon=":material/hub:")
     for sentence in catalogue.omission_warnings(settings.kind or "", settings.model, settings.omitted):
         st.warning(plain(sentence), icon=":material/warning:")
 
 
 def draw_reasons(settings: EffectiveSettings) -> None:
     """Draw every value with where it comes from, who set it and when, what it hides, and whether it is sent."""
+    items = settings.explain()
+    _draw_times(items)
     st.table(
-        [{"Parameter": _label(item.name), "Value": _value(item), "Why": _why(item)} for item in settings.explain()],
+        [{"Parameter": _label(item.name), "Value": _value(item), "Why": _why(item)} for item in items],
         border="horizontal",
         alt="Each parameter with its value and the reason for it",
     )
@@ -47,26 +102,47 @@ def draw_reasons(settings: EffectiveSettings) -> None:
 def draw_comparison(left: EffectiveSettings, right: EffectiveSettings, *, only_differences: bool) -> None:
     """Draw two providers side by side; what differs is marked in words too."""
     ours, theirs = ({item.name: item for item in settings.explain()} for settings in (left, right))
-    rows = []
+    rows = [("Status", _state(left), _state(right), left.status != right.status)]
     for name in ours | theirs:
-        values = [_value(side[name]) if name in side else "not set" for side in (ours, theirs)]
-        differs = values[0] != values[1]
-        if differs or not only_differences:
-            cells = [
-                f"{v}  \n:gray[:small[{_layer(s.get(name))}]]" for v, s in zip(values, (ours, theirs), strict=True)
-            ]
-            rows.append(
-                {
-                    "Parameter": _label(name),
-                    plain(left.display_name): cells[0],
-                    f"{plain(right.display_name)} ": cells[1],  # a space: two providers may have one display name
-                    "Differs": ":orange[:material/difference: differs]" if differs else "same",
-                }
-            )
-    if rows:
-        st.table(rows, border="horizontal", alt="Two providers, parameter by parameter")
+        pair = ours.get(name), theirs.get(name)
+        rows.append((_label(name), _side(pair[0]), _side(pair[1]), _outcome(pair[0]) != _outcome(pair[1])))
+    number = sum(differs for *_, differs in rows)
+    if not number:
+        st.success("The two resolve to the same values.", icon=":material/check:")
     else:
-        st.info("The two resolve to the same values.", icon=":material/check:")
+        st.caption(f"{number} of {len(rows)} differ.")
+    table = [
+        {
+            "Parameter": f"{label}  \n:orange[:small[:material/difference: differs]]" if differs else label,
+            _title(left): one,
+            _title(right): two,
+        }
+        for label, one, two, differs in rows
+        if differs or not only_differences
+    ]
+    if table:
+        st.table(table, border="horizontal", alt="Two providers, parameter by parameter")
+
+
+def draw_use(settings: EffectiveSettings) -> None:
+    """Draw what a call would send and how a program gets it, ready to be copied."""
+    sent, python, http = st.tabs(["What is sent", "Python", "HTTP (planned)"], key="use")
+    with sent:
+        st.caption("With every call. request_options() returns the same.")
+        st.code(json.dumps(settings.request_options(), indent=2, ensure_ascii=False), language="json", wrap_lines=True)
+    with python:
+        st.code(python_snippet(settings.provider, settings.kind), language="python", wrap_lines=True)
+    with http:
+        st.info(
+            "Not there yet: the REST API comes with a later release. This is what a call will look like.",
+            icon=":material/schedule:",
+        )
+        st.code(
+            'curl --header "Authorization: Bearer $LLM_SETTINGS_TOKEN" \\\n'
+            f'  "https://YOUR-HOST/api/llm/settings?provider={settings.provider}"',
+            language="bash",
+            wrap_lines=True,
+        )
 
 
 def as_json(settings: EffectiveSettings) -> str:
@@ -77,37 +153,104 @@ def as_json(settings: EffectiveSettings) -> str:
             "value": item.value,
             **_source(item.source),
             "shadows": [{"value": value, **_source(source)} for source, value in item.shadows],
-            "omittedBy": _source(item.omitted_by) if item.omitted_by else None,
+            "omitted_by": _source(item.omitted_by) if item.omitted_by else None,
         }
         for item in settings.explain()
     ]
     return json.dumps({**settings.as_dict(), "explain": reasons}, indent=2, ensure_ascii=False)
 
 
-def python_snippet(name: str) -> str:
-    """Return the lines with which a service gets these settings."""
-    return (
-        "from core.resolve import resolve\n\n"
-        f"settings = resolve({name!r})\n"
-        "client = openai.OpenAI(**settings.client_options())\n"
-        "client.chat.completions.create(messages=messages, **settings.request_options())\n"
-    )
+def python_snippet(name: str, kind: str | None) -> str:
+    """Return the lines with which a program calls a provider of this kind by its vendor's SDK."""
+    importing, calling = _SDK.get(kind or "", _SDK["openai"])
+    return f"{importing}\n\nfrom core.resolve import resolve\n\nsettings = resolve({json.dumps(name)})\n{calling}"
+
+
+_OPENAI = (
+    "import openai",
+    """\
+client = openai.OpenAI(**settings.client_options())
+answer = client.chat.completions.create(messages=messages, **settings.request_options())
+""",
+)
+_SDK = {
+    "openai": _OPENAI,
+    "openai_compatible": _OPENAI,
+    "anthropic": (
+        "import anthropic",
+        """\
+client = anthropic.Anthropic(**settings.client_options())
+answer = client.messages.create(messages=messages, **settings.request_options())
+""",
+    ),
+    "google": (
+        "from google import genai",
+        """\
+client = genai.Client(
+    api_key=settings.api_key(),
+    http_options={"base_url": settings.base_url, "timeout": settings.request_timeout_ms},
+)
+options = settings.request_options()
+model = options.pop("model")
+if "max_tokens" in options:
+    options["max_output_tokens"] = options.pop("max_tokens")
+answer = client.models.generate_content(model=model, contents=prompt, config=options)
+""",
+    ),
+}
 
 
 def _label(name: str) -> str:
-    return PARAMETERS[name].label if name in PARAMETERS else plain("Model" if name == "model" else name)
+    return PARAMETERS[name].label if name in PARAMETERS else _cell("Model" if name == "model" else name)
+
+
+def _cell(text: str) -> str:
+    """Return *text* as a cell of a table shows it: a cell cuts a word that is wider than itself, so it may break."""
+    return plain(re.sub(r"\S{24}", "\\g<0>\u200b", text))
+
+
+def _title(settings: EffectiveSettings) -> str:
+    return _cell(f"{settings.display_name} · {settings.provider}")
+
+
+def _state(settings: EffectiveSettings) -> str:
+    word, icon, colour = _STATES.get(settings.status, (settings.status, ":material/error:", "red"))
+    return f":{colour}[{icon} {plain(word)}]"
+
+
+def _outcome(item: Explained | None) -> Any:
+    """Return what two providers may differ in: the value itself, not as it is rounded when shown, and whether it is sent."""
+    return item and (json.dumps(item.value, sort_keys=True), item.omitted_by is None)
+
+
+def _side(item: Explained | None) -> str:
+    if item is None:
+        return "not set"
+    mark = f"  \n{_NOT_SENT}" if item.omitted_by else ""
+    return f"{_bare(item)}{mark}  \n:gray[:small[{plain(LAYERS[(item.omitted_by or item.source).layer])}]]"
+
+
+def _bare(item: Explained) -> str:
+    if item.name.startswith("custom_settings."):
+        return _cell(json.dumps(item.value, ensure_ascii=False))
+    return _cell("none chosen" if item.value is None else shown(item.name, item.value))
+
+
+_NOT_SENT = ":orange[:small[:material/block: not sent]]"
 
 
 def _value(item: Explained) -> str:
-    if item.name.startswith("custom_settings."):
-        return plain(json.dumps(item.value, ensure_ascii=False))
-    value = plain("none chosen" if item.value is None else shown(item.name, item.value))
-    return f"{value}  \n:orange[:small[:material/block: not sent]]" if item.omitted_by else value
+    if item.omitted_by:
+        mark = _NOT_SENT
+    else:
+        sent = item.name in SENDABLE or item.name == "model"
+        mark = f":gray[:small[{'sent' if sent else 'client side'}]]"
+    return f"{_bare(item)}  \n{mark}"
 
 
 def _why(item: Explained) -> str:
     lines = [plain(_reason(item.source))]
-    lines += [f":gray[:small[hides {plain(_shadow(item.name, value, source))}]]" for source, value in item.shadows]
+    lines += [f":gray[:small[hides {_cell(_shadow(item.name, value, source))}]]" for source, value in item.shadows]
     if item.omitted_by:
         who = f" · {item.omitted_by.changed_by}" if item.omitted_by.changed_by else ""
         lines.append(f":orange[:small[not sent: {plain(LAYERS[item.omitted_by.layer] + who)}]]")
@@ -124,21 +267,32 @@ def _reason(source: Source) -> str:
     if source.version is not None:
         text += f", version {source.version}"
     if source.changed_at is not None:
-        text += (
-            f" · {source.changed_by or 'somebody'}, {ago(source.changed_at)} ({source.changed_at:%Y-%m-%d %H:%M} UTC)"
-        )
+        text += f" · {source.changed_by or 'somebody'}, {ago(source.changed_at)}"
     return text
 
 
-def _layer(item: Explained | None) -> str:
-    return plain(LAYERS[item.source.layer]) if item else ""
+def _draw_times(items: list[Explained]) -> None:
+    """Draw the newest change, with the exact time of each on hover: a cell of a table has no hover text."""
+    dated = [(s, i.name) for i in items for s in {i.source, i.omitted_by} if s is not None and s.changed_at]
+    if not dated:
+        st.caption("Nobody has changed anything here: these are built-in defaults.")
+        return
+    newest = max((source for source, _ in dated), key=lambda source: exact(source.changed_at))
+    times: dict[str, list[str]] = {}
+    for source, name in dated:
+        when = f"{exact(source.changed_at)}, {source.changed_by or 'somebody'}, {LAYERS[source.layer]}"
+        times.setdefault(when, []).append(_label(name))
+    lines = [f"{plain(when)}: {', '.join(times[when])}" for when in sorted(times, reverse=True)]
+    st.caption(
+        plain(f"Newest change: {newest.changed_by or 'somebody'}, {ago(newest.changed_at)}"), help="\n\n".join(lines)
+    )
 
 
 def _source(source: Source) -> dict[str, Any]:
     return {
         "layer": source.layer,
-        "rowId": source.row_id,
+        "row_id": source.row_id,
         "version": source.version,
-        "changedAt": source.changed_at.isoformat() if source.changed_at else None,
-        "changedBy": source.changed_by,
+        "changed_at": source.changed_at.isoformat() if source.changed_at else None,
+        "changed_by": source.changed_by,
     }

@@ -14,6 +14,7 @@ from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
 
 _OPEN = "user_dialog"
+_TYPED = ("new_username", "new_password", "new_role", "made_password")
 
 
 class Person(NamedTuple):
@@ -29,9 +30,23 @@ class Person(NamedTuple):
 def ask(name: str, user_id: int | None = None) -> None:
     """Open the dialog *name*: ``add``, ``password``, ``role`` or ``active``."""
     st.session_state[_OPEN] = (name, user_id)
-    for key in ("new_username", "new_password", "new_role", "made_password"):
-        st.session_state.pop(key, None)
+    _forget()
     st.rerun()
+
+
+def start_afresh() -> None:
+    """Forget the dialog, and a password made in it, if it was left by leaving the page: Back does not dismiss it.
+
+    Before the page's widgets are drawn: a button is known from the run before only if that run was of this page.
+    """
+    if "add_user" not in st.session_state:
+        st.session_state.pop(_OPEN, None)
+        _forget()
+
+
+def _forget() -> None:
+    for key in _TYPED:
+        st.session_state.pop(key, None)
 
 
 def draw_dialog() -> None:
@@ -54,8 +69,8 @@ def draw_dialog() -> None:
 
 def _close() -> None:
     guard("admin")
-    for key in (_OPEN, "new_password", "made_password"):
-        st.session_state.pop(key, None)
+    st.session_state.pop(_OPEN, None)
+    _forget()
 
 
 def _done() -> None:
@@ -102,7 +117,7 @@ def _role(person: Person) -> None:
     st.markdown(f"**{plain(person.username)}** becomes {role}, and has to sign in again.")
     _warn_self(person)
     _save(
-        {},
+        {"role": st.empty()},
         lambda session: users.set_role(session, actor, person.id, role),
         f"{person.username} is {role} now.",
         f"Make {role}",
@@ -119,7 +134,7 @@ def _active(person: Person) -> None:
         st.markdown(f"**{plain(person.username)}** can sign in again.")
     word = "Disable" if person.is_active else "Enable"
     _save(
-        {},
+        {"is_active": st.empty()},
         lambda session: users.set_active(session, actor, person.id, active=not person.is_active),
         f"{person.username} is {'disabled' if person.is_active else 'enabled'}.",
         word,
@@ -127,15 +142,17 @@ def _active(person: Person) -> None:
 
 
 def _password_field(slots: dict[str, Any]) -> str:
+    above = st.container()
     if st.button("Make one for me", key="make_password", icon=":material/casino:"):
         st.session_state["made_password"] = secrets.token_urlsafe(18)
     made: str | None = st.session_state.get("made_password")
     if made:
-        st.code(made, language=None)
-        st.caption("Copy it before you save: it is not shown again.")
+        with above:
+            st.code(made, language=None)
+            st.caption("Copy it before you save: it is not shown again.")
         slots["password"] = st.empty()
         return made
-    typed = st.text_input(
+    typed = above.text_input(
         "Password",
         key="new_password",
         persist_state="page",
@@ -145,7 +162,7 @@ def _password_field(slots: dict[str, Any]) -> str:
         autocomplete="new-password",
         help="15 to 64 characters; a sentence is fine.",
     )
-    slots["password"] = st.empty()
+    slots["password"] = above.empty()
     return typed
 
 
@@ -163,8 +180,8 @@ def _save(slots: dict[str, Any], work: Callable[[Session], object], done: str, l
         return
     outcome = attempt(work, done)
     if outcome.ok:
-        for key in (_OPEN, "new_password", "made_password"):
-            st.session_state.pop(key, None)  # else the session keeps what the field held
+        st.session_state.pop(_OPEN, None)
+        _forget()  # else the session keeps what the field held
         st.rerun()
     for field, slot in slots.items():
         field_error(slot, outcome.errors, field)
