@@ -7,7 +7,7 @@ import streamlit as st
 from core import db, providers
 from ui.feedback import attempt, plain
 from ui.guard import guard
-from ui.provider_cards import PAGE_SIZE, Clicked, draw_card, draw_figures
+from ui.provider_cards import PAGE_SIZE, Clicked, draw_card, draw_figures, draw_nothing
 from ui.provider_dialogs import ask, draw_dialog
 from ui.widgets import page_head
 
@@ -21,11 +21,12 @@ draw_figures(figures)
 
 
 def act(clicked: Clicked) -> None:
-    """Do what was pressed on a card, or open its dialog."""
+    """Do what was pressed on a card, or open its dialog; errors stand where this is called: below the card."""
     provider = clicked.provider
     provider_id, name = provider.id or 0, provider.display_name
     if clicked.action in {"edit", "delete", "remove_key"}:
         ask(clicked.action, provider_id)
+        return
     if clicked.action == "adopt":
         outcome = attempt(lambda s: providers.adopt_api_key(s, actor, provider_id), f"The key of {name} is adopted.")
     else:
@@ -41,40 +42,44 @@ def act(clicked: Clicked) -> None:
             plain(f"{outcome.conflict.changed_by} changed {name} just now. Look again."), icon=":material/group:"
         )
     for rule in outcome.errors.values():
-        st.error(plain(rule))
+        st.error(plain(rule), icon=":material/error:")
 
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
+    if st.session_state.pop("show_all_asked", False):
+        st.session_state.update(search="", state="All")
     search = st.text_input(
         "Search", key="search", placeholder="Name, kind or model", icon=":material/search:", max_chars=100, width=320
     )
-    state = st.segmented_control("State", list(STATES), default="All", required=True, key="state") or "All"
+    st.session_state.setdefault("state", "All")
+    state = st.segmented_control("State", list(STATES), required=True, key="state") or "All"
     if st.button("Add provider", key="add_provider", type="primary", icon=":material/add:"):
         ask("add")
 
+if st.session_state.get("listed") != (search, state):  # another list begins at its first page: it has its own pager
+    st.session_state.update(listed=(search, state), listing=st.session_state.get("listing", 0) + 1)
+pager = f"page_number_{st.session_state['listing']}"
 with db.transaction() as session:
     found = providers.count(session, active=STATES[state], search=search)
     pages = max(1, math.ceil(found / PAGE_SIZE))
-    number = min(st.session_state.get("page_number", 1), pages)
+    number = min(st.session_state.get(pager, 1), pages)
     shown = providers.list_all(
         session, active=STATES[state], search=search, offset=(number - 1) * PAGE_SIZE, limit=PAGE_SIZE
     )
 
-if not figures.total:
-    st.info("There is no provider yet. Add the first one: its name, its models and its API key.", icon=":material/hub:")
-elif not found:
-    st.info(plain(f"No provider matches {search!r} among {state.lower()}."), icon=":material/search_off:")
-
-clicks = [clicked for provider in shown if (clicked := draw_card(provider))]
+if not shown:
+    asked = draw_nothing(figures, search, state)
+    if asked == "add":
+        ask("add")
+    elif asked == "show_all":
+        st.session_state["show_all_asked"] = True
+        st.rerun()
+clicks = [(clicked, st.container()) for provider in shown if (clicked := draw_card(provider))]
 if pages > 1:
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center"):
-        if st.button("Previous", key="previous", icon=":material/chevron_left:", disabled=number == 1):
-            st.session_state["page_number"] = number - 1
-            st.rerun()
-        st.text(f"{(number - 1) * PAGE_SIZE + 1} to {min(number * PAGE_SIZE, found)} of {found}", width="content")
-        if st.button("Next", key="next", icon=":material/chevron_right:", disabled=number == pages):
-            st.session_state["page_number"] = number + 1
-            st.rerun()
-for clicked in clicks:
-    act(clicked)
+    with st.container(horizontal_alignment="center"):
+        st.pagination(pages, default=number, key=pager)
+        st.caption(f"{(number - 1) * PAGE_SIZE + 1} to {min(number * PAGE_SIZE, found)} of {found}", width="content")
+for clicked, below in clicks:
+    with below:
+        act(clicked)
 draw_dialog()

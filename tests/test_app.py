@@ -10,6 +10,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -162,4 +163,6 @@ def test_accepted_socket_has_nodelay(committed: str) -> None:  # noqa: ARG001 - 
         await serving
         return found
 
-    assert [bool(option) for option in asyncio.run(look())] == [True]
+    with ThreadPoolExecutor(1) as thread:  # Playwright keeps an event loop running in the thread of the tests
+        found = thread.submit(asyncio.run, look()).result()
+    assert [bool(option) for option in found] == [True]

@@ -269,11 +269,11 @@ def test_value_says_whether_it_is_sent(admin: Actor) -> None:
     assert "client side" in found["Max retries"][0]
 
 
-@pytest.mark.usefixtures("acme")
-def test_small_difference_is_one(session: Session, admin: Actor) -> None:
+def test_small_difference_is_one(session: Session, admin: Actor, acme: int) -> None:
     """What differs is counted and compared as it is, not as it is rounded for people; the status counts, too."""
     beta = add_provider(session, admin, "beta", is_active=False)
-    settings.upsert_global(session, admin, beta, {"temperature": 1e-9, "custom_settings": {"team": "search"}})
+    settings.upsert_global(session, admin, acme, {"temperature": 0.5})
+    settings.upsert_global(session, admin, beta, {"temperature": 0.50000001, "custom_settings": {"team": "search"}})
     at = choose(page(admin, provider="acme"), "compare_with", "beta")
     differing = [cell.split("  \n")[0] for cell in at.table[0].value["Parameter"] if "differs" in cell]
 

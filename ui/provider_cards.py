@@ -13,6 +13,7 @@ from ui.widgets import ago, changed, exact
 
 PAGE_SIZE = 20
 _MODELS_SHOWN = 4
+_MODELS_BEFORE_SCROLLING = 14
 
 
 class Clicked(NamedTuple):
@@ -25,12 +26,27 @@ class Clicked(NamedTuple):
 def draw_figures(figures: Figures) -> None:
     """Draw the row of figures above the list."""
     with st.container(horizontal=True, gap="small"):
-        st.metric("Active", f"{figures.active} of {figures.total}", border=True, width=150)
+        st.metric(f"Active of {figures.total}", figures.active, border=True, width=150)
         st.metric("Without key", figures.without_key, border=True, width=150)
         st.metric("Key unreadable", figures.unreadable, border=True, width=150)
         st.metric(
             "Last change", ago(figures.last_change), border=True, width=150, help=exact(figures.last_change) or None
         )
+
+
+def draw_nothing(figures: Figures, search: str, state: str) -> str | None:
+    """Draw what stands in place of the cards when there are none; returns ``add`` or ``show_all`` if that was pressed."""
+    if not figures.total:
+        st.info(
+            "There is no provider yet. Add the first one: its name, its models and its API key.", icon=":material/hub:"
+        )
+        return "add" if st.button("Add the first provider", key="add_first", icon=":material/add:") else None
+    which = "provider" if state == "All" else f"{state.lower()} provider"
+    what = (
+        f"No {which} has “{search.strip()}” in its name, kind or models." if search.strip() else f"There is no {which}."
+    )
+    st.info(plain(what), icon=":material/search_off:")
+    return "show_all" if st.button("Show all providers", key="show_all", icon=":material/undo:") else None
 
 
 def draw_card(provider: LlmProvider) -> Clicked | None:
@@ -103,9 +119,16 @@ def _facts(provider: LlmProvider) -> None:
                 st.caption(plain(known.note))
         with st.container(width=230, gap=None):
             models = provider.available_models
-            rest = len(models) - _MODELS_SHOWN
-            st.caption(f"{len(models)} model{'s' * (len(models) != 1)}", help=plain("\n".join(models)[:4000]))
-            st.text(", ".join(models[:_MODELS_SHOWN]) + (f" and {rest} more" if rest > 0 else ""))
+            st.caption(f"{len(models)} model{'s' * (len(models) != 1)}")
+            st.text(", ".join(models[:_MODELS_SHOWN]))
+            if (rest := len(models) - _MODELS_SHOWN) > 0:
+                with st.popover(f"+ {rest} more", type="tertiary", key=f"models_{provider.name}"):
+                    st.code(
+                        "\n".join(models),
+                        language=None,
+                        wrap_lines=True,
+                        height=300 if len(models) > _MODELS_BEFORE_SCROLLING else "content",
+                    )
         with st.container(width=230, gap=None):
             st.caption("Base URL")
             own = "" if provider.api_base_url else " (the vendor's)"

@@ -8,31 +8,35 @@ from sqlmodel import Session
 
 from core import db, providers, settings
 from core.actors import Actor
-from core.errors import Conflict, CoreError
+from core.errors import Conflict, CoreError, Invalid
 from ui import provider_form as form
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
 from ui.widgets import ago
 
-_OPEN, _CONFLICT = "provider_dialog", "provider_conflict"
+_OPEN, _CONFLICT, _SEEN = "provider_dialog", "provider_conflict", "provider_seen"
 
 
 def ask(name: str, provider_id: int | None = None) -> None:
-    """Open the dialog *name*: ``add``, ``edit``, ``delete`` or ``remove_key``."""
+    """Have :func:`draw_dialog` open the dialog *name* in this run: ``add``, ``edit``, ``delete`` or ``remove_key``."""
     st.session_state[_OPEN] = (name, provider_id)
     st.session_state.pop(_CONFLICT, None)
+    st.session_state.pop(_SEEN, None)
     if name == "add":
         form.fill(form.EMPTY, None, None)
     elif name == "edit" and provider_id is not None:
         with db.transaction() as session:
             form.fill_from(providers.get(session, provider_id))
-    st.rerun()
+    # Set, not only forgotten: the browser still sends what was typed in the dialog before, which may be another's key.
+    st.session_state.update(provider_api_key="", provider_api_key_anyway=False, provider_paste="")
 
 
 def draw_dialog() -> None:
-    """Draw the dialog that is open, if any."""
+    """Draw the dialog that is open, if any; one that was left by going to another page is not."""
     name, provider_id = st.session_state.get(_OPEN, (None, None))
-    if name == "add":
+    if name in {"add", "edit"} and "provider_kind" not in st.session_state:
+        _close()
+    elif name == "add":
         _add()
     elif name is not None:
         try:
@@ -97,19 +101,24 @@ def _save(slots: dict[str, Any], work: Callable[[Session], None], done: str, lab
         pressed = st.button(label, key="provider_save", type="primary", icon=":material/save:")
     if not pressed:
         return
-    if errors := form.unconfirmed():
-        field_error(slots["api_key"], errors, "api_key")
-        return
-    outcome = attempt(work, done)
+    doubtful = form.unconfirmed()
+
+    def whole(session: Session) -> None:
+        work(session)
+        if doubtful:
+            raise Invalid(doubtful)  # after the other rules, so that all errors are told at once; nothing is kept
+
+    outcome = attempt(whole, done)
+    errors = {**doubtful, **outcome.errors}
     if outcome.ok:
         _done()
     if outcome.conflict:
         st.session_state[_CONFLICT] = _noted(outcome.conflict)
-        st.rerun(scope="fragment")
+        st.rerun()
     for field, slot in slots.items():
-        field_error(slot, outcome.errors, field)
-    other_errors(outcome.errors, set(slots))
-    if outcome.errors:
+        field_error(slot, errors, field)
+    other_errors(errors, set(slots))
+    if errors:
         st.caption(":red[:material/error: Not saved: see the fields above. What you typed is still there.]")
 
 
@@ -142,7 +151,7 @@ def _draw_conflict(provider_id: int, conflict: dict[str, Any], work: Callable[[S
         with db.transaction() as session:
             form.fill_from(providers.get(session, provider_id))
         st.session_state.pop(_CONFLICT)
-        st.rerun(scope="fragment")
+        st.rerun()
     if write:
         outcome = attempt(work, "Your values are saved.")
         if outcome.ok:
@@ -150,7 +159,7 @@ def _draw_conflict(provider_id: int, conflict: dict[str, Any], work: Callable[[S
             _done()
         if outcome.conflict:
             st.session_state[_CONFLICT] = _noted(outcome.conflict)
-            st.rerun(scope="fragment")
+            st.rerun()
         other_errors(outcome.errors, set())
 
 
@@ -161,7 +170,7 @@ def _remove_key(provider_id: int, display_name: str) -> None:
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Cancel", key="remove_key_cancel"):
             _done()
-        confirmed = st.button("Remove key", key="remove_key_confirm", type="primary", icon=":material/key_off:")
+        confirmed = st.button(":red[Remove key]", key="remove_key_confirm", icon=":material/key_off:")
     if (
         confirmed
         and attempt(
@@ -178,6 +187,7 @@ def _delete(provider_id: int, display_name: str) -> None:
     with db.transaction() as session:
         provider = providers.get(session, provider_id)
         goes = providers.deletion(session, provider_id)
+    seen = st.session_state.setdefault(_SEEN, provider.version)
     st.markdown(f"This cannot be undone. With **{plain(display_name)}** go:")
     for line in goes:
         st.markdown(f"- {plain(line)}")
@@ -187,17 +197,21 @@ def _delete(provider_id: int, display_name: str) -> None:
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Cancel", key="delete_cancel"):
             _done()
-        confirmed = st.button("Delete", key="delete_confirm", type="primary", icon=":material/delete:")
+        confirmed = st.button(":red[Delete]", key="delete_confirm", icon=":material/delete:")
     if not confirmed:
         return
     if typed.strip() != provider.name:
         field_error(slot, {"name": f"type {provider.name} exactly to delete it"}, "name")
         return
     outcome = attempt(
-        lambda session: providers.delete(session, actor, provider_id, version=provider.version),
+        lambda session: providers.delete(session, actor, provider_id, version=seen),
         f"{display_name} is deleted.",
     )
     if outcome.ok:
         _done()
     if outcome.conflict:
-        st.warning("It was changed just now. Look again, and delete if you still want to.")
+        st.session_state[_SEEN] = outcome.conflict.version
+        st.warning(
+            plain(f"{outcome.conflict.changed_by} changed it meanwhile. Look again, and delete if you still want to."),
+            icon=":material/group:",
+        )

@@ -151,10 +151,12 @@ def test_bare_clone_make_run_to_resolved(clone: Path, browser: Browser) -> None:
         )
     try:
         deadline = time.monotonic() + 120
-        while not (found := re.search(r"shown only now: (\S+)", log.read_text())):
+        while "Uvicorn running" not in log.read_text():
             assert app.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
+        found = re.search(r"shown only now: (\S+)", log.read_text())
+        assert found is not None
         page = browser.new_page()
         recorder = Recorder(page)
         sign_in(page, f"http://127.0.0.1:{port}", "admin", found[1])
