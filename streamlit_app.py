@@ -7,7 +7,7 @@ from core.errors import CoreError
 from ui.feedback import plain, show_fault
 from ui.guard import guard, sign_out
 
-st.set_page_config(page_title="LLM Settings", page_icon=":material/tune:", layout="wide")
+st.set_page_config(page_title="LLM Settings", layout="wide")
 actor = guard("analyst")
 
 with db.transaction() as session:

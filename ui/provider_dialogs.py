@@ -27,8 +27,6 @@ def ask(name: str, provider_id: int | None = None) -> None:
     elif name == "edit" and provider_id is not None:
         with db.transaction() as session:
             form.fill_from(providers.get(session, provider_id))
-    # Set, not only forgotten: the browser still sends what was typed in the dialog before, which may be another's key.
-    st.session_state.update(provider_api_key="", provider_api_key_anyway=False, provider_paste="")
 
 
 def draw_dialog() -> None:

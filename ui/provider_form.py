@@ -33,8 +33,9 @@ def fill(fields: Mapping[str, Any], version: int | None, mask: str | None) -> No
     st.session_state[_BASE] = {"fields": dict(fields), "version": version, "mask": mask}
     for name, value in fields.items():
         st.session_state[_KEYS[name]] = "" if value is None and name != "default_model" else value
-    for name in ("api_key", "api_key_anyway", "omit", "paste"):
-        st.session_state.pop(_KEYS[name], None)
+    # Set, not only forgotten: the browser still sends what was typed in the dialog before, which may be another's key.
+    for name, value in {"api_key": "", "api_key_anyway": False, "omit": version is None, "paste": ""}.items():
+        st.session_state[_KEYS[name]] = value
 
 
 def fill_from(provider: LlmProvider) -> None:
@@ -60,7 +61,8 @@ def patch() -> dict[str, Any]:
 
 def omitted() -> list[str] | None:
     """Return the parameters to leave out for the model, or None to let them be."""
-    return sorted(_refused()) if _omission_matters() and st.session_state.get(_KEYS["omit"]) else None
+    offered = st.session_state[_BASE].get("offered") and _omission_matters()
+    return sorted(_refused()) if offered and st.session_state.get(_KEYS["omit"]) else None
 
 
 def unconfirmed() -> dict[str, str]:
@@ -200,19 +202,19 @@ def _omission_matters() -> bool:
 
 
 def _draw_omissions(effective_omissions: tuple[str, ...]) -> None:
+    refused = _refused()
+    st.session_state[_BASE]["offered"] = offered = refused != set(effective_omissions)
     if not _omission_matters():
         return
     base = st.session_state[_BASE]["fields"]
     model = st.session_state[_KEYS["default_model"]]
     if warning := catalogue.model_change_warning(base["default_model"], model, effective_omissions):
         st.warning(plain(warning), icon=":material/warning:")
-    refused = _refused()
-    if refused != set(effective_omissions):
+    if offered:
         names = ", ".join(sorted(refused)) or "nothing"
         st.checkbox(
             plain(f"Set what is not sent to what {model} does not take: {names}"),
             key=_KEYS["omit"],
             persist_state=_KEPT,
-            value=True,
             help="Otherwise the first call may be refused. The Defaults page can change it.",
         )
