@@ -126,7 +126,7 @@ class KeyRing:
         if not key_id and not binding:
             raise KeyUnreadable(
                 "unbound",
-                "This key was written by another program. Adopt it on the Providers page, or by: python -m core keys adopt NAME",
+                "This key was written by another program. Adopt it on the Providers page, or by `python -m core keys adopt` with the provider's name.",
             )
         if not key_id or not binding:
             raise KeyUnreadable("moved", "Part of this key's record is missing. Enter the API key again.")

@@ -73,6 +73,28 @@ def test_key_typed_and_left_by_tab_is_saved(page: Page, committed: str) -> None:
     assert masked == ("sk-new-...****",)
 
 
+def test_key_typed_for_one_provider_reaches_no_other(page: Page, committed: str) -> None:
+    """A key that was typed and abandoned is not in the next dialog, and is not stored with its provider."""
+    page.locator(".st-key-edit_acme button").click()
+    page.get_by_test_id("stDialog").get_by_role("textbox", name="API key").fill(f"{CANARY}-abandoned")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Add provider").click()
+    dialog = page.get_by_test_id("stDialog")
+    expect(dialog.get_by_role("textbox", name="API key")).to_have_value("")
+    dialog.get_by_role("textbox", name="Display name").fill("Second")
+    dialog.get_by_role("textbox", name="Name", exact=True).fill("second")
+    models = dialog.get_by_role("combobox", name="Models")
+    models.fill("m")
+    models.press("Enter")
+    models.press("Escape")
+    dialog.get_by_role("button", name="Add provider").click()
+    expect(page.locator(".st-key-card_second")).to_contain_text("No key")
+    with psycopg.connect(committed) as connection:
+        masks = connection.execute("SELECT name, api_key_masked FROM llm_providers ORDER BY name").fetchall()
+
+    assert masks == [("acme", "sk-proj...****"), ("second", None)]
+
+
 def test_error_stands_beside_its_field_and_loses_nothing(page: Page) -> None:
     """A refused save names each field and its rule, and what was typed stays."""
     page.get_by_role("button", name="Add provider").click()
