@@ -87,6 +87,7 @@ def set_temperature(page: Page, value: float, steps: int) -> None:
     page.get_by_role("link", name="Defaults").click()
     page.get_by_role("combobox", name="Scope").click()
     page.get_by_role("option", name="Acme AI").click()
+    expect(page.locator(".st-key-row_preferred_model")).to_be_visible()  # the scope's form is drawn, not the one before
     mode = page.locator(".st-key-temperature_mode")
     mode.get_by_role("radio", name="Value", exact=True).click()
     slider = page.get_by_role("slider")
