@@ -1,5 +1,6 @@
 """The connection to PostgreSQL: one engine a process, one transaction a user event."""
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ RETRYABLE = {"40001", "40P01"}
 ATTEMPTS = 3
 
 T = TypeVar("T")
+_AFTER_ROLLBACK = "after_rollback"
+_log = logging.getLogger(__name__)
 
 
 def make_engine(url: str) -> Engine:
@@ -75,8 +78,27 @@ def transaction() -> Iterator[Session]:
     Raises:
         StoreUnavailable: If the database cannot be reached, or does not answer in time.
     """
-    with store_errors(), Session(get_engine(), expire_on_commit=False) as session, session.begin():
-        yield session
+    with store_errors(), Session(get_engine(), expire_on_commit=False) as session:
+        try:
+            with session.begin():
+                yield session
+        except BaseException:
+            _run_after_rollback(session)
+            raise
+
+
+def after_rollback(session: Session, work: Callable[[Session], object]) -> None:
+    """Have *work* run in a transaction of its own, should this one be rolled back: what happened is lost, that it was refused is not."""
+    session.info.setdefault(_AFTER_ROLLBACK, []).append(work)
+
+
+def _run_after_rollback(session: Session) -> None:
+    for work in session.info.pop(_AFTER_ROLLBACK, ()):
+        try:
+            with transaction() as later:
+                work(later)
+        except Exception:  # noqa: BLE001 - the first error is the one to be told
+            _log.exception("A refusal could not be put on record")
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, func, or_, select
 
 from core import catalogue
-from core.actors import Actor, require
+from core.actors import Actor
+from core.authority import require
 from core.crypto import KeyRing, Place, get_ring, mask
 from core.errors import AlreadyExists, Invalid, KeyUnreadable, NotFound
 from core.parameters import origin_of
@@ -46,7 +47,7 @@ def create(session: Session, actor: Actor, data: Mapping[str, Any]) -> LlmProvid
         Forbidden, Invalid, Sealed: The last if a key is given and this process has no encryption key.
         AlreadyExists: If the name is taken.
     """
-    require(session, actor)
+    require(session, actor, "provider.create")
     fields, api_key = _split(data)
     provider = LlmProvider(**validate(ProviderInput, fields).model_dump())
     session.add(provider)
@@ -136,7 +137,7 @@ def update(
             changes while a key is stored and the key is not typed again, and if a model is taken away that a settings
             row prefers.
     """
-    require(session, actor)
+    require(session, actor, "provider.update")
     provider = _locked(session, provider_id)
     fields, api_key = _split(patch)
     refuse_stale("provider", provider, version, fields)
@@ -181,7 +182,7 @@ def delete(session: Session, actor: Actor, provider_id: int, *, version: int | N
     Raises:
         Forbidden, NotFound, Conflict: The last if it was changed since *version*.
     """
-    require(session, actor)
+    require(session, actor, "provider.delete")
     provider = _locked(session, provider_id)
     refuse_stale("provider", provider, version, {})
     goes = deletion(session, provider_id)
@@ -196,7 +197,7 @@ def set_api_key(session: Session, actor: Actor, provider_id: int, api_key: str) 
     Raises:
         Forbidden, NotFound, Invalid, Sealed: The last if this process has no encryption key.
     """
-    require(session, actor)
+    require(session, actor, "provider.set_key")
     provider = _locked(session, provider_id)
     _seal(session, provider, api_key)
     return _stored(session, provider)
@@ -204,7 +205,7 @@ def set_api_key(session: Session, actor: Actor, provider_id: int, api_key: str) 
 
 def remove_api_key(session: Session, actor: Actor, provider_id: int) -> LlmProvider:
     """Forget the key; raises Forbidden and NotFound."""
-    require(session, actor)
+    require(session, actor, "provider.remove_key")
     provider = _locked(session, provider_id)
     provider.api_key_encrypted = provider.api_key_masked = None
     provider.api_key_key_id = provider.api_key_binding = provider.api_key_set_at = None
@@ -220,7 +221,7 @@ def adopt_api_key(session: Session, actor: Actor, provider_id: int) -> LlmProvid
         KeyUnreadable: If no key of the ring opens it.
         Sealed: If this process has no encryption key.
     """
-    require(session, actor)
+    require(session, actor, "provider.adopt_key")
     provider = _locked(session, provider_id)
     if key_state(provider).state != "unbound" or provider.api_key_encrypted is None:
         raise Invalid({"api_key": "is not waiting to be adopted"})

@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 from sqlmodel import Session, select
 
 from core import catalogue, providers, settings
-from core.actors import Actor, require
+from core.actors import Actor
+from core.authority import require
 from core.errors import Invalid
 from core.tables import LlmProvider
 
@@ -32,7 +33,7 @@ def seed(session: Session, actor: Actor) -> list[Outcome]:
     Raises:
         Forbidden: If the actor is no admin.
     """
-    require(session, actor)
+    require(session, actor, "provider.create")
     outcomes = []
     for vendor in catalogue.VENDORS:
         if _find(session, vendor.name):
@@ -51,7 +52,7 @@ def import_env(session: Session, actor: Actor, env: Mapping[str, str]) -> list[O
     Raises:
         Forbidden, Sealed: The latter if this process has no encryption key.
     """
-    require(session, actor)
+    require(session, actor, "provider.create")
     outcomes: list[Outcome] = []
     done: dict[str, str] = {}
     for variable, name in KEY_VARIABLES.items():

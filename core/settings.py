@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, or_, select
 
-from core.actors import Actor, require
+from core.actors import Actor
+from core.authority import require
 from core.crypto import get_ring
 from core.effective import EffectiveSettings, Layer, build, layer_of, provider_of
 from core.errors import AlreadyExists, Invalid, NotFound
@@ -58,7 +59,7 @@ def upsert_global(
         Forbidden, NotFound, Invalid, Conflict: NotFound if the provider does not exist.
         AlreadyExists: If somebody else has just made the row of this scope.
     """
-    require(session, actor)
+    require(session, actor, "settings.update")
     models = _models(session, provider_id)
     locked = _active(provider_id).with_for_update().execution_options(populate_existing=True)
     row = session.exec(locked).one_or_none()
@@ -75,7 +76,7 @@ def update(
     session: Session, actor: Actor, settings_id: int, patch: Mapping[str, Any], *, version: int | None = None
 ) -> LlmSettings:
     """Set the fields in *patch* on a row; raises as :func:`upsert_global`."""
-    require(session, actor)
+    require(session, actor, "settings.update")
     scope = get(session, settings_id).provider_id
     models = _models(session, scope)  # the provider is locked before the row, here as everywhere: no deadlock
     return _write(session, _locked(session, settings_id), patch, version, models)
@@ -87,7 +88,7 @@ def delete(session: Session, actor: Actor, settings_id: int, *, version: int | N
     Raises:
         Forbidden, NotFound, Conflict: The last if it was changed since *version*.
     """
-    require(session, actor)
+    require(session, actor, "settings.delete")
     row = _locked(session, settings_id)
     refuse_stale("settings row", row, version, {})
     session.delete(row)

@@ -11,6 +11,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     MetaData,
@@ -177,8 +178,109 @@ class User(Table, table=True):
     role: str = Field(sa_type=Text)
     is_active: bool = Field(default=True, sa_column=_active())
     auth_epoch: int = Field(default=1, sa_column=Column(Integer, nullable=False, server_default=text("1")))
+    must_change_password: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false"))
+    )
     created_at: datetime = Field(default=None, sa_column=_now())
     updated_at: datetime = Field(default=None, sa_column=_now())
+
+
+class AuthSession(Table, table=True):
+    """One sign-in. The browser holds the secret, the table its SHA-256; a ticket is exchanged for it once."""
+
+    __tablename__ = "auth_sessions"
+    __table_args__ = (
+        Index(None, "sid_hash", unique=True),
+        Index(None, "ticket_hash", unique=True),
+        Index(None, "user_id"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    user_id: int = Field(sa_column=Column(Integer, ForeignKey("users.id", ondelete="CASCADE"), nullable=False))
+    auth_epoch: int
+    sid_hash: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
+    ticket_hash: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
+    ticket_expires_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    created_at: datetime = Field(default=None, sa_column=_now())
+    last_seen_at: datetime = Field(default=None, sa_column=_now())
+    expires_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    revoked_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    revoked_because: str | None = Field(default=None, sa_type=Text)
+    address: str | None = Field(default=None, sa_type=Text)
+    user_agent: str | None = Field(default=None, sa_type=Text)
+
+
+class LoginAttempt(Table, table=True):
+    """One try to sign in; ``succeeded`` is false while the password is being checked."""
+
+    __tablename__ = "login_attempts"
+    __table_args__ = (Index(None, "address", "username", "at"), Index(None, "at"))
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, primary_key=True))
+    username: str = Field(sa_type=Text)
+    address: str = Field(sa_type=Text)
+    at: datetime = Field(default=None, sa_column=_now())
+    succeeded: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false")))
+
+
+class AuditEvent(Table, table=True):
+    """One entry of the audit. ``at``, ``seq`` and ``hash`` are written by triggers, the last two at commit."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (
+        Index(None, "seq", unique=True),
+        Index(None, "at"),
+        Index(None, "actor", "at"),
+        Index(None, "target_type", "target_id", "at"),
+        Index(None, "action", "at"),
+    )
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    seq: int | None = Field(default=None, sa_column=Column(BigInteger))
+    hash: str | None = Field(default=None, sa_type=Text)
+    at: datetime = Field(default=None, sa_column=_now())
+    actor: str = Field(sa_type=Text)
+    actor_id: int | None = None
+    address: str | None = Field(default=None, sa_type=Text)
+    action: str = Field(sa_type=Text)
+    target_type: str = Field(sa_type=Text)
+    target_id: int | None = None
+    target: str = Field(sa_type=Text)
+    changes: dict[str, Any] = Field(default=None, sa_column=_changes())
+
+
+class AuditHead(Table, table=True):
+    """One row: number and hash of the newest event of the chain."""
+
+    __tablename__ = "audit_head"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: int = Field(default=1, sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    seq: int = Field(sa_column=Column(BigInteger, nullable=False))
+    hash: str = Field(sa_type=Text)
+
+
+class AuditCheckpoint(Table, table=True):
+    """What a purge leaves: up to which event the chain was cut, and the hash it goes on from."""
+
+    __tablename__ = "audit_checkpoints"
+
+    seq: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    hash: str = Field(sa_type=Text)
+    at: datetime = Field(default=None, sa_column=_now())
+    by: str = Field(sa_type=Text)
+    removed: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class EncryptionCanary(Table, table=True):
+    """A sealed sample for each encryption key that was ever primary: it tells a wrong key from a damaged row."""
+
+    __tablename__ = "encryption_canaries"
+
+    key_id: str = Field(sa_column=Column(Text, primary_key=True))
+    blob: str = Field(sa_type=Text, repr=False, exclude=True)
+    binding: str = Field(sa_type=Text, repr=False, exclude=True)
+    created_at: datetime = Field(default=None, sa_column=_now())
 
 
 class SettingsGeneration(Table, table=True):

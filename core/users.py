@@ -8,7 +8,8 @@ import bcrypt
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, func, select
 
-from core.actors import Actor, require
+from core.actors import Actor
+from core.authority import require
 from core.db import set_actor
 from core.errors import AlreadyExists, Invalid, NotFound
 from core.schemas import PasswordInput, UserInput, could_be_id, validate
@@ -24,7 +25,7 @@ def add(session: Session, actor: Actor, username: str, password: str, role: str)
         Forbidden, Invalid: As everywhere.
         AlreadyExists: If the name is taken.
     """
-    require(session, actor)
+    require(session, actor, "user.add")
     return _insert(session, username, password, role)
 
 
@@ -71,7 +72,7 @@ def list_all(session: Session) -> list[User]:
 
 def set_password(session: Session, actor: Actor, user_id: int, password: str) -> User:
     """Give a user a new password; ends their sign-ins. Raises Forbidden, NotFound and Invalid."""
-    require(session, actor)
+    require(session, actor, "user.set_password")
     user = _locked(session, user_id)
     user.password_hash = _hash(password)
     return _ended(session, user)
@@ -83,7 +84,7 @@ def set_role(session: Session, actor: Actor, user_id: int, role: str) -> User:
     Raises:
         Forbidden, NotFound, Invalid: The last for the last active admin, too.
     """
-    require(session, actor)
+    require(session, actor, "user.set_role")
     user = _locked(session, user_id)
     wanted = validate(UserInput, {"username": user.username, "role": role}).role
     if wanted != "admin":
@@ -100,7 +101,7 @@ def set_active(session: Session, actor: Actor, user_id: int, *, active: bool) ->
     Raises:
         Forbidden, NotFound, Invalid: The last for the last active admin.
     """
-    require(session, actor)
+    require(session, actor, "user.set_active")
     user = _locked(session, user_id)
     if not active:
         _keep_an_admin(session, user, "is_active")

@@ -4,7 +4,7 @@ import bcrypt
 import pytest
 from sqlmodel import Session
 
-from core import actors, users
+from core import authority, users
 from core.actors import COMMAND_LINE, Actor
 from core.errors import AlreadyExists, Forbidden, Invalid, NotFound
 
@@ -60,7 +60,7 @@ def test_last_admin_stays(session: Session, admin: Actor) -> None:
 def test_change_of_rights_ends_the_sign_in(session: Session, admin: Actor, analyst: Actor, change: str) -> None:
     """CHECKS 2: after a new password, another role or disabling, an actor from before is refused at once."""
     assert analyst.user_id is not None
-    actors.require(session, analyst, "analyst")
+    authority.require(session, analyst, "test", role="analyst")
     if change == "password":
         users.set_password(session, admin, analyst.user_id, GOOD)
     elif change == "role":
@@ -69,7 +69,7 @@ def test_change_of_rights_ends_the_sign_in(session: Session, admin: Actor, analy
         users.set_active(session, admin, analyst.user_id, active=False)
 
     with pytest.raises(Forbidden, match="Sign in again"):
-        actors.require(session, analyst, "analyst")
+        authority.require(session, analyst, "test", role="analyst")
 
 
 def test_analyst_manages_no_users(session: Session, analyst: Actor) -> None:

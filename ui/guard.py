@@ -5,7 +5,7 @@ from typing import Any, cast
 import streamlit as st
 import streamlit_authenticator as stauth
 
-from core import actors, bootstrap, db, users
+from core import authority, bootstrap, db, users
 from core.actors import Actor
 from core.errors import CoreError, Forbidden
 from ui.feedback import show_fault
@@ -24,7 +24,7 @@ def guard(role: str = "admin") -> Actor:  # noqa: RET503 - st.stop() never retur
         actor = st.session_state.get(_ACTOR)
         if isinstance(actor, Actor):
             with db.transaction() as session:
-                actors.require(session, actor, role)
+                authority.require(session, actor, "page.view", role=role)
             return actor
         _sign_in()
     except Forbidden as error:
@@ -50,7 +50,7 @@ def _still_signed_in() -> bool:
         return False
     try:
         with db.transaction() as session:
-            actors.require(session, actor, "analyst")
+            authority.require(session, actor, "page.view", role="analyst")
     except Forbidden:
         return False
     return True
