@@ -1,5 +1,6 @@
 """What this process reads from its environment. Standard library only: the resolver imports it."""
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ VARIABLES = {
     "LLM_ENCRYPTION_KEYS_EXTRA": "Comma list of further keys that may open: the old ones, and the next one.",
     "LLM_ADMIN_PASSWORD": "Password of the first admin when there is no user yet.",
     "LLM_ADMIN_USERNAME": "Name of that first admin. Default: admin",
+    "LLM_ALLOWED_HOSTS": "Comma list of host names that browsers may reach the app under, besides localhost and addresses.",
+    "LLM_TRUSTED_PROXIES": "Comma list of addresses or networks whose X-Forwarded-For and -Proto count. Default: nobody's.",
+    "LLM_PRIVATE_HOSTS": "Comma list of private host names, addresses or networks that any provider's base URL may name; * for all.",
 }
 
 
@@ -30,13 +34,17 @@ class Config:
     encryption_keys_extra: tuple[str, ...] = field(repr=False)
     admin_username: str
     admin_password: str | None = field(repr=False)
+    allowed_hosts: tuple[str, ...]
+    trusted_proxies: tuple[str, ...]
+    private_hosts: tuple[str, ...]
 
     @classmethod
     def read(cls, env: Mapping[str, str] = os.environ) -> Self:
         """Read *env*. Encryption keys are checked where they are used, by :mod:`core.crypto`.
 
         Raises:
-            BadConfig: If ``DATABASE_URL`` does not name a PostgreSQL database.
+            BadConfig: If ``DATABASE_URL`` does not name a PostgreSQL database, or ``LLM_TRUSTED_PROXIES`` something that
+                is no address.
         """
         return cls(
             database_url=_database_url(env.get("DATABASE_URL")),
@@ -45,6 +53,9 @@ class Config:
             encryption_keys_extra=tuple(k for k in env.get("LLM_ENCRYPTION_KEYS_EXTRA", "").split(",") if k.strip()),
             admin_username=env.get("LLM_ADMIN_USERNAME") or "admin",
             admin_password=env.get("LLM_ADMIN_PASSWORD") or None,
+            allowed_hosts=_list(env.get("LLM_ALLOWED_HOSTS")),
+            trusted_proxies=_networks(env.get("LLM_TRUSTED_PROXIES")),
+            private_hosts=_list(env.get("LLM_PRIVATE_HOSTS")),
         )
 
     @property
@@ -56,6 +67,22 @@ class Config:
     def key_file(self) -> Path:
         """Where an embedded installation keeps the encryption key it made."""
         return self.data_dir / "encryption.key"
+
+
+def _list(raw: str | None) -> tuple[str, ...]:
+    return tuple(part.strip().lower().rstrip(".") for part in (raw or "").split(",") if part.strip())
+
+
+def _networks(raw: str | None) -> tuple[str, ...]:
+    found = _list(raw)
+    for text in found:
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise BadConfig(
+                f"LLM_TRUSTED_PROXIES has {text[:50]!r}; it takes addresses and networks, as 10.0.0.5,192.168.0.0/24"
+            ) from None
+    return found
 
 
 def _database_url(raw: str | None) -> str | None:
