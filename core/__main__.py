@@ -9,6 +9,8 @@ except ModuleNotFoundError:
 
 import getpass
 import os
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Annotated
 
 from sqlmodel import Session
 
-from core import bootstrap, crypto, db, embedded, migrate, providers, seed, users
+from core import bootstrap, crypto, db, embedded, keys, migrate, providers, sealed, seed, users
 from core.actors import COMMAND_LINE
 from core.config import get_config, load_env_file, parse_env
 from core.errors import CoreError, Invalid, NotFound
@@ -123,31 +125,76 @@ def generate_key() -> None:
     typer.echo(crypto.generate_key())
 
 
-@keys_app.command("check")
-def keys_check() -> None:
-    """Seal and open a sample with the primary key, and count the stored keys by encryption key; exit 1 on a problem."""
+@keys_app.command("status")
+def keys_status() -> None:
+    """Say what each encryption key holds, and whether it may go. Opens no stored key."""
+    with _store(), db.transaction() as session:
+        _say_status(keys.status(session, crypto.get_ring()))
+
+
+@keys_app.command("rotate")
+def keys_rotate(
+    *,
+    dry_run: DryRun = False,
+    batch: Annotated[int, typer.Option(min=1, max=1000, help="API keys of one transaction.")] = keys.BATCH,
+    old_key_lost: Annotated[
+        bool, typer.Option("--old-key-lost", help="Go on with LLM_ENCRYPTION_KEY though it opens nothing stored here.")
+    ] = False,
+) -> None:
+    """Seal all API keys anew with LLM_ENCRYPTION_KEY, while everything runs. Killed, it is run again.
+
+    Exit 1 if a key of LLM_ENCRYPTION_KEYS_EXTRA must stay, or an API key cannot be opened.
+    """
+    moved, unreadable, said = 0, set[sealed.Tried](), time.monotonic()
     with _store():
         ring = crypto.get_ring()
-        place = crypto.Place("sample", 0, "api_key", "https://sample.invalid:443")
-        healthy = ring.primary_id is not None
-        if healthy:
-            healthy = ring.open(*ring.seal("a sample, not a key", place), place) == "a sample, not a key"
-            typer.echo(f"Primary key {ring.primary_id}: seals and opens.")
-        else:
-            typer.echo("Sealed: LLM_ENCRYPTION_KEY is not set.")
+        work = keys.rotate(db.retrying, COMMAND_LINE, ring, batch=batch, dry_run=dry_run, old_key_lost=old_key_lost)
+        for done in work:
+            moved += done.moved
+            unreadable.update(done.unreadable)
+            if time.monotonic() - said > 1:
+                typer.echo(f"{moved} so far")
+                said = time.monotonic()
+        typer.echo(f"{moved} API key(s) {'would move' if dry_run else 'moved'} to {ring.primary_id}.")
+        for row in sorted(unreadable):
+            typer.echo(f"Left as it is: {row.name} ({row.state}). {row.message}")
         with db.transaction() as session:
-            rows = providers.list_all(session)
-        counts: dict[tuple[str, str], int] = {}
-        for row in rows:
-            if row.api_key_encrypted:
-                key = (row.api_key_key_id or "none", providers.key_state(row, ring).state)
-                counts[key] = counts.get(key, 0) + 1
-        for (key_id, state), number in sorted(counts.items()):
-            typer.echo(f"Sealed with {key_id}: {number} API key(s), {state}")
-        if not counts:
-            typer.echo("No API key is stored.")
-    if not healthy or any(state != "ok" for _, state in counts):
+            status = keys.status(session, ring)
+    if dry_run:
+        typer.echo("Dry run: nothing was changed.")
+    else:
+        _say_status(status)
+    stays = any(key.role != "primary" and key.rows + key.unbound for key in status.keys)
+    if unreadable or (stays and not dry_run):
         raise typer.Exit(1)
+
+
+@keys_app.command("check")
+def keys_check() -> None:
+    """Look at the canary, and open every stored key; exit 1 on a problem."""
+    with _store(), db.transaction() as session:
+        ring = crypto.get_ring()
+        canary = keys.check_canary(session, ring)
+        rows = sealed.open_all(session, ring)
+    typer.echo(canary.message or f"Primary key {ring.primary_id}: known to this database, seals and opens.")
+    for (key_id, state), number in sorted(Counter((row.key_id or "none", row.state) for row in rows).items()):
+        typer.echo(f"Sealed with {key_id}: {number} API key(s), {state}")
+    for row in rows:
+        if row.state not in {"ok", "unknown_key", "sealed"}:  # those are the key's fault, and counted above
+            typer.echo(f"{row.name}: {row.message}")
+    if not rows:
+        typer.echo("No API key is stored.")
+    if canary.state in {"sealed", "wrong_key", "damaged"} or any(row.state != "ok" for row in rows):
+        raise typer.Exit(1)
+
+
+def _say_status(status: keys.Status) -> None:
+    if status.canary.message:
+        typer.echo(status.canary.message)
+    for key in status.keys:
+        typer.echo(f"{key.key_id}  {key.role:<8} {key.rows:>6} API key(s)  {key.says}")
+    if status.nobodys:
+        typer.echo(f"{status.nobodys} API key(s) name no encryption key, and none of the key ring opens them.")
 
 
 @keys_app.command("adopt")

@@ -5,7 +5,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from core import crypto, db, embedded, migrate, seed, users
+from sqlalchemy.exc import DBAPIError
+
+from core import crypto, db, embedded, keys, migrate, seed, users
 from core.actors import Actor
 from core.config import Config, get_config
 from core.errors import CoreError
@@ -78,4 +80,18 @@ def _prepare(config: Config, say: Callable[[str], None]) -> None:
                 users.bootstrap(session, config.admin_username, config.admin_password)
         if config.encryption_key is None:
             say("Started sealed: LLM_ENCRYPTION_KEY is not set, so API keys can be neither stored nor opened.")
+    _look_at_encryption_key(say)
     users.decoy_hash()
+
+
+def _look_at_encryption_key(say: Callable[[str], None]) -> None:
+    """Tell a wrong encryption key from a damaged row before anybody meets one; never in the way of the start."""
+    try:
+        with db.transaction() as session:
+            canary = keys.check_canary(session, crypto.get_ring())
+    except (CoreError, DBAPIError) as error:
+        why = str(error) if isinstance(error, CoreError) else type(error.orig).__name__
+        say(f"The encryption key could not be checked: {why}")
+    else:
+        if canary.message and canary.state != "sealed":
+            say(canary.message)

@@ -170,6 +170,10 @@ class KeyRing:
                 return box.open()
         raise KeyUnreadable("damaged", "No key of the key ring opens this blob. Enter the API key again.")
 
+    def find(self, blob: str) -> str | None:
+        """Return the id of the key that opens *blob*, whoever wrote it; None if no key of the ring does."""
+        return next((key.id for key in self._keys.values() if key.box(blob) is not None), None)
+
     def __repr__(self) -> str:
         return f"KeyRing(primary={self.primary_id}, ids={self.ids})"
 

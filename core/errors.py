@@ -1,6 +1,6 @@
 """What can go wrong, in words for people. The edges (pages, command line, REST) turn each into their own form."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 
@@ -91,6 +91,21 @@ class Sealed(CoreError):
         super().__init__(
             "API keys cannot be stored: LLM_ENCRYPTION_KEY is not set. "
             "Make one with `python -m core generate-key`, set it for every process, and restart."
+        )
+
+
+class WrongEncryptionKey(Sealed):
+    """This process's encryption key is not one that the database was used with, nor is any other of its ring."""
+
+    code = "WRONG_ENCRYPTION_KEY"
+
+    def __init__(self, primary: str, known: Iterable[str]) -> None:
+        CoreError.__init__(
+            self,
+            f"LLM_ENCRYPTION_KEY ({primary}) is not the key this database was used with (known: {', '.join(known)}). "
+            "Stored API keys cannot be opened, and none is stored, so that services do not end up with two keys. Set "
+            "the right key, or add it to LLM_ENCRYPTION_KEYS_EXTRA, and restart. If it is lost: "
+            "`python -m core keys rotate --old-key-lost`.",
         )
 
 

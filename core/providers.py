@@ -8,13 +8,14 @@ from sqlalchemy import select as sql_select
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, func, or_, select
 
-from core import catalogue
+from core import catalogue, keys
 from core.actors import Actor
 from core.authority import require
 from core.crypto import KeyRing, Place, get_ring, mask
 from core.errors import AlreadyExists, Invalid, KeyUnreadable, NotFound
 from core.parameters import origin_of
 from core.schemas import ApiKeyInput, ProviderInput, could_be_id, could_be_provider, validate
+from core.sealed import provider_place
 from core.tables import LlmProvider, LlmSettings
 from core.versions import refuse_stale
 
@@ -261,7 +262,7 @@ def place_of(provider: LlmProvider) -> Place:
     """Return where the provider's key belongs."""
     if provider.id is None:
         raise NotFound("provider", provider.name)
-    return Place("llm_providers", provider.id, "api_key", origin_of(provider.kind, provider.api_base_url))
+    return provider_place(provider)
 
 
 def validate_api_key_format(kind: str, api_key: str) -> str | None:
@@ -328,8 +329,9 @@ def _keep_preferred_models(session: Session, provider_id: int, models: list[str]
 def _seal(session: Session, provider: LlmProvider, api_key: str) -> None:
     plain = validate(ApiKeyInput, {"api_key": api_key}).api_key
     session.flush()
-    sealed = get_ring().seal(plain, place_of(provider))
-    provider.api_key_encrypted, provider.api_key_key_id, provider.api_key_binding = sealed
+    keys.require_known(session, get_ring())
+    stored = get_ring().seal(plain, place_of(provider))
+    provider.api_key_encrypted, provider.api_key_key_id, provider.api_key_binding = stored
     provider.api_key_masked = mask(plain)
     provider.api_key_set_at = datetime.now(UTC)
 

@@ -14,7 +14,17 @@ from sqlmodel import Session
 from core import config, crypto, db, providers, settings, users
 from core.actors import COMMAND_LINE, Actor
 from core.crypto import KeyRing
-from core.errors import AlreadyExists, Conflict, CoreError, Forbidden, Invalid, KeyUnreadable, NotFound, Sealed
+from core.errors import (
+    AlreadyExists,
+    Conflict,
+    CoreError,
+    Forbidden,
+    Invalid,
+    KeyUnreadable,
+    NotFound,
+    Sealed,
+    WrongEncryptionKey,
+)
 from core.tables import LlmProvider
 from tests.conftest import ENCRYPTION_KEY, make_user
 
@@ -506,7 +516,7 @@ def test_one_damaged_row_among_a_hundred(session: Session, admin: Actor) -> None
 def test_wrong_or_no_encryption_key(
     session: Session, admin: Actor, provider: LlmProvider, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
-    """CHECKS 42: the list works, each row says its state and cure, no ciphertext leaves; a new key mends the row."""
+    """CHECKS 42: the list works, each row says its state and cure, no ciphertext leaves, nothing new is sealed."""
     keyless = providers.create(session, admin, _data("keyless"))
     _use(monkeypatch, "" if reason == "sealed" else OTHER_KEY)
     states = [providers.key_state(row) for row in providers.list_all(session)]
@@ -517,18 +527,15 @@ def test_wrong_or_no_encryption_key(
     answer = settings.effective(session, "openai")
     assert (answer.status, answer.temperature) == ("key_unreadable", 0.7)
     assert str(provider.api_key_encrypted) not in f"{answer!r}{answer.as_dict()}{answer.cure}"
-    if reason == "sealed":
-        for write in (
-            lambda: providers.set_api_key(session, admin, _id(keyless), CANARY),
-            lambda: providers.update(session, admin, _id(keyless), {"api_key": CANARY}),
-            lambda: providers.create(session, admin, _data("new", api_key=CANARY)),
-        ):
-            with pytest.raises(Sealed), session.begin_nested():
-                write()
-        assert providers.update(session, admin, _id(provider), {"display_name": "X"}).display_name == "X"
-    else:
-        providers.set_api_key(session, admin, _id(provider), f"{CANARY}-2")
-        assert providers.open_api_key(session, _id(provider)) == f"{CANARY}-2"
+    for write in (
+        lambda: providers.set_api_key(session, admin, _id(keyless), CANARY),
+        lambda: providers.update(session, admin, _id(keyless), {"api_key": CANARY}),
+        lambda: providers.create(session, admin, _data("new", api_key=CANARY)),
+    ):
+        with pytest.raises(Sealed) as caught, session.begin_nested():
+            write()
+        assert isinstance(caught.value, WrongEncryptionKey) is (reason == "unknown_key")
+    assert providers.update(session, admin, _id(provider), {"display_name": "X"}).display_name == "X"
 
 
 def test_old_key_in_the_ring_still_opens(
