@@ -9,9 +9,11 @@ from typing import Any
 
 import anyio
 import streamlit as st
+from starlette.middleware import Middleware as Wrapped
 
 from core import bootstrap, crypto
 from core.errors import BadConfig
+from ui.middleware import Middleware
 
 try:
     crypto.get_ring()
@@ -31,4 +33,4 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
         await anyio.to_thread.run_sync(store.__exit__, None, None, None)
 
 
-app = st.App(Path(__file__).with_name("streamlit_app.py"), lifespan=lifespan)
+app = st.App(Path(__file__).with_name("streamlit_app.py"), lifespan=lifespan, middleware=[Wrapped(Middleware)])

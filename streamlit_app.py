@@ -20,7 +20,8 @@ manage = [
     preview,
     st.Page("pages/users.py", title="Users", icon=":material/group:"),
 ]
-page = st.navigation(manage if role == "admin" else [preview])
+account = st.Page("pages/account.py", title="Account", icon=":material/account_circle:")
+page = st.navigation([*manage, account] if role == "admin" else [preview, account])
 
 with st.sidebar:
     st.caption(f"Signed in as **{plain(actor.name)}** ({role})")

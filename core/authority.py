@@ -7,13 +7,16 @@ from sqlmodel import Session, col, func, select
 
 from core import audit, db
 from core.actors import Actor
-from core.errors import Forbidden
+from core.errors import Forbidden, PasswordChangeNeeded
 from core.tables import AuthSession, User
 
 IDLE_MINUTES: Final = 30
 """A sign-in that is not used for so long has ended."""
 
-ENDED = "Your sign-in has ended. Sign in again."
+CHANGE_PASSWORD: Final = "user.change_password"  # noqa: S105 - the name of an action
+"""The one thing that somebody may do who has to choose a password."""
+
+ENDED: Final = "Your sign-in has ended. Sign in again."
 
 
 def require(session: Session, actor: Actor, action: str, *, role: str = "admin") -> None:
@@ -23,13 +26,15 @@ def require(session: Session, actor: Actor, action: str, *, role: str = "admin")
 
     Raises:
         Forbidden: If the user is gone, disabled, signed in before the last change of rights, has too low a role, or
-            the sign-in was ended or has expired. An audit event ``denied`` is written once this transaction has been
+            the sign-in was ended or has expired; PasswordChangeNeeded before the first password is changed. An audit event ``denied`` is written once this transaction has been
             rolled back.
     """
     if actor.user_id is not None:
         user = session.get(User, actor.user_id, with_for_update={"read": True}, populate_existing=True)
         if user is None or not user.is_active or user.auth_epoch != actor.auth_epoch or not _signed_in(session, actor):
             _deny(session, actor, action, ENDED)
+        elif user.must_change_password and action != CHANGE_PASSWORD:
+            raise PasswordChangeNeeded
         elif role == "admin" and user.role != "admin":
             _deny(session, actor, action, "Admin access required")
     db.set_actor(session, actor.name)
@@ -40,6 +45,7 @@ def is_live() -> ColumnElement[bool]:
     now: Any = func.clock_timestamp()
     return and_(
         col(AuthSession.revoked_at).is_(None),
+        col(AuthSession.ticket_hash).is_(None),  # not exchanged yet: nobody holds it
         col(AuthSession.expires_at) > now,
         col(AuthSession.last_seen_at) > now - text(f"interval '{IDLE_MINUTES} minutes'"),
     )

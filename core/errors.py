@@ -82,6 +82,30 @@ class Forbidden(CoreError):
         super().__init__(message)
 
 
+class PasswordChangeNeeded(Forbidden):
+    """The actor has to choose a password of their own before anything else."""
+
+    code = "PASSWORD_CHANGE_NEEDED"
+
+    def __init__(self) -> None:
+        super().__init__("Choose a new password first: the one you signed in with was only for the first time.")
+
+
+class TooManyAttempts(CoreError):
+    """Too many wrong passwords.
+
+    Attributes:
+        retry_after: Seconds until the next try is looked at.
+    """
+
+    code = "TOO_MANY_ATTEMPTS"
+
+    def __init__(self, retry_after: int) -> None:
+        wait = f"{retry_after} seconds" if retry_after < 100 else f"{round(retry_after / 60)} minutes"  # noqa: PLR2004 - reads well
+        super().__init__(f"Too many tries. Wait {wait}, then try again.")
+        self.retry_after = retry_after
+
+
 class Sealed(CoreError):
     """A key cannot be sealed because this process has no encryption key."""
 

@@ -9,10 +9,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, func, select
 
 from core.actors import Actor
-from core.authority import require
+from core.authority import CHANGE_PASSWORD, require
 from core.db import set_actor
 from core.errors import AlreadyExists, Invalid, NotFound
-from core.schemas import PasswordInput, UserInput, could_be_id, validate
+from core.schemas import MAX_PASSWORD_BYTES, PasswordInput, UserInput, could_be_id, validate
 from core.tables import User
 
 COST = 12
@@ -41,7 +41,9 @@ def bootstrap(session: Session, username: str, password: str | None) -> str | No
     if not none_yet(session):
         return None
     set_actor(session, "first start")
-    _insert(session, username, password or (made := secrets.token_urlsafe(18)), "admin")
+    user = _insert(session, username, password or (made := secrets.token_urlsafe(18)), "admin")
+    user.must_change_password = True  # it stood in a terminal, or in a file
+    session.flush()
     return None if password else made
 
 
@@ -75,6 +77,30 @@ def set_password(session: Session, actor: Actor, user_id: int, password: str) ->
     require(session, actor, "user.set_password")
     user = _locked(session, user_id)
     user.password_hash = _hash(password)
+    return _ended(session, user)
+
+
+def change_password(session: Session, actor: Actor, password: str, current: str | None = None) -> User:
+    """Give the actor a new password of their own; ends all their sign-ins, this one too.
+
+    Args:
+        session: The transaction.
+        actor: A user who has signed in.
+        password: The new one.
+        current: The one in force; not needed by somebody who has just signed in with the password of the first start.
+
+    Raises:
+        Forbidden: If the sign-in has ended.
+        Invalid: If the new password breaks the rules, or *current* is wrong.
+    """
+    require(session, actor, CHANGE_PASSWORD, role="analyst")
+    user = _locked(session, actor.user_id or 0)
+    if not user.must_change_password and not _fits(user, current or ""):
+        raise Invalid({"current_password": "is not your password"})
+    if _fits(user, password):
+        raise Invalid({"password": "must be another one than now"})
+    user.password_hash = _hash(password)
+    user.must_change_password = False
     return _ended(session, user)
 
 
@@ -135,6 +161,13 @@ def _insert(session: Session, username: str, password: str, role: str) -> User:
 def _hash(password: str) -> str:
     plain = validate(PasswordInput, {"password": password}).password
     return bcrypt.hashpw(plain.encode(), bcrypt.gensalt(COST)).decode()
+
+
+def _fits(user: User, password: str) -> bool:
+    typed = password.encode("utf-8", "replace")
+    return (
+        len(typed) <= MAX_PASSWORD_BYTES and b"\x00" not in typed and bcrypt.checkpw(typed, user.password_hash.encode())
+    )
 
 
 def _locked(session: Session, user_id: int) -> User:

@@ -1,16 +1,16 @@
 """Nobody sees or does anything before their rights were read from the database, in this very run."""
 
-from typing import Any, cast
-
 import streamlit as st
-import streamlit_authenticator as stauth
+from sqlmodel import Session
 
-from core import authority, bootstrap, db, users
+from core import authority, bootstrap, db, sessions
 from core.actors import Actor
-from core.errors import CoreError, Forbidden
+from core.errors import CoreError, Forbidden, PasswordChangeNeeded
+from ui import middleware
 from ui.feedback import show_fault
+from ui.sign_in import draw_first_password, draw_sign_in
 
-_ACTOR = "actor"
+_ACTOR, _SECRET = "actor", "actor_secret"
 
 
 def guard(role: str = "admin") -> Actor:  # noqa: RET503 - st.stop() never returns
@@ -19,96 +19,53 @@ def guard(role: str = "admin") -> Actor:  # noqa: RET503 - st.stop() never retur
     First line of every page, dialog, fragment and callback: Streamlit runs each of them without the entry file in
     some case (see docs/architecture.md).
     """
+    actor = None
     try:
         bootstrap.ensure_ready()
-        actor = st.session_state.get(_ACTOR)
-        if isinstance(actor, Actor):
-            with db.transaction() as session:
+        with db.transaction() as session:
+            actor = _signed_in(session)
+            if actor is not None:
                 authority.require(session, actor, "page.view", role=role)
-            return actor
-        _sign_in()
+                sessions.touch(session, actor)
+                return actor
+        draw_sign_in()
+    except PasswordChangeNeeded as error:
+        draw_first_password(actor, str(error))
     except Forbidden as error:
-        if role == "admin" and _still_signed_in():
-            st.error(f"{error}. Ask an admin, or open a page from the menu.", icon=":material/block:")
+        if str(error) == authority.ENDED:
+            st.session_state.clear()
+            st.warning(str(error), icon=":material/lock:")
+            draw_sign_in()
         else:
-            sign_out()
-            st.warning("Your sign-in has ended. Sign in again.", icon=":material/lock:")
-            _sign_in()
+            st.error(f"{error}. Ask an admin, or open a page from the menu.", icon=":material/block:")
     except CoreError as error:
         show_fault(error)
     st.stop()  # never returns
 
 
 def sign_out() -> None:
-    """Forget who was signed in, and everything they typed."""
-    st.session_state.clear()
-
-
-def _still_signed_in() -> bool:
+    """End the sign-in in the database, and forget who it was and everything they typed."""
     actor = st.session_state.get(_ACTOR)
-    if not isinstance(actor, Actor):
-        return False
-    try:
+    st.session_state.clear()
+    if isinstance(actor, Actor) and actor.session_id is not None:
         with db.transaction() as session:
-            authority.require(session, actor, "page.view", role="analyst")
-    except Forbidden:
-        return False
-    return True
+            sessions.end(session, actor, actor.session_id)
 
 
-class _Users(dict[str, dict[str, Any]]):
-    """Usernames as the login form wants them, read from the database when it asks.
+def _signed_in(session: Session) -> Actor | None:
+    """Return who this connection's cookie says it is; without the middleware, who has signed in on this page.
 
-    Every name is *known*, so that an unknown or disabled one costs the same bcrypt and gets the same message.
+    The cookie of the connection decides in each run: whatever Streamlit session it was given, another sign-in's actor
+    is never taken over.
     """
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-    def __missing__(self, name: str) -> dict[str, Any]:
-        with db.transaction() as session:
-            user = users.find(session, name)
-        fits = user is not None and user.is_active
-        self[name] = {"name": name, "password": cast("Any", user).password_hash if fits else users.decoy_hash()}
-        return self[name]
-
-
-class _NoCookie:
-    """In place of the form's cookie, which still signs in after logout and password change."""
-
-    def get_cookie(self) -> None:
-        """No cookie signs anybody in."""
-
-    def set_cookie(self) -> None:
-        """Write nothing: a sign-in lasts as long as the Streamlit session."""
-
-    def delete_cookie(self) -> None:
-        """Nothing to delete."""
-
-
-def _sign_in() -> None:
-    with st.container(horizontal_alignment="center"), st.container(width=440):
-        _sign_in_form()
-
-
-def _sign_in_form() -> None:
-    st.title("LLM Settings", anchor=False)
-    st.caption("Which LLM providers, models, keys and parameters your programs use.")
-    unseen = st.empty()  # the form's constructor draws its cookie component, which is not used
-    with unseen:
-        form = stauth.Authenticate({"usernames": {}}, "unused", "unused", 0, auto_hash=False, login_sleep_time=0)
-    unseen.empty()
-    form.cookie_controller.cookie_model = _NoCookie()
-    form.authentication_controller.authentication_model.credentials["usernames"] = _Users()
-    st.session_state["authentication_status"] = None
-    form.login(fields={"Form name": "Sign in", "Login": "Sign in"}, key="sign_in")
-    if st.session_state["authentication_status"]:
-        name = st.session_state["username"]
-        with db.transaction() as session:
-            user = users.find(session, name)
-        st.session_state.clear()
-        if user is not None and user.is_active:
-            st.session_state[_ACTOR] = Actor(user.username, user.id, user.auth_epoch)
-        st.rerun()
-    if st.session_state["authentication_status"] is False:
-        st.error("The username or the password is wrong.", icon=":material/lock:")
+    actor = st.session_state.get(_ACTOR)
+    if middleware.installed():
+        secret = st.context.headers.get(middleware.SECRET_HEADER)
+        if not isinstance(actor, Actor) or st.session_state.get(_SECRET) != secret:
+            st.session_state.pop(_ACTOR, None)
+            actor = (
+                sessions.find(session, secret, st.context.headers.get(middleware.ADDRESS_HEADER)) if secret else None
+            )
+            if actor is not None:
+                st.session_state[_ACTOR], st.session_state[_SECRET] = actor, secret
+    return actor if isinstance(actor, Actor) else None

@@ -30,6 +30,24 @@ def exact(moment: datetime | None) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if moment else ""
 
 
+_BROWSERS = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "Chrome": "Chrome", "Safari": "Safari"}
+_SYSTEMS = {
+    "Android": "Android",
+    "iPhone": "iPhone",
+    "iPad": "iPad",
+    "Windows": "Windows",
+    "Mac OS": "macOS",
+    "Linux": "Linux",
+}
+
+
+def browser(user_agent: str | None) -> str:
+    """Return what a browser calls itself in two words: ``Firefox on Linux``."""
+    said = user_agent or ""
+    names = [next((name for mark, name in known.items() if mark in said), None) for known in (_BROWSERS, _SYSTEMS)]
+    return " on ".join(name for name in names if name) or "unknown browser"
+
+
 def changed(moment: datetime | None, by: str | None) -> None:
     """Draw who changed something and when; the exact time on hover."""
     st.caption(plain(f"Changed {ago(moment)} by {by or 'somebody'}"), help=exact(moment))

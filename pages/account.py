@@ -1,0 +1,52 @@
+"""Account: one's own password, and where one is signed in."""
+
+import streamlit as st
+
+from core import authority, db, sessions
+from ui.feedback import attempt, plain
+from ui.guard import guard
+from ui.sign_in import change_own_password, password_field
+from ui.widgets import ago, browser, exact, page_head
+
+actor = guard("analyst")
+page_head("Account", "Your password, and where you are signed in.")
+user_id = actor.user_id or 0
+with db.transaction() as session:
+    live = sessions.list_live(session, actor, user_id)
+
+st.subheader("Signed in", anchor=False)
+ended = None
+for row in live:
+    this = row.id == actor.session_id
+    with (
+        st.container(border=True, key=f"sign_in_{row.id}"),
+        st.container(horizontal=True, vertical_alignment="center"),
+    ):
+        with st.container(width="stretch", gap=None):
+            st.markdown(f"**{plain(row.address or 'unknown address')}**" + (" (here)" if this else ""))
+            st.caption(plain(browser(row.user_agent)), help=plain(row.user_agent or "") or None)
+            st.caption(f"Since {ago(row.created_at)}, last used {ago(row.last_seen_at)}", help=exact(row.created_at))
+        if not this and st.button("Sign out", key=f"end_{row.id}", icon=":material/logout:"):
+            ended = row.id
+if ended is not None and attempt(lambda s: sessions.end(s, actor, ended or 0), "Signed out there.").ok:
+    st.rerun()
+with st.container(horizontal=True, vertical_alignment="center"):
+    others = len(live) - any(row.id == actor.session_id for row in live)
+    if others and st.button("Sign out everywhere else", key="end_all", icon=":material/devices_off:"):
+        done = f"Ended {others} other sign-in{'s' * (others != 1)}."
+        if attempt(lambda s: sessions.end_all(s, actor, user_id, but=actor.session_id), done).ok:
+            st.rerun()
+    if not others:
+        st.caption("You are signed in nowhere else.")
+st.caption(
+    f"A sign-in ends after {authority.IDLE_MINUTES} minutes without use, and {sessions.LIFETIME_HOURS} hours after it began."
+)
+
+st.subheader("Change password", anchor=False)
+with st.form("own_password", width=440):
+    current, wrong = password_field("Current password", "own_password_current", current=True)
+    password, unfit = password_field("New password", "own_password_new")
+    st.caption("You stay signed in here; sign-ins elsewhere end.")
+    pressed = st.form_submit_button("Change password", key="own_password_save", type="primary")
+if pressed:
+    change_own_password(actor, password, {"current_password": wrong, "password": unfit}, current)

@@ -1,0 +1,194 @@
+"""The sign-in form and the first change of a password: what stands in place of a page until somebody is known."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self, cast
+
+import streamlit as st
+import streamlit_authenticator as stauth
+from sqlmodel import Session
+
+from core import db, sessions, sign_in, users
+from core.actors import Actor
+from core.errors import StoreUnavailable, TooManyAttempts
+from ui import middleware
+from ui.feedback import attempt, field_error, other_errors
+
+_BCRYPTS = threading.BoundedSemaphore(2)
+"""Checks of a password at once: at about 200 ms each at most 10 a second, however many ask."""
+_LONGEST_QUEUE_SECONDS = 20
+
+
+class _Users(dict[str, dict[str, Any]]):
+    """Usernames as the login form wants them, read from the database when it asks; a try is admitted first.
+
+    Every name is *known*, so that an unknown or disabled one costs the same bcrypt and gets the same message.
+    """
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self.name, self.attempt = "", 0
+        self._address, self._holding = address, False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._holding:
+            _BCRYPTS.release()
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> dict[str, Any]:
+        self.name = name
+        self._holding = _BCRYPTS.acquire(timeout=_LONGEST_QUEUE_SECONDS)
+        if not self._holding:
+            raise StoreUnavailable("Too many people sign in at this moment. Try again in a moment.")
+        with db.transaction() as session:
+            self.attempt = sign_in.admit(session, name, self._address)
+            user = users.find(session, name)
+        fits = user is not None and user.is_active
+        self[name] = {"name": name, "password": cast("Any", user).password_hash if fits else users.decoy_hash()}
+        return self[name]
+
+
+class _NoCookie:
+    """In place of the form's cookie, which still signs in after logout and password change."""
+
+    def get_cookie(self) -> None:
+        """No cookie of the form's signs anybody in."""
+
+    def set_cookie(self) -> None:
+        """Write nothing: the middleware sets ours."""
+
+    def delete_cookie(self) -> None:
+        """Nothing to delete."""
+
+
+def draw_sign_in() -> None:
+    """Draw the sign-in form, and sign in who fills it in rightly."""
+    with _alone():
+        _sign_in()
+
+
+def draw_first_password(actor: Actor | None, why: str) -> None:
+    """Draw what somebody sees who signed in with the password of the first start: a form for one of their own."""
+    with _alone():
+        st.title("Choose a password", anchor=False)
+        st.caption(why)
+        with st.form("first_password", enter_to_submit=True):
+            password, slot = password_field("New password", "first_password_new")
+            pressed = st.form_submit_button("Set password", key="first_password_save", type="primary")
+        if pressed and actor is not None:
+            change_own_password(actor, password, {"password": slot})
+
+
+def password_field(label: str, key: str, *, current: bool = False) -> tuple[str, Any]:
+    """Draw a field for a password; returns what was typed, and the slot for its error."""
+    typed = st.text_input(
+        label,
+        key=key,
+        type="password",
+        max_chars=200,
+        autocomplete="current-password" if current else "new-password",
+        help=None if current else "15 to 64 characters; a sentence is fine.",
+    )
+    return typed, st.empty()
+
+
+def change_own_password(actor: Actor, password: str, slots: dict[str, Any], current: str | None = None) -> None:
+    """Set the actor's own password and go on with a new sign-in: all others end."""
+    made: list[tuple[Actor, str | None]] = []
+
+    def work(session: Session) -> None:
+        user = users.change_password(session, actor, password, current)
+        made[:] = [sessions.begin(session, user, _address(), _agent(), ticket=middleware.installed())]
+
+    outcome = attempt(work, "Your password is changed. Sign-ins elsewhere have ended.")
+    if outcome.ok:
+        _enter(*made[0])
+    for field, slot in slots.items():
+        field_error(slot, outcome.errors, field)
+    other_errors(outcome.errors, set(slots))
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Draw in the middle of the page, without the menu: before the first sign-in Streamlit lists the files there."""
+    st.html("<style>[data-testid=stSidebar],[data-testid=stExpandSidebarButton]{display:none}</style>")
+    with st.container(horizontal_alignment="center"), st.container(width=440):
+        yield
+
+
+def _sign_in() -> None:
+    st.title("LLM Settings", anchor=False)
+    st.caption("Which LLM providers, models, keys and parameters your programs use.")
+    unseen = st.empty()  # the form's constructor draws its cookie component, which is not used
+    with unseen:
+        form = stauth.Authenticate({"usernames": {}}, "unused", "unused", 0, auto_hash=False, login_sleep_time=0)
+    unseen.empty()
+    form.cookie_controller.cookie_model = _NoCookie()
+    known = _Users(_address())
+    form.authentication_controller.authentication_model.credentials["usernames"] = known
+    st.session_state["authentication_status"] = None
+    below = st.container()
+    try:
+        with known:
+            form.login(fields={"Form name": "Sign in", "Login": "Sign in"}, key="sign_in")
+    except TooManyAttempts as error:
+        _put_on_record(known, error.retry_after)
+        below.error(str(error), icon=":material/hourglass_top:")
+        return
+    status = st.session_state["authentication_status"]
+    if (status and not _begin(known)) or status is False:
+        _put_on_record(known)
+        below.error("The username or the password is wrong.", icon=":material/lock:")
+
+
+def _begin(known: _Users) -> bool:
+    """Start a sign-in; returns only if the user was changed while the password was being checked."""
+    with db.transaction() as session:
+        user = users.find(session, known.name)
+        if user is None or not user.is_active or user.password_hash != known[known.name]["password"]:
+            return False
+        sign_in.succeeded(session, known.attempt)
+        made = sessions.begin(session, user, _address(), _agent(), ticket=middleware.installed())
+    _enter(*made)
+    return True
+
+
+def _enter(actor: Actor, ticket: str | None) -> None:
+    """Go on as *actor*: by a new page that has the cookie; without the middleware, in this Streamlit session."""
+    st.session_state.clear()
+    if ticket is None:
+        st.session_state["actor"] = actor
+        st.rerun()
+    st.html(
+        f'<span id="llm-settings-ticket" data-ticket="{ticket}"></span><script src="{middleware.SCRIPT_PATH}"></script>',
+        unsafe_allow_javascript=True,
+    )
+    st.caption(":material/hourglass_top: Signing in…")
+    st.stop()
+
+
+def _put_on_record(known: _Users, wait: int | None = None) -> None:
+    with db.transaction() as session:
+        user = users.find(session, known.name)
+        if wait is None:
+            sign_in.failed(session, user, _address())
+        else:
+            sign_in.refused(session, user, _address(), wait)
+
+
+def _address() -> str:
+    if middleware.installed():
+        return str(st.context.headers.get(middleware.ADDRESS_HEADER) or "unknown")
+    address = st.context.ip_address
+    return address if isinstance(address, str) else "127.0.0.1"  # Streamlit has none for this very machine
+
+
+def _agent() -> str | None:
+    agent = st.context.headers.get("User-Agent")
+    return agent if isinstance(agent, str) else None
