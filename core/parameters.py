@@ -13,6 +13,8 @@ KINDS: Final = {
     "google": "Google",
     "openai_compatible": "OpenAI-compatible",
 }
+SELF_HOSTED_KINDS: Final = ("openai_compatible",)
+"""Kinds whose base URL may point to a private address: a model on one's own network."""
 BASE_URLS: Final[Mapping[str, str]] = {
     "openai": "https://api.openai.com/v1",
     "anthropic": "https://api.anthropic.com",

@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from sqlalchemy import select as sql_select
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, func, or_, select
 
-from core import catalogue, keys
+from core import addresses, catalogue, keys
 from core.actors import Actor
 from core.authority import require
+from core.config import get_config
 from core.crypto import KeyRing, Place, get_ring, mask
 from core.errors import AlreadyExists, Invalid, KeyUnreadable, NotFound
 from core.parameters import origin_of
@@ -45,12 +47,14 @@ def create(session: Session, actor: Actor, data: Mapping[str, Any]) -> LlmProvid
     """Add a provider; *data* is a :class:`~core.schemas.ProviderInput` and may have an ``api_key``.
 
     Raises:
-        Forbidden, Invalid, Sealed: The last if a key is given and this process has no encryption key.
+        Forbidden, Invalid, Sealed: The last if a key is given and this process has no encryption key. Invalid also if
+            the base URL names a host that it may not.
         AlreadyExists: If the name is taken.
     """
     require(session, actor, "provider.create")
     fields, api_key = _split(data)
     provider = LlmProvider(**validate(ProviderInput, fields).model_dump())
+    _guard_base_url(provider.kind, provider.api_base_url)
     session.add(provider)
     try:
         session.flush()
@@ -135,8 +139,8 @@ def update(
 
     Raises:
         Forbidden, NotFound, Invalid, Conflict, AlreadyExists, Sealed: Invalid also if the origin of the base URL
-            changes while a key is stored and the key is not typed again, and if a model is taken away that a settings
-            row prefers.
+            changes while a key is stored and the key is not typed again, if it names a host that it may not, and if a
+            model is taken away that a settings row prefers.
     """
     require(session, actor, "provider.update")
     provider = _locked(session, provider_id)
@@ -144,6 +148,10 @@ def update(
     refuse_stale("provider", provider, version, fields)
     current = provider.model_dump(include=set(FIELDS))
     wanted = validate(ProviderInput, {**current, **fields}).model_dump()
+    # Only what changes is guarded. A row from before this rule, or from before the operator shortened the list, can still
+    # be renamed, and deactivated above all; a test of the connection looks at the address again whatever is stored.
+    if (wanted["kind"], wanted["api_base_url"]) != (provider.kind, provider.api_base_url):
+        _guard_base_url(wanted["kind"], wanted["api_base_url"])
     _keep_preferred_models(session, provider_id, wanted["available_models"])
     moved = origin_of(wanted["kind"], wanted["api_base_url"]) != origin_of(provider.kind, provider.api_base_url)
     if moved and provider.api_key_encrypted and api_key is None:
@@ -311,6 +319,11 @@ def _locked(session: Session, provider_id: int) -> LlmProvider:
     if provider is None:
         raise NotFound("provider", provider_id)
     return provider
+
+
+def _guard_base_url(kind: str, api_base_url: str | None) -> None:
+    if api_base_url:  # an empty one is the vendor's own
+        addresses.check_host(urlsplit(api_base_url).hostname or "", kind, get_config().private_hosts)
 
 
 def _keep_preferred_models(session: Session, provider_id: int, models: list[str]) -> None:
