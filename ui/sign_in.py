@@ -106,7 +106,17 @@ def change_own_password(actor: Actor, password: str, slots: dict[str, Any], curr
         user = users.change_password(session, actor, password, current)
         made[:] = [sessions.begin(session, user, _address(), _agent(), ticket=middleware.installed())]
 
+    try:
+        if current is not None:  # a guess at it counts like a guess at the sign-in
+            with db.transaction() as session:
+                tried = sign_in.admit(session, actor.name, _address())
+    except TooManyAttempts as error:
+        st.error(str(error), icon=":material/hourglass_top:")
+        return
     outcome = attempt(work, "Your password is changed. Sign-ins elsewhere have ended.")
+    if current is not None and "current_password" not in outcome.errors:
+        with db.transaction() as session:
+            sign_in.succeeded(session, tried)
     if outcome.ok:
         _enter(*made[0])
     for field, slot in slots.items():

@@ -9,9 +9,9 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from core import db, providers, seed, settings
+from core import db, providers, seed, settings, users
 from core.actors import COMMAND_LINE
-from tests.conftest import PASSWORD, ROOT, fresh_database
+from tests.conftest import ENCRYPTION_KEY, PASSWORD, ROOT, fresh_database
 from tests.processes import App, running_app
 
 pytestmark = pytest.mark.browser
@@ -25,22 +25,28 @@ def apps(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
     """An app on an empty database, and one on a filled one, with a long name among the providers."""
     PICTURES.mkdir(exist_ok=True)
     log = tmp_path_factory.mktemp("log")
-    env = {"LLM_ADMIN_PASSWORD": PASSWORD}
     with fresh_database(server) as empty, fresh_database(server) as filled:
-        with pytest.MonkeyPatch.context() as patch:
-            engine = db.make_engine(filled)
-            patch.setattr(db, "get_engine", lambda: engine)
-            patch.setenv("LLM_ENCRYPTION_KEY", "0123456789abcdef" * 4)
-            _fill()
-            engine.dispose()
+        for url, fill in ((empty, _add_admin), (filled, _fill)):
+            with pytest.MonkeyPatch.context() as patch:
+                engine = db.make_engine(url)
+                patch.setattr(db, "get_engine", lambda engine=engine: engine)
+                patch.setenv("LLM_ENCRYPTION_KEY", ENCRYPTION_KEY)
+                fill()
+                engine.dispose()
         with (
-            running_app(log / "empty", DATABASE_URL=empty, **env) as first,
-            running_app(log / "filled", DATABASE_URL=filled, **env) as second,
+            running_app(log / "empty", DATABASE_URL=empty) as first,
+            running_app(log / "filled", DATABASE_URL=filled) as second,
         ):
             yield {"empty": first, "filled": second}
 
 
+def _add_admin() -> None:
+    with db.transaction() as session:
+        users.add(session, COMMAND_LINE, "admin", PASSWORD, "admin")
+
+
 def _fill() -> None:
+    _add_admin()
     with db.transaction() as session:
         seed.seed(session, COMMAND_LINE)
         env = {"OPENAI_API_KEY": f"sk-proj-{'0' * 40}", "ANTHROPIC_API_KEY": f"sk-ant-api03-{'0' * 90}"}

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Recorder, sign_in
+from tests.browser.conftest import CHOSEN, Recorder, sign_in
 from tests.conftest import PASSWORD, ROOT, named
 from tests.processes import core, environment, free_port, running_app
 
@@ -211,7 +211,7 @@ def test_operators_postgresql_with_two_apps(postgresql_15: str, browser: Browser
     with running_app(tmp_path / "one.log", **env) as one, running_app(tmp_path / "two.log", **env) as two:
         first, second = browser.new_page(), browser.new_page()
         sign_in(first, one.url, "admin", PASSWORD)
-        sign_in(second, two.url, "admin", PASSWORD)
+        sign_in(second, two.url, "admin", CHOSEN)
         add_provider(first)
         with service(tmp_path, DATABASE_URL=url) as process:
             assert said(process) == "ok 0.7"

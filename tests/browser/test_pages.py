@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from core import db, providers
 from core.actors import COMMAND_LINE
-from tests.browser.conftest import sign_in
+from tests.browser.conftest import CHOSEN, sign_in
 from tests.conftest import PASSWORD, named
 from tests.processes import App, core, running_app
 
@@ -114,7 +114,7 @@ def test_error_stands_beside_its_field_and_loses_nothing(page: Page) -> None:
 def test_second_of_two_admins_chooses(page: Page, app: App, browser: Browser, committed: str) -> None:
     """CHECKS 59: the second to save sees both values and who, writes theirs on purpose, and nothing is lost unseen."""
     other = browser.new_page()
-    sign_in(other, app.url, "admin", PASSWORD)
+    sign_in(other, app.url, "admin", CHOSEN)
     for editor, name in ((page, "By the first"), (other, "By the second")):
         editor.locator(".st-key-edit_acme button").click()
         editor.get_by_role("dialog").get_by_role("textbox", name="Display name").fill(name)
