@@ -178,7 +178,7 @@ def test_change_made_while_away_is_not_missed(resolver: Resolver, committed: str
 
 
 @pytest.mark.parametrize("silent", [False, True])
-def test_no_store_and_no_snapshot(silent: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_no_store_and_no_snapshot(silent: bool) -> None:
     """CHECKS 67: refused or silent, the first call has the built-in defaults in a bounded moment; later ones at once."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

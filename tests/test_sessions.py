@@ -142,7 +142,7 @@ def test_parallel_exchanges_make_one_session() -> None:
         ({"expires_at": "8 hours 1 minute"}, False),
     ],
 )
-def test_idle_and_absolute_end(columns: dict[str, str], holds: bool, analyst: Actor) -> None:  # noqa: FBT001 - a parameter of the table
+def test_idle_and_absolute_end(columns: dict[str, str], holds: bool, analyst: Actor) -> None:
     """Half an hour without use ends a sign-in, and eight hours do in any case: for finding it and for every write."""
     signed_in, secret = sign_in(analyst)
     age(signed_in.session_id, **columns)
