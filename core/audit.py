@@ -1,19 +1,31 @@
 """The record of who did what: one event for each change, sign-in and denial, in the transaction that does it."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any, Final, NamedTuple
 
+from sqlalchemy import insert
 from sqlmodel import Session
 
 from core.actors import Actor
 from core.tables import AuditEvent
+
+MAX_VALUE: Final = 8_000
+"""Characters of a value, as JSON; of a longer one the beginning is kept, and how long it was."""
+_KEPT: Final = 2_000
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+Changes = dict[str, tuple[Any, Any]]
+"""Field -> (before, after)."""
 
 
 class Target(NamedTuple):
     """What an event is about."""
 
     type: str
-    """``provider``, ``settings``, ``user``, ``session``, ``keys`` or ``action``."""
+    """``provider``, ``settings``, ``user``, ``session``, ``keys``, ``audit``, ``schema`` or ``action``."""
     id: int | None
     name: str
 
@@ -32,19 +44,49 @@ def record(
         actor: Who.
         action: ``provider.update``, ``session.sign_in``, ``denied`` and so on.
         target: What it is about.
-        changes: Field -> (before, after). Never a secret: of a key its mask.
+        changes: Field -> (before, after). Never a secret: of a key its mask. What looks like one is redacted.
     """
-    pairs = {name: {"before": before, "after": after} for name, (before, after) in (changes or {}).items()}
-    session.add(
-        AuditEvent(
-            actor=actor.name,
+    pairs = {
+        name: {"before": value(before), "after": value(after)} for name, (before, after) in (changes or {}).items()
+    }
+    session.execute(
+        insert(AuditEvent).values(  # these columns and no other: the application's role may set no more
+            actor=_storable(actor.name),
             actor_id=actor.user_id,
-            address=actor.address,
+            address=_storable(actor.address) if actor.address else None,
             action=action,
             target_type=target.type,
             target_id=target.id,
-            target=target.name,
+            target=_storable(target.name),
             changes=pairs,
         )
     )
-    session.flush()
+
+
+def changes_between(before: Mapping[str, Any], after: Mapping[str, Any], fields: Iterable[str]) -> Changes:
+    """Return what differs in *fields*; a field that one side has not is None there."""
+    pairs = {name: (before.get(name), after.get(name)) for name in fields}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def value(given: Any) -> Any:
+    """Return *given* as it is put on record: JSON, without what looks like a secret, and not too long."""
+    clean = _clean(given)
+    text = clean if isinstance(clean, str) else json.dumps(clean, ensure_ascii=False)
+    if len(text) <= MAX_VALUE:
+        return clean
+    return f"{text[:_KEPT]}… (cut: {len(text)} characters in all)"
+
+
+def _clean(given: Any) -> Any:
+    if isinstance(given, str):
+        return _storable(given)
+    if isinstance(given, Mapping):
+        return {_clean(str(key)): _clean(item) for key, item in given.items()}
+    if isinstance(given, list | tuple | set | frozenset):
+        return [_clean(item) for item in given]
+    return given.isoformat() if isinstance(given, date) else given
+
+
+def _storable(text: str) -> str:
+    return _UNSTORABLE.sub("\ufffd", text)  # PostgreSQL takes neither NUL nor half a character

@@ -9,19 +9,20 @@ from sqlalchemy import select as sql_select
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, func, or_, select
 
-from core import addresses, catalogue, keys
+from core import addresses, audit, catalogue, keys
 from core.actors import Actor
 from core.authority import require
 from core.config import get_config
 from core.crypto import KeyRing, Place, get_ring, mask
 from core.errors import AlreadyExists, Invalid, KeyUnreadable, NotFound
 from core.parameters import origin_of
-from core.schemas import ApiKeyInput, ProviderInput, could_be_id, could_be_provider, validate
+from core.schemas import ApiKeyInput, ProviderInput, SettingsInput, could_be_id, could_be_provider, validate
 from core.sealed import provider_place
 from core.tables import LlmProvider, LlmSettings
 from core.versions import refuse_stale
 
 FIELDS = tuple(ProviderInput.model_fields)
+_SETTINGS = set(SettingsInput.model_fields)
 
 
 class KeyState(NamedTuple):
@@ -62,6 +63,7 @@ def create(session: Session, actor: Actor, data: Mapping[str, Any]) -> LlmProvid
         raise AlreadyExists("provider", provider.name) from error
     if api_key is not None:
         _seal(session, provider, api_key)
+    _record(session, actor, "provider.create", provider, before={}, after=_recorded(provider))
     return _stored(session, provider)
 
 
@@ -146,7 +148,7 @@ def update(
     provider = _locked(session, provider_id)
     fields, api_key = _split(patch)
     refuse_stale("provider", provider, version, fields)
-    current = provider.model_dump(include=set(FIELDS))
+    current, before = provider.model_dump(include=set(FIELDS)), _recorded(provider)
     wanted = validate(ProviderInput, {**current, **fields}).model_dump()
     # Only what changes is guarded. A row from before this rule, or from before the operator shortened the list, can still
     # be renamed, and deactivated above all; a test of the connection looks at the address again whatever is stored.
@@ -168,6 +170,15 @@ def update(
         session.flush()
     except IntegrityError as error:
         raise AlreadyExists("provider", wanted["name"]) from error
+    _record(
+        session,
+        actor,
+        "provider.update",
+        provider,
+        before=before,
+        after=_recorded(provider),
+        key_set=api_key is not None,
+    )
     return _stored(session, provider)
 
 
@@ -195,8 +206,14 @@ def delete(session: Session, actor: Actor, provider_id: int, *, version: int | N
     provider = _locked(session, provider_id)
     refuse_stale("provider", provider, version, {})
     goes = deletion(session, provider_id)
+    rows = session.exec(select(LlmSettings).where(LlmSettings.provider_id == provider_id).order_by(col(LlmSettings.id)))
+    went = {
+        **_recorded(provider),
+        "settings": [row.model_dump(include=_SETTINGS, exclude_none=True) for row in rows] or None,
+    }
     session.delete(provider)
     session.flush()
+    _record(session, actor, "provider.delete", provider, before=went, after={})
     return goes
 
 
@@ -208,7 +225,9 @@ def set_api_key(session: Session, actor: Actor, provider_id: int, api_key: str) 
     """
     require(session, actor, "provider.set_key")
     provider = _locked(session, provider_id)
+    before = _recorded(provider)
     _seal(session, provider, api_key)
+    _record(session, actor, "provider.set_key", provider, before=before, after=_recorded(provider), key_set=True)
     return _stored(session, provider)
 
 
@@ -216,8 +235,10 @@ def remove_api_key(session: Session, actor: Actor, provider_id: int) -> LlmProvi
     """Forget the key; raises Forbidden and NotFound."""
     require(session, actor, "provider.remove_key")
     provider = _locked(session, provider_id)
+    before = _recorded(provider)
     provider.api_key_encrypted = provider.api_key_masked = None
     provider.api_key_key_id = provider.api_key_binding = provider.api_key_set_at = None
+    _record(session, actor, "provider.remove_key", provider, before=before, after=_recorded(provider))
     return _stored(session, provider)
 
 
@@ -234,7 +255,9 @@ def adopt_api_key(session: Session, actor: Actor, provider_id: int) -> LlmProvid
     provider = _locked(session, provider_id)
     if key_state(provider).state != "unbound" or provider.api_key_encrypted is None:
         raise Invalid({"api_key": "is not waiting to be adopted"})
+    before = _recorded(provider)
     _seal(session, provider, get_ring().open_unbound(provider.api_key_encrypted))
+    _record(session, actor, "provider.adopt_key", provider, before=before, after=_recorded(provider), key_set=True)
     return _stored(session, provider)
 
 
@@ -343,10 +366,36 @@ def _seal(session: Session, provider: LlmProvider, api_key: str) -> None:
     plain = validate(ApiKeyInput, {"api_key": api_key}).api_key
     session.flush()
     keys.require_known(session, get_ring())
-    stored = get_ring().seal(plain, place_of(provider))
+    place = place_of(provider)
+    if not place.origin:  # written by SQL: a key bound to no host would fit the next such URL too
+        raise Invalid({"api_base_url": "is no URL that a key can be bound to: correct it first"})
+    stored = get_ring().seal(plain, place)
     provider.api_key_encrypted, provider.api_key_key_id, provider.api_key_binding = stored
     provider.api_key_masked = mask(plain)
     provider.api_key_set_at = datetime.now(UTC)
+
+
+def _recorded(provider: LlmProvider) -> dict[str, Any]:
+    key = {"api_key": provider.api_key_masked or "****"} if provider.api_key_encrypted else {}
+    return {**provider.model_dump(include=set(FIELDS)), **key}
+
+
+def _record(
+    session: Session,
+    actor: Actor,
+    action: str,
+    provider: LlmProvider,
+    *,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    key_set: bool = False,
+) -> None:
+    changes = audit.changes_between(before, after, (*FIELDS, "api_key", "settings"))
+    if key_set:  # also if its mask is that of the one before
+        changes["api_key"] = (before.get("api_key"), after.get("api_key"))
+    if changes:
+        target = audit.Target("provider", provider.id, (after or before)["name"])
+        audit.record(session, actor, action, target, changes)
 
 
 def _stored(session: Session, provider: LlmProvider) -> LlmProvider:

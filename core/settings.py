@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, or_, select
 
+from core import audit
 from core.actors import Actor
 from core.authority import require
 from core.crypto import get_ring
@@ -60,16 +61,18 @@ def upsert_global(
         AlreadyExists: If somebody else has just made the row of this scope.
     """
     require(session, actor, "settings.update")
-    models = _models(session, provider_id)
+    provider = _provider(session, provider_id)
     locked = _active(provider_id).with_for_update().execution_options(populate_existing=True)
     row = session.exec(locked).one_or_none()
     if row is None:
         if version:
             raise NotFound("settings row of this scope with version", version)
-        row = LlmSettings(provider_id=provider_id, **_checked({}, patch, models))
+        row = LlmSettings(provider_id=provider_id, **_checked({}, patch, provider))
         session.add(row)
-        return _stored(session, row)
-    return _write(session, row, patch, version, models)
+        _stored(session, row)
+        _record(session, actor, "settings.create", row, provider, before={}, after=row.model_dump(include=set(FIELDS)))
+        return row
+    return _write(session, actor, row, provider, patch=patch, version=version)
 
 
 def update(
@@ -78,8 +81,8 @@ def update(
     """Set the fields in *patch* on a row; raises as :func:`upsert_global`."""
     require(session, actor, "settings.update")
     scope = get(session, settings_id).provider_id
-    models = _models(session, scope)  # the provider is locked before the row, here as everywhere: no deadlock
-    return _write(session, _locked(session, settings_id), patch, version, models)
+    provider = _provider(session, scope)  # it is locked before the row, here as everywhere: no deadlock
+    return _write(session, actor, _locked(session, settings_id), provider, patch=patch, version=version)
 
 
 def delete(session: Session, actor: Actor, settings_id: int, *, version: int | None = None) -> None:
@@ -89,10 +92,13 @@ def delete(session: Session, actor: Actor, settings_id: int, *, version: int | N
         Forbidden, NotFound, Conflict: The last if it was changed since *version*.
     """
     require(session, actor, "settings.delete")
+    provider = _provider(session, get(session, settings_id).provider_id)
     row = _locked(session, settings_id)
     refuse_stale("settings row", row, version, {})
+    before = row.model_dump(include=set(FIELDS))
     session.delete(row)
     session.flush()
+    _record(session, actor, "settings.delete", row, provider, before=before, after={})
 
 
 def effective(
@@ -150,7 +156,7 @@ def _active(provider_id: int | None) -> Any:
     )
 
 
-def _models(session: Session, provider_id: int | None) -> list[str] | None:
+def _provider(session: Session, provider_id: int | None) -> LlmProvider | None:
     if provider_id is None:
         return None
     provider = None
@@ -158,7 +164,7 @@ def _models(session: Session, provider_id: int | None) -> list[str] | None:
         provider = session.get(LlmProvider, provider_id, with_for_update={"read": True}, populate_existing=True)
     if provider is None:
         raise NotFound("provider", provider_id)
-    return provider.available_models
+    return provider
 
 
 def _locked(session: Session, settings_id: int) -> LlmSettings:
@@ -170,25 +176,50 @@ def _locked(session: Session, settings_id: int) -> LlmSettings:
     return row
 
 
-def _checked(current: Mapping[str, Any], patch: Mapping[str, Any], models: list[str] | None) -> dict[str, Any]:
+def _checked(current: Mapping[str, Any], patch: Mapping[str, Any], provider: LlmProvider | None) -> dict[str, Any]:
     wanted = validate(SettingsInput, {**current, **patch}).model_dump()
     preferred = wanted["preferred_model"]
-    if preferred is not None and models is None:
+    if preferred is not None and provider is None:
         raise Invalid({"preferred_model": "is chosen for one provider, not for all"})
-    if preferred is not None and preferred not in (models or ()):
+    if preferred is not None and provider is not None and preferred not in provider.available_models:
         raise Invalid({"preferred_model": "must be one of the provider's models"})
     return wanted
 
 
 def _write(
-    session: Session, row: LlmSettings, patch: Mapping[str, Any], version: int | None, models: list[str] | None
+    session: Session,
+    actor: Actor,
+    row: LlmSettings,
+    provider: LlmProvider | None,
+    *,
+    patch: Mapping[str, Any],
+    version: int | None,
 ) -> LlmSettings:
     refuse_stale("settings row", row, version, patch)
     current = row.model_dump(include=set(FIELDS))
-    for name, value in _checked(current, patch, models).items():
+    wanted = _checked(current, patch, provider)
+    for name, value in wanted.items():
         if value != current[name]:
             setattr(row, name, value)
-    return _stored(session, row)
+    _stored(session, row)
+    _record(session, actor, "settings.update", row, provider, before=current, after=wanted)
+    return row
+
+
+def _record(
+    session: Session,
+    actor: Actor,
+    action: str,
+    row: LlmSettings,
+    provider: LlmProvider | None,
+    *,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+) -> None:
+    changes = audit.changes_between(before, after, FIELDS)
+    if changes:
+        target = audit.Target("settings", row.id, provider.name if provider else "all providers")
+        audit.record(session, actor, action, target, changes)
 
 
 def _stored(session: Session, row: LlmSettings) -> LlmSettings:

@@ -231,7 +231,7 @@ class AuditEvent(Table, table=True):
         Index(None, "seq", unique=True),
         Index(None, "at"),
         Index(None, "actor", "at"),
-        Index(None, "target_type", "target_id", "at"),
+        Index("audit_events_target_at_idx", "target", "at", postgresql_ops={"target": "text_pattern_ops"}),
         Index(None, "action", "at"),
     )
 

@@ -8,6 +8,7 @@ import bcrypt
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, func, select
 
+from core import audit
 from core.actors import Actor
 from core.authority import CHANGE_PASSWORD, require
 from core.db import set_actor
@@ -26,7 +27,9 @@ def add(session: Session, actor: Actor, username: str, password: str, role: str)
         AlreadyExists: If the name is taken.
     """
     require(session, actor, "user.add")
-    return _insert(session, username, password, role)
+    user = _insert(session, username, password, role)
+    _record(session, actor, "user.add", user, role=(None, user.role))
+    return user
 
 
 def bootstrap(session: Session, username: str, password: str | None) -> str | None:
@@ -40,10 +43,12 @@ def bootstrap(session: Session, username: str, password: str | None) -> str | No
     """
     if not none_yet(session):
         return None
-    set_actor(session, "first start")
+    actor = Actor("first start")
+    set_actor(session, actor.name)
     user = _insert(session, username, password or (made := secrets.token_urlsafe(18)), "admin")
     user.must_change_password = True  # it stood in a terminal, or in a file
     session.flush()
+    _record(session, actor, "user.add", user, role=(None, user.role))
     return None if password else made
 
 
@@ -77,6 +82,7 @@ def set_password(session: Session, actor: Actor, user_id: int, password: str) ->
     require(session, actor, "user.set_password")
     user = _locked(session, user_id)
     user.password_hash = _hash(password)
+    _record(session, actor, "user.set_password", user)
     return _ended(session, user)
 
 
@@ -101,6 +107,7 @@ def change_password(session: Session, actor: Actor, password: str, current: str 
         raise Invalid({"password": "must be another one than now"})
     user.password_hash = _hash(password)
     user.must_change_password = False
+    _record(session, actor, "user.change_password", user)
     return _ended(session, user)
 
 
@@ -117,6 +124,7 @@ def set_role(session: Session, actor: Actor, user_id: int, role: str) -> User:
         _keep_an_admin(session, user, "role")
     if user.role == wanted:
         return user
+    _record(session, actor, "user.set_role", user, role=(user.role, wanted))
     user.role = wanted
     return _ended(session, user)
 
@@ -133,6 +141,7 @@ def set_active(session: Session, actor: Actor, user_id: int, *, active: bool) ->
         _keep_an_admin(session, user, "is_active")
     if user.is_active == active:
         return user
+    _record(session, actor, "user.set_active", user, is_active=(user.is_active, active))
     user.is_active = active
     return _ended(session, user)
 
@@ -156,6 +165,10 @@ def _insert(session: Session, username: str, password: str, role: str) -> User:
         raise AlreadyExists("user", wanted.username, "username") from error
     session.refresh(user)
     return user
+
+
+def _record(session: Session, actor: Actor, action: str, user: User, **changes: tuple[object, object]) -> None:
+    audit.record(session, actor, action, audit.Target("user", user.id, user.username), changes)
 
 
 def _hash(password: str) -> str:

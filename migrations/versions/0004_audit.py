@@ -15,11 +15,12 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-# Columns in this order, each as "<bytes>:<text>", NULL as "-"; core.audit computes the same.
+# Columns in this order, each as "<bytes>:<text>" in UTF-8, NULL as "-"; core.audit_chain computes the same.
 HASH = """
 CREATE FUNCTION llm_audit_hash(previous text, event audit_events) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog AS $$
-    SELECT encode(sha256(convert_to(string_agg(coalesce(octet_length(part) || ':' || part, '-'), '' ORDER BY n), 'UTF8')), 'hex')
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT encode(sha256(convert_to(string_agg(
+        coalesce(octet_length(convert_to(part, 'UTF8')) || ':' || part, '-'), '' ORDER BY n), 'UTF8')), 'hex')
     FROM unnest(ARRAY[previous, event.seq::text, event.id::text,
         to_char(event.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), event.actor, event.actor_id::text,
         event.address, event.action, event.target_type, event.target_id::text, event.target, event.changes::text])
@@ -39,6 +40,9 @@ BEGIN
     PERFORM 1 FROM settings_generation WHERE id = 1 FOR UPDATE;
     SELECT * INTO STRICT head FROM audit_head WHERE id = 1 FOR UPDATE;
     SELECT * INTO event FROM audit_events WHERE id = NEW.id;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
     event.seq := head.seq + 1;
     event.hash := llm_audit_hash(head.hash, event);
     UPDATE audit_events SET seq = event.seq, hash = event.hash WHERE id = event.id;
@@ -49,7 +53,7 @@ END $$
 
 # For every role, the owner's included: against mistakes, not against somebody who may drop triggers.
 GUARD = """
-CREATE FUNCTION llm_guard_audit() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION llm_guard_audit() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         NEW.at := clock_timestamp();
@@ -88,10 +92,11 @@ def upgrade() -> None:
     op.create_index(op.f("audit_events_at_idx"), "audit_events", ["at"], unique=False)
     op.create_index(op.f("audit_events_actor_at_idx"), "audit_events", ["actor", "at"], unique=False)
     op.create_index(
-        op.f("audit_events_target_type_target_id_at_idx"),
+        "audit_events_target_at_idx",
         "audit_events",
-        ["target_type", "target_id", "at"],
+        ["target", "at"],
         unique=False,
+        postgresql_ops={"target": "text_pattern_ops"},
     )
     op.create_index(op.f("audit_events_action_at_idx"), "audit_events", ["action", "at"], unique=False)
     op.create_table(
