@@ -4,10 +4,10 @@ import math
 
 import streamlit as st
 
-from core import db, providers
+from core import crypto, db, keys, providers
 from ui.feedback import attempt, plain
 from ui.guard import guard
-from ui.provider_cards import PAGE_SIZE, Clicked, draw_card, draw_figures, draw_nothing
+from ui.provider_cards import PAGE_SIZE, Clicked, draw_card, draw_encryption_keys, draw_figures, draw_nothing
 from ui.provider_dialogs import ask, draw_dialog
 from ui.widgets import page_head
 
@@ -17,7 +17,9 @@ actor = guard("admin")
 page_head("Providers", "LLM vendors and endpoints, their models, and the keys that your programs use.")
 with db.transaction() as session:
     figures = providers.figures(session)
+    encryption = keys.status(session, crypto.get_ring())
 draw_figures(figures)
+draw_encryption_keys(encryption)
 
 
 def act(clicked: Clicked) -> None:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from core import catalogue, providers
+from core.keys import Status
 from core.parameters import KINDS, base_url_of
 from core.providers import Figures, KeyState
 from core.tables import LlmProvider
@@ -12,6 +13,7 @@ from ui.feedback import plain
 from ui.widgets import ago, changed, exact
 
 PAGE_SIZE = 20
+ROLES = {"primary": "primary", "extra": "not primary", "unknown": "not in this key ring"}
 _MODELS_SHOWN = 4
 _MODELS_BEFORE_SCROLLING = 14
 
@@ -31,6 +33,22 @@ def draw_figures(figures: Figures) -> None:
         st.metric("Key unreadable", figures.unreadable, border=True, width=150)
         st.metric(
             "Last change", ago(figures.last_change), border=True, width=150, help=exact(figures.last_change) or None
+        )
+
+
+def draw_encryption_keys(status: Status) -> None:
+    """Draw one line: how many API keys each encryption key holds, and what is to be done about it."""
+    if status.canary.state == "wrong_key":
+        st.error(plain(status.canary.message), icon=":material/key_off:")
+    counts = [
+        f"{key.key_id} ({ROLES[key.role]}) {key.rows}" for key in status.keys if key.rows or key.role == "primary"
+    ]
+    if counts:
+        st.caption(f":material/key: API keys by encryption key: {plain(' · '.join(counts))}")
+    if any(key.role == "extra" and key.rows for key in status.keys) and status.canary.state == "ok":
+        st.caption(
+            ":orange[:material/sync: An old encryption key is still in use.] Once every process has the new one, an "
+            "operator moves the API keys with `python -m core keys rotate`. Details are on the Health page."
         )
 
 

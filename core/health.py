@@ -1,0 +1,69 @@
+"""How the store is: the database, the key ring, sign-ins and the audit, as the Health page shows them."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+from sqlalchemy.pool import QueuePool
+from sqlmodel import Session, col, func, select
+
+from core import keys, migrate, sealed
+from core.authority import is_live
+from core.config import get_config
+from core.crypto import KeyRing
+from core.tables import AuditEvent, AuditHead, AuthSession
+
+
+class Health(NamedTuple):
+    """What was found; nothing in it is secret."""
+
+    embedded: bool
+    database: str
+    server: str
+    """Version of PostgreSQL."""
+    size: int
+    """Bytes on disk."""
+    revision: str | None
+    """Of the schema; None: it was never migrated."""
+    head: str
+    """The revision this version needs."""
+    in_use: int
+    """Connections of this process in use now, this look's own among them."""
+    keys: keys.Status
+    sealed_values: int
+    unreadable: tuple[sealed.Tried, ...]
+    sign_ins: int
+    """Live now, by the database's clock."""
+    events: int
+    """Of the audit, ever."""
+    newest_event: datetime | None
+
+
+def look(session: Session, ring: KeyRing) -> Health:
+    """Return how everything is. Opens every sealed value: some 30 µs each.
+
+    Raises:
+        BadConfig: If the environment is wrong.
+    """
+    connection = session.connection()
+    pool = connection.engine.pool
+    tried = sealed.open_all(session, ring)
+    database, server, size = connection.execute(
+        text("SELECT current_database(), current_setting('server_version'), pg_database_size(current_database())")
+    ).one()
+    return Health(
+        embedded=get_config().embedded,
+        database=database,
+        server=server.split(" ")[0],
+        size=size,
+        revision=MigrationContext.configure(connection).get_current_revision(),
+        head=migrate.head(),
+        in_use=pool.checkedout() if isinstance(pool, QueuePool) else 1,
+        keys=keys.status(session, ring),
+        sealed_values=len(tried),
+        unreadable=tuple(row for row in tried if row.state != "ok"),
+        sign_ins=session.exec(select(func.count()).select_from(AuthSession).where(is_live())).one(),
+        events=session.exec(select(AuditHead.seq)).one_or_none() or 0,
+        newest_event=session.exec(select(AuditEvent.at).order_by(col(AuditEvent.at).desc()).limit(1)).one_or_none(),
+    )

@@ -1,0 +1,15 @@
+"""Health: is everything as it should be, and what to do where it is not."""
+
+import streamlit as st
+
+from core import crypto, db, health
+from ui.guard import guard
+from ui.health_view import draw_health
+from ui.widgets import page_head
+
+guard("admin")
+page_head("Health", "Whether the database, the encryption keys and the sign-ins are as they should be, and what to do.")
+with db.transaction() as session:
+    found = health.look(session, crypto.get_ring())
+draw_health(found)
+st.button("Look again", key="look_again", icon=":material/refresh:")

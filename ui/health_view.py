@@ -1,0 +1,136 @@
+"""What the Health page shows: a row for each thing, with its state in words, and the cure where there is one."""
+
+from typing import Literal, NamedTuple
+
+import streamlit as st
+
+from core import keys
+from core.health import Health
+from ui.feedback import plain
+from ui.widgets import ago, exact
+
+_SHOWN = 10
+_BADGES: dict[str, tuple[str, Literal["green", "orange", "red", "gray"]]] = {
+    "ok": (":material/check_circle:", "green"),
+    "note": (":material/info:", "gray"),
+    "soon": (":material/warning:", "orange"),
+    "wrong": (":material/error:", "red"),
+}
+_CANARY = {
+    "ok": ("ok", "Right key"),
+    "first_use": ("note", "Not used yet"),
+    "new_primary": ("soon", "New key"),
+    "sealed": ("soon", "No key"),
+    "damaged": ("soon", "Canary damaged"),
+    "wrong_key": ("wrong", "Wrong key"),
+}
+
+
+class Row(NamedTuple):
+    """One line of the page."""
+
+    name: str
+    state: str
+    """``ok``, ``note``, ``soon`` (something is to be done) or ``wrong``."""
+    word: str
+    detail: str
+    cure: str = ""
+    hover: str = ""
+
+
+def sections(health: Health) -> dict[str, list[Row]]:
+    """Return title -> rows."""
+    return {
+        "Database": _database(health),
+        "Encryption keys": _encryption_keys(health),
+        "Sign-ins and audit": [
+            Row("Signed in now", "ok", "OK", f"{_count(health.sign_ins, 'sign-in')} that may act."),
+            Row(
+                "Audit",
+                "ok" if health.events else "note",
+                "OK" if health.events else "Empty",
+                f"{_count(health.events, 'event')}; the newest {ago(health.newest_event)}."
+                if health.newest_event
+                else "No event yet.",
+                hover=exact(health.newest_event),
+            ),
+        ],
+    }
+
+
+def draw_health(health: Health) -> None:
+    """Draw everything, the verdict first."""
+    drawn = sections(health)
+    states = [row.state for rows in drawn.values() for row in rows]
+    if "wrong" in states:
+        st.error("Something does not work: the red rows below say what, and the cure.", icon=":material/error:")
+    elif "soon" in states:
+        st.warning("Everything works, and something is to be done: see the orange rows.", icon=":material/warning:")
+    else:
+        st.success("Everything works.", icon=":material/check_circle:")
+    for title, rows in drawn.items():
+        st.subheader(title, anchor=False)
+        with st.container(border=True, gap="small"):
+            for row in rows:
+                _draw(row)
+
+
+def _draw(row: Row) -> None:
+    icon, color = _BADGES[row.state]
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with st.container(width=190):
+            st.markdown(f"**{plain(row.name)}**")
+        with st.container(width=160):
+            st.badge(row.word, icon=icon, color=color)
+        with st.container(width=560, gap=None):
+            st.markdown(plain(row.detail), help=row.hover or None)
+            if row.cure:
+                st.caption(plain(row.cure))
+
+
+def _database(health: Health) -> list[Row]:
+    whose = "embedded, kept by this app" if health.embedded else f"the operator's own, database {health.database}"
+    schema = Row("Schema", "ok", "Up to date", f"Revision {health.revision}.")
+    if health.revision != health.head:
+        detail = f"Revision {health.revision or 'none'}; this version of the app needs {health.head}."
+        schema = Row("Schema", "wrong", "Other version", detail, "Run `python -m core migrate`, or upgrade the app.")
+    return [
+        Row("Connection", "ok", "Reachable", f"PostgreSQL {health.server}, {whose}."),
+        schema,
+        Row("Size", "ok", "OK", f"{health.size / 1_000_000:,.1f} MB on disk."),
+        Row("Connections", "ok", "OK", f"{health.in_use} of this process's in use, this page's own included."),
+    ]
+
+
+def _encryption_keys(health: Health) -> list[Row]:
+    status = health.keys
+    state, word = _CANARY[status.canary.state]
+    known = "No API key has been stored yet." if state == "note" else "The database knows this process's primary key."
+    rows = [Row("Key of this process", state, word, status.canary.message or known)]
+    rows += [_key(key) for key in status.keys]
+    singly = [row for row in health.unreadable if row.state not in {"unknown_key", "sealed"}]  # those are counted above
+    rows += [Row(row.name, "wrong", row.state.capitalize(), row.message) for row in singly[:_SHOWN]]
+    if len(singly) > _SHOWN:
+        more = f"{len(singly) - _SHOWN} more API keys cannot be opened."
+        rows.append(Row("And more", "wrong", "Unreadable", more, "`python -m core keys check` lists them all."))
+    if not health.unreadable and health.sealed_values:
+        rows.append(Row("API keys", "ok", "Readable", f"All {health.sealed_values} can be opened."))
+    return rows
+
+
+def _key(key: keys.Held) -> Row:
+    name = f"Key {key.key_id}"
+    holds = f"{_count(key.rows, 'API key')}."
+    if key.role == "primary":
+        return Row(name, "ok", "Primary", holds, key.says)
+    if key.role == "unknown":
+        return Row(name, "wrong", "Not in the ring", holds, key.says)
+    if key.may_go:
+        return Row(name, "note", "May go", holds, key.says)
+    if key.rows or key.unbound:
+        return Row(name, "soon", "Must stay", holds, key.says)
+    return Row(name, "note", "Not in use", holds, key.says)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
