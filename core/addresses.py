@@ -112,7 +112,8 @@ def read_host(host: str) -> Address | str:
         ValueError: If it is neither.
     """
     text = unicodedata.normalize("NFKC", unquote(unicodedata.normalize("NFKC", host)))
-    text = text.replace("\u3002", ".").strip().lower().removeprefix("[").removesuffix("]").removesuffix(".")
+    text = text.replace("\u3002", ".").strip().lower()
+    text = text[1:-1] if text[:1] + text[-1:] == "[]" else text.removesuffix(".")
     if ":" in text:
         return _ip(text)
     parts = text.split(".")
@@ -219,7 +220,7 @@ def _ip(address: Address | str) -> Address:
 def _inet_aton(parts: list[str]) -> IPv4Address:
     if len(parts) > 4 or not all(map(_NUMBER.fullmatch, parts)):  # noqa: PLR2004 - an IPv4 address has four bytes
         raise ValueError("no IPv4 address")
-    *heads, tail = [int(p[2:] or "0", 16) if p[:2] == "0x" else int(p, 8 if p[0] == "0" else 10) for p in parts]
+    *heads, tail = [int(p, 16) if p[:2] == "0x" else int(p, 8 if p[0] == "0" else 10) for p in parts]
     if any(head > 255 for head in heads) or tail >> 8 * (4 - len(heads)):  # noqa: PLR2004 - a byte
         raise ValueError("no IPv4 address")
     return IPv4Address(sum(head << 8 * (3 - i) for i, head in enumerate(heads)) + tail)

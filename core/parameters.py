@@ -111,6 +111,8 @@ def origin_of(kind: str, api_base_url: str | None) -> str:
         return ""
     try:
         parts = urlsplit(url)
+        if "@" in parts.netloc or "\\" in url:  # as SQL may write it: another program may read another host there
+            return ""
         port = parts.port or {"https": 443, "http": 80}[parts.scheme]
         return f"{parts.scheme}://{(parts.hostname or '').rstrip('.')}:{port}"
     except (ValueError, KeyError):

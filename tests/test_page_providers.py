@@ -1,5 +1,6 @@
 """The Providers page: cards, dialogs, keys, conflicts, deletion."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -185,6 +186,33 @@ def test_another_host_needs_the_key_again(session: Session, admin: Actor) -> Non
     press(app, "provider_save")
 
     assert stored(provider_id).api_base_url == "https://elsewhere.example/v1"
+
+
+@pytest.mark.parametrize("dialog", ["add", "edit"])
+def test_private_address_is_told_beside_the_base_url(
+    session: Session, admin: Actor, monkeypatch: pytest.MonkeyPatch, dialog: str
+) -> None:
+    """CHECKS 46: the rule and its cure stand right below the Base URL; the other kind, or another host, is saved."""
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: pytest.fail("something was looked up"))
+    app = page(admin)
+    if dialog == "add":
+        fill_new(app)
+    else:
+        add(session, admin)
+        press(app.run(), "edit_acme")
+    for url, rule in {"http://127.1:8000": "LLM_PRIVATE_HOSTS", "http://0xa9fea9fe": "Nothing allows this"}.items():
+        app.text_input(key="provider_api_base_url").set_value(url).run()
+        press(app, "provider_save")
+        drawn = [node for node in app._tree if node.type in {"text_input", "selectbox", "multiselect", "error"}]
+        told = [above.key for above, node in pairwise(drawn) if rule in str(node.value).replace("\\", "")]
+        assert told == ["provider_api_base_url"]
+        assert len(app.error) == 1
+        assert app.text_input(key="provider_api_base_url").value == url
+
+    app.text_input(key="provider_api_base_url").set_value("http://127.1:8000")
+    app.selectbox(key="provider_kind").set_value("openai_compatible").run()
+    press(app, "provider_save")
+    assert (named("acme").kind, named("acme").api_base_url) == ("openai_compatible", "http://127.1:8000")
 
 
 def test_parameters_the_model_refuses_are_left_out(admin: Actor) -> None:
