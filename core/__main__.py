@@ -13,13 +13,30 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from sqlmodel import Session
 
-from core import bootstrap, crypto, db, embedded, keys, migrate, providers, sealed, seed, users
+from core import (
+    audit,
+    audit_chain,
+    audit_log,
+    bootstrap,
+    crypto,
+    db,
+    embedded,
+    grants,
+    keys,
+    migrate,
+    providers,
+    sealed,
+    seed,
+    sessions,
+    users,
+)
 from core.actors import COMMAND_LINE
 from core.config import get_config, load_env_file, parse_env
 from core.errors import CoreError, Invalid, NotFound
@@ -31,7 +48,9 @@ app = typer.Typer(
 keys_app = typer.Typer(no_args_is_help=True, help="The encryption keys, and the API keys they seal.")
 users_app = typer.Typer(no_args_is_help=True, help="People who sign in.")
 app.add_typer(keys_app, name="keys")
+audit_app = typer.Typer(no_args_is_help=True, help="The record of who did what, and its hash chain.")
 app.add_typer(users_app, name="users")
+app.add_typer(audit_app, name="audit")
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 
@@ -62,6 +81,9 @@ def migrate_command(
     try:
         engine = db.get_engine()
         changed = migrate.downgrade(engine, down) if down else migrate.upgrade(engine, to)
+        if changed and not down and to == "head":
+            with db.transaction() as session:
+                audit.record(session, COMMAND_LINE, "schema.migrate", audit.Target("schema", None, migrate.head()))
         typer.echo("Migrated." if changed else "Nothing to do: the schema is as asked.")
     finally:
         _leave()
@@ -240,12 +262,91 @@ def users_role(username: str, role: str) -> None:
     typer.echo(f"{username} is {role}.")
 
 
+@users_app.command("sign-out")
+def users_sign_out(username: str) -> None:
+    """End every sign-in of a user at once."""
+    with _store(), db.transaction() as session:
+        ended = sessions.end_all(session, COMMAND_LINE, _user(session, username).id or 0)
+    typer.echo(f"Ended {ended} sign-in(s) of {username}.")
+
+
 @users_app.command("list")
 def users_list() -> None:
     """List the users."""
     with _store(), db.transaction() as session:
         for user in users.list_all(session):
             typer.echo(f"{user.username:<30} {user.role:<8} {'active' if user.is_active else 'disabled'}")
+
+
+@audit_app.command("head")
+def audit_head() -> None:
+    """Print number and hash of the newest event. Kept elsewhere, it shows later that nothing before it was changed."""
+    with _store(), db.transaction() as session:
+        typer.echo(str(audit_chain.head(session)))
+
+
+@audit_app.command("verify")
+def audit_verify(
+    head: Annotated[str, typer.Option(help="A head that `audit head` printed earlier.")] = "",
+) -> None:
+    """Compute the hash chain anew; exit 1 and the first broken place if an event was changed or taken away."""
+    given = audit_chain.parse_head(head) if head else None
+    with _store(), db.transaction() as session:
+        found = audit_chain.verify(session, given)
+    if found.problem:
+        typer.echo(f"BROKEN: {found.problem}")
+        typer.echo(
+            f"The {found.checked} event(s) before it, from number {found.start.seq + 1} on, are as they were written."
+        )
+        raise typer.Exit(1)
+    purged = f" Events up to {found.start.seq} were purged." if found.start.seq else ""
+    typer.echo(f"All {found.checked} event(s) are as they were written.{purged} Head: {found.head}")
+    if given is None:
+        typer.echo("Checked against the database's own head alone. Give --head one that was kept elsewhere.")
+
+
+@audit_app.command("purge")
+def audit_purge(
+    older_than: Annotated[int, typer.Option(help="Days. Events that are older go.")], *, dry_run: DryRun = False
+) -> None:
+    """Delete the oldest events and leave a checkpoint; takes the role that owns the tables."""
+    with _store(), db.transaction() as session:
+        purge = audit_log.purge(session, COMMAND_LINE, older_than=older_than, dry_run=dry_run)
+    if not purge.events:
+        typer.echo("Nothing to do: no event is so old.")
+    else:
+        word = "Would delete" if dry_run else "Deleted"
+        typer.echo(f"{word} {purge.events} event(s), up to number {purge.up_to}.")
+
+
+@audit_app.command("export")
+def audit_export(
+    file: Annotated[Path, typer.Argument(help="A CSV file to write; - for standard output.")],
+    since: Annotated[datetime | None, typer.Option(help="The first moment, UTC.")] = None,
+) -> None:
+    """Write events as CSV, newest first, one line a changed field. No spreadsheet runs what is in it."""
+    filters = audit_log.Filters(since=since.replace(tzinfo=UTC) if since else None)
+    with _store(), db.transaction() as session:
+        lines = audit_log.as_csv(audit_log.export(session, COMMAND_LINE, filters))
+        if str(file) == "-":
+            for line in lines:
+                typer.echo(line, nl=False)
+            return
+        try:
+            with file.open("w", encoding="utf-8-sig", newline="") as out:  # spreadsheets know UTF-8 by its mark
+                out.writelines(lines)
+        except OSError as error:
+            raise Invalid({"file": f"cannot be written: {error.strerror}"}) from error
+    typer.echo(f"Wrote {file}.")
+
+
+@app.command()
+def grant_app(role: Annotated[str, typer.Argument(help="A role of PostgreSQL that may log in.")]) -> None:
+    """Give a role of PostgreSQL what the app needs: it can add to the audit, and neither change nor delete there."""
+    with _store(), db.transaction() as session:
+        statements = grants.grant_app(session, role)
+    for statement in statements:
+        typer.echo(f"{statement};")
 
 
 def _user(session: Session, username: str) -> User:

@@ -29,6 +29,8 @@ MAX_CUSTOM_BYTES = 16 * 1024
 MAX_CUSTOM_DEPTH = 20
 MAX_PASSWORD_BYTES = 72
 """bcrypt reads no further."""
+MIN_GUESSES = 10**8
+"""zxcvbn's "safely unguessable", beyond what the throttle of the sign-in lets through in years."""
 
 _PROVIDER_NAME = "[a-z0-9_-]{1,50}"
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
@@ -233,11 +235,22 @@ def _password(value: str) -> str:
         raise ValueError(f"takes {size} bytes; at most {MAX_PASSWORD_BYTES} (accents and emoji take several)")
     if value != value.strip():
         raise ValueError("must not begin or end with a space: the sign-in form trims it away")
+    if _guesses(value) < MIN_GUESSES:
+        raise ValueError(
+            "is easy to guess: common words and patterns, or the same again. Add words that do not go together"
+        )
     return value
 
 
+def _guesses(password: str) -> int:
+    """Return after how many guesses somebody would find *password* who tries common ones, words and patterns first."""
+    from zxcvbn import zxcvbn  # noqa: PLC0415 - of the extra `cli`; services set no passwords
+
+    return int(zxcvbn(password, ["llm", "settings", "llmsettings"])["guesses"])
+
+
 class PasswordInput(_Input):
-    """A new password. Length rules of NIST SP 800-63B-4 §3.1.1 for a single factor; no composition rules."""
+    """A new password. Length and no common ones, by NIST SP 800-63B-4 §3.1.1 for a single factor; no composition rules."""
 
     password: Annotated[
         str,

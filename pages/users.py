@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core import db, users
+from core import db, sessions, users
 from ui.feedback import plain
 from ui.guard import guard
 from ui.user_dialogs import ask, draw_dialog, start_afresh
@@ -13,11 +13,13 @@ page_head("Users", "Who may sign in. An admin manages everything; an analyst see
 start_afresh()
 with db.transaction() as session:
     people = users.list_all(session)
+    signed_in = sessions.count_live(session)
 
 active = [user for user in people if user.is_active]
 with st.container(horizontal=True, gap="small"):
     st.metric("Active", f"{len(active)} of {len(people)}", border=True, width=150)
     st.metric("Admins", sum(user.role == "admin" for user in active), border=True, width=150)
+    st.metric("Sign-ins now", sum(signed_in.values()), border=True, width=150)
 if st.button("Add user", key="add_user", type="primary", icon=":material/person_add:"):
     ask("add")
 
@@ -29,7 +31,9 @@ for user in people:
     ):
         with st.container(width="stretch", gap=None):
             st.markdown(f"**{plain(name)}**" + (" (you)" if user_id == actor.user_id else ""))
-            st.caption(f"Added {ago(user.created_at)}", help=exact(user.created_at))
+            places = signed_in.get(user_id, 0)
+            where = f"signed in at {places} place{'s' * (places != 1)}" if places else "not signed in"
+            st.caption(f"Added {ago(user.created_at)}, {where}", help=exact(user.created_at))
         if user.role == "admin":
             st.badge("Admin", icon=":material/shield_person:", color="blue")
         else:
@@ -42,6 +46,10 @@ for user in people:
             ask("role", user_id)
         if st.button("Password", key=f"password_{name}", icon=":material/password:", help="Set a new password"):
             ask("password", user_id)
+        if places and st.button(
+            "Sign out", key=f"sign_out_{name}", icon=":material/devices_off:", help="Sign out everywhere"
+        ):
+            ask("sign_out", user_id)
         word = "Disable" if user.is_active else "Enable"
         if st.button(
             word, key=f"{word.lower()}_{name}", icon=f":material/person_{'off' if user.is_active else 'check'}:"

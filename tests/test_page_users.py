@@ -1,12 +1,12 @@
 """The Users page: who is listed, and what adding, changing and disabling somebody does and refuses."""
 
 import pytest
-from sqlmodel import Session
+from sqlmodel import Session, select
 from streamlit.testing.v1 import AppTest
 
-from core import db, users
+from core import db, sessions, users
 from core.actors import COMMAND_LINE, Actor
-from core.tables import User
+from core.tables import AuditEvent, User
 from tests.conftest import PASSWORD, ROOT, make_user
 
 
@@ -48,10 +48,31 @@ def test_everybody_is_listed_with_role_and_state(session: Session, admin: Actor,
     session.flush()
     at = page(admin)
 
-    assert [(metric.label, metric.value) for metric in at.metric] == [("Active", "1 of 2"), ("Admins", "1")]
+    assert [(metric.label, metric.value) for metric in at.metric] == [
+        ("Active", "1 of 2"),
+        ("Admins", "1"),
+        ("Sign-ins now", "0"),
+    ]
     assert keys(at) >= {"role_ada", "password_ada", "disable_ada", "role_alan", "password_alan", "enable_alan"}
     assert "Disabled" in everything(at)
     assert "**ada** (you)" in everything(at)
+
+
+def test_admin_signs_somebody_out_everywhere(session: Session, admin: Actor, analyst: Actor) -> None:
+    """Who is signed in is told by number, and can be signed out everywhere: at once, and on record."""
+    user = session.get(User, analyst.user_id)
+    assert user is not None
+    for _ in range(2):
+        sessions.begin(session, user, None, None, ticket=False)
+    at = page(admin)
+    assert "signed in at 2 places" in everything(at)
+    assert "sign_out_ada" not in keys(at)
+    click(click(at, "sign_out_alan"), "user_save")
+
+    assert sessions.count_live(session) == {}
+    assert "not signed in" in everything(at)
+    event = session.exec(select(AuditEvent).where(AuditEvent.action == "session.end_all")).one()
+    assert (event.actor, event.target) == ("ada", "alan")
 
 
 def test_added_user_can_sign_in(admin: Actor) -> None:

@@ -125,7 +125,12 @@ def test_length_of_text(field: str, least: int, most: int) -> None:
     for size in {max(least, 1), most}:
         wanted = {"default_model": {"available_models": ["x" * size]}}.get(field, {})
         model = _model_of(field)
-        assert getattr(validate(model, {**GOOD[model], **wanted, field: "x" * size}), field) == "x" * size
+        text = (
+            "k7 Quartz-elbow.Monday;violin_ocean!Basket?plume=42 tern+fjord&mix"[:size]
+            if field == "password"
+            else "x" * size
+        )
+        assert getattr(validate(model, {**GOOD[model], **wanted, field: text}), field) == text
     sizes = [most + 1, 10_001, 10_000_000] + ([least - 1] if least else [])
     for size in sizes:
         assert re.search(r"\d+ (to|characters|of the)|at most", _refused(field, "x" * size))
@@ -620,9 +625,23 @@ def test_passwords_that_are_refused(typed: str, rule: str) -> None:
     assert rule in _refused("password", typed)
 
 
+@pytest.mark.parametrize(
+    "common",
+    ["passwordpassword", "P@ssw0rdP@ssw0rd", "123456789012345", "qwertyuiopasdfgh", "a" * 64, "llmsettingsllmsettings"],
+)
+def test_common_passwords_are_refused(common: str) -> None:
+    """Long is not enough: common ones, rows of keys and repetitions are refused, and the product's own name."""
+    assert "easy to guess" in _refused("password", common)
+
+
 def test_passwords_are_not_changed() -> None:
     """A password is kept as typed: not trimmed inside, not normalised, in any script."""
-    for good in ("correct  horse  battery", "e\u0301" * 15, "密码密码密码密码密码密码密码密码", "\u200b" + "x" * 15):
+    for good in (
+        "correct  horse  battery",
+        "e\u0301tude pre\u0300s du lac",
+        "密码很长而且没有规律的句子在这里",
+        "\u200bjars of red plums",
+    ):
         assert _accepted("password", good) == good
 
 

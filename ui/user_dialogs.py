@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import streamlit as st
 from sqlmodel import Session
 
-from core import db, users
+from core import db, sessions, users
 from core.errors import CoreError
 from core.tables import ROLES
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
@@ -28,7 +28,7 @@ class Person(NamedTuple):
 
 
 def ask(name: str, user_id: int | None = None) -> None:
-    """Open the dialog *name*: ``add``, ``password``, ``role`` or ``active``."""
+    """Open the dialog *name*: ``add``, ``password``, ``role``, ``active`` or ``sign_out``."""
     st.session_state[_OPEN] = (name, user_id)
     _forget()
     st.rerun()
@@ -64,7 +64,7 @@ def draw_dialog() -> None:
             show_fault(error)
         else:
             person = Person(user_id, user.username, user.role, user.is_active, user_id == actor.user_id)
-            {"password": _password, "role": _role, "active": _active}[name](person)
+            {"password": _password, "role": _role, "active": _active, "sign_out": _sign_out}[name](person)
 
 
 def _close() -> None:
@@ -138,6 +138,19 @@ def _active(person: Person) -> None:
         lambda session: users.set_active(session, actor, person.id, active=not person.is_active),
         f"{person.username} is {'disabled' if person.is_active else 'enabled'}.",
         word,
+    )
+
+
+@st.dialog("Sign out everywhere?", icon=":material/devices_off:", on_dismiss=_close)
+def _sign_out(person: Person) -> None:
+    actor = guard("admin")
+    st.markdown(f"Every sign-in of **{plain(person.username)}** ends at once. The password stays as it is.")
+    _warn_self(person)
+    _save(
+        {},
+        lambda session: sessions.end_all(session, actor, person.id),
+        f"{person.username} is signed out everywhere.",
+        "Sign out",
     )
 
 

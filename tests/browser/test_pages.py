@@ -227,7 +227,7 @@ def test_hostile_names_are_text(page: Page, committed: str) -> None:
 
 
 def test_wrong_key_is_a_state_of_the_row(committed: str, browser: Browser, tmp_path: Path) -> None:
-    """CHECKS 42: with another encryption key the list works, the row says so with its cure, and a new key mends it."""
+    """CHECKS 42: with another encryption key the list works, the row says so with its cure, and nothing is sealed until the operator says that the old key is lost."""
     with db.transaction() as session:
         providers.create(session, COMMAND_LINE, PROVIDER)
         blob = providers.get_by_name(session, "acme").api_key_encrypted or ""
@@ -242,6 +242,10 @@ def test_wrong_key_is_a_state_of_the_row(committed: str, browser: Browser, tmp_p
         page.locator(".st-key-edit_acme button").click()
         dialog = page.get_by_role("dialog")
         dialog.get_by_role("textbox", name="API key").fill(CANARY)
+        dialog.get_by_role("button", name="Save").click()
+        expect(dialog.get_by_text("is not the key this database was used with")).to_be_visible()
+        expect(dialog.get_by_role("textbox", name="API key")).to_have_value(CANARY)
+        assert core("keys", "rotate", "--old-key-lost", **wrong).returncode == 1
         dialog.get_by_role("button", name="Save").click()
         expect(card.get_by_text("Key unreadable")).to_have_count(0)
         page.close()
