@@ -55,7 +55,7 @@ _RANGES: Final[tuple[tuple[Reach, str, str], ...]] = (
     ("private", _SAMPLE, "192.0.2.0/24 198.51.100.0/24 203.0.113.0/24"),  # RFC 5737
     ("private", _SAMPLE, "2001:db8::/32 3fff::/20"),  # RFC 3849, RFC 9637
     ("private", _RESERVED, "192.0.0.0/24 192.88.99.0/24 240.0.0.0/4"),  # RFC 6890, RFC 7526, RFC 1112 §4
-    ("private", _RESERVED, "2001::/23"),  # RFC 2928; Teredo is in it
+    ("private", _RESERVED, "2001::/23 2002::/16"),  # RFC 2928, with Teredo in it; RFC 7526 (6to4: no vendor is there)
     # IPv4-mapped and NAT64 say nothing by themselves: the address within decides. With DNS64 all vendors are reached so.
     # 2000::/3 is the only global unicast that IANA has given out.
     ("public", "a public address", "0.0.0.0/0 2000::/3 ::ffff:0:0/96 64:ff9b::/96"),
