@@ -6,6 +6,7 @@ Why it is as it is, and what each step may meet: docs/decisions/key-rotation.md.
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, Literal, NamedTuple
 
 from sqlalchemy import bindparam, func, select, update
@@ -133,9 +134,12 @@ def status(session: Session, ring: KeyRing) -> Status:
     held, unbound = sealed.held(session), sealed.unbound(session, ring)
     since = {row.key_id: row.created_at for row in session.execute(select(_CANARIES))}
     ids = [*ring.ids, *sorted(key_id for key_id in held if key_id and key_id not in ring.ids)]
+    canary = look_at_canary(session, ring)
     return Status(
-        keys=tuple(_describe(key_id, ring, held[key_id], unbound[key_id], since) for key_id in ids),
-        canary=look_at_canary(session, ring),
+        keys=tuple(
+            _describe(key_id, held[key_id], unbound[key_id], ring=ring, since=since, canary=canary) for key_id in ids
+        ),
+        canary=canary,
         nobodys=held[""] - sum(unbound[key_id] for key_id in ring.ids),
     )
 
@@ -172,8 +176,8 @@ def rotate(
         for column in sealed.SEALED:
             done: Batch | None = None
             while done is None or done.last_id is not None:
-                work = _batch(actor, ring, column, done and done.last_id, batch, dry_run=dry_run)
-                done = run(work)
+                work = partial(rotate_batch, actor=actor, ring=ring, column=column, limit=batch, dry_run=dry_run)
+                done = run(partial(work, after=done and done.last_id))
                 unreadable += len(done.unreadable)
                 yield done
         if dry_run or run(lambda session: _others(session, ring)) <= unreadable:
@@ -212,12 +216,6 @@ def rotate_batch(
         audit.record(session, actor, "keys.rotate", audit.Target("keys", None, column.table.name), changes)
     unreadable = tuple(outcome for _, outcome, text in tried if text is None)
     return Batch(len(plain), unreadable, rows[-1].id if rows else None)
-
-
-def _batch(
-    actor: Actor, ring: KeyRing, column: SealedColumn, after: int | None, limit: int, *, dry_run: bool
-) -> Callable[[Session], Batch]:
-    return lambda session: rotate_batch(session, actor, ring, column, after=after, limit=limit, dry_run=dry_run)
 
 
 def _seal_anew(
@@ -264,27 +262,31 @@ def _others(session: Session, ring: KeyRing) -> int:
     return sum(number for key_id, number in sealed.held(session).items() if key_id not in {"", ring.primary_id})
 
 
-def _describe(key_id: str, ring: KeyRing, rows: int, unbound: int, since: Mapping[str, datetime]) -> Held:
-    primary = ring.primary_id
+def _describe(
+    key_id: str, rows: int, unbound: int, *, ring: KeyRing, since: Mapping[str, datetime], canary: Canary
+) -> Held:
     counted = ((rows, ""), (unbound, " not adopted yet"))
     needs = " and ".join(f"{n} API key{'s' * (n != 1)}{what}" for n, what in counted if n)
+    primary = ring.primary_id
+    role: Literal["primary", "extra", "unknown"] = "extra" if key_id in ring.ids else "unknown"
+    may_go = False
     if key_id == primary:
-        return Held(key_id, "primary", rows, unbound, may_go=False, says="Seals every new API key.")
-    if key_id not in ring.ids:
+        role = "primary"
+        says = "Seals nothing: it is the wrong key." if canary.state == "wrong_key" else "Seals every new API key."
+    elif role == "unknown":
         says = (
             f"Not in the key ring of this process: {needs} cannot be opened. Add it to LLM_ENCRYPTION_KEYS_EXTRA, or "
             "enter those API keys again."
         )
-        return Held(key_id, "unknown", rows, unbound, may_go=False, says=says)
-    if needs:
+    elif needs:
         cure = "Run `python -m core keys rotate`." if rows else "Adopt them on the Providers page."
         says = f"Must stay: {needs} still need{'s' * (rows + unbound == 1)} it. {cure}"
-        return Held(key_id, "extra", rows, unbound, may_go=False, says=says)
-    if primary is None or key_id not in since or (primary in since and since[key_id] > since[primary]):
+    elif primary is None or key_id not in since or (primary in since and since[key_id] > since[primary]):
         says = "Holds nothing yet. If it is the next key, make it LLM_ENCRYPTION_KEY of every process."
-        return Held(key_id, "extra", 0, 0, may_go=False, says=says)
-    says = (
-        f"Holds nothing any more: take it out of LLM_ENCRYPTION_KEYS_EXTRA once every process uses {primary} as "
-        "LLM_ENCRYPTION_KEY. Older backups still need it: keep it with them."
-    )
-    return Held(key_id, "extra", 0, 0, may_go=True, says=says)
+    else:
+        may_go = True
+        says = (
+            f"Holds nothing any more: take it out of LLM_ENCRYPTION_KEYS_EXTRA once every process uses {primary} as "
+            "LLM_ENCRYPTION_KEY. Older backups still need it: keep it with them."
+        )
+    return Held(key_id, role, rows, unbound, may_go, says)

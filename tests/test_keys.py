@@ -726,7 +726,7 @@ class KeyMachine(RuleBasedStateMachine):
         self.typed[name] = (typed, self.ring[0])
 
     @rule(batch=st.integers(1, 3), dry_run=st.booleans())
-    def rotate(self, batch: int, dry_run: bool) -> None:  # noqa: FBT001 - Hypothesis passes it by name
+    def rotate(self, batch: int, dry_run: bool) -> None:
         able = {name for name, (_, key) in self.typed.items() if key in self.ring[1:]}
         unable = {name for name, (_, key) in self.typed.items() if key not in self.ring}
         try:

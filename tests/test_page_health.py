@@ -111,14 +111,15 @@ def test_wrong_key_and_damaged_row_are_told_apart(admin: Actor, monkeypatch: pyt
     wrong = look()
     at = page(admin)
 
-    assert (damaged["b"].state, damaged["b"].word) == ("wrong", "Damaged")
-    assert "Enter the API key again" in damaged["b"].detail
+    assert (damaged["API key of b"].state, damaged["API key of b"].word) == ("wrong", "Damaged")
+    assert "Enter the API key again" in damaged["API key of b"].detail
     assert damaged["Key of this process"].state == "ok"
     assert "API keys" not in damaged
     assert wrong["Key of this process"].word == "Wrong key"
     assert f"(known: {OLD_ID})" in wrong["Key of this process"].detail
     assert wrong[f"Key {OLD_ID}"].word == "Not in the ring"
-    assert not wrong.keys() & {"a", "b", "c"}
+    assert wrong[f"Key {NEW_ID}"].cure == "Seals nothing: it is the wrong key."
+    assert not any(name.startswith("API key of") for name in wrong)
     assert "Something does not work" in at.error[0].value
 
 
@@ -142,10 +143,10 @@ def test_steps_of_a_rotation_are_shown(admin: Actor, monkeypatch: pytest.MonkeyP
     assert unseen["Key of this process"].word == "New key"
     assert second[f"Key {OLD_ID}"].word == "Must stay"
     assert "3 API keys still need it" in second[f"Key {OLD_ID}"].cure
-    assert f"{NEW_ID} (primary) 0 · {OLD_ID} (not primary) 3" in listed
+    assert f"{NEW_ID} (primary) holds 0 · {OLD_ID} (not primary) holds 3" in listed
     assert "An old encryption key is still in use" in listed
     assert third[f"Key {OLD_ID}"].word == "May go"
-    assert f"{NEW_ID} (primary) 3" in after
+    assert f"{NEW_ID} (primary) holds 3" in after
     assert OLD_ID not in after
     assert "still in use" not in after
 
@@ -158,7 +159,7 @@ def test_providers_page_warns_of_a_wrong_key(admin: Actor, monkeypatch: pytest.M
     shown = everything(at)
 
     assert sum("is not the key this database was used with" in box.value for box in at.error) == 1
-    assert f"{OLD_ID} (not in this key ring) 3" in shown
+    assert f"{OLD_ID} (not in this key ring) holds 3" in shown
     assert NEW not in shown
 
 

@@ -77,6 +77,11 @@ def plain(text: str) -> str:
     return escaped.replace("\n", "  \n")
 
 
+def told(message: str) -> str:
+    """Return *message* of core as Markdown: `commands` as code, the rest as it is."""
+    return "".join(f"`{part}`" if odd % 2 else plain(part) for odd, part in enumerate(message.split("`")))
+
+
 _MARKDOWN = frozenset("\\`*_{}[]()<>#+-.!|:$~&^=")
 
 

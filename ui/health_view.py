@@ -6,7 +6,7 @@ import streamlit as st
 
 from core import keys
 from core.health import Health
-from ui.feedback import plain
+from ui.feedback import plain, told
 from ui.widgets import ago, exact
 
 _SHOWN = 10
@@ -70,22 +70,23 @@ def draw_health(health: Health) -> None:
         st.success("Everything works.", icon=":material/check_circle:")
     for title, rows in drawn.items():
         st.subheader(title, anchor=False)
-        with st.container(border=True, gap="small"):
+        with st.container(border=True, gap="medium"):
             for row in rows:
                 _draw(row)
 
 
 def _draw(row: Row) -> None:
     icon, color = _BADGES[row.state]
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        with st.container(width=190):
-            st.markdown(f"**{plain(row.name)}**")
-        with st.container(width=160):
-            st.badge(row.word, icon=icon, color=color)
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        with st.container(width=340, horizontal=True, vertical_alignment="center", gap=None):
+            with st.container(width=185):
+                st.markdown(f"**{plain(row.name)}**")
+            with st.container(width=155):
+                st.badge(row.word, icon=icon, color=color)
         with st.container(width=560, gap=None):
-            st.markdown(plain(row.detail), help=row.hover or None)
+            st.markdown(told(row.detail), help=row.hover or None)
             if row.cure:
-                st.caption(plain(row.cure))
+                st.caption(told(row.cure))
 
 
 def _database(health: Health) -> list[Row]:
@@ -98,7 +99,7 @@ def _database(health: Health) -> list[Row]:
         Row("Connection", "ok", "Reachable", f"PostgreSQL {health.server}, {whose}."),
         schema,
         Row("Size", "ok", "OK", f"{health.size / 1_000_000:,.1f} MB on disk."),
-        Row("Connections", "ok", "OK", f"{health.in_use} of this process's in use, this page's own included."),
+        Row("Connections", "ok", "OK", f"{health.in_use} in use by this process, this page's own included."),
     ]
 
 
@@ -107,9 +108,9 @@ def _encryption_keys(health: Health) -> list[Row]:
     state, word = _CANARY[status.canary.state]
     known = "No API key has been stored yet." if state == "note" else "The database knows this process's primary key."
     rows = [Row("Key of this process", state, word, status.canary.message or known)]
-    rows += [_key(key) for key in status.keys]
+    rows += [_key(key, wrong=state == "wrong") for key in status.keys]
     singly = [row for row in health.unreadable if row.state not in {"unknown_key", "sealed"}]  # those are counted above
-    rows += [Row(row.name, "wrong", row.state.capitalize(), row.message) for row in singly[:_SHOWN]]
+    rows += [Row(f"API key of {row.name}", "wrong", row.state.capitalize(), row.message) for row in singly[:_SHOWN]]
     if len(singly) > _SHOWN:
         more = f"{len(singly) - _SHOWN} more API keys cannot be opened."
         rows.append(Row("And more", "wrong", "Unreadable", more, "`python -m core keys check` lists them all."))
@@ -118,11 +119,11 @@ def _encryption_keys(health: Health) -> list[Row]:
     return rows
 
 
-def _key(key: keys.Held) -> Row:
+def _key(key: keys.Held, *, wrong: bool) -> Row:
     name = f"Key {key.key_id}"
     holds = f"{_count(key.rows, 'API key')}."
     if key.role == "primary":
-        return Row(name, "ok", "Primary", holds, key.says)
+        return Row(name, "note" if wrong else "ok", "Primary", holds, key.says)
     if key.role == "unknown":
         return Row(name, "wrong", "Not in the ring", holds, key.says)
     if key.may_go:

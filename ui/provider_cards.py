@@ -9,7 +9,7 @@ from core.keys import Status
 from core.parameters import KINDS, base_url_of
 from core.providers import Figures, KeyState
 from core.tables import LlmProvider
-from ui.feedback import plain
+from ui.feedback import plain, told
 from ui.widgets import ago, changed, exact
 
 PAGE_SIZE = 20
@@ -39,9 +39,9 @@ def draw_figures(figures: Figures) -> None:
 def draw_encryption_keys(status: Status) -> None:
     """Draw one line: how many API keys each encryption key holds, and what is to be done about it."""
     if status.canary.state == "wrong_key":
-        st.error(plain(status.canary.message), icon=":material/key_off:")
+        st.error(told(status.canary.message), icon=":material/key_off:")
     counts = [
-        f"{key.key_id} ({ROLES[key.role]}) {key.rows}" for key in status.keys if key.rows or key.role == "primary"
+        f"{key.key_id} ({ROLES[key.role]}) holds {key.rows}" for key in status.keys if key.rows or key.role == "primary"
     ]
     if counts:
         st.caption(f":material/key: API keys by encryption key: {plain(' · '.join(counts))}")

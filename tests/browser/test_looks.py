@@ -17,7 +17,7 @@ from tests.processes import App, running_app
 pytestmark = pytest.mark.browser
 PICTURES = ROOT / ".screenshots"
 SIZES = {1440: 1000, 420: 900}
-PAGES = ("providers", "defaults", "effective_preview", "users")
+PAGES = ("providers", "defaults", "effective_preview", "users", "health")
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +95,16 @@ def _users_error(page: Page) -> None:
     expect(page.get_by_text("Must be 15 to 64 characters")).to_be_visible()
 
 
+def _health_error(page: Page) -> None:
+    expect(page.get_by_text("Everything works.")).to_be_visible()
+
+
 ERRORS: dict[str, Callable[[Page], None]] = {
     "providers": _provider_error,
     "defaults": _defaults_error,
     "effective_preview": _preview_error,
     "users": _users_error,
+    "health": _health_error,
 }
 
 
