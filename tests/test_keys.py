@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -25,7 +26,7 @@ from core.crypto import KeyRing, Place
 from core.errors import Forbidden, KeyUnreadable, Sealed, WrongEncryptionKey
 from core.tables import AuditEvent, EncryptionCanary, Table
 from tests.conftest import ENCRYPTION_KEY, ROOT
-from tests.processes import core, environment
+from tests.processes import core, environment, running_app
 
 CANARY = "sk-canary-0123456789abcdef"
 OLD, NEW, THIRD = ENCRYPTION_KEY, "fedcba9876543210" * 4, "00112233445566778899aabbccddeeff" * 2
@@ -174,6 +175,31 @@ def test_wrong_key_is_told_and_seals_nothing(session: Session, admin: Actor, mon
         list(keys.rotate(lambda work: work(session), admin, ring))
     assert keys.look_at_canary(session, ring).state == "wrong_key"
     assert opened(OLD) == all_right(1)
+
+
+def test_app_with_a_wrong_key_starts_and_says_so(committed: str, tmp_path: Path) -> None:
+    """CHECKS 22, 42: a real app with a wrong key serves, and its log says that it is the key; with the right one nothing."""
+    fill(1)
+    with running_app(tmp_path / "wrong", DATABASE_URL=committed, LLM_ENCRYPTION_KEY=NEW) as app:
+        wrong = app.output()
+    with running_app(tmp_path / "right", DATABASE_URL=committed) as app:
+        right = app.output()
+
+    assert f"LLM_ENCRYPTION_KEY ({NEW_ID}) is not the key this database was used with (known: {OLD_ID})" in wrong
+    assert "Traceback" not in wrong
+    assert NEW not in wrong
+    assert "LLM_ENCRYPTION_KEY" not in right
+    assert opened(OLD) == all_right(1)
+
+
+def test_restored_backup_needs_the_key_of_its_time(session: Session) -> None:
+    """A backup from before the change of keys: the new key alone is wrong, with the old one beside it all moves again."""
+    fill(3)
+
+    assert keys.check_canary(session, KeyRing(NEW)).known == (OLD_ID,)
+    assert keys.check_canary(session, KeyRing(NEW, [OLD])).state == "new_primary"
+    assert rotate(NEW, OLD) == (3, [])
+    assert opened(NEW) == all_right(3)
 
 
 def test_rows_older_than_the_canaries_tell_a_wrong_key(session: Session) -> None:
