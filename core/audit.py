@@ -51,13 +51,13 @@ def record(
     }
     session.execute(
         insert(AuditEvent).values(  # these columns and no other: the application's role may set no more
-            actor=_storable(actor.name),
+            actor=storable(actor.name),
             actor_id=actor.user_id,
-            address=_storable(actor.address) if actor.address else None,
+            address=storable(actor.address) if actor.address else None,
             action=action,
             target_type=target.type,
             target_id=target.id,
-            target=_storable(target.name),
+            target=storable(target.name),
             changes=pairs,
         )
     )
@@ -80,7 +80,7 @@ def value(given: Any) -> Any:
 
 def _clean(given: Any) -> Any:
     if isinstance(given, str):
-        return _storable(given)
+        return storable(given)
     if isinstance(given, Mapping):
         return {_clean(str(key)): _clean(item) for key, item in given.items()}
     if isinstance(given, list | tuple | set | frozenset):
@@ -88,5 +88,6 @@ def _clean(given: Any) -> Any:
     return given.isoformat() if isinstance(given, date) else given
 
 
-def _storable(text: str) -> str:
-    return _UNSTORABLE.sub("\ufffd", text)  # PostgreSQL takes neither NUL nor half a character
+def storable(text: str) -> str:
+    """Return *text* as PostgreSQL takes it: without NUL and half characters."""
+    return _UNSTORABLE.sub("\ufffd", text)

@@ -232,13 +232,13 @@ def _matching(session: Session, filters: Filters) -> Any:
     query = select(*(c[name] for name in Event._fields)).order_by(c.at.desc(), c.id.desc())
     conditions: list[ColumnElement[bool]] = []
     if filters.actor:
-        conditions.append(c.actor == _typed(filters.actor))
+        conditions.append(c.actor == audit.storable(filters.actor[:200]))
     if filters.action:
-        conditions.append(_action(session, _typed(filters.action)))
+        conditions.append(_action(session, audit.storable(filters.action[:200])))
     if filters.target_type:
-        conditions.append(c.target_type == _typed(filters.target_type))
+        conditions.append(c.target_type == audit.storable(filters.target_type[:200]))
     if filters.target:
-        conditions.append(c.target.like(_escaped(_typed(filters.target)) + "%"))
+        conditions.append(c.target.like(_escaped(audit.storable(filters.target[:200])) + "%"))
     if filters.since:
         conditions.append(c.at >= filters.since)
     if filters.until:
@@ -261,10 +261,6 @@ def _distinct(session: Session, column: str) -> list[str]:
     found = found.union_all(select(following).where(found.c.value.is_not(None)))
     query = select(found.c.value).where(found.c.value.is_not(None)).limit(MAX_CHOICES)
     return list(session.scalars(query))
-
-
-def _typed(given: str) -> str:
-    return given[:200].replace("\x00", "").encode("utf-8", "ignore").decode()
 
 
 def _escaped(given: str) -> str:

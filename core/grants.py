@@ -1,0 +1,84 @@
+"""Two roles in PostgreSQL: the owner migrates and purges, the application's role can neither change nor delete the audit."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlmodel import Session
+
+from core.errors import Invalid, NotFound
+from core.tables import Table
+
+_ALL = "SELECT, INSERT, UPDATE, DELETE"
+_RECORDED = "actor, actor_id, address, action, target_type, target_id, target, changes"
+RIGHTS: Final = {
+    "llm_providers": _ALL,
+    "llm_settings": _ALL,
+    "users": "SELECT, INSERT, UPDATE",
+    "auth_sessions": _ALL,
+    "login_attempts": _ALL,
+    "encryption_canaries": "SELECT, INSERT, UPDATE",
+    "settings_generation": "SELECT, UPDATE",
+    "settings_changes": "SELECT, INSERT, DELETE",
+    "audit_events": f"SELECT, INSERT ({_RECORDED})",  # number, hash and time are the triggers'
+    "audit_head": "SELECT",
+    "audit_checkpoints": "SELECT",
+    "alembic_version": "SELECT",
+}
+"""Table -> what the application's role may do there; every table is one of these."""
+
+
+def grant_app(session: Session, role: str) -> list[str]:
+    """Give *role* what the application needs, and take away what more it had on our tables; returns the statements run.
+
+    Raises:
+        NotFound: If there is no such role.
+        Invalid: If the role cannot be limited so: a superuser, a member of the owning role, or one that may create
+            objects in the schema.
+    """
+    found: Any = session.execute(text(_STATE), {"role": role}).one_or_none()
+    if found is None:
+        raise NotFound("role in PostgreSQL", role)
+    if found.owns:
+        raise Invalid(
+            {
+                "role": f"{role} is a superuser, or owns the tables, or is a member of their owner: nothing can be kept from it"
+            }
+        )
+    statements = list(_statements(session, found.schema, found.role))
+    for statement in statements:
+        session.execute(text(statement.replace(":", "\\:")))
+    if session.scalar(text(_MAY_CREATE), {"role": role}):
+        raise Invalid(
+            {
+                "role": f"may create objects in the schema: REVOKE CREATE ON SCHEMA {found.schema} FROM PUBLIC, then run this again"
+            }
+        )
+    return statements
+
+
+_STATE = """
+    SELECT quote_ident(r.rolname) AS role, quote_ident(n.nspname) AS schema,
+        r.rolsuper OR pg_has_role(r.oid, t.relowner, 'MEMBER') AS owns
+    FROM pg_roles r, pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace
+    WHERE r.rolname = :role AND t.oid = 'audit_events'::regclass
+"""
+_MAY_CREATE = """
+    SELECT has_schema_privilege(:role, relnamespace, 'CREATE') FROM pg_class WHERE oid = 'audit_events'::regclass
+"""
+
+
+def _serial(table: Any) -> bool:
+    return "id" in table.c and table.c.id.identity is None
+
+
+def _statements(session: Session, schema: str, role: str) -> Iterator[str]:
+    yield f"REVOKE CREATE ON SCHEMA {schema} FROM {role}"
+    yield f"GRANT USAGE ON SCHEMA {schema} TO {role}"
+    for table, rights in RIGHTS.items():
+        yield f"REVOKE ALL ON {schema}.{table} FROM {role}"
+        yield f"GRANT {rights} ON {schema}.{table} TO {role}"
+    numbered = [name for name, table in Table.metadata.tables.items() if _serial(table) and "INSERT" in RIGHTS[name]]
+    for table in numbered:
+        sequence = session.scalar(text("SELECT pg_get_serial_sequence(:table, 'id')"), {"table": f"{schema}.{table}"})
+        yield f"GRANT USAGE ON SEQUENCE {sequence} TO {role}"
