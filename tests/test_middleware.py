@@ -291,6 +291,13 @@ def test_policy_lets_in_no_foreign_script_or_image(door: Middleware) -> None:
     assert policy["object-src"] == "'none'"
 
 
+@pytest.mark.parametrize("path", ["/_stcore/metrics", "/_stcore/agent/interact", "/_stcore/upload_file/x/y"])
+def test_what_no_page_needs_is_closed(path: str, door: Middleware, inner: Inner) -> None:
+    """Streamlit's metrics, its agent routes and its upload answer anybody: not here."""
+    assert ask(door, path=path).status == 404
+    assert not inner.asked
+
+
 @pytest.fixture
 def ticket(analyst: Actor) -> str:
     """A ticket as the page draws it."""

@@ -37,7 +37,8 @@ ANONYMOUS_SOCKETS: Final = 40
 SOCKETS: Final = 40
 """Open websockets of one sign-in: tabs."""
 
-_STREAM = "/_stcore/stream"
+_CLOSED = ("/_stcore/metrics", "/_stcore/agent", "/_stcore/upload_file")
+"""What Streamlit answers to anybody, and no page of ours needs."""
 _BODY_LIMIT = 1024
 _LOCAL = "127.0.0.1"
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -119,6 +120,8 @@ class Middleware:
                 await _answer(send, 200, _SCRIPT, "text/javascript")
             elif scope["path"] == SIGN_IN_PATH and scope["method"] == "POST":
                 await self._exchange(receive, send, headers, https=peer.https)
+            elif scope["path"].startswith(_CLOSED):
+                await _answer(send, 404, b"There is nothing here.\n")
             else:
                 await self._app(scope, receive, watched)
         except Exception:  # noqa: BLE001 - whatever it was, the answer has our headers and no details
