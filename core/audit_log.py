@@ -150,6 +150,12 @@ def export(session: Session, actor: Actor, filters: Filters, *, limit: int | Non
     return (Event(*row) for row in rows)
 
 
+def more_than(session: Session, actor: Actor, filters: Filters, number: int) -> bool:
+    """Tell whether more than *number* events fit, without counting them all; raises Forbidden."""
+    require(session, actor, "audit.view")
+    return session.execute(_matching(session, filters).offset(number).limit(1)).first() is not None
+
+
 def as_csv(events: Iterable[Event]) -> Iterator[str]:
     """Return the lines of a CSV file: a header, then a line for each changed field; all cells harmless and quoted."""
     line = io.StringIO()
@@ -222,7 +228,11 @@ def _purge(session: Session, actor: Actor, older_than: int, *, dry_run: bool) ->
     session.execute(text("SELECT set_config('llm_settings.audit_purge', '', true)"))
     session.add(AuditCheckpoint(seq=row.seq, hash=row.hash, by=actor.name, removed=removed))
     session.flush()
-    changes = {"up_to": (None, row.seq), "hash": (None, row.hash), "removed": (None, removed)}
+    changes = {
+        "up_to": (None, row.seq),
+        "hash": (None, audit_chain.fingerprint(row.hash)),
+        "removed": (None, removed),
+    }
     audit.record(session, actor, "audit.purge", audit.Target("audit", None, f"events up to {row.seq}"), changes)
     return Purge(removed, row.seq)
 

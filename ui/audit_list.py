@@ -1,0 +1,235 @@
+"""What the Audit page shows: figures, filters, and a line for each event with its fields before and after."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import streamlit as st
+
+from core import audit_log, db
+from core.actors import Actor
+from core.audit_log import Choices, Event, Figures, Filters
+from ui.feedback import plain
+from ui.widgets import ago, exact
+
+PAGE_SIZE = 25
+EXPORTED = 10_000
+_LABEL = 80
+_FILTERS = ("audit_actor", "audit_action", "audit_target", "audit_from", "audit_to")
+_CLEAR, _LISTED, _BEFORE = "audit_clear", "audit_listed", "audit_before"
+
+_WORDS = {
+    "provider.create": ("added provider", "add_circle"),
+    "provider.update": ("changed provider", "edit"),
+    "provider.delete": ("deleted provider", "delete"),
+    "provider.set_key": ("set the API key of", "key"),
+    "provider.remove_key": ("removed the API key of", "key_off"),
+    "provider.adopt_key": ("adopted the API key of", "link"),
+    "settings.create": ("added defaults of", "tune"),
+    "settings.update": ("changed defaults of", "tune"),
+    "settings.delete": ("reset defaults of", "restart_alt"),
+    "user.add": ("added user", "person_add"),
+    "user.set_password": ("set a password for", "password"),
+    "user.change_password": ("changed their own password:", "password"),
+    "user.set_role": ("changed the role of", "badge"),
+    "user.set_active": ("enabled or disabled", "person_off"),
+    "session.sign_in": ("signed in:", "login"),
+    "session.sign_in_failed": ("gave a wrong password for", "no_accounts"),
+    "session.sign_in_throttled": ("had to wait to sign in as", "timer"),
+    "session.sign_out": ("signed out:", "logout"),
+    "session.end": ("ended a sign-in of", "logout"),
+    "session.end_all": ("ended every sign-in of", "logout"),
+    "keys.rotate": ("moved to another encryption key:", "sync_lock"),
+    "keys.old_key_lost": ("gave up a lost encryption key:", "sync_problem"),
+    "audit.purge": ("purged", "auto_delete"),
+    "schema.migrate": ("migrated the schema to", "database"),
+    audit_log.DENIED: ("was refused", "block"),
+}
+
+
+def draw_figures(figures: Figures) -> None:
+    """Draw the row of figures above the list."""
+    with st.container(horizontal=True, gap="small"):
+        st.metric("Events", f"{figures.events:,}", border=True, width=150)
+        st.metric("Denials, 24 h", f"{figures.denials:,}", border=True, width=150)
+        st.metric("Last event", ago(figures.last), border=True, width=150, help=exact(figures.last) or None)
+        st.metric(
+            "Head",
+            f"{figures.head:,}",
+            border=True,
+            width=150,
+            help="Number of the newest event. `python -m core audit verify` checks that none was changed or taken away.",
+        )
+
+
+def pick_filters(choices: Choices) -> Filters | None:
+    """Draw the filters; returns what is chosen, None if it contradicts itself."""
+    if st.session_state.pop(_CLEAR, False):
+        for key in _FILTERS:
+            st.session_state.pop(key, None)
+    groups = sorted({f"{name.partition('.')[0]}.*" for name in choices.actions if "." in name})
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        who = st.selectbox("Actor", choices.actors, index=None, key="audit_actor", placeholder="Anybody", width=190)
+        action = st.selectbox(
+            "Action", [*groups, *choices.actions], index=None, key="audit_action", placeholder="Anything", width=220
+        )
+        target = st.text_input(
+            "Target",
+            key="audit_target",
+            placeholder="Begins with",
+            max_chars=100,
+            width=190,
+            help="The name of a provider, a user and so on, or how it begins.",
+        )
+        since = st.date_input("From", value=None, key="audit_from", width=140, help="UTC", format="YYYY-MM-DD")
+        until = st.date_input(
+            "To", value=None, key="audit_to", width=140, help="UTC, this day included", format="YYYY-MM-DD"
+        )
+        if st.button(
+            "Clear filters",
+            key="audit_clear_button",
+            icon=":material/filter_alt_off:",
+            disabled=not any((who, action, target, since, until)),
+        ):
+            clear_filters()
+    if since and until and since > until:
+        st.warning("From is later than To: no event can fit.", icon=":material/event_busy:")
+        return None
+    return Filters(
+        actor=who,
+        action=action,
+        target=target.strip() or None,
+        since=_midnight(since) if since else None,
+        until=_midnight(until + timedelta(days=1)) if until and until < date.max else None,
+    )
+
+
+def clear_filters() -> None:
+    """Let all events through again, in a new run."""
+    st.session_state[_CLEAR] = True
+    st.rerun()
+
+
+def place(filters: Filters) -> list[tuple[datetime, int]]:
+    """Return where this page and each one before it begins, the first one left out; other filters begin anew."""
+    if st.session_state.get(_LISTED) != filters:
+        st.session_state.update({_LISTED: filters, _BEFORE: []})
+    begins: list[tuple[datetime, int]] = st.session_state[_BEFORE]
+    return begins
+
+
+def draw_pager(begins: list[tuple[datetime, int]], page: audit_log.Page) -> None:
+    """Draw the way to newer and older events, where there are any."""
+    if not begins and not page.older:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center"):
+        newest = st.button("Newest", key="audit_newest", icon=":material/first_page:", disabled=not begins)
+        newer = st.button("Newer", key="audit_newer", icon=":material/chevron_left:", disabled=not begins)
+        first = len(begins) * PAGE_SIZE + 1
+        st.caption(f"{first:,} to {first + len(page.events) - 1:,}, newest first", width="content")
+        older = st.button("Older", key="audit_older", icon=":material/chevron_right:", disabled=not page.older)
+    if newest:
+        st.session_state[_BEFORE] = []
+    elif newer:
+        st.session_state[_BEFORE] = begins[:-1]
+    elif older and page.older:
+        st.session_state[_BEFORE] = [*begins, page.older]
+    else:
+        return
+    st.rerun()
+
+
+def draw_nothing(filters: Filters) -> None:
+    """Draw what stands in place of the list when it is empty."""
+    if filters == Filters():
+        st.info("Nothing is on record yet. The next change, sign-in or denial will be.", icon=":material/history:")
+        return
+    st.info("No event fits these filters.", icon=":material/search_off:")
+    if st.button("Show all events", key="audit_show_all", icon=":material/undo:"):
+        clear_filters()
+
+
+def draw_event(event: Event) -> None:
+    """Draw one event as a line that opens."""
+    icon = _WORDS.get(event.action, ("", "history"))[1]
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"audit_row_{event.id}"):
+        line = st.expander(
+            sentence(event),
+            icon=f":material/{icon}:",
+            key=f"audit_event_{event.id}",
+            on_change="rerun",
+            width="stretch",
+        )
+        st.caption(ago(event.at), help=exact(event.at), width=110)
+    if line.open:
+        with line:
+            _draw_details(event)
+
+
+def sentence(event: Event) -> str:
+    """Return what happened, in Markdown that shows hostile names as they are."""
+    words = _WORDS.get(event.action, (event.action, ""))[0]
+    who, target = _short(event.actor), _short(event.target)
+    if event.action == audit_log.DENIED:
+        reason = event.changes.get("reason", {}).get("after") or ""
+        where = f" from {event.address}" if event.address else ""
+        return f":red[**{who}** was refused **{target}**] · {_short(f'{reason}{where}')}"
+    fields = f" · {_short(', '.join(event.changes))}" if event.changes else ""
+    return f"**{who}** {plain(words)} **{target}**{fields}" if event.target else f"**{who}** {plain(words)}{fields}"
+
+
+def export_csv(actor: Actor, filters: Filters) -> bytes:
+    """Return the newest 10,000 events of *filters* as a CSV file; asks for the right again, as each read does."""
+    with db.transaction() as session:
+        lines = audit_log.as_csv(audit_log.export(session, actor, filters, limit=EXPORTED))
+        return "".join(lines).encode("utf-8-sig")  # spreadsheets know UTF-8 by its mark
+
+
+def draw_export(actor: Actor, filters: Filters, *, is_cut: bool) -> None:
+    """Draw the download of the filtered events."""
+    name = "audit-newest-10000.csv" if is_cut else "audit.csv"
+    st.download_button(
+        "Export as CSV",
+        lambda: export_csv(actor, filters),
+        file_name=f"{datetime.now(UTC):%Y-%m-%d}-{name}",
+        mime="text/csv",
+        key="audit_export",
+        icon=":material/download:",
+        on_click="ignore",
+        help="The filtered events, one line a changed field. What a spreadsheet would run as a formula gets an apostrophe.",
+    )
+    if is_cut:
+        st.caption("The file has the newest 10,000 of these. All of them: `python -m core audit export FILE`")
+
+
+def _draw_details(event: Event) -> None:
+    target = f"{event.target_type} {event.target_id or ''}".strip()
+    seen = [f"Event {event.seq or 'not numbered yet'}", exact(event.at), event.action, f"by {event.actor}"]
+    seen += [f"from {event.address}"] * bool(event.address) + [f"{target}: {event.target}"]
+    st.caption(plain(" · ".join(seen)))
+    if not event.changes:
+        st.text("No values are recorded with this event.")
+        return
+    sides = [side for side in ("before", "after") if any(pair.get(side) is not None for pair in event.changes.values())]
+    rows = [
+        {"Field": plain(name), **{side.title(): plain(_shown(pair, side)) for side in sides}}
+        for name, pair in event.changes.items()
+    ]
+    st.table(rows, border="horizontal", hide_index=True, alt="Each field before and after")
+
+
+def _shown(pair: Mapping[str, Any], side: str) -> str:
+    value = pair.get(side)
+    if value is None:
+        return "not set"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return plain(line if len(line) <= _LABEL else f"{line[: _LABEL - 1]}…")
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
