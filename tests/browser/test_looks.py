@@ -17,7 +17,7 @@ from tests.processes import App, running_app
 pytestmark = pytest.mark.browser
 PICTURES = ROOT / ".screenshots"
 SIZES = {1440: 1000, 420: 900}
-PAGES = ("providers", "defaults", "effective_preview", "users", "health")
+PAGES = ("providers", "defaults", "effective_preview", "users", "audit", "health", "account")
 
 
 @pytest.fixture(scope="module")
