@@ -11,10 +11,11 @@ import anyio
 import streamlit as st
 from starlette.middleware import Middleware as Wrapped
 
-from core import bootstrap, crypto
+from core import bootstrap, crypto, redaction
 from core.errors import BadConfig
 from ui.middleware import Middleware
 
+redaction.set_up_logging()
 try:
     crypto.get_ring()
 except BadConfig as error:

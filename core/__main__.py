@@ -8,6 +8,7 @@ except ModuleNotFoundError:
     sys.exit("The command line needs an extra: pip install 'llm-settings[cli]'")
 
 import getpass
+import logging
 import os
 import time
 from collections import Counter
@@ -32,6 +33,7 @@ from core import (
     keys,
     migrate,
     providers,
+    redaction,
     sealed,
     seed,
     sessions,
@@ -372,11 +374,15 @@ def _report(outcomes: list[seed.Outcome]) -> None:
 
 def main() -> None:
     """Run the command line; an error this package knows is one sentence and exit 1."""
+    redaction.set_up_logging()
     try:
         load_env_file()
         app()
     except CoreError as error:
         sys.exit(f"Error: {error}")
+    except Exception:
+        logging.getLogger(__name__).critical("Ended by an exception", exc_info=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

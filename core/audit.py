@@ -10,6 +10,7 @@ from sqlalchemy import insert
 from sqlmodel import Session
 
 from core.actors import Actor
+from core.redaction import MASK, scrub
 from core.tables import AuditEvent
 
 MAX_VALUE: Final = 8_000
@@ -51,13 +52,13 @@ def record(
     }
     session.execute(
         insert(AuditEvent).values(  # these columns and no other: the application's role may set no more
-            actor=storable(actor.name),
+            actor=scrub(storable(actor.name)),
             actor_id=actor.user_id,
             address=storable(actor.address) if actor.address else None,
             action=action,
             target_type=target.type,
             target_id=target.id,
-            target=storable(target.name),
+            target=scrub(storable(target.name)),
             changes=pairs,
         )
     )
@@ -80,12 +81,20 @@ def value(given: Any) -> Any:
 
 def _clean(given: Any) -> Any:
     if isinstance(given, str):
-        return storable(given)
+        return scrub(storable(given))
     if isinstance(given, Mapping):
-        return {_clean(str(key)): _clean(item) for key, item in given.items()}
+        return {_clean(str(key)): _named(str(key), item) for key, item in given.items()}
     if isinstance(given, list | tuple | set | frozenset):
         return [_clean(item) for item in given]
     return given.isoformat() if isinstance(given, date) else given
+
+
+def _named(name: str, item: Any) -> Any:
+    clean = _clean(item)
+    if not isinstance(clean, str):
+        return clean
+    pair = f"{name}={clean}"  # the name may tell that it is a secret
+    return clean if scrub(pair) == pair else MASK
 
 
 def storable(text: str) -> str:

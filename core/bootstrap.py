@@ -58,6 +58,7 @@ def running(say: Callable[[str], None] = print) -> Iterator[None]:
 
 
 def _prepare(config: Config, say: Callable[[str], None]) -> None:
+    password = config.admin_password.reveal() if config.admin_password else None
     if config.embedded:
         engine = db.get_engine()
         if config.encryption_key is None and crypto.ensure_key_file(config.key_file):
@@ -70,14 +71,14 @@ def _prepare(config: Config, say: Callable[[str], None]) -> None:
         with db.transaction() as session:  # all of it or nothing: a first start that was killed is one again
             if users.none_yet(session):
                 seed.seed(session, Actor("first start"))
-                made = users.bootstrap(session, config.admin_username, config.admin_password)
+                made = users.bootstrap(session, config.admin_username, password)
         if made:
             say(f"First start. Sign in as {config.admin_username!r} with this password, shown only now: {made}")
     else:
         migrate.check(db.get_engine())
-        if config.admin_password:
+        if password:
             with db.transaction() as session:
-                users.bootstrap(session, config.admin_username, config.admin_password)
+                users.bootstrap(session, config.admin_username, password)
         if config.encryption_key is None:
             say("Started sealed: LLM_ENCRYPTION_KEY is not set, so API keys can be neither stored nor opened.")
     _look_at_encryption_key(say)

@@ -2,14 +2,17 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from core.errors import BadConfig
+from core.redaction import Secret, remember
 
 VARIABLES = {
     "DATABASE_URL": "PostgreSQL 15 or newer, as postgresql://user:password@host:5432/name. Unset: embedded PostgreSQL.",
@@ -28,12 +31,12 @@ VARIABLES = {
 class Config:
     """What this process reads from its environment; see :data:`VARIABLES`."""
 
-    database_url: str | None = field(repr=False)
+    database_url: Secret | None
     data_dir: Path
-    encryption_key: str | None = field(repr=False)
-    encryption_keys_extra: tuple[str, ...] = field(repr=False)
+    encryption_key: Secret | None
+    encryption_keys_extra: tuple[Secret, ...]
     admin_username: str
-    admin_password: str | None = field(repr=False)
+    admin_password: Secret | None
     allowed_hosts: tuple[str, ...]
     trusted_proxies: tuple[str, ...]
     private_hosts: tuple[str, ...]
@@ -49,10 +52,12 @@ class Config:
         return cls(
             database_url=_database_url(env.get("DATABASE_URL")),
             data_dir=Path(env.get("LLM_DATA_DIR") or ".data").resolve(),
-            encryption_key=env.get("LLM_ENCRYPTION_KEY") or None,
-            encryption_keys_extra=tuple(k for k in env.get("LLM_ENCRYPTION_KEYS_EXTRA", "").split(",") if k.strip()),
+            encryption_key=_secret(key) if (key := env.get("LLM_ENCRYPTION_KEY")) else None,
+            encryption_keys_extra=tuple(
+                map(_secret, filter(str.strip, env.get("LLM_ENCRYPTION_KEYS_EXTRA", "").split(",")))
+            ),
             admin_username=env.get("LLM_ADMIN_USERNAME") or "admin",
-            admin_password=env.get("LLM_ADMIN_PASSWORD") or None,
+            admin_password=_secret(password) if (password := env.get("LLM_ADMIN_PASSWORD")) else None,
             allowed_hosts=_list(env.get("LLM_ALLOWED_HOSTS")),
             trusted_proxies=_networks(env.get("LLM_TRUSTED_PROXIES")),
             private_hosts=_list(env.get("LLM_PRIVATE_HOSTS")),
@@ -85,7 +90,12 @@ def _networks(raw: str | None) -> tuple[str, ...]:
     return found
 
 
-def _database_url(raw: str | None) -> str | None:
+def _secret(text: str) -> Secret:
+    remember(text.strip(), for_good=True)
+    return Secret(text)
+
+
+def _database_url(raw: str | None) -> Secret | None:
     if raw is None or not raw.strip():
         return None
     url = raw.strip()
@@ -93,11 +103,14 @@ def _database_url(raw: str | None) -> str | None:
     if scheme not in {"postgresql", "postgres", "postgresql+psycopg"}:
         raise BadConfig(f"DATABASE_URL begins with {scheme[:20]!r}; PostgreSQL is the only database: postgresql://…")
     url = "postgresql" + url[len(scheme) :]
-    try:
-        urlsplit(url).port  # noqa: B018 - reading it is what checks it
-    except ValueError as error:
-        raise BadConfig("DATABASE_URL cannot be read: its port or host is malformed.") from error
-    return url
+    with suppress(ValueError):  # which names a part of the URL: nothing is raised from it
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - reading it is what checks it
+        for written in (parts.password or "", *re.findall(r"[?&]password=([^&#]*)", url)):
+            remember(written, for_good=True)
+            remember(unquote(written), for_good=True)
+        return Secret(url)
+    raise BadConfig("DATABASE_URL cannot be read: its port or host is malformed.")
 
 
 def load_env_file(path: Path = Path(".env")) -> None:

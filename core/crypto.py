@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from core.config import Config, get_config
-from core.errors import BadKey, KeyUnreadable, Sealed
+from core.errors import BadKey, Invalid, KeyUnreadable, Sealed
+from core.redaction import remember
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -49,6 +50,9 @@ class SealedKey(NamedTuple):
     blob: str
     key_id: str
     binding: str
+
+    def __repr__(self) -> str:
+        return f"SealedKey(key_id={self.key_id!r})"
 
 
 class Box:
@@ -107,14 +111,14 @@ class KeyRing:
 
         Raises:
             Sealed: If there is no primary key.
+            Invalid: If *plain* has half a character in it; nothing that Python says of it is chained.
         """
         if self.primary_id is None:
             raise Sealed
         key = self._keys[self.primary_id]
-        iv = secrets.token_bytes(IV_BYTES)
-        data = key.aead.encrypt(iv, plain.encode(), None)
-        blob = f"{iv.hex()}:{data[-TAG_BYTES:].hex()}:{data[:-TAG_BYTES].hex()}"
-        return SealedKey(blob, key.id, key.bind(place, blob))
+        with suppress(UnicodeEncodeError):  # which holds the whole text: nothing is raised from it
+            return key.seal(plain.encode(), place)
+        raise Invalid({place.column: "has half a character (a lone surrogate); type it again"})
 
     def box(self, blob: str, key_id: str | None, binding: str | None, place: Place) -> Box:
         """Verify that *blob* was sealed for *place* and can be opened.
@@ -193,6 +197,15 @@ class _Key:
         self.id = hmac.digest(raw, _KEY_ID_LABEL, hashlib.sha256)[:4].hex()
         self._binding_key = HKDF(algorithm=SHA256(), length=32, salt=None, info=_BINDING_INFO).derive(raw)
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("An encryption key cannot be pickled or copied.")
+
+    def seal(self, plain: bytes, place: Place) -> SealedKey:
+        iv = secrets.token_bytes(IV_BYTES)
+        data = self.aead.encrypt(iv, plain, None)
+        blob = f"{iv.hex()}:{data[-TAG_BYTES:].hex()}:{data[:-TAG_BYTES].hex()}"
+        return SealedKey(blob, self.id, self.bind(place, blob))
+
     def bind(self, place: Place, blob: str) -> str:
         parts = [
             part.encode("utf-8", "replace")
@@ -264,10 +277,11 @@ def load_ring(config: Config) -> KeyRing:
     Raises:
         BadKey: If a key is malformed.
     """
-    primary = config.encryption_key
+    primary = config.encryption_key.reveal() if config.encryption_key else None
     if primary is None and config.embedded and config.key_file.is_file():
         primary = config.key_file.read_text(encoding="utf-8", errors="replace").removesuffix("\n")
-    return KeyRing(primary, config.encryption_keys_extra)
+        remember(primary, for_good=True)
+    return KeyRing(primary, [key.reveal() for key in config.encryption_keys_extra])
 
 
 @cache

@@ -62,7 +62,7 @@ def _check_server(connection: Any, _record: object) -> None:
 def get_engine() -> Engine:
     """Return the engine of this process, made on first use; without ``DATABASE_URL`` the embedded server is started."""
     config = get_config()
-    return make_engine(config.database_url or embedded.start(config.data_dir))
+    return make_engine(config.database_url.reveal() if config.database_url else embedded.start(config.data_dir))
 
 
 def close_engine() -> None:

@@ -59,8 +59,8 @@ def create(session: Session, actor: Actor, data: Mapping[str, Any]) -> LlmProvid
     session.add(provider)
     try:
         session.flush()
-    except IntegrityError as error:
-        raise AlreadyExists("provider", provider.name) from error
+    except IntegrityError:
+        raise AlreadyExists("provider", provider.name) from None  # the cause holds the row
     if api_key is not None:
         _seal(session, provider, api_key)
     _record(session, actor, "provider.create", provider, before={}, after=_recorded(provider))
@@ -168,8 +168,8 @@ def update(
         _seal(session, provider, api_key)
     try:
         session.flush()
-    except IntegrityError as error:
-        raise AlreadyExists("provider", wanted["name"]) from error
+    except IntegrityError:
+        raise AlreadyExists("provider", wanted["name"]) from None  # the cause holds the row
     _record(
         session,
         actor,
@@ -363,7 +363,7 @@ def _keep_preferred_models(session: Session, provider_id: int, models: list[str]
 
 
 def _seal(session: Session, provider: LlmProvider, api_key: str) -> None:
-    plain = validate(ApiKeyInput, {"api_key": api_key}).api_key
+    plain = validate(ApiKeyInput, {"api_key": api_key}).api_key.get_secret_value()
     session.flush()
     keys.require_known(session, get_ring())
     place = place_of(provider)

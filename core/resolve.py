@@ -206,7 +206,7 @@ class Resolver:
             return self._url
         config = get_config()
         if config.database_url is not None:
-            return config.database_url
+            return config.database_url.reveal()
         if not embedded.exists(config.data_dir):
             raise StoreUnavailable("DATABASE_URL is not set, and there is no embedded cluster in this folder.")
         return embedded.start(config.data_dir, create=False)

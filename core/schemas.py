@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     create_model,
     model_validator,
@@ -21,6 +22,7 @@ from pydantic import (
 
 from core.errors import Invalid
 from core.parameters import PARAMETERS, SENDABLE, Kind, Parameter
+from core.redaction import remember
 from core.tables import USERNAME_PATTERN
 
 MAX_TEXT = 10_000
@@ -78,8 +80,8 @@ def _url(value: str) -> str:
     try:
         parts = urlsplit(value)
         port = parts.port
-    except ValueError as error:
-        raise ValueError("must name a host and perhaps a port, as https://host.example:8443/v1") from error
+    except ValueError:
+        raise ValueError("must name a host and perhaps a port, as https://host.example:8443/v1") from None
     if parts.scheme not in {"http", "https"} or not value.startswith(f"{parts.scheme}://"):
         raise ValueError("must begin with https:// or http://")
     if "@" in parts.netloc or "\\" in value:
@@ -114,8 +116,8 @@ def _custom(value: dict[str, Any]) -> dict[str, Any]:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         json.loads(text, parse_float=numbers.append)
         size = len(text.encode()) + sum(len(f"{Decimal(n):f}") - len(n) for n in numbers)  # 1e300 is stored in full
-    except (ValueError, TypeError) as error:
-        raise ValueError("must hold JSON only: no NaN, no infinity, no half characters") from error
+    except (ValueError, TypeError):
+        raise ValueError("must hold JSON only: no NaN, no infinity, no half characters") from None
     if size > MAX_CUSTOM_BYTES:
         raise ValueError(f"must be at most {MAX_CUSTOM_BYTES // 1024} KB; this is {size / 1024:.1f} KB")
     if "\\u0000" in text.replace("\\\\", ""):
@@ -202,13 +204,24 @@ class ProviderInput(_Input):
         return self
 
 
-class ApiKeyInput(_Input):
+class _SecretInput(_Input):
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("What somebody typed as a secret cannot be pickled.")
+
+
+def _remembered(value: SecretStr) -> SecretStr:
+    remember(value.get_secret_value())
+    return value
+
+
+class ApiKeyInput(_SecretInput):
     """A provider's API key, as typed."""
 
     api_key: Annotated[
-        str,
+        SecretStr,
         BeforeValidator(_no_line_breaks),
         Field(min_length=10, max_length=500, repr=False, description="10 to 500 characters"),
+        AfterValidator(_remembered),
     ]
 
 
@@ -227,15 +240,16 @@ class UserInput(_Input):
     role: Annotated[Literal["admin", "analyst"], Field(description="admin or analyst")]
 
 
-def _password(value: str) -> str:
-    if "\x00" in value:
+def _password(value: SecretStr) -> SecretStr:
+    plain = value.get_secret_value()
+    if "\x00" in plain:
         raise ValueError("has a NUL character")
-    size = len(value.encode())
+    size = len(plain.encode())
     if size > MAX_PASSWORD_BYTES:
         raise ValueError(f"takes {size} bytes; at most {MAX_PASSWORD_BYTES} (accents and emoji take several)")
-    if value != value.strip():
+    if plain != plain.strip():
         raise ValueError("must not begin or end with a space: the sign-in form trims it away")
-    if _guesses(value) < MIN_GUESSES:
+    if _guesses(plain) < MIN_GUESSES:
         raise ValueError(
             "is easy to guess: common words and patterns, or the same again. Add words that do not go together"
         )
@@ -249,14 +263,15 @@ def _guesses(password: str) -> int:
     return int(zxcvbn(password, ["llm", "settings", "llmsettings"])["guesses"])
 
 
-class PasswordInput(_Input):
+class PasswordInput(_SecretInput):
     """A new password. Length and no common ones, by NIST SP 800-63B-4 §3.1.1 for a single factor; no composition rules."""
 
     password: Annotated[
-        str,
+        SecretStr,
         BeforeValidator(_no_halves),
         Field(min_length=15, max_length=64, repr=False, description="15 to 64 characters"),
         AfterValidator(_password),
+        AfterValidator(_remembered),
     ]
 
 
@@ -316,7 +331,8 @@ def validate(model: type[Model], data: Mapping[str, Any]) -> Model:
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
-        raise Invalid(_explained(model, error)) from None
+        problems = _explained(model, error)
+    raise Invalid(problems)  # out here: chained, even silently, the cause would hold what was typed
 
 
 def parse_json_object(text: str, field: str) -> dict[str, Any] | None:

@@ -125,7 +125,8 @@ def effective(
     layers = [layer_of(row.model_dump()) for row in rows]
     if draft is not None and draft[0] in {None, provider.id}:
         layers = list(_with_draft(layers, *draft))
-    return build(provider_of(provider.model_dump(), get_ring()), layers)
+    columns = {column: getattr(provider, column) for column in LlmProvider.model_fields}  # model_dump has no sealed key
+    return build(provider_of(columns, get_ring()), layers)
 
 
 def _with_draft(layers: list[Layer], provider_id: int | None, fields: Mapping[str, Any]) -> Iterable[Layer]:
@@ -226,7 +227,7 @@ def _stored(session: Session, row: LlmSettings) -> LlmSettings:
     scope = "all providers" if row.provider_id is None else f"provider {row.provider_id}"
     try:
         session.flush()
-    except IntegrityError as error:
-        raise AlreadyExists("settings row of", scope, "provider_id") from error
+    except IntegrityError:
+        raise AlreadyExists("settings row of", scope, "provider_id") from None  # the cause holds the row
     session.refresh(row)
     return row

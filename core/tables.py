@@ -1,7 +1,7 @@
 """The tables. Ranges and shapes are CHECKs as well as rules of :mod:`core.schemas`: raw SQL meets them too."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlalchemy import (
     BigInteger,
@@ -37,7 +37,13 @@ ROLES = ("admin", "analyst")
 
 
 class Table(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING))):
-    """Base of every table. A registry of its own survives Streamlit's hot reload."""
+    """Base of every table. A registry of its own survives Streamlit's hot reload.
+
+    ``exclude=True`` keeps a column out of ``model_dump``, whoever asks for it: what is sealed, hashed or bound.
+    """
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A row is not pickled: it may hold a sealed key or the hash of a password.")
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> str:
@@ -86,10 +92,10 @@ class LlmProvider(Table, table=True):
     display_name: str = Field(sa_type=Text)
     description: str | None = Field(default=None, sa_type=Text)
     kind: str = Field(sa_type=Text)
-    api_key_encrypted: str | None = Field(default=None, sa_type=Text, repr=False)
+    api_key_encrypted: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
     api_key_masked: str | None = Field(default=None, sa_type=Text)
     api_key_key_id: str | None = Field(default=None, sa_type=Text)
-    api_key_binding: str | None = Field(default=None, sa_type=Text, repr=False)
+    api_key_binding: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
     api_key_set_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     api_base_url: str | None = Field(default=None, sa_type=Text)
     available_models: list[str] = Field(sa_column=Column(JSONB, nullable=False))
@@ -174,7 +180,7 @@ class User(Table, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     username: str = Field(sa_type=Text)
-    password_hash: str = Field(sa_type=Text, repr=False)
+    password_hash: str = Field(sa_type=Text, repr=False, exclude=True)
     role: str = Field(sa_type=Text)
     is_active: bool = Field(default=True, sa_column=_active())
     auth_epoch: int = Field(default=1, sa_column=Column(Integer, nullable=False, server_default=text("1")))

@@ -82,6 +82,7 @@ def set_password(session: Session, actor: Actor, user_id: int, password: str) ->
     require(session, actor, "user.set_password")
     user = _locked(session, user_id)
     user.password_hash = _hash(password)
+    user.must_change_password = False
     _record(session, actor, "user.set_password", user)
     return _ended(session, user)
 
@@ -161,8 +162,8 @@ def _insert(session: Session, username: str, password: str, role: str) -> User:
     session.add(user)
     try:
         session.flush()
-    except IntegrityError as error:
-        raise AlreadyExists("user", wanted.username, "username") from error
+    except IntegrityError:
+        raise AlreadyExists("user", wanted.username, "username") from None  # the cause holds the row
     session.refresh(user)
     return user
 
@@ -172,7 +173,7 @@ def _record(session: Session, actor: Actor, action: str, user: User, **changes: 
 
 
 def _hash(password: str) -> str:
-    plain = validate(PasswordInput, {"password": password}).password
+    plain = validate(PasswordInput, {"password": password}).password.get_secret_value()
     return bcrypt.hashpw(plain.encode(), bcrypt.gensalt(COST)).decode()
 
 

@@ -396,8 +396,7 @@ def test_mask(plain: str, shown: str) -> None:
 
 
 def _settings(ring: KeyRing) -> EffectiveSettings:
-    row = _provider(ring).model_dump() | {"version": 1, "field_changes": {}}
-    return build(provider_of(row, ring), ())
+    return build(_facts(ring), ())
 
 
 def _provider(ring: KeyRing) -> LlmProvider:
@@ -417,7 +416,9 @@ def _provider(ring: KeyRing) -> LlmProvider:
 
 
 def _facts(ring: KeyRing) -> ProviderFacts:
-    return provider_of(_provider(ring).model_dump() | {"version": 1, "field_changes": {}}, ring)
+    provider = _provider(ring)
+    columns = {name: getattr(provider, name) for name in LlmProvider.model_fields}
+    return provider_of(columns | {"version": 1, "field_changes": {}}, ring)
 
 
 def _texts(thing: object) -> list[str]:

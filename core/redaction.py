@@ -1,0 +1,222 @@
+"""Keep secrets out of what a process says: :class:`Secret`, :func:`scrub`, and the one set-up of its log.
+
+Standard library only: the resolver imports it through :mod:`core.config`. :func:`set_up_logging` is for programs. A
+library, as :mod:`core.resolve` is to its services, leaves its host's log alone.
+"""
+
+import hmac
+import json
+import logging
+import re
+import sys
+import threading
+from base64 import b64encode
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Final, NoReturn
+from urllib.parse import quote_from_bytes
+
+MASK: Final = "****"
+SHORTEST: Final = 8
+"""A known secret of fewer characters is not looked for: it would take ordinary words out of the log."""
+MOST: Final = 512
+"""So many known secrets are kept, the newest; those of the configuration beside them, for good."""
+OWN_HANDLERS: Final = ("uvicorn", "streamlit", "websockets")
+"""Loggers of these packages come with handlers, which are replaced by the one of the root."""
+
+_lock = threading.Lock()
+_pinned: tuple[str, ...] = ()
+_passing: tuple[str, ...] = ()
+
+
+class Secret:
+    """Text that is shown only on purpose, by :meth:`reveal`. Copies are the same object; it is never pickled or hashed."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text."""
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(_bytes(self._text), _bytes(other._text))
+
+    __hash__ = None  # type: ignore[assignment]  # nothing needs it as a key
+
+    def __repr__(self) -> str:
+        return MASK
+
+    def __copy__(self) -> "Secret":
+        return self
+
+    def __deepcopy__(self, _memo: object) -> "Secret":  # what dataclasses.asdict calls
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A secret cannot be pickled.")
+
+
+def remember(secret: str, *, for_good: bool = False) -> None:
+    """Have :func:`scrub` look for *secret* from now on, in this process.
+
+    Args:
+        secret: Of at least ``SHORTEST`` characters; a shorter one is ignored.
+        for_good: Not to be crowded out by newer ones.
+    """
+    global _pinned, _passing  # noqa: PLW0603 - what this process knows
+    if len(secret) < SHORTEST:
+        return
+    with _lock:  # scrub reads without it: both are replaced whole
+        if for_good:
+            _pinned = (*(known for known in _pinned if known != secret), secret)
+        else:
+            _passing = (*(known for known in _passing if known != secret), secret)[-MOST:]
+
+
+def scrub(text: str) -> str:
+    """Return *text* with ``****`` in place of secrets; in time linear in its length.
+
+    - Each known secret: as it is, percent-encoded (by any of the usual rules, hex digits of either case), in hex, as
+      base64 at each of the three alignments (standard and URL-safe; up to 4 bits may stay at each end), and as JSON
+      and Python write it within quotes.
+    - What looks like a secret, by :data:`PATTERNS`. The word that says what it was stays.
+
+    Not found: an unknown secret without a telling form, and a known one that is cut or split over lines.
+    """
+    for needle in _needles(_pinned + _passing):
+        text = text.replace(needle, MASK)
+    for pattern, kept in PATTERNS:
+        text = pattern.sub(kept, text)
+    return text
+
+
+@lru_cache(maxsize=1)
+def _needles(known: tuple[str, ...]) -> tuple[str, ...]:
+    found = {needle for secret in known for needle in _spellings(secret)}
+    return tuple(sorted(found, key=len, reverse=True))  # the longest first: one may be part of another
+
+
+@lru_cache(maxsize=4 * MOST)
+def _spellings(secret: str) -> frozenset[str]:
+    raw = _bytes(secret)
+    percent = {quote_from_bytes(raw, safe) for safe in ("", "/", "!'()*", "!'()*/", "!$&'()*+,;=:@/?")}
+    percent |= {text.replace("%20", "+") for text in percent}
+    quoted = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], ascii(secret)[1:-1]}
+    quoted |= {repr(secret)[1:-1], repr(raw)[2:-1]}
+    base64 = {_aligned(raw, shift) for shift in range(3)}
+    base64 |= {text.replace("+", "-").replace("/", "_") for text in base64}
+    base64 |= {quote_from_bytes(text.encode(), "") for text in base64}
+    lower = {re.sub("%..", lambda hexed: hexed[0].lower(), text) for text in percent | base64}
+    return frozenset({secret, raw.hex(), raw.hex().upper()} | percent | quoted | base64 | lower)
+
+
+def _aligned(raw: bytes, shift: int) -> str:
+    """Return the base64 digits that *raw* alone decides when *shift* bytes stand before it and any number behind it."""
+    text = b64encode(b"\0" * shift + raw).decode()
+    behind = (0, 3, 2)[(shift + len(raw)) % 3]
+    return text[(0, 2, 3)[shift] : len(text) - behind]
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+_BEFORE = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"  # not within a word; an escaped line break is none
+_TOKEN = rf"{_BEFORE}(sk-(?:ant-|proj-|or-|svcacct-)?|gsk_|xai-|github_pat_|xox[abeoprs]-|AIza)"
+_QUOTE = r"[\"'\\]{0,2}"  # also one that is escaped
+_HEADER = r"(?i)\b((?:x-api-key|x-goog-api-key|api-key|(?:proxy-)?authorization)"
+_NAME = r"(?i)((?:password|passwd|pwd|secret|api_?key|encryption_key|access_token|[?&]key|[?&]token)"
+
+PATTERNS: Final = tuple(
+    (re.compile(pattern), kept)
+    for pattern, kept in (
+        # Sealed keys, also cut as PostgreSQL cuts a failing row; encryption keys, and what looks like one; bcrypt.
+        (r"(?<![0-9a-fA-F])[0-9a-fA-F]{32}:[0-9a-fA-F]{16,32}(?::[0-9a-fA-F]*)?", MASK),
+        (r"[0-9a-fA-F]{64,}", MASK),
+        (r"(\$2[abxy]\$\d\d\$)[./A-Za-z0-9]{20,}", rf"\1{MASK}"),
+        # Keys with a prefix; JSON web tokens.
+        (rf"{_TOKEN}[A-Za-z0-9_-]{{8,}}", rf"\1{MASK}"),
+        (rf"{_BEFORE}(hf_|gh[pousr]_|AKIA|ASIA)[A-Za-z0-9]{{8,}}", rf"\1{MASK}"),  # hf_hub_download is none
+        (r"(?<![A-Za-z0-9_-])(eyJ)[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?", rf"\1{MASK}"),
+        # Headers, as text, as JSON and as pairs; a scheme before the value stays.
+        (rf"{_HEADER}{_QUOTE}\s?[:=,]\s?b?{_QUOTE}(?:(?:bearer|basic|token)\s)?)[^\s\"',;\\]+", rf"\1{MASK}"),
+        (rf"(?i)\b((?:set-)?cookie{_QUOTE}\s?[:=,]\s?b?{_QUOTE})[^\r\n\"'\\]+", rf"\1{MASK}"),
+        (r"(?i)\b(bearer(?:\s|%20))[A-Za-z0-9._~+/=-]{8,}", rf"\1{MASK}"),
+        # name=value, in connection strings, queries, and calls; JSON has a colon, and quotes.
+        (rf"{_NAME}\s?=\s?)(?:'[^'\r\n]*'|\"[^\"\r\n]*\"|[^\s&,;)'\"]+)", rf"\1{MASK}"),
+        (rf"{_NAME}{_QUOTE}:\s?\\?[\"'])[^\"'\\\r\n]+", rf"\1{MASK}"),
+        # scheme://user:password@
+        (r"(://[^\s/:@?#\"']*:)[^\s/\"']+@", rf"\1{MASK}@"),
+    )
+)
+"""(pattern, what stays). None of them looks back over what it has read: a start that fails is short, or has a guard."""
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+
+
+_formatter: Final = _Formatter()
+_format_of_handler: Final = logging.Handler.format
+_log = logging.getLogger("core")
+
+
+def _format(handler: logging.Handler, record: logging.LogRecord) -> str:
+    stream = getattr(handler, "stream", None)
+    try:
+        if stream is not None and (stream is sys.stderr or stream is sys.stdout):
+            text = _formatter.format(record)  # whoever added the handler: one process, one form
+        else:
+            text = _format_of_handler(handler, record)
+    except Exception as error:  # noqa: BLE001 - logging would print the arguments as they are
+        text = f"{record.name}: a line of {record.pathname}:{record.lineno} has no form ({type(error).__name__})"
+    return scrub(text)
+
+
+def set_up_logging(level: int = logging.WARNING) -> None:
+    """Set up the log of this process: to stderr, in one form, and scrubbed. For programs, as the first thing they do.
+
+    ``logging.Handler.format`` is replaced, for the whole process. It is the one place that every record passes as text,
+    traceback included, whoever adds the handler and however late: Streamlit sets its loggers up again whenever its
+    configuration is read, each with a handler of its own, and makes new ones with every module. A handler that
+    overrides ``format``, or calls none (``SocketHandler``), is not covered; none is used.
+
+    Warnings, and exceptions that nobody catches, in any thread and in ``__del__``, go through the log. A full disk or a
+    closed stderr loses lines and does no more.
+    """
+    logging.raiseExceptions = False  # else a line that cannot be written is printed, with its arguments, and may raise
+    logging.Handler.format = _format  # type: ignore[method-assign, assignment]
+    logging.root.handlers = [logging.StreamHandler()]
+    logging.root.setLevel(level)
+    for name, logger in logging.root.manager.loggerDict.items():
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] in OWN_HANDLERS:
+            # Streamlit's own comes back by itself, and beside it nothing may reach the root: each line would be two.
+            logger.handlers = [h for h in logger.handlers if h is getattr(logger, "streamlit_console_handler", None)]
+            logger.propagate = not logger.handlers
+    logging.getLogger("uvicorn.access").setLevel(logging.WARNING)  # no access log: a query may have a ticket in it
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _uncaught
+    threading.excepthook = _uncaught_in_thread
+    sys.unraisablehook = _unraisable
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    _log.critical("Ended by an exception", exc_info=(kind, error, trace))
+
+
+def _uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_type is not SystemExit:
+        name = args.thread.name if args.thread else "?"
+        _log.error("Thread %s ended by an exception", name, exc_info=_exc_info(args))
+
+
+def _unraisable(args: Any) -> None:
+    _log.error("%s %r", args.err_msg or "Exception ignored in", args.object, exc_info=_exc_info(args))
+
+
+def _exc_info(args: Any) -> Any:
+    return args.exc_type, args.exc_value, args.exc_traceback
