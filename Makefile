@@ -7,7 +7,7 @@ BIN := .venv/bin
 .PHONY: run test check bench lock
 
 run: .venv/installed
-	$(BIN)/uvicorn asgi:app --host $(HOST) --port $(PORT) --timeout-graceful-shutdown 3 --no-access-log --no-proxy-headers \
+	$(BIN)/uvicorn asgi:app --host $(HOST) --port $(PORT) --timeout-graceful-shutdown 3 --no-access-log \
 		$(if $(wildcard .env),--env-file .env)
 
 test: .venv/installed

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import streamlit as st
 from starlette.middleware import Middleware as Wrapped
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from core import bootstrap, crypto, redaction
 from core.errors import BadConfig
@@ -33,5 +34,13 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
     finally:
         await anyio.to_thread.run_sync(store.__exit__, None, None, None)
 
+
+async def _passed_on(proxy_headers: Any, scope: Any, receive: Any, send: Any) -> None:
+    await proxy_headers.app(scope, receive, send)
+
+
+# By default uvicorn believes X-Forwarded-For of every peer at 127.0.0.1, and puts it in the peer's place. Whom to believe
+# is for LLM_TRUSTED_PROXIES to say, and ui/middleware.py has to see the real peer. uvicorn wraps the app after this import.
+ProxyHeadersMiddleware.__call__ = _passed_on
 
 app = st.App(Path(__file__).with_name("streamlit_app.py"), lifespan=lifespan, middleware=[Wrapped(Middleware)])

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 import anyio.to_thread
 import streamlit
@@ -40,7 +39,7 @@ SOCKETS: Final = 40
 _CLOSED = ("/_stcore/metrics", "/_stcore/agent", "/_stcore/upload_file")
 """What Streamlit answers to anybody, and no page of ours needs."""
 _BODY_LIMIT = 1024
-_LOCAL = "127.0.0.1"
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 _DELETE_COOKIE = "Path=/; Max-Age=0; HttpOnly; SameSite=Strict"
 
@@ -131,8 +130,7 @@ class Middleware:
 
     async def _exchange(self, receive: Receive, send: Send, headers: "_Headers", *, https: bool) -> None:
         """Exchange a ticket for the cookie: from our own page only, or somebody could sign others in as themselves."""
-        origin = urlsplit(headers.get("origin", "")).netloc
-        if not origin or origin != headers.get("host") or headers.get("content-type") != "application/json":
+        if not _is_ours(headers.get("origin", ""), headers) or headers.get("content-type") != "application/json":
             await _answer(send, 403, b"Sign in on the page.\n")
             return
         try:
@@ -153,7 +151,7 @@ class Middleware:
     async def _websocket(self, scope: Scope, receive: Receive, send: Send, peer: "_Peer") -> None:
         headers, secret, client, _ = peer
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
+        if origin is not None and not _is_ours(origin, headers):
             # Before Streamlit sees it: to judge a foreign origin it would look up its own address on the internet.
             _log.warning("Refused a websocket from %s with a foreign Origin", client)
             await _refuse(scope, send, 403, b"")
@@ -179,24 +177,16 @@ class Middleware:
 
         An address is no name that could be rebound.
         """
-        try:
-            name = (urlsplit(f"//{host}").hostname or "").rstrip(".").lower()
-        except ValueError:
+        found = _HOST.fullmatch(host or "")
+        if found is None:
             return False
-        if not host or "@" in host or "/" in host:
-            return False
+        name = found[1].strip("[]").rstrip(".").lower()
         return name == "localhost" or name in self._hosts or _is_address(name)
 
     def _address(self, scope: Scope, headers: "_Headers") -> str:
-        """Return the client's address: the peer's, or what a trusted proxy says of it.
-
-        uvicorn by itself believes whatever X-Forwarded-For comes from 127.0.0.1, and puts it in the peer's place: then
-        the peer was 127.0.0.1.
-        """
+        """Return the client's address: the peer's, or what a trusted proxy says of it."""
         peer = str((scope.get("client") or ("", 0))[0])
         forwarded = [part.strip() for part in headers.get("x-forwarded-for", "").split(",") if part.strip()]
-        if any(peer == _without_port(part) for part in forwarded):
-            peer = _LOCAL
         if self._proxies:
             for part in reversed(forwarded):
                 if not self._trusted(peer):
@@ -247,6 +237,12 @@ class _Peer(NamedTuple):
 
 def _cookie_name(*, https: bool) -> str:
     return f"__Host-{COOKIE}" if https else COOKIE  # the prefix makes browsers refuse one set by a neighbouring host
+
+
+def _is_ours(origin: str, headers: _Headers) -> bool:
+    """Tell whether a page at *origin* is one of ours: the host and port that the request itself went to."""
+    scheme, _, host = origin.partition("://")
+    return scheme in {"http", "https"} and host.lower() == headers.get("host", "").lower() != ""
 
 
 def _without_port(text: str) -> str:
