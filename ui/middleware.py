@@ -167,6 +167,8 @@ class Middleware:
         self._open[whose] += 1
         try:
             await self._app(scope, receive, send)
+        except Exception as error:  # noqa: BLE001 - a stranger's frames must not fill the log with stack traces
+            _log.warning("A websocket from %s ended by %s", client, type(error).__name__, exc_info=lives)
         finally:
             self._open[whose] -= 1
             if not self._open[whose]:

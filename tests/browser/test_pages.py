@@ -285,5 +285,6 @@ def test_analyst_is_offered_their_page_alone(app: App, browser: Browser, committ
     assert "sk-proj" not in text
     assert "api.openai.com" not in text
     page.goto(f"{app.url}/providers")
-    expect(page.get_by_role("button", name="Sign in")).to_be_visible()  # a new session: the sign-in is the session's
+    expect(page.get_by_role("heading", name="Page not found")).to_be_visible()
+    expect(page.get_by_text("Acme AI", exact=True)).to_have_count(0)
     page.close()
