@@ -73,9 +73,9 @@ def test_events_are_sentences_newest_first(admin: Actor) -> None:
     at = page(admin)
 
     first, second, third = lines(at)
-    assert first == r"**ada** added defaults of **all providers** · is\_active, temperature"
+    assert first == "**ada** added defaults of **all providers**"
     assert second == r"**command line** set the API key of **acme** · api\_key"
-    assert third.startswith("**ada** added provider **acme** · kind, name, ")
+    assert third == "**ada** added provider **acme**"
     assert "just now" in everything(at)
 
 

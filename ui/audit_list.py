@@ -16,6 +16,7 @@ from ui.widgets import ago, exact
 PAGE_SIZE = 25
 EXPORTED = 10_000
 _LABEL = 80
+_NAMED = 3
 _FILTERS = ("audit_actor", "audit_action", "audit_target", "audit_from", "audit_to")
 _CLEAR, _LISTED, _BEFORE = "audit_clear", "audit_listed", "audit_before"
 
@@ -31,13 +32,13 @@ _WORDS = {
     "settings.delete": ("reset defaults of", "restart_alt"),
     "user.add": ("added user", "person_add"),
     "user.set_password": ("set a password for", "password"),
-    "user.change_password": ("changed their own password:", "password"),
+    "user.change_password": ("changed the password of", "password"),
     "user.set_role": ("changed the role of", "badge"),
-    "user.set_active": ("enabled or disabled", "person_off"),
-    "session.sign_in": ("signed in:", "login"),
+    "user.set_active": ("", "person_off"),
+    "session.sign_in": ("signed in", "login"),
     "session.sign_in_failed": ("gave a wrong password for", "no_accounts"),
     "session.sign_in_throttled": ("had to wait to sign in as", "timer"),
-    "session.sign_out": ("signed out:", "logout"),
+    "session.sign_out": ("signed out", "logout"),
     "session.end": ("ended a sign-in of", "logout"),
     "session.end_all": ("ended every sign-in of", "logout"),
     "keys.rotate": ("moved to another encryption key:", "sync_lock"),
@@ -46,6 +47,7 @@ _WORDS = {
     "schema.migrate": ("migrated the schema to", "database"),
     audit_log.DENIED: ("was refused", "block"),
 }
+_ONESELF = ("session.sign_in", "session.sign_out")
 
 
 def draw_figures(figures: Figures) -> None:
@@ -70,16 +72,16 @@ def pick_filters(choices: Choices) -> Filters | None:
             st.session_state.pop(key, None)
     groups = sorted({f"{name.partition('.')[0]}.*" for name in choices.actions if "." in name})
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        who = st.selectbox("Actor", choices.actors, index=None, key="audit_actor", placeholder="Anybody", width=190)
+        who = st.selectbox("Actor", choices.actors, index=None, key="audit_actor", placeholder="Anybody", width=150)
         action = st.selectbox(
-            "Action", [*groups, *choices.actions], index=None, key="audit_action", placeholder="Anything", width=220
+            "Action", [*groups, *choices.actions], index=None, key="audit_action", placeholder="Anything", width=180
         )
         target = st.text_input(
             "Target",
             key="audit_target",
             placeholder="Begins with",
             max_chars=100,
-            width=190,
+            width=150,
             help="The name of a provider, a user and so on, or how it begins.",
         )
         since = st.date_input("From", value=None, key="audit_from", width=140, help="UTC", format="YYYY-MM-DD")
@@ -153,7 +155,9 @@ def draw_nothing(filters: Filters) -> None:
 def draw_event(event: Event) -> None:
     """Draw one event as a line that opens."""
     icon = _WORDS.get(event.action, ("", "history"))[1]
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"audit_row_{event.id}"):
+    key = f"audit_event_{event.id}"
+    beside: Any = "top" if st.session_state.get(key) else "center"  # the time stays beside the line, not its details
+    with st.container(horizontal=True, wrap=False, vertical_alignment=beside, gap="small", key=f"audit_row_{event.id}"):
         line = st.expander(
             sentence(event),
             icon=f":material/{icon}:",
@@ -161,7 +165,7 @@ def draw_event(event: Event) -> None:
             on_change="rerun",
             width="stretch",
         )
-        st.caption(ago(event.at), help=exact(event.at), width=110)
+        st.caption(ago(event.at), help=exact(event.at), width=100)
     if line.open:
         with line:
             _draw_details(event)
@@ -175,8 +179,18 @@ def sentence(event: Event) -> str:
         reason = event.changes.get("reason", {}).get("after") or ""
         where = f" from {event.address}" if event.address else ""
         return f":red[**{who}** was refused **{target}**] · {_short(f'{reason}{where}')}"
-    fields = f" · {_short(', '.join(event.changes))}" if event.changes else ""
-    return f"**{who}** {plain(words)} **{target}**{fields}" if event.target else f"**{who}** {plain(words)}{fields}"
+    if event.action == "user.set_active":
+        words = "enabled" if event.changes.get("is_active", {}).get("after") else "disabled"
+    oneself = event.target == event.actor and event.action in _ONESELF
+    whom = "" if oneself or not event.target else f" **{target}**"
+    return f"**{who}** {plain(words)}{whom}{_fields(event)}"
+
+
+def _fields(event: Event) -> str:
+    named = list(event.changes)
+    if not named or event.action.endswith((".create", ".delete", ".add")):
+        return ""
+    return f" · {_short(', '.join(named))}" if len(named) <= _NAMED else f" · {len(named)} fields"
 
 
 def export_csv(actor: Actor, filters: Filters) -> bytes:

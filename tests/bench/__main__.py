@@ -26,6 +26,10 @@ from core.resolve import Resolver, resolve
 LOOK_UP = {"openai": object()}
 WRITERS = 8
 COMMITS = 60
+EVENT = """
+    INSERT INTO audit_events (actor, action, target_type, target_id, target, changes)
+    VALUES ('ada', 'provider.update', 'provider', %s, %s, jsonb_build_object('description', %s::text))
+"""
 
 
 def one_line(name: str) -> object:
@@ -184,19 +188,21 @@ def thousand(url: str) -> None:
 
 
 def writers(url: str) -> None:
-    """Measure eight writers with and without the triggers."""
+    """Measure eight writers, with the triggers and an audit event in each transaction, and without either."""
     rates = dict.fromkeys(("ENABLE", "DISABLE"), 0.0)
     for switch in ("ENABLE", "DISABLE") * 4:  # interleaved; the disk's noise is larger than what is measured
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(f"ALTER TABLE llm_providers {switch} TRIGGER USER")
 
-        def work(number: int) -> None:
+        def work(number: int, audited: bool = switch == "ENABLE") -> None:
             with psycopg.connect(url, autocommit=True) as mine:
                 for turn in range(COMMITS):
                     with mine.transaction():
                         mine.execute(
                             "UPDATE llm_providers SET description = %s WHERE name = %s", [str(turn), f"p{number}"]
                         )
+                        if audited:
+                            mine.execute(EVENT, [number, f"p{number}", turn])
                         time.sleep(0.005)  # a page's work between its writes and its commit
 
         crew = [threading.Thread(target=work, args=(number,)) for number in range(WRITERS)]
@@ -208,7 +214,7 @@ def writers(url: str) -> None:
         rates[switch] = max(rates[switch], WRITERS * COMMITS / (time.perf_counter() - begun))
     ratio = rates["ENABLE"] / rates["DISABLE"]
     figures = f"{rates['ENABLE']:.0f} / {rates['DISABLE']:.0f} a second = {ratio:.2f}"
-    row("8 writers: commits with triggers ÷ without", figures, "≥ 0.8", reached=ratio >= 0.8)
+    row("8 writers: commits with triggers and audit ÷ without", figures, "≥ 0.8", reached=ratio >= 0.8)
 
 
 def main() -> None:
