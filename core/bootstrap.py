@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from sqlalchemy.exc import DBAPIError
 
@@ -17,7 +17,12 @@ _lock = threading.Lock()
 _ready = threading.Event()
 
 
-def ensure_ready(say: Callable[[str], None] = print) -> None:
+def _print(sentence: str) -> None:
+    with suppress(OSError):  # a full disk under the log must not keep the app from starting
+        print(sentence, flush=True)  # noqa: T201 - for the person at the terminal, not for the log
+
+
+def ensure_ready(say: Callable[[str], None] = _print) -> None:
     """Make the store ready once in this process; cheap when it is. After a failure the next call tries again.
 
     The embedded store is created, migrated, seeded and given its first admin. An operator's database is only looked
@@ -40,7 +45,7 @@ def ensure_ready(say: Callable[[str], None] = print) -> None:
 
 
 @contextmanager
-def running(say: Callable[[str], None] = print) -> Iterator[None]:
+def running(say: Callable[[str], None] = _print) -> Iterator[None]:
     """Hold the store for as long as the app runs; a killed embedded server is restarted.
 
     A database that is away at start does not stop the app: its pages say so, and it recovers by itself.

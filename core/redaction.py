@@ -142,8 +142,11 @@ PATTERNS: Final = tuple(
         (rf"{_BEFORE}(hf_|gh[pousr]_|AKIA|ASIA)[A-Za-z0-9]{{8,}}", rf"\1{MASK}"),  # hf_hub_download is none
         (r"(?<![A-Za-z0-9_-])(eyJ)[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?", rf"\1{MASK}"),
         # Headers, as text, as JSON and as pairs; a scheme before the value stays.
-        (rf"{_HEADER}{_QUOTE}\s?[:=,]\s?b?{_QUOTE}(?:(?:bearer|basic|token)\s)?)[^\s\"',;\\]+", rf"\1{MASK}"),
-        (rf"(?i)\b((?:set-)?cookie{_QUOTE}\s?[:=,]\s?b?{_QUOTE})[^\r\n\"'\\]+", rf"\1{MASK}"),
+        (
+            rf"{_HEADER}{_QUOTE}\s?[:=,]\s?(?:b(?=[\"']))?{_QUOTE}(?:(?:bearer|basic|token)\s)?)[^\s\"',;\\]+",
+            rf"\1{MASK}",
+        ),
+        (rf"(?i)\b((?:set-)?cookie{_QUOTE}\s?[:=,]\s?(?:b(?=[\"']))?{_QUOTE})[^\r\n\"'\\]+", rf"\1{MASK}"),
         (r"(?i)\b(bearer(?:\s|%20))[A-Za-z0-9._~+/=-]{8,}", rf"\1{MASK}"),
         # name=value, in connection strings, queries, and calls; JSON has a colon, and quotes.
         (rf"{_NAME}\s?=\s?)(?:'[^'\r\n]*'|\"[^\"\r\n]*\"|[^\s&,;)'\"]+)", rf"\1{MASK}"),
