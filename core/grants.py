@@ -6,7 +6,7 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlmodel import Session
 
-from core.errors import Invalid, NotFound
+from core.errors import Forbidden, Invalid, NotFound
 from core.tables import Table
 
 _ALL = "SELECT, INSERT, UPDATE, DELETE"
@@ -32,6 +32,7 @@ def grant_app(session: Session, role: str) -> list[str]:
     """Give *role* what the application needs, and take away what more it had on our tables; returns the statements run.
 
     Raises:
+        Forbidden: If the database's role does not own the tables.
         NotFound: If there is no such role.
         Invalid: If the role cannot be limited so: a superuser, a member of the owning role, or one that may create
             objects in the schema.
@@ -39,6 +40,8 @@ def grant_app(session: Session, role: str) -> list[str]:
     found: Any = session.execute(text(_STATE), {"role": role}).one_or_none()
     if found is None:
         raise NotFound("role in PostgreSQL", role)
+    if not found.may_grant:  # PostgreSQL would only warn, and grant nothing
+        raise Forbidden("Granting takes the role that owns the tables: name it in DATABASE_URL.")
     if found.owns:
         raise Invalid(
             {
@@ -59,7 +62,7 @@ def grant_app(session: Session, role: str) -> list[str]:
 
 _STATE = """
     SELECT quote_ident(r.rolname) AS role, quote_ident(n.nspname) AS schema,
-        r.rolsuper OR pg_has_role(r.oid, t.relowner, 'MEMBER') AS owns
+        r.rolsuper OR pg_has_role(r.oid, t.relowner, 'MEMBER') AS owns, pg_has_role(t.relowner, 'MEMBER') AS may_grant
     FROM pg_roles r, pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace
     WHERE r.rolname = :role AND t.oid = 'audit_events'::regclass
 """

@@ -824,6 +824,21 @@ def test_grants_are_complete_and_come_again(two_roles: tuple[Engine, Engine, str
         connection.exec_driver_sql("DELETE FROM audit_events")
 
 
+def test_grant_app_as_a_command(two_roles: tuple[Engine, Engine, str]) -> None:
+    """`grant-app` prints what it granted; only the owner may run it, and only for a role that is there."""
+    owner, app, _ = two_roles
+    urls = [engine.url.set(drivername="postgresql").render_as_string(hide_password=False) for engine in (owner, app)]
+    granted = core("grant-app", app.url.username or "", DATABASE_URL=urls[0])
+    missing = core("grant-app", "nobody-here", DATABASE_URL=urls[0])
+    refused = core("grant-app", app.url.username or "", DATABASE_URL=urls[1])
+
+    assert granted.returncode == 0, granted.stderr
+    assert "GRANT SELECT, INSERT (actor, " in granted.stdout
+    assert (missing.returncode, refused.returncode) == (1, 1)
+    assert "nobody-here" in missing.stderr
+    assert "takes the role that owns the tables" in refused.stderr
+
+
 def test_role_that_cannot_be_limited_is_refused(two_roles: tuple[Engine, Engine, str]) -> None:
     """The owner, a superuser, a member of the owner, one who may create tables, and nobody are refused with the reason."""
     owner, app, _ = two_roles
