@@ -17,6 +17,7 @@ from core.schemas import MAX_PASSWORD_BYTES, PasswordInput, UserInput, could_be_
 from core.tables import User
 
 COST = 12
+_LONGEST_NAME = 64
 
 
 def add(session: Session, actor: Actor, username: str, password: str, role: str) -> User:
@@ -68,8 +69,10 @@ def get(session: Session, user_id: int) -> User:
 
 def find(session: Session, username: str) -> User | None:
     """Return the user who signs in as *username*, whatever its case; None if there is none."""
-    name = username.strip().casefold()[:64]
-    return session.exec(select(User).where(User.username == name)).one_or_none() if "\x00" not in name else None
+    name = username.strip().casefold()
+    if len(name) > _LONGEST_NAME or "\x00" in name:  # not cut: a longer one would be another name to the throttle
+        return None
+    return session.exec(select(User).where(User.username == name)).one_or_none()
 
 
 def list_all(session: Session) -> list[User]:

@@ -414,6 +414,16 @@ def test_websocket_is_told_whose_cookie_it_has(door: Middleware, inner: Inner, t
     assert "Max-Age=0" in ask(door, {"cookie": f"{COOKIE}={secret}", "accept": "text/html"}).header("set-cookie")
 
 
+def test_downloads_are_for_those_who_are_signed_in(door: Middleware, inner: Inner, ticket: str) -> None:
+    """A file that a page offers is served by the hash of its content: to who holds a sign-in, and to nobody else."""
+    secret = secret_of(exchange(door, ticket))
+    for cookie in ("", f"{COOKIE}={'x' * 43}"):
+        assert ask(door, {"cookie": cookie}, path="/media/abc.csv").status == 404
+    assert not inner.asked
+
+    assert ask(door, {"cookie": f"{COOKIE}={secret}"}, path="/media/abc.csv").status == 200
+
+
 @pytest.mark.parametrize(
     "cookie",
     [

@@ -7,6 +7,7 @@ from sqlmodel import Session
 from core import authority, users
 from core.actors import COMMAND_LINE, Actor
 from core.errors import AlreadyExists, Forbidden, Invalid, NotFound
+from tests.conftest import PASSWORD
 
 GOOD = "correct horse battery"
 
@@ -107,3 +108,11 @@ def test_user_who_is_gone(session: Session, admin: Actor) -> None:
     """Changing a user that does not exist says so."""
     with pytest.raises(NotFound, match="user"):
         users.set_active(session, admin, 999_999, active=False)
+
+
+def test_longer_name_is_nobody(session: Session) -> None:
+    """A name of 64 characters with more behind it is not that user: to the throttle it would be another one each time."""
+    users.add(session, COMMAND_LINE, "a" * 64, PASSWORD, "analyst")
+
+    assert users.find(session, " " + "A" * 64) is not None
+    assert users.find(session, "a" * 65) is None

@@ -29,6 +29,8 @@ from tests.processes import App, environment, running_app
 from tests.streamlit_client import Client, client_socket, handshake, raw, streamlit_client
 from ui.middleware import ANONYMOUS_SOCKETS, COOKIE, SECURITY_HEADERS, SOCKETS
 
+pytestmark = pytest.mark.browser  # speaks to the whole process as a browser does, and is as slow
+
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py") if path.stem != "__init__")
 FOR_EVERYBODY = {"effective_preview", "account"}
 SIGN_IN = ["Username", "Password", "FormSubmitter:sign_in-Sign in"]

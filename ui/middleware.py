@@ -38,6 +38,8 @@ SOCKETS: Final = 40
 
 _CLOSED = ("/_stcore/metrics", "/_stcore/agent", "/_stcore/upload_file")
 """What Streamlit answers to anybody, and no page of ours needs."""
+_MEDIA = "/media/"
+"""Files that pages offer for download, by the hash of their content: for those who are signed in."""
 _BODY_LIMIT = 1024
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -119,7 +121,7 @@ class Middleware:
                 await _answer(send, 200, _SCRIPT, "text/javascript")
             elif scope["path"] == SIGN_IN_PATH and scope["method"] == "POST":
                 await self._exchange(receive, send, headers, https=peer.https)
-            elif scope["path"].startswith(_CLOSED):
+            elif scope["path"].startswith(_CLOSED) or (scope["path"].startswith(_MEDIA) and not await _known(secret)):
                 await _answer(send, 404, b"There is nothing here.\n")
             else:
                 await self._app(scope, receive, watched)
@@ -156,7 +158,7 @@ class Middleware:
             _log.warning("Refused a websocket from %s with a foreign Origin", client)
             await _refuse(scope, send, 403, b"")
             return
-        lives = secret is not None and await _lives(secret)
+        lives = await _known(secret)
         whose = f"session {hashlib.sha256((secret or '').encode()).hexdigest()}" if lives else f"address {client}"
         if self._open[whose] >= (SOCKETS if lives else ANONYMOUS_SOCKETS):
             _log.warning("Refused a websocket from %s: too many are open", client)
@@ -267,6 +269,10 @@ async def _lives(secret: str) -> bool:
         return await anyio.to_thread.run_sync(_found, secret)
     except CoreError:
         return True
+
+
+async def _known(secret: str | None) -> bool:
+    return secret is not None and await _lives(secret)
 
 
 def _found(secret: str) -> bool:
