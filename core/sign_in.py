@@ -35,7 +35,7 @@ def admit(session: Session, username: str, address: str) -> int:
     Raises:
         TooManyAttempts: With the seconds to wait. A try that is refused here does not count.
     """
-    where, who = _network(address), _digest(username)
+    where, who = network_of(address), _digest(username)
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"sign-in {where}", 0))))
     session.exec(delete(LoginAttempt).where(col(LoginAttempt.at) < _NOW - text(f"interval '{KEPT_DAYS} days'")))
     failed: Any = (
@@ -106,7 +106,7 @@ def _wait_of_address(tries: Any) -> float:
     return WINDOW_MINUTES * 60 - float(tries[ADDRESS_TRIES - 1][1])
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """Return what counts as one address: of IPv6 the /64, which is one customer's."""
     try:
         parsed = ipaddress.ip_address(address)

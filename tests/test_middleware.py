@@ -225,6 +225,7 @@ def test_our_own_headers_are_dropped(name: str, kind: str, door: Middleware, inn
         (TRUSTED, "10.0.0.5", "10.0.0.7, 10.0.0.6", "10.0.0.7"),
         (TRUSTED, "10.0.0.5", "", "10.0.0.5"),
         (TRUSTED, "10.0.0.5", "not an address", "10.0.0.5"),
+        (TRUSTED, "10.0.0.5", "6.6.6.6, unknown", "10.0.0.5"),
         (TRUSTED, "10.0.0.5", "[2001:db9::1]:443", "2001:db9::1"),
         (TRUSTED, "2001:db8::5", "1.1.1.1:8080", "1.1.1.1"),
         ("127.0.0.1", "1.1.1.1", "1.1.1.1, 9.9.9.9", "1.1.1.1"),
@@ -454,7 +455,7 @@ def test_cookie_sent_twice_is_none(door: Middleware, inner: Inner, ticket: str) 
 
 
 def test_sockets_are_counted_by_address_and_given_back(inner: Inner, door: Middleware) -> None:
-    """CHECKS 77: forty anonymous ones from an address; another address is served; a closed one makes room."""
+    """CHECKS 77: forty anonymous ones from an address, of IPv6 a /64; another address is served; a closed one makes room."""
 
     async def run() -> tuple[list[bool], bool, bool]:
         stay = asyncio.Event()
@@ -480,14 +481,14 @@ def test_sockets_are_counted_by_address_and_given_back(inner: Inner, door: Middl
 
             return asyncio.ensure_future(door(scope, None, send))  # type: ignore[arg-type]
 
-        tasks = [open_one(n, "192.0.2.7") for n in range(100)]
+        tasks = [open_one(n, f"2001:db8:1:2::{n:x}") for n in range(100)]
         tasks.append(open_one("other", "198.51.100.9"))
         await asyncio.sleep(0.05)
         taken = [sent[n] == ["websocket.accept"] for n in range(100)]
         other = sent["other"] == ["websocket.accept"]
         stay.set()
         await asyncio.gather(*tasks)
-        tasks = [open_one("later", "192.0.2.7")]
+        tasks = [open_one("later", "2001:db8:1:2::ffff")]
         await asyncio.gather(*tasks)
         return taken, other, sent["later"] == ["websocket.accept"]
 

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import anyio.to_thread
 import streamlit
 
-from core import db, sessions
+from core import db, sessions, sign_in
 from core.config import get_config
 from core.errors import CoreError
 
@@ -159,7 +159,11 @@ class Middleware:
             await _refuse(scope, send, 403, b"")
             return
         lives = await _known(secret)
-        whose = f"session {hashlib.sha256((secret or '').encode()).hexdigest()}" if lives else f"address {client}"
+        whose = (
+            f"session {hashlib.sha256((secret or '').encode()).hexdigest()}"
+            if lives
+            else f"address {sign_in.network_of(client)}"
+        )
         if self._open[whose] >= (SOCKETS if lives else ANONYMOUS_SOCKETS):
             _log.warning("Refused a websocket from %s: too many are open", client)
             await _refuse(scope, send, 403, b"")
@@ -193,9 +197,9 @@ class Middleware:
         forwarded = [part.strip() for part in headers.get("x-forwarded-for", "").split(",") if part.strip()]
         if self._proxies:
             for part in reversed(forwarded):
-                if not self._trusted(peer):
-                    break
-                peer = _without_port(part) if _is_address(_without_port(part)) else peer
+                if not self._trusted(peer) or not _is_address(_without_port(part)):
+                    break  # what stands further left is hearsay
+                peer = _without_port(part)
         return peer
 
     def _trusted(self, address: str) -> bool:
