@@ -108,7 +108,7 @@ def _spellings(secret: str) -> frozenset[str]:
     quoted |= {repr(secret)[1:-1], repr(raw)[2:-1]}
     base64 = {_aligned(raw, shift) for shift in range(3)}
     base64 |= {text.replace("+", "-").replace("/", "_") for text in base64}
-    base64 |= {quote_from_bytes(text.encode(), "") for text in base64}
+    base64 |= {quote_from_bytes(text.encode(), safe) for text in base64 for safe in ("", "/")}
     lower = {re.sub("%..", lambda hexed: hexed[0].lower(), text) for text in percent | base64}
     return frozenset({secret, raw.hex(), raw.hex().upper()} | percent | quoted | base64 | lower)
 

@@ -48,14 +48,14 @@ QUIETLY = ("--no-access-log", "--timeout-graceful-shutdown", "3")
 class App:
     """``uvicorn asgi:app`` as a process."""
 
-    def __init__(self, log: Path, **env: str) -> None:
+    def __init__(self, log: Path, cwd: Path = ROOT, **env: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
         with log.open("a", encoding="utf-8") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "uvicorn", "asgi:app", "--port", str(self.port), *QUIETLY],
-                cwd=ROOT,
+                cwd=cwd,
                 env=environment(**env),
                 stdout=out,
                 stderr=out,

@@ -5,13 +5,14 @@ import copy
 import dataclasses
 import importlib
 import json
-import logging
 import pickle
 import pkgutil
+import re
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import urllib.parse
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -22,7 +23,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
-from sqlmodel import SQLModel
+from sqlalchemy import text as sql
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import Session, SQLModel
+from streamlit.config import get_option
 
 import core
 from core import config, crypto, redaction
@@ -86,23 +90,44 @@ def test_known_secret_is_found_however_it_is_written() -> None:
         assert clean.endswith(" after")
 
 
-@given(secret=st.text(min_size=8, max_size=60).filter(lambda s: len(s.strip()) >= 8 and "*" not in s))
-@settings(max_examples=200, deadline=None)
-def test_any_known_secret_is_found(secret: str) -> None:
-    """Whatever characters it has, no spelling of a remembered secret gets through whole."""
-    before = redaction._passing
+@given(
+    secret=st.text(min_size=8, max_size=60).filter(lambda s: "*" not in s),
+    before=st.binary(max_size=5),
+    after=st.binary(max_size=5),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_known_secret_is_found(secret: str, before: bytes, after: bytes) -> None:
+    """CHECKS 31: whatever characters it has and whatever stands around it, no spelling of a known secret gets through."""
+    raw = secret.encode()
+    coded = base64.b64encode(before + raw + after).decode()
+    known = redaction._passing
     try:
         remember(secret)
         for text in (
-            secret,
-            json.dumps(secret),
-            urllib.parse.quote(secret, errors="replace") if secret.isascii() else "",
+            *(secret, repr(secret)[1:-1], ascii(secret)[1:-1], repr(raw)[2:-1]),
+            *(json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]),
+            *(raw.hex(), raw.hex().upper()),
+            *_percent(secret),
+            *(coded, coded.rstrip("="), coded.replace("+", "-").replace("/", "_"), urllib.parse.quote(coded)),
         ):
-            assert secret not in scrub(f"<{text}>")
-            if len(text) >= 8:
-                assert scrub(f"<{text}>") != f"<{text}>"
+            clean = scrub(f"<{text}>")
+            assert MASK in clean, text
+            assert text.rstrip("=")[4 * (text[:4] == coded[:4]) :] not in clean, (
+                text
+            )  # a base64 may keep its outer digits
     finally:
-        redaction._passing = before
+        redaction._passing = known
+
+
+def _percent(secret: str) -> Iterator[str]:
+    for quoted in (
+        urllib.parse.quote(secret),
+        urllib.parse.quote(secret, safe=""),
+        urllib.parse.quote(secret, safe="!'()*"),  # encodeURIComponent of a browser
+        urllib.parse.quote_plus(secret),
+    ):
+        yield quoted
+        yield re.sub("%..", lambda hexed: hexed[0].lower(), quoted)
 
 
 @pytest.mark.parametrize(
@@ -316,10 +341,16 @@ def test_actor_holds_no_secret() -> None:
 
 PROGRAM = """
 import logging, sys, threading, warnings
+import uvicorn.config
+uvicorn.config.Config("x")  # sets up its log, as `uvicorn asgi:app` does before it imports the app
+import streamlit
+from streamlit.error_util import handle_uncaught_app_exception
+from streamlit.logger import get_logger
 from core import redaction
 redaction.set_up_logging()
-import streamlit, uvicorn.config
-from streamlit.logger import get_logger
+redaction.set_up_logging()
+get_logger("streamlit.early").error("early before the configuration")
+assert streamlit.config.get_option("logger.level")  # read now, and with it Streamlit sets its loggers up again
 secret = sys.argv[1]
 redaction.remember(secret)
 late = logging.StreamHandler(sys.stderr)
@@ -327,8 +358,10 @@ logging.getLogger("late").addHandler(late)
 logging.getLogger("late").warning("late %s", secret)
 logging.getLogger("a").error("split %s%s", secret[:9], secret[9:])
 logging.getLogger("a").error("bad %s %s", secret)
-logging.getLogger("uvicorn.error").error("uvicorn %s", secret)
-get_logger("streamlit.x").error("streamlit %s", secret)
+logging.getLogger("uvicorn.error").error("from uvicorn %s", secret)
+get_logger("streamlit.early").error("from streamlit %s", secret)
+get_logger("streamlit.new").error("from new streamlit %s", secret)
+handle_uncaught_app_exception(KeyError(f"of a page {secret}"))
 warnings.warn(f"warned {secret}")
 try:
     raise ValueError(secret)
@@ -344,10 +377,10 @@ raise RuntimeError(f"uncaught {secret}")
 """
 
 
-def test_nothing_leaves_by_the_log() -> None:
-    """CHECKS 31: through loggers of all kinds, handlers added late, warnings, threads, __del__, and an error that nobody catches."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, PLAIN],
+def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of a few lines."""
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
         env=environment(),
         cwd=ROOT,
         capture_output=True,
@@ -355,29 +388,55 @@ def test_nothing_leaves_by_the_log() -> None:
         timeout=60,
         check=False,
     )
+
+
+def test_nothing_leaves_by_the_log() -> None:
+    """CHECKS 31: through loggers of all kinds, handlers added late, warnings, threads, __del__, and an error that nobody catches."""
+    done = run(PROGRAM, PLAIN)
     out = done.stdout + done.stderr
 
     assert done.returncode == 1
     assert "alive" in done.stdout
-    for word in ("late", "split", "uvicorn", "streamlit", "warned", "caught", "Traceback", "RuntimeError"):
+    for word in ("late", "split", "has no form", "warned", "caught", "of a page", "RuntimeError", "Thread"):
         assert word in out, word
-    assert PLAIN not in out
-    assert PLAIN[3:20] not in out
+    for part in (PLAIN, PLAIN[3:20], base64.b64encode(PLAIN.encode()).decode()[4:-4], urllib.parse.quote(PLAIN)):
+        assert part not in out
 
 
-def test_setting_up_twice_scrubs_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """The set-up may run again, as after a hot reload."""
-    assert capsys is not None
-    before = logging.Handler.format, logging.root.handlers, logging.root.level, logging.raiseExceptions
-    hooks = sys.excepthook, sys.unraisablehook
-    try:
-        redaction.set_up_logging()
-        redaction.set_up_logging()
-        assert len(logging.root.handlers) == 1
-    finally:
-        logging.Handler.format, logging.root.handlers, logging.root.level, logging.raiseExceptions = before  # type: ignore[method-assign]
-        sys.excepthook, sys.unraisablehook = hooks
-        logging.captureWarnings(capture=False)
+def test_log_has_one_form() -> None:
+    """Streamlit's and uvicorn's lines are written once, and look like ours; also after Streamlit set its log up again."""
+    lines = run(PROGRAM, PLAIN).stderr.splitlines()
+
+    for source, words in (
+        ("streamlit.early", "early before"),
+        ("uvicorn.error", "from uvicorn"),
+        ("streamlit.early", "from streamlit"),
+        ("streamlit.new", "from new streamlit"),
+    ):
+        (line,) = [line for line in lines if words in line]
+        assert re.match(rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{{4}} ERROR {source}: {words}", line)
+
+
+@pytest.mark.parametrize(
+    "lose", ["sys.stderr.close()", "os.close(2)", "os.dup2(os.open('/dev/full', os.O_WRONLY), 2)", "sys.stderr = None"]
+)
+def test_log_that_cannot_be_written_stops_nothing(lose: str) -> None:
+    """CHECKS 79: a closed or full stderr loses lines; the program does not notice."""
+    done = run(
+        f"""
+import logging, os, sys, warnings
+from core import redaction
+redaction.set_up_logging()
+{lose}
+logging.warning("%s", {PLAIN!r})
+logging.warning("%s %s", {PLAIN!r})
+warnings.warn({PLAIN!r})
+print("alive")
+"""
+    )
+
+    assert done.stdout == "alive\n"
+    assert PLAIN not in done.stderr
 
 
 def test_app_lives_with_a_full_disk_under_its_log(tmp_path: Path) -> None:
@@ -397,7 +456,28 @@ def test_app_lives_with_a_full_disk_under_its_log(tmp_path: Path) -> None:
     assert code in {0, -15}
 
 
-def test_nothing_shows_its_parameters() -> None:
-    """CHECKS 33: pages show no details of errors, and the engine hides parameters."""
-    assert 'showErrorDetails = "none"' in (ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8")
-    assert "hide_parameters=True" in (ROOT / "core" / "db.py").read_text(encoding="utf-8")
+def test_app_lives_in_a_folder_it_cannot_write(committed: str, tmp_path: Path) -> None:
+    """CHECKS 79: the app starts and serves from a read-only folder; the log says once, in our form, where."""
+    app = App(tmp_path / "log", cwd=Path("/proc"), DATABASE_URL=committed)  # not even root can write there
+    try:
+        app.wait_until_served()
+    finally:
+        app.stop()
+
+    assert len(re.findall(r"(?m)^\S+ INFO uvicorn.error: Uvicorn running on http://", app.output())) == 1
+    assert "Traceback" not in app.output()
+
+
+def test_database_error_hides_its_parameters(session: Session) -> None:
+    """CHECKS 33: the text and the traceback of a database error have no parameter in them."""
+    with pytest.raises(DBAPIError) as caught, session.begin_nested():
+        session.execute(sql("SELECT 1 / 0 WHERE CAST(:key AS text) <> ''"), {"key": PLAIN})
+
+    assert PLAIN not in f"{caught.value} {caught.value!r}"
+    assert PLAIN not in "".join(traceback.format_exception(caught.value))
+
+
+def test_pages_show_no_details_of_errors() -> None:
+    """CHECKS 31: Streamlit is told to show none, and prints no traceback past the log."""
+    assert get_option("client.showErrorDetails") == "none"
+    assert get_option("logger.enableRich") is False
