@@ -10,15 +10,19 @@ from typing import Any
 import anyio
 import streamlit as st
 from starlette.middleware import Middleware as Wrapped
+from starlette.routing import Mount
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from core import bootstrap, crypto, redaction
+from api.app import api
+from api.effective import resolver
+from core import bootstrap, crypto, ratelimit, redaction
 from core.errors import BadConfig
 from ui.middleware import Middleware
 
 redaction.set_up_logging()
 try:
     crypto.get_ring()
+    ratelimit.get_limiter()
 except BadConfig as error:
     sys.exit(f"Not started: {error}")
 
@@ -29,9 +33,11 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
     logging.getLogger("uvicorn.error").setLevel(logging.INFO)  # Streamlit has silenced it: it says where we serve
     store = bootstrap.running()
     await anyio.to_thread.run_sync(store.__enter__)
+    resolver.start()
     try:
         yield
     finally:
+        await anyio.to_thread.run_sync(resolver.close)
         await anyio.to_thread.run_sync(store.__exit__, None, None, None)
 
 
@@ -43,4 +49,9 @@ async def _passed_on(proxy_headers: Any, scope: Any, receive: Any, send: Any) ->
 # is for LLM_TRUSTED_PROXIES to say, and ui/middleware.py has to see the real peer. uvicorn wraps the app after this import.
 ProxyHeadersMiddleware.__call__ = _passed_on
 
-app = st.App(Path(__file__).with_name("streamlit_app.py"), lifespan=lifespan, middleware=[Wrapped(Middleware)])
+app = st.App(
+    Path(__file__).with_name("streamlit_app.py"),
+    lifespan=lifespan,
+    routes=[Mount("/api", app=api)],
+    middleware=[Wrapped(Middleware)],
+)

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A user who has signed in, or the command line.
+    """A user who has signed in, an API token, or the command line.
 
     Attributes:
-        name: What the change history and the audit show.
-        user_id: None for the command line: whoever can run it holds the database's password anyway.
+        name: What the change history and the audit show; of a token ``token:`` and its name.
+        user_id: None for a token, and for the command line: whoever can run it holds the database's password anyway.
         auth_epoch: The user's epoch at sign-in; a password change, a role change or disabling ends it.
         session_id: The row of ``auth_sessions`` that the sign-in made; None where there is no sign-in.
+        token_id: The row of ``api_tokens``; None for everybody else.
         address: Where the request came from, for the audit.
     """
 
@@ -20,6 +21,7 @@ class Actor:
     auth_epoch: int = 0
     session_id: int | None = None
     address: str | None = None
+    token_id: int | None = None
 
 
 COMMAND_LINE = Actor("command line")

@@ -23,6 +23,10 @@ VARIABLES = {
     "LLM_ADMIN_USERNAME": "Name of that first admin. Default: admin",
     "LLM_ALLOWED_HOSTS": "Comma list of host names that browsers may reach the app under, besides localhost and addresses.",
     "LLM_TRUSTED_PROXIES": "Comma list of addresses or networks whose X-Forwarded-For and -Proto count. Default: nobody's.",
+    "LLM_RATE_LIMIT_GENERAL": "REST requests of one user, token or stranger's address. Default: 100 per 15 minutes",
+    "LLM_RATE_LIMIT_SENSITIVE": "REST writes of one user or token. Default: 10 per 5 minutes",
+    "LLM_RATE_LIMIT_PAGES": "Saves of one user on the pages. Default: 60 per 5 minutes",
+    "LLM_RATE_LIMIT_STORAGE_URL": "Where several processes count together, as redis://host:6379. Default: memory://, each process by itself.",
     "LLM_PRIVATE_HOSTS": "Comma list of private host names, addresses or networks that any provider's base URL may name; * for all.",
 }
 
@@ -40,14 +44,18 @@ class Config:
     allowed_hosts: tuple[str, ...]
     trusted_proxies: tuple[str, ...]
     private_hosts: tuple[str, ...]
+    rate_limit_general: str
+    rate_limit_sensitive: str
+    rate_limit_pages: str
+    rate_limit_storage_url: Secret
 
     @classmethod
     def read(cls, env: Mapping[str, str] = os.environ) -> Self:
-        """Read *env*. Encryption keys are checked where they are used, by :mod:`core.crypto`.
+        """Read *env*. Encryption keys and rate limits are checked where they are used: core.crypto, core.ratelimit.
 
         Raises:
-            BadConfig: If ``DATABASE_URL`` does not name a PostgreSQL database, or ``LLM_TRUSTED_PROXIES`` something that
-                is no address.
+            BadConfig: If ``DATABASE_URL`` does not name a PostgreSQL database, ``LLM_TRUSTED_PROXIES`` something that is
+                no address, or a URL is malformed.
         """
         return cls(
             database_url=_database_url(env.get("DATABASE_URL")),
@@ -61,6 +69,10 @@ class Config:
             allowed_hosts=_list(env.get("LLM_ALLOWED_HOSTS")),
             trusted_proxies=_networks(env.get("LLM_TRUSTED_PROXIES")),
             private_hosts=_list(env.get("LLM_PRIVATE_HOSTS")),
+            rate_limit_general=env.get("LLM_RATE_LIMIT_GENERAL") or "100 per 15 minutes",
+            rate_limit_sensitive=env.get("LLM_RATE_LIMIT_SENSITIVE") or "10 per 5 minutes",
+            rate_limit_pages=env.get("LLM_RATE_LIMIT_PAGES") or "60 per 5 minutes",
+            rate_limit_storage_url=_storage_url(env.get("LLM_RATE_LIMIT_STORAGE_URL")),
         )
 
     @property
@@ -104,13 +116,23 @@ def _database_url(raw: str | None) -> Secret | None:
         raise BadConfig(f"DATABASE_URL begins with {scheme[:20]!r}; PostgreSQL is the only database: postgresql://…")
     url = "postgresql" + url[len(scheme) :]
     with suppress(ValueError):  # which names a part of the URL: nothing is raised from it
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - reading it is what checks it
-        for written in (parts.password or "", *re.findall(r"[?&]password=([^&#]*)", url)):
-            remember(written, for_good=True)
-            remember(unquote(written), for_good=True)
-        return Secret(url)
+        return _url_with_password(url)
     raise BadConfig("DATABASE_URL cannot be read: its port or host is malformed.")
+
+
+def _storage_url(raw: str | None) -> Secret:
+    with suppress(ValueError):  # as above
+        return _url_with_password((raw or "").strip() or "memory://")
+    raise BadConfig("LLM_RATE_LIMIT_STORAGE_URL cannot be read: its port or host is malformed.")
+
+
+def _url_with_password(url: str) -> Secret:
+    parts = urlsplit(url)
+    parts.port  # noqa: B018 - reading it is what checks it
+    for written in (parts.password or "", *re.findall(r"[?&]password=([^&#]*)", url)):
+        remember(written, for_good=True)
+        remember(unquote(written), for_good=True)
+    return Secret(url)
 
 
 def load_env_file(path: Path = Path(".env")) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Engine, QueuePool, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session
@@ -22,6 +22,7 @@ MIN_SERVER_VERSION = 150000
 RETRYABLE = {"40001", "40P01"}
 """SQLSTATE of a serialization failure and of a deadlock."""
 ATTEMPTS = 3
+MAX_OVERFLOW = 5
 
 T = TypeVar("T")
 _AFTER_ROLLBACK = "after_rollback"
@@ -39,7 +40,7 @@ def make_engine(url: str) -> Engine:
         hide_parameters=True,  # a database error would print the sealed key, or a plain one
         pool_pre_ping=True,
         pool_size=5,
-        max_overflow=5,
+        max_overflow=MAX_OVERFLOW,
         pool_timeout=2,
         connect_args={
             "connect_timeout": 2,
@@ -69,6 +70,12 @@ def close_engine() -> None:
     """Close the connections of this process's engine, if it was made."""
     if get_engine.cache_info().currsize:
         get_engine().dispose()
+
+
+def pool_figures() -> tuple[int, int]:
+    """Return how many connections this process may have open, and how many are in use now."""
+    pool = getattr(get_engine(), "pool", None)
+    return (pool.size() + MAX_OVERFLOW, pool.checkedout()) if isinstance(pool, QueuePool) else (0, 0)
 
 
 @contextmanager

@@ -10,6 +10,10 @@ class CoreError(Exception):
     code: ClassVar[str] = "ERROR"
 
 
+def _in_words(seconds: int) -> str:
+    return f"{seconds} seconds" if seconds < 100 else f"{round(seconds / 60)} minutes"  # noqa: PLR2004 - reads well
+
+
 class Invalid(CoreError):
     """Input that breaks a rule.
 
@@ -101,9 +105,23 @@ class TooManyAttempts(CoreError):
     code = "TOO_MANY_ATTEMPTS"
 
     def __init__(self, retry_after: int) -> None:
-        wait = f"{retry_after} seconds" if retry_after < 100 else f"{round(retry_after / 60)} minutes"  # noqa: PLR2004 - reads well
-        super().__init__(f"Too many tries. Wait {wait}, then try again.")
+        super().__init__(f"Too many tries. Wait {_in_words(retry_after)}, then try again.")
         self.retry_after = retry_after
+
+
+class TooManyRequests(CoreError):
+    """An actor has used up a rate limit.
+
+    Attributes:
+        limit: What was counted, as ``10 per 5 minutes``.
+        retry_after: Seconds until the next one is let through.
+    """
+
+    code = "TOO_MANY_REQUESTS"
+
+    def __init__(self, limit: str, retry_after: int) -> None:
+        super().__init__(f"More than {limit}. Wait {_in_words(retry_after)}, then try again; nothing was changed.")
+        self.limit, self.retry_after = limit, retry_after
 
 
 class Sealed(CoreError):

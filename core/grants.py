@@ -17,6 +17,7 @@ RIGHTS: Final = {
     "users": "SELECT, INSERT, UPDATE",
     "auth_sessions": _ALL,
     "login_attempts": _ALL,
+    "api_tokens": "SELECT, INSERT, UPDATE",
     "encryption_canaries": "SELECT, INSERT, UPDATE",
     "settings_generation": "SELECT, UPDATE",
     "settings_changes": "SELECT, INSERT, DELETE",

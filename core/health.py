@@ -1,7 +1,7 @@
 """How the store is: the database, the key ring, sign-ins and the audit, as the Health page shows them."""
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
@@ -38,6 +38,27 @@ class Health(NamedTuple):
     events: int
     """Of the audit, ever."""
     newest_event: datetime | None
+
+
+class Readiness(NamedTuple):
+    """Whether this process can do its work, in words that give nothing away."""
+
+    database: Literal["ok", "unreachable"]
+    schema: Literal["ok", "mismatch", "unknown"]
+    key_ring: str
+    """``ok``, ``unknown``, or what :func:`core.keys.look_at_canary` says of the primary key."""
+
+
+UNREACHABLE: Final = Readiness("unreachable", "unknown", "unknown")
+
+
+def readiness(session: Session, ring: KeyRing) -> Readiness:
+    """Return whether the database has this version's schema, and knows this process's key."""
+    connection = session.connection()
+    if MigrationContext.configure(connection).get_current_revision() != migrate.head():
+        return Readiness("ok", "mismatch", "unknown")
+    canary = keys.look_at_canary(session, ring).state
+    return Readiness("ok", "ok", "ok" if canary in {"first_use", "new_primary"} else canary)
 
 
 def look(session: Session, ring: KeyRing) -> Health:

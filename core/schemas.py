@@ -240,6 +240,17 @@ class UserInput(_Input):
     role: Annotated[Literal["admin", "analyst"], Field(description="admin or analyst")]
 
 
+class TokenInput(_Input):
+    """An API token, to be made."""
+
+    name: Annotated[str, Line, Field(min_length=1, max_length=100, description="1 to 100 characters")]
+    role: Annotated[Literal["admin", "analyst", "metrics"], Field(description="one of admin, analyst, metrics")]
+    expires_in_days: Annotated[
+        Annotated[int, Field(ge=1, le=3650)] | None,
+        Field(description="a whole number from 1 to 3650, or nothing: it does not expire"),
+    ] = None
+
+
 def _password(value: SecretStr) -> SecretStr:
     plain = value.get_secret_value()
     if "\x00" in plain:

@@ -1,10 +1,11 @@
 """Settings rows: the stored parameters of all providers, or of one. NULL inherits."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from sqlalchemy import select as sql_select
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session, col, or_, select
+from sqlmodel import Session, col, func, or_, select
 
 from core import audit
 from core.actors import Actor
@@ -13,7 +14,7 @@ from core.crypto import get_ring
 from core.effective import EffectiveSettings, Layer, build, layer_of, provider_of
 from core.errors import AlreadyExists, Invalid, NotFound
 from core.schemas import SettingsInput, could_be_id, could_be_provider, validate
-from core.tables import LlmProvider, LlmSettings
+from core.tables import LlmProvider, LlmSettings, SettingsGeneration
 from core.versions import refuse_stale
 
 FIELDS = tuple(SettingsInput.model_fields)
@@ -99,6 +100,43 @@ def delete(session: Session, actor: Actor, settings_id: int, *, version: int | N
     session.delete(row)
     session.flush()
     _record(session, actor, "settings.delete", row, provider, before=before, after={})
+
+
+class Stored(NamedTuple):
+    """Everything that effective settings are made of, as it was stored at one moment."""
+
+    generation: int
+    """At least what is stored is this new; it is read first."""
+    providers: dict[str, dict[str, Any]]
+    """Name -> column -> value."""
+    layers: dict[int | None, Layer]
+    """Provider id, None for all providers -> its active row."""
+
+    def effective(self, name: str) -> EffectiveSettings:
+        """Return the effective settings of a provider of :attr:`providers`."""
+        row = self.providers[name]
+        layers = [self.layers[scope] for scope in (None, row["id"]) if scope in self.layers]
+        return build(provider_of(row, get_ring()), layers, generation=self.generation)
+
+
+def load(session: Session) -> Stored:
+    """Return what is stored, for many effective settings at once; providers by display name."""
+    generation = session.exec(select(SettingsGeneration.generation)).one()
+    providers = session.execute(
+        sql_select(*_columns(LlmProvider)).order_by(func.lower(LlmProvider.display_name), col(LlmProvider.id))
+    )
+    rows = session.execute(
+        sql_select(*_columns(LlmSettings)).where(col(LlmSettings.is_active), col(LlmSettings.organization_id).is_(None))
+    )
+    return Stored(
+        generation,
+        {row["name"]: dict(row) for row in providers.mappings()},
+        {row["provider_id"]: layer_of(dict(row)) for row in rows.mappings()},
+    )
+
+
+def _columns(model: Any) -> list[Any]:
+    return list(model.__table__.c)
 
 
 def effective(

@@ -34,6 +34,7 @@ NAMING = {
 }
 USERNAME_PATTERN = r"^[a-z0-9][a-z0-9._@-]{0,63}$"
 ROLES = ("admin", "analyst")
+TOKEN_ROLES = (*ROLES, "metrics")
 
 
 class Table(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING))):
@@ -214,6 +215,31 @@ class AuthSession(Table, table=True):
     revoked_because: str | None = Field(default=None, sa_type=Text)
     address: str | None = Field(default=None, sa_type=Text)
     user_agent: str | None = Field(default=None, sa_type=Text)
+
+
+class ApiToken(Table, table=True):
+    """How a program signs in to the REST API. It holds the token, the table its SHA-256; a revoked one stays listed."""
+
+    __tablename__ = "api_tokens"
+    __table_args__ = (
+        CheckConstraint("char_length(name) BETWEEN 1 AND 100", name="name"),
+        CheckConstraint(_one_of("role", TOKEN_ROLES), name="role"),
+        Index(None, "token_hash", unique=True),
+        Index("api_tokens_live_name_key", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(sa_type=Text)
+    token_hash: str = Field(sa_type=Text, repr=False, exclude=True)
+    hint: str = Field(sa_type=Text)
+    role: str = Field(sa_type=Text)
+    created_at: datetime = Field(default=None, sa_column=_now())
+    created_by: str = Field(sa_type=Text)
+    expires_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    last_used_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    last_used_from: str | None = Field(default=None, sa_type=Text)
+    revoked_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    revoked_by: str | None = Field(default=None, sa_type=Text)
 
 
 class LoginAttempt(Table, table=True):

@@ -25,10 +25,11 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SECRET_HEADER: Final = "x-llm-settings-session"  # noqa: S105 - a header's name
-"""Set for the pages from the browser's cookie; what a client sends under this name is dropped. Streamlit ties its own
+"""Set for the pages and the REST API from the browser's cookie; what a client sends under this name is dropped. Streamlit ties its own
 session to it (`server.trustedUserHeaders` in .streamlit/config.toml), so that a session's id alone takes over nothing."""
 ADDRESS_HEADER: Final = "x-llm-settings-address"
 COOKIE: Final = "llm_settings_session"
+API_PATH: Final = "/api/"
 SIGN_IN_PATH: Final = "/sign-in"
 SCRIPT_PATH: Final = "/sign-in.js"
 ANONYMOUS_SOCKETS: Final = 40
@@ -102,6 +103,8 @@ class Middleware:
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send, peer)
         else:
+            if peer.secret is not None and scope["path"].startswith(API_PATH):
+                scope["headers"].append((SECRET_HEADER.encode(), peer.secret.encode()))
             await self._http(scope, receive, partial(_with_headers, send, https), peer)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send, peer: "_Peer") -> None:
@@ -132,7 +135,7 @@ class Middleware:
 
     async def _exchange(self, receive: Receive, send: Send, headers: "_Headers", *, https: bool) -> None:
         """Exchange a ticket for the cookie: from our own page only, or somebody could sign others in as themselves."""
-        if not _is_ours(headers.get("origin", ""), headers) or headers.get("content-type") != "application/json":
+        if not is_ours(headers.get("origin", ""), headers) or headers.get("content-type") != "application/json":
             await _answer(send, 403, b"Sign in on the page.\n")
             return
         try:
@@ -153,7 +156,7 @@ class Middleware:
     async def _websocket(self, scope: Scope, receive: Receive, send: Send, peer: "_Peer") -> None:
         headers, secret, client, _ = peer
         origin = headers.get("origin")
-        if origin is not None and not _is_ours(origin, headers):
+        if origin is not None and not is_ours(origin, headers):
             # Before Streamlit sees it: to judge a foreign origin it would look up its own address on the internet.
             _log.warning("Refused a websocket from %s with a foreign Origin", client)
             await _refuse(scope, send, 403, b"")
@@ -247,7 +250,7 @@ def _cookie_name(*, https: bool) -> str:
     return f"__Host-{COOKIE}" if https else COOKIE  # the prefix makes browsers refuse one set by a neighbouring host
 
 
-def _is_ours(origin: str, headers: _Headers) -> bool:
+def is_ours(origin: str, headers: Mapping[str, str]) -> bool:
     """Tell whether a page at *origin* is one of ours: the host and port that the request itself went to."""
     scheme, _, host = origin.partition("://")
     return scheme in {"http", "https"} and host.lower() == headers.get("host", "").lower() != ""

@@ -1,0 +1,158 @@
+"""The REST API as one ASGI app, to be mounted at /api by asgi.py."""
+
+import time
+from collections.abc import MutableMapping
+from typing import Annotated, Any, Final
+
+from fastapi import FastAPI, Query
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api import docs, effective, errors, health, metrics, providers, settings, wire
+from api.responses import READ, answers
+from core.errors import CoreError
+
+_METHODS: Final = frozenset({"GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+_DESCRIPTION: Final = """Which LLM providers, models and parameters an organisation's programs use.
+
+Answers are `{"success": true, "data": …}` or `{"success": false, "error": {"code", "message", "fields"?}}`. Sign in with an
+API token as `Authorization: Bearer llms_…`; an admin makes one on the API tokens page. Stored API keys are never returned.
+"""
+
+
+class _Raw(APIRoute):
+    """A route that OpenAPI describes and :func:`api.effective.serve` answers, without what FastAPI does in between."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] in (self.methods or ()):
+            await effective.serve(scope, receive, send)
+        else:
+            await super().handle(scope, receive, send)
+
+
+def effective_settings(
+    provider: Annotated[str | None, Query(description="name of a provider; without it all active ones")] = None,
+    *,
+    explain: Annotated[bool, Query(description="with the source of each value, and what it shadows")] = False,
+) -> None:
+    """What is in force, with nothing left to inherit. Poll with If-None-Match: an unchanged answer is 304, without a body."""
+
+
+def make() -> FastAPI:
+    """Return the routes."""
+    app = FastAPI(
+        title="LLM Settings",
+        version="1",
+        description=_DESCRIPTION,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        exception_handlers={
+            CoreError: errors.on_core_error,
+            RequestValidationError: errors.on_bad_parameter,
+            HTTPException: errors.on_http_error,
+            Exception: errors.on_fault,
+        },
+    )
+    one_or_many = wire.Effective | list[wire.Effective]
+    app.router.routes.append(
+        _Raw(
+            "/llm/settings",
+            effective_settings,
+            methods=["GET"],
+            responses={
+                **answers(one_or_many, 404, *READ),
+                304: {"description": "Unchanged since the answer with the ETag in If-None-Match."},
+            },
+            tags=["effective settings"],
+            summary="Effective settings",
+            response_model=None,
+        )
+    )
+    for module in (providers, settings, health, docs):
+        app.include_router(module.router)
+    app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # how FastAPI has it extended
+    return app
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    if not app.openapi_schema:
+        found = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            servers=[{"url": "/api"}],
+        )
+        found["components"]["securitySchemes"] = {
+            "token": {"type": "http", "scheme": "bearer", "description": "An API token, llms_…"},
+        }
+        for path, operations in found["paths"].items():
+            for operation in operations.values():
+                if not path.startswith("/health/"):
+                    operation["security"] = [{"token": []}]
+        app.openapi_schema = found
+    return app.openapi_schema
+
+
+class Api:
+    """What stands around all routes: the headers that every answer has, and the count of requests.
+
+    Args:
+        app: The routes.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._counters: dict[tuple[str, str, int], tuple[Any, Any]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; HEAD as GET, of which the server sends no body."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 500
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+
+        async def told(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = message["headers"] = list(message.get("headers", ()))
+                limit = inner.get("llm_settings.limit")
+                if limit is not None:
+                    headers += _limit_headers(*limit)
+                if not any(name == b"cache-control" for name, _ in headers):
+                    headers.append((b"cache-control", b"no-store"))
+            await send(message)
+
+        try:
+            await self._app(inner, receive, told)
+        finally:
+            self._count(
+                scope["method"], getattr(inner.get("route"), "path", "none"), status, time.perf_counter() - began
+            )
+
+    def _count(self, method: str, route: str, status: int, seconds: float) -> None:
+        known = self._counters.get((method, route, status))
+        if known is None:
+            counter = metrics.REQUESTS.labels(method if method in _METHODS else "other", route, str(status))
+            known = self._counters[method, route, status] = (counter, metrics.SECONDS.labels(route))
+        known[0].inc()
+        known[1].observe(seconds)
+
+
+def _limit_headers(_name: str, spent: Any) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"ratelimit-limit", str(spent.limit).encode()),
+        (b"ratelimit-remaining", str(spent.remaining).encode()),
+        (b"ratelimit-reset", str(spent.reset).encode()),
+        (b"ratelimit-policy", f"{spent.limit};w={spent.window}".encode()),
+    ]
+
+
+api: Final = Api(make())

@@ -1,0 +1,148 @@
+"""Who calls, whether they may, and how often."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+from fastapi import Depends, Request
+from sqlmodel import Session
+
+from api.errors import Refused, not_signed_in
+from api.names import NotAsNamed
+from core import authority, bootstrap, db, ratelimit, sessions, sign_in, tokens
+from core.actors import Actor
+from core.errors import AlreadyExists, Conflict, Invalid, NotFound
+from core.ratelimit import Spent
+from ui.middleware import ADDRESS_HEADER, SECRET_HEADER, is_ours
+
+T = TypeVar("T")
+
+
+class Caller(NamedTuple):
+    """Who calls: somebody whose token or sign-in holds, and who may do what they ask for."""
+
+    actor: Actor
+    role: str
+    spent: Spent | None
+    """What is left of the limit."""
+
+
+class Asked(NamedTuple):
+    """What a request says of itself."""
+
+    authorization: str | None
+    secret: str | None
+    """Of the browser's cookie."""
+    address: str
+
+
+def look(asked: Asked, *, action: str, role: str, limit: ratelimit.Name | None) -> Caller:
+    """Return who calls, if they may do *action*, which takes *role*. A token counts more than a cookie.
+
+    The general limit is counted here, whatever comes of the request; the sensitive one only looked at: :func:`write`
+    counts what is committed.
+
+    Raises:
+        Refused: 401 if neither a token nor a sign-in holds. That counts by the network it comes from.
+        TooManyRequests: If the limit is used up.
+        Forbidden: If they may not; it is put on record.
+        StoreUnavailable: As everywhere.
+    """
+    bootstrap.ensure_ready()
+    limiter = ratelimit.get_limiter()
+    with db.transaction() as session:
+        actor = _find(session, asked)
+        if actor is not None:
+            has = authority.role_of(session, actor) or ""
+            who = ratelimit.who_is(actor)
+            spent = limiter.check(who, limit) if limit == "sensitive" else None
+            if limit == "general" or has not in authority.ENOUGH[role]:
+                spent = limiter.spend(who, "general")  # before the denial: nobody fills the audit without an end
+            authority.require(session, actor, action, role=role)
+            return Caller(actor, has, spent)
+    limiter.spend(f"address:{sign_in.network_of(asked.address)}", "general")
+    raise not_signed_in()
+
+
+def _find(session: Session, asked: Asked) -> Actor | None:
+    if asked.authorization is not None:
+        scheme, _, token = asked.authorization.partition(" ")
+        return tokens.find(session, token.strip(), asked.address) if scheme.lower() == "bearer" else None
+    actor = sessions.find(session, asked.secret, asked.address) if asked.secret else None
+    if actor is not None:
+        sessions.touch(session, actor)
+    return actor
+
+
+def admitted(action: str, role: str, limit: ratelimit.Name | None = "general") -> Any:
+    """Return the dependency that lets a caller in: signed in, with the right, within the limit, with known parameters."""
+
+    def dependency(request: Request) -> Actor:
+        headers = request.headers
+        authorization = ", ".join(headers.getlist("authorization")) or None
+        if authorization is None and request.method not in {"GET", "HEAD"}:
+            _from_our_page(request)
+        asked = Asked(authorization, headers.get(SECRET_HEADER), headers.get(ADDRESS_HEADER, ""))
+        caller = look(asked, action=action, role=role, limit=limit)
+        if caller.spent is not None and limit is not None:
+            tell(request, limit, caller.spent)
+        _known_parameters(request)
+        return caller.actor
+
+    return Depends(dependency)
+
+
+def tell(request: Request, name: ratelimit.Name, spent: Spent) -> None:
+    """Have the answer say what is left of a limit."""
+    request.scope["llm_settings.limit"] = (name, spent)
+
+
+def write(request: Request, actor: Actor, work: Callable[[Session], T]) -> T:
+    """Run *work* as one transaction; counted on the sensitive limit if it commits, on the general one if it is refused.
+
+    Raises:
+        TooManyRequests: If the limit was used up meanwhile; nothing is changed then.
+        CoreError: What *work* raises.
+    """
+    limiter, who = ratelimit.get_limiter(), ratelimit.who_is(actor)
+    spent: list[Spent] = []
+
+    def counted(session: Session) -> T:
+        done = work(session)
+        if not spent:  # a lost deadlock runs it again
+            spent.append(limiter.spend(who, "sensitive"))
+            tell(request, "sensitive", spent[0])
+        return done
+
+    try:
+        return db.retrying(counted)
+    except (Refused, Invalid, NotFound, AlreadyExists, Conflict):
+        count_refused(actor)
+        raise
+
+
+def count_refused(actor: Actor) -> None:
+    """Count a write that was refused, on the general limit; raises TooManyRequests."""
+    ratelimit.get_limiter().spend(ratelimit.who_is(actor), "general")
+
+
+def _from_our_page(request: Request) -> None:
+    """A cookie goes along with whatever a page anywhere sends; the Origin, which browsers set, says whose page it was."""
+    if request.headers.get(SECRET_HEADER) and not is_ours(request.headers.get("origin", ""), request.headers):
+        raise Refused(403, "FOREIGN_ORIGIN", "With a cookie, writes come from our own pages; programs send a token.")
+
+
+def _known_parameters(request: Request) -> None:
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    sent = [name for name, _ in request.query_params.multi_items()]
+    unknown = f"is no parameter here; there are: {', '.join(sorted(known)) or 'none'}"
+    problems = {name[:50]: "stands twice" for name, times in Counter(sent).items() if times > 1}
+    problems |= {name[:50]: unknown for name in sent if name not in known}
+    if problems:
+        raise NotAsNamed(problems)
+
+
+Reader = Annotated[Actor, admitted("rest.read", "admin")]
+"""An admin who reads."""
+Writer = Annotated[Actor, admitted("rest.write", "admin", "sensitive")]
+"""An admin who writes."""

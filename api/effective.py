@@ -1,0 +1,211 @@
+"""GET /api/llm/settings, the route that programs poll: answered from memory, as bytes that were built once.
+
+What is not looked up each time: a token, for at most ``TOKEN_SECONDS``; the settings, as long as the resolver, which listens
+to the database, knows of no newer generation. Without a resolver that follows the database they are read each time.
+"""
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterable
+from functools import partial
+from typing import Final, NamedTuple
+from urllib.parse import parse_qsl
+
+import anyio.to_thread
+from sqlmodel import select
+from starlette.types import Receive, Scope, Send
+
+from api import wire
+from api.callers import Asked, Caller, look
+from api.errors import dumps, failure
+from api.metrics import SETTINGS_ANSWERS
+from api.names import NotAsNamed
+from core import db, ratelimit, settings
+from core.errors import CoreError, NotFound
+from core.resolve import Resolver
+from core.tables import SettingsGeneration
+from ui.middleware import ADDRESS_HEADER, SECRET_HEADER
+
+TOKEN_SECONDS: Final = 0.8
+"""A token that was found good is good for so long without another look: revoked, it stops within a second."""
+TOKENS: Final = 1000
+"""So many are remembered."""
+CATCH_UP_SECONDS: Final = 1.0
+"""A write waits at most so long until this process's own settings have caught up with it."""
+
+resolver = Resolver()
+"""Listens for changes; asgi.py starts and closes it."""
+
+_VARY = (b"vary", b"authorization, cookie")
+_CACHE = (b"cache-control", b"private, no-cache")  # to be kept, and asked for again with its ETag
+
+
+class Page(NamedTuple):
+    """An answer, built once."""
+
+    headers: tuple[tuple[bytes, bytes], ...]
+    etag: str
+    body: bytes
+
+
+class Picture:
+    """What is stored at one generation, and the answers built from it so far."""
+
+    def __init__(self, stored: settings.Stored) -> None:
+        self.stored = stored
+        self._pages: dict[tuple[str | None, bool, bool], Page] = {}
+
+    def known(self, name: str | None, *, brief: bool, explain: bool) -> Page | None:
+        """Return an answer that is built already."""
+        return self._pages.get((name, brief, explain))
+
+    def page(self, name: str | None, *, brief: bool, explain: bool) -> Page:
+        """Return the answer for a provider, or with None for all active ones; raises NotFound."""
+        found = self._pages.get((name, brief, explain))
+        if found is None:
+            found = self._build(name, brief=brief, explain=explain)
+            self._pages[name, brief, explain] = found
+        return found
+
+    def _build(self, name: str | None, *, brief: bool, explain: bool) -> Page:
+        providers = self.stored.providers
+        if name is not None and name not in providers:
+            raise NotFound("provider", name)
+        one = partial(wire.effective, brief=brief, explain=explain)
+        names = (name,) if name is not None else tuple(n for n, row in providers.items() if row["is_active"])
+        shown = [one(self.stored.effective(n), providers[n]) for n in names]
+        body = dumps({"success": True, "data": shown if name is None else shown[0]})
+        etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        headers = (
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"etag", etag.encode()),
+            (b"llm-settings-generation", str(self.stored.generation).encode()),
+            _CACHE,
+            _VARY,
+        )
+        return Page(headers, etag, body)
+
+
+class _Known(NamedTuple):
+    caller: Caller
+    who: str
+    until: float
+
+
+_picture: Picture | None = None
+_loading = threading.Lock()
+_tokens: dict[bytes, _Known] = {}
+
+
+def caught_up() -> None:
+    """Wait until this process answers with what was just committed: who writes and then reads sees what they wrote."""
+    if not resolver.stale:
+        with db.transaction() as session:
+            generation = session.exec(select(SettingsGeneration.generation)).one()
+        resolver.wait_for(generation, CATCH_UP_SECONDS)
+
+
+async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer GET and HEAD: 200, or 304 if the client has it already."""
+    try:
+        asked, if_none_match = _read_headers(scope["headers"])
+        caller, who = await _caller(asked)
+        limiter = ratelimit.get_limiter()
+        if caller.spent is None:
+            spend = partial(limiter.spend, who, "general")
+            caller = caller._replace(spent=await anyio.to_thread.run_sync(spend) if limiter.shared else spend())
+        scope["llm_settings.limit"] = ("general", caller.spent)
+        name, explain = _read_query(scope["query_string"])
+        page = await _page(name, brief=caller.role != "admin", explain=explain)
+    except CoreError as error:
+        await failure(error)(scope, receive, send)
+        return
+    unchanged = if_none_match is not None and _matches(if_none_match, page.etag)
+    SETTINGS_ANSWERS["unchanged" if unchanged else "sent"].inc()
+    if unchanged:
+        headers = [pair for pair in page.headers if not pair[0].startswith(b"content-")]
+        await send({"type": "http.response.start", "status": 304, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": list(page.headers)})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else page.body})
+
+
+async def _caller(asked: Asked) -> tuple[Caller, str]:
+    """Return who calls, from memory if it is a token that was just looked at; ``spent`` is None then."""
+    digest = hashlib.sha256(asked.authorization.encode()).digest() if asked.authorization is not None else None
+    known = _tokens.get(digest) if digest is not None else None
+    if known is not None and time.monotonic() < known.until:
+        return known.caller, known.who
+    began = time.monotonic()
+    caller = await anyio.to_thread.run_sync(
+        partial(look, asked, action="settings.read", role="analyst", limit="general")
+    )
+    who = ratelimit.who_is(caller.actor)
+    if digest is not None:
+        if len(_tokens) >= TOKENS:
+            _tokens.clear()
+        _tokens[digest] = _Known(caller._replace(spent=None), who, began + TOKEN_SECONDS)
+    return caller, who
+
+
+async def _page(name: str | None, *, brief: bool, explain: bool) -> Page:
+    picture = _picture
+    if picture is not None and not resolver.stale and picture.stored.generation == resolver.generation:
+        page = picture.known(name, brief=brief, explain=explain)
+        if page is not None:
+            return page
+    return await anyio.to_thread.run_sync(partial(_built, name, brief=brief, explain=explain))
+
+
+def _built(name: str | None, *, brief: bool, explain: bool) -> Page:
+    global _picture  # noqa: PLW0603 - replaced whole
+    with _loading:  # of those who find it old, one reads
+        picture = _picture
+        if picture is None or resolver.stale or picture.stored.generation != resolver.generation:
+            with db.transaction() as session:
+                picture = _picture = Picture(settings.load(session))
+    return picture.page(name, brief=brief, explain=explain)
+
+
+def _read_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Asked, str | None]:
+    found: dict[bytes, str] = {}
+    for name, value in headers:
+        if name in _WANTED:
+            text = value.decode("latin-1")
+            found[name] = f"{found[name]}, {text}" if name in found else text
+    asked = Asked(found.get(b"authorization"), found.get(_SECRET), found.get(_ADDRESS, ""))
+    return asked, found.get(b"if-none-match")
+
+
+_SECRET, _ADDRESS = SECRET_HEADER.encode(), ADDRESS_HEADER.encode()
+_WANTED = frozenset({b"authorization", b"if-none-match", _SECRET, _ADDRESS})
+
+
+def _read_query(query: bytes) -> tuple[str | None, bool]:
+    if not query:
+        return None, False
+    try:
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=10)
+    except ValueError:
+        raise NotAsNamed({"query": "cannot be read"}) from None
+    sent = dict(pairs)
+    problems = {name[:50]: "is no parameter here; there are: explain, provider" for name in sent.keys() - _PARAMETERS}
+    if len(sent) < len(pairs):
+        problems |= {name[:50]: "stands twice" for name in sent if [n for n, _ in pairs].count(name) > 1}
+    explain = sent.get("explain", "false")
+    if explain not in {"true", "false"}:
+        problems["explain"] = "must be true or false"
+    if problems:
+        raise NotAsNamed(problems)
+    return sent.get("provider"), explain == "true"
+
+
+_PARAMETERS = {"provider", "explain"}
+
+
+def _matches(if_none_match: str, etag: str) -> bool:
+    """Compare weakly, as RFC 9110 §13.1.2 has it."""
+    return if_none_match.strip() == "*" or etag in [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]

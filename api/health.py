@@ -1,0 +1,116 @@
+"""Health, for whoever asks; metrics, for admins and tokens with that right."""
+
+import math
+import threading
+import time
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from api import metrics, wire
+from api.callers import Asked, admitted, look
+from api.effective import resolver
+from api.errors import Refused, success
+from api.responses import READ, answers
+from core import db, health, migrate, ratelimit
+from core.actors import Actor
+from core.crypto import get_ring
+from core.errors import CoreError
+from ui.middleware import ADDRESS_HEADER, SECRET_HEADER
+
+LOOKED_FOR: Final = 1.0
+"""Seconds that one look at the database answers for: strangers may ask as often as they like."""
+STALE_AFTER: Final = 10.0
+"""Seconds after which the settings in memory count as stale; the resolver looks every two."""
+
+router = APIRouter(tags=["health"])
+Scraper = Annotated[Actor, admitted("metrics.read", "metrics", None)]
+
+_lock = threading.Lock()
+_last: tuple[float, health.Readiness] | None = None
+
+
+@router.get("/health/live", responses=answers(wire.Live), summary="Does the process answer?")
+def live() -> Response:
+    """For a supervisor that restarts what hangs. Asks nobody else."""
+    return success({"status": "live"})
+
+
+@router.get("/health/ready", responses=answers(wire.Ready, 503), summary="Can the process do its work?")
+def ready(request: Request) -> Response:
+    """For a load balancer: 503 while the database is out of reach or has another schema. Admins are told details."""
+    found = _look()
+    age = resolver.age()
+    snapshot = "none" if math.isinf(age) else "stale" if resolver.stale or age > STALE_AFTER else "ok"
+    limits = ratelimit.get_limiter().state
+    checks = {"database": found.database, "schema": found.schema, "keyRing": found.key_ring, "snapshot": snapshot}
+    checks["rateLimits"] = "ok" if limits != "redis_unreachable" else limits
+    if found.database != "ok" or found.schema != "ok":
+        message = "Not ready: the database is out of reach, or its schema is not this version's."
+        raise Refused(503, "NOT_READY", message, {"Retry-After": "2"}, {"checks": checks})
+    whole: dict[str, Any] = {
+        "status": "ready" if set(checks.values()) == {"ok"} else "degraded",
+        "checks": checks,
+        "snapshotAgeSeconds": None if math.isinf(age) else round(age, 3),
+    }
+    if _is_admin(request):
+        size, used = db.pool_figures()
+        whole["details"] = {
+            "schema": migrate.head(),
+            "generation": resolver.generation,
+            "rateLimits": limits,
+            "poolSize": size,
+            "poolUsed": used,
+        }
+    return success(whole)
+
+
+@router.get(
+    "/metrics",
+    responses={
+        **answers(wire.Live, *READ),
+        200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}},
+    },
+    response_class=Response,
+    summary="Numbers for Prometheus",
+)
+def prometheus(_actor: Scraper) -> Response:
+    """Requests, answers from memory, age of the settings in memory, connections: of this process. Not limited."""
+    size, used = db.pool_figures()
+    metrics.AGE.set(resolver.age())
+    metrics.GENERATION.set(resolver.generation)
+    metrics.POOL_SIZE.set(size)
+    metrics.POOL_USED.set(used)
+    metrics.REDIS_AWAY.set(ratelimit.get_limiter().state == "redis_unreachable")
+    return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _look() -> health.Readiness:
+    global _last  # noqa: PLW0603 - what was found last
+    known = _last
+    if known is not None and time.monotonic() - known[0] < LOOKED_FOR:
+        return known[1]
+    if not _lock.acquire(blocking=known is None) and known is not None:
+        return known[1]  # somebody is looking: a silent database must not hold up every thread
+    try:
+        try:
+            with db.transaction() as session:
+                found = health.readiness(session, get_ring())
+        except CoreError:
+            found = health.UNREACHABLE
+        _last = (time.monotonic(), found)
+        return found
+    finally:
+        _lock.release()
+
+
+def _is_admin(request: Request) -> bool:
+    authorization, secret = request.headers.get("authorization"), request.headers.get(SECRET_HEADER)
+    if authorization is None and secret is None:
+        return False
+    asked = Asked(authorization, secret, request.headers.get(ADDRESS_HEADER, ""))
+    try:
+        return look(asked, action="health.read", role="analyst", limit=None).role == "admin"
+    except CoreError:
+        return False

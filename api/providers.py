@@ -1,0 +1,104 @@
+"""Routes of providers and their keys: for admins."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from sqlmodel import Session
+
+from api import wire
+from api.callers import Reader, Writer, write
+from api.effective import caught_up
+from api.errors import success
+from api.ids import Id
+from api.names import from_wire
+from api.responses import READ, WRITE, answers
+from api.writes import Body, IfMatch, documented, take_version
+from core import db, providers
+from core.schemas import ApiKeyInput, validate
+from core.tables import LlmProvider
+
+router = APIRouter(tags=["providers"])
+FIELDS = (*providers.FIELDS, "api_key")
+
+
+@router.get("/llm/providers", responses=answers(list[wire.Provider], *READ), summary="List providers")
+def list_providers(
+    _actor: Reader,
+    active: Annotated[bool | None, Query(description="only active, or only inactive ones")] = None,
+    search: Annotated[str, Query(max_length=100, description="in name, display name, kind and models")] = "",
+) -> Response:
+    """Every provider, by display name."""
+    with db.transaction() as session:
+        return success([wire.provider(row) for row in providers.list_all(session, active=active, search=search)])
+
+
+@router.post(
+    "/llm/providers",
+    status_code=201,
+    responses=answers(wire.Provider, *WRITE, status=201),
+    openapi_extra=documented(wire.NEW_PROVIDER),
+    summary="Add a provider",
+)
+def add_provider(request: Request, actor: Writer, body: Body) -> Response:
+    """Add a provider, with or without its key."""
+    row = write(request, actor, lambda s: providers.create(s, actor, from_wire(body, FIELDS)))
+    caught_up()
+    return success(wire.provider(row), 201, {"Location": f"/api/llm/providers/{row.id}", "ETag": f'"{row.version}"'})
+
+
+@router.get("/llm/providers/{id}", responses=answers(wire.Provider, 404, *READ), summary="One provider")
+def one_provider(_actor: Reader, provider_id: Id) -> Response:
+    """One provider; its ETag is its version, for If-Match."""
+    with db.transaction() as session:
+        row = providers.get(session, provider_id)
+    return success(wire.provider(row), headers={"ETag": f'"{row.version}"'})
+
+
+@router.put(
+    "/llm/providers/{id}",
+    responses=answers(wire.Provider, 404, 428, *WRITE),
+    openapi_extra=documented(wire.CHANGED_PROVIDER),
+    summary="Change a provider",
+)
+def change_provider(request: Request, actor: Writer, provider_id: Id, body: Body, if_match: IfMatch = None) -> Response:
+    """Change the fields that are named; the others stay. A base URL of another host takes the key again."""
+
+    def work(session: Session) -> LlmProvider:
+        data = dict(body)
+        version = take_version(data, if_match, needed=True)
+        return providers.update(session, actor, provider_id, from_wire(data, FIELDS), version=version)
+
+    row = write(request, actor, work)
+    caught_up()
+    return success(wire.provider(row), headers={"ETag": f'"{row.version}"'})
+
+
+@router.delete("/llm/providers/{id}", responses=answers(wire.Deleted, 404, *WRITE), summary="Delete a provider")
+def delete_provider(request: Request, actor: Writer, provider_id: Id, if_match: IfMatch = None) -> Response:
+    """Delete a provider with its key and its settings rows."""
+
+    def work(session: Session) -> list[str]:
+        version = take_version({}, if_match, needed=False)
+        return providers.delete(session, actor, provider_id, version=version)
+
+    went = write(request, actor, work)
+    caught_up()
+    return success({"id": provider_id, "deleted": went})
+
+
+@router.post(
+    "/llm/providers/{id}/api-key",
+    responses=answers(wire.Provider, 404, *WRITE),
+    openapi_extra=documented(wire.API_KEY),
+    summary="Set a provider's API key",
+)
+def set_api_key(request: Request, actor: Writer, provider_id: Id, body: Body) -> Response:
+    """Seal a key and store it in place of the one there."""
+
+    def work(session: Session) -> LlmProvider:
+        typed = validate(ApiKeyInput, from_wire(body, ("api_key",)))
+        return providers.set_api_key(session, actor, provider_id, typed.api_key.get_secret_value())
+
+    row = write(request, actor, work)
+    caught_up()
+    return success(wire.provider(row), headers={"ETag": f'"{row.version}"'})

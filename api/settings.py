@@ -1,0 +1,92 @@
+"""Routes of settings rows: for admins. Effective settings are in :mod:`api.effective`."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from sqlmodel import Session
+
+from api import wire
+from api.callers import Reader, Writer, write
+from api.effective import caught_up
+from api.errors import success
+from api.ids import LARGEST, Id, ProviderId
+from api.names import NotAsNamed, from_wire
+from api.responses import READ, WRITE, answers
+from api.writes import Body, IfMatch, documented, take_version
+from core import db, providers, settings
+from core.tables import LlmSettings
+
+router = APIRouter(tags=["settings"])
+
+
+@router.get("/llm/settings/global", responses=answers(list[wire.SettingsRow], 404, *READ), summary="List settings rows")
+def list_settings(_actor: Reader, provider_id: ProviderId = None) -> Response:
+    """Every active row, the one of all providers first; or the one of a provider, if it has one."""
+    with db.transaction() as session:
+        if provider_id is None:
+            rows = settings.list_global(session)
+        else:
+            providers.get(session, provider_id)
+            rows = [row for row in (settings.get_global(session, provider_id),) if row is not None]
+        return success([wire.settings_row(row) for row in rows])
+
+
+@router.post(
+    "/llm/settings/global",
+    responses=answers(wire.SettingsRow, 404, *WRITE) | {201: answers(wire.SettingsRow, status=201)[201]},
+    openapi_extra=documented(wire.UPSERTED_SETTINGS),
+    summary="Set the settings of a provider, or of all",
+)
+def upsert_settings(request: Request, actor: Writer, body: Body, if_match: IfMatch = None) -> Response:
+    """Set the fields that are named; null inherits, the others stay. The row is made if there is none (201)."""
+
+    def work(session: Session) -> tuple[LlmSettings, bool]:
+        data = dict(body)
+        version = take_version(data, if_match, needed=False)
+        scope = _scope(data.pop("providerId", None))
+        new = settings.get_global(session, scope) is None
+        return settings.upsert_global(session, actor, scope, from_wire(data, settings.FIELDS), version=version), new
+
+    row, new = write(request, actor, work)
+    caught_up()
+    return success(wire.settings_row(row), 201 if new else 200, {"ETag": f'"{row.version}"'})
+
+
+@router.put(
+    "/llm/settings/{id}",
+    responses=answers(wire.SettingsRow, 404, 428, *WRITE),
+    openapi_extra=documented(wire.CHANGED_SETTINGS),
+    summary="Change a settings row",
+)
+def change_settings(request: Request, actor: Writer, settings_id: Id, body: Body, if_match: IfMatch = None) -> Response:
+    """Set the fields that are named; null inherits, the others stay."""
+
+    def work(session: Session) -> LlmSettings:
+        data = dict(body)
+        version = take_version(data, if_match, needed=True)
+        return settings.update(session, actor, settings_id, from_wire(data, settings.FIELDS), version=version)
+
+    row = write(request, actor, work)
+    caught_up()
+    return success(wire.settings_row(row), headers={"ETag": f'"{row.version}"'})
+
+
+@router.delete("/llm/settings/{id}", responses=answers(wire.Deleted, 404, *WRITE), summary="Delete a settings row")
+def delete_settings(request: Request, actor: Writer, settings_id: Id, if_match: IfMatch = None) -> Response:
+    """Delete a row: its scope inherits everything again."""
+
+    def work(session: Session) -> None:
+        version = take_version({}, if_match, needed=False)
+        settings.delete(session, actor, settings_id, version=version)
+
+    write(request, actor, work)
+    caught_up()
+    return success({"id": settings_id, "deleted": [f"the settings row {settings_id}"]})
+
+
+def _scope(given: Any) -> int | None:
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 < given <= LARGEST:
+        raise NotAsNamed({"providerId": "must be the id of a provider, or null for all providers"})
+    return given

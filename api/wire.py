@@ -1,0 +1,311 @@
+"""What goes over the wire: providers, settings rows and effective settings, and their schemas for OpenAPI.
+
+The models here describe and build answers. What comes in is checked by :mod:`core.schemas` alone; its own schema, with the
+names of the wire, is what OpenAPI shows.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.names import camel
+from core.effective import EffectiveSettings, Explained, Source
+from core.parameters import PARAMETERS, Kind
+from core.schemas import ApiKeyInput, ProviderInput, SettingsInput
+from core.tables import LlmProvider, LlmSettings
+
+Data = TypeVar("Data")
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(alias_generator=camel, extra="forbid", frozen=True)
+
+
+class Answer(BaseModel, Generic[Data]):
+    """The envelope of what was served."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    success: Literal[True]
+    data: Data
+
+
+class _Change(_Wire):
+    stored: Any
+    yours: Any
+
+
+class _Told(_Wire):
+    code: str = Field(description="in capitals: what a program goes by", examples=["FORBIDDEN"])
+    message: str = Field(description="for people: what happened, and the cure")
+    fields: dict[str, str] | None = Field(default=None, description="field at fault -> the rule it breaks")
+    version: int | None = Field(default=None, description="of a conflict: the version that is stored now")
+    changed_by: str | None = None
+    changed_at: datetime | None = None
+    changes: dict[str, _Change] | None = Field(default=None, description="of a conflict: both values of each field")
+    checks: dict[str, str] | None = Field(default=None, description="of a process that is not ready: check -> state")
+
+
+class Failure(BaseModel):
+    """The envelope of what was refused, or failed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    success: Literal[False]
+    error: _Told
+
+
+class Live(BaseModel):
+    """That the process answers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Literal["live"]
+
+
+class Ready(_Wire):
+    """Whether the process can do its work."""
+
+    status: Literal["ready", "degraded"] = Field(description="degraded: it works, and somebody should look at a check")
+    checks: dict[str, str] = Field(description="check -> ok, or what is the matter")
+    snapshot_age_seconds: float | None = Field(description="since the settings in memory were known to be those stored")
+    details: dict[str, Any] | None = Field(default=None, description="for admins alone")
+
+
+class Deleted(_Wire):
+    """What a deletion took with it."""
+
+    id: int
+    deleted: list[str]
+
+
+class Provider(_Wire):
+    """A provider, as an admin sees it. The key itself never leaves."""
+
+    id: int
+    name: str
+    display_name: str
+    description: str | None
+    kind: Kind
+    api_key_masked: str | None = Field(description="enough to tell keys apart; null without a key")
+    api_base_url: str | None = Field(description="null: the vendor's own")
+    available_models: list[str]
+    default_model: str | None
+    is_active: bool
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class ProviderBrief(_Wire):
+    """A provider, as an analyst sees it."""
+
+    id: int
+    name: str
+    display_name: str
+    description: str | None
+    kind: Kind
+    available_models: list[str]
+    default_model: str | None
+    is_active: bool
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class SettingsRow(_Wire):
+    """A settings row; null inherits."""
+
+    id: int
+    organization_id: int | None = Field(description="always null: there are no organisations yet")
+    provider_id: int | None = Field(description="null: the row of all providers")
+    preferred_model: str | None
+    temperature: float | None
+    max_tokens: int | None
+    top_p: float | None
+    frequency_penalty: float | None
+    presence_penalty: float | None
+    max_retries: int | None
+    retry_backoff_ms: int | None
+    request_timeout_ms: int | None
+    enable_logging: bool | None
+    log_level: str | None
+    log_request_data: bool | None
+    log_response_data: bool | None
+    omitted_parameters: list[str] | None
+    custom_settings: dict[str, Any] | None
+    is_active: bool
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class ValueSource(_Wire):
+    """Where a value comes from. A built-in default has no row."""
+
+    layer: str
+    row_id: int | None
+    version: int | None
+    changed_at: datetime | None
+    changed_by: str | None
+
+
+class Shadowed(_Wire):
+    """A value of a lower layer that is hidden."""
+
+    source: ValueSource
+    value: Any
+
+
+class ExplainedValue(_Wire):
+    """One value, and why."""
+
+    name: str
+    value: Any
+    source: ValueSource
+    shadows: list[Shadowed]
+    omitted_by: ValueSource | None = Field(description="who says that it is not sent to the model; null: it is sent")
+
+
+class Effective(_Wire):
+    """The settings in force for one provider: a settings row with nothing left to inherit."""
+
+    provider: Provider | ProviderBrief
+    provider_id: int
+    organization_id: int | None
+    status: str = Field(description="ok, or the first that holds of disabled, no_model, no_key, key_unreadable")
+    cure: str | None = Field(description="what to do about a status other than ok")
+    model: str | None = Field(description="the model to ask for")
+    preferred_model: str | None = Field(description="the same, under the settings row's name")
+    temperature: float
+    max_tokens: int
+    top_p: float
+    frequency_penalty: float
+    presence_penalty: float
+    max_retries: int
+    retry_backoff_ms: int
+    request_timeout_ms: int
+    enable_logging: bool
+    log_level: str
+    log_request_data: bool
+    log_response_data: bool
+    omitted_parameters: list[str] = Field(description="not to be sent to the model, though they have a value")
+    custom_settings: dict[str, Any]
+    is_active: bool
+    is_overridden: bool = Field(description="by an organisation's own settings; false until there are organisations")
+    explain: list[ExplainedValue] | None = Field(default=None, description="with ?explain=true")
+
+
+def provider(row: LlmProvider | Mapping[str, Any], *, brief: bool = False) -> dict[str, Any]:
+    """Return a provider as it goes over the wire; *brief*: without mask and base URL."""
+    return _picked(row, ProviderBrief if brief else Provider)
+
+
+def settings_row(row: LlmSettings) -> dict[str, Any]:
+    """Return a settings row as it goes over the wire."""
+    return _picked(row, SettingsRow)
+
+
+def effective(
+    settings: EffectiveSettings, row: Mapping[str, Any], *, brief: bool, explain: bool = False
+) -> dict[str, Any]:
+    """Return effective settings as they go over the wire.
+
+    Args:
+        settings: What is in force.
+        row: The provider, column -> value.
+        brief: For somebody who is no admin.
+        explain: With the source of each value.
+    """
+    found = {
+        "provider": provider(row, brief=brief),
+        "providerId": settings.provider_id,
+        "organizationId": None,
+        "status": settings.status,
+        "cure": settings.cure,
+        "model": settings.model,
+        "preferredModel": settings.model,
+        **{camel(name): getattr(settings, name) for name in PARAMETERS},
+        "omittedParameters": list(settings.omitted),
+        "customSettings": settings.custom_settings,
+        "isActive": row["is_active"],
+        "isOverridden": False,  # settings of organisations are a layer to come
+    }
+    if explain:
+        found["explain"] = [_explained(item) for item in settings.explain()]
+    return found
+
+
+def _explained(item: Explained) -> dict[str, Any]:
+    head, dot, key = item.name.partition(".")
+    return {
+        "name": camel(head) + dot + key,
+        "value": item.value,
+        "source": _source(item.source),
+        "shadows": [{"source": _source(source), "value": value} for source, value in item.shadows],
+        "omittedBy": _source(item.omitted_by) if item.omitted_by else None,
+    }
+
+
+def _source(source: Source) -> dict[str, Any]:
+    return {camel(name): _plain(value) for name, value in source._asdict().items()}
+
+
+def _picked(row: Any, model: type[BaseModel]) -> dict[str, Any]:
+    read = row.__getitem__ if isinstance(row, Mapping) else lambda name: getattr(row, name)
+    return {camel(name): _plain(read(name)) for name in model.model_fields}
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _schema(*models: type[BaseModel], required: tuple[str, ...], **more: Any) -> dict[str, Any]:
+    properties: dict[str, Any] = {}
+    for model in models:
+        whole = model.model_json_schema()
+        properties |= {camel(name): _shown(schema) for name, schema in whole["properties"].items()}
+    properties |= more
+    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
+
+
+def _shown(schema: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in schema.items() if name not in {"title", "default"}}
+
+
+_VERSION: Final = {
+    "type": "integer",
+    "minimum": 0,
+    "maximum": 2**31 - 1,
+    "description": "the version that the change is based on; or send it as If-Match",
+}
+_KEY: Final = {"type": "string", "minLength": 10, "maxLength": 500, "writeOnly": True, "description": "never returned"}
+_NAME: Final = {"type": "string", "pattern": "^[a-z0-9_-]{1,50}$", "description": "1 to 50 of a to z, 0 to 9, - and _"}
+_PROVIDER_ID: Final = {
+    "anyOf": [{"type": "integer", "minimum": 1, "maximum": 2**31 - 1}, {"type": "null"}],
+    "description": "null or missing: the row of all providers",
+}
+
+NEW_PROVIDER: Final = _schema(
+    ProviderInput, required=("name", "displayName", "kind", "availableModels"), name=_NAME, apiKey=_KEY
+) | {
+    "example": {
+        "name": "openai",
+        "displayName": "OpenAI",
+        "kind": "openai",
+        "availableModels": ["gpt-5.1", "gpt-5.1-mini"],
+        "defaultModel": "gpt-5.1-mini",
+    }
+}
+CHANGED_PROVIDER: Final = _schema(ProviderInput, required=(), name=_NAME, apiKey=_KEY, version=_VERSION) | {
+    "example": {"defaultModel": "gpt-5.1", "version": 3}
+}
+API_KEY: Final = _schema(ApiKeyInput, required=("apiKey",)) | {"example": {"apiKey": "sk-proj-…your key…"}}
+UPSERTED_SETTINGS: Final = _schema(SettingsInput, required=(), providerId=_PROVIDER_ID, version=_VERSION) | {
+    "example": {"providerId": 1, "temperature": 0.2, "maxTokens": 4000}
+}
+CHANGED_SETTINGS: Final = _schema(SettingsInput, required=(), version=_VERSION) | {
+    "example": {"temperature": 0.2, "topP": None, "version": 7}
+}

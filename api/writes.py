@@ -1,0 +1,66 @@
+"""What writes have in common: the body, the version they are based on, and the schema that OpenAPI shows of them."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Header, Request
+from fastapi.concurrency import run_in_threadpool
+
+from api.body import read_json
+from api.callers import Writer, count_refused
+from api.errors import Refused
+from api.names import NotAsNamed
+from core.errors import CoreError
+
+_IF_MATCH = re.compile(r'(?:W/)?"(\d{1,10})"')
+OVERWRITE: Final = "*"
+
+
+async def _body(request: Request, actor: Writer) -> dict[str, Any]:
+    try:
+        return await read_json(request)  # once the caller is known: strangers' bodies are not looked at
+    except CoreError:
+        await run_in_threadpool(count_refused, actor)
+        raise
+
+
+Body = Annotated[dict[str, Any], Depends(_body)]
+IfMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        description='The version that the change is based on, as "7"; * writes whatever is there.',
+        pattern=r'^((W/)?"[0-9]{1,10}"|\*)$',
+    ),
+]
+
+
+def take_version(body: dict[str, Any], if_match: str | None, *, needed: bool) -> int | None:
+    """Take the version a change is based on out of *body*, or from ``If-Match``; None: write whatever is there.
+
+    Raises:
+        NotAsNamed: If it is no version, or the two differ.
+        Refused: 428 if it is *needed* and not there: a change must not overwrite one it has not seen.
+    """
+    given = body.pop("version", None)
+    if given is not None and (isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < 2**31):
+        raise NotAsNamed({"version": "must be a whole number, as the provider or settings row has it"})
+    if if_match is None or if_match == OVERWRITE:
+        if given is None and needed and if_match is None:
+            message = (
+                "Send the version that your change is based on, as version or as If-Match. If-Match: * overwrites."
+            )
+            raise Refused(428, "VERSION_REQUIRED", message)
+        return given
+    found = _IF_MATCH.fullmatch(if_match)
+    if found is None or int(found[1]) >= 2**31:
+        raise NotAsNamed({"If-Match": 'must be a version in quotes, as "7", or *'})
+    if given is not None and given != int(found[1]):
+        raise NotAsNamed({"version": "is another one than If-Match names"})
+    return int(found[1])
+
+
+def documented(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what OpenAPI says of a body that :func:`read_json` reads."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": dict(schema)}}}}
