@@ -4,12 +4,13 @@ What is not looked up each time: a token, for at most ``TOKEN_SECONDS``; the set
 to the database, knows of no newer generation. Without a resolver that follows the database they are read each time.
 """
 
+import asyncio
 import hashlib
 import threading
 import time
 from collections.abc import Iterable
-from functools import partial
-from typing import Final, NamedTuple
+from functools import lru_cache, partial
+from typing import Final, NamedTuple, TypedDict
 from urllib.parse import parse_qsl
 
 import anyio.to_thread
@@ -17,8 +18,8 @@ from sqlmodel import select
 from starlette.types import Receive, Scope, Send
 
 from api import wire
-from api.callers import Asked, Caller, look
-from api.errors import dumps, failure
+from api.callers import Asked, look
+from api.errors import dumps, failure, fault
 from api.metrics import SETTINGS_ANSWERS
 from api.names import NotAsNamed
 from core import db, ratelimit, settings
@@ -89,14 +90,27 @@ class Picture:
 
 
 class _Known(NamedTuple):
-    caller: Caller
+    role: str
     who: str
+    again: float
+    """When to look again, beside an answer."""
     until: float
+    """When it is forgotten."""
+
+
+class _Look(TypedDict):
+    action: str
+    role: str
+    limit: None
+
+
+_READ: Final[_Look] = {"action": "settings.read", "role": "analyst", "limit": None}  # the limit is counted by serve()
 
 
 _picture: Picture | None = None
 _loading = threading.Lock()
 _tokens: dict[bytes, _Known] = {}
+_looks: "dict[bytes, asyncio.Task[_Known]]" = {}
 
 
 def caught_up() -> None:
@@ -111,17 +125,19 @@ async def serve(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer GET and HEAD: 200, or 304 if the client has it already."""
     try:
         asked, if_none_match = _read_headers(scope["headers"])
-        caller, who = await _caller(asked)
+        known = await _caller(asked)
         limiter = ratelimit.get_limiter()
-        if caller.spent is None:
-            spend = partial(limiter.spend, who, "general")
-            caller = caller._replace(spent=await anyio.to_thread.run_sync(spend) if limiter.shared else spend())
-        scope["llm_settings.limit"] = ("general", caller.spent)
+        spend = partial(limiter.spend, known.who, "general")
+        spent = await anyio.to_thread.run_sync(spend) if limiter.shared else spend()
+        scope["llm_settings.limit"] = ("general", spent)
         name, explain = _read_query(scope["query_string"])
-        page = await _page(name, brief=caller.role != "admin", explain=explain)
+        page = await _page(name, brief=known.role != "admin", explain=explain)
     except CoreError as error:
         await failure(error)(scope, receive, send)
         return
+    except Exception:
+        await fault()(scope, receive, send)
+        raise  # for the log
     unchanged = if_none_match is not None and _matches(if_none_match, page.etag)
     SETTINGS_ANSWERS["unchanged" if unchanged else "sent"].inc()
     if unchanged:
@@ -133,22 +149,44 @@ async def serve(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else page.body})
 
 
-async def _caller(asked: Asked) -> tuple[Caller, str]:
-    """Return who calls, from memory if it is a token that was just looked at; ``spent`` is None then."""
-    digest = hashlib.sha256(asked.authorization.encode()).digest() if asked.authorization is not None else None
-    known = _tokens.get(digest) if digest is not None else None
-    if known is not None and time.monotonic() < known.until:
-        return known.caller, known.who
+async def _caller(asked: Asked) -> _Known:
+    """Return who calls, from memory if it is a token that was just looked at. Of those who have to look, one does."""
+    if asked.authorization is None:
+        caller = await anyio.to_thread.run_sync(
+            partial(look, asked, **_READ)
+        )  # a sign-in ends at once: never remembered
+        return _Known(caller.role, ratelimit.who_is(caller.actor), 0, 0)
+    digest = hashlib.sha256(asked.authorization.encode()).digest()
+    known, now = _tokens.get(digest), time.monotonic()
+    if known is not None and now < known.until:
+        if now > known.again:
+            _looking(digest, asked)  # beside this answer, so that none has to wait
+        return known
+    return await asyncio.shield(_looking(digest, asked))
+
+
+def _looking(digest: bytes, asked: Asked) -> "asyncio.Task[_Known]":
+    task = _looks.get(digest)
+    if task is None:
+        task = _looks[digest] = asyncio.create_task(_look_at_token(digest, asked))
+        task.add_done_callback(partial(_looked, digest))
+    return task
+
+
+async def _look_at_token(digest: bytes, asked: Asked) -> _Known:
     began = time.monotonic()
-    caller = await anyio.to_thread.run_sync(
-        partial(look, asked, action="settings.read", role="analyst", limit="general")
-    )
-    who = ratelimit.who_is(caller.actor)
-    if digest is not None:
-        if len(_tokens) >= TOKENS:
-            _tokens.clear()
-        _tokens[digest] = _Known(caller._replace(spent=None), who, began + TOKEN_SECONDS)
-    return caller, who
+    caller = await anyio.to_thread.run_sync(partial(look, asked, **_READ))
+    if len(_tokens) >= TOKENS:
+        _tokens.clear()
+    known = _Known(caller.role, ratelimit.who_is(caller.actor), began + TOKEN_SECONDS / 2, began + TOKEN_SECONDS)
+    _tokens[digest] = known
+    return known
+
+
+def _looked(digest: bytes, task: "asyncio.Task[_Known]") -> None:
+    del _looks[digest]
+    if task.cancelled() or task.exception() is not None:
+        _tokens.pop(digest, None)
 
 
 async def _page(name: str | None, *, brief: bool, explain: bool) -> Page:
@@ -184,6 +222,7 @@ _SECRET, _ADDRESS = SECRET_HEADER.encode(), ADDRESS_HEADER.encode()
 _WANTED = frozenset({b"authorization", b"if-none-match", _SECRET, _ADDRESS})
 
 
+@lru_cache(maxsize=2048)
 def _read_query(query: bytes) -> tuple[str | None, bool]:
     if not query:
         return None, False

@@ -10,6 +10,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from api.names import NotAsNamed, camel
 from core import errors
@@ -103,7 +104,9 @@ def failure(error: CoreError) -> Response:
     elif isinstance(error, errors.Conflict):
         told |= {"version": error.version, "changedBy": error.changed_by, "changedAt": error.changed_at}
         told["changes"] = {
-            camel(name): {"stored": stored, "yours": yours} for name, (stored, yours) in error.changes.items()
+            camel(name): {"stored": stored, "yours": yours}
+            for name, (stored, yours) in error.changes.items()
+            if stored != yours
         }
     elif isinstance(error, errors.TooManyAttempts | errors.TooManyRequests):
         headers["Retry-After"] = str(error.retry_after)
@@ -128,15 +131,31 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = (error.headers if isinstance(error, HTTPException) else None) or {}
     if status == 405:  # noqa: PLR2004 - Method Not Allowed
-        message = f"{request.method} is not possible here; {headers.get('Allow', 'another method')} is."
-        return failure(Refused(status, "METHOD_NOT_ALLOWED", message, headers))
+        allow = ", ".join(sorted(_methods(request)))
+        message = f"{request.method[:20]} is not possible here; possible: {allow}."
+        return failure(Refused(status, "METHOD_NOT_ALLOWED", message, {"Allow": allow}))
     if status == 404:  # noqa: PLR2004 - Not Found
         return failure(Refused(status, "NOT_FOUND", "There is nothing at this path; /api/docs lists what there is."))
     return failure(Refused(status, "REFUSED", "The request cannot be read.", headers))
 
 
+def _methods(request: Request) -> set[str]:
+    """Return the methods of every route at this path: the router names those of the first one only."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        matched, _ = route.matches({**request.scope, "method": "GET"})
+        if matched is not Match.NONE:
+            found |= route.methods
+    return found
+
+
 async def on_fault(_request: Request, _error: Exception) -> Response:
     """Answer what nobody foresaw; what it was stands in the log, put there by ui.middleware."""
+    return fault()
+
+
+def fault() -> Response:
+    """Return the answer to what nobody foresaw."""
     return failure(Refused(500, "INTERNAL_ERROR", "Something went wrong on our side. It is in the log."))
 
 

@@ -8,7 +8,6 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
 from functools import cache
 from types import SimpleNamespace
 from typing import Final, Literal, NamedTuple
@@ -17,7 +16,6 @@ import limits.storage.memory
 from limits import RateLimitItem, parse
 from limits.errors import ConfigurationError, StorageError
 from limits.storage import MemoryStorage, Storage, storage_from_string
-from limits.strategies import FixedWindowRateLimiter
 
 from core.actors import Actor
 from core.config import Config, get_config
@@ -27,6 +25,8 @@ Name = Literal["general", "sensitive", "pages"]
 
 REDIS_TIMEOUT: Final = 0.25
 """Seconds that one look at Redis may take."""
+SWEEP_EVERY: Final = 60.0
+"""Seconds between two looks for windows that have ended."""
 REDIS_PAUSE: Final = 5.0
 """Seconds that a Redis out of reach is left alone."""
 
@@ -34,6 +34,19 @@ _log = logging.getLogger(__name__)
 
 # What counts in memory goes by a clock that nobody sets: else an hour back would lock everybody out for an hour.
 vars(limits.storage.memory)["time"] = SimpleNamespace(time=time.monotonic)
+
+
+class _Memory(MemoryStorage):
+    """The library's memory, swept now and then by whoever counts: it would start a thread for that every 10 ms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sweep_at = time.monotonic() + SWEEP_EVERY
+
+    def _MemoryStorage__schedule_expiry(self) -> None:  # noqa: N802 - the library's own private name
+        if time.monotonic() >= self._sweep_at:
+            self._sweep_at = time.monotonic() + SWEEP_EVERY
+            self._MemoryStorage__expire_events()  # type: ignore[attr-defined]  # as above
 
 
 class Spent(NamedTuple):
@@ -64,10 +77,9 @@ class Limiter:
             "sensitive": _parsed("LLM_RATE_LIMIT_SENSITIVE", config.rate_limit_sensitive),
             "pages": _parsed("LLM_RATE_LIMIT_PAGES", config.rate_limit_pages),
         }
-        self._here = FixedWindowRateLimiter(MemoryStorage())
+        self._here = _Memory()
         self._lock = threading.Lock()  # the library's own lets two first requests of a window lose one
-        storage = _storage(config.rate_limit_storage_url.reveal())
-        self._redis = FixedWindowRateLimiter(storage) if storage else None
+        self._redis = _storage(config.rate_limit_storage_url.reveal())
         self._away_until: float | None = None
 
     @property
@@ -96,9 +108,10 @@ class Limiter:
 
     def _ask(self, who: str, name: Name, *, count: bool) -> Spent:
         item = self._items[name]
+        key = item.key_for(name, who)
         if self._redis is not None and (self._away_until is None or time.monotonic() >= self._away_until):
             try:
-                answer = _answer(self._redis, item, name, who, count=count, now=time.time)
+                used, ends = _used(self._redis, item, key, count=count)
             except StorageError as error:
                 if self._away_until is None:
                     why = type(error.storage_error).__name__
@@ -108,10 +121,10 @@ class Limiter:
                 if self._away_until is not None:
                     _log.warning("Redis is back: rate limits count there again.")
                     self._away_until = None
-                return _judged(item, *answer)
+                return _judged(item, used, ends - time.time(), count=count)
         with self._lock:
-            answer = _answer(self._here, item, name, who, count=count, now=time.monotonic)
-        return _judged(item, *answer)
+            used, ends = _used(self._here, item, key, count=count)
+        return _judged(item, used, ends - time.monotonic(), count=count)
 
 
 def who_is(actor: Actor) -> str:
@@ -127,20 +140,18 @@ def get_limiter() -> Limiter:
     return Limiter(get_config())
 
 
-def _answer(
-    limiter: FixedWindowRateLimiter, item: RateLimitItem, name: Name, who: str, *, count: bool, now: Callable[[], float]
-) -> tuple[bool, Spent]:
-    passed = limiter.hit(item, name, who) if count else limiter.test(item, name, who)
-    stats = limiter.get_window_stats(item, name, who)
+def _used(storage: Storage, item: RateLimitItem, key: str, *, count: bool) -> tuple[int, float]:
+    """Return how many are counted in the window, and when it ends: what the library's fixed window asks too."""
+    used = storage.incr(key, item.get_expiry()) if count else storage.get(key)
+    return used, storage.get_expiry(key)
+
+
+def _judged(item: RateLimitItem, used: int, left: float, *, count: bool) -> Spent:
     seconds = item.get_expiry()
-    reset = min(max(math.ceil(stats.reset_time - now()), 1), seconds) if stats.remaining < item.amount else seconds
-    return passed, Spent(item.amount, seconds, stats.remaining, reset)
-
-
-def _judged(item: RateLimitItem, passed: bool, spent: Spent) -> Spent:  # noqa: FBT001 - by position
-    if not passed:
-        raise TooManyRequests(_words(item), spent.reset)
-    return spent
+    reset = min(max(math.ceil(left), 1), seconds) if used else seconds
+    if used > item.amount or (used == item.amount and not count):
+        raise TooManyRequests(_words(item), reset)
+    return Spent(item.amount, seconds, item.amount - used, reset)
 
 
 def _words(item: RateLimitItem) -> str:
