@@ -12,7 +12,7 @@ from core.actors import Actor
 from core.effective import CURES
 from tests.conftest import ROOT
 from ui.feedback import plain
-from ui.preview_table import as_json, python_snippet
+from ui.preview_table import as_json, curl_snippet, python_snippet
 
 KEY = "sk-proj-canary-0123456789abcdefghijklmnop"
 HOSTILE = "![x](http://evil.example/x.png) <b>:red[name]</b>"
@@ -295,12 +295,28 @@ def test_same_values_are_said(session: Session, admin: Actor) -> None:
 
 
 @pytest.mark.usefixtures("acme")
-def test_http_is_marked_as_planned(admin: Actor) -> None:
-    """What does not work yet says so, in the name of its tab and in it."""
+def test_http_is_shown(admin: Actor) -> None:
+    """The request of the REST API can be copied, and it is said where its token comes from."""
     at = page(admin)
 
-    assert [tab.label for tab in at.tabs] == ["What is sent", "Python", "HTTP (planned)"]
-    assert "Not there yet" in at.tabs[2].info[0].value
+    assert [tab.label for tab in at.tabs] == ["What is sent", "Python", "HTTP"]
+    assert "makes the token" in at.tabs[2].caption[0].value
+    assert "/api/llm/settings?provider=acme" in at.tabs[2].code[0].value
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://llm.example.com/effective_preview?provider=acme", "https://llm.example.com"),
+        ("http://127.0.0.1:8501/effective_preview", "http://127.0.0.1:8501"),
+        (None, "https://YOUR-HOST"),
+    ],
+)
+def test_curl_names_the_host_of_the_page(url: str | None, host: str) -> None:
+    """The line works as it is copied, where the page is open; the token itself is not in it."""
+    expected = f'curl -H "Authorization: Bearer $LLM_SETTINGS_TOKEN" "{host}/api/llm/settings?provider=acme"'
+
+    assert curl_snippet("acme", url) == expected
 
 
 @pytest.mark.parametrize("kind", ["openai", "openai_compatible", "anthropic", "google"])

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 import streamlit as st
 
@@ -126,23 +127,15 @@ def draw_comparison(left: EffectiveSettings, right: EffectiveSettings, *, only_d
 
 def draw_use(settings: EffectiveSettings) -> None:
     """Draw what a call would send and how a program gets it, ready to be copied."""
-    sent, python, http = st.tabs(["What is sent", "Python", "HTTP (planned)"], key="use")
+    sent, python, http = st.tabs(["What is sent", "Python", "HTTP"], key="use")
     with sent:
         st.caption("With every call. request_options() returns the same.")
         st.code(json.dumps(settings.request_options(), indent=2, ensure_ascii=False), language="json", wrap_lines=True)
     with python:
         st.code(python_snippet(settings.provider, settings.kind), language="python", wrap_lines=True)
     with http:
-        st.info(
-            "Not there yet: the REST API comes with a later release. This is what a call will look like.",
-            icon=":material/schedule:",
-        )
-        st.code(
-            'curl --header "Authorization: Bearer $LLM_SETTINGS_TOKEN" \\\n'
-            f'  "https://YOUR-HOST/api/llm/settings?provider={settings.provider}"',
-            language="bash",
-            wrap_lines=True,
-        )
+        st.caption("For programs that are not Python. An admin makes the token, on API tokens or by the command line.")
+        st.code(curl_snippet(settings.provider, st.context.url), language="bash", wrap_lines=True)
 
 
 def as_json(settings: EffectiveSettings) -> str:
@@ -164,6 +157,13 @@ def python_snippet(name: str, kind: str | None) -> str:
     """Return the lines with which a program calls a provider of this kind by its vendor's SDK."""
     importing, calling = _SDK.get(kind or "", _SDK["openai"])
     return f"{importing}\n\nfrom core.resolve import resolve\n\nsettings = resolve({json.dumps(name)})\n{calling}"
+
+
+def curl_snippet(name: str, page_url: str | None) -> str:
+    """Return the line with which any program gets a provider's effective settings from the host of this page."""
+    here = urlsplit(page_url or "")
+    host = f"{here.scheme}://{here.netloc}" if here.netloc else "https://YOUR-HOST"
+    return f'curl -H "Authorization: Bearer $LLM_SETTINGS_TOKEN" "{host}/api/llm/settings?provider={quote(name)}"'
 
 
 _OPENAI = (
