@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from fastapi import FastAPI, Query
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -63,7 +64,7 @@ def make() -> FastAPI:
         summary="Effective settings",
     )(effective_settings)
     for module in (providers, settings, health, docs):
-        app.include_router(module.router)
+        app.router.routes.extend(module.router.routes)  # flat: what there is can be walked, by a 405 and by a test
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # how FastAPI has it extended
     return app
 
@@ -125,7 +126,8 @@ class Api:
                 await effective.serve(inner, receive, told)
             else:
                 await self._app(inner, receive, told)
-                route = getattr(inner.get("route"), "path", route)
+                found = inner.get("route")
+                route = found.path if isinstance(found, APIRoute) else route  # else it is what this API is mounted by
         finally:
             self._count(scope["method"], route, status, time.perf_counter() - began)
 

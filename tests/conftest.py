@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlmodel import Session
 
-from core import bootstrap, config, crypto, db, embedded, migrate
+from core import bootstrap, config, crypto, db, embedded, migrate, ratelimit
 from core.actors import Actor
 from core.tables import User
 
@@ -120,6 +120,7 @@ def _isolated(worker_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setenv("LLM_ENCRYPTION_KEY", ENCRYPTION_KEY)
     config.get_config.cache_clear()
     crypto.get_ring.cache_clear()
+    ratelimit.get_limiter.cache_clear()
     monkeypatch.setattr(bootstrap, "ensure_ready", lambda *_: None)
     with worker_engine.connect() as connection:
         outer = connection.begin()
@@ -130,6 +131,7 @@ def _isolated(worker_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterato
         outer.rollback()
     config.get_config.cache_clear()
     crypto.get_ring.cache_clear()
+    ratelimit.get_limiter.cache_clear()
 
 
 @pytest.fixture

@@ -6,9 +6,12 @@ from typing import NamedTuple
 import streamlit as st
 from sqlmodel import Session
 
-from core import db
+from core import db, ratelimit
+from core.actors import Actor
 from core.errors import AlreadyExists, Conflict, CoreError, Forbidden, Invalid
 
+ACTOR = "actor"
+"""Where ui.guard keeps who is signed in."""
 _TOAST = "toast_after_rerun"
 
 
@@ -24,10 +27,21 @@ class Outcome(NamedTuple):
 def attempt(work: Callable[[Session], object], done: str) -> Outcome:
     """Run *work* as one transaction; toast *done*, or show the error where the caller does not show it by a field.
 
-    What was typed stays in its widgets: nothing is cleared and nothing reruns here.
+    What was typed stays in its widgets: nothing is cleared and nothing reruns here. What is committed counts on the
+    pages' rate limit; what is refused does not.
     """
+    actor = st.session_state.get(ACTOR)
+    counted = False
+
+    def within_limit(session: Session) -> None:
+        nonlocal counted
+        work(session)
+        if isinstance(actor, Actor) and not counted:  # a lost deadlock runs it again
+            ratelimit.get_limiter().spend(ratelimit.who_is(actor), "pages")
+            counted = True
+
     try:
-        db.retrying(work)
+        db.retrying(within_limit)
     except Invalid as error:
         return Outcome(ok=False, errors=error.fields, conflict=None)
     except AlreadyExists as error:

@@ -7,10 +7,10 @@ from core import authority, bootstrap, db, sessions
 from core.actors import Actor
 from core.errors import CoreError, Forbidden, PasswordChangeNeeded
 from ui import middleware
-from ui.feedback import show_fault
+from ui.feedback import ACTOR, show_fault
 from ui.sign_in import draw_first_password, draw_sign_in
 
-_ACTOR, _SECRET = "actor", "actor_secret"
+_SECRET = "actor_secret"  # noqa: S105 - a key of the session's state
 
 
 def guard(role: str = "admin") -> Actor:  # noqa: RET503 - st.stop() never returns
@@ -45,7 +45,7 @@ def guard(role: str = "admin") -> Actor:  # noqa: RET503 - st.stop() never retur
 
 def sign_out() -> None:
     """End the sign-in in the database, and forget who it was and everything they typed."""
-    actor = st.session_state.get(_ACTOR)
+    actor = st.session_state.get(ACTOR)
     st.session_state.clear()
     if isinstance(actor, Actor) and actor.session_id is not None:
         with db.transaction() as session:
@@ -58,14 +58,14 @@ def _signed_in(session: Session) -> Actor | None:
     The cookie of the connection decides in each run: whatever Streamlit session it was given, another sign-in's actor
     is never taken over.
     """
-    actor = st.session_state.get(_ACTOR)
+    actor = st.session_state.get(ACTOR)
     if middleware.installed():
         secret = st.context.headers.get(middleware.SECRET_HEADER)
         if not isinstance(actor, Actor) or st.session_state.get(_SECRET) != secret:
-            st.session_state.pop(_ACTOR, None)
+            st.session_state.pop(ACTOR, None)
             actor = (
                 sessions.find(session, secret, st.context.headers.get(middleware.ADDRESS_HEADER)) if secret else None
             )
             if actor is not None:
-                st.session_state[_ACTOR], st.session_state[_SECRET] = actor, secret
+                st.session_state[ACTOR], st.session_state[_SECRET] = actor, secret
     return actor if isinstance(actor, Actor) else None

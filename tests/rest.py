@@ -1,0 +1,75 @@
+"""The REST API for tests: behind the real middleware, in this process."""
+
+import hashlib
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from httpx import Response
+from sqlalchemy import text
+from starlette.applications import Starlette
+from starlette.middleware import Middleware as Wrapped
+from starlette.routing import Mount
+from starlette.testclient import TestClient
+
+from api.app import api
+from core import db, tokens
+from core.actors import COMMAND_LINE, Actor
+from ui import middleware
+from ui.middleware import COOKIE, Middleware
+
+HOST = "http://127.0.0.1:8501"
+NEW = {"name": "acme", "displayName": "Acme", "kind": "openai", "availableModels": ["m1", "m2"], "defaultModel": "m1"}
+KEY = "sk-proj-canary-0123456789abcdefghij"
+
+
+@contextmanager
+def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """A client of the API; nobody is signed in."""
+    monkeypatch.setattr(middleware, "_installed", False)  # put back afterwards: other tests run without
+    app = Starlette(routes=[Mount("/api", app=api)], middleware=[Wrapped(Middleware)])
+    with TestClient(app, HOST, raise_server_exceptions=False) as client:
+        yield client
+
+
+def token(role: str) -> dict[str, str]:
+    """Make a token; return the header that signs in with it."""
+    with db.transaction() as session:
+        _, made = tokens.create(session, COMMAND_LINE, {"name": f"{role}-{secrets.token_hex(6)}", "role": role})
+    return {"Authorization": f"Bearer {made}"}
+
+
+def cookie(actor: Actor) -> dict[str, str]:
+    """Sign a user in; return the header that their browser sends."""
+    secret = secrets.token_urlsafe(32)
+    with db.transaction() as session:
+        session.execute(
+            text(
+                "INSERT INTO auth_sessions (user_id, auth_epoch, sid_hash, expires_at)"
+                " VALUES (:user, :epoch, :hash, clock_timestamp() + interval '1 hour')"
+            ),
+            {"user": actor.user_id, "epoch": actor.auth_epoch, "hash": hashlib.sha256(secret.encode()).hexdigest()},
+        )
+    return {"Cookie": f"{COOKIE}={secret}"}
+
+
+def data(answer: Response, status: int = 200) -> Any:
+    """The data of an answer that was served."""
+    assert answer.status_code == status, answer.text
+    whole = answer.json()
+    assert whole.keys() == {"success", "data"}
+    assert whole["success"] is True
+    return whole["data"]
+
+
+def error(answer: Response, status: int, code: str) -> dict[str, Any]:
+    """The error of an answer that was refused."""
+    assert answer.status_code == status, answer.text
+    whole = answer.json()
+    assert whole.keys() == {"success", "error"}
+    assert whole["success"] is False
+    assert whole["error"]["code"] == code
+    assert whole["error"]["message"]
+    return dict(whole["error"])
