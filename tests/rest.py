@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from httpx import Response
+from httpx2 import Response
 from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.middleware import Middleware as Wrapped
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
+from api import effective
 from api.app import api
 from core import db, tokens
 from core.actors import COMMAND_LINE, Actor
@@ -29,6 +30,8 @@ KEY = "sk-proj-canary-0123456789abcdefghij"
 def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     """A client of the API; nobody is signed in."""
     monkeypatch.setattr(middleware, "_installed", False)  # put back afterwards: other tests run without
+    # A test that rolls back has one connection, which a look beside an answer would share.
+    monkeypatch.setattr(effective, "TOKEN_SECONDS", 1e9)
     app = Starlette(routes=[Mount("/api", app=api)], middleware=[Wrapped(Middleware)])
     with TestClient(app, HOST, raise_server_exceptions=False) as client:
         yield client

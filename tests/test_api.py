@@ -1,6 +1,7 @@
 """The REST API: who may do what, what is refused and how, and what is answered."""
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,9 +18,11 @@ from core import db, errors, providers, ratelimit
 from core import settings as rows
 from core.actors import Actor
 from core.errors import CoreError
+from core.resolve import Resolver
 from tests.rest import HOST, KEY, NEW, cookie, data, error, serving, token
 from ui.middleware import SECURITY_HEADERS
 
+TOKEN_SECONDS = effective.TOKEN_SECONDS
 ANYBODY, SIGNED_IN, ADMIN, METRICS = "anybody", "signed in", "admin", "metrics"
 ROUTES = {
     ("GET", "/llm/providers"): ADMIN,
@@ -567,6 +570,7 @@ def test_signed_out_is_signed_out_at_once(client: TestClient, admin: Actor) -> N
 
 def test_revoked_token_stops_within_a_second(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token is looked at again after 0.8 s by the polled route, and each time by the others."""
+    monkeypatch.setattr(effective, "TOKEN_SECONDS", TOKEN_SECONDS)
     now = [1000.0]
     monkeypatch.setattr(effective.time, "monotonic", lambda: now[0])
     headers = token("admin")
@@ -577,9 +581,80 @@ def test_revoked_token_stops_within_a_second(client: TestClient, monkeypatch: py
 
     error(client.get("/api/llm/providers", headers=headers), 401, "UNAUTHENTICATED")
     data(client.get("/api/llm/settings", headers=headers))  # still in memory
-    assert effective.TOKEN_SECONDS < 1
-    now[0] += effective.TOKEN_SECONDS
+    assert TOKEN_SECONDS < 1
+    now[0] += TOKEN_SECONDS
     error(client.get("/api/llm/settings", headers=headers), 401, "UNAUTHENTICATED")
+
+
+@pytest.mark.usefixtures("committed")
+def test_revoked_token_stops_while_it_is_in_use(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that is used all the time is looked at beside the answers; no request begun a second later is served."""
+    monkeypatch.setattr(effective, "TOKEN_SECONDS", TOKEN_SECONDS)
+    monkeypatch.setenv("LLM_RATE_LIMIT_GENERAL", "1000000 per minute")
+    db_config_again()
+    headers = token("analyst")
+    began = time.monotonic()
+    while time.monotonic() < began + 2 * TOKEN_SECONDS:  # it is looked at several times meanwhile
+        data(client.get("/api/llm/settings", headers=headers))
+
+    with db.transaction() as session:
+        session.execute(text("UPDATE api_tokens SET revoked_at = clock_timestamp()"))
+    revoked = time.monotonic()
+
+    last_served = revoked
+    while time.monotonic() < revoked + 1.5:
+        asked = time.monotonic()
+        if client.get("/api/llm/settings", headers=headers).status_code == 200:
+            last_served = asked
+    assert last_served - revoked < 1
+    error(client.get("/api/llm/settings", headers=headers), 401, "UNAUTHENTICATED")
+
+
+@pytest.mark.usefixtures("committed")
+def test_exhausted_pool_is_told_and_passes(root: TestClient) -> None:
+    """CHECKS 71: with every connection in use a request is told so, 503 with Retry-After; afterwards it is served."""
+    headers = token("admin")
+    engine = db.get_engine()
+    held = [engine.connect() for _ in range(db.pool_figures()[0])]
+
+    refused = root.get("/api/llm/providers", headers=headers)
+    error(refused, 503, "STORE_UNAVAILABLE")
+    assert refused.headers["Retry-After"]
+    for connection in held:
+        connection.close()
+    assert data(root.get("/api/llm/providers", headers=headers)) == []
+
+
+@pytest.mark.usefixtures("committed")
+def test_who_writes_reads_what_they_wrote(root: TestClient, committed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a resolver that follows the database, a write is answered once the settings in memory have it."""
+    resolver = Resolver(committed)
+    monkeypatch.setattr(effective, "resolver", resolver)
+    monkeypatch.setattr(effective, "_picture", None)
+    resolver.start()
+    assert resolver.wait_for(0, 10)
+    made = data(root.post("/api/llm/providers", json=NEW), 201)
+    try:
+        for number in range(30):
+            body = {"providerId": made["id"], "maxTokens": number + 1}
+            assert root.post("/api/llm/settings/global", json=body).status_code in {200, 201}
+            answer = root.get("/api/llm/settings?provider=acme")
+            assert data(answer)["maxTokens"] == number + 1
+            assert int(answer.headers["LLM-Settings-Generation"]) == resolver.generation
+        loads = 0
+
+        def counted(session: object) -> object:
+            nonlocal loads
+            loads += 1
+            return load(session)
+
+        load: Any = rows.load
+        monkeypatch.setattr(rows, "load", counted)
+        for _ in range(20):
+            data(root.get("/api/llm/settings?provider=acme"))
+        assert loads == 0
+    finally:
+        resolver.close()
 
 
 def test_denials_are_put_on_record(client: TestClient) -> None:
