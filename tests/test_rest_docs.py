@@ -8,10 +8,13 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import psycopg
+import psycopg.conninfo
 import pytest
 
 from core import db, tokens
@@ -229,3 +232,18 @@ def test_client(client: Callable[[Path], list[str]], served: Served, folder: Pat
     away = run(*command, cwd=folder, **{**env, "LLM_SETTINGS_URL": "http://127.0.0.1:9"})
     assert away.returncode == 1
     assert "No settings of openai" in away.stderr
+
+
+def test_database_away(served: Served, server: str, folder: Path) -> None:
+    """Without the database the answer is 503, and says when to try again; the process lives, and is not ready."""
+    name = psycopg.conninfo.conninfo_to_dict(served.database)["dbname"]
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+    time.sleep(1.5)  # a token, and a look at the database, are good for a second
+    asking = 'curl -sS -o /dev/null -w "%{http_code} %header{retry-after}\\n" '
+    asking += '-H "Authorization: Bearer $LLM_SETTINGS_TOKEN" "$LLM_SETTINGS_URL/api'
+    paths = ("llm/settings?provider=openai", "health/ready", "health/live")
+    answers = [bash(f'{asking}/{path}"', folder, **served.env()) for path in paths]
+
+    assert answers == ["503 2\n", "503 2\n", "200 \n"]
