@@ -12,7 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import docs, effective, errors, health, metrics, providers, settings, wire
-from api.responses import READ, answers
+from api.names import camel
+from api.responses import READ, answers, named
 from core.errors import CoreError
 
 POLLED: Final = "/llm/settings"
@@ -47,6 +48,7 @@ def make() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        separate_input_output_schemas=False,
         exception_handlers={
             CoreError: errors.on_core_error,
             RequestValidationError: errors.on_bad_parameter,
@@ -56,6 +58,7 @@ def make() -> FastAPI:
     )
     app.get(
         POLLED,
+        generate_unique_id_function=named,
         responses={
             **answers(wire.Effective | list[wire.Effective], 404, *READ),
             304: {"description": "Unchanged since the answer with the ETag in If-None-Match."},
@@ -83,10 +86,19 @@ def _described(app: FastAPI) -> dict[str, Any]:
         }
         for path, operations in found["paths"].items():
             for operation in operations.values():
+                operation["operationId"] = camel(operation["operationId"])
+                for parameter in operation.get("parameters", ()):
+                    parameter["schema"] = _sent(parameter["schema"])
                 if not path.startswith("/health/"):
                     operation["security"] = [{"token": []}]
         app.openapi_schema = found
     return app.openapi_schema
+
+
+def _sent(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a parameter without null: what is not sent is missing."""
+    some = next((kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"), schema)
+    return {name: value for name, value in some.items() if name not in {"title", "anyOf"}}
 
 
 class Api:

@@ -11,7 +11,7 @@ from api.errors import Refused, not_signed_in
 from api.names import NotAsNamed
 from core import authority, bootstrap, db, ratelimit, sessions, sign_in, tokens
 from core.actors import Actor
-from core.errors import AlreadyExists, Conflict, Invalid, NotFound
+from core.errors import AlreadyExists, Conflict, Invalid, KeyUnreadable, NotFound, Sealed
 from core.ratelimit import Spent
 from ui.middleware import ADDRESS_HEADER, SECRET_HEADER, is_ours
 
@@ -116,14 +116,14 @@ def write(request: Request, actor: Actor, work: Callable[[Session], T]) -> T:
 
     try:
         return db.retrying(counted)
-    except (Refused, Invalid, NotFound, AlreadyExists, Conflict):
-        count_refused(actor)
+    except (Refused, Invalid, NotFound, AlreadyExists, Conflict, Sealed, KeyUnreadable):
+        count_refused(request, actor)
         raise
 
 
-def count_refused(actor: Actor) -> None:
+def count_refused(request: Request, actor: Actor) -> None:
     """Count a write that was refused, on the general limit; raises TooManyRequests."""
-    ratelimit.get_limiter().spend(ratelimit.who_is(actor), "general")
+    tell(request, "general", ratelimit.get_limiter().spend(ratelimit.who_is(actor), "general"))
 
 
 def _from_our_page(request: Request) -> None:

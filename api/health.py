@@ -12,7 +12,7 @@ from api import metrics, wire
 from api.callers import Asked, admitted, look
 from api.effective import resolver
 from api.errors import Refused, success
-from api.responses import READ, answers
+from api.responses import READ, answers, named
 from core import db, health, migrate, ratelimit
 from core.actors import Actor
 from core.crypto import get_ring
@@ -24,7 +24,7 @@ LOOKED_FOR: Final = 1.0
 STALE_AFTER: Final = 10.0
 """Seconds after which the settings in memory count as stale; the resolver looks every two."""
 
-router = APIRouter(tags=["health"])
+router = APIRouter(generate_unique_id_function=named, tags=["health"])
 Scraper = Annotated[Actor, admitted("metrics.read", "metrics", None)]
 
 _lock = threading.Lock()

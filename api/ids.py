@@ -1,11 +1,25 @@
-"""Ids in paths and queries."""
+"""Ids in paths and queries. A path whose id is no number is no path of ours: 404."""
 
 from typing import Annotated, Any
 
 from fastapi import Path, Query
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
+from starlette.convertors import Convertor, register_url_convertor
 
 LARGEST = 2**31 - 1
+
+
+class _Row(Convertor[str]):
+    regex = "[0-9]{1,10}"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("row", _Row())
 
 
 def _digits(value: Any) -> int:
@@ -14,8 +28,9 @@ def _digits(value: Any) -> int:
     return int(value)
 
 
-Id = Annotated[int, BeforeValidator(_digits), Path(alias="id", ge=1, le=LARGEST)]
+_Id = Annotated[int, Field(ge=1, le=LARGEST)]
+Id = Annotated[_Id, BeforeValidator(_digits), Path(alias="id")]
 ProviderId = Annotated[
-    Annotated[int, BeforeValidator(_digits)] | None,
-    Query(alias="providerId", ge=1, le=LARGEST, description="only the row of this provider"),
+    Annotated[_Id, BeforeValidator(_digits)] | None,
+    Query(alias="providerId", description="only the row of this provider"),
 ]

@@ -11,13 +11,13 @@ from api.effective import caught_up
 from api.errors import success
 from api.ids import Id
 from api.names import from_wire
-from api.responses import READ, WRITE, answers
+from api.responses import READ, WRITE, answers, named
 from api.writes import Body, IfMatch, documented, take_version
 from core import db, providers
 from core.schemas import ApiKeyInput, validate
 from core.tables import LlmProvider
 
-router = APIRouter(tags=["providers"])
+router = APIRouter(generate_unique_id_function=named, tags=["providers"])
 FIELDS = (*providers.FIELDS, "api_key")
 
 
@@ -46,7 +46,7 @@ def add_provider(request: Request, actor: Writer, body: Body) -> Response:
     return success(wire.provider(row), 201, {"Location": f"/api/llm/providers/{row.id}", "ETag": f'"{row.version}"'})
 
 
-@router.get("/llm/providers/{id}", responses=answers(wire.Provider, 404, *READ), summary="One provider")
+@router.get("/llm/providers/{id:row}", responses=answers(wire.Provider, 404, *READ), summary="One provider")
 def one_provider(_actor: Reader, provider_id: Id) -> Response:
     """One provider; its ETag is its version, for If-Match."""
     with db.transaction() as session:
@@ -55,7 +55,7 @@ def one_provider(_actor: Reader, provider_id: Id) -> Response:
 
 
 @router.put(
-    "/llm/providers/{id}",
+    "/llm/providers/{id:row}",
     responses=answers(wire.Provider, 404, 428, *WRITE),
     openapi_extra=documented(wire.CHANGED_PROVIDER),
     summary="Change a provider",
@@ -73,7 +73,7 @@ def change_provider(request: Request, actor: Writer, provider_id: Id, body: Body
     return success(wire.provider(row), headers={"ETag": f'"{row.version}"'})
 
 
-@router.delete("/llm/providers/{id}", responses=answers(wire.Deleted, 404, *WRITE), summary="Delete a provider")
+@router.delete("/llm/providers/{id:row}", responses=answers(wire.Deleted, 404, *WRITE), summary="Delete a provider")
 def delete_provider(request: Request, actor: Writer, provider_id: Id, if_match: IfMatch = None) -> Response:
     """Delete a provider with its key and its settings rows."""
 
@@ -87,7 +87,7 @@ def delete_provider(request: Request, actor: Writer, provider_id: Id, if_match: 
 
 
 @router.post(
-    "/llm/providers/{id}/api-key",
+    "/llm/providers/{id:row}/api-key",
     responses=answers(wire.Provider, 404, *WRITE),
     openapi_extra=documented(wire.API_KEY),
     summary="Set a provider's API key",

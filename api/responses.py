@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from fastapi.routing import APIRoute
+
 from api.wire import Answer, Failure
 
 _LIMIT: Final = {
@@ -24,6 +26,11 @@ _SAID: Final = {
 }
 READ: Final = (401, 403, 422, 429, 503)
 WRITE: Final = (400, 401, 403, 409, 413, 415, 422, 429, 503)
+
+
+def named(route: APIRoute) -> str:
+    """Return the name that generated clients give a call: that of its function."""
+    return route.name
 
 
 def answers(data: Any, *failures: int, status: int = 200) -> dict[int | str, dict[str, Any]]:

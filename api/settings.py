@@ -11,12 +11,12 @@ from api.effective import caught_up
 from api.errors import success
 from api.ids import LARGEST, Id, ProviderId
 from api.names import NotAsNamed, from_wire
-from api.responses import READ, WRITE, answers
+from api.responses import READ, WRITE, answers, named
 from api.writes import Body, IfMatch, documented, take_version
 from core import db, providers, settings
 from core.tables import LlmSettings
 
-router = APIRouter(tags=["settings"])
+router = APIRouter(generate_unique_id_function=named, tags=["settings"])
 
 
 @router.get("/llm/settings/global", responses=answers(list[wire.SettingsRow], 404, *READ), summary="List settings rows")
@@ -53,7 +53,7 @@ def upsert_settings(request: Request, actor: Writer, body: Body, if_match: IfMat
 
 
 @router.put(
-    "/llm/settings/{id}",
+    "/llm/settings/{id:row}",
     responses=answers(wire.SettingsRow, 404, 428, *WRITE),
     openapi_extra=documented(wire.CHANGED_SETTINGS),
     summary="Change a settings row",
@@ -71,7 +71,7 @@ def change_settings(request: Request, actor: Writer, settings_id: Id, body: Body
     return success(wire.settings_row(row), headers={"ETag": f'"{row.version}"'})
 
 
-@router.delete("/llm/settings/{id}", responses=answers(wire.Deleted, 404, *WRITE), summary="Delete a settings row")
+@router.delete("/llm/settings/{id:row}", responses=answers(wire.Deleted, 404, *WRITE), summary="Delete a settings row")
 def delete_settings(request: Request, actor: Writer, settings_id: Id, if_match: IfMatch = None) -> Response:
     """Delete a row: its scope inherits everything again."""
 

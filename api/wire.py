@@ -11,9 +11,9 @@ from typing import Any, Final, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.names import camel
-from core.effective import EffectiveSettings, Explained, Source
+from core.effective import EffectiveSettings, Explained, LayerName, LogLevel, Source
 from core.parameters import PARAMETERS, Kind
-from core.schemas import ApiKeyInput, ProviderInput, SettingsInput
+from core.schemas import ProviderInput, SettingsInput
 from core.tables import LlmProvider, LlmSettings
 
 Data = TypeVar("Data")
@@ -131,7 +131,7 @@ class SettingsRow(_Wire):
     retry_backoff_ms: int | None
     request_timeout_ms: int | None
     enable_logging: bool | None
-    log_level: str | None
+    log_level: LogLevel | None
     log_request_data: bool | None
     log_response_data: bool | None
     omitted_parameters: list[str] | None
@@ -145,7 +145,7 @@ class SettingsRow(_Wire):
 class ValueSource(_Wire):
     """Where a value comes from. A built-in default has no row."""
 
-    layer: str
+    layer: LayerName
     row_id: int | None
     version: int | None
     changed_at: datetime | None
@@ -175,7 +175,9 @@ class Effective(_Wire):
     provider: Provider | ProviderBrief
     provider_id: int
     organization_id: int | None
-    status: str = Field(description="ok, or the first that holds of disabled, no_model, no_key, key_unreadable")
+    status: Literal["ok", "disabled", "no_model", "no_key", "key_unreadable"] = Field(
+        description="ok, or the first that holds"
+    )
     cure: str | None = Field(description="what to do about a status other than ok")
     model: str | None = Field(description="the model to ask for")
     preferred_model: str | None = Field(description="the same, under the settings row's name")
@@ -188,7 +190,7 @@ class Effective(_Wire):
     retry_backoff_ms: int
     request_timeout_ms: int
     enable_logging: bool
-    log_level: str
+    log_level: LogLevel
     log_request_data: bool
     log_response_data: bool
     omitted_parameters: list[str] = Field(description="not to be sent to the model, though they have a value")
@@ -262,6 +264,11 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
+_LINE: Final = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$"
+_LINES: Final = {100: _LINE, 200: _LINE, 500: r"^https?://[^\s?#@\\]+$"}
+"""Longest length -> the rule that core.schemas has as a function: names are one line, a base URL is one."""
+
+
 def _schema(*models: type[BaseModel], required: tuple[str, ...], **more: Any) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     for model in models:
@@ -272,7 +279,15 @@ def _schema(*models: type[BaseModel], required: tuple[str, ...], **more: Any) ->
 
 
 def _shown(schema: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in schema.items() if name not in {"title", "default"}}
+    found = {name: value for name, value in schema.items() if name not in {"title", "default"}}
+    if found.get("type") == "string" and "enum" not in found and found.get("maxLength") in _LINES:
+        found["pattern"] = _LINES[found["maxLength"]]
+    for nested in ("items", "anyOf"):
+        if isinstance(found.get(nested), dict):
+            found[nested] = _shown(found[nested])
+        elif nested in found:
+            found[nested] = [_shown(kind) for kind in found[nested]]
+    return found
 
 
 _VERSION: Final = {
@@ -281,7 +296,7 @@ _VERSION: Final = {
     "maximum": 2**31 - 1,
     "description": "the version that the change is based on; or send it as If-Match",
 }
-_KEY: Final = {"type": "string", "minLength": 10, "maxLength": 500, "writeOnly": True, "description": "never returned"}
+_KEY: Final = {"type": "string", "minLength": 10, "maxLength": 500, "pattern": _LINE, "writeOnly": True}
 _NAME: Final = {"type": "string", "pattern": "^[a-z0-9_-]{1,50}$", "description": "1 to 50 of a to z, 0 to 9, - and _"}
 _PROVIDER_ID: Final = {
     "anyOf": [{"type": "integer", "minimum": 1, "maximum": 2**31 - 1}, {"type": "null"}],
@@ -302,7 +317,7 @@ NEW_PROVIDER: Final = _schema(
 CHANGED_PROVIDER: Final = _schema(ProviderInput, required=(), name=_NAME, apiKey=_KEY, version=_VERSION) | {
     "example": {"defaultModel": "gpt-5.1", "version": 3}
 }
-API_KEY: Final = _schema(ApiKeyInput, required=("apiKey",)) | {"example": {"apiKey": "sk-proj-…your key…"}}
+API_KEY: Final = _schema(required=("apiKey",), apiKey=_KEY) | {"example": {"apiKey": "sk-proj-…your key…"}}
 UPSERTED_SETTINGS: Final = _schema(SettingsInput, required=(), providerId=_PROVIDER_ID, version=_VERSION) | {
     "example": {"providerId": 1, "temperature": 0.2, "maxTokens": 4000}
 }

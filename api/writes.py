@@ -21,7 +21,7 @@ async def _body(request: Request, actor: Writer) -> dict[str, Any]:
     try:
         return await read_json(request)  # once the caller is known: strangers' bodies are not looked at
     except CoreError:
-        await run_in_threadpool(count_refused, actor)
+        await run_in_threadpool(count_refused, request, actor)
         raise
 
 

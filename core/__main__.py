@@ -37,6 +37,7 @@ from core import (
     sealed,
     seed,
     sessions,
+    tokens,
     users,
 )
 from core.actors import COMMAND_LINE
@@ -53,6 +54,8 @@ app.add_typer(keys_app, name="keys")
 audit_app = typer.Typer(no_args_is_help=True, help="The record of who did what, and its hash chain.")
 app.add_typer(users_app, name="users")
 app.add_typer(audit_app, name="audit")
+tokens_app = typer.Typer(no_args_is_help=True, help="How programs sign in to the REST API.")
+app.add_typer(tokens_app, name="tokens")
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 
@@ -278,6 +281,40 @@ def users_list() -> None:
     with _store(), db.transaction() as session:
         for user in users.list_all(session):
             typer.echo(f"{user.username:<30} {user.role:<8} {'active' if user.is_active else 'disabled'}")
+
+
+@tokens_app.command("create")
+def tokens_create(
+    name: str,
+    role: Annotated[str, typer.Option(help="admin, analyst (reads effective settings) or metrics")] = "analyst",
+    days: Annotated[int, typer.Option(min=0, max=3650, help="Days until it expires; 0: never.")] = 90,
+) -> None:
+    """Make an API token and print it, once: nothing but its hash is stored."""
+    with _store(), db.transaction() as session:
+        _, token = tokens.create(session, COMMAND_LINE, {"name": name, "role": role, "expires_in_days": days or None})
+    typer.echo(token)
+    typer.echo("Keep it now: it is not shown again.", err=True)
+
+
+@tokens_app.command("revoke")
+def tokens_revoke(name: str) -> None:
+    """End a token: programs that use it are refused within a second."""
+    with _store(), db.transaction() as session:
+        tokens.revoke(session, COMMAND_LINE, tokens.get_by_name(session, name).id or 0)
+    typer.echo(f"The token {name} is revoked.")
+
+
+@tokens_app.command("list")
+def tokens_list() -> None:
+    """List the tokens, those that hold first."""
+    with _store(), db.transaction() as session:
+        for row in tokens.list_all(session):
+            ends = f"revoked by {row.revoked_by}" if row.revoked_at else "does not expire"
+            if row.expires_at and not row.revoked_at:
+                word = "expired" if row.expires_at <= datetime.now(UTC) else "expires"
+                ends = f"{word} {row.expires_at:%Y-%m-%d}"
+            used = f"last used {row.last_used_at:%Y-%m-%d %H:%M} UTC" if row.last_used_at else "never used"
+            typer.echo(f"{row.name:<30} {row.hint}…  {row.role:<8} {ends}, {used}")
 
 
 @audit_app.command("head")

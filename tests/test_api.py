@@ -88,7 +88,7 @@ def acme(root: TestClient) -> dict[str, Any]:
 
 def test_every_route_is_in_the_table() -> None:
     """CHECKS 24: whoever adds a route says who may use it."""
-    found = {(method, route.path) for route in make().routes for method in route.methods}  # type: ignore[attr-defined]
+    found = {(method, route.path_format) for route in make().routes for method in route.methods}  # type: ignore[attr-defined]
 
     assert found == set(ROUTES)
 
@@ -439,12 +439,26 @@ def test_effective_parameters_that_are_refused(root: TestClient, query: str) -> 
     error(root.get(f"/api/llm/settings{query}"), 422, "VALIDATION_ERROR")
 
 
-@pytest.mark.parametrize("given_id", ["0", "-1", "x", "1.0", "99999999999", "2147483648", "%00", "1_0", "+1", "\u0661"])
+@pytest.mark.parametrize("given_id", ["0", "2147483648", "9999999999"])
 def test_ids_that_are_none(root: TestClient, given_id: str) -> None:
-    """A path whose id cannot be one."""
+    """A number that no row has as its id."""
     answer = root.get(f"/api/llm/providers/{given_id}")
 
     assert set(error(answer, 422, "VALIDATION_ERROR")["fields"]) == {"id"}
+
+
+@pytest.mark.parametrize("given_id", ["-1", "x", "1.0", "99999999999", "%00", "1_0", "+1", "\u0661", "9" * 5000])
+def test_paths_whose_id_is_no_number(root: TestClient, given_id: str) -> None:
+    """There is nothing at such a path."""
+    error(root.get(f"/api/llm/providers/{given_id}"), 404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize("given_id", ["-1", "x", "1.0", "0", "", "99999999999", "9" * 5000])
+def test_ids_in_queries_that_are_none(root: TestClient, given_id: str) -> None:
+    """A query is told what it may have."""
+    answer = root.get(f"/api/llm/settings/global?providerId={given_id}")
+
+    assert set(error(answer, 422, "VALIDATION_ERROR")["fields"]) == {"providerId"}
 
 
 def test_paths_and_methods_that_are_none(root: TestClient) -> None:
