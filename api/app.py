@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import docs, effective, errors, health, metrics, providers, settings, wire
+from api.callers import SPENT, limit_headers
 from api.names import camel
 from api.responses import READ, answers, named
 from core.errors import CoreError
@@ -125,9 +126,9 @@ class Api:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = message["headers"] = list(message.get("headers", ()))
-                limit = inner.get("llm_settings.limit")
-                if limit is not None:
-                    headers += _limit_headers(*limit)
+                spent = inner.get(SPENT)
+                if spent is not None:
+                    headers += limit_headers(spent)
                 if not any(name == b"cache-control" for name, _ in headers):
                     headers.append((b"cache-control", b"no-store"))
             await send(message)
@@ -135,11 +136,19 @@ class Api:
         try:
             if inner["method"] == "GET" and inner["path"] == inner.get("root_path", "") + POLLED:
                 route = POLLED  # not by way of FastAPI, which would cost more than the answer
-                await effective.serve(inner, receive, told)
+                status, headers, body = await effective.serve(inner)
+                await send({"type": "http.response.start", "status": status, "headers": headers})
+                await send({"type": "http.response.body", "body": body})
             else:
                 await self._app(inner, receive, told)
                 found = inner.get("route")
-                route = found.path if isinstance(found, APIRoute) else route  # else it is what this API is mounted by
+                route = found.path_format if isinstance(found, APIRoute) else route  # else what this is mounted by
+        except CoreError as error:  # of the polled route; FastAPI has its handlers
+            await errors.failure(error)(inner, receive, told)
+        except Exception:
+            if route == POLLED:
+                await errors.fault()(inner, receive, told)
+            raise  # for the log
         finally:
             self._count(scope["method"], route, status, time.perf_counter() - began)
 
@@ -150,15 +159,6 @@ class Api:
             known = self._counters[method, route, status] = (counter, metrics.SECONDS.labels(route))
         known[0].inc()
         known[1].observe(seconds)
-
-
-def _limit_headers(_name: str, spent: Any) -> list[tuple[bytes, bytes]]:
-    return [
-        (b"ratelimit-limit", str(spent.limit).encode()),
-        (b"ratelimit-remaining", str(spent.remaining).encode()),
-        (b"ratelimit-reset", str(spent.reset).encode()),
-        (b"ratelimit-policy", f"{spent.limit};w={spent.window}".encode()),
-    ]
 
 
 api: Final = Api(make())

@@ -1,8 +1,8 @@
 """Who calls, whether they may, and how often."""
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple, TypeVar
+from collections.abc import Callable, MutableMapping
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 from fastapi import Depends, Request
 from sqlmodel import Session
@@ -16,6 +16,9 @@ from core.ratelimit import Spent
 from ui.middleware import ADDRESS_HEADER, SECRET_HEADER, is_ours
 
 T = TypeVar("T")
+
+SPENT: Final = "llm_settings.spent"
+"""Where a request's scope keeps what is left of its limit."""
 
 
 class Caller(NamedTuple):
@@ -84,17 +87,27 @@ def admitted(action: str, role: str, limit: ratelimit.Name | None = "general") -
             _from_our_page(request)
         asked = Asked(authorization, headers.get(SECRET_HEADER), headers.get(ADDRESS_HEADER, ""))
         caller = look(asked, action=action, role=role, limit=limit)
-        if caller.spent is not None and limit is not None:
-            tell(request, limit, caller.spent)
+        if caller.spent is not None:
+            tell(request.scope, caller.spent)
         _known_parameters(request)
         return caller.actor
 
     return Depends(dependency)
 
 
-def tell(request: Request, name: ratelimit.Name, spent: Spent) -> None:
-    """Have the answer say what is left of a limit."""
-    request.scope["llm_settings.limit"] = (name, spent)
+def tell(scope: MutableMapping[str, Any], spent: Spent) -> None:
+    """Have the answer say what is left of a limit, whatever it will be."""
+    scope[SPENT] = spent
+
+
+def limit_headers(spent: Spent) -> tuple[tuple[bytes, bytes], ...]:
+    """Return what an answer says of a limit, as draft-ietf-httpapi-ratelimit-headers-06 has it."""
+    return (
+        (b"ratelimit-limit", b"%d" % spent.limit),
+        (b"ratelimit-remaining", b"%d" % spent.remaining),
+        (b"ratelimit-reset", b"%d" % spent.reset),
+        (b"ratelimit-policy", b"%d;w=%d" % (spent.limit, spent.window)),
+    )
 
 
 def write(request: Request, actor: Actor, work: Callable[[Session], T]) -> T:
@@ -111,7 +124,7 @@ def write(request: Request, actor: Actor, work: Callable[[Session], T]) -> T:
         done = work(session)
         if not spent:  # a lost deadlock runs it again
             spent.append(limiter.spend(who, "sensitive"))
-            tell(request, "sensitive", spent[0])
+            tell(request.scope, spent[0])
         return done
 
     try:
@@ -123,7 +136,7 @@ def write(request: Request, actor: Actor, work: Callable[[Session], T]) -> T:
 
 def count_refused(request: Request, actor: Actor) -> None:
     """Count a write that was refused, on the general limit; raises TooManyRequests."""
-    tell(request, "general", ratelimit.get_limiter().spend(ratelimit.who_is(actor), "general"))
+    tell(request.scope, ratelimit.get_limiter().spend(ratelimit.who_is(actor), "general"))
 
 
 def _from_our_page(request: Request) -> None:

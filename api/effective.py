@@ -15,15 +15,15 @@ from urllib.parse import parse_qsl
 
 import anyio.to_thread
 from sqlmodel import select
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope
 
 from api import wire
-from api.callers import Asked, look
-from api.errors import dumps, failure, fault
+from api.callers import Asked, limit_headers, look, tell
+from api.errors import dumps
 from api.metrics import SETTINGS_ANSWERS
 from api.names import NotAsNamed
 from core import db, ratelimit, settings
-from core.errors import CoreError, NotFound
+from core.errors import NotFound
 from core.resolve import Resolver
 from core.tables import SettingsGeneration
 from ui.middleware import ADDRESS_HEADER, SECRET_HEADER
@@ -46,6 +46,8 @@ class Page(NamedTuple):
     """An answer, built once."""
 
     headers: tuple[tuple[bytes, bytes], ...]
+    bare: tuple[tuple[bytes, bytes], ...]
+    """Those of a 304, which has no body."""
     etag: str
     body: bytes
 
@@ -78,15 +80,10 @@ class Picture:
         shown = [one(self.stored.effective(n), providers[n]) for n in names]
         body = dumps({"success": True, "data": shown if name is None else shown[0]})
         etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-        headers = (
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"etag", etag.encode()),
-            (b"llm-settings-generation", str(self.stored.generation).encode()),
-            _CACHE,
-            _VARY,
-        )
-        return Page(headers, etag, body)
+        generation = (b"llm-settings-generation", str(self.stored.generation).encode())
+        bare = ((b"etag", etag.encode()), generation, _CACHE, _VARY)
+        kind, length = (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())
+        return Page((kind, length, *bare), bare, etag, body)
 
 
 class _Known(NamedTuple):
@@ -121,32 +118,25 @@ def caught_up() -> None:
         resolver.wait_for(generation, CATCH_UP_SECONDS)
 
 
-async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer GET and HEAD: 200, or 304 if the client has it already."""
-    try:
-        asked, if_none_match = _read_headers(scope["headers"])
-        known = await _caller(asked)
-        limiter = ratelimit.get_limiter()
-        spend = partial(limiter.spend, known.who, "general")
-        spent = await anyio.to_thread.run_sync(spend) if limiter.shared else spend()
-        scope["llm_settings.limit"] = ("general", spent)
-        name, explain = _read_query(scope["query_string"])
-        page = await _page(name, brief=known.role != "admin", explain=explain)
-    except CoreError as error:
-        await failure(error)(scope, receive, send)
-        return
-    except Exception:
-        await fault()(scope, receive, send)
-        raise  # for the log
-    unchanged = if_none_match is not None and _matches(if_none_match, page.etag)
-    SETTINGS_ANSWERS["unchanged" if unchanged else "sent"].inc()
-    if unchanged:
-        headers = [pair for pair in page.headers if not pair[0].startswith(b"content-")]
-        await send({"type": "http.response.start", "status": 304, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
-        return
-    await send({"type": "http.response.start", "status": 200, "headers": list(page.headers)})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else page.body})
+async def serve(scope: Scope) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Return status, headers and body of the answer to GET: 200, or 304 if the client has it already.
+
+    Raises:
+        CoreError: For whatever is refused.
+    """
+    asked, if_none_match = _read_headers(scope["headers"])
+    known = await _caller(asked)
+    limiter = ratelimit.get_limiter()
+    spend = partial(limiter.spend, known.who, "general")
+    spent = await anyio.to_thread.run_sync(spend) if limiter.shared else spend()
+    tell(scope, spent)  # also should it be refused from here on
+    name, explain = _read_query(scope["query_string"])
+    page = await _page(name, brief=known.role != "admin", explain=explain)
+    if if_none_match is not None and _matches(if_none_match, page.etag):
+        SETTINGS_ANSWERS["unchanged"].inc()
+        return 304, [*page.bare, *limit_headers(spent)], b""
+    SETTINGS_ANSWERS["sent"].inc()
+    return 200, [*page.headers, *limit_headers(spent)], page.body
 
 
 async def _caller(asked: Asked) -> _Known:

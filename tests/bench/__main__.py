@@ -1,9 +1,10 @@
 """The benchmark table: ``make bench``. Ratios of one run on one machine; each row says what must be reached.
 
-Rows of DESIGN §9 that belong to parts which are not built yet (REST, scoped resolve, comparisons) are not here.
+Rows of DESIGN §9 that belong to parts which are not built yet (scoped resolve, comparisons) are not here.
 """
 
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -12,16 +13,18 @@ import tempfile
 import threading
 import time
 import timeit
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 
-from core import db, embedded, migrate, providers
+from core import db, embedded, migrate, providers, tokens
 from core.actors import COMMAND_LINE
 from core.config import get_config
 from core.crypto import generate_key, get_ring
 from core.resolve import Resolver, resolve
+from tests.processes import free_port
 
 LOOK_UP = {"openai": object()}
 WRITERS = 8
@@ -217,6 +220,64 @@ def writers(url: str) -> None:
     row("8 writers: commits with triggers and audit ÷ without", figures, "≥ 0.8", reached=ratio >= 0.8)
 
 
+def rest(url: str) -> None:
+    """Measure GET effective settings at 32 connections against a raw ASGI route of the same process, by wrk."""
+    if shutil.which("wrk") is None:
+        print("REST is not measured: wrk is missing (apt-get install wrk)", flush=True)  # noqa: T201 - the table
+        return
+    with db.transaction() as session:
+        _, token = tokens.create(session, COMMAND_LINE, {"name": "bench", "role": "analyst"})
+    port = free_port()
+    options = ["--port", str(port), "--no-access-log", "--timeout-graceful-shutdown", "3"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "tests.bench.rest_app:app", *options],
+        env={**os.environ, "DATABASE_URL": url, "LLM_RATE_LIMIT_GENERAL": "1000000000 per 15 minutes"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    raw, ours = f"http://127.0.0.1:{port}/raw/", f"http://127.0.0.1:{port}/api/llm/settings?provider=openai"
+    try:
+        while not _answers(raw):
+            assert process.poll() is None, "the app ended"
+            time.sleep(0.1)
+        measured: dict[str, list[tuple[float, float]]] = {raw: [], ours: []}
+        for _ in range(5):  # interleaved: both meet the same noise
+            for address, found in measured.items():
+                found.append(_wrk(address, token))
+    finally:
+        process.terminate()
+        process.wait(20)
+    (raw_rate, raw_p99), (rate, p99) = (
+        tuple(statistics.median(each) for each in zip(*found, strict=True)) for found in measured.values()
+    )
+    figures = f"{rate:.0f} / {raw_rate:.0f} a second = {rate / raw_rate:.2f}"
+    row("REST effective settings ÷ raw ASGI route, requests", figures, "≥ 0.6", reached=rate / raw_rate >= 0.6)
+    figures = f"{p99:.1f} / {raw_p99:.1f} ms = {p99 / raw_p99:.2f}"
+    row("REST effective settings ÷ raw ASGI route, p99", figures, "≤ 3", reached=p99 / raw_p99 <= 3)
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def _wrk(address: str, token: str) -> tuple[float, float]:
+    """Return requests a second and the p99 in ms, of four seconds at 32 connections."""
+    signed_in = ["-H", f"Authorization: Bearer {token}"]
+    said = subprocess.run(
+        ["wrk", "-t1", "-c32", "-d4", "--latency", *signed_in, address], capture_output=True, text=True, check=True
+    ).stdout
+    assert "Non-2xx" not in said, said
+    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", said)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    assert p99 is not None
+    assert rate is not None
+    return float(rate[1]), float(p99[1]) * {"us": 0.001, "ms": 1, "s": 1000}[p99[2]]
+
+
 def main() -> None:
     """Run every benchmark on an embedded server of its own."""
     folder = Path(tempfile.mkdtemp(prefix="llm-"))
@@ -243,6 +304,7 @@ def main() -> None:
         threads()
         imports(url)
         propagation(url)
+        rest(url)
         thousand(url)
         writers(url)
         db.get_engine().dispose()
