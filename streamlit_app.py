@@ -19,6 +19,7 @@ manage = [
     st.Page("pages/defaults.py", title="Defaults", icon=":material/tune:"),
     preview,
     st.Page("pages/users.py", title="Users", icon=":material/group:"),
+    st.Page("pages/tokens.py", title="API tokens", icon=":material/vpn_key:"),
     st.Page("pages/audit.py", title="Audit", icon=":material/history:"),
     st.Page("pages/health.py", title="Health", icon=":material/monitor_heart:"),
 ]

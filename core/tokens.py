@@ -95,6 +95,14 @@ def list_all(session: Session) -> list[ApiToken]:
     return list(session.exec(query))
 
 
+def get(session: Session, token_id: int) -> ApiToken:
+    """Return a token; raises NotFound."""
+    row = session.get(ApiToken, token_id) if could_be_id(token_id) else None
+    if row is None:
+        raise NotFound("token", token_id)
+    return row
+
+
 def get_by_name(session: Session, name: str) -> ApiToken:
     """Return the token of that name that is not revoked; raises NotFound."""
     found = select(ApiToken).where(ApiToken.name == name, col(ApiToken.revoked_at).is_(None))

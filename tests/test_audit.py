@@ -23,7 +23,21 @@ from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
-from core import audit_chain, audit_log, db, grants, keys, migrate, providers, seed, sessions, settings, sign_in, users
+from core import (
+    audit_chain,
+    audit_log,
+    db,
+    grants,
+    keys,
+    migrate,
+    providers,
+    seed,
+    sessions,
+    settings,
+    sign_in,
+    tokens,
+    users,
+)
 from core.actors import COMMAND_LINE, Actor
 from core.audit import Target, changes_between, record
 from core.audit_log import Filters, as_csv, harmless
@@ -158,6 +172,18 @@ WRITES: dict[str, tuple[Callable[[Session, Actor], int], Work, str, dict[str, tu
         "user.set_active",
         {"is_active": (True, False)},
     ),
+    "tokens.create": (
+        _nothing,
+        lambda s, a, _: tokens.create(s, a, {"name": "billing", "role": "analyst"}),
+        "token.create",
+        {"role": (None, "analyst")},
+    ),
+    "tokens.revoke": (
+        lambda s, a: tokens.create(s, a, {"name": "billing", "role": "analyst"})[0].id or 0,
+        tokens.revoke,
+        "token.revoke",
+        {},
+    ),
     "users.change_password": (
         _user,
         lambda s, _, n: users.change_password(s, Actor("grace", n, 1), "another " + PASSWORD, PASSWORD),
@@ -187,7 +213,7 @@ def test_every_write_is_in_the_table() -> None:
     """A new public function that takes an actor, or makes a user, has to be put into the table above."""
     found = {
         f"{module.__name__.removeprefix('core.')}.{name}"
-        for module in (providers, settings, users)
+        for module in (providers, settings, tokens, users)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__
         and not name.startswith("_")

@@ -34,7 +34,7 @@ from core.actors import Actor
 from core.errors import Invalid
 from core.redaction import MASK, Secret, remember, scrub
 from core.schemas import ApiKeyInput, PasswordInput, validate
-from core.tables import AuthSession, EncryptionCanary, LlmProvider, User
+from core.tables import ApiToken, AuthSession, EncryptionCanary, LlmProvider, User
 from tests.conftest import ENCRYPTION_KEY, ROOT
 from tests.processes import App, environment
 
@@ -266,10 +266,12 @@ HOLDERS: dict[str, Callable[[], Any]] = {
     "core.tables.AuthSession": lambda: AuthSession(
         user_id=1, auth_epoch=1, sid_hash=PLAIN, ticket_hash=PLAIN, expires_at=datetime(2026, 1, 1, tzinfo=UTC)
     ),
+    "core.tables.ApiToken": lambda: ApiToken(name="x", token_hash=PLAIN, hint="llms_", role="admin", created_by="ada"),
     "core.tables.EncryptionCanary": lambda: EncryptionCanary(key_id="x", blob=PLAIN, binding=PLAIN),
 }
 TELLING = ("api_key_encrypted", "password", "secret", "token", "binding", "blob", "_hash", "encryption_key")
 HARMLESS = {
+    "core.actors.Actor": "the id of a token's row",
     "core.parameters.Parameter": "names of parameters (max_tokens)",
     "core.tables.LlmSettings": "max_tokens is a number",
     "core.schemas.SettingsInput": "max_tokens is a number",

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from core import db, providers, seed, settings, users
+from core import db, providers, seed, settings, tokens, users
 from core.actors import COMMAND_LINE
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, ROOT, fresh_database
 from tests.processes import App, running_app
@@ -17,7 +17,7 @@ from tests.processes import App, running_app
 pytestmark = pytest.mark.browser
 PICTURES = ROOT / ".screenshots"
 SIZES = {1440: 1000, 420: 900}
-PAGES = ("providers", "defaults", "effective_preview", "users", "audit", "health", "account")
+PAGES = ("providers", "defaults", "effective_preview", "users", "tokens", "audit", "health", "account")
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,12 @@ def _fill() -> None:
                 "available_models": [f"organisation/family-{n}-instruct-long-context" for n in range(12)],
             },
         )
+        tokens.create(session, COMMAND_LINE, {"name": "billing", "role": "analyst", "expires_in_days": 7})
+        tokens.create(session, COMMAND_LINE, {"name": "prometheus", "role": "metrics"})
+        gone, _ = tokens.create(session, COMMAND_LINE, {"name": "nightly-import", "role": "admin"})
+        tokens.revoke(session, COMMAND_LINE, gone.id or 0)
+        name = "the recommendation service of the Frankfurt data centre, in its second generation, experiments only"
+        tokens.create(session, COMMAND_LINE, {"name": name, "role": "admin", "expires_in_days": 365})
 
 
 def _provider_error(page: Page) -> None:
@@ -95,6 +101,13 @@ def _users_error(page: Page) -> None:
     expect(page.get_by_text("Must be 15 to 64 characters")).to_be_visible()
 
 
+def _tokens_error(page: Page) -> None:
+    page.get_by_role("button", name="Make a token").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Make token").click()
+    expect(dialog.get_by_text("Must be 1 to 100 characters")).to_be_visible()
+
+
 def _health_error(page: Page) -> None:
     expect(page.get_by_text("Everything works.")).to_be_visible()
 
@@ -110,6 +123,7 @@ ERRORS: dict[str, Callable[[Page], None]] = {
     "defaults": _defaults_error,
     "effective_preview": _preview_error,
     "users": _users_error,
+    "tokens": _tokens_error,
     "health": _health_error,
 }
 
