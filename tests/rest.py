@@ -2,12 +2,14 @@
 
 import hashlib
 import secrets
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from httpx2 import Response
+from httpx2 import Client, Response, TransportError
 from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.middleware import Middleware as Wrapped
@@ -56,6 +58,36 @@ def cookie(actor: Actor) -> dict[str, str]:
             {"user": actor.user_id, "epoch": actor.auth_epoch, "hash": hashlib.sha256(secret.encode()).hexdigest()},
         )
     return {"Cookie": f"{COOKIE}={secret}"}
+
+
+@contextmanager
+def traffic(url: str, signed_in: dict[str, str]) -> Iterator[Counter[int]]:
+    """Programs that use the API of the app at *url* meanwhile: polls, reads and writes that are refused; yields statuses."""
+    seen: Counter[int] = Counter()
+    stop = threading.Event()
+
+    def program(number: int) -> None:
+        etag = ""
+        with Client(base_url=url, headers=signed_in, timeout=30) as client:
+            while not stop.wait(0.02):
+                try:
+                    polled = client.get("/api/llm/settings", headers={"If-None-Match": etag} if etag else {})
+                    etag = polled.headers.get("ETag", etag)
+                    read = client.get("/api/llm/providers")
+                    refused = client.post("/api/llm/providers", json={"name": f"no name {number}"})
+                except TransportError:
+                    continue  # the app is not there: a test stops it
+                seen.update(answer.status_code for answer in (polled, read, refused))
+
+    crew = [threading.Thread(target=program, args=(number,)) for number in range(2)]
+    for thread in crew:
+        thread.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        for thread in crew:
+            thread.join()
 
 
 def data(answer: Response, status: int = 200) -> Any:

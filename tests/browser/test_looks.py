@@ -165,7 +165,7 @@ def sign_in_narrow(page: Page, url: str) -> None:
 
 
 def _open(page: Page, name: str, width: int) -> None:
-    title = name.replace("_", " ").title()
+    title = "API tokens" if name == "tokens" else name.replace("_", " ").title()
     if width < 700 and page.get_by_test_id("stExpandSidebarButton").is_visible():
         page.get_by_test_id("stExpandSidebarButton").click()
     page.get_by_role("link", name=title).click()

@@ -15,6 +15,7 @@ from core.actors import COMMAND_LINE
 from tests.browser.conftest import CHOSEN, sign_in
 from tests.conftest import PASSWORD, named
 from tests.processes import App, core, running_app
+from tests.rest import token, traffic
 
 pytestmark = pytest.mark.browser
 CANARY = "sk-proj-canary-0123456789abcdefghijklmnopqrstuvwxyz"
@@ -30,11 +31,14 @@ PROVIDER = {
 
 @pytest.fixture
 def app(committed: str, tmp_path: Path) -> Iterator[App]:
-    """The app on a database of the test's own, with the admin and the provider acme."""
+    """The app on a database of the test's own, with the admin and the provider acme; programs use it over REST meanwhile."""
     with db.transaction() as session:
         providers.create(session, COMMAND_LINE, PROVIDER)
-    with running_app(tmp_path / "log", DATABASE_URL=committed, LLM_ADMIN_PASSWORD=PASSWORD) as app:
+    env = {"DATABASE_URL": committed, "LLM_ADMIN_PASSWORD": PASSWORD, "LLM_RATE_LIMIT_GENERAL": "1000000 per minute"}
+    with running_app(tmp_path / "log", **env) as app, traffic(app.url, token("admin")) as seen:
         yield app
+    assert seen[200] > 0
+    assert seen.keys() <= {200, 304, 422, 503}
 
 
 @pytest.fixture
