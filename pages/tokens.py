@@ -1,6 +1,7 @@
 """API tokens: how programs sign in to the REST API."""
 
 from datetime import UTC, datetime, timedelta
+from math import ceil
 
 import streamlit as st
 
@@ -31,15 +32,14 @@ def ending(row: ApiToken) -> None:
     elif row.expires_at <= now:
         st.badge("Expired", icon=":material/event_busy:", color="red")
     else:
-        days = (row.expires_at - now).days
-        word = f"Expires in {days} d" if days else "Expires today"
+        word = f"Expires in {ceil((row.expires_at - now) / timedelta(days=1))} d"
         urgent = row.expires_at - now < SOON
         st.badge(word, icon=":material/schedule:", color="orange" if urgent else "gray", help=exact(row.expires_at))
 
 
 holding = [row for row in live if row.expires_at is None or row.expires_at > now]
 with st.container(horizontal=True, gap="small"):
-    st.metric("Hold", len(holding), border=True, width=150)
+    st.metric("Valid", len(holding), border=True, width=150)
     soon = [row for row in holding if row.expires_at and row.expires_at - now < SOON]
     st.metric("Expire in 14 days", len(soon), border=True, width=180)
     st.metric("Never used", sum(row.last_used_at is None for row in holding), border=True, width=150)

@@ -70,7 +70,7 @@ def test_tokens_are_listed_with_use_and_end(admin: Actor) -> None:
     at = page(admin)
 
     assert [(metric.label, metric.value) for metric in at.metric] == [
-        ("Hold", "2"),
+        ("Valid", "2"),
         ("Expire in 14 days", "1"),
         ("Never used", "1"),
     ]
