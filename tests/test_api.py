@@ -239,7 +239,7 @@ def test_poll_costs_nothing_while_nothing_changes(root: TestClient, acme: dict[s
 def test_stale_writes_are_told_both_values(root: TestClient, acme: dict[str, Any]) -> None:
     """CHECKS 59: PUT names its version in the body or as If-Match; without it 428, with an old one 409 and both values."""
     url = f"/api/llm/providers/{acme['id']}"
-    data(root.put(url, json={"description": "hers", "version": 1}))
+    data(root.put(url, json={"description": "hers", "displayName": "Hers", "version": 1}))
 
     for sent in (
         {"json": {"description": "mine", "version": 1}},

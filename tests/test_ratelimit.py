@@ -56,6 +56,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
+def test_the_library_goes_by_our_clock() -> None:
+    """CHECKS 74: the name that we put the monotonic clock under is the one that the library reads."""
+    assert ratelimit.limits.storage.memory.time.time is time.monotonic
+
+
 @pytest.mark.parametrize(
     ("name", "amount", "seconds"), [("general", 100, 900), ("sensitive", 10, 300), ("pages", 60, 300)]
 )
