@@ -292,12 +292,14 @@ import os, sys, time
 from core.resolve import resolve, _default
 assert resolve("openai").status == "ok"
 child = os.fork() == 0
-print("child" if child else "parent", resolve("openai").temperature, flush=True)
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # at once: print would mix the two processes' lines
+say("child" if child else "parent", resolve("openai").temperature)
 for _ in range(1000):
     if resolve("openai").temperature == 1.25:
         break
     time.sleep(0.01)
-print("child" if child else "parent", resolve("openai").temperature, _default.stale, flush=True)
+say("child" if child else "parent", resolve("openai").temperature, _default.stale)
 if child:
     os._exit(0)
 os.wait()
