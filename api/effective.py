@@ -23,7 +23,7 @@ from api.errors import dumps
 from api.metrics import SETTINGS_ANSWERS
 from api.names import NotAsNamed
 from core import db, ratelimit, settings
-from core.errors import NotFound
+from core.errors import CoreError, NotFound
 from core.resolve import Resolver
 from core.tables import SettingsGeneration
 from ui.middleware import ADDRESS_HEADER, SECRET_HEADER
@@ -111,11 +111,18 @@ _looks: "dict[bytes, asyncio.Task[_Known]]" = {}
 
 
 def caught_up() -> None:
-    """Wait until this process answers with what was just committed: who writes and then reads sees what they wrote."""
-    if not resolver.stale:
+    """Wait until this process answers with what was just committed: who writes and then reads sees what they wrote.
+
+    Never fails: what was committed must not be answered as an error.
+    """
+    if resolver.stale:
+        return
+    try:
         with db.transaction() as session:
             generation = session.exec(select(SettingsGeneration.generation)).one()
-        resolver.wait_for(generation, CATCH_UP_SECONDS)
+    except CoreError:
+        return
+    resolver.wait_for(generation, CATCH_UP_SECONDS)
 
 
 async def serve(scope: Scope) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
