@@ -10,10 +10,9 @@ from typing import Any
 import anyio
 import streamlit as st
 from starlette.middleware import Middleware as Wrapped
-from starlette.routing import Mount
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from api.app import api
+from api.app import mounted
 from api.effective import resolver
 from core import bootstrap, crypto, ratelimit, redaction
 from core.errors import BadConfig
@@ -52,6 +51,6 @@ ProxyHeadersMiddleware.__call__ = _passed_on
 app = st.App(
     Path(__file__).with_name("streamlit_app.py"),
     lifespan=lifespan,
-    routes=[Mount("/api", app=api)],
+    routes=[mounted()],
     middleware=[Wrapped(Middleware)],
 )

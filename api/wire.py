@@ -265,7 +265,7 @@ def _plain(value: Any) -> Any:
 
 
 _LINE: Final = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$"
-_LINES: Final = {100: _LINE, 200: _LINE, 500: r"^https?://[^\s?#@\\]+$"}
+_LINES: Final = {100: _LINE, 200: _LINE, 500: r"^\s*(https?://[^\s?#@\\]+)?\s*$"}
 """Longest length -> the rule that core.schemas has as a function: names are one line, a base URL is one."""
 
 
@@ -287,6 +287,8 @@ def _shown(schema: dict[str, Any]) -> dict[str, Any]:
             found[nested] = _shown(found[nested])
         elif nested in found:
             found[nested] = [_shown(kind) for kind in found[nested]]
+            for kind in found[nested]:
+                kind.pop("minLength", None)  # where null may be sent, an empty text means null
     return found
 
 

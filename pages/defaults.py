@@ -7,7 +7,17 @@ from core.effective import EffectiveSettings
 from ui import defaults_form as form
 from ui.defaults_dialogs import ask, draw_dialog
 from ui.defaults_draft import patch, problems
-from ui.defaults_scope import ALL, current_edit, draw_other_edits, omit, other_edits, pick_scope, stored_row, undo
+from ui.defaults_scope import (
+    ALL,
+    current_edit,
+    draw_other_edits,
+    forgetting,
+    omit,
+    other_edits,
+    pick_scope,
+    stored_row,
+    undo,
+)
 from ui.effective_table import preview, refused, warnings
 from ui.feedback import attempt, other_errors, plain
 from ui.guard import guard
@@ -92,6 +102,7 @@ with st.bottom:
         outcome = attempt(
             lambda s: settings.upsert_global(s, actor, scope_id, patch(edit.base, edit.changed), version=edit.version),
             done=f"Saved {form.counted(len(edit.changed))} in {title}.",
+            then=forgetting(scope_id),
         )
         if outcome.ok:
             undo(scope_id)

@@ -13,11 +13,10 @@ from httpx2 import Client, Response, TransportError
 from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.middleware import Middleware as Wrapped
-from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from api import effective
-from api.app import api
+from api.app import mounted
 from core import db, tokens
 from core.actors import COMMAND_LINE, Actor
 from ui import middleware
@@ -34,7 +33,7 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     monkeypatch.setattr(middleware, "_installed", False)  # put back afterwards: other tests run without
     # A test that rolls back has one connection, which a look beside an answer would share.
     monkeypatch.setattr(effective, "TOKEN_SECONDS", 1e9)
-    app = Starlette(routes=[Mount("/api", app=api)], middleware=[Wrapped(Middleware)])
+    app = Starlette(routes=[mounted()], middleware=[Wrapped(Middleware)])
     with TestClient(app, HOST, raise_server_exceptions=False) as client:
         yield client
 

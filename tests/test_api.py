@@ -1,6 +1,7 @@
 """The REST API: who may do what, what is refused and how, and what is answered."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -447,7 +448,9 @@ def test_ids_that_are_none(root: TestClient, given_id: str) -> None:
     assert set(error(answer, 422, "VALIDATION_ERROR")["fields"]) == {"id"}
 
 
-@pytest.mark.parametrize("given_id", ["-1", "x", "1.0", "99999999999", "%00", "1_0", "+1", "\u0661", "9" * 5000])
+@pytest.mark.parametrize(
+    "given_id", ["-1", "x", "1.0", "99999999999", "%00", "1_0", "+1", "\u0661", "a%0Ab", "9" * 5000]
+)
 def test_paths_whose_id_is_no_number(root: TestClient, given_id: str) -> None:
     """There is nothing at such a path."""
     error(root.get(f"/api/llm/providers/{given_id}"), 404, "NOT_FOUND")
@@ -740,6 +743,22 @@ def test_metrics(root: TestClient) -> None:
     assert any('route="/llm/settings",status="200"' in line for line in lines)
     assert any('route="none",status="404"' in line for line in lines)
     assert not any("acme" in line or "nothing-at-all" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("sent", "fits"), [("", True), ("https://acme.example/v1", True), ("x", False), ("ftp://x", False)]
+)
+def test_described_base_url_is_what_is_taken(root: TestClient, sent: str, *, fits: bool) -> None:
+    """What the description lets through is stored, and the rest refused; an empty text is none."""
+    described = root.get("/api/openapi.json").json()["paths"]["/llm/providers"]["post"]
+    body = described["requestBody"]["content"]["application/json"]["schema"]
+    (text, _) = body["properties"]["apiBaseUrl"]["anyOf"]
+
+    assert (re.search(text["pattern"], sent) is not None) == fits
+    answer = root.post("/api/llm/providers", json={**NEW, "apiBaseUrl": sent, "defaultModel": ""})
+    assert answer.status_code == (201 if fits else 422)
+    if fits:
+        assert data(answer, 201)["apiBaseUrl"] == (sent or None)
 
 
 def test_description_is_whole(root: TestClient) -> None:

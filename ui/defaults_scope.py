@@ -1,6 +1,6 @@
 """Which scope the Defaults page edits, what is stored for it, and the unsaved edits of every scope."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -88,8 +88,11 @@ def current_edit(scope_id: int | None, stored: Stored, inherited: Mapping[str, E
     if edit is None or fresh:
         edit = edits[scope_id] = Edit(stored.version, stored.fields)
     if fresh or drawn != scope_id or not readable:
+        st.session_state.pop(
+            _DRAWN, None
+        )  # a newer run may stop this one at each step: what is half filled is not read
         form.fill(edit)
-    st.session_state[_DRAWN] = scope_id
+        st.session_state[_DRAWN] = scope_id
     return edit
 
 
@@ -100,6 +103,12 @@ def undo(scope_id: int | None, name: str | None = None) -> None:
     else:
         _edits()[scope_id].changed.pop(name, None)
     st.session_state.pop(_DRAWN, None)
+
+
+def forgetting(scope_id: int | None) -> Callable[[], object]:
+    """Return what forgets the unsaved changes of the scope, without touching Streamlit."""
+    edits = _edits()
+    return lambda: edits.pop(scope_id, None)
 
 
 def omit(scope_id: int | None, names: Iterable[str]) -> None:

@@ -24,8 +24,11 @@ class Outcome(NamedTuple):
     conflict: Conflict | None
 
 
-def attempt(work: Callable[[Session], object], done: str) -> Outcome:
+def attempt(work: Callable[[Session], object], done: str, then: Callable[[], object] = lambda: None) -> Outcome:
     """Run *work* as one transaction; toast *done*, or show the error where the caller does not show it by a field.
+
+    *then* runs right after the commit, and must not touch Streamlit: there a newer run of the page may stop this one,
+    and what is saved would still be taken for unsaved.
 
     What was typed stays in its widgets: nothing is cleared and nothing reruns here. What is committed counts on the
     pages' rate limit; what is refused does not.
@@ -54,6 +57,7 @@ def attempt(work: Callable[[Session], object], done: str) -> Outcome:
     except CoreError as error:
         st.error(str(error), icon=":material/error:")
         return Outcome(ok=False, errors={}, conflict=None)
+    then()
     st.session_state[_TOAST] = done
     return Outcome(ok=True, errors={}, conflict=None)
 

@@ -104,6 +104,7 @@ def set_temperature(page: Page, value: float, steps: int) -> None:
     slider.focus()
     for _ in range(steps):
         slider.press("ArrowLeft")
+    rest(page)
     expect(page.get_by_text("1 change, unsaved")).to_be_visible()
     expect(page.locator(".st-key-row_temperature")).to_contain_text(f"{value:.2f}")
     page.get_by_role("button", name="Save").click()
