@@ -164,6 +164,7 @@ class ExplainedValue(_Wire):
 
     name: str
     value: Any
+    sent: bool = Field(description="whether it goes to the model with a request")
     source: ValueSource
     shadows: list[Shadowed]
     omitted_by: ValueSource | None = Field(description="who says that it is not sent to the model; null: it is sent")
@@ -245,6 +246,7 @@ def _explained(item: Explained) -> dict[str, Any]:
     return {
         "name": camel(head) + dot + key,
         "value": item.value,
+        "sent": item.sent,
         "source": _source(item.source),
         "shadows": [{"source": _source(source), "value": value} for source, value in item.shadows],
         "omittedBy": _source(item.omitted_by) if item.omitted_by else None,
@@ -252,7 +254,7 @@ def _explained(item: Explained) -> dict[str, Any]:
 
 
 def _source(source: Source) -> dict[str, Any]:
-    return {camel(name): _plain(value) for name, value in source._asdict().items()}
+    return {camel(name): value for name, value in source.as_dict().items()}
 
 
 def _picked(row: Any, model: type[BaseModel]) -> dict[str, Any]:

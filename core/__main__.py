@@ -8,6 +8,7 @@ except ModuleNotFoundError:
     sys.exit("The command line needs an extra: pip install 'llm-settings[cli]'")
 
 import getpass
+import json
 import logging
 import os
 import time
@@ -42,7 +43,9 @@ from core import (
 )
 from core.actors import COMMAND_LINE
 from core.config import get_config, load_env_file, parse_env
+from core.effective import LAYERS, EffectiveSettings, Explained, Source
 from core.errors import CoreError, Invalid, NotFound
+from core.resolve import resolve, resolver
 from core.tables import User
 
 app = typer.Typer(
@@ -386,6 +389,67 @@ def grant_app(role: Annotated[str, typer.Argument(help="A role of PostgreSQL tha
         statements = grants.grant_app(session, role)
     for statement in statements:
         typer.echo(f"{statement};")
+
+
+@app.command()
+def grant_reader(role: Annotated[str, typer.Argument(help="A role of PostgreSQL that may log in.")]) -> None:
+    """Give a role of PostgreSQL what services need to resolve, sealed keys among it, and nothing else."""
+    with _store(), db.transaction() as session:
+        statements = grants.grant_reader(session, role)
+    for statement in statements:
+        typer.echo(f"{statement};")
+
+
+@app.command()
+def explain(
+    provider: Annotated[str, typer.Argument(help="Name of the provider.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Say which settings a service on this machine gets, and why. Exit 1 if there is no such provider, or no store."""
+    resolver.start().wait()
+    try:
+        settings, names = resolve(provider), resolver.names()
+        items = settings.explain()
+        if as_json:
+            told = {name: getattr(settings, name) for name in ("provider", "status", "cure", "generation")}
+            told |= {"stale": resolver.stale, "settings": [item.as_dict() for item in items]}
+            typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        else:
+            _explain(settings, items, stale=resolver.stale)
+            if settings.status == "unknown_provider" and names:
+                typer.echo(f"There are: {', '.join(names[:50])}{', …' if len(names) > 50 else ''}")  # noqa: PLR2004 - a screen
+    finally:
+        resolver.close()
+        _leave()
+    if settings.status in {"unknown_provider", "store_unavailable"}:
+        raise typer.Exit(1)
+
+
+def _explain(settings: EffectiveSettings, items: list[Explained], *, stale: bool) -> None:
+    typer.echo(f"{settings.provider}: {settings.status}, generation {settings.generation}{', stale' if stale else ''}")
+    if settings.cure:
+        typer.echo(f"Cure: {settings.cure}")
+    width = max(len(item.name) for item in items)
+    for item in items:
+        value = "none" if item.value is None else json.dumps(item.value, ensure_ascii=False)
+        sent = "sent" if item.sent else "not sent" if item.omitted_by else ""
+        typer.echo(f"{item.name:<{width}}  {value:<14}  {sent:<8}  {_whence(item.source)}")
+        if item.omitted_by:
+            typer.echo(f"{'':<{width}}  not sent, says {_whence(item.omitted_by)}")
+        for source, hidden in item.shadows:
+            typer.echo(f"{'':<{width}}  hides {json.dumps(hidden, ensure_ascii=False)}: {_whence(source)}")
+
+
+def _whence(source: Source) -> str:
+    told = [LAYERS[source.layer]]
+    if source.row_id is not None:
+        told.append(f"row {source.row_id}, version {source.version}")
+    if source.changed_by:
+        told.append(f"by {source.changed_by}")
+    if source.changed_at:
+        told.append(f"{source.changed_at:%Y-%m-%d %H:%M} UTC")
+    return ", ".join(told)
 
 
 def _user(session: Session, username: str) -> User:

@@ -17,6 +17,7 @@ from core.redaction import Secret, remember
 VARIABLES = {
     "DATABASE_URL": "PostgreSQL 15 or newer, as postgresql://user:password@host:5432/name. Unset: embedded PostgreSQL.",
     "LLM_DATA_DIR": "Folder of the embedded PostgreSQL and its encryption key. Default: .data",
+    "LLM_SNAPSHOT_FILE": "Where a service keeps its last settings, without keys, for a start while the database is away. Default: nowhere.",
     "LLM_ENCRYPTION_KEY": "64 hex digits; seals and opens API keys. Make one: python -m core generate-key",
     "LLM_ENCRYPTION_KEYS_EXTRA": "Comma list of further keys that may open: the old ones, and the next one.",
     "LLM_ADMIN_PASSWORD": "Password of the first admin when there is no user yet.",
@@ -37,6 +38,7 @@ class Config:
 
     database_url: Secret | None
     data_dir: Path
+    snapshot_file: Path | None
     encryption_key: Secret | None
     encryption_keys_extra: tuple[Secret, ...]
     admin_username: str
@@ -60,6 +62,7 @@ class Config:
         return cls(
             database_url=_database_url(env.get("DATABASE_URL")),
             data_dir=Path(env.get("LLM_DATA_DIR") or ".data").resolve(),
+            snapshot_file=Path(name).absolute() if (name := env.get("LLM_SNAPSHOT_FILE")) else None,
             encryption_key=_secret(key) if (key := env.get("LLM_ENCRYPTION_KEY")) else None,
             encryption_keys_extra=tuple(
                 map(_secret, filter(str.strip, env.get("LLM_ENCRYPTION_KEYS_EXTRA", "").split(",")))

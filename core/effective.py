@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final, Literal, NamedTuple, cast
 
 from core.crypto import Box, KeyRing, Place
-from core.errors import ApiKeyUnavailable, Invalid, KeyUnreadable
+from core.errors import ApiKeyUnavailable, Invalid, KeyUnreadable, StoreUnavailable
 from core.parameters import PARAMETERS, SENDABLE, base_url_of, origin_of
 
 Status = Literal["store_unavailable", "unknown_provider", "disabled", "no_model", "no_key", "key_unreadable", "ok"]
@@ -42,6 +42,10 @@ class Source(NamedTuple):
     changed_at: datetime | None = None
     changed_by: str | None = None
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON can hold it; the time as ISO 8601."""
+        return self._asdict() | {"changed_at": self.changed_at.isoformat() if self.changed_at else None}
+
 
 BUILT_IN: Final = Source("built_in")
 
@@ -56,6 +60,22 @@ class Explained(NamedTuple):
     """The values of lower layers that this one hides, nearest first."""
     omitted_by: Source | None
     """The layer that says *do not send*, or None."""
+
+    @property
+    def sent(self) -> bool:
+        """Whether it is sent to the model: see :meth:`EffectiveSettings.request_options`."""
+        return (self.name == "model" or self.name in SENDABLE) and self.omitted_by is None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return {
+            "name": self.name,
+            "value": self.value,
+            "sent": self.sent,
+            "source": self.source.as_dict(),
+            "shadows": [{"source": source.as_dict(), "value": value} for source, value in self.shadows],
+            "omitted_by": self.omitted_by.as_dict() if self.omitted_by else None,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +108,8 @@ class ProviderFacts:
     version: int
     changes: Mapping[str, Any]
     open_box: Callable[[], Box] | None = field(repr=False)
-    """Verifies the stored key and returns its box, or raises KeyUnreadable; None without a key."""
+    """Verifies the stored key and returns its box, or raises KeyUnreadable, or StoreUnavailable where only the database has
+    it; None without a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +139,7 @@ class EffectiveSettings:
     generation: int
     """The store's generation that this was built from; 0 without a store."""
     key_problem: str | None
-    """With status ``key_unreadable``: why, and the cure."""
+    """With status ``key_unreadable``, or ``store_unavailable`` without its key: why, and the cure."""
     _custom: str = field(repr=False)
     _candidates: Mapping[str, tuple[tuple[Source, Any], ...]] = field(repr=False, compare=False)
     _omitted_by: Mapping[str, Source] = field(repr=False, compare=False)
@@ -230,7 +251,7 @@ def build(
             if undecided and parameter.name in _names(layer.values.get("omitted_parameters")):
                 omitted_by[parameter.name] = layer.source("omitted_parameters")
                 undecided = False
-            if value is not None:
+            if value is not None and parameter.fits(value):
                 found.append((layer.source(parameter.name), value))
                 undecided = False
         candidates[parameter.name] = (*found, (BUILT_IN, parameter.default))
@@ -292,8 +313,8 @@ def _status(
         return "no_key", None, None
     try:
         return "ok", provider.open_box(), None
-    except KeyUnreadable as error:
-        return "key_unreadable", None, str(error)
+    except (KeyUnreadable, StoreUnavailable) as error:
+        return "key_unreadable" if isinstance(error, KeyUnreadable) else "store_unavailable", None, str(error)
 
 
 def _names(value: object) -> list[Any]:
@@ -319,10 +340,9 @@ def read_json(text: str | bytes) -> Any:
         return None
 
 
-def provider_of(row: Mapping[str, Any], ring: KeyRing) -> ProviderFacts:
-    """Read a row of ``llm_providers``, given as column -> value."""
+def provider_of(row: Mapping[str, Any], ring: KeyRing, open_box: Callable[[], Box] | None = None) -> ProviderFacts:
+    """Read a row of ``llm_providers``, given as column -> value; *open_box* stands for a key that the row does not have."""
     blob = row["api_key_encrypted"]
-    open_box = None
     if blob:
         place = Place("llm_providers", row["id"], "api_key", origin_of(row["kind"], row["api_base_url"]))
         open_box = partial(ring.box, blob, row["api_key_key_id"], row["api_key_binding"], place)

@@ -1,11 +1,12 @@
-"""Two roles in PostgreSQL: the owner migrates and purges, the application's role can neither change nor delete the audit."""
+"""Roles in PostgreSQL: the owner migrates and purges, the app cannot change its audit, services read what they resolve."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from sqlalchemy import text
 from sqlmodel import Session
 
+from core import snapshot
 from core.errors import Forbidden, Invalid, NotFound
 from core.tables import Table
 
@@ -29,8 +30,26 @@ RIGHTS: Final = {
 """Table -> what the application's role may do there; every table is one of these."""
 
 
+READER: Final = {
+    "llm_providers": f"SELECT ({', '.join(snapshot.PROVIDERS)})",
+    "llm_settings": f"SELECT ({', '.join((*snapshot.SETTINGS, *snapshot.CONDITIONS))})",
+    "settings_generation": "SELECT (generation, epoch)",
+    "settings_changes": "SELECT",
+}
+"""The same of a role for services, which only resolve."""
+
+
 def grant_app(session: Session, role: str) -> list[str]:
     """Give *role* what the application needs, and take away what more it had on our tables; returns the statements run.
+
+    Raises:
+        Forbidden, NotFound, Invalid: As :func:`grant_reader`.
+    """
+    return _grant(session, role, RIGHTS)
+
+
+def grant_reader(session: Session, role: str) -> list[str]:
+    """Give *role* what the resolver reads, and take away what more it had on our tables; returns the statements run.
 
     Raises:
         Forbidden: If the database's role does not own the tables.
@@ -38,6 +57,10 @@ def grant_app(session: Session, role: str) -> list[str]:
         Invalid: If the role cannot be limited so: a superuser, a member of the owning role, or one that may create
             objects in the schema.
     """
+    return _grant(session, role, READER)
+
+
+def _grant(session: Session, role: str, rights: Mapping[str, str]) -> list[str]:
     found: Any = session.execute(text(_STATE), {"role": role}).one_or_none()
     if found is None:
         raise NotFound("role in PostgreSQL", role)
@@ -49,7 +72,7 @@ def grant_app(session: Session, role: str) -> list[str]:
                 "role": f"{role} is a superuser, or owns the tables, or is a member of their owner: nothing can be kept from it"
             }
         )
-    statements = list(_statements(session, found.schema, found.role))
+    statements = list(_statements(session, found.schema, found.role, rights))
     for statement in statements:
         session.execute(text(statement.replace(":", "\\:")))
     if session.scalar(text(_MAY_CREATE), {"role": role}):
@@ -76,13 +99,16 @@ def _serial(table: Any) -> bool:
     return "id" in table.c and table.c.id.identity is None
 
 
-def _statements(session: Session, schema: str, role: str) -> Iterator[str]:
+def _statements(session: Session, schema: str, role: str, rights: Mapping[str, str]) -> Iterator[str]:
     yield f"REVOKE CREATE ON SCHEMA {schema} FROM {role}"
     yield f"GRANT USAGE ON SCHEMA {schema} TO {role}"
-    for table, rights in RIGHTS.items():
+    for table in RIGHTS:
         yield f"REVOKE ALL ON {schema}.{table} FROM {role}"
-        yield f"GRANT {rights} ON {schema}.{table} TO {role}"
-    numbered = [name for name, table in Table.metadata.tables.items() if _serial(table) and "INSERT" in RIGHTS[name]]
-    for table in numbered:
-        sequence = session.scalar(text("SELECT pg_get_serial_sequence(:table, 'id')"), {"table": f"{schema}.{table}"})
-        yield f"GRANT USAGE ON SEQUENCE {sequence} TO {role}"
+        if table in rights:
+            yield f"GRANT {rights[table]} ON {schema}.{table} TO {role}"
+    for name in (name for name, table in Table.metadata.tables.items() if _serial(table)):
+        sequence = session.scalar(text("SELECT pg_get_serial_sequence(:table, 'id')"), {"table": f"{schema}.{name}"})
+        if sequence is not None:
+            yield f"REVOKE ALL ON SEQUENCE {sequence} FROM {role}"
+            if "INSERT" in rights.get(name, ""):
+                yield f"GRANT USAGE ON SEQUENCE {sequence} TO {role}"

@@ -42,6 +42,14 @@ class Parameter:
         """Whether it is sent to the model, and hence can be omitted."""
         return self.group == "Model"
 
+    def fits(self, value: object) -> bool:
+        """Tell whether a stored value is one that this parameter may have; raw SQL may have stored others."""
+        if isinstance(self.default, bool) or isinstance(value, bool):
+            return isinstance(self.default, bool) and isinstance(value, bool)
+        if isinstance(value, int | float) and self.minimum is not None and self.maximum is not None:
+            return self.minimum <= value <= self.maximum
+        return value in self.choices
+
 
 PARAMETERS: Final[Mapping[str, Parameter]] = {
     p.name: p

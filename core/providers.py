@@ -57,10 +57,7 @@ def create(session: Session, actor: Actor, data: Mapping[str, Any]) -> LlmProvid
     provider = LlmProvider(**validate(ProviderInput, fields).model_dump())
     _guard_base_url(provider.kind, provider.api_base_url)
     session.add(provider)
-    try:
-        session.flush()
-    except IntegrityError:
-        raise AlreadyExists("provider", provider.name) from None  # the cause holds the row
+    _flush(session, provider.name)
     if api_key is not None:
         _seal(session, provider, api_key)
     _record(session, actor, "provider.create", provider, before={}, after=_recorded(provider))
@@ -164,12 +161,10 @@ def update(
     for name, value in wanted.items():
         if value != current[name]:
             setattr(provider, name, value)
+    _flush(session, wanted["name"])
     if api_key is not None:
         _seal(session, provider, api_key)
-    try:
         session.flush()
-    except IntegrityError:
-        raise AlreadyExists("provider", wanted["name"]) from None  # the cause holds the row
     _record(
         session,
         actor,
@@ -342,6 +337,13 @@ def _locked(session: Session, provider_id: int) -> LlmProvider:
     if provider is None:
         raise NotFound("provider", provider_id)
     return provider
+
+
+def _flush(session: Session, name: str) -> None:
+    try:
+        session.flush()
+    except IntegrityError:
+        raise AlreadyExists("provider", name) from None  # the cause holds the row
 
 
 def _guard_base_url(kind: str, api_base_url: str | None) -> None:

@@ -17,46 +17,65 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import embedded
+from core import embedded, probe, snapshot, snapshot_file
 from core.config import get_config
 from core.crypto import KeyRing, load_ring
-from core.effective import EffectiveSettings, Source, build, layer_of, provider_of, read_json
+from core.effective import EffectiveSettings, Explained, Source, build
 from core.errors import BadKey, CoreError, StoreUnavailable
-from core.parameters import PARAMETERS
+from core.snapshot import Change, Snapshot
 
 if TYPE_CHECKING:
     from psycopg import Connection
-    from psycopg.rows import DictRow
 
-__all__ = ["EffectiveSettings", "Resolver", "Source", "resolve"]
+__all__ = ["EffectiveSettings", "Explained", "Resolver", "Source", "resolve", "resolver"]
 
 CHANNEL = "llm_settings"
 FIRST_WAIT = 2.0
 """Longest that a caller waits, in seconds, for the first snapshot; after that nobody waits for anything."""
+FILE_WAIT = 0.03
+"""The same where there is a snapshot file, and the database does not answer at once."""
 HEARTBEAT = 2.0
 """Seconds after which the generation is read even without a notice: one may have been lost."""
 POLL = 0.5
 """Longest wait for one notice, in seconds; how soon a closed resolver's thread ends."""
 SPACING = 0.02
-"""Shortest time between two loads, in seconds: a burst of changes is read once."""
+"""Shortest time between two looks, in seconds: a burst of changes is read once."""
 BACKOFF = (0.1, 2.0)
+FILE_SPACING, FILE_EVERY = 1.0, 300.0
+"""Seconds after which the snapshot file is written again: at the earliest, and even without a change, as it says when it was
+last right."""
 
-_PROVIDERS = """
-    SELECT id, name, display_name, kind, api_base_url, default_model, is_active, version, field_changes,
-           api_key_encrypted, api_key_key_id, api_key_binding
-    FROM llm_providers
+_LOOK = """
+    BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+    SELECT generation, epoch FROM settings_generation;
+    SELECT generation, table_name, row_id FROM settings_changes WHERE generation > {since} LIMIT {limit}
 """
-_SETTINGS = f"""
-    SELECT id, provider_id, version, field_changes, preferred_model, omitted_parameters, custom_settings,
-           {", ".join(PARAMETERS)}
-    FROM llm_settings WHERE is_active AND organization_id IS NULL
-    ORDER BY provider_id NULLS FIRST
-"""  # noqa: S608 - the names are constants of core.effective
 
 _log = logging.getLogger(__name__)
+
+
+class Started:
+    """A resolver that was started: ``await`` it, or ``wait()`` for it, before the first call. Neither is needed."""
+
+    __slots__ = ("_resolver",)
+
+    def __init__(self, resolver: "Resolver") -> None:
+        self._resolver = resolver
+
+    def wait(self, timeout: float = FIRST_WAIT) -> bool:
+        """Wait until the database was read, or could not be, at most *timeout* seconds; return whether it was read."""
+        self._resolver._tried.wait(timeout)  # noqa: SLF001 - same module
+        return not self._resolver.stale
+
+    def __await__(self) -> Generator[Any, Any, bool]:
+        """As :meth:`wait`, in a thread of the event loop: the loop goes on."""
+        import asyncio  # noqa: PLC0415 - keeps the import of this module lean
+
+        return (yield from asyncio.to_thread(self.wait).__await__())
 
 
 class Resolver:
@@ -65,6 +84,8 @@ class Resolver:
     Args:
         url: The database; None: the one of the environment, else an existing embedded cluster.
         ring: The encryption keys; None: those of the environment.
+        snapshot_file: Where to keep the last snapshot, without keys; None: nowhere, or without *url* what the
+            environment says.
     """
 
     __slots__ = (
@@ -73,22 +94,31 @@ class Resolver:
         "_changed",
         "_connected",
         "_deadline",
+        "_file",
+        "_file_at",
+        "_file_written",
         "_first",
-        "_generation",
         "_ring",
+        "_ring_given",
+        "_snapshot",
         "_stop",
         "_thread",
+        "_tried",
         "_url",
         "_verified_at",
     )
 
-    def __init__(self, url: str | None = None, *, ring: KeyRing | None = None) -> None:
-        self._url, self._ring = url, ring
+    def __init__(
+        self, url: str | None = None, *, ring: KeyRing | None = None, snapshot_file: Path | None = None
+    ) -> None:
+        self._url, self._ring_given, self._file = url, ring, snapshot_file
+        self._ring = ring or KeyRing(None)
         self._answers: dict[str, EffectiveSettings] = {}
-        self._generation = (-1, "")
+        self._snapshot: Snapshot | None = None
         self._verified_at = float("-inf")
         self._connected: bool | None = None
         self._thread: threading.Thread | None = None
+        self._file_at, self._file_written = float("-inf"), True
         self._reset()
         _resolvers.add(self)
 
@@ -104,22 +134,24 @@ class Resolver:
             return self.miss(provider)
 
     def miss(self, provider: object) -> EffectiveSettings:
-        """Answer for a name that is not in the snapshot; waits for the first one if there is none yet."""
-        if self._generation[0] < 0:
-            self.start()
-            self._first.wait(max(0.0, self._deadline - time.monotonic()))
+        """Answer for a name that was not asked for yet; waits for the first snapshot if there is none yet."""
+        found = self._snapshot or self._first_snapshot()
         name = provider if isinstance(provider, str) else f"<{type(provider).__name__}>"
-        if self._generation[0] < 0:
+        if found is None:
             return build(None, (), name=name, missing="store_unavailable")
-        return self._answers.get(name) or build(None, (), name=name, generation=self._generation[0])
+        return found.answer(name, self._ring)
 
-    def start(self) -> None:
-        """Start the refresh thread, if it is not running yet; does not wait for it."""
+    def start(self) -> Started:
+        """Start the refresh thread, if it is not running yet; does not wait for it. What it returns can be awaited."""
         with self._changed:
             if self._thread is None and not self._stop.is_set():
-                self._deadline = time.monotonic() + FIRST_WAIT
+                if self._url is None and self._file is None:
+                    with contextlib.suppress(CoreError):  # the thread meets it again, and says so
+                        self._file = get_config().snapshot_file
+                self._deadline = time.monotonic() + (FILE_WAIT if self._file else FIRST_WAIT)
                 self._thread = threading.Thread(target=self._run, args=(self._stop,), name="llm-settings", daemon=True)
                 self._thread.start()
+        return Started(self)
 
     def close(self) -> None:
         """End the refresh thread; what was resolved stays as it is."""
@@ -130,7 +162,7 @@ class Resolver:
     @property
     def generation(self) -> int:
         """The generation of the snapshot; -1 before the first."""
-        return self._generation[0]
+        return -1 if self._snapshot is None else self._snapshot.generation
 
     @property
     def stale(self) -> bool:
@@ -138,19 +170,34 @@ class Resolver:
         return not self._connected
 
     def age(self) -> float:
-        """Return the seconds since the snapshot was last known to agree with the store; infinity before the first."""
+        """Return the seconds since the snapshot was last known to agree with the store; infinity before the first.
+
+        After a start from the snapshot file this goes by the machine's clock, later by one that nobody sets.
+        """
         return time.monotonic() - self._verified_at
+
+    def names(self) -> list[str]:
+        """Return the names of all providers of the snapshot, sorted; waits as the first :meth:`resolve` does."""
+        found = self._snapshot or self._first_snapshot()
+        return found.names() if found else []
 
     def wait_for(self, generation: int, timeout: float) -> bool:
         """Wait until the snapshot has reached *generation*, at most *timeout* seconds; returns whether it has."""
         self.start()
         with self._changed:
-            return self._changed.wait_for(lambda: self._generation[0] >= generation, timeout)
+            return self._changed.wait_for(lambda: self.generation >= generation, timeout)
+
+    def _first_snapshot(self) -> Snapshot | None:
+        self.start()
+        while (left := self._deadline - time.monotonic()) > 0 and not self._first.wait(left):
+            pass  # the deadline is put off once the database has answered
+        self._fall_back()
+        return self._snapshot
 
     def _reset(self) -> None:
         self._changed = threading.Condition()
         self._stop = threading.Event()
-        self._first = threading.Event()
+        self._first, self._tried = threading.Event(), threading.Event()
         self._thread = None
         self._deadline = 0.0
 
@@ -166,28 +213,59 @@ class Resolver:
     def _run(self, stop: threading.Event) -> None:
         least, most = BACKOFF
         wait = least
+        if self._file is not None and self._snapshot is None:
+            self._look_before()
         while not stop.is_set():
             try:
                 with self._listening() as connection:
-                    wait = least
                     self._follow(connection, stop)
+                    wait = least
             except Exception as error:  # noqa: BLE001 - whatever ends a connection, the next one is tried
+                wait = least if self._connected else wait
+                self._fall_back()
                 self._note(connected=False, why=error)
                 self._first.set()
+                self._tried.set()
             stop.wait(wait * random.uniform(0.75, 1.25))  # noqa: S311 - jitter, not a secret
             wait = min(wait * 2, most)
 
+    def _look_before(self) -> None:
+        """Let the first callers wait for a database that answers, and have the file's settings where it does not."""
+        with contextlib.suppress(CoreError):
+            url = self._url if self._url is not None else get_config().database_url
+            if url is None or probe.answers(url if isinstance(url, str) else url.reveal()):
+                self._deadline += FIRST_WAIT
+                return
+        self._fall_back()
+        if self._snapshot is not None:
+            self._note(connected=False, why=StoreUnavailable("no answer"))
+            self._first.set()
+
+    def _fall_back(self) -> None:
+        """Take the snapshot file, where there is nothing better."""
+        with self._changed:
+            if self._file is None or self._snapshot is not None:
+                return
+            saved = snapshot_file.read(self._file)
+            if saved is not None:
+                self._verified_at = time.monotonic() - (time.time() - saved.verified_at)
+                self._publish(saved.snapshot)
+
+    def _publish(self, found: Snapshot) -> None:
+        self._snapshot = found
+        self._answers = found.answers
+        self._changed.notify_all()
+
     @contextlib.contextmanager
-    def _listening(self) -> "Iterator[Connection[DictRow]]":
+    def _listening(self) -> "Iterator[Connection[Any]]":
         import psycopg  # noqa: PLC0415 - keeps the import of this module lean
-        from psycopg.rows import dict_row  # noqa: PLC0415 - keeps the import of this module lean
-        from psycopg.types.json import set_json_loads  # noqa: PLC0415 - keeps the import of this module lean
 
         with psycopg.connect(
             self._find_store(),
             autocommit=True,
-            row_factory=dict_row,
+            prepare_threshold=None,
             application_name="llm-settings resolver",
+            client_encoding="utf8",
             connect_timeout=2,
             keepalives_idle=5,
             keepalives_interval=2,
@@ -195,9 +273,6 @@ class Resolver:
             tcp_user_timeout=9000,
             options="-c statement_timeout=10s -c timezone=UTC",
         ) as connection:
-            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            connection.read_only = True
-            set_json_loads(read_json, connection)  # one row that cannot be read must not take the others down
             connection.execute(f"LISTEN {CHANNEL}")  # before the first load: a notice sent in between is not lost
             yield connection
 
@@ -211,68 +286,84 @@ class Resolver:
             raise StoreUnavailable("DATABASE_URL is not set, and there is no embedded cluster in this folder.")
         return embedded.start(config.data_dir, create=False)
 
-    def _follow(self, connection: "Connection[DictRow]", stop: threading.Event) -> None:
-        ring = self._ring or _environment_ring()
-        self._refresh(connection, ring)
+    def _follow(self, connection: "Connection[Any]", stop: threading.Event) -> None:
+        self._ring = self._ring_given or _environment_ring()
+        self._refresh(connection, afresh=True)  # the database may be another one: restored, or a replica that took over
         self._note(connected=True)
-        heard = loaded = time.monotonic()
+        self._tried.set()
+        heard = time.monotonic()
         while not stop.is_set():
+            self._keep()
             notices = list(connection.notifies(timeout=POLL, stop_after=1))
-            now = time.monotonic()
-            if notices or now - heard >= HEARTBEAT:
-                if notices and now - loaded < SPACING:
-                    stop.wait(SPACING)
-                if self._refresh(connection, ring):
-                    loaded = time.monotonic()
-                heard = now
+            if not notices and time.monotonic() - heard < HEARTBEAT:
+                continue
+            stop.wait(SPACING - (time.monotonic() - heard))
+            for _ in connection.notifies(timeout=0):
+                pass  # the rest of a burst
+            heard = time.monotonic()
+            self._refresh(connection)
 
-    def _refresh(self, connection: "Connection[DictRow]", ring: KeyRing) -> bool:
-        asked_at = time.monotonic()
-        with connection.transaction():
-            row = connection.execute("SELECT generation, epoch FROM settings_generation").fetchone()
-            if row is None:
-                raise StoreUnavailable("The table settings_generation is empty.")
-            generation = (row["generation"], row["epoch"])
-            newer = generation != self._generation  # also when it went back: a restored database
-            if newer:
-                providers = connection.execute(_PROVIDERS).fetchall()
-                rows = connection.execute(_SETTINGS).fetchall()
-        if newer:
-            self._answers = snapshot(providers, rows, ring, generation[0])
+    def _refresh(self, connection: "Connection[Any]", *, afresh: bool = False) -> None:
+        """Take over what was committed since the last look; in one transaction, so that it is one moment's.
+
+        Numbers are given at commit, under a lock that is held until then: whoever reads generation n sees all up to n.
+        """
+        asked_at, old = time.monotonic(), self._snapshot
+        since = old.generation if old is not None and not afresh else 0
+        limit = snapshot.TOO_MANY if since else 0
+        cursor = connection.execute(_LOOK.format(since=since, limit=limit).encode())
+        cursor.nextset()
+        row = cursor.fetchone()
+        if row is None:
+            raise StoreUnavailable("The table settings_generation is empty.")
+        cursor.nextset()
+        changes = [Change(*change) for change in cursor.fetchall()]
+        generation, epoch = row
+        new = old
+        if old is None or not since or epoch != old.epoch or generation < since:
+            new = snapshot.load(connection, generation, epoch)
+        elif generation > since:
+            known = len(changes) < limit and snapshot.complete(changes, since, generation)
+            new = (
+                snapshot.update(connection, old, generation, changes)
+                if known
+                else snapshot.load(connection, generation, epoch)
+            )
+        connection.execute(b"COMMIT")
         self._verified_at = asked_at
-        if newer:
+        if new is not old and new is not None and (old is None or not new.is_like(old)):
             with self._changed:
-                self._generation = generation
-                self._changed.notify_all()
-            self._first.set()
-        return newer
+                self._publish(new)
+            self._file_written = False
+        self._first.set()
+
+    def _keep(self) -> None:
+        """Write the snapshot file, where there is one, and something to say."""
+        if self._file is None or self._snapshot is None:
+            return
+        now = time.monotonic()
+        if now - self._file_at < (FILE_EVERY if self._file_written else FILE_SPACING):
+            return
+        self._file_written, self._file_at = True, now
+        try:
+            snapshot_file.write(self._file, self._snapshot, time.time() - self.age())
+        except OSError as error:
+            _log.warning("The snapshot file %s cannot be written: %s.", self._file, error.strerror)
 
     def _note(self, *, connected: bool, why: Exception | None = None) -> None:
         if connected is self._connected:
             return
         self._connected = connected
+        found = self._snapshot
         if connected:
-            _log.info("Settings are up to date: generation %d, %d providers.", self._generation[0], len(self._answers))
+            _log.info("Settings are up to date: generation %d, %d providers.", self.generation, len(self.names()))
             return
-        kept = f"the last snapshot (generation {self._generation[0]})" if self._answers else "built-in defaults"
+        kept = "built-in defaults"
+        if found is not None:
+            name = "the last snapshot" if found.has_keys else f"the snapshot file, {self.age():.0f} seconds old,"
+            kept = f"{name} (generation {found.generation})"
         reason = str(why) if isinstance(why, CoreError) else type(why).__name__  # a driver's text may name a password
         _log.warning("The settings database is out of reach (%s); answering from %s.", reason, kept)
-
-
-def snapshot(
-    providers: list[dict[str, Any]], rows: list[dict[str, Any]], ring: KeyRing, generation: int
-) -> dict[str, EffectiveSettings]:
-    """Merge stored rows, given as column -> value, into name -> effective settings."""
-    common = [layer_of(row) for row in rows if row["provider_id"] is None]
-    own: Mapping[int, Any] = {row["provider_id"]: layer_of(row) for row in rows if row["provider_id"] is not None}
-    return {
-        row["name"]: build(
-            provider_of(row, ring),
-            [*common, own[row["id"]]] if row["id"] in own else common,
-            generation=generation,
-        )
-        for row in providers
-    }
 
 
 def _environment_ring() -> KeyRing:
@@ -284,25 +375,26 @@ def _environment_ring() -> KeyRing:
 
 
 _resolvers: "weakref.WeakSet[Resolver]" = weakref.WeakSet()
-_default = Resolver()
+resolver = Resolver()
+"""The resolver of this process, which :func:`resolve` asks."""
 
 
 def resolve(provider: str) -> EffectiveSettings:
     """Return the effective settings of *provider*, from this process's resolver; see :meth:`Resolver.resolve`."""
     try:
-        return _default._answers[provider]  # noqa: SLF001 - one lookup is the whole hot path
+        return resolver._answers[provider]  # noqa: SLF001 - one lookup is the whole hot path
     except (KeyError, TypeError):
-        return _default.miss(provider)
+        return resolver.miss(provider)
 
 
 def _after_fork_in_child() -> None:
-    for resolver in list(_resolvers):
-        resolver._after_fork()  # noqa: SLF001 - same module
+    for each in list(_resolvers):
+        each._after_fork()  # noqa: SLF001 - same module
 
 
 @atexit.register
 def _leave() -> None:
-    _default._stop.set()  # noqa: SLF001 - same module
+    resolver._stop.set()  # noqa: SLF001 - same module
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -447,7 +447,9 @@ def _value(name: str) -> st.SearchStrategy[Any]:
         return st.none() | st.sampled_from(parameter.choices)
     if isinstance(parameter.default, bool):
         return st.none() | st.booleans()
-    return st.none() | st.sampled_from([parameter.minimum, parameter.maximum, parameter.default, 0])
+    return st.none() | st.sampled_from(
+        [parameter.minimum, parameter.maximum, parameter.default, max(0, parameter.minimum or 0)]
+    )
 
 
 ROW = st.fixed_dictionaries(

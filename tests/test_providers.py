@@ -107,6 +107,8 @@ def test_name_is_taken(session: Session, admin: Actor) -> None:
         providers.create(session, admin, _data())
     with pytest.raises(AlreadyExists, match="openai"), session.begin_nested():
         providers.update(session, admin, _id(other), {"name": "openai"})
+    with pytest.raises(AlreadyExists, match="openai"), session.begin_nested():
+        providers.update(session, admin, _id(other), {"name": "openai", "api_key": "sk-0123456789"})
 
 
 @pytest.mark.parametrize("wrong", [{"api_key": "short"}, {"api_key": 5}, {"name": "A"}, {"id": 5}, {"version": 5}])

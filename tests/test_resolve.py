@@ -289,7 +289,7 @@ def test_survives_fork(committed: str, provider_id: int) -> None:
     """A forked child (gunicorn, multiprocessing) answers at once and sees changes; the parent's connection lives on."""
     script = """
 import os, sys, time
-from core.resolve import resolve, _default
+from core.resolve import resolve, resolver
 assert resolve("openai").status == "ok"
 child = os.fork() == 0
 def say(*words):
@@ -299,7 +299,7 @@ for _ in range(1000):
     if resolve("openai").temperature == 1.25:
         break
     time.sleep(0.01)
-say("child" if child else "parent", resolve("openai").temperature, _default.stale)
+say("child" if child else "parent", resolve("openai").temperature, resolver.stale)
 if child:
     os._exit(0)
 os.wait()
