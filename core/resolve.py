@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, Any
 from core import embedded, probe, snapshot, snapshot_file
 from core.config import get_config
 from core.crypto import KeyRing, load_ring
-from core.effective import EffectiveSettings, Explained, Source, build
+from core.effective import EffectiveSettings, Explained, Source, Status, build
 from core.errors import BadKey, CoreError, StoreUnavailable
 from core.snapshot import Change, Snapshot
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-__all__ = ["EffectiveSettings", "Explained", "Resolver", "Source", "resolve", "resolver"]
+__all__ = ["EffectiveSettings", "Explained", "Resolver", "Source", "Status", "resolve", "resolver"]
 
 CHANNEL = "llm_settings"
 FIRST_WAIT = 2.0

@@ -32,12 +32,12 @@ PROVIDERS: Final[Columns] = {
     "default_model": str,
     "is_active": lambda text: text == "t",
     "version": int,
-    "field_changes": read_json,
+    "field_changes": lambda text: {"default_model": read_json(text)},
     "api_key_encrypted": str,
     "api_key_key_id": str,
     "api_key_binding": str,
 }
-"""What is read of ``llm_providers``; what is sealed comes last."""
+"""What is read of ``llm_providers``; what is sealed comes last. Of ``field_changes`` it is who chose the default model."""
 SETTINGS: Final[Columns] = {
     "id": int,
     "provider_id": int,
@@ -55,6 +55,10 @@ SETTINGS: Final[Columns] = {
 ACTIVE: Final = "is_active AND organization_id IS NULL"
 CONDITIONS: Final = ("is_active", "organization_id")
 """The columns in ``ACTIVE``."""
+_FROM: Final = {
+    "llm_providers": {"field_changes": "field_changes -> 'default_model'"},  # of the rest nothing is explained
+    "llm_settings": {},
+}
 SEALED: Final = 3
 """So many columns of a provider are sealed; in a line without them one stands instead: ``t`` if there was a key."""
 TOO_MANY: Final = 500
@@ -138,7 +142,7 @@ class Snapshot:
             line += (b"\t" + _NULL) * SEALED
             open_box = _not_in_the_file if had_key == b"t" else None
         provider = provider_of(_read(line, PROVIDERS), ring, open_box)
-        rows = [*self._scopes.get(_NULL, ()), *self._scopes.get(b"%d" % row_id, ())]
+        rows = [*sorted(self._scopes.get(_NULL, ())), *sorted(self._scopes.get(b"%d" % row_id, ()))]
         layers = [layer_of(_read(self.settings[row], SETTINGS)) for row in rows]
         return self.answers.setdefault(name, build(provider, layers, generation=self.generation))
 
@@ -189,7 +193,8 @@ def complete(changes: Iterable[Change], since: int, until: int) -> bool:
 
 
 def _copied(connection: "Connection[Any]", table: str, columns: Columns, condition: str) -> dict[int, bytes]:
-    statement = f"COPY (SELECT {', '.join(columns)} FROM {table} WHERE {condition} ORDER BY id) TO STDOUT"  # noqa: S608 - names and numbers of ours
+    values = ", ".join(_FROM[table].get(name, name) for name in columns)
+    statement = f"COPY (SELECT {values} FROM {table} WHERE {condition}) TO STDOUT"  # noqa: S608 - names and numbers of ours
     with connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
         lines = b"".join(copy).split(b"\n")  # a line break inside a value is escaped
     lines.pop()

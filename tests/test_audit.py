@@ -41,10 +41,11 @@ from core import (
 from core.actors import COMMAND_LINE, Actor
 from core.audit import Target, changes_between, record
 from core.audit_log import Filters, as_csv, harmless
-from core.crypto import get_ring
+from core.crypto import KeyRing, get_ring
 from core.errors import Forbidden, Invalid, NotFound
+from core.resolve import Resolver
 from core.tables import AuditCheckpoint, AuditEvent, Table
-from tests.conftest import PASSWORD, ROOT, named
+from tests.conftest import ENCRYPTION_KEY, PASSWORD, ROOT, named
 from tests.processes import core, environment
 
 CANARY = "sk-proj-canary-0123456789abcdefghijklmnopqrstuvwxyz"
@@ -882,6 +883,59 @@ def test_role_that_cannot_be_limited_is_refused(two_roles: tuple[Engine, Engine,
         session.execute(text("GRANT CREATE ON SCHEMA public TO PUBLIC"))
         with pytest.raises(Invalid, match="REVOKE CREATE ON SCHEMA public FROM PUBLIC"):
             grants.grant_app(session, role)
+
+
+# The role of services
+
+
+def test_reader_role_resolves_and_does_nothing_else(two_roles: tuple[Engine, Engine, str]) -> None:
+    """What `grant-reader` grants is enough to resolve and to see a change; all else is refused, also other columns."""
+    owner, app, _ = two_roles
+    urls = [engine.url.set(drivername="postgresql").render_as_string(hide_password=False) for engine in (owner, app)]
+    with Session(owner) as session, session.begin():
+        seed.import_env(session, COMMAND_LINE, {"OPENAI_API_KEY": CANARY})
+    granted = core("grant-reader", app.url.username or "", DATABASE_URL=urls[0])
+    refused = core("grant-reader", app.url.username or "", DATABASE_URL=urls[1])
+    resolver = Resolver(urls[1], ring=KeyRing(ENCRYPTION_KEY))
+    try:
+        first = resolver.resolve("openai")
+        key = first.api_key()
+        with Session(owner) as session, session.begin():
+            settings.upsert_global(session, COMMAND_LINE, None, {"temperature": 0.125})
+        seen = resolver.wait_for(first.generation + 1, 5)
+        then = resolver.resolve("openai").temperature
+    finally:
+        resolver.close()
+
+    assert granted.returncode == 0, granted.stderr
+    assert "GRANT SELECT (id, name, " in granted.stdout
+    assert (refused.returncode, key, seen, then) == (1, CANARY, True, 0.125)
+    readable = set()
+    with app.connect() as connection:
+        for table in grants.RIGHTS:
+            for verb in ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"):
+                assert not connection.exec_driver_sql(f"SELECT has_table_privilege('{table}', '{verb}')").scalar()
+                if verb in {"INSERT", "UPDATE", "REFERENCES"}:
+                    assert not connection.exec_driver_sql(
+                        f"SELECT has_any_column_privilege('{table}', '{verb}')"
+                    ).scalar()
+            if connection.exec_driver_sql(f"SELECT has_any_column_privilege('{table}', 'SELECT')").scalar():
+                readable.add(table)
+    assert readable == set(grants.READER)
+    for statement in (
+        "SELECT api_key_masked FROM llm_providers",
+        "SELECT * FROM llm_providers",
+        "SELECT password_hash FROM users",
+        "SELECT * FROM auth_sessions",
+        "SELECT token_hash FROM api_tokens",
+        "SELECT * FROM audit_events",
+        "UPDATE settings_generation SET generation = 1",
+        "DELETE FROM settings_changes",
+        "SELECT nextval('llm_providers_id_seq')",
+        "CREATE TABLE x ()",
+    ):
+        with app.connect() as connection, pytest.raises(DBAPIError, match=r"denied|must be owner"):
+            connection.exec_driver_sql(statement)
 
 
 # Reading

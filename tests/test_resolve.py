@@ -1,5 +1,6 @@
 """The resolver as services use it: real commits, real outages, real processes."""
 
+import asyncio
 import json
 import logging
 import os
@@ -7,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -170,7 +171,8 @@ def test_change_made_while_away_is_not_missed(resolver: Resolver, committed: str
     resolver.resolve("openai")
     with psycopg.connect(committed, autocommit=True) as connection:
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE '%resolver'"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name LIKE '%resolver' AND datname = current_database()"
         )
         connection.execute("UPDATE llm_providers SET default_model = 'm2'")
 
@@ -246,6 +248,100 @@ def test_wait_for_a_generation(resolver: Resolver, provider_id: int) -> None:
 
     assert resolver.wait_for(expected, timeout=5)
     assert resolver.resolve("openai").temperature == 1.0
+
+
+async def _ticks(work: Awaitable[object]) -> tuple[object, float]:
+    """Await *work*; return what it gave, and the longest time that the loop stood still meanwhile."""
+    longest, last = 0.0, time.monotonic()
+
+    async def tick() -> None:
+        nonlocal longest, last
+        while True:
+            await asyncio.sleep(0.01)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+
+    beside = asyncio.create_task(tick())
+    try:
+        return await work, longest
+    finally:
+        beside.cancel()
+
+
+def test_start_can_be_awaited(resolver: Resolver) -> None:
+    """After `await resolver.start()` the first call has its answer; `wait()` is the same for threads."""
+
+    async def service() -> str:
+        assert await resolver.start()
+        begun = time.monotonic()
+        answer = resolver.resolve("openai")
+        assert time.monotonic() - begun < 0.5
+        return answer.status
+
+    assert asyncio.run(service()) == "ok"
+    assert resolver.start().wait()
+
+
+def test_event_loop_goes_on_while_the_database_is_silent() -> None:
+    """`await resolver.start()` holds up its own task alone, for a bounded moment; then nobody waits."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        resolver = Resolver(f"postgresql://127.0.0.1:{listener.getsockname()[1]}/x", ring=KeyRing(None))
+        begun = time.monotonic()
+        reached, longest = asyncio.run(_ticks(resolver.start()))
+        took = time.monotonic() - begun
+        begun = time.monotonic()
+        assert resolver.resolve("openai").status == "store_unavailable"
+        then = time.monotonic() - begun
+        resolver.close()
+
+    assert reached is False
+    assert longest < 1 < took
+    assert then < 0.5
+
+
+def test_names_are_those_of_the_snapshot(resolver: Resolver) -> None:
+    """A service can ask which providers there are."""
+    assert resolver.names() == ["openai"]
+
+
+def test_a_reconnect_keeps_the_answers(resolver: Resolver, committed: str) -> None:
+    """What did not change while the line was down stays the same object."""
+    before = resolver.resolve("openai")
+    with psycopg.connect(committed, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name LIKE '%resolver' AND datname = current_database()"
+        )
+    _soon(lambda: resolver.stale)
+    _soon(lambda: not resolver.stale)
+
+    assert resolver.resolve("openai") is before
+
+
+def test_change_whose_record_is_pruned_is_seen(resolver: Resolver, committed: str) -> None:
+    """Without the list of what was changed everything is read."""
+    resolver.resolve("openai")
+    with psycopg.connect(committed, autocommit=True) as connection, connection.transaction():
+        connection.execute("UPDATE llm_providers SET default_model = 'm2'")
+        connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        connection.execute("DELETE FROM settings_changes")
+
+    assert _soon(lambda: resolver.resolve("openai").model == "m2") < 3
+
+
+def test_many_changes_at_once_are_read_as_a_whole(resolver: Resolver, committed: str) -> None:
+    """A transaction over more rows than are worth listing arrives like any other."""
+    resolver.resolve("openai")
+    with psycopg.connect(committed, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO llm_providers (name, display_name, kind, available_models)"
+            " SELECT 'p' || n, 'P', 'openai', '[\"m\"]' FROM generate_series(1, 700) AS n"
+        )
+        connection.execute("UPDATE llm_providers SET display_name = 'Q'")
+
+    _soon(lambda: resolver.resolve("p700").display_name == "Q")
+    assert len(resolver.names()) == 701
 
 
 def _run(script: str, url: str | None = None, folder: object = ROOT, **more: str) -> subprocess.CompletedProcess[str]:
