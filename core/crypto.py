@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import os
 import re
-import secrets
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
@@ -201,7 +200,7 @@ class _Key:
         raise TypeError("An encryption key cannot be pickled or copied.")
 
     def seal(self, plain: bytes, place: Place) -> SealedKey:
-        iv = secrets.token_bytes(IV_BYTES)
+        iv = os.urandom(IV_BYTES)
         data = self.aead.encrypt(iv, plain, None)
         blob = f"{iv.hex()}:{data[-TAG_BYTES:].hex()}:{data[:-TAG_BYTES].hex()}"
         return SealedKey(blob, self.id, self.bind(place, blob))
@@ -231,7 +230,7 @@ class _Key:
 
 def generate_key() -> str:
     """Return a new encryption key: 64 random hex digits."""
-    return secrets.token_hex(32)
+    return os.urandom(32).hex()
 
 
 def mask(plain: str) -> str:
@@ -259,7 +258,7 @@ def _parse(text: str, name: str) -> bytes:
 def ensure_key_file(path: Path) -> bool:
     """Make an encryption key for an embedded installation in *path* (mode 0600); False if there is one already."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    draft = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
     draft.touch(mode=0o600, exist_ok=False)
     try:
         draft.write_text(generate_key() + "\n", encoding="ascii")

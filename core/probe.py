@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote
 if TYPE_CHECKING:
     import socket
 
-SECONDS: Final = 0.015
+SECONDS: Final = 0.01
 """Longest wait for one answer."""
 
 _SSL_REQUEST: Final = bytes.fromhex("0000000804d2162f")

@@ -13,7 +13,6 @@ import atexit
 import contextlib
 import logging
 import os
-import random
 import threading
 import time
 import weakref
@@ -21,7 +20,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import embedded, probe, snapshot, snapshot_file
+from core import probe, snapshot, snapshot_file
 from core.config import get_config
 from core.crypto import KeyRing, load_ring
 from core.effective import EffectiveSettings, Explained, Source, Status, build
@@ -211,6 +210,8 @@ class Resolver:
             self.start()
 
     def _run(self, stop: threading.Event) -> None:
+        import random  # noqa: PLC0415 - keeps the import of this module lean
+
         least, most = BACKOFF
         wait = least
         if self._file is not None and self._snapshot is None:
@@ -282,6 +283,8 @@ class Resolver:
         config = get_config()
         if config.database_url is not None:
             return config.database_url.reveal()
+        from core import embedded  # noqa: PLC0415 - keeps the import of this module lean
+
         if not embedded.exists(config.data_dir):
             raise StoreUnavailable("DATABASE_URL is not set, and there is no embedded cluster in this folder.")
         return embedded.start(config.data_dir, create=False)

@@ -1,11 +1,12 @@
 """The benchmark table: ``make bench``. Ratios of one run on one machine; each row says what must be reached.
 
-Rows of DESIGN §9 that belong to parts which are not built yet (scoped resolve, comparisons) are not here.
+Rows of DESIGN §9 that belong to parts which are not built yet (scoped resolve) are not here.
 """
 
 import os
 import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,8 @@ from core import db, embedded, migrate, providers, tokens
 from core.actors import COMMAND_LINE
 from core.config import get_config
 from core.crypto import generate_key, get_ring
-from core.resolve import Resolver, resolve
+from core.resolve import Resolver, resolve, resolver
+from tests.bench import growth
 from tests.processes import free_port
 
 LOOK_UP = {"openai": object()}
@@ -40,9 +42,15 @@ def one_line(name: str) -> object:
     return LOOK_UP[name]
 
 
-def row(what: str, measured: str, must: str, *, reached: bool) -> None:
-    """Print one row of the table."""
-    print(f"{what:<66} {measured:>24}   must {must:<12} {'reached' if reached else 'NOT REACHED'}", flush=True)  # noqa: T201 - the table
+ROWS: list[tuple[str, str, str, str]] = []
+"""What was printed, for docs/benchmarks.md."""
+
+
+def row(what: str, measured: str, must: str, *, reached: bool | None) -> None:
+    """Print one row of the table; *reached* is None for what is only compared."""
+    outcome = "" if reached is None else "reached" if reached else "NOT REACHED"
+    ROWS.append((what, measured, must, outcome))
+    print(f"{what:<66} {measured:>36}   must {must:<16} {outcome}", flush=True)  # noqa: T201 - the table
 
 
 def nanoseconds(call: Callable[[], object], times: int = 200_000) -> float:
@@ -74,7 +82,7 @@ def warm() -> None:
 
 
 def threads() -> None:
-    """Measure eight threads against one."""
+    """Measure eight threads against one, and the slowest of single calls."""
     single = nanoseconds(lambda: resolve("openai"), 100_000)
 
     def work() -> None:
@@ -89,6 +97,88 @@ def threads() -> None:
         thread.join()
     ratio = (time.perf_counter() - begun) / 800_000 * 1e9 / single
     row("8 threads: time per call ÷ single thread", f"{ratio:.2f}", "≤ 1.5", reached=ratio <= 1.5)
+    p99 = each(8)
+    row("8 threads: p99 of one call, the clock's own cost taken off", f"{p99:.0f} ns", "≤ 1 µs", reached=p99 <= 1000)
+
+
+def each(crew: int, times: int = 100_000) -> float:
+    """Return the p99 of one call in ns, of *crew* threads at once; what an empty measurement takes is taken off."""
+    clock = time.perf_counter_ns
+    took: list[int] = []
+    empty = sorted(-(clock() - clock()) for _ in range(times))[times // 2]
+
+    def work() -> None:
+        mine = [0] * times
+        for number in range(times):
+            begun = clock()
+            resolve("openai")
+            mine[number] = clock() - begun
+        took.extend(mine)
+
+    threads = [threading.Thread(target=work) for _ in range(crew)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return max(sorted(took)[int(len(took) * 0.99)] - empty, 0)
+
+
+def outage(url: str) -> None:
+    """Measure calls while the database is gone against those while it is there."""
+    normal = statistics.median(each(1) for _ in range(7))
+    name = url.partition("?")[0].rpartition("/")[2]
+    elsewhere = url.replace(f"/{name}?", "/postgres?")
+    with psycopg.connect(elsewhere, autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        try:
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+            while not resolver.stale:
+                time.sleep(0.01)
+            gone = statistics.median(each(1) for _ in range(7))
+        finally:
+            admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    while resolver.stale:
+        time.sleep(0.01)
+    ratio = gone / normal
+    figures = f"{gone:.0f} / {normal:.0f} ns = {ratio:.2f}"
+    row("database gone: p99 of 100,000 calls, 0 exceptions ÷ normal", figures, "≤ 1.5", reached=ratio <= 1.5)
+
+
+FIRST = """
+import sys, time
+begun = time.perf_counter()
+from core.resolve import resolve
+answer = resolve("openai")
+print((time.perf_counter() - begun) * 1000, answer.temperature, answer.status)
+"""
+
+
+def from_file(url: str, folder: Path) -> None:
+    """Measure the first value of a new process from the snapshot file: with the database refusing, and silent."""
+    file = folder / "last-known-good"
+    writer = Resolver(url, ring=get_ring(), snapshot_file=file)
+    writer.resolve("openai")
+    while not file.exists():
+        time.sleep(0.01)
+    writer.close()
+    for how in ("refusing", "silent"):
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            if how == "silent":
+                listener.listen()
+            env = {**os.environ, "LLM_SNAPSHOT_FILE": str(file)}
+            env["DATABASE_URL"] = f"postgresql://u:p@127.0.0.1:{listener.getsockname()[1]}/x"
+            took = []
+            for _ in range(9):
+                done = subprocess.run(
+                    [sys.executable, "-c", FIRST], env=env, capture_output=True, text=True, check=True
+                )
+                milliseconds, _, status = done.stdout.split()
+                assert status == "store_unavailable"
+                took.append(float(milliseconds))
+        median = statistics.median(took)
+        what = f"import to first value, database {how}, from the snapshot file"
+        row(what, f"{median:.0f} ms", "≤ 50 ms", reached=median <= 50)
 
 
 def child(script: str, url: str) -> float:
@@ -123,14 +213,19 @@ def imports(url: str) -> None:
 
 
 LISTENER = """
-import os, sys, time
+import sys, threading, time
 from core.resolve import resolve
+def compute():
+    while True:
+        sum(range(1000))
+for _ in range(int(sys.argv[1])):
+    threading.Thread(target=compute, daemon=True).start()
 seen = resolve("openai").temperature
 print("ready", flush=True)
 while True:
     value = resolve("openai").temperature
     if value != seen:
-        print(time.time_ns(), flush=True)
+        print(value, time.time_ns(), flush=True)
         seen = value
     else:
         time.sleep(0.00005)
@@ -138,27 +233,49 @@ while True:
 
 
 def propagation(url: str) -> None:
-    """Measure from a commit here to the new value in another process."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", LISTENER], stdout=subprocess.PIPE, text=True, env={**os.environ, "DATABASE_URL": url}
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    took = []
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("INSERT INTO llm_settings (temperature) VALUES (0)")
-        process.stdout.readline()
-        for number in range(1, 301):
-            time.sleep(0.03)
-            connection.execute("UPDATE llm_settings SET temperature = %s", [number / 1000])
-            committed = time.time_ns()
-            took.append((int(process.stdout.readline()) - committed) / 1e6)
-    process.terminate()
-    process.wait()
-    took.sort()
+    """Measure from a commit here to the new value in another process: idle, busy, and with a notice that is lost."""
+    took = _arrivals(url, busy=0, times=300, change="UPDATE llm_settings SET temperature = %s")
     p50, p99 = took[len(took) // 2], took[int(len(took) * 0.99)]
     row("commit here → new value there, p50", f"{p50:.2f} ms", "≤ 1 ms", reached=p50 <= 1)
     row("commit here → new value there, p99", f"{p99:.2f} ms", "≤ 10 ms", reached=p99 <= 10)
+    took = _arrivals(url, busy=8, times=15, change="UPDATE llm_settings SET temperature = %s")
+    figures = f"p50 {took[len(took) // 2]:.0f} ms, longest {took[-1]:.0f} ms"
+    row("the same, 8 threads computing there", figures, "≤ 1.5 s", reached=took[-1] <= 1500)
+    silently = """
+        WITH one AS (UPDATE settings_generation SET generation = generation + 1 RETURNING generation),
+            two AS (INSERT INTO settings_changes SELECT generation, 'llm_settings', id FROM one, llm_settings)
+        UPDATE llm_settings SET temperature = %s
+    """
+    took = _arrivals(url, busy=0, times=8, change=silently, prepare="SET session_replication_role = replica")
+    figures = f"p50 {took[len(took) // 2]:.0f} ms, longest {took[-1]:.0f} ms"
+    row("the same, the notice lost", figures, "≤ 5 s", reached=took[-1] <= 5000)
+
+
+def _arrivals(url: str, *, busy: int, times: int, change: str, prepare: str = "SELECT 1") -> list[float]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", LISTENER, str(busy)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "DATABASE_URL": url},
+    )
+    assert process.stdout is not None
+    took = []
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("INSERT INTO llm_settings (temperature) VALUES (2) ON CONFLICT DO NOTHING")
+        assert process.stdout.readline() == "ready\n"
+        connection.execute(prepare)
+        for number in range(1, times + 1):
+            time.sleep(0.03)
+            connection.execute(change, [number / 1000])
+            committed = time.time_ns()
+            seen, value = 0, ""
+            while value != str(number / 1000):
+                value, _, text = process.stdout.readline().partition(" ")
+                seen = int(text)
+            took.append((seen - committed) / 1e6)
+    process.kill()
+    process.wait()
+    return sorted(took)
 
 
 def thousand(url: str) -> None:
@@ -177,17 +294,32 @@ def thousand(url: str) -> None:
                     "api_key": f"sk-{number:040}",
                 },
             )
-    resolver = Resolver(url, ring=get_ring())
-    resolver.resolve("p1")
-    resolver.close()
-    with resolver._listening() as connection:
+    each = Resolver(url, ring=get_ring())
+    with each._listening() as connection:
         took = []
-        for _ in range(7):
-            resolver._generation = (0, "")
+        for _ in range(15):
             begun = time.perf_counter()
-            resolver._refresh(connection, get_ring())
+            each._refresh(connection, afresh=True)
             took.append((time.perf_counter() - begun) * 1000)
-    row("snapshot of 1,000 rows, read and built", f"{min(took):.1f} ms", "≤ 6 ms", reached=min(took) <= 6)
+        row(
+            "snapshot of 1,000 providers with keys, read afresh",
+            f"{min(took):.1f} ms",
+            "≤ 6 ms",
+            reached=min(took) <= 6,
+        )
+        begun = time.perf_counter()
+        for number in range(1000):
+            each.resolve(f"p{number}")
+        cost = (time.perf_counter() - begun) * 1000
+        row("first answer for one of them: read, merged, key verified", f"{cost:.0f} µs", "(compared)", reached=None)
+        took = []
+        for number in range(15):
+            with psycopg.connect(url, autocommit=True) as other:
+                other.execute("UPDATE llm_providers SET display_name = %s WHERE name = 'p5'", [f"P {number}"])
+            begun = time.perf_counter()
+            each._refresh(connection)
+            took.append((time.perf_counter() - begun) * 1000)
+        row("one of them changed: what changed is read", f"{min(took):.1f} ms", "(compared)", reached=None)
 
 
 def writers(url: str) -> None:
@@ -302,11 +434,14 @@ def main() -> None:
             )
         warm()
         threads()
+        outage(url)
         imports(url)
+        from_file(url, folder)
         propagation(url)
         rest(url)
         thousand(url)
         writers(url)
+        growth.run(url, row)
         db.get_engine().dispose()
     finally:
         embedded.stop(folder)
