@@ -8,8 +8,8 @@ import json
 import logging
 import os
 import stat
+import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -49,9 +49,8 @@ def write(path: Path, snapshot: Snapshot, verified_at: float) -> None:
         "settings": len(bare.settings),
         "sha256": hashlib.sha256(body).hexdigest(),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with suppress(FileNotFoundError):
-        temporary.unlink()  # of a process that was killed, and had the same number
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    temporary.unlink(missing_ok=True)  # of a process that was killed, and had the same number
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor has no path

@@ -9,7 +9,6 @@ import socket
 import stat
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -291,7 +290,7 @@ def test_clock_that_was_ahead(path: Path) -> None:
 
 def test_many_writers_and_a_reader(path: Path) -> None:
     """Processes that share a file never leave half of one: each look finds a whole snapshot."""
-    stop, seen = threading.Event(), set()
+    seen: set[int] = set()
     lines = {
         number: b"%d\tp%d\tP\topenai\t\\N\tm\tt\t1\t\\N\t\\N\t\\N\t\\N" % (number, number) for number in range(300)
     }
@@ -308,19 +307,19 @@ while True:
     crew = [subprocess.Popen([sys.executable, "-c", script, number], env=env) for number in ("11", "12")]
     try:
         deadline = time.monotonic() + 20
-        while seen != {11, 12} and time.monotonic() < deadline:
+        while not seen >= {11, 12} and time.monotonic() < deadline:
             saved = snapshot_file.read(path)
             assert saved is not None
-            seen.add(saved.snapshot.generation if saved.snapshot.generation != 7 else 12)
+            seen.add(saved.snapshot.generation)
             assert len(saved.snapshot.providers) in {1, 300}
         for process in crew:
             process.send_signal(signal.SIGKILL)  # in the middle, perhaps
     finally:
-        stop.set()
         for process in crew:
             process.kill()
             process.wait()
 
+    assert seen >= {11, 12}
     assert snapshot_file.read(path) is not None
     snapshot_file.write(path, Snapshot(20, "here", lines, {}), time.time())
     found = snapshot_file.read(path)
