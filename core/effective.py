@@ -47,6 +47,9 @@ class Source(NamedTuple):
         return self._asdict() | {"changed_at": self.changed_at.isoformat() if self.changed_at else None}
 
 
+DEEPEST: Final = 100
+"""Levels of a JSON column; what is nested deeper came by raw SQL, and counts as not set."""
+
 BUILT_IN: Final = Source("built_in")
 
 
@@ -333,11 +336,23 @@ def _source(layer: LayerName, row_id: int, version: int, changes: Mapping[str, A
 
 
 def read_json(text: str | bytes) -> Any:
-    """Read a JSON column; what Python cannot hold (a number of 5,000 digits, by raw SQL) is None, not an error."""
+    """Read a JSON column; what Python cannot hold, or not handle (a number of 5,000 digits, 500 levels), is None, no error."""
     try:
-        return json.loads(text)
+        found = json.loads(text)
     except (ValueError, RecursionError):
         return None
+    return None if is_deeper(found, DEEPEST) else found
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Tell whether lists and dicts are nested in *value* in more than so many levels."""
+    level = [value]
+    for _ in range(levels + 1):
+        level = [v for v in level if isinstance(v, dict | list)]
+        if not level:
+            return False
+        level = [child for v in level for child in (v.values() if isinstance(v, dict) else v)]
+    return True
 
 
 def provider_of(row: Mapping[str, Any], ring: KeyRing, open_box: Callable[[], Box] | None = None) -> ProviderFacts:

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from core.effective import is_deeper
 from core.errors import Invalid
 from core.parameters import PARAMETERS, SENDABLE, Kind, Parameter
 from core.redaction import remember
@@ -109,7 +110,7 @@ def _no_line_breaks(value: Any) -> Any:
 
 
 def _custom(value: dict[str, Any]) -> dict[str, Any]:
-    if _depth(value) > MAX_CUSTOM_DEPTH:
+    if is_deeper(value, MAX_CUSTOM_DEPTH):
         raise ValueError(f"must be at most {MAX_CUSTOM_DEPTH} levels deep")
     numbers: list[str] = []
     try:
@@ -123,16 +124,6 @@ def _custom(value: dict[str, Any]) -> dict[str, Any]:
     if "\\u0000" in text.replace("\\\\", ""):
         raise ValueError("has a NUL character")
     return value
-
-
-def _depth(value: Any) -> int:
-    depth, level = 0, [value]
-    while level and depth <= MAX_CUSTOM_DEPTH:
-        depth += 1
-        level = [
-            child for v in level if isinstance(v, dict | list) for child in (v.values() if isinstance(v, dict) else v)
-        ]
-    return depth
 
 
 Line = BeforeValidator(normalised)

@@ -198,7 +198,9 @@ def _copied(connection: "Connection[Any]", table: str, columns: Columns, conditi
     with connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
         lines = b"".join(copy).split(b"\n")  # a line break inside a value is escaped
     lines.pop()
-    return {int(line.partition(b"\t")[0]): line for line in lines}
+    return {
+        int(line.partition(b"\t")[0]): line for line in lines if not line.startswith(_NULL)
+    }  # as raw SQL may leave it
 
 
 def _read(line: bytes, columns: Columns) -> dict[str, Any]:
