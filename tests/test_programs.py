@@ -2,23 +2,28 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 import pytest
 
 from core import providers, settings
 from core.actors import COMMAND_LINE
+from core.config import get_config
 from core.db import transaction
+from core.parameters import SENDABLE
 from tests.conftest import ROOT
 from tests.processes import environment, free_port
 
@@ -210,3 +215,106 @@ def _asking(process: subprocess.Popen[str]) -> Look:
         return found
 
     return look
+
+
+# docs/services.md
+
+CHAT = {
+    "id": "1",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "m",
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hello from chat."}}],
+}
+MESSAGE = {
+    "id": "1",
+    "type": "message",
+    "role": "assistant",
+    "model": "m",
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 1, "output_tokens": 1},
+    "content": [{"type": "text", "text": "Hello from messages."}],
+}
+
+
+class Vendor(BaseHTTPRequestHandler):
+    """Answers as the vendors do, and keeps what it was sent."""
+
+    asked: ClassVar[list[tuple[str, str, dict[str, Any]]]] = []
+
+    def do_POST(self) -> None:
+        sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        key = self.headers.get("x-api-key") or self.headers["Authorization"].removeprefix("Bearer ")
+        self.asked.append((self.path, key, sent))
+        body = json.dumps(MESSAGE if self.path.endswith("/messages") else CHAT).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def vendor() -> Iterator[str]:
+    """The address of a vendor on this machine."""
+    Vendor.asked.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Vendor)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_snippets_for_services(committed: str, vendor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every snippet of docs/services.md runs as it stands, with the vendors' own SDKs; key, model and parameters arrive."""
+    monkeypatch.setenv("LLM_PRIVATE_HOSTS", "127.0.0.1")
+    get_config.cache_clear()
+    with transaction() as session:
+        for name, kind, path in (("openai", "openai_compatible", "/v1"), ("anthropic", "anthropic", "")):
+            made = providers.create(
+                session,
+                COMMAND_LINE,
+                {
+                    "name": name,
+                    "display_name": name,
+                    "kind": kind,
+                    "api_base_url": vendor + path,
+                    "available_models": ["m"],
+                    "default_model": "m",
+                    "api_key": f"{KEY}-{name}",
+                },
+            )
+            omitted = ["top_p"] if name == "openai" else list(SENDABLE[:1]) + list(SENDABLE[2:])
+            settings.upsert_global(session, COMMAND_LINE, made.id, {"max_tokens": 77, "omitted_parameters": omitted})
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs/services.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    script = tmp_path / "snippets.py"
+    script.write_text("\n".join(blocks), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path,
+        env=environment(DATABASE_URL=committed),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert len(blocks) >= 6
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:2] == ["Hello from chat.", "Hello from messages."]
+    assert "No API key for provider 'opnai' (unknown_provider): there is no provider of that name" in done.stdout
+    (chat, message) = Vendor.asked
+    assert chat[:2] == ("/v1/chat/completions", f"{KEY}-openai")
+    assert message[:2] == ("/v1/messages", f"{KEY}-anthropic")
+    assert (chat[2]["model"], chat[2]["temperature"], chat[2]["max_tokens"]) == ("m", 0.7, 77)
+    assert "top_p" not in chat[2]
+    assert (message[2]["model"], message[2]["max_tokens"]) == ("m", 77)
+    assert "temperature" not in message[2]
