@@ -20,7 +20,7 @@ check: .venv/installed
 	$(BIN)/lint-imports
 	$(BIN)/python -m core check-migrations
 
-bench: .venv/installed
+bench: .venv/installed .venv-bench/installed
 	$(BIN)/python -m tests.bench
 
 lock:
@@ -28,9 +28,16 @@ lock:
 	$(BIN)/pip install -q uv
 	$(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --extra app --group dev \
 		--no-emit-index-url --no-annotate --no-header --upgrade pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 \
+		--no-emit-index-url --no-annotate --no-header --upgrade requirements-bench.in -o requirements-bench.lock
 
 .venv/installed: requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed.")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	touch $@
+
+.venv-bench/installed: requirements-bench.lock
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements-bench.lock
 	touch $@
