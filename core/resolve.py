@@ -25,7 +25,7 @@ from core.config import get_config
 from core.crypto import KeyRing, load_ring
 from core.effective import EffectiveSettings, Explained, Source, Status, build
 from core.errors import BadKey, CoreError, StoreUnavailable
-from core.snapshot import Change, Snapshot
+from core.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -44,15 +44,11 @@ POLL = 0.5
 SPACING = 0.02
 """Shortest time between two looks, in seconds: a burst of changes is read once."""
 BACKOFF = (0.1, 2.0)
+PATIENCE = 10.0
+"""Longest wait for an answer of the database, in seconds; then the line counts as dead."""
 FILE_SPACING, FILE_EVERY = 1.0, 300.0
 """Seconds after which the snapshot file is written again: at the earliest, and even without a change, as it says when it was
 last right."""
-
-_LOOK = """
-    BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;
-    SELECT generation, epoch FROM settings_generation;
-    SELECT generation, table_name, row_id FROM settings_changes WHERE generation > {since} LIMIT {limit}
-"""
 
 _log = logging.getLogger(__name__)
 
@@ -261,7 +257,20 @@ class Resolver:
     def _listening(self) -> "Iterator[Connection[Any]]":
         import psycopg  # noqa: PLC0415 - keeps the import of this module lean
 
-        with psycopg.connect(
+        class Impatient(psycopg.Connection[Any]):
+            """A connection on which a line that fell silent is found out: the kernel sees no more than the next machine."""
+
+            def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+                begun = time.monotonic()
+                try:
+                    return super().wait(gen, interval, PATIENCE if timeout is None else timeout)
+                except psycopg.OperationalError:
+                    if timeout is None and time.monotonic() - begun >= PATIENCE:
+                        self.pgconn.finish()  # else ending what was begun would wait as long again
+                        raise StoreUnavailable(f"no answer in {PATIENCE:.0f} seconds") from None
+                    raise
+
+        connection = Impatient.connect(
             self._find_store(),
             autocommit=True,
             prepare_threshold=None,
@@ -273,8 +282,12 @@ class Resolver:
             keepalives_count=2,
             tcp_user_timeout=9000,
             options="-c statement_timeout=10s -c timezone=UTC",
-        ) as connection:
-            connection.execute(f"LISTEN {CHANNEL}")  # before the first load: a notice sent in between is not lost
+        )
+        with contextlib.closing(connection):
+            with contextlib.suppress(
+                psycopg.errors.ReadOnlySqlTransaction
+            ):  # a standby has no notices; there is the heartbeat
+                connection.execute(f"LISTEN {CHANNEL}")  # before the first load: a notice sent in between is not lost
             yield connection
 
     def _find_store(self) -> str:
@@ -298,43 +311,23 @@ class Resolver:
         while not stop.is_set():
             self._keep()
             notices = list(connection.notifies(timeout=POLL, stop_after=1))
-            if not notices and time.monotonic() - heard < HEARTBEAT:
+            since = time.monotonic() - heard
+            if not notices and since < HEARTBEAT:
                 continue
-            stop.wait(SPACING - (time.monotonic() - heard))
-            for _ in connection.notifies(timeout=0):
-                pass  # the rest of a burst
+            if since < SPACING:
+                stop.wait(SPACING - since)
+                for _ in connection.notifies(timeout=0):
+                    pass  # the rest of a burst
             heard = time.monotonic()
             self._refresh(connection)
 
     def _refresh(self, connection: "Connection[Any]", *, afresh: bool = False) -> None:
-        """Take over what was committed since the last look; in one transaction, so that it is one moment's.
-
-        Numbers are given at commit, under a lock that is held until then: whoever reads generation n sees all up to n.
-        """
+        """Take over what was committed since the last look."""
         asked_at, old = time.monotonic(), self._snapshot
-        since = old.generation if old is not None and not afresh else 0
-        limit = snapshot.TOO_MANY if since else 0
-        cursor = connection.execute(_LOOK.format(since=since, limit=limit).encode())
-        cursor.nextset()
-        row = cursor.fetchone()
-        if row is None:
-            raise StoreUnavailable("The table settings_generation is empty.")
-        cursor.nextset()
-        changes = [Change(*change) for change in cursor.fetchall()]
-        generation, epoch = row
-        new = old
-        if old is None or not since or epoch != old.epoch or generation < since:
-            new = snapshot.load(connection, generation, epoch)
-        elif generation > since:
-            known = len(changes) < limit and snapshot.complete(changes, since, generation)
-            new = (
-                snapshot.update(connection, old, generation, changes)
-                if known
-                else snapshot.load(connection, generation, epoch)
-            )
-        connection.execute(b"COMMIT")
+        new = None if old is None or afresh else snapshot.update(connection, old)
+        new = new or snapshot.load(connection)
         self._verified_at = asked_at
-        if new is not old and new is not None and (old is None or not new.is_like(old)):
+        if new is not old and (old is None or not new.is_like(old)):
             with self._changed:
                 self._publish(new)
             self._file_written = False

@@ -5,8 +5,8 @@ loading costs no more than copying (docs/decisions/snapshot-of-lines.md).
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from core.crypto import KeyRing
 from core.effective import EffectiveSettings, build, layer_of, provider_of, read_json
@@ -14,7 +14,7 @@ from core.errors import StoreUnavailable
 from core.parameters import PARAMETERS
 
 if TYPE_CHECKING:
-    from psycopg import Connection
+    from psycopg import Connection, Cursor
 
 Columns = Mapping[str, Callable[[str], Any]]
 """Column -> how its text is read, in the order of the line."""
@@ -55,22 +55,15 @@ SETTINGS: Final[Columns] = {
 ACTIVE: Final = "is_active AND organization_id IS NULL"
 CONDITIONS: Final = ("is_active", "organization_id")
 """The columns in ``ACTIVE``."""
-_FROM: Final = {
-    "llm_providers": {"field_changes": "field_changes -> 'default_model'"},  # of the rest nothing is explained
-    "llm_settings": {},
+_TABLES: Final[Mapping[str, tuple[Columns, Mapping[str, str], str]]] = {
+    "llm_providers": (PROVIDERS, {"field_changes": "field_changes -> 'default_model'"}, "true"),
+    "llm_settings": (SETTINGS, {}, ACTIVE),
 }
+"""Table -> its columns, those that are read by another expression, and of which rows."""
+_BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_GENERATION: Final = "SELECT generation, epoch FROM settings_generation"
 SEALED: Final = 3
 """So many columns of a provider are sealed; in a line without them one stands instead: ``t`` if there was a key."""
-TOO_MANY: Final = 500
-"""From so many changed rows on, everything is read: it costs no more."""
-
-
-class Change(NamedTuple):
-    """A row that was changed, inserted or deleted."""
-
-    generation: int
-    table: str
-    row_id: int
 
 
 class Snapshot:
@@ -165,42 +158,80 @@ class Snapshot:
         )
 
 
-def load(connection: "Connection[Any]", generation: int, epoch: str) -> Snapshot:
-    """Read everything."""
-    return Snapshot(
-        generation,
-        epoch,
-        _copied(connection, "llm_providers", PROVIDERS, "true"),
-        _copied(connection, "llm_settings", SETTINGS, ACTIVE),
-    )
+def load(connection: "Connection[Any]") -> Snapshot:
+    """Read everything, as it is at one moment."""
+    cursor = connection.execute(f"{_BEGIN}; {_GENERATION}".encode())
+    cursor.nextset()
+    generation, epoch = _generation(cursor)
+    new = Snapshot(generation, epoch, *(_copied(connection, table) for table in _TABLES))
+    connection.execute(b"COMMIT")
+    return new
 
 
-def update(connection: "Connection[Any]", old: Snapshot, generation: int, changes: Iterable[Change]) -> Snapshot:
-    """Read what was changed since *old*; a row that is gone, or not active any more, is not in the new one."""
-    found: dict[str, dict[int, bytes | None]] = {"llm_providers": {}, "llm_settings": {}}
-    for change in changes:
-        found[change.table][change.row_id] = None
-    for table, columns, condition in (("llm_providers", PROVIDERS, "true"), ("llm_settings", SETTINGS, ACTIVE)):
-        if found[table]:
-            ids = ", ".join(map(str, found[table]))
-            found[table] |= _copied(connection, table, columns, f"{condition} AND id IN ({ids})")
-    return old.after(generation, found["llm_providers"], found["llm_settings"])
+def update(connection: "Connection[Any]", old: Snapshot) -> Snapshot | None:
+    """Read what was changed since *old*, in two round trips: where threads compute, each costs turns at the interpreter.
+
+    Numbers are given at commit, under a lock that is held until then: who sees generation n sees all changes up to n.
+
+    Returns:
+        *old* itself if nothing was changed; None if everything has to be read: the generation or the epoch went back, or
+        not every change is known.
+    """
+    changes_since = f"SELECT generation, table_name, row_id FROM settings_changes WHERE generation > {old.generation}"  # noqa: S608 - a number
+    cursor = connection.execute(f"{_BEGIN}; {_GENERATION}; {changes_since}".encode())
+    cursor.nextset()
+    generation, epoch = _generation(cursor)
+    cursor.nextset()
+    changes = cursor.fetchall()
+    found: dict[str, dict[int, bytes | None]] = {table: {} for table in _TABLES}
+    for _, table, row_id in changes:
+        found[table][row_id] = None
+    tables = [table for table in _TABLES if found[table]]
+    rows = [f"{_selected(table)} AND id IN ({', '.join(map(str, found[table]))})" for table in tables]
+    cursor = connection.execute("; ".join((*rows, "COMMIT")).encode())
+    if epoch != old.epoch or len({number for number, _, _ in changes}) != generation - old.generation:
+        return None
+    if not changes:
+        return old
+    for table in tables:
+        found[table] |= _fetched(cursor)
+        cursor.nextset()
+    return old.after(generation, *found.values())
 
 
-def complete(changes: Iterable[Change], since: int, until: int) -> bool:
-    """Tell whether *changes* are all there were after generation *since*, up to *until*: each has at least one."""
-    return len({change.generation for change in changes}) == until - since
+def _selected(table: str) -> str:
+    columns, expressions, condition = _TABLES[table]
+    values = ", ".join(expressions.get(name, name) for name in columns)
+    return f"SELECT {values} FROM {table} WHERE {condition}"  # noqa: S608 - names of ours
 
 
-def _copied(connection: "Connection[Any]", table: str, columns: Columns, condition: str) -> dict[int, bytes]:
-    values = ", ".join(_FROM[table].get(name, name) for name in columns)
-    statement = f"COPY (SELECT {values} FROM {table} WHERE {condition}) TO STDOUT"  # noqa: S608 - names and numbers of ours
-    with connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+def _generation(cursor: "Cursor[Any]") -> tuple[int, str]:
+    row = cursor.fetchone()
+    if row is None:
+        raise StoreUnavailable("The table settings_generation is empty.")
+    return row[0], row[1]
+
+
+def _copied(connection: "Connection[Any]", table: str) -> dict[int, bytes]:
+    with connection.cursor() as cursor, cursor.copy(f"COPY ({_selected(table)}) TO STDOUT".encode()) as copy:
         lines = b"".join(copy).split(b"\n")  # a line break inside a value is escaped
     lines.pop()
     return {
         int(line.partition(b"\t")[0]): line for line in lines if not line.startswith(_NULL)
     }  # as raw SQL may leave it
+
+
+def _fetched(cursor: "Cursor[Any]") -> dict[int, bytes]:
+    """Return the rows of a result as the lines that COPY would have sent."""
+    result, lines = cursor.pgresult, []
+    for row in range(result.ntuples if result else 0):
+        values = [result.get_value(row, column) for column in range(result.nfields)] if result else []
+        lines.append(b"\t".join(_NULL if value is None else _line(value) for value in values))
+    return {int(line.partition(b"\t")[0]): line for line in lines}
+
+
+def _line(value: bytes) -> bytes:
+    return value.replace(b"\\", b"\\\\").replace(b"\t", b"\\t").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
 
 
 def _read(line: bytes, columns: Columns) -> dict[str, Any]:

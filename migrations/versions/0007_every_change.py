@@ -9,7 +9,8 @@ depends_on = None
 
 TABLES = ("llm_providers", "llm_settings")
 
-# As in 0002. A TRUNCATE leaves a generation without a change beside it: readers take that for "read everything".
+# As in 0002. A TRUNCATE leaves a generation without a change beside it, which readers take for "read everything", and takes
+# the next one for what else the transaction does.
 COUNT = """
 CREATE OR REPLACE FUNCTION llm_count_change() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -24,7 +25,9 @@ BEGIN
         END IF;
     END IF;
     IF TG_OP = 'TRUNCATE' THEN
-        DELETE FROM settings_changes;
+        DELETE FROM settings_changes WHERE generation = number;
+        UPDATE settings_generation SET generation = generation + 1 RETURNING generation INTO number;
+        PERFORM set_config('llm_settings.generation', number::text, true);
         RETURN NULL;
     END IF;
     IF TG_OP <> 'INSERT' THEN

@@ -222,9 +222,9 @@ from core.resolve import resolve
 def compute():
     while True:
         sum(range(1000))
-for _ in range(int(sys.argv[1])):
-    threading.Thread(target=compute, daemon=True).start()
 seen = resolve("openai").temperature
+for _ in range(int(sys.argv[1])):  # not before: beside them it takes half a minute to import the driver
+    threading.Thread(target=compute, daemon=True).start()
 print("ready", flush=True)
 while True:
     value = resolve("openai").temperature
