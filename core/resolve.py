@@ -284,10 +284,9 @@ class Resolver:
             options="-c statement_timeout=10s -c timezone=UTC",
         )
         with contextlib.closing(connection):
-            with contextlib.suppress(
-                psycopg.errors.ReadOnlySqlTransaction
-            ):  # a standby has no notices; there is the heartbeat
-                connection.execute(f"LISTEN {CHANNEL}")  # before the first load: a notice sent in between is not lost
+            # Before the first load: a notice sent in between is not lost. A standby has none; there is the heartbeat.
+            with contextlib.suppress(psycopg.errors.ReadOnlySqlTransaction):
+                connection.execute(f"LISTEN {CHANNEL}")
             yield connection
 
     def _find_store(self) -> str:

@@ -185,7 +185,8 @@ def update(connection: "Connection[Any]", old: Snapshot) -> Snapshot | None:
     changes = cursor.fetchall()
     found: dict[str, dict[int, bytes | None]] = {table: {} for table in _TABLES}
     for _, table, row_id in changes:
-        found[table][row_id] = None
+        if table in found:  # a newer version may list others
+            found[table][row_id] = None
     tables = [table for table in _TABLES if found[table]]
     rows = [f"{_selected(table)} AND id IN ({', '.join(map(str, found[table]))})" for table in tables]
     cursor = connection.execute("; ".join((*rows, "COMMIT")).encode())
