@@ -25,6 +25,8 @@ from timeit import Timer
 
 Call = Callable[[], object]
 ROUNDS = 15
+CREW = 8
+OFFLINE = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}  # the latter: it reads no .env file
 SLICE = 0.02
 """Seconds of one peer in one round."""
 STORED = {"model": "m", "temperature": 0.7, "api_key": "sk-bench"}
@@ -196,7 +198,6 @@ def flagsmith_local() -> Call:
 
 def litellm_credentials() -> Call:
     """The credentials of a deployment of LiteLLM's Router."""
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     from litellm import Router
 
     parameters = {"model": "openai/gpt-4o", "api_key": "sk-bench"}
@@ -217,13 +218,15 @@ def psycopg_one_row() -> Call:
     """One row by its name, on a connection that is open."""
     import psycopg
 
-    connection = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True)
     query = "SELECT default_model, kind FROM llm_providers WHERE name = %s"
-    lock = threading.Lock()  # one connection serves one thread at a time
+    mine = threading.local()  # a connection for each thread, as a pool gives them: they would wait for each other
 
     def one() -> object:
-        with lock:
-            return connection.execute(query, ["openai"]).fetchone()[0]
+        try:
+            connection = mine.connection
+        except AttributeError:
+            connection = mine.connection = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True)
+        return connection.execute(query, ["openai"]).fetchone()[0]
 
     return one
 
@@ -234,7 +237,8 @@ def sqlmodel_one_row() -> Call:
 
     from core.tables import LlmProvider
 
-    engine = create_engine(os.environ["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://", 1))
+    address = os.environ["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://", 1)
+    engine = create_engine(address, pool_size=CREW)  # none of the threads waits for a connection, or makes one
 
     def one() -> object:
         with Session(engine) as session:
@@ -275,6 +279,8 @@ MUST = {
     "psycopg, one row": 500,
 }
 """DESIGN §9: so many times as long as resolve()."""
+NEEDS = {"Redis GET": ("BENCH_REDIS_PORT", "there is no redis-server")}
+"""Name -> the variable without which it cannot be measured, and why it is missing."""
 IMPORTS = {
     "core.resolve": "import core.resolve",
     "cachetools": "import cachetools",
@@ -293,59 +299,91 @@ IMPORTS = {
 
 def measure() -> dict[str, dict[str, float]]:
     """Return name -> nanoseconds a call: alone, and with eight threads."""
-    calls: dict[str, Call] = {}
+    calls: dict[str, Call] = {"": lambda: None}
     for name, (make, expected) in PEERS.items():
+        if name in missing():
+            continue
         call = make()
         answer = call()
         assert expected is None or answer == expected, (name, answer)
         calls[name] = call
     timers = {name: Timer(call) for name, call in calls.items()}
     numbers = {name: max(3, int(SLICE / (timer.timeit(20) / 20))) for name, timer in timers.items()}
+    numbers = {
+        name: max(3, int(SLICE / (timer.timeit(numbers[name]) / numbers[name]))) for name, timer in timers.items()
+    }
     found: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
         for name, timer in timers.items():
             found[name].append(timer.timeit(numbers[name]) / numbers[name] * 1e9)
     crowded: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(3):
-        for name, call in calls.items():
-            crowded[name].append(_crowd(call, numbers[name]))
-    empty = statistics.median(Timer(lambda: None).timeit(100_000) / 100_000 * 1e9 for _ in range(ROUNDS))
+    for _ in range(5):
+        for name in calls:
+            crowded[name].append(_crowd(timers[name], numbers[name]))
+    empty = statistics.median(found.pop(""))  # the loop and the lambda, measured in the same rounds
     return {
         name: {
-            "ns": statistics.median(found[name]) - empty,
-            "threads": statistics.median(crowded[name]) / statistics.median(found[name]),
+            "ns": statistics.median(took) - empty,
+            "threads": statistics.median(crowded[name]) / statistics.median(took),
         }
-        for name in calls
+        for name, took in found.items()
     }
 
 
-def _crowd(call: Call, number: int) -> float:
-    """Return wall nanoseconds a call of eight threads together."""
+def missing() -> dict[str, str]:
+    """Return name -> why it is not measured here."""
+    return {name: why for name, (variable, why) in NEEDS.items() if not os.environ.get(variable)}
+
+
+def _crowd(timer: Timer, number: int) -> float:
+    """Return wall nanoseconds a call of eight threads together: connected before the clock starts, and in the same loop."""
     each = max(3, number // 4)
+    begun: list[float] = []
+    gate = threading.Barrier(CREW, action=lambda: begun.append(time.perf_counter()))
+    wrong: list[Exception] = []
 
     def work() -> None:
-        for _ in range(each):
-            call()
+        try:
+            timer.timeit(6)  # its own connection is made, and its statement prepared
+            gate.wait()
+            timer.timeit(each)
+        except Exception as error:  # noqa: BLE001 - said below, in the main thread
+            gate.abort()
+            wrong.append(error)
 
-    crew = [threading.Thread(target=work) for _ in range(8)]
-    begun = time.perf_counter()
+    crew = [threading.Thread(target=work) for _ in range(CREW)]
     for thread in crew:
         thread.start()
     for thread in crew:
         thread.join()
-    return (time.perf_counter() - begun) / (8 * each) * 1e9
+    took = time.perf_counter() - begun[0] if begun else 0.0
+    for error in wrong:
+        raise error
+    return took / (CREW * each) * 1e9
+
+
+RESIDENT = "int(next(line for line in open('/proc/self/status') if line.startswith('VmRSS')).split()[1])"
+READY = f"""
+import sys, time
+from tests.bench.peers import PEERS
+make = PEERS[sys.argv[1]][0]
+before, begun = {RESIDENT}, time.perf_counter()
+make()()
+print((time.perf_counter() - begun) * 1000, {RESIDENT} - before, flush=True)
+import os
+os._exit(0)
+"""
 
 
 def imports() -> dict[str, tuple[float, float]]:
     """Return statement -> milliseconds and MiB that a new process spends on it, beyond a bare interpreter's."""
     took: dict[str, list[tuple[float, float]]] = {name: [] for name in ("bare", *IMPORTS)}
     statements = {"bare": "pass", **IMPORTS}
-    env = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    for _ in range(5):
+    for _ in range(7):
         for name, statement in statements.items():
-            script = f"{statement}\nprint(next(line for line in open('/proc/self/status') if line.startswith('VmRSS')).split()[1])"
+            script = f"{statement}\nprint({RESIDENT})"
             begun = time.perf_counter()
-            done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
+            done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
             took[name].append(((time.perf_counter() - begun) * 1000, int(done.stdout.split()[-1]) / 1024))
     medians = {
         name: tuple(statistics.median(each) for each in zip(*found, strict=True)) for name, found in took.items()
@@ -354,12 +392,29 @@ def imports() -> dict[str, tuple[float, float]]:
     return {name: (ms - bare[0], mib - bare[1]) for name, (ms, mib) in medians.items()}
 
 
+def ready() -> dict[str, tuple[float, float]]:
+    """Return name -> milliseconds and MiB of a new process from import to first answer.
+
+    Modules of the standard library that this file imports itself (json, logging, tempfile) are in nobody's figures.
+    """
+    took: dict[str, list[tuple[float, float]]] = {name: [] for name in PEERS if name not in missing()}
+    for _ in range(5):
+        for name, found in took.items():
+            done = subprocess.run([sys.executable, "-c", READY, name], capture_output=True, text=True, check=True)
+            milliseconds, kibibytes = done.stdout.split()[-2:]
+            found.append((float(milliseconds), int(kibibytes) / 1024))
+    return {name: tuple(statistics.median(each) for each in zip(*found, strict=True)) for name, found in took.items()}
+
+
 def main() -> None:
     """Write everything as JSON to the file that is named."""
     logging.disable(logging.CRITICAL)
+    os.environ.update(OFFLINE)
     found = {
         "calls": measure(),
+        "missing": missing(),
         "imports": imports(),
+        "ready": ready(),
         "versions": {name: version(name) for name in DISTRIBUTIONS},
     }
     Path(sys.argv[1]).write_text(json.dumps(found), encoding="utf-8")
