@@ -576,7 +576,7 @@ def test_rotation_killed_three_times(committed: str) -> None:
 # --- several services ---
 
 SERVICE = """
-import json, sys, threading
+import json, sys, threading, time
 from core.crypto import load_ring
 from core.config import get_config
 from core.resolve import Resolver
@@ -598,7 +598,9 @@ def read():
 resolver.resolve("p1")
 threading.Thread(target=read, daemon=True).start()
 for line in sys.stdin:
-    caught_up = resolver.wait_for(int(line), 10)
+    caught_up, enough = resolver.wait_for(int(line), 10), reads + 2 * len(names)
+    while reads < enough:
+        time.sleep(0.001)
     print(json.dumps({"caught_up": caught_up, "wrong": wrong, "reads": reads}), flush=True)
 """
 
