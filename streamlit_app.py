@@ -18,6 +18,7 @@ manage = [
     st.Page("pages/providers.py", title="Providers", icon=":material/hub:", default=True),
     st.Page("pages/defaults.py", title="Defaults", icon=":material/tune:"),
     preview,
+    st.Page("pages/usage.py", title="Usage", icon=":material/monitoring:"),
     st.Page("pages/users.py", title="Users", icon=":material/group:"),
     st.Page("pages/tokens.py", title="API tokens", icon=":material/vpn_key:"),
     st.Page("pages/audit.py", title="Audit", icon=":material/history:"),

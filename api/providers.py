@@ -13,7 +13,7 @@ from api.ids import Id
 from api.names import from_wire
 from api.responses import READ, WRITE, answers, named
 from api.writes import Body, IfMatch, documented, take_version
-from core import db, providers
+from core import connection, db, providers
 from core.schemas import ApiKeyInput, validate
 from core.tables import LlmProvider
 
@@ -102,3 +102,18 @@ def set_api_key(request: Request, actor: Writer, provider_id: Id, body: Body) ->
     row = write(request, actor, work)
     caught_up()
     return success(wire.provider(row), headers={"ETag": f'"{row.version}"'})
+
+
+@router.post(
+    "/llm/providers/{id:row}/test",
+    responses=answers(wire.TestReport, 404, *WRITE),
+    openapi_extra=documented(wire.TESTED_PROVIDER),
+    summary="Test a provider's connection",
+)
+def test_provider(request: Request, actor: Writer, provider_id: Id, body: Body) -> Response:
+    """Dial the vendor, stage by stage, up to one minimal call: at most ten seconds. Nothing is changed.
+
+    The body, which may be {}, has what to test instead of what is stored. A stored key goes to its own host alone.
+    """
+    target = write(request, actor, lambda s: connection.prepare(s, actor, provider_id, from_wire(body, FIELDS)))
+    return success(wire.test_report(target.model, connection.run(target)))

@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.names import camel
+from core.connection import Report
 from core.effective import EffectiveSettings, Explained, LayerName, LogLevel, Source
 from core.parameters import PARAMETERS, Kind
 from core.schemas import ProviderInput, SettingsInput
@@ -115,6 +116,27 @@ class ProviderBrief(_Wire):
     updated_at: datetime
 
 
+class TestedStage(_Wire):
+    """One stage of a connection test."""
+
+    name: Literal["name", "address", "connected", "tls", "key", "model", "call"]
+    state: Literal["verified", "refused", "not_checked"]
+    latency_ms: int | None = Field(description="null: nothing was tried")
+    words: str = Field(description="for people: the vendor's own, where it said something")
+
+
+class TestReport(_Wire):
+    """What a connection test found out."""
+
+    state: Literal["verified", "refused", "not_checked"] = Field(
+        description="verified: the call was answered; refused: a stage was; else not checked"
+    )
+    model: str | None
+    stages: list[TestedStage]
+    new_models: list[str] = Field(description="in the vendor's list, and not among the provider's")
+    gone_models: list[str] = Field(description="among the provider's, and not in the vendor's list")
+
+
 class SettingsRow(_Wire):
     """A settings row; null inherits."""
 
@@ -204,6 +226,17 @@ class Effective(_Wire):
 def provider(row: LlmProvider | Mapping[str, Any], *, brief: bool = False) -> dict[str, Any]:
     """Return a provider as it goes over the wire; *brief*: without mask and base URL."""
     return _picked(row, ProviderBrief if brief else Provider)
+
+
+def test_report(model: str | None, report: Report) -> dict[str, Any]:
+    """Return what a connection test found out as it goes over the wire."""
+    return {
+        "state": report.state,
+        "model": model,
+        "stages": [{camel(name): value for name, value in stage._asdict().items()} for stage in report.stages],
+        "newModels": list(report.new),
+        "goneModels": list(report.gone),
+    }
 
 
 def settings_row(row: LlmSettings) -> dict[str, Any]:
@@ -320,6 +353,9 @@ NEW_PROVIDER: Final = _schema(
 }
 CHANGED_PROVIDER: Final = _schema(ProviderInput, required=(), name=_NAME, apiKey=_KEY, version=_VERSION) | {
     "example": {"defaultModel": "gpt-5.1", "version": 3}
+}
+TESTED_PROVIDER: Final = _schema(ProviderInput, required=(), name=_NAME, apiKey=_KEY) | {
+    "example": {"apiKey": "sk-proj-…another key…", "defaultModel": "gpt-5.1"}
 }
 API_KEY: Final = _schema(required=("apiKey",), apiKey=_KEY) | {"example": {"apiKey": "sk-proj-…your key…"}}
 UPSERTED_SETTINGS: Final = _schema(SettingsInput, required=(), providerId=_PROVIDER_ID, version=_VERSION) | {

@@ -27,6 +27,7 @@ from core import (
     audit_chain,
     audit_log,
     bootstrap,
+    connection,
     crypto,
     db,
     embedded,
@@ -115,6 +116,29 @@ def check_migrations() -> None:
     if found:
         raise typer.Exit(1)
     typer.echo("Tables and migrations agree.")
+
+
+@app.command("test")
+def test_command(provider: Annotated[str, typer.Argument(help="Name of the provider.")]) -> None:
+    """Test a provider's connection, stage by stage, up to one minimal call. Exit 1 unless the call is answered."""
+    with _store():
+        with db.transaction() as session:
+            row = providers.get_by_name(session, provider)
+            target = connection.prepare(session, COMMAND_LINE, row.id)
+        report = connection.run(target)
+    for stage in report.stages:
+        took = "" if stage.latency_ms is None else f"{stage.latency_ms} ms"
+        typer.echo(f"{connection.STAGES[stage.name]:<16} {_STATES[stage.state]:<12} {took:>9}  {stage.words}".rstrip())
+    if report.new:
+        typer.echo(f"The vendor lists {len(report.new)} model(s) that are not here: {', '.join(report.new[:20])}")
+    if report.gone:
+        typer.echo(f"The vendor no longer lists: {', '.join(report.gone)}")
+    typer.echo(f"{provider}: {_STATES[report.state]}")
+    if report.state != "verified":
+        raise typer.Exit(1)
+
+
+_STATES = {"verified": "verified", "refused": "REFUSED", "not_checked": "not checked"}
 
 
 @app.command("seed")
@@ -392,10 +416,16 @@ def grant_app(role: Annotated[str, typer.Argument(help="A role of PostgreSQL tha
 
 
 @app.command()
-def grant_reader(role: Annotated[str, typer.Argument(help="A role of PostgreSQL that may log in.")]) -> None:
+def grant_reader(
+    role: Annotated[str, typer.Argument(help="A role of PostgreSQL that may log in.")],
+    *,
+    log: Annotated[
+        bool, typer.Option("--log", help="It may add to the request log too: for services that use core.ai.")
+    ] = False,
+) -> None:
     """Give a role of PostgreSQL what services need to resolve, sealed keys among it, and nothing else."""
     with _store(), db.transaction() as session:
-        statements = grants.grant_reader(session, role)
+        statements = grants.grant_reader(session, role, log=log)
     for statement in statements:
         typer.echo(f"{statement};")
 

@@ -1,9 +1,5 @@
 """What an admin reads of the audit: events by filter, a page at a time, as CSV; and purging its oldest part."""
 
-import csv
-import io
-import json
-import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -12,7 +8,7 @@ from sqlalchemy import ColumnElement, func, select, text, tuple_
 from sqlalchemy.exc import ProgrammingError
 from sqlmodel import Session
 
-from core import audit, audit_chain
+from core import audit, audit_chain, db, spreadsheet
 from core.actors import Actor
 from core.authority import require
 from core.errors import Forbidden, Invalid
@@ -158,34 +154,15 @@ def more_than(session: Session, actor: Actor, filters: Filters, number: int) -> 
 
 def as_csv(events: Iterable[Event]) -> Iterator[str]:
     """Return the lines of a CSV file: a header, then a line for each changed field; all cells harmless and quoted."""
-    line = io.StringIO()
-    writer = csv.writer(line, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
 
-    def written(cells: Iterable[Any]) -> str:
-        line.seek(0)
-        line.truncate()
-        writer.writerow([harmless(_cell(cell)) for cell in cells])
-        return line.getvalue()
+    def rows() -> Iterator[tuple[Any, ...]]:
+        for event in events:
+            who = (event.actor, event.actor_id, event.address)
+            what = (event.action, event.target_type, event.target_id, event.target)
+            for name, pair in event.changes.items() or [("", {})]:
+                yield (event.seq, event.at.isoformat(), *who, *what, name, pair.get("before"), pair.get("after"))
 
-    yield written(COLUMNS)
-    for event in events:
-        who = (event.actor, event.actor_id, event.address)
-        what = (event.action, event.target_type, event.target_id, event.target)
-        for name, pair in event.changes.items() or [("", {})]:
-            yield written((event.seq, event.at.isoformat(), *who, *what, name, pair.get("before"), pair.get("after")))
-
-
-def harmless(cell: str) -> str:
-    """Return *cell* so that no spreadsheet runs it as a formula: with an apostrophe before what would begin one.
-
-    As OWASP says (https://owasp.org/www-community/attacks/CSV_Injection): ``= + - @``, tab and line breaks at the
-    beginning, also behind spaces and quotes; and behind a separator, which another locale takes for a new cell.
-    """
-    return _FORMULA.sub("'", cell)
-
-
-_BEGINS = r"(?=(?:[^\S\t\r\n]|[\"'])*[=+\-@\uff1d\uff0b\uff0d\uff20])"
-_FORMULA = re.compile(rf"^{_BEGINS}|^(?=[\t\r\n])|(?<=[,;|\t\r\n]){_BEGINS}")
+    return spreadsheet.lines(COLUMNS, rows())
 
 
 def purge(session: Session, actor: Actor, *, older_than: int, dry_run: bool = False) -> Purge:
@@ -264,20 +241,8 @@ def _action(session: Session, action: str) -> ColumnElement[bool]:
 
 
 def _distinct(session: Session, column: str) -> list[str]:
-    """Return the values of an indexed column, by one look-up each: a scan of a million events would take a second."""
-    c = _EVENTS.c[column]
-    found = select(func.min(c).label("value")).cte("found", recursive=True)
-    following = select(func.min(c)).where(c > found.c.value).scalar_subquery()
-    found = found.union_all(select(following).where(found.c.value.is_not(None)))
-    query = select(found.c.value).where(found.c.value.is_not(None)).limit(MAX_CHOICES)
-    return list(session.scalars(query))
+    return db.distinct(session, _EVENTS.c[column], MAX_CHOICES)
 
 
 def _escaped(given: str) -> str:
     return given.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-def _cell(given: Any) -> str:
-    if given is None:
-        return ""
-    return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, QueuePool, create_engine, event, text
+from sqlalchemy import Engine, QueuePool, create_engine, event, func, select, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session
@@ -148,3 +148,12 @@ def retrying(work: Callable[[Session], T]) -> T:
 def set_actor(session: Session, name: str) -> None:
     """Tell the triggers who changes rows in this transaction; raw SQL without it is put down to its database role."""
     session.execute(text("SELECT set_config('llm_settings.actor', :name, true)"), {"name": name})
+
+
+def distinct(session: Session, column: Any, limit: int) -> list[str]:
+    """Return the values of an indexed column, by one look-up each: a scan of a million rows would take a second."""
+    found = select(func.min(column).label("value")).cte("found", recursive=True)
+    following = select(func.min(column)).where(column > found.c.value).scalar_subquery()
+    found = found.union_all(select(following).where(found.c.value.is_not(None)))
+    query = select(found.c.value).where(found.c.value.is_not(None)).limit(limit)
+    return list(session.scalars(query))

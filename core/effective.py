@@ -9,7 +9,18 @@ from functools import partial
 from typing import Any, Final, Literal, NamedTuple, cast
 
 from core.crypto import Box, KeyRing, Place
-from core.errors import ApiKeyUnavailable, Invalid, KeyUnreadable, StoreUnavailable
+from core.errors import (
+    ApiKeyUnavailable,
+    Invalid,
+    KeyMissing,
+    KeyNotReadable,
+    KeyOutOfReach,
+    KeyUnreadable,
+    ModelMissing,
+    ProviderInactive,
+    ProviderMissing,
+    StoreUnavailable,
+)
 from core.parameters import PARAMETERS, SENDABLE, base_url_of, origin_of
 
 Status = Literal["store_unavailable", "unknown_provider", "disabled", "no_model", "no_key", "key_unreadable", "ok"]
@@ -30,6 +41,16 @@ CURES: Final[Mapping[str, str]] = {
     "no_model": "no model is chosen; choose a default model on the Providers page.",
     "no_key": "no API key is stored; enter one on the Providers page.",
     "key_unreadable": "the stored API key cannot be opened; the Providers page says why.",
+}
+
+
+_UNAVAILABLE: Final[Mapping[str, type[ApiKeyUnavailable]]] = {
+    "store_unavailable": KeyOutOfReach,
+    "unknown_provider": ProviderMissing,
+    "disabled": ProviderInactive,
+    "no_model": ModelMissing,
+    "no_key": KeyMissing,
+    "key_unreadable": KeyNotReadable,
 }
 
 
@@ -177,10 +198,10 @@ class EffectiveSettings:
         """Open the key now, in memory only.
 
         Raises:
-            ApiKeyUnavailable: For every status but ``ok``; names the provider and the cure.
+            ApiKeyUnavailable: For every status but ``ok``, a subclass for each; names the provider and the cure.
         """
         if self._box is None:
-            raise ApiKeyUnavailable(self.provider, self.status, self.cure or "")
+            raise _UNAVAILABLE.get(self.status, ApiKeyUnavailable)(self.provider, self.status, self.cure or "")
         return self._box.open()
 
     def client_options(self) -> dict[str, Any]:

@@ -192,6 +192,73 @@ class ApiKeyUnavailable(CoreError):
         self.provider, self.status = provider, status
 
 
+class ProviderMissing(ApiKeyUnavailable):
+    """There is no provider of that name."""
+
+
+class ProviderInactive(ApiKeyUnavailable):
+    """The provider is not active."""
+
+
+class ModelMissing(ApiKeyUnavailable):
+    """No model is chosen."""
+
+
+class KeyMissing(ApiKeyUnavailable):
+    """No key is stored."""
+
+
+class KeyNotReadable(ApiKeyUnavailable):
+    """The stored key cannot be opened."""
+
+
+class KeyOutOfReach(ApiKeyUnavailable):
+    """The database, which alone has the key, is out of reach."""
+
+
+class CallFailed(CoreError):
+    """A call to a model has failed, after all attempts that were worth it.
+
+    Attributes:
+        provider: The provider's name.
+        model: The model asked for.
+        reason: ``key``, ``model``, ``refused``, ``rate_limit``, ``busy``, ``timeout``, ``connection``, ``tls``,
+            ``unacceptable`` or ``not_understood``; see docs/calls.md.
+        status: Of HTTP; None without an answer.
+        words: The vendor's own, scrubbed.
+        attempts: How many were made.
+        retry_after: Seconds that the vendor asks to wait, or None.
+    """
+
+    code = "CALL_FAILED"
+
+    def __init__(
+        self,
+        provider: str,
+        model: str,
+        *,
+        reason: str,
+        status: int | None,
+        words: str,
+        attempts: int,
+        retry_after: float | None = None,
+    ) -> None:
+        told = f"{status}: {words}" if status else words
+        tries = f"{attempts} attempts" if attempts != 1 else "1 attempt"
+        super().__init__(f"The call to {model} of provider {provider!r} failed ({reason}, {tries}): {told}")
+        self.provider, self.model, self.reason, self.status = provider, model, reason, status
+        self.words, self.attempts, self.retry_after = words, attempts, retry_after
+
+
+class MissingExtra(CoreError):
+    """The SDK of a kind of provider is not installed."""
+
+    code = "MISSING_EXTRA"
+
+    def __init__(self, package: str) -> None:
+        super().__init__(f"Calls need the package {package}: pip install 'llm-settings[ai]'")
+
+
 class StoreUnavailable(CoreError):
     """The database cannot be reached, or does not answer in time."""
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlmodel import Session
 
-from core import snapshot
+from core import logs, snapshot
 from core.errors import Forbidden, Invalid, NotFound
 from core.tables import Table
 
@@ -25,6 +25,8 @@ RIGHTS: Final = {
     "audit_events": f"SELECT, INSERT ({_RECORDED})",  # number, hash and time are the triggers'
     "audit_head": "SELECT",
     "audit_checkpoints": "SELECT",
+    "llm_logs": f"SELECT, DELETE, INSERT ({', '.join(logs.COLUMNS)})",
+    "llm_usage": "SELECT, DELETE",  # a trigger adds to it
     "alembic_version": "SELECT",
 }
 """Table -> what the application's role may do there; every table is one of these."""
@@ -37,6 +39,8 @@ READER: Final = {
     "settings_changes": "SELECT",
 }
 """The same of a role for services, which only resolve."""
+CALLER: Final = READER | {"llm_logs": f"INSERT ({', '.join(logs.COLUMNS)})"}
+"""The same of a role for services that call models by :mod:`core.ai`: they add to the request log, and cannot read it."""
 
 
 def grant_app(session: Session, role: str) -> list[str]:
@@ -48,8 +52,10 @@ def grant_app(session: Session, role: str) -> list[str]:
     return _grant(session, role, RIGHTS)
 
 
-def grant_reader(session: Session, role: str) -> list[str]:
+def grant_reader(session: Session, role: str, *, log: bool = False) -> list[str]:
     """Give *role* what the resolver reads, and take away what more it had on our tables; returns the statements run.
+
+    With *log* it may add to the request log besides.
 
     Raises:
         Forbidden: If the database's role does not own the tables.
@@ -57,7 +63,7 @@ def grant_reader(session: Session, role: str) -> list[str]:
         Invalid: If the role cannot be limited so: a superuser, a member of the owning role, or one that may create
             objects in the schema.
     """
-    return _grant(session, role, READER)
+    return _grant(session, role, CALLER if log else READER)
 
 
 def _grant(session: Session, role: str, rights: Mapping[str, str]) -> list[str]:

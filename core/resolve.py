@@ -20,7 +20,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import probe, snapshot, snapshot_file
+from core import lines, probe, snapshot, snapshot_file
 from core.config import get_config
 from core.crypto import KeyRing, load_ring
 from core.effective import EffectiveSettings, Explained, Source, Status, build
@@ -44,8 +44,6 @@ POLL = 0.5
 SPACING = 0.02
 """Shortest time between two looks, in seconds: a burst of changes is read once."""
 BACKOFF = (0.1, 2.0)
-PATIENCE = 10.0
-"""Longest wait for an answer of the database, in seconds; then the line counts as dead."""
 FILE_SPACING, FILE_EVERY = 1.0, 300.0
 """Seconds after which the snapshot file is written again: at the earliest, and even without a change, as it says when it was
 last right."""
@@ -257,49 +255,12 @@ class Resolver:
     def _listening(self) -> "Iterator[Connection[Any]]":
         import psycopg  # noqa: PLC0415 - keeps the import of this module lean
 
-        class Impatient(psycopg.Connection[Any]):
-            """A connection on which a line that fell silent is found out: the kernel sees no more than the next machine."""
-
-            def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-                begun = time.monotonic()
-                try:
-                    return super().wait(gen, interval, PATIENCE if timeout is None else timeout)
-                except psycopg.OperationalError:
-                    if timeout is None and time.monotonic() - begun >= PATIENCE:
-                        self.pgconn.finish()  # else ending what was begun would wait as long again
-                        raise StoreUnavailable(f"no answer in {PATIENCE:.0f} seconds") from None
-                    raise
-
-        connection = Impatient.connect(
-            self._find_store(),
-            autocommit=True,
-            prepare_threshold=None,
-            application_name="llm-settings resolver",
-            client_encoding="utf8",
-            connect_timeout=2,
-            keepalives_idle=5,
-            keepalives_interval=2,
-            keepalives_count=2,
-            tcp_user_timeout=9000,
-            options="-c statement_timeout=10s -c timezone=UTC",
-        )
+        connection = lines.connect(self._url if self._url is not None else lines.find_store(), "llm-settings resolver")
         with contextlib.closing(connection):
             # Before the first load: a notice sent in between is not lost. A standby has none; there is the heartbeat.
             with contextlib.suppress(psycopg.errors.ReadOnlySqlTransaction):
                 connection.execute(f"LISTEN {CHANNEL}")
             yield connection
-
-    def _find_store(self) -> str:
-        if self._url is not None:
-            return self._url
-        config = get_config()
-        if config.database_url is not None:
-            return config.database_url.reveal()
-        from core import embedded  # noqa: PLC0415 - keeps the import of this module lean
-
-        if not embedded.exists(config.data_dir):
-            raise StoreUnavailable("DATABASE_URL is not set, and there is no embedded cluster in this folder.")
-        return embedded.start(config.data_dir, create=False)
 
     def _follow(self, connection: "Connection[Any]", stop: threading.Event) -> None:
         self._ring = self._ring_given or _environment_ring()

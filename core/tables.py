@@ -1,6 +1,7 @@
 """The tables. Ranges and shapes are CHECKs as well as rules of :mod:`core.schemas`: raw SQL meets them too."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, NoReturn
 
 from sqlalchemy import (
@@ -15,6 +16,8 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Numeric,
+    SmallInteger,
     Text,
     func,
     text,
@@ -35,6 +38,7 @@ NAMING = {
 USERNAME_PATTERN = r"^[a-z0-9][a-z0-9._@-]{0,63}$"
 ROLES = ("admin", "analyst")
 TOKEN_ROLES = (*ROLES, "metrics")
+CALL_STATUSES = ("ok", "error", "cancelled")
 
 
 class Table(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING))):
@@ -302,6 +306,59 @@ class AuditCheckpoint(Table, table=True):
     at: datetime = Field(default=None, sa_column=_now())
     by: str = Field(sa_type=Text)
     removed: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class LlmLog(Table, table=True):
+    """One call to a model, as far as the settings have it logged. It outlives its provider: no foreign key."""
+
+    __tablename__ = "llm_logs"
+    __table_args__ = (
+        CheckConstraint(_one_of("status", CALL_STATUSES), name="status"),
+        CheckConstraint("attempts >= 0 AND latency_ms >= 0", name="counts"),
+        CheckConstraint("cost >= 0", name="cost"),
+        Index(None, "at", "id"),
+        Index(None, "provider", "at", "id"),
+        Index(None, "model", "at", "id"),
+        Index(None, "user_id", "at", "id", postgresql_where=text("user_id IS NOT NULL")),
+        Index("llm_logs_failed_idx", "at", "id", postgresql_where=text("status = 'error'")),
+    )
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    at: datetime = Field(default=None, sa_column=_now())
+    user_id: str | None = Field(default=None, sa_type=Text)
+    organization_id: int | None = None
+    provider_id: int | None = None
+    provider: str = Field(sa_type=Text)
+    model: str = Field(sa_type=Text)
+    status: str = Field(sa_type=Text)
+    attempts: int
+    latency_ms: int
+    generation: int = Field(sa_column=Column(BigInteger, nullable=False))
+    prompt: str | None = Field(default=None, sa_type=Text, repr=False)
+    parameters: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
+    response: str | None = Field(default=None, sa_type=Text, repr=False)
+    token_usage: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: Decimal | None = Field(default=None, sa_column=Column(Numeric(20, 10)))
+    error: str | None = Field(default=None, sa_type=Text)
+
+
+class LlmUsage(Table, table=True):
+    """Figures of the logged calls, added up by a trigger: one row for each combination that occurs in five minutes."""
+
+    __tablename__ = "llm_usage"
+
+    slot: datetime = Field(sa_column=Column(DateTime(timezone=True), primary_key=True))
+    provider: str = Field(sa_column=Column(Text, primary_key=True))
+    model: str = Field(sa_column=Column(Text, primary_key=True))
+    status: str = Field(sa_column=Column(Text, primary_key=True))
+    latency_bucket: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
+    calls: int = Field(sa_column=Column(BigInteger, nullable=False))
+    priced: int = Field(sa_column=Column(BigInteger, nullable=False))
+    input_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
+    output_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
+    cost: Decimal = Field(sa_column=Column(Numeric(20, 10), nullable=False))
 
 
 class EncryptionCanary(Table, table=True):

@@ -26,7 +26,7 @@ def act(clicked: Clicked) -> None:
     """Do what was pressed on a card, or open its dialog; errors stand where this is called: below the card."""
     provider = clicked.provider
     provider_id, name = provider.id or 0, provider.display_name
-    if clicked.action in {"edit", "delete", "remove_key"}:
+    if clicked.action in {"edit", "test", "delete", "remove_key"}:
         ask(clicked.action, provider_id)
         return
     if clicked.action == "adopt":

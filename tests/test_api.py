@@ -32,6 +32,7 @@ ROUTES = {
     ("PUT", "/llm/providers/{id}"): ADMIN,
     ("DELETE", "/llm/providers/{id}"): ADMIN,
     ("POST", "/llm/providers/{id}/api-key"): ADMIN,
+    ("POST", "/llm/providers/{id}/test"): ADMIN,
     ("GET", "/llm/settings"): SIGNED_IN,
     ("GET", "/llm/settings/global"): ADMIN,
     ("POST", "/llm/settings/global"): ADMIN,
@@ -50,6 +51,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/llm/providers"): {**NEW, "name": "another"},
     ("PUT", "/llm/providers/{id}"): {"description": "new", "version": 1},
     ("POST", "/llm/providers/{id}/api-key"): {"apiKey": KEY},
+    ("POST", "/llm/providers/{id}/test"): {},
     ("POST", "/llm/settings/global"): {"temperature": 0.5},
     ("PUT", "/llm/settings/{id}"): {"temperature": 0.5, "version": 1},
 }
@@ -100,8 +102,9 @@ def test_who_may(client: TestClient, analyst: Actor, route: tuple[str, str], ide
     """CHECKS 24, 30: every route x {anonymous, a made-up token, metrics, analyst by token and by cookie, admin}."""
     with db.transaction() as session:
         admin = Actor("seed")
+        nobody = {"kind": "openai_compatible", "api_base_url": "http://127.0.0.1:9/v1"}  # the test of it dials there
         made = providers.create(
-            session, admin, {"name": "acme", "display_name": "A", "kind": "openai", "available_models": ["m1"]}
+            session, admin, {"name": "acme", "display_name": "A", "available_models": ["m1"], **nobody}
         )
         row = rows.upsert_global(session, admin, made.id, {"temperature": 1.0})
     method, path = route

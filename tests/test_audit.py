@@ -29,6 +29,7 @@ from core import (
     db,
     grants,
     keys,
+    logs,
     migrate,
     providers,
     seed,
@@ -40,13 +41,16 @@ from core import (
 )
 from core.actors import COMMAND_LINE, Actor
 from core.audit import Target, changes_between, record
-from core.audit_log import Filters, as_csv, harmless
+from core.audit_log import Filters, as_csv
 from core.crypto import KeyRing, get_ring
 from core.errors import Forbidden, Invalid, NotFound
 from core.resolve import Resolver
+from core.spreadsheet import harmless
 from core.tables import AuditCheckpoint, AuditEvent, Table
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, ROOT, named
 from tests.processes import core, environment
+from tests.test_logs import CALL
+from tests.test_logs import settings as called
 
 CANARY = "sk-proj-canary-0123456789abcdefghijklmnopqrstuvwxyz"
 ACME = {"name": "acme", "display_name": "Acme", "kind": "openai", "available_models": ["m", "n"], "default_model": "m"}
@@ -935,6 +939,34 @@ def test_reader_role_resolves_and_does_nothing_else(two_roles: tuple[Engine, Eng
         "CREATE TABLE x ()",
     ):
         with app.connect() as connection, pytest.raises(DBAPIError, match=r"denied|must be owner"):
+            connection.exec_driver_sql(statement)
+
+
+def test_reader_role_that_logs_calls(two_roles: tuple[Engine, Engine, str]) -> None:
+    """With `--log` the role adds to the request log, the figures are added up for it, and it reads neither."""
+    owner, app, _ = two_roles
+    urls = [engine.url.set(drivername="postgresql").render_as_string(hide_password=False) for engine in (owner, app)]
+
+    granted = core("grant-reader", app.url.username or "", "--log", DATABASE_URL=urls[0])
+    writer = logs.Writer(urls[1])
+    writer.put(called(), CALL)
+    written = writer.flush(10)
+    writer.close()
+
+    assert granted.returncode == 0, granted.stderr
+    assert written
+    with owner.connect() as connection:
+        found = connection.exec_driver_sql("SELECT l.model, u.calls FROM llm_logs l, llm_usage u").one()
+        assert tuple(found) == ("m1", 1)
+    for statement in (
+        "SELECT id FROM llm_logs",
+        "UPDATE llm_logs SET cost = 0",
+        "DELETE FROM llm_logs",
+        "INSERT INTO llm_logs (organization_id) VALUES (1)",
+        "SELECT * FROM llm_usage",
+        "INSERT INTO llm_usage (calls) VALUES (1)",
+    ):
+        with app.connect() as connection, pytest.raises(DBAPIError, match="denied"):
             connection.exec_driver_sql(statement)
 
 

@@ -27,6 +27,7 @@ _WORDS = {
     "provider.set_key": ("set the API key of", "key"),
     "provider.remove_key": ("removed the API key of", "key_off"),
     "provider.adopt_key": ("adopted the API key of", "link"),
+    "provider.test": ("tested the connection of", "network_check"),
     "settings.create": ("added defaults of", "tune"),
     "settings.update": ("changed defaults of", "tune"),
     "settings.delete": ("reset defaults of", "restart_alt"),
@@ -44,6 +45,7 @@ _WORDS = {
     "keys.rotate": ("moved to another encryption key:", "sync_lock"),
     "keys.old_key_lost": ("gave up a lost encryption key:", "sync_problem"),
     "audit.purge": ("purged", "auto_delete"),
+    "logs.purge": ("purged the request log:", "auto_delete"),
     "schema.migrate": ("migrated the schema to", "database"),
     audit_log.DENIED: ("was refused", "block"),
 }

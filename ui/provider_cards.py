@@ -19,7 +19,7 @@ _MODELS_BEFORE_SCROLLING = 14
 
 
 class Clicked(NamedTuple):
-    """What was pressed on a card: ``edit``, ``delete``, ``remove_key``, ``adopt``, ``activate`` or ``deactivate``."""
+    """What was pressed on a card: ``edit``, ``test``, ``delete``, ``remove_key``, ``adopt``, ``activate`` or ``deactivate``."""
 
     action: str
     provider: LlmProvider
@@ -79,6 +79,7 @@ def draw_card(provider: LlmProvider) -> Clicked | None:
             _badges(provider, key)
             active = st.toggle("Active", value=provider.is_active, key=f"active_{name}_{provider.version}")
             edit = st.button("Edit", key=f"edit_{name}", icon=":material/edit:")
+            test = st.button("Test", key=f"test_{name}", icon=":material/network_check:", help="Test the connection")
             with st.popover("More", icon=":material/more_horiz:", key=f"more_{name}"):
                 remove_key = provider.api_key_encrypted is not None and st.button(
                     "Remove key", key=f"remove_key_{name}", icon=":material/key_off:", width="stretch"
@@ -88,6 +89,7 @@ def draw_card(provider: LlmProvider) -> Clicked | None:
         _facts(provider)
     pressed = {
         "edit": edit,
+        "test": test,
         "remove_key": remove_key,
         "delete": delete,
         "adopt": adopt,

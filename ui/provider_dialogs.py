@@ -1,4 +1,4 @@
-"""What the Providers page asks: a provider's fields, whether to forget a key, whether to delete."""
+"""What the Providers page asks: a provider's fields, whether to forget a key, whether to delete; and what it tests."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +9,7 @@ from sqlmodel import Session
 from core import db, providers, settings
 from core.actors import Actor
 from core.errors import Conflict, CoreError, Invalid
+from ui import connection_test
 from ui import provider_form as form
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
@@ -18,8 +19,9 @@ _OPEN, _CONFLICT, _SEEN = "provider_dialog", "provider_conflict", "provider_seen
 
 
 def ask(name: str, provider_id: int | None = None) -> None:
-    """Have :func:`draw_dialog` open the dialog *name* in this run: ``add``, ``edit``, ``delete`` or ``remove_key``."""
+    """Have :func:`draw_dialog` open the dialog *name* in this run: ``add``, ``edit``, ``test``, ``delete``, ``remove_key``."""
     st.session_state[_OPEN] = (name, provider_id)
+    st.session_state.pop(connection_test.REPORT, None)
     st.session_state.pop(_CONFLICT, None)
     st.session_state.pop(_SEEN, None)
     if name == "add":
@@ -44,7 +46,9 @@ def draw_dialog() -> None:
             _close()
             show_fault(error)
         else:
-            {"edit": _edit, "delete": _delete, "remove_key": _remove_key}[name](provider_id, display_name)
+            {"edit": _edit, "test": _test, "delete": _delete, "remove_key": _remove_key}[name](
+                provider_id, display_name
+            )
 
 
 def _close() -> None:
@@ -67,7 +71,7 @@ def _add() -> None:
         provider = providers.create(session, actor, form.patch())
         _omit(session, actor, provider.id)
 
-    _save(slots, create, "Provider added.", "Add provider")
+    _save(slots, create, "Provider added.", "Add provider", None)
 
 
 @st.dialog("Edit provider", width="large", icon=":material/edit:", on_dismiss=_close)
@@ -84,7 +88,7 @@ def _edit(provider_id: int, display_name: str) -> None:
     if conflict := st.session_state.get(_CONFLICT):
         _draw_conflict(provider_id, conflict, lambda session: update(session, conflict["version"]))
     else:
-        _save(form.draw(omitted), update, f"{display_name} saved.", "Save")
+        _save(form.draw(omitted), update, f"{display_name} saved.", "Save", provider_id)
 
 
 def _omit(session: Session, actor: Actor, provider_id: int | None) -> None:
@@ -92,11 +96,21 @@ def _omit(session: Session, actor: Actor, provider_id: int | None) -> None:
         settings.upsert_global(session, actor, provider_id, {"omitted_parameters": names})
 
 
-def _save(slots: dict[str, Any], work: Callable[[Session], None], done: str, label: str) -> None:
+def _save(
+    slots: dict[str, Any], work: Callable[[Session], None], done: str, label: str, provider_id: int | None
+) -> None:
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Cancel", key="provider_cancel"):
             _done()
+        tested = st.button(
+            "Test connection",
+            key="provider_test",
+            icon=":material/network_check:",
+            help="Dials the vendor with what is typed here, up to one minimal call. Nothing is saved.",
+        )
         pressed = st.button(label, key="provider_save", type="primary", icon=":material/save:")
+    if tested:
+        _test_typed(slots, provider_id)
     if not pressed:
         return
     doubtful = form.unconfirmed()
@@ -118,6 +132,40 @@ def _save(slots: dict[str, Any], work: Callable[[Session], None], done: str, lab
     other_errors(errors, set(slots))
     if errors:
         st.caption(":red[:material/error: Not saved: see the fields above. What you typed is still there.]")
+
+
+def _test_typed(slots: dict[str, Any], provider_id: int | None) -> None:
+    actor = guard("admin")
+    typed = form.patch()
+    name = str(typed.get("display_name") or "It")
+    outcome, report = connection_test.run(actor, provider_id, typed, name=name, omitted=form.omitted())
+    for field, slot in slots.items():
+        field_error(slot, outcome.errors, field)
+    other_errors(outcome.errors, set(slots))
+    if report:
+        connection_test.draw(report)
+
+
+@st.dialog("Test connection", width="large", icon=":material/network_check:", on_dismiss=_close)
+def _test(provider_id: int, display_name: str) -> None:
+    actor = guard("admin")
+    st.caption(plain(f"{display_name}, as it is saved. The call is made with the effective parameters."))
+    report = st.session_state.get(connection_test.REPORT)
+    if report is None:
+        outcome, report = connection_test.run(actor, provider_id, name=display_name)
+        other_errors(outcome.errors, set())
+        st.session_state[connection_test.REPORT] = report
+    if report is not None:
+        connection_test.draw(report)
+        if connection_test.draw_models(actor, provider_id, report):
+            _done()
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        again = st.button("Test again", key="test_again", icon=":material/refresh:")
+        if st.button("Close", key="test_close"):
+            _done()
+    if again:
+        st.session_state.pop(connection_test.REPORT, None)
+        st.rerun(scope="fragment")
 
 
 def _noted(conflict: Conflict) -> dict[str, Any]:

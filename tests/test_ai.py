@@ -1,0 +1,712 @@
+"""Calls that obey the settings: the real SDKs, each kind in each way, against a real server that can fail."""
+
+import asyncio
+import email.utils
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from core import ai, config, db, logs, providers, resolve, vendors
+from core import settings as rows
+from core.actors import COMMAND_LINE
+from core.ai import Completion
+from core.errors import (
+    ApiKeyUnavailable,
+    CallFailed,
+    Invalid,
+    KeyMissing,
+    KeyNotReadable,
+    KeyOutOfReach,
+    ModelMissing,
+    ProviderInactive,
+    ProviderMissing,
+)
+from core.parameters import KINDS
+from core.resolve import Resolver
+from core.testing import override
+from core.vendors import Usage
+from tests.conftest import ENCRYPTION_KEY, ROOT
+from tests.processes import environment
+from tests.vendors import FAULTS, KEY, TEXT, Status, Vendor, make_certificate, unused
+
+VENDORS = ("openai", "anthropic", "google")
+CHAT = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "One?"},
+    {"role": "assistant", "content": "One."},
+    {"role": "user", "content": "Two?"},
+]
+
+
+@pytest.fixture
+def vendor() -> Iterator[Vendor]:
+    """A vendor that serves."""
+    with Vendor() as vendor:
+        yield vendor
+
+
+@pytest.fixture
+def store(committed: str, vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A database in which each kind has a provider of its name, at the vendor; yields its URL. Calls are logged there."""
+    monkeypatch.setenv("LLM_PRIVATE_HOSTS", "127.0.0.1")
+    config.get_config.cache_clear()
+    resolver, writer = Resolver(committed), logs.Writer(committed)
+    monkeypatch.setattr(resolve, "resolver", resolver)
+    monkeypatch.setattr(logs, "_writer", writer)
+    with db.transaction() as session:
+        for kind in KINDS:
+            made = {"name": kind, "display_name": kind, "kind": kind, "api_base_url": vendor.base_url(kind)}
+            models = {"available_models": ["m1", "gone"], "default_model": "m1", "api_key": KEY}
+            providers.create(session, COMMAND_LINE, {**made, **models})
+    configure(retry_backoff_ms=100, max_retries=2, request_timeout_ms=10_000)
+    yield committed
+    resolver._stop.set()  # both threads end side by side
+    writer.close()
+    resolver.close()
+
+
+def configure(kind: str | None = None, **values: Any) -> None:
+    """Change the settings of a provider, or of all, and wait until they are in force here."""
+    with db.transaction() as session:
+        provider_id = None if kind is None else providers.get_by_name(session, kind).id
+        rows.upsert_global(session, COMMAND_LINE, provider_id, values)
+    settle()
+
+
+def settle() -> None:
+    """Wait until what is stored is in force here."""
+    with psycopg.connect(str(resolve.resolver._url)) as connection:
+        found = connection.execute("SELECT generation FROM settings_generation").fetchone()
+    assert found
+    assert resolve.resolver.wait_for(found[0], 10)
+
+
+def logged(url: str) -> list[dict[str, Any]]:
+    """The request log, once all is written."""
+    assert logs.flush(10)
+    with psycopg.connect(url, row_factory=dict_row) as connection:
+        return connection.execute("SELECT * FROM llm_logs ORDER BY id").fetchall()
+
+
+def _sync(prompt: Any, **how: Any) -> Completion:
+    return ai.complete(prompt, **how)
+
+
+def _async(prompt: Any, **how: Any) -> Completion:
+    return asyncio.run(ai.complete_async(prompt, **how))
+
+
+def _stream(prompt: Any, **how: Any) -> Completion:
+    stream = ai.stream(prompt, **how)
+    parts = list(stream)
+    assert stream.completion is not None
+    assert "".join(parts) == stream.completion.text
+    assert len(parts) > 1
+    return stream.completion
+
+
+def _stream_async(prompt: Any, **how: Any) -> Completion:
+    async def read() -> Completion:
+        stream = ai.stream_async(prompt, **how)
+        parts = [part async for part in stream]
+        assert stream.completion is not None
+        assert "".join(parts) == stream.completion.text
+        return stream.completion
+
+    return asyncio.run(read())
+
+
+WAYS: Mapping[str, Callable[..., Completion]] = {
+    "sync": _sync,
+    "async": _async,
+    "stream": _stream,
+    "stream_async": _stream_async,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_in_every_way(store: str, vendor: Vendor, kind: str, way: str) -> None:
+    """Text, tokens, reason, attempts and generation; and the row in the log."""
+    done = WAYS[way]("Say hello.", provider=kind, user_id=42)
+
+    assert (done.text, done.usage, done.attempts) == (TEXT, Usage(12, 9, 4), 1)
+    assert done.finish_reason == {"anthropic": "end_turn", "google": "STOP"}.get(kind, "stop")
+    assert (done.provider, done.model, done.cost) == (kind, "m1", None)
+    assert done.generation == resolve.resolver.generation
+    assert len(vendor.asked) == 1
+    (row,) = logged(store)
+    told = ("user_id", "provider", "model", "status", "attempts", "prompt", "response", "error", "input_tokens", "cost")
+    assert [row[name] for name in told] == ["42", kind, "m1", "ok", 1, "Say hello.", TEXT, None, 12, None]
+    assert row["generation"] == done.generation
+    assert row["token_usage"] == {"input": 12, "output": 9, "cache_read": 4, "cache_write": 0}
+    assert row["parameters"]["model"] == "m1"
+
+
+SENT = {
+    "openai": {"temperature": 0.0, "max_completion_tokens": 77, "presence_penalty": 0.5},
+    "openai_compatible": {"temperature": 0.0, "max_tokens": 77, "presence_penalty": 0.5},
+    "anthropic": {"temperature": 0.0, "max_tokens": 77},
+    "google": {"temperature": 0.0, "maxOutputTokens": 77, "presencePenalty": 0.5},
+}
+"""What goes over the wire of temperature 0, max_tokens 77 and presence_penalty 0.5; top_p and frequency_penalty are omitted."""
+NEITHER = ("top_p", "topP", "frequency_penalty", "frequencyPenalty")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_sent(store: str, vendor: Vendor, kind: str, way: str) -> None:
+    """Each kind's own names; an explicit 0 is sent, what is omitted is not, messages and options arrive."""
+    configure(
+        kind, temperature=0, max_tokens=77, presence_penalty=0.5, omitted_parameters=["top_p", "frequency_penalty"]
+    )
+
+    done = WAYS[way](CHAT, provider=kind, options={"seed": 7} if kind == "google" else {"some_new_field": [1]})
+
+    (asked,) = vendor.asked
+    body = asked.body
+    sent = body["generationConfig"] if kind == "google" else body
+    assert {name: sent[name] for name in SENT[kind]} == SENT[kind]
+    assert not [name for name in NEITHER if name in sent]
+    assert done.not_sent == (("presence_penalty",) if kind == "anthropic" else ())
+    if kind == "google":
+        assert [part["role"] for part in body["contents"]] == ["user", "model", "user"]
+        assert body["systemInstruction"]["parts"] == [{"text": "Be brief."}]
+        assert sent["seed"] == 7
+        assert asked.headers["x-goog-api-key"] == KEY
+    else:
+        talk = CHAT[1:] if kind == "anthropic" else CHAT
+        assert body["messages"] == talk
+        assert body["some_new_field"] == [1]
+        assert body.get("system") == ("Be brief." if kind == "anthropic" else None)
+        assert asked.headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_needed_though_omitted(store: str, vendor: Vendor) -> None:
+    """Anthropic's API takes no request without max_tokens: it is sent even where it is omitted."""
+    configure("anthropic", omitted_parameters=["max_tokens", "temperature"])
+
+    ai.complete("Hello", provider="anthropic")
+
+    assert vendor.asked[0].body["max_tokens"] == 2000
+    assert "temperature" not in vendor.asked[0].body
+
+
+ELSEWHERE = {
+    **{f"{name}_BASE_URL": "http://127.0.0.1:1" for name in ("OPENAI", "ANTHROPIC", "GOOGLE_GEMINI", "GEMINI")},
+    **{f"{name}_API_KEY": "sk-of-the-environment" for name in ("OPENAI", "ANTHROPIC", "GOOGLE", "GEMINI")},
+    **{name: "http://127.0.0.1:1" for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy")},
+    **{"OPENAI_ORG_ID": "org-env", "OPENAI_PROJECT_ID": "proj-env", "ANTHROPIC_AUTH_TOKEN": "token-of-the-environment"},
+    **{"GOOGLE_GENAI_USE_VERTEXAI": "true", "GOOGLE_CLOUD_PROJECT": "env", "NO_PROXY": ""},
+}
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_environment_decides_nothing(
+    store: str, vendor: Vendor, kind: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CHECKS 50: no base URL, key, account or proxy of the environment has any part in a call."""
+    for name, value in ELSEWHERE.items():
+        monkeypatch.setenv(name, value)
+
+    assert WAYS[way]("Hello", provider=kind).text == TEXT
+
+    said = str(vendor.asked[0].headers)
+    assert KEY in said
+    assert "env" not in said.replace("environment", "env")
+
+
+# Retries
+
+
+@pytest.mark.parametrize("way", ["sync", "stream_async"])
+@pytest.mark.parametrize("kind", VENDORS)
+def test_retries_do_not_multiply(store: str, vendor: Vendor, kind: str, way: str) -> None:
+    """max_retries 2: three requests and no more; the third may succeed. The waits double, with jitter."""
+    vendor.fail(500, 429)
+
+    done = WAYS[way]("Hello", provider=kind)
+
+    first, second, third = (asked.at for asked in vendor.asked)
+    assert done.attempts == 3
+    assert 0.05 <= second - first < 0.1 + 1
+    assert 0.1 <= third - second < 0.2 + 1
+    vendor.fail(500, 500, 500, 500, 500)
+    with pytest.raises(CallFailed) as caught:
+        WAYS[way]("Hello", provider=kind)
+    assert (caught.value.attempts, len(vendor.asked)) == (3, 6)
+
+
+@pytest.mark.parametrize("kind", VENDORS)
+def test_no_retries(store: str, vendor: Vendor, kind: str) -> None:
+    """max_retries 0 is a value: one request."""
+    configure(max_retries=0)
+    vendor.fail(500)
+
+    with pytest.raises(CallFailed):
+        ai.complete("Hello", provider=kind)
+
+    assert len(vendor.asked) == 1
+
+
+def _http_date() -> str:
+    return email.utils.formatdate(time.time() + 2, usegmt=True)
+
+
+RETRY_INFO = {
+    "error": {
+        "code": 429,
+        "message": "slow down",
+        "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.7s"}],
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("fault", "least", "most"),
+    [
+        (lambda: Status(429, {"retry-after": "0.7"}), 0.7, 1.7),
+        (lambda: Status(503, {"retry-after": "1"}), 1.0, 2.0),
+        (lambda: Status(429, {"retry-after-ms": "700", "retry-after": "9"}), 0.7, 1.7),
+        (lambda: Status(429, {"retry-after": _http_date()}), 0.9, 3.0),  # of whole seconds
+        (lambda: Status(429, {"retry-after": "soon"}), 0.05, 1.0),
+        (lambda: Status(429, {"retry-after": "-5"}), 0.05, 1.0),
+        (lambda: Status(429, {}, RETRY_INFO), 0.7, 1.7),
+    ],
+    ids=["seconds", "on 503", "milliseconds", "date", "nonsense", "the past", "RetryInfo"],
+)
+@pytest.mark.parametrize("kind", ["openai", "google"])
+def test_retry_after(store: str, vendor: Vendor, kind: str, fault: Any, least: float, most: float) -> None:
+    """The vendor's wait is kept where it is longer than ours."""
+    if kind == "openai" and fault().body is not None:
+        pytest.skip("RetryInfo is Google's")
+    vendor.fail(fault())
+
+    ai.complete("Hello", provider=kind)
+
+    first, second = (asked.at for asked in vendor.asked)
+    assert least <= second - first <= most
+
+
+def test_retry_after_beyond_the_deadline(store: str, vendor: Vendor) -> None:
+    """A wait that would end too late is not begun; the error says what was asked for."""
+    vendor.fail(Status(429, {"retry-after": "60"}))
+    began = time.monotonic()
+
+    with pytest.raises(CallFailed) as caught:
+        ai.complete("Hello", deadline=5)
+
+    assert time.monotonic() - began < 3
+    assert (caught.value.retry_after, caught.value.attempts, caught.value.reason) == (60, 1, "rate_limit")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("fault", ["silent", "drip_head", "drip_body"])
+def test_one_deadline(store: str, vendor: Vendor, fault: str, way: str) -> None:
+    """All attempts and waits together take no longer than the deadline, whatever the vendor does."""
+    vendor.fail(*[fault] * 9)
+    began = time.monotonic()
+
+    with pytest.raises(CallFailed) as caught:
+        WAYS[way]("Hello", deadline=1.5)
+
+    assert time.monotonic() - began < 1.5 + 1
+    assert caught.value.reason == "timeout"
+
+
+def test_timeout_of_each_attempt(store: str, vendor: Vendor) -> None:
+    """request_timeout_ms is for one whole answer: the next attempt has its own."""
+    configure(request_timeout_ms=1000)
+    vendor.fail("drip_body")
+
+    done = ai.complete("Hello")
+
+    assert done.attempts == 2
+    assert 1 <= vendor.asked[1].at - vendor.asked[0].at < 3
+
+
+# Faults: the table of docs/calls.md
+
+TABLE: Mapping[Any, tuple[str, int | None, bool]] = {
+    400: ("refused", 400, False),
+    401: ("key", 401, False),
+    403: ("key", 403, False),
+    404: ("model", 404, False),
+    408: ("timeout", 408, True),
+    409: ("busy", 409, True),
+    413: ("refused", 413, False),
+    422: ("refused", 422, False),
+    429: ("rate_limit", 429, True),
+    500: ("busy", 500, True),
+    502: ("busy", 502, True),
+    503: ("busy", 503, True),
+    529: ("busy", 529, True),
+    "silent": ("timeout", None, True),
+    "drip_head": ("timeout", None, True),
+    "drip_body": ("timeout", None, True),
+    "reset": ("connection", None, True),
+    "half": ("connection", None, True),
+    "html": ("not_understood", None, False),
+    "cut_json": ("not_understood", None, False),
+    "other_json": ("not_understood", None, False),
+    "huge": ("unacceptable", None, False),
+    "huge_announced": ("unacceptable", None, False),
+    "gzip": ("unacceptable", None, False),
+    "redirect": ("refused", 302, False),
+}
+"""Fault -> reason, status, whether it is tried again."""
+
+
+def test_the_table_is_whole() -> None:
+    """Each fault that the vendor knows is in the table; one is of streams alone. And the table is that of the docs."""
+    assert {fault for fault in TABLE if isinstance(fault, str)} == set(FAULTS) - {"error_in_stream"}
+    text = (ROOT / "docs" / "calls.md").read_text(encoding="utf-8")
+    for fault, (reason, _, again) in TABLE.items():
+        assert f"| {str(fault).replace('_', ' ')} | {'yes' if again else 'no'} | `{reason}` |" in text, fault
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.parametrize("kind", VENDORS)
+def test_every_fault(store: str, vendor: Vendor, kind: str, way: str) -> None:
+    """Reason, status, attempts, the log's row; and nothing of the key in what is told."""
+    configure(request_timeout_ms=1000, max_retries=1)
+    for fault, expected in TABLE.items():
+        _check_fault(store, vendor, fault, expected, lambda: WAYS[way]("Hello", provider=kind))
+
+
+def _check_fault(
+    store: str, vendor: Vendor, fault: Any, expected: tuple[str, int | None, bool], call: Callable[[], Any]
+) -> None:
+    reason, status, again = expected
+    vendor.fail(*[fault] * 3)
+    before = len(vendor.calls())
+
+    with pytest.raises(CallFailed) as caught:
+        call()
+
+    vendor.serve()
+    error = caught.value
+    assert (error.reason, error.status, error.attempts) == (reason, status, 2 if again else 1), fault
+    assert len(vendor.calls()) - before == error.attempts, fault
+    row = logged(store)[-1]
+    assert (row["status"], row["attempts"], row["error"]) == ("error", error.attempts, str(error))
+    assert (row["prompt"], row["response"], row["input_tokens"], row["cost"]) == ("Hello", None, None, None)
+    if isinstance(fault, int):
+        assert "the vendor's own words" in str(error)
+    told = f"{error!r} {''.join(traceback.format_exception(error))} {row}"
+    assert KEY not in told
+    assert KEY[10:40] not in told
+
+
+IN_A_STREAM: Mapping[Any, tuple[str, int]] = {
+    429: ("rate_limit", 3),
+    401: ("key", 1),
+    "reset": ("connection", 3),
+    "html": ("not_understood", 1),
+    "other_json": ("not_understood", 1),
+    "half": ("connection", 1),
+    "error_in_stream": ("busy", 1),
+}
+"""Fault -> reason and attempts."""
+
+
+@pytest.mark.parametrize("way", ["stream", "stream_async"])
+@pytest.mark.parametrize("kind", VENDORS)
+def test_every_fault_in_a_stream(store: str, vendor: Vendor, kind: str, way: str) -> None:
+    """Before the first part a stream is tried again as a call is; after it, it fails, and the log has what came."""
+    for fault, expected in IN_A_STREAM.items():
+        vendor.fail(*[fault] * 4)
+
+        with pytest.raises(CallFailed) as caught:
+            WAYS[way]("Hello", provider=kind)
+
+        vendor.serve()
+        assert (caught.value.reason, caught.value.attempts) == expected, fault
+        row = logged(store)[-1]
+        came = row["response"] or ""
+        assert (row["status"], came) == ("error", TEXT[: len(came)]), fault
+        assert bool(came) == (fault in {"half", "error_in_stream"}), fault
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.parametrize("kind", VENDORS)
+def test_nobody_listens(store: str, kind: str, way: str) -> None:
+    """A refused connection is tried again, and named."""
+    with unused() as port, override(
+        kind, kind=kind, base_url=f"http://127.0.0.1:{port}", max_retries=1, retry_backoff_ms=100
+    ), pytest.raises(CallFailed) as caught:
+        WAYS[way]("Hello", provider=kind)
+
+    assert (caught.value.reason, caught.value.attempts) == ("connection", 2)
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.parametrize("kind", VENDORS)
+def test_wrong_certificate(tmp_path: Path, kind: str, way: str) -> None:
+    """A certificate that nobody has signed ends the call before anything is sent."""
+    with Vendor(certificate=make_certificate(tmp_path)) as secured, override(
+        kind, model="m1", api_key=KEY, kind=kind, base_url=secured.base_url(kind)
+    ), pytest.raises(CallFailed, match="certificate") as caught:
+        WAYS[way]("Hello", provider=kind)
+
+    assert (caught.value.reason, caught.value.attempts, secured.asked) == ("tls", 1, [])
+
+
+def test_key_in_the_vendors_words(store: str, vendor: Vendor) -> None:
+    """CHECKS 34: a vendor that repeats the key in its refusal is told with the key taken out, also in the log."""
+    vendor.keys[:] = ["another"]
+    for kind in VENDORS:
+        with pytest.raises(CallFailed, match="Incorrect API key provided") as caught:
+            ai.complete("Hello", provider=kind)
+        assert KEY not in f"{caught.value}{caught.value.words}"
+    assert KEY not in str(logged(store))
+
+
+# What cannot be called
+
+
+def _change(name: str, **values: Any) -> None:
+    with db.transaction() as session:
+        providers.update(session, COMMAND_LINE, providers.get_by_name(session, name).id or 0, values)
+
+
+def _spoil(store: str) -> None:
+    with psycopg.connect(store) as connection:
+        connection.execute("UPDATE llm_providers SET api_key_encrypted = 'broken' WHERE name = 'openai'")
+
+
+def _forget(_store: str) -> None:
+    with db.transaction() as session:
+        providers.remove_api_key(session, COMMAND_LINE, providers.get_by_name(session, "openai").id or 0)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name", "expected", "cure"),
+    [
+        (lambda _: None, "nonesuch", ProviderMissing, "check the spelling"),
+        (lambda _: _change("openai", is_active=False), "openai", ProviderInactive, "activate it"),
+        (lambda _: _change("openai", default_model=None), "openai", ModelMissing, "choose a default model"),
+        (_forget, "openai", KeyMissing, "enter one"),
+        (_spoil, "openai", KeyNotReadable, "Enter the API key again"),
+    ],
+    ids=["missing", "inactive", "no model", "no key", "unreadable key"],
+)
+def test_typed_error_of_each(
+    store: str, vendor: Vendor, spoil: Any, name: str, expected: type[ApiKeyUnavailable], cure: str
+) -> None:
+    """Each status has an error of its own, which names the provider and the cure; nothing is dialled."""
+    spoil(store)
+    settle()
+
+    for call in WAYS.values():
+        with pytest.raises(expected, match=cure) as caught:
+            call("Hello", provider=name)
+        assert name in str(caught.value)
+    assert vendor.asked == []
+
+
+def test_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a database there is no key."""
+    resolver = Resolver("postgresql://127.0.0.1:1/none")
+    monkeypatch.setattr(resolve, "resolver", resolver)
+    try:
+        with pytest.raises(KeyOutOfReach, match="database cannot be reached"):
+            ai.complete("Hello")
+    finally:
+        resolver.close()
+
+
+@pytest.mark.parametrize(
+    ("how", "field"),
+    [
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": []}, "prompt"),
+        ({"prompt": [{"role": "robot", "content": "x"}]}, "prompt"),
+        ({"prompt": [{"role": "user"}]}, "prompt"),
+        ({"prompt": [{"role": "system", "content": "only"}]}, "prompt"),
+        ({"prompt": 7}, "prompt"),
+        ({"prompt": "x", "deadline": 0}, "deadline"),
+        ({"prompt": "x", "deadline": float("nan")}, "deadline"),
+        ({"prompt": "x", "options": {"a": b"bytes"}}, "options"),
+    ],
+    ids=str,
+)
+def test_bad_input(store: str, vendor: Vendor, how: dict[str, Any], field: str) -> None:
+    """What cannot be asked is refused by name, before anything is dialled."""
+    with pytest.raises(Invalid) as caught:
+        ai.complete(**how)
+
+    assert list(caught.value.fields) == [field]
+    assert vendor.asked == []
+
+
+# Connections, keys, ends
+
+
+def test_connections_are_kept(store: str, vendor: Vendor) -> None:
+    """Ten calls go over one connection; another key goes over another."""
+    for _ in range(10):
+        ai.complete("Hello")
+    assert vendor.lines == 1
+    other = KEY.replace("right", "other")
+    vendor.keys.append(other)
+    _change("openai", api_key=other)
+    settle()
+
+    ai.complete("Hello")
+
+    assert vendor.asked[-1].headers["authorization"] == f"Bearer {other}"
+
+
+def test_clients_are_not_kept_for_ever(store: str, vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many keys only the last ones have a client."""
+    clients = ai._Clients()
+    monkeypatch.setattr(ai, "_clients", clients)
+    monkeypatch.setattr(ai, "CLIENTS", 3)
+    for number in range(10):
+        with override("x", model="m1", api_key=f"{KEY}-{number}", kind="openai", base_url=vendor.base_url("openai")):
+            vendor.keys.append(f"{KEY}-{number}")
+            ai.complete("Hello", provider="x")
+
+    assert len(clients._clients) == 3
+
+
+def test_stopped_early(store: str, vendor: Vendor) -> None:
+    """A stream that nobody reads to its end, and a task that is cancelled, are logged as cancelled, with what came."""
+    parts = iter(ai.stream("Hello"))
+    assert next(parts) == "Hello"
+    parts.close()  # type: ignore[attr-defined]  # a generator
+
+    async def cancelled() -> None:
+        vendor.fail("silent")
+        task = asyncio.create_task(ai.complete_async("Hello"))
+        await asyncio.sleep(0.3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+
+    assert [(row["status"], row["response"], row["error"]) for row in logged(store)] == [
+        ("cancelled", "Hello", None),
+        ("cancelled", None, None),
+    ]
+    assert ai.complete("Hello").text == TEXT
+
+
+def test_a_stream_is_read_once(store: str) -> None:
+    """A second reading is an error that says so, not another call."""
+    stream = ai.stream("Hello")
+    list(stream)
+
+    with pytest.raises(Invalid, match="was read already"):
+        list(stream)
+
+
+def test_the_loop_goes_on(store: str, vendor: Vendor) -> None:
+    """While calls wait, the event loop does other work, and the calls run side by side."""
+    ai.complete("Hello")  # the SDK is imported
+    vendor.fail(*[Status(503, {"retry-after": "1"})] * 8)
+
+    async def all_at_once() -> tuple[int, float]:
+        ticks, began = 0, time.monotonic()
+        calls = asyncio.gather(*(ai.complete_async("Hello") for _ in range(8)))
+        while not calls.done():
+            await asyncio.sleep(0.01)
+            ticks += 1
+        await calls
+        return ticks, time.monotonic() - began
+
+    ticks, took = asyncio.run(all_at_once())
+
+    assert ticks > 20
+    assert took < 6  # one after the other they would take eight seconds
+
+
+FORKED = """
+import os, sys
+from core import ai, logs, resolve
+first = ai.complete("Hello").text
+child = os.fork()
+again = ai.complete("Hello").text
+if child:
+    ended = os.waitpid(child, 0)[1]
+print(first, again, sep="|", flush=True)
+if child == 0:
+    logs.flush()
+    os._exit(0)
+sys.exit(ended)
+"""
+
+
+def test_after_a_fork(store: str, vendor: Vendor) -> None:
+    """Parent and child call on, each over connections of its own, and each logs its own calls once."""
+    ended = subprocess.run(
+        [sys.executable, "-c", FORKED],
+        env=environment(DATABASE_URL=store, LLM_PRIVATE_HOSTS="127.0.0.1", LLM_ENCRYPTION_KEY=ENCRYPTION_KEY),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines() == [f"{TEXT}|{TEXT}"] * 2
+    assert (vendor.lines, len(logged(store))) == (2, 3)
+
+
+def test_import_is_lean() -> None:
+    """No SDK is imported before a provider of its kind is called; and of the others none."""
+    script = (
+        "import sys, core.ai\n"
+        "print(sorted(n for n in ('openai', 'anthropic', 'google.genai', 'httpx2', 'psycopg', 'sqlmodel', 'genai_prices') if n in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == "[]"
+
+
+# Cost
+
+
+@pytest.mark.parametrize(
+    ("kind", "base_url", "model", "known"),
+    [
+        ("openai", None, "gpt-5.4-mini", True),
+        ("openai", "https://api.openai.com/v1", "gpt-5.4-mini", True),
+        ("anthropic", None, "claude-sonnet-5-5", True),
+        ("google", None, "gemini-3.8-flash", True),
+        ("openai", None, "nobody-knows-it", False),
+        ("openai", "https://gateway.example/v1", "gpt-5.4-mini", False),
+        ("openai_compatible", "http://127.0.0.1:8000/v1", "gpt-5.4-mini", False),
+    ],
+)
+def test_cost(kind: str, base_url: str | None, model: str, *, known: bool) -> None:
+    """The vendor's price at the vendor's own host; at another, or of another model, unknown and never zero."""
+    with override("x", kind=kind, base_url=base_url, model=model) as settings:
+        cost = ai.price(settings, model, Usage(1000, 500, 100))
+
+    assert (cost is not None) == known
+    assert cost is None or (isinstance(cost, Decimal) and cost > 0)
+
+
+def test_names_of_every_kind() -> None:
+    """Every parameter has a name in each kind, or is known not to have one."""
+    assert set(vendors.NAMES) == set(KINDS) == set(vendors.VENDORS)
+    assert {kind: len(names) for kind, names in vendors.NAMES.items()} == {
+        **{"openai": 5, "openai_compatible": 5},
+        **{"anthropic": 3, "google": 5},
+    }
