@@ -40,6 +40,7 @@ from core import (
     seed,
     sessions,
     tokens,
+    usage,
     users,
 )
 from core.actors import COMMAND_LINE
@@ -58,6 +59,8 @@ app.add_typer(keys_app, name="keys")
 audit_app = typer.Typer(no_args_is_help=True, help="The record of who did what, and its hash chain.")
 app.add_typer(users_app, name="users")
 app.add_typer(audit_app, name="audit")
+logs_app = typer.Typer(no_args_is_help=True, help="The log of calls to models.")
+app.add_typer(logs_app, name="logs")
 tokens_app = typer.Typer(no_args_is_help=True, help="How programs sign in to the REST API.")
 app.add_typer(tokens_app, name="tokens")
 
@@ -404,6 +407,21 @@ def audit_export(
         except OSError as error:
             raise Invalid({"file": f"cannot be written: {error.strerror}"}) from error
     typer.echo(f"Wrote {file}.")
+
+
+@logs_app.command("purge")
+def logs_purge(
+    older_than: Annotated[int, typer.Option(help="Days. Calls that are older go.")],
+    *,
+    with_usage: Annotated[
+        bool, typer.Option("--with-usage", help="The Usage page's figures of that time go too.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Delete the oldest rows of the request log, 10,000 a transaction. Interrupted, it is run again."""
+    with _store():
+        gone = usage.purge(db.retrying, COMMAND_LINE, older_than=older_than, with_usage=with_usage, dry_run=dry_run)
+    typer.echo(f"{'Would delete' if dry_run else 'Deleted'} {gone} logged call(s).")
 
 
 @app.command()

@@ -26,5 +26,5 @@ filters = view.pick_filters(choices, span)
 if view.is_live():
     view.draw_live(filters)
 else:
-    view.draw_log(actor, filters)
+    view.draw_log(filters)
     view.draw_export(actor, filters)

@@ -1,5 +1,6 @@
 """The Providers page: cards, dialogs, keys, conflicts, deletion."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +13,8 @@ from core.actors import Actor
 from core.errors import NotFound
 from core.tables import LlmProvider
 from tests.conftest import ROOT
+from tests.vendors import KEY as RIGHT
+from tests.vendors import Vendor
 
 HOSTILE = "![x](http://evil.example/x.png) <b>:red[name]</b>"
 KEY = "sk-proj-canary-0123456789abcdefghijklmnopqrstuvwxyz"
@@ -507,3 +510,70 @@ def test_all_models_can_be_read(session: Session, admin: Actor) -> None:
     shown = "\n".join(code.value for code in page(admin).code)
 
     assert all(model in shown for model in models)
+
+
+# The connection test
+
+
+@pytest.fixture
+def vendor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vendor]:
+    """A vendor on this machine, which providers of every kind may point to."""
+    monkeypatch.setenv("LLM_PRIVATE_HOSTS", "127.0.0.1")
+    config.get_config.cache_clear()
+    with Vendor() as vendor:
+        yield vendor
+
+
+def at_vendor(session: Session, admin: Actor, vendor: Vendor, key: str = RIGHT) -> int:
+    """The provider acme, at the vendor."""
+    fields = {"kind": "openai", "api_base_url": vendor.base_url("openai"), "api_key": key}
+    return add(session, admin, available_models=["m1", "gone"], default_model="m1", **fields)
+
+
+def test_test_of_what_is_saved(session: Session, admin: Actor, vendor: Vendor) -> None:
+    """Each stage is shown with its word; what is new in the vendor's list can be added, what has gone taken away."""
+    provider_id = at_vendor(session, admin, vendor)
+
+    app = press(page(admin), "test_acme")
+
+    shown = everything(app)
+    assert "It works" in shown
+    assert shown.count("Verified") == 6
+    assert "Hello from the model" in shown
+    asked = len(vendor.asked)
+    app.multiselect(key="connection_new").set_value(["m2"]).run()
+    app.multiselect(key="connection_gone").set_value(["gone"]).run()
+    press(app, "connection_models")
+    assert stored(provider_id).available_models == ["m1", "m2"]
+    assert len(vendor.asked) == asked  # it was not tested again
+
+
+def test_test_of_what_is_typed(session: Session, admin: Actor, vendor: Vendor) -> None:
+    """A wrong key is refused in the vendor's words, the right one verified; nothing is saved, and nothing typed is lost."""
+    provider_id = at_vendor(session, admin, vendor)
+    wrong, before = RIGHT.replace("right", "wrong"), stored(provider_id).version
+    app = press(page(admin), "edit_acme")
+
+    app.text_input(key="provider_api_key").set_value(wrong).run()
+    refused = everything(press(app, "provider_test"))
+    app.text_input(key="provider_api_key").set_value(RIGHT).run()
+    verified = everything(press(app, "provider_test"))
+
+    assert "Incorrect API key provided" in refused
+    assert "Refused" in refused
+    assert wrong not in refused
+    assert "It works" in verified
+    assert app.text_input(key="provider_api_key").value == RIGHT
+    assert stored(provider_id).version == before
+
+
+def test_stored_key_is_not_tested_elsewhere(session: Session, admin: Actor, vendor: Vendor) -> None:
+    """CHECKS 41: another host typed, the key not: the rule stands at the field, and nobody is dialled."""
+    at_vendor(session, admin, vendor)
+    app = press(page(admin), "edit_acme")
+    with Vendor() as elsewhere:
+        app.text_input(key="provider_api_base_url").set_value(elsewhere.base_url("openai")).run()
+        shown = everything(press(app, "provider_test"))
+
+        assert "type the API key" in shown
+        assert (elsewhere.lines, vendor.lines) == (0, 0)

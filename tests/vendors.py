@@ -5,7 +5,7 @@ at a time, a reset, 10 GB), where a server has to hold the socket itself.
 """
 
 import contextlib
-import datetime
+import datetime as dt
 import gzip
 import ipaddress
 import json
@@ -189,7 +189,7 @@ class Vendor:
             line.sendall(b"0\r\n\r\n")
 
     def _go_wrong(self, line: socket.socket, fault: str, asked: Asked, protocol: Any) -> bool:
-        body = json.dumps(protocol.answer(asked)).encode()
+        body = json.dumps(protocol.answer(asked) if asked.body else protocol.models(self.models)).encode()
         streams = protocol.is_stream(asked)
         if fault == "silent":
             self._ends.wait(60)
@@ -205,16 +205,21 @@ class Vendor:
         elif fault in _STRANGE:
             _send(line, *_STRANGE[fault](body))
             return True
-        elif fault in {"drip_head", "drip_body"}:
+        else:
+            self._pour(line, fault)
+        return False
+
+    def _pour(self, line: socket.socket, fault: str) -> None:
+        """Answer without an end: a byte now and then, or as much as goes through."""
+        if fault in {"drip_head", "drip_body"}:
             line.sendall(b"HTTP/1.1 200 OK\r\n" if fault == "drip_head" else _head(200, {"content-length": "100000"}))
             while not self._ends.wait(0.2):
                 line.sendall(b"x")
-        elif fault in {"huge", "huge_announced"}:
+        else:
             length = {"content-length": str(10**10)} if fault == "huge_announced" else {"connection": "close"}
             line.sendall(_head(200, length))
             while not self._ends.is_set():
                 line.sendall(b" " * 1_000_000)
-        return False
 
 
 _HTML: Final = "<html><body>Welcome to our proxy</body></html>"
@@ -315,7 +320,10 @@ class _Anthropic:
 
     def models(self, names: list[str]) -> Any:
         made = "2026-01-01T00:00:00Z"
-        rows = [{"id": name, "type": "model", "display_name": name, "created_at": made} for name in names]
+        rows = [
+            {"id": name, "type": "model", "display_name": name, "created_at": made, "lifecycle": "active"}
+            for name in names
+        ]
         return {"data": rows, "has_more": False, "first_id": names[0], "last_id": names[-1]}
 
     def error(self, status: int, words: str) -> Any:
@@ -334,7 +342,11 @@ class _Anthropic:
         stopped = {"stop_reason": "end_turn", "stop_sequence": None}
         return _sse(
             {"type": "message_start", "message": start},
-            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "", "citations": None}},
+            {
+                "type": "content_block_start",
+                "index": 0,
+                "content_block": {"type": "text", "text": "", "citations": None},
+            },
             *(
                 {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
                 for text in _parts()
@@ -407,15 +419,15 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     """Make a certificate for 127.0.0.1 that nobody has signed but itself; return its file and its key's."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=2))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -423,9 +435,7 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     files = folder / "certificate.pem", folder / "key.pem"
     files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     plain = serialization.NoEncryption()
-    files[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    )
+    files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
     return files
 
 

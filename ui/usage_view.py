@@ -1,5 +1,6 @@
 """What the Usage page shows: figures, their course, and a line for each logged call, which opens."""
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,10 +19,14 @@ from ui.guard import guard
 from ui.widgets import ago, exact
 
 PAGE_SIZE: Final = 25
-EXPORTED: Final = 10_000
+EXPORTED: Final = {False: 10_000, True: 1_000}
+"""So many calls a file has: without and with what was said."""
+LIVE_MINUTES: Final = 15
+"""Live ends by itself: each look is a use of the sign-in, which would never end for want of use."""
 SPANS: Final = {"hour": "Last hour", "day": "24 hours", "week": "7 days", "month": "30 days"}
 _FILTERS = ("usage_provider", "usage_model", "usage_status", "usage_user")
 _LISTED, _BEFORE, _CLEAR = "usage_listed", "usage_before", "usage_clear"
+_LIVE_SINCE, _LIVE_OVER = "usage_live_since", "usage_live_over"
 _ICONS = {"ok": "check_circle", "error": "error", "cancelled": "cancel"}
 _HEIGHT = 260
 _COLORS = ["#0f8278", "#5b8def", "#c58b1b", "#8e6bbf", "#57a639", "#c96a9b", "#2aa5c9", "#b5651d", "#8a94a0"]
@@ -82,21 +87,21 @@ def draw_charts(points: Sequence[Point], span: str, by: str) -> None:
         st.info("No call in this time.", icon=":material/search_off:")
         return
     rows = [_row(point) for point in points]
-    time = _time(span)
+    axis = _time(span)
     calls, tokens, cost, latency = st.tabs(["Calls", "Tokens", "Cost", "Latency"])
     with calls:
-        _draw(_bars(rows, time, by, "calls", "Calls"), "Calls over time")
+        _draw(_bars(rows, axis, by, "calls", "Calls"), "Calls over time")
         if failed := [row for row in rows if row["errors"]]:
             st.caption("Errors among them")
-            _draw(_errors(failed, time, by), "Errors over time")
+            _draw(_errors(failed, axis, by), "Errors over time")
     with tokens:
-        _draw(_bars(rows, time, by, "tokens", "Tokens"), "Tokens over time")
+        _draw(_bars(rows, axis, by, "tokens", "Tokens"), "Tokens over time")
     with cost:
-        _draw(_bars(rows, time, by, "cost", "US dollars"), "Cost over time")
+        _draw(_bars([row for row in rows if row["cost"] is not None], axis, by, "cost", "US dollars"), "Cost over time")
         if unpriced := sum(row["unpriced"] for row in rows):
             st.caption(_unpriced(unpriced))
     with latency:
-        _draw(_lines(rows, time, by), "Latency over time: p50 and p95")
+        _draw(_lines(rows, axis, by), "Latency over time: p50 and p95")
         st.caption("Of the calls that worked; right to 5 %. Solid: p50, dashed: p95.")
 
 
@@ -108,7 +113,7 @@ def _row(point: Point) -> dict[str, Any]:
         "calls": figures.calls,
         "errors": figures.errors,
         "tokens": figures.input_tokens + figures.output_tokens,
-        "cost": float(figures.cost),
+        "cost": None if figures.cost is None else float(figures.cost),
         "unpriced": figures.unpriced,
         "p50": figures.p50_ms,
         "p95": figures.p95_ms,
@@ -134,12 +139,12 @@ def _tooltip(by: str, field: str, title: str) -> list[Any]:
     ]
 
 
-def _bars(rows: list[dict[str, Any]], time: Any, by: str, field: str, title: str) -> Any:
+def _bars(rows: list[dict[str, Any]], axis: Any, by: str, field: str, title: str) -> Any:
     return (
         alt.Chart(alt.InlineData(values=rows), height=_HEIGHT)
         .mark_bar()
         .encode(
-            x=time,
+            x=axis,
             y=alt.Y(f"sum({field}):Q", title=title, axis=alt.Axis(tickCount=4, format="~s")),
             color=_color(),
             tooltip=_tooltip(by, field, title),
@@ -147,19 +152,19 @@ def _bars(rows: list[dict[str, Any]], time: Any, by: str, field: str, title: str
     )
 
 
-def _errors(rows: list[dict[str, Any]], time: Any, by: str) -> Any:
+def _errors(rows: list[dict[str, Any]], axis: Any, by: str) -> Any:
     return (
         alt.Chart(alt.InlineData(values=rows), height=120)
         .mark_bar(color=_RED)
         .encode(
-            x=time,
+            x=axis,
             y=alt.Y("sum(errors):Q", title="Errors", axis=alt.Axis(tickCount=3, format="~s")),
             tooltip=_tooltip(by, "errors", "Errors"),
         )
     )
 
 
-def _lines(rows: list[dict[str, Any]], time: Any, by: str) -> Any:
+def _lines(rows: list[dict[str, Any]], axis: Any, by: str) -> Any:
     long = [
         {"at": row["at"], "name": row["name"], "percentile": percentile, "ms": row[percentile]}
         for row in rows
@@ -170,7 +175,7 @@ def _lines(rows: list[dict[str, Any]], time: Any, by: str) -> Any:
         alt.Chart(alt.InlineData(values=long), height=_HEIGHT)
         .mark_line(point=True)
         .encode(
-            x=time,
+            x=axis,
             y=alt.Y("ms:Q", title="ms", axis=alt.Axis(tickCount=4, format="~s")),
             color=_color(),
             strokeDash=alt.StrokeDash("percentile:N", legend=None),
@@ -205,28 +210,40 @@ def pick_filters(choices: Choices, span: str) -> Filters:
         ):
             st.session_state[_CLEAR] = True
             st.rerun()
-        st.toggle("Live", key="usage_live", help="The newest calls, looked up every two seconds.")
+        if st.session_state.pop(_LIVE_OVER, False):
+            st.session_state["usage_live"] = False
+        st.toggle(
+            "Live", key="usage_live", help=f"The newest calls, looked up every two seconds, for {LIVE_MINUTES} minutes."
+        )
     minute = datetime.now(UTC).replace(second=0, microsecond=0)  # so that the pager keeps its place
     return Filters(provider, model, status, user.strip() or None, minute - usage.SPANS[span][0])
 
 
 def is_live() -> bool:
     """Tell whether new calls are to be shown as they come."""
-    return bool(st.session_state.get("usage_live"))
+    live = bool(st.session_state.get("usage_live"))
+    if not live:
+        st.session_state.pop(_LIVE_SINCE, None)
+    return live
 
 
 @st.fragment(run_every=2)
 def draw_live(filters: Filters) -> None:
     """Draw the newest calls, again and again."""
     actor = guard("admin")
+    if time.monotonic() - st.session_state.setdefault(_LIVE_SINCE, time.monotonic()) > LIVE_MINUTES * 60:
+        st.session_state[_LIVE_OVER] = True
+        st.rerun()
     with db.transaction() as session:
         page = usage.search(session, actor, filters, limit=PAGE_SIZE)
     st.caption(f":green[:material/sensors:] Live · looked up {datetime.now(UTC):%H:%M:%S} UTC")
     _draw_lines(actor, page)
 
 
-def draw_log(actor: Actor, filters: Filters) -> None:
-    """Draw a page of calls and the way to the others."""
+@st.fragment
+def draw_log(filters: Filters) -> None:
+    """Draw a page of calls and the way to the others; what is opened here does not draw the charts again."""
+    actor = guard("admin")
     if st.session_state.get(_LISTED) != filters._replace(since=None):
         st.session_state.update({_LISTED: filters._replace(since=None), _BEFORE: []})
     begins: list[tuple[datetime, int]] = st.session_state[_BEFORE]
@@ -304,7 +321,7 @@ def _draw_call(actor: Actor, call_id: int) -> None:
         st.text(str(error))
         return
     told = [f"Call {call.id}", exact(call.at), f"settings of generation {call.generation}"]
-    told.append(f"cost {_dollars(call.cost)}" if call.cost is not None else "cost not known")
+    told.append(f"cost {_dollars(call.cost)}")
     if call.user_id:
         told.append(f"for {call.user_id}")
     st.caption(plain(" · ".join(told)))
@@ -334,9 +351,9 @@ def _missing(call: LlmLog) -> str:
 
 
 def export_csv(actor: Actor, filters: Filters, *, contents: bool) -> bytes:
-    """Return the newest 10,000 calls of *filters* as a CSV file; asks for the right again, as each read does."""
+    """Return the newest calls of *filters* as a CSV file; asks for the right again, as each read does."""
     with db.transaction() as session:
-        lines = usage.as_csv(session, actor, filters, contents=contents, limit=EXPORTED)
+        lines = usage.as_csv(session, actor, filters, contents=contents, limit=EXPORTED[contents])
         return "".join(lines).encode("utf-8-sig")  # spreadsheets know UTF-8 by its mark
 
 
@@ -352,7 +369,8 @@ def draw_export(actor: Actor, filters: Filters) -> None:
             key="usage_export",
             icon=":material/download:",
             on_click="ignore",
-            help="The newest 10,000 of the filtered calls. What a spreadsheet would run as a formula gets an apostrophe.",
+            help=f"The newest {EXPORTED[contents]:,} of the filtered calls. What a spreadsheet would run as a formula gets "
+            "an apostrophe.",
         )
 
 
@@ -361,7 +379,9 @@ def _cut(text: str, longest: int) -> str:
     return plain(line if len(line) <= longest else f"{line[: longest - 1]}…")
 
 
-def _dollars(cost: Decimal) -> str:
+def _dollars(cost: Decimal | None) -> str:
+    if cost is None:
+        return "not known"
     if cost and cost < Decimal("0.01"):
         return f"${cost.normalize():.2g}" if cost >= Decimal("0.0001") else "< $0.0001"
     return f"${cost:,.2f}"

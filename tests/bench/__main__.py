@@ -28,7 +28,7 @@ from core.actors import COMMAND_LINE
 from core.config import get_config
 from core.crypto import generate_key, get_ring
 from core.resolve import Resolver, resolve, resolver
-from tests.bench import growth
+from tests.bench import calls, growth, usage
 from tests.bench.peers import MUST
 from tests.processes import free_port
 
@@ -528,9 +528,11 @@ def main() -> None:
         from_file(url, folder)
         propagation(url)
         rest(url)
+        calls.run(url, row)
         thousand(url)
         writers(url)
         growth.run(url, row)
+        usage.run(url, row)
         peers = compare(url, folder)
         Path("docs/benchmarks.md").write_text(report(peers), encoding="utf-8")
         db.get_engine().dispose()

@@ -1,9 +1,22 @@
 """The Usage page beside a full request log: how quickly it fills, and how quickly the page is drawn."""
 
+import json
+import logging
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import psycopg
+from sqlmodel import Session, select
+
+from core import db, usage, users
+from core.actors import COMMAND_LINE, Actor
+from core.tables import User
+from core.usage import Filters
 
 ROWS = 1_000_000
 DAYS = 30
@@ -22,6 +35,16 @@ FILL = """
     FROM generate_series(%(first)s::int, %(last)s::int) AS n
 """
 
+SEARCHES = {
+    "everything": Filters(),
+    "a provider": Filters(provider="p1"),
+    "errors": Filters(status="error"),
+    "a rare status": Filters(status="cancelled"),
+    "a provider and a model that it does not have": Filters(provider="p1", model="p2-m1"),
+    "a status and a provider that do not meet": Filters(status="error", provider="p1"),
+    "a user": Filters(user_id="user 7"),
+}
+
 
 def fill(url: str, rows: int = ROWS) -> float:
     """Log *rows* calls over 30 days, oldest first, in batches, with every trigger; return the seconds it took."""
@@ -35,3 +58,76 @@ def fill(url: str, rows: int = ROWS) -> float:
         connection.execute("VACUUM ANALYZE llm_logs")  # as autovacuum does in time
         connection.execute("VACUUM ANALYZE llm_usage")
     return took
+
+
+def queries() -> dict[str, float]:
+    """Return the seconds of each query that the page makes, the best of three."""
+    asked: dict[str, Callable[[Session], object]] = {
+        f"figures, {span} by {by}": partial(usage.usage, actor=COMMAND_LINE, span=span, by=by)
+        for span in usage.SPANS
+        for by in ("provider", "model")
+    }
+    asked["choices of the filters"] = partial(usage.choices, actor=COMMAND_LINE)
+    for what, filters in SEARCHES.items():
+        asked[f"list, {what}"] = partial(usage.search, actor=COMMAND_LINE, filters=filters, limit=25)
+    return {what: min(_seconds(work) for _ in range(3)) for what, work in asked.items()}
+
+
+def _seconds(work: Callable[[Session], object]) -> float:
+    with db.transaction() as session:
+        begun = time.perf_counter()
+        work(session)
+        return time.perf_counter() - begun
+
+
+def drawn(span: str, by: str) -> float:
+    """Return the seconds of a run of the page's script, queries and all, the best of three; the browser is not in it."""
+    from streamlit.testing.v1 import AppTest  # noqa: PLC0415 - the other benchmarks are measured without it
+
+    with db.transaction() as session:
+        admin = session.exec(select(User).where(User.username == "bench")).one()
+        actor = Actor(admin.username, admin.id, admin.auth_epoch)
+    at = AppTest.from_file(str(Path("streamlit_app.py").resolve()), default_timeout=60)
+    for key, value in {"actor": actor, "usage_span": span, "usage_by": by}.items():
+        at.session_state[key] = value
+    at.run()
+    at.switch_page("pages/usage.py").run()  # the first one imports the charts
+    took = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        at.run()
+        took.append(time.perf_counter() - begun)
+        assert not at.exception
+        assert at.metric
+    return min(took)
+
+
+def measure(url: str) -> dict[str, float]:
+    """Fill the log, look at it, and return what was done -> seconds; the first is the filling."""
+    took = {f"request log: {ROWS:,} calls added, with their figures": fill(url)}
+    took |= {f"request log of {ROWS:,}: {what}": seconds for what, seconds in queries().items()}
+    with db.transaction() as session:
+        users.add(session, COMMAND_LINE, "bench", "correct horse battery", "admin")
+    logging.disable(logging.WARNING)  # AppTest outside of a test warns at each step
+    for span, by in (("day", "provider"), ("month", "model")):
+        took[f"Usage page at {ROWS:,} calls, {span} by {by}: its script"] = drawn(span, by)
+    return took
+
+
+def run(url: str, row: Callable[..., None]) -> None:
+    """Print the rows of the table; measured in a process of its own, as the app is one."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.usage"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "DATABASE_URL": url},
+    )
+    filling, *rest = json.loads(done.stdout).items()
+    row(filling[0], f"{filling[1]:.0f} s", "(compared)", reached=None)
+    for what, seconds in rest:
+        row(what, f"{seconds * 1000:.0f} ms", "≤ 1 s", reached=seconds <= 1)
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(os.environ["DATABASE_URL"])))  # noqa: T201 - for the process that asked
