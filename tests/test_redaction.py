@@ -279,6 +279,11 @@ HARMLESS = {
     "core.effective.EffectiveSettings": "max_tokens is a number; the key is in a Box",
     "core.sealed.SealedColumn": "names of columns",
     "core.schemas._SecretInput": "has no field of its own",
+    "core.logs.Call": "token_usage is numbers",
+    "core.tables.LlmLog": "numbers of tokens; what was said is scrubbed before it is written",
+    "core.tables.LlmUsage": "numbers of tokens",
+    "core.usage.Figures": "numbers of tokens",
+    "core.usage.Line": "numbers of tokens",
 }
 
 
