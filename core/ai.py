@@ -13,13 +13,12 @@ import asyncio
 import json
 import os
 import random
+import sys
 import threading
 import time
-import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from core import logs, redaction, vendors
@@ -34,7 +33,11 @@ Prompt = str | Sequence[Mapping[str, str]]
 LONGEST_WAIT: Final = 60.0
 """Seconds between two attempts at most, unless the vendor asks for more."""
 CLIENTS: Final = 64
-"""So many connections pools are kept, one for each provider and key in use."""
+"""So many pools of connections are kept, one for each provider and key in use."""
+RESERVED: Final = frozenset(
+    {"model", "messages", "contents", "stream", "timeout", "http_options", "extra_body", "extra_headers", "extra_query"}
+)
+"""What options may not name: the call decides it, or it would pass the rules by."""
 
 
 class Completion(NamedTuple):
@@ -233,6 +236,7 @@ class _Call:
 
     def _begin(self) -> None:
         self.at, self.began = logs.now(), time.perf_counter()
+        self._outside = sys.exception()
 
     def started(self) -> "_Call":
         """Note that a stream is read; a second time there is nothing to read."""
@@ -296,7 +300,7 @@ class _Call:
         """
         if isinstance(error, MissingExtra | Invalid):
             raise error
-        failure = vendors.judge(error)
+        failure = vendors.judge(error, self._outside)
         wait = self._backoff(failure)
         if not failure.retryable or self._parts or self.attempts > self.settings.max_retries or wait >= self._left():
             raise CallFailed(
@@ -307,13 +311,14 @@ class _Call:
                 words=failure.words,
                 attempts=self.attempts,
                 retry_after=failure.retry_after,
-            ) from None  # the SDK's error has the request in it, key and all
+            ) from None
         self._last = Piece()
         return wait
 
     def ended(self, error: BaseException) -> None:
         """Log a call that brought nothing, or only a part."""
         if isinstance(error, CallFailed):
+            error.__context__ = None  # the SDK's error has the request in it, key and all
             self._put("error", "".join(self._parts) or None, self._last.usage, None, str(error))
         elif isinstance(error, Exception):
             self._put("error", None, None, None, f"{type(error).__name__}: {redaction.scrub(str(error))[:500]}")
@@ -361,17 +366,13 @@ def price(settings: EffectiveSettings, model: str, usage: Usage) -> Decimal | No
 
     The prices are the vendors' own: at another host than theirs, nothing is known unless genai-prices knows that host.
     """
-    return _price(settings.kind or "", settings.base_url, model, usage)
-
-
-@lru_cache(maxsize=1024)
-def _price(kind: str, base_url: str | None, model: str, usage: Usage) -> Decimal | None:
     try:
         import genai_prices  # noqa: PLC0415 - of the extra, with the first call
     except ModuleNotFoundError:
         return None
-    where: dict[str, Any] = {"provider_api_url": base_url}
-    if kind in BASE_URLS and origin_of(kind, base_url) == origin_of(kind, None):
+    kind = settings.kind or ""
+    where: dict[str, Any] = {"provider_api_url": settings.base_url}
+    if kind in BASE_URLS and origin_of(kind, settings.base_url) == origin_of(kind, None):
         where = {"provider_id": kind}
     counted = genai_prices.Usage(
         input_tokens=usage.input,
@@ -395,7 +396,7 @@ class _Clients:
         """Forget all: the connections are the parent's after a fork."""
         self._lock = threading.Lock()
         self._clients: dict[Any, Any] = {}
-        self._of_loop: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
+        self._of_loop: dict[Any, dict[Any, Any]] = {}
 
     def get(self, settings: EffectiveSettings, *, is_async: bool) -> Any:
         """Return the client of a provider, its key and its address; a changed one gets another."""
@@ -418,6 +419,8 @@ class _Clients:
             key, settings.base_url, dial.async_client() if is_async else dial.client(), is_async=is_async
         )
         with self._lock:
+            for loop in [loop for loop in self._of_loop if loop.is_closed()]:
+                del self._of_loop[loop]  # its connections know it: it would never be freed by itself
             kept = self._of_loop.setdefault(asyncio.get_running_loop(), {}) if is_async else self._clients
             while len(kept) >= CLIENTS:
                 kept.pop(next(iter(kept)))
@@ -425,6 +428,8 @@ class _Clients:
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
+    if taken := sorted(RESERVED.intersection(options)):
+        raise Invalid({"options": f"may not have {', '.join(taken)}: the settings and the call decide that"})
     try:
         json.dumps(dict(options), allow_nan=False)
     except (TypeError, ValueError):

@@ -5,7 +5,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine, QueuePool, create_engine, event, func, select, text
@@ -17,6 +16,7 @@ from core import embedded
 from core.config import get_config
 from core.effective import read_json
 from core.errors import SchemaMismatch, StoreUnavailable
+from core.once import Once
 
 MIN_SERVER_VERSION = 150000
 RETRYABLE = {"40001", "40P01"}
@@ -59,7 +59,7 @@ def _check_server(connection: Any, _record: object) -> None:
         raise SchemaMismatch(f"The database server is PostgreSQL {major}; LLM Settings needs PostgreSQL 15 or newer.")
 
 
-@cache
+@Once
 def get_engine() -> Engine:
     """Return the engine of this process, made on first use; without ``DATABASE_URL`` the embedded server is started."""
     config = get_config()
@@ -68,7 +68,7 @@ def get_engine() -> Engine:
 
 def close_engine() -> None:
     """Close the connections of this process's engine, if it was made."""
-    if get_engine.cache_info().currsize:
+    if get_engine.is_made:
         get_engine().dispose()
 
 

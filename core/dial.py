@@ -5,11 +5,14 @@
 - Redirects are not followed and proxies of the environment are not used: either would carry a key elsewhere. (httpx drops
   ``Authorization`` on the way to another host, ``x-api-key`` and ``x-goog-api-key`` it does not.)
 - An answer has a largest size, and no encoding: none was asked for, and 10 MB of gzip may be 10 GB of text.
-- An address that is never allowed (a cloud's metadata service) is left as soon as it is known.
+- An address that is never allowed (a cloud's metadata service) gets no request.
 """
 
+import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import Future
 from functools import cache
 from typing import Any, Final
 
@@ -21,6 +24,9 @@ from core import addresses
 LARGEST: Final = 32 * 1024 * 1024
 """Bytes of an answer; the longest that a model can write, of 100,000 tokens, has about 1 MiB."""
 LIMITS: Final = httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=30)
+
+AT_ONCE: Final = 65_536
+"""Bytes of a request that are handed over between two looks at the clock."""
 
 Pinned = Callable[[str], Iterable[str]]
 """Host -> the addresses to dial in its place."""
@@ -63,7 +69,11 @@ class Transport(httpx2.HTTPTransport):
         response = super().handle_request(request)
         inner: Any = response.stream
         response.stream = _Counted(inner, self._largest)
-        _look_at(response, self._largest)
+        try:
+            _look_at(response, self._largest)
+        except Unacceptable:
+            response.close()  # else the pool holds its connection for ever
+            raise
         return response
 
 
@@ -80,7 +90,11 @@ class AsyncTransport(httpx2.AsyncHTTPTransport):
         response = await super().handle_async_request(request)
         inner: Any = response.stream
         response.stream = _AsyncCounted(inner, self._largest)
-        _look_at(response, self._largest)
+        try:
+            _look_at(response, self._largest)
+        except Unacceptable:
+            await response.aclose()
+            raise
         return response
 
 
@@ -161,10 +175,28 @@ class _AsyncCounted(httpx2.AsyncByteStream):
         await self._inner.aclose()
 
 
-def _refuse_never(stream: Any) -> None:
-    peer = stream.get_extra_info("server_addr")
-    if isinstance(peer, tuple) and addresses.classify(str(peer[0])).reach == "never":
-        raise Unacceptable(f"the host leads to {addresses.classify(str(peer[0])).reason}")
+def _refuse_never(address: str) -> None:
+    verdict = addresses.classify(address)
+    if verdict.reach == "never":
+        raise Unacceptable(f"the host leads to {verdict.reason}")
+
+
+def _look_up(host: str, port: int, timeout: float | None) -> list[str]:
+    """Return the addresses of *host*, in a thread: the system's look-up has no timeout of its own."""
+    found: Future[list[str]] = Future()
+
+    def look_up() -> None:
+        try:
+            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.set_result(list(dict.fromkeys(str(answer[4][0]) for answer in answers)))
+        except (OSError, UnicodeError) as error:
+            found.set_exception(httpcore2.ConnectError(f"the host is not found: {error}"))
+
+    threading.Thread(target=look_up, daemon=True, name="llm-settings look-up").start()
+    try:
+        return found.result(_left(timeout))
+    except TimeoutError:
+        raise httpcore2.ConnectTimeout("the look-up of the host took too long") from None
 
 
 class _Backend(httpcore2.SyncBackend):
@@ -175,18 +207,12 @@ class _Backend(httpcore2.SyncBackend):
         self, host: str, port: int, timeout: float | None = None, *args: Any, **kwargs: Any
     ) -> httpcore2.NetworkStream:
         tried: Exception = httpcore2.ConnectError("the host has no address")
-        for address in self._pinned(host) if self._pinned else (host,):
+        for address in self._pinned(host) if self._pinned else _look_up(host, port, timeout):
+            _refuse_never(address)
             try:
-                stream = super().connect_tcp(address, port, _left(timeout), *args, **kwargs)
+                return _Stream(super().connect_tcp(address, port, _left(timeout), *args, **kwargs))
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 tried = error
-                continue
-            try:
-                _refuse_never(stream)
-            except Unacceptable:
-                stream.close()
-                raise
-            return _Stream(stream)
         raise tried
 
 
@@ -198,7 +224,9 @@ class _Stream(httpcore2.NetworkStream):
         return self._inner.read(max_bytes, _left(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, _left(timeout))
+        whole = memoryview(buffer)
+        for start in range(0, len(whole), AT_ONCE):  # the stream's own timeout is for each bit that goes through
+            self._inner.write(bytes(whole[start : start + AT_ONCE]), _left(timeout))
 
     def close(self) -> None:
         self._inner.close()
@@ -222,8 +250,8 @@ class _AsyncBackend(httpcore2.AnyIOBackend):
         **kwargs: Any,
     ) -> httpcore2.AsyncNetworkStream:
         stream = await super().connect_tcp(host, port, _left(timeout), *args, **kwargs)
-        try:
-            _refuse_never(stream)
+        try:  # only now: it looks up by itself, and dials several at once
+            _refuse_never(str(stream.get_extra_info("server_addr")[0]))
         except Unacceptable:
             await stream.aclose()
             raise

@@ -8,7 +8,6 @@ import logging
 import math
 import threading
 import time
-from functools import cache
 from types import SimpleNamespace
 from typing import Final, Literal, NamedTuple
 
@@ -20,6 +19,7 @@ from limits.storage import MemoryStorage, Storage, storage_from_string
 from core.actors import Actor
 from core.config import Config, get_config
 from core.errors import BadConfig, TooManyRequests
+from core.once import Once
 
 Name = Literal["general", "sensitive", "pages"]
 
@@ -134,7 +134,7 @@ def who_is(actor: Actor) -> str:
     return f"user:{actor.user_id}" if actor.user_id is not None else actor.name
 
 
-@cache
+@Once
 def get_limiter() -> Limiter:
     """Return the limiter of this process, made on first use; raises BadConfig."""
     return Limiter(get_config())

@@ -37,6 +37,17 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = {
 
 RETRYABLE: Final = frozenset({408, 409, 429})
 """Statuses below 500 that may pass by themselves; of 500 and above all may."""
+_TYPES: Final[Mapping[Any, int]] = {
+    # https://platform.claude.com/docs/en/api/errors; OpenAI's have the same names, or none of these
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+}
+"""What an error within a stream is called -> the status that it would have had before. Others are the vendor's fault."""
 _WORDS: Final = 500
 """Characters of a vendor's own words."""
 
@@ -93,8 +104,6 @@ def read_prompt(prompt: str | Sequence[Mapping[str, str]]) -> list[Message]:
     Raises:
         Invalid: If there is nothing to send, or a message has another form.
     """
-    if isinstance(prompt, str) and prompt.strip():
-        return [Message("user", prompt)]
     given: Any = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     try:
         messages = [Message(item["role"], item["content"]) for item in given]
@@ -107,6 +116,10 @@ def read_prompt(prompt: str | Sequence[Mapping[str, str]]) -> list[Message]:
         raise Invalid({"prompt": rule})
     if not any(m.content.strip() for m in messages if m.role != "system"):
         raise Invalid({"prompt": "is empty: there is nothing to answer"})
+    try:
+        "".join(m.content for m in messages).encode()
+    except UnicodeEncodeError:
+        raise Invalid({"prompt": "has half a character in it, which cannot be sent"}) from None
     return messages
 
 
@@ -132,6 +145,7 @@ class _OpenAI:
         made = sdk.AsyncOpenAI if is_async else sdk.OpenAI
         client = made(api_key=key, base_url=base_url, http_client=http, max_retries=0)
         client.organization = client.project = None  # of the environment: the settings alone say whose key it is
+        client._custom_headers = {}  # noqa: SLF001 - OPENAI_CUSTOM_HEADERS would even replace the key
         return client
 
     def send(
@@ -144,8 +158,7 @@ class _OpenAI:
             messages=[{"role": m.role, "content": m.content} for m in messages],
             timeout=timeout,
             extra_body=extra or None,
-            **known,
-            **more,
+            **{**more, **known},
         )
 
     def read(self, answer: Any) -> Piece:
@@ -173,7 +186,9 @@ class _Anthropic:
     def client(self, key: str, base_url: str | None, http: Any, *, is_async: bool) -> Any:
         sdk = _sdk(self.package)
         made = sdk.AsyncAnthropic if is_async else sdk.Anthropic
-        return made(api_key=key, base_url=base_url, http_client=http, max_retries=0)
+        client = made(api_key=key, base_url=base_url, http_client=http, max_retries=0, open_telemetry=False)
+        client._custom_headers = {}  # noqa: SLF001 - ANTHROPIC_CUSTOM_HEADERS, as above
+        return client
 
     def send(
         self, client: Any, model: str, messages: list[Message], sent: Mapping[str, Any], timeout: float, *, stream: bool
@@ -187,8 +202,7 @@ class _Anthropic:
             stream=stream,
             timeout=timeout,
             extra_body=extra or None,
-            **known,
-            **more,
+            **{**more, **known},
         )
 
     def read(self, answer: Any) -> Piece:
@@ -214,11 +228,18 @@ class _Anthropic:
 
 class _Google:
     package: ClassVar = "google.genai"
+    version: ClassVar = "v1"
+    """Of the API: the SDK's own choice, but for the environment."""
 
     def client(self, key: str, base_url: str | None, http: Any, *, is_async: bool) -> Any:
         sdk = _sdk(self.package)
         options = {"base_url": base_url, "httpx_async_client" if is_async else "httpx_client": http}
-        client = sdk.Client(vertexai=False, api_key=key, http_options=sdk.types.HttpOptions(**options))
+        client = sdk.Client(
+            vertexai=False,
+            api_key=key,
+            http_options=sdk.types.HttpOptions(**options, api_version=self.version),
+            debug_config=sdk.client.DebugConfig(client_mode=None),  # the environment's would record calls to files
+        )
         return client.aio if is_async else client
 
     def send(
@@ -230,7 +251,7 @@ class _Google:
         config: dict[str, Any] = {**known, "http_options": self._options(timeout, extra)}
         system = "\n\n".join(m.content for m in messages if m.role == "system")
         if system:
-            config["system_instruction"] = system
+            config.setdefault("system_instruction", system)
         call = client.models.generate_content_stream if stream else client.models.generate_content
         return call(model=model, contents=contents, config=config)
 
@@ -271,9 +292,12 @@ VENDORS: Final[Mapping[str, Any]] = {
 """Kind -> adapter."""
 
 
-def judge(error: BaseException) -> Failure:
-    """Return what *error*, raised by an SDK or by an adapter's reading of an answer, means."""
-    chain = list(_causes(error))
+def judge(error: BaseException, outside: BaseException | None = None) -> Failure:
+    """Return what *error*, raised by an SDK or by an adapter's reading of an answer, means.
+
+    *outside* is what the caller was handling when the call began: Python chains it to whatever is raised within.
+    """
+    chain = list(_causes(error, outside))
     status = _status(error)
     if cut := next((one for one in chain if type(one).__name__ == "Unacceptable"), None):  # of core.dial
         return Failure("unacceptable", None, str(cut), retryable=False)
@@ -293,20 +317,29 @@ def _broken(error: BaseException, chain: list[BaseException]) -> Failure:
         return Failure("timeout", None, "no whole answer within the timeout", retryable=True)
     if names & {"APIConnectionError", "TransportError", "OSError"}:
         return Failure("connection", None, last or "the connection was lost", retryable=True)
-    if "APIError" in names and _body(error):  # an error in the midst of a stream
-        return Failure("busy", None, _words(error), retryable=True)
+    if "APIError" in names and _body(error):  # an error within a stream, of OpenAI's
+        return _answered(error, 200)
     words = f"the answer is not what the vendor's API describes ({type(error).__name__})"
     return Failure("not_understood", None, words, retryable=False)
 
 
 def _answered(error: BaseException, status: int) -> Failure:
     reasons: dict[int, Reason] = {401: "key", 403: "key", 404: "model", 408: "timeout", 429: "rate_limit"}
-    retryable = status in RETRYABLE or status >= 500 or status < 400  # noqa: PLR2004 - an error within a stream has 200
-    reason = reasons.get(status, "busy" if retryable else "refused")
     if 300 <= status < 400:  # noqa: PLR2004 - a redirect
         return Failure("refused", status, "answers with a redirect, which is not followed", retryable=False)
-    told = status if status >= 400 else None  # noqa: PLR2004 - within a stream the status is an old one
+    told = status if status >= 400 else None  # noqa: PLR2004 - within a stream the status is that of its beginning
+    if told is None:
+        status = next((_TYPES[name] for name in _types(error) if name in _TYPES), 500)
+    retryable = status in RETRYABLE or status >= 500  # noqa: PLR2004 - the vendor's fault
+    reason = reasons.get(status, "busy" if retryable else "refused")
     return Failure(reason, told, _words(error), retryable=retryable, retry_after=_retry_after(error))
+
+
+def _types(error: BaseException) -> list[Any]:
+    """Return what a vendor calls an error within a stream."""
+    body = _body(error)
+    inner = body.get("error", body) if isinstance(body, Mapping) else None
+    return [inner.get(name) for name in ("type", "code")] if isinstance(inner, Mapping) else []
 
 
 def _status(error: BaseException) -> int | None:
@@ -340,30 +373,34 @@ def _retry_after(error: BaseException) -> float | None:
     """Return the wait that an answer asks for: RFC 9110 §10.2.3; OpenAI's in ms; google.rpc.RetryInfo in the body."""
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            return max(0.0, min(float(headers.get(name, "")) * unit, 86_400.0))
-        except (TypeError, ValueError):
-            continue
+        if (told := _seconds(headers.get(name, ""), unit)) is not None:
+            return told
     try:
         at = email.utils.parsedate_to_datetime(headers.get("retry-after", ""))
         return max(0.0, at.timestamp() - time.time())
     except (TypeError, ValueError):
         pass
-    body = getattr(error, "details", None)
-    details = body.get("error", {}).get("details", ()) if isinstance(body, Mapping) else ()
-    for detail in details if isinstance(details, list) else ():
+    body: Any = getattr(error, "details", None)
+    for name in ("error", "details"):
+        body = body.get(name) if isinstance(body, Mapping) else None
+    for detail in body if isinstance(body, list) else ():
         delay = detail.get("retryDelay", "") if isinstance(detail, Mapping) else ""
-        try:
-            return max(0.0, float(str(delay).removesuffix("s")))
-        except ValueError:
-            continue
+        if (told := _seconds(str(delay).removesuffix("s"))) is not None:
+            return told
     return None
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def _seconds(text: str, unit: float = 1.0) -> float | None:
+    try:
+        return max(0.0, min(float(text) * unit, 86_400.0))
+    except ValueError:
+        return None
+
+
+def _causes(error: BaseException, outside: BaseException | None) -> Iterator[BaseException]:
     seen: set[int] = set()
     one: BaseException | None = error
-    while one is not None and id(one) not in seen:
+    while one is not None and one is not outside and id(one) not in seen:
         seen.add(id(one))
         yield one
         one = one.__cause__ or one.__context__
