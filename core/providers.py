@@ -1,7 +1,7 @@
 """Providers and their keys. Opening a key is always an explicit call."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -18,7 +18,7 @@ from core.errors import AlreadyExists, Invalid, KeyUnreadable, NotFound
 from core.parameters import origin_of
 from core.schemas import ApiKeyInput, ProviderInput, SettingsInput, could_be_id, could_be_provider, validate
 from core.sealed import provider_place
-from core.tables import LlmProvider, LlmSettings
+from core.tables import LlmProvider, LlmSettings, LlmUsage
 from core.versions import refuse_stale
 
 FIELDS = tuple(ProviderInput.model_fields)
@@ -189,6 +189,16 @@ def deletion(session: Session, provider_id: int) -> list[str]:
     if rows:
         goes.append(f"its {rows} settings row(s)")
     return goes
+
+
+def calls_lately(session: Session, name: str) -> tuple[int, datetime] | None:
+    """Return how many logged calls of 30 days the provider *name* had, and when the last (to 5 minutes); None: none."""
+    used: Any = LlmUsage
+    query = select(func.sum(used.calls), func.max(used.slot)).where(
+        used.provider == name, used.slot > func.now() - timedelta(days=30)
+    )
+    calls, last = session.exec(query).one()
+    return None if last is None else (int(calls), last)
 
 
 def delete(session: Session, actor: Actor, provider_id: int, *, version: int | None = None) -> list[str]:

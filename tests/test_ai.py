@@ -2,6 +2,7 @@
 
 import asyncio
 import email.utils
+import json
 import subprocess
 import sys
 import time
@@ -212,6 +213,12 @@ ELSEWHERE = {
     "ANTHROPIC_AUTH_TOKEN": "token-of-the-environment",
     "GOOGLE_GENAI_USE_VERTEXAI": "true",
     "GOOGLE_CLOUD_PROJECT": "env",
+    "GOOGLE_GENAI_API_VERSION": "env",
+    "GOOGLE_GENAI_CLIENT_MODE": "record",
+    **dict.fromkeys(
+        ("OPENAI_CUSTOM_HEADERS", "ANTHROPIC_CUSTOM_HEADERS"),
+        "Authorization: Bearer sk-env\nx-api-key: sk-env\nx-env: env",
+    ),
     "NO_PROXY": "",
 }
 
@@ -226,7 +233,7 @@ def test_environment_decides_nothing(vendor: Vendor, kind: str, way: str, monkey
 
     assert WAYS[way]("Hello", provider=kind).text == TEXT
 
-    said = str(vendor.asked[0].headers)
+    said = f"{vendor.asked[0].path} {vendor.asked[0].headers}"
     assert KEY in said
     assert "env" not in said.replace("environment", "env")
 
@@ -414,6 +421,7 @@ def _check_fault(
     assert (row["prompt"], row["response"], row["input_tokens"], row["cost"]) == ("Hello", None, None, None)
     if isinstance(fault, int):
         assert "the vendor's own words" in str(error)
+    assert error.__context__ is None  # the SDK's error, which has the request in it
     told = f"{error!r} {''.join(traceback.format_exception(error))} {row}"
     assert KEY not in told
     assert KEY[10:40] not in told
@@ -447,6 +455,51 @@ def test_every_fault_in_a_stream(store: str, vendor: Vendor, kind: str, way: str
         came = row["response"] or ""
         assert (row["status"], came) == ("error", TEXT[: len(came)]), fault
         assert bool(came) == (fault in {"half", "error_in_stream"}), fault
+
+
+def _told_in_a_stream(kind: str, name: str) -> Status:
+    """An error that is told with 200, as the first event of a stream."""
+    body: dict[str, Any] = {"error": {"type": name, "code": None, "message": "the vendor's own words"}}
+    first = "event: error\n" if kind == "anthropic" else ""
+    if kind == "anthropic":
+        body["type"] = "error"
+    return Status(200, {"content-type": "text/event-stream"}, f"{first}data: {json.dumps(body)}\n\n")
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("way", ["stream", "stream_async"])
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+def test_error_that_a_stream_begins_with(vendor: Vendor, kind: str, way: str) -> None:
+    """The status says that all is well, so the error's name decides whether another attempt helps."""
+    for name, reason, attempts in (
+        ("invalid_request_error", "refused", 1),
+        ("authentication_error", "key", 1),
+        ("not_found_error", "model", 1),
+        ("rate_limit_error", "rate_limit", 3),
+        ("overloaded_error", "busy", 3),
+        ("api_error", "busy", 3),
+    ):
+        vendor.fail(*[_told_in_a_stream(kind, name)] * 3)
+
+        with pytest.raises(CallFailed, match="the vendor's own words") as caught:
+            WAYS[way]("Hello", provider=kind)
+
+        vendor.serve()
+        assert (caught.value.reason, caught.value.status, caught.value.attempts) == (reason, None, attempts), name
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("way", WAYS)
+def test_call_while_another_error_is_handled(vendor: Vendor, way: str) -> None:
+    """The caller's own error, which Python chains to ours, has no part in what ours is said to be."""
+    vendor.fail("html")
+    try:
+        asyncio.run(asyncio.wait_for(asyncio.sleep(1), 0.01))
+    except TimeoutError:
+        with pytest.raises(CallFailed) as caught:
+            WAYS[way]("Hello")
+
+    assert (caught.value.reason, caught.value.attempts) == ("not_understood", 1)
 
 
 @pytest.mark.usefixtures("store")
@@ -552,9 +605,11 @@ def test_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"prompt": [{"role": "user"}]}, "prompt"),
         ({"prompt": [{"role": "system", "content": "only"}]}, "prompt"),
         ({"prompt": 7}, "prompt"),
+        ({"prompt": "half \ud83d a character"}, "prompt"),
         ({"prompt": "x", "deadline": 0}, "deadline"),
         ({"prompt": "x", "deadline": float("nan")}, "deadline"),
         ({"prompt": "x", "options": {"a": b"bytes"}}, "options"),
+        *(({"prompt": "x", "options": {name: {}}}, "options") for name in sorted(ai.RESERVED)),
     ],
     ids=str,
 )
@@ -598,6 +653,17 @@ def test_clients_are_not_kept_for_ever(vendor: Vendor, monkeypatch: pytest.Monke
             ai.complete("Hello", provider="x")
 
     assert len(clients._clients) == 3
+
+
+@pytest.mark.usefixtures("store")
+def test_clients_of_an_ended_loop_are_not_kept(vendor: Vendor) -> None:
+    """Each asyncio.run has a loop of its own, and a connection is of its loop."""
+    for _ in range(5):
+        _async("Hello")
+
+    assert len([loop for loop in ai._clients._of_loop if not loop.is_closed()]) == 0
+    assert len(ai._clients._of_loop) == 1
+    assert vendor.lines == 5
 
 
 def test_stopped_early(store: str, vendor: Vendor) -> None:

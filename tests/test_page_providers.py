@@ -1,6 +1,7 @@
 """The Providers page: cards, dialogs, keys, conflicts, deletion."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +14,7 @@ from core.actors import Actor
 from core.errors import NotFound
 from core.tables import LlmProvider
 from tests.conftest import ROOT
+from tests.test_usage import failed, log
 from tests.vendors import KEY as RIGHT
 from tests.vendors import Vendor
 
@@ -389,6 +391,20 @@ def test_deleting_wants_the_name(session: Session, admin: Actor) -> None:
     press(app, "delete_confirm")
     with pytest.raises(NotFound):
         stored(provider_id)
+
+
+def test_deleting_what_programs_use_warns(session: Session, admin: Actor) -> None:
+    """CHECKS 60: calls of the last 30 days are told, older ones and those to others are not."""
+    add(session, admin, api_key=KEY)
+    long_ago = datetime.now(UTC) - timedelta(days=31)
+    log(session, {"provider": "acme", "at": long_ago}, {"provider": "other"})
+    app = press(page(admin), "delete_acme")
+    assert "Programs use it" not in everything(app)
+
+    log(session, *[{"provider": "acme"}] * 3, failed(provider="acme"))
+    app = press(page(admin), "delete_acme")
+    assert "Programs use it: 4 logged calls in the last 30 days" in everything(app)
+    assert "such calls fail" in everything(app)
 
 
 def test_deleting_what_was_changed_meanwhile_asks_again(session: Session, admin: Actor) -> None:

@@ -233,10 +233,17 @@ def _delete(provider_id: int, display_name: str) -> None:
     with db.transaction() as session:
         provider = providers.get(session, provider_id)
         goes = providers.deletion(session, provider_id)
+        lately = providers.calls_lately(session, provider.name)
     seen = st.session_state.setdefault(_SEEN, provider.version)
     st.markdown(f"This cannot be undone. With **{plain(display_name)}** go:")
     for line in goes:
         st.markdown(f"- {plain(line)}")
+    if lately:
+        st.warning(
+            f"Programs use it: {lately[0]:,} logged calls in the last 30 days, the newest {ago(lately[1])}. "
+            "Once it is deleted, such calls fail.",
+            icon=":material/bolt:",
+        )
     st.caption(plain(f"Last changed {ago(provider.updated_at)} by {provider.updated_by or 'somebody'}."))
     typed = st.text_input("Type the provider's name to confirm", key="delete_name", placeholder=provider.name)
     slot = st.empty()
