@@ -3,13 +3,16 @@
 The server is the embedded one, shared by all workers of a run, or the one that ``LLM_TEST_DATABASE_URL`` names.
 """
 
+import asyncio
 import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import psycopg
 import pytest
@@ -19,6 +22,8 @@ from sqlmodel import Session
 from core import bootstrap, config, crypto, db, embedded, migrate, ratelimit
 from core.actors import Actor
 from core.tables import User
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parent.parent
 PASSWORD = "correct horse battery"
@@ -79,6 +84,12 @@ def named(url: str, database: str) -> str:
     """Return *url* with another database."""
     head, _, query = url.partition("?")
     return f"{head.rpartition('/')[0]}/{database}{'?' if query else ''}{query}"
+
+
+def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run *coroutine* in a thread of its own: in this one Playwright has a loop running after a browser test."""
+    with ThreadPoolExecutor(1) as crew:
+        return crew.submit(asyncio.run, coroutine).result()
 
 
 def _sqlalchemy(url: str) -> str:

@@ -1,6 +1,5 @@
 """The transport by itself: one deadline, a largest size, no detours. All it dials is this machine."""
 
-import asyncio
 import contextlib
 import socket
 import subprocess
@@ -17,7 +16,7 @@ import pytest
 
 from core import addresses, dial
 from core.dial import Unacceptable
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_async
 from tests.processes import environment
 from tests.vendors import KEY, Status, Vendor, make_certificate
 
@@ -52,7 +51,7 @@ def ask(way: str, url: str, *, timeout: float = 10, largest: int = dial.LARGEST,
                 assert [one for one in pool.connections if not one.is_idle()] == []
 
     if way == "async":
-        return asyncio.run(ask_async())
+        return run_async(ask_async())
     with dial.client(largest=largest) as client:
         try:
             return client.post(**asked)
@@ -153,7 +152,7 @@ def test_deadline_for_the_look_up(monkeypatch: pytest.MonkeyPatch, way: str) -> 
     if way == "sync":
         assert 0.9 <= took(way, "http://slow.test", 1) < 1 + MARGIN
     else:  # asyncio's thread for look-ups is waited for when its loop ends: only the request is measured
-        asyncio.run(_slow_look_up())
+        run_async(_slow_look_up())
     released.set()
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from core import config, db, sessions
 from core.actors import Actor
 from core.tables import User
+from tests.conftest import run_async
 from ui import middleware
 from ui.middleware import COOKIE, SECRET_HEADER, Middleware
 
@@ -104,7 +105,7 @@ def ask(
     async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(door(scope, receive, send))
+    run_async(door(scope, receive, send))
     return Reply(sent)
 
 
@@ -170,7 +171,7 @@ def test_request_without_a_host_is_refused(door: Middleware, inner: Inner) -> No
     async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(door(scope, None, send))  # type: ignore[arg-type]
+    run_async(door(scope, None, send))  # type: ignore[arg-type]
 
     assert sent[0]["status"] == 421
     assert not inner.asked
@@ -492,7 +493,7 @@ def test_sockets_are_counted_by_address_and_given_back(inner: Inner, door: Middl
         await asyncio.gather(*tasks)
         return taken, other, sent["later"] == ["websocket.accept"]
 
-    taken, other, later = asyncio.run(run())
+    taken, other, later = run_async(run())
 
     assert taken == [True] * 40 + [False] * 60
     assert other

@@ -22,7 +22,7 @@ from core.effective import Source
 from core.errors import ApiKeyUnavailable
 from core.parameters import PARAMETERS
 from core.resolve import Resolver
-from tests.conftest import ENCRYPTION_KEY, ROOT, named
+from tests.conftest import ENCRYPTION_KEY, ROOT, named, run_async
 
 CANARY = "sk-canary-0123456789abcdef"
 PROVIDER = {
@@ -277,7 +277,7 @@ def test_start_can_be_awaited(resolver: Resolver) -> None:
         assert time.monotonic() - begun < 0.5
         return answer.status
 
-    assert asyncio.run(service()) == "ok"
+    assert run_async(service()) == "ok"
     assert resolver.start().wait()
 
 
@@ -288,7 +288,7 @@ def test_event_loop_goes_on_while_the_database_is_silent() -> None:
         listener.listen()
         resolver = Resolver(f"postgresql://127.0.0.1:{listener.getsockname()[1]}/x", ring=KeyRing(None))
         begun = time.monotonic()
-        reached, longest = asyncio.run(_ticks(resolver.start()))
+        reached, longest = run_async(_ticks(resolver.start()))
         took = time.monotonic() - begun
         begun = time.monotonic()
         assert resolver.resolve("openai").status == "store_unavailable"

@@ -4,38 +4,53 @@ The pictures are kept in ``.screenshots/`` (git-ignored) for people to open; wha
 """
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
 from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from sqlmodel import Session
 
-from core import db, providers, seed, settings, tokens, users
+from core import config, db, providers, seed, settings, tokens, users
 from core.actors import COMMAND_LINE
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, ROOT, fresh_database
 from tests.processes import App, running_app
+from tests.test_usage import failed, log
+from tests.vendors import KEY, Vendor
 
 pytestmark = pytest.mark.browser
 PICTURES = ROOT / ".screenshots"
 SIZES = {1440: 1000, 420: 900}
-PAGES = ("providers", "defaults", "effective_preview", "users", "tokens", "audit", "health", "account")
+PAGES = ("providers", "defaults", "effective_preview", "users", "tokens", "usage", "audit", "health", "account")
 
 
 @pytest.fixture(scope="module")
-def apps(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, App]]:
+def vendor() -> Iterator[Vendor]:
+    """A vendor whose connection is tested."""
+    with Vendor() as vendor:
+        yield vendor
+
+
+@pytest.fixture(scope="module")
+def apps(server: str, tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) -> Iterator[dict[str, App]]:
     """An app on an empty database, and one on a filled one, with a long name among the providers."""
     PICTURES.mkdir(exist_ok=True)
     log = tmp_path_factory.mktemp("log")
     with fresh_database(server) as empty, fresh_database(server) as filled:
-        for url, fill in ((empty, _add_admin), (filled, _fill)):
+        for url, fill in ((empty, _add_admin), (filled, partial(_fill, vendor))):
             with pytest.MonkeyPatch.context() as patch:
                 engine = db.make_engine(url)
                 patch.setattr(db, "get_engine", lambda engine=engine: engine)
                 patch.setenv("LLM_ENCRYPTION_KEY", ENCRYPTION_KEY)
+                patch.setenv("LLM_PRIVATE_HOSTS", "127.0.0.1")
+                config.get_config.cache_clear()
                 fill()
                 engine.dispose()
         with (
             running_app(log / "empty", DATABASE_URL=empty) as first,
-            running_app(log / "filled", DATABASE_URL=filled) as second,
+            running_app(log / "filled", DATABASE_URL=filled, LLM_PRIVATE_HOSTS="127.0.0.1") as second,
         ):
             yield {"empty": first, "filled": second}
 
@@ -45,7 +60,7 @@ def _add_admin() -> None:
         users.add(session, COMMAND_LINE, "admin", PASSWORD, "admin")
 
 
-def _fill() -> None:
+def _fill(vendor: Vendor) -> None:
     _add_admin()
     with db.transaction() as session:
         seed.seed(session, COMMAND_LINE)
@@ -67,12 +82,33 @@ def _fill() -> None:
                 "available_models": [f"organisation/family-{n}-instruct-long-context" for n in range(12)],
             },
         )
+        local = {"name": "local", "display_name": "Local", "kind": "openai", "api_base_url": vendor.base_url("openai")}
+        models = {"available_models": ["m1", "retired-model"], "default_model": "m1", "api_key": KEY}
+        providers.create(session, COMMAND_LINE, {**local, **models})
+        _log(session)
         tokens.create(session, COMMAND_LINE, {"name": "billing", "role": "analyst", "expires_in_days": 7})
         tokens.create(session, COMMAND_LINE, {"name": "prometheus", "role": "metrics"})
         gone, _ = tokens.create(session, COMMAND_LINE, {"name": "nightly-import", "role": "admin"})
         tokens.revoke(session, COMMAND_LINE, gone.id or 0)
         name = "the recommendation service of the Frankfurt data centre, in its second generation, experiments only"
         tokens.create(session, COMMAND_LINE, {"name": name, "role": "admin", "expires_in_days": 365})
+
+
+def _log(session: Session) -> None:
+    """A day of calls to three providers: some fail, one is long, and of one kind the price is not known."""
+    now = datetime.now(UTC)
+    refused = "The call of openai (gpt-4o) failed: 429: Rate limit reached for gpt-4o in organization org-1."
+    for number in range(240):
+        provider, model, cost = (
+            ("openai", "gpt-4o", Decimal("0.0123")),
+            ("anthropic", "claude-sonnet-4-5", Decimal("0.0456")),
+            ("self-hosted-inference-gateway-in-frankfurt-1", "organisation/family-1-instruct-long-context", None),
+        )[number % 3]
+        at = now - timedelta(minutes=6 * number)
+        call = {"provider": provider, "model": model, "cost": cost, "at": at, "latency_ms": 300 + 37 * (number % 50)}
+        call["user_id"] = f"user-{number % 7}"
+        log(session, failed(**{**call, "cost": None, "error": refused}) if number % 17 == 4 else call)
+    log(session, {"provider": "openai", "model": "gpt-4o", "prompt": "A long prompt. " * 300, "at": now})
 
 
 def _provider_error(page: Page) -> None:
@@ -117,6 +153,12 @@ def _account_error(page: Page) -> None:
     expect(page.get_by_text("Is not your password")).to_be_visible()
 
 
+def _usage_error(page: Page) -> None:
+    page.get_by_role("textbox", name="User").fill("nobody")
+    page.get_by_role("textbox", name="User").press("Enter")
+    expect(page.get_by_text("No call fits these filters")).to_be_visible()
+
+
 ERRORS: dict[str, Callable[[Page], None]] = {
     "account": _account_error,
     "providers": _provider_error,
@@ -124,6 +166,7 @@ ERRORS: dict[str, Callable[[Page], None]] = {
     "effective_preview": _preview_error,
     "users": _users_error,
     "tokens": _tokens_error,
+    "usage": _usage_error,
     "health": _health_error,
 }
 
@@ -153,6 +196,32 @@ def test_pages_fit_and_show_no_fault(
             if page.get_by_role("dialog").count():
                 page.get_by_role("button", name="Cancel").click()
         page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", list(SIZES))
+def test_connection_test(
+    apps: dict[str, App], vendor: Vendor, browser: Browser, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    """The stages fit, verified with models to add and to take away, and refused."""
+    page = browser.new_page(viewport={"width": width, "height": SIZES[width]}, color_scheme=scheme)
+    vendor.keys[:] = [KEY]
+    sign_in_narrow(page, apps["filled"].url)
+    page.locator(".st-key-test_local").get_by_role("button", name="Test").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("It works: the model has answered.")).to_be_visible()
+    expect(dialog.get_by_text("New in the vendor's list (2)")).to_be_visible()
+    _picture(page, f"connection_verified-{width}-{scheme}")
+    vendor.keys.clear()
+    dialog.get_by_role("button", name="Test again").click()
+    expect(dialog.get_by_text("Incorrect API key provided")).to_be_visible()
+    _picture(page, f"connection_refused-{width}-{scheme}")
+    dialog.get_by_role("button", name="Close").last.click()
+    expect(dialog).to_have_count(0)
+    page.locator(".st-key-delete_openai").get_by_role("button").click()
+    expect(page.get_by_text("Programs use it")).to_be_visible()
+    _picture(page, f"delete-{width}-{scheme}")
+    page.close()
 
 
 def sign_in_narrow(page: Page, url: str) -> None:
