@@ -50,7 +50,7 @@ def test_nothing_yet(admin: Actor) -> None:
     assert "No call is logged yet" in everything(at)
     assert "from core.ai import complete" in everything(at)
     assert told(at)["Calls"] == "0"
-    assert told(at)["p50"] == "none"
+    assert told(at)["p50 latency"] == "none"
 
 
 def test_figures_and_calls(session: Session, admin: Actor) -> None:

@@ -60,9 +60,15 @@ def draw_figures(whole: Figures) -> None:
             help=f"{whole.input_tokens:,} sent, {whole.output_tokens:,} answered",
         )
         st.metric("Cost", _dollars(whole.cost), border=True, width=150, help=_unpriced(whole.unpriced))
-        st.metric("p50", _milliseconds(whole.p50_ms), border=True, width=150, help="Half of the calls were as fast.")
         st.metric(
-            "p95", _milliseconds(whole.p95_ms), border=True, width=150, help="All but one in twenty were as fast."
+            "p50 latency", _milliseconds(whole.p50_ms), border=True, width=150, help="Half of the calls were as fast."
+        )
+        st.metric(
+            "p95 latency",
+            _milliseconds(whole.p95_ms),
+            border=True,
+            width=150,
+            help="All but one in twenty were as fast.",
         )
     if whole.unpriced:
         st.caption(f":orange[:material/help:] {_unpriced(whole.unpriced)}")
@@ -158,7 +164,7 @@ def _errors(rows: list[dict[str, Any]], axis: Any, by: str) -> Any:
         .mark_bar(color=_RED)
         .encode(
             x=axis,
-            y=alt.Y("sum(errors):Q", title="Errors", axis=alt.Axis(tickCount=3, format="~s")),
+            y=alt.Y("sum(errors):Q", title="Errors", axis=alt.Axis(tickCount=3, tickMinStep=1, format="~s")),
             tooltip=_tooltip(by, "errors", "Errors"),
         )
     )

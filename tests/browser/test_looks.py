@@ -218,6 +218,7 @@ def test_connection_test(
     _picture(page, f"connection_refused-{width}-{scheme}")
     dialog.get_by_role("button", name="Close").last.click()
     expect(dialog).to_have_count(0)
+    page.locator(".st-key-more_openai").get_by_role("button").click()
     page.locator(".st-key-delete_openai").get_by_role("button").click()
     expect(page.get_by_text("Programs use it")).to_be_visible()
     _picture(page, f"delete-{width}-{scheme}")
