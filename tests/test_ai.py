@@ -3,6 +3,7 @@
 import asyncio
 import email.utils
 import json
+import re
 import subprocess
 import sys
 import time
@@ -409,11 +410,15 @@ def _check_fault(
     vendor.fail(*[fault] * 3)
     before = len(vendor.calls())
 
+    began = time.monotonic()
     with pytest.raises(CallFailed) as caught:
         call()
 
+    took = time.monotonic() - began
     vendor.serve()
     error = caught.value
+    assert took < 2 + 1, fault  # the deadline, and a busy machine
+    assert fault not in {"silent", "drip_head", "drip_body"} or took > 1.9, fault
     assert (error.reason, error.status, error.attempts) == (reason, status, 2 if again else 1), fault
     assert len(vendor.calls()) - before == error.attempts, fault
     row = logged(store)[-1]
@@ -751,6 +756,36 @@ def test_after_a_fork(store: str, vendor: Vendor) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines() == [f"{TEXT}|{TEXT}"] * 2
     assert (vendor.lines, len(logged(store))) == (2, 3)
+
+
+SNIPPETS = re.findall(
+    r"^```python\n(.*?)^```", (ROOT / "docs" / "calls.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+)
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
+def test_docs(store: str, vendor: Vendor, snippet: str) -> None:
+    """Every snippet of docs/calls.md runs as it stands, and each call in it is answered and logged."""
+    ended = subprocess.run(
+        [sys.executable, "-c", snippet],
+        env=environment(DATABASE_URL=store, LLM_PRIVATE_HOSTS="127.0.0.1", LLM_ENCRYPTION_KEY=ENCRYPTION_KEY),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    calls = len(re.findall(r"\b(?:complete|stream)(?:_async)?\(", snippet))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert len(vendor.calls()) == len(logged(store)) == calls
+    assert ended.stdout.count(TEXT) == snippet.count("print(answer.text)") + snippet.count("print(text")
+    assert calls or "0" in ended.stdout
+
+
+def test_the_docs_have_snippets() -> None:
+    """What the test above rests on."""
+    assert len(SNIPPETS) == 5
 
 
 def test_import_is_lean() -> None:
