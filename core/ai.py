@@ -19,6 +19,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from core import logs, redaction, vendors
@@ -366,14 +367,11 @@ def price(settings: EffectiveSettings, model: str, usage: Usage) -> Decimal | No
 
     The prices are the vendors' own: at another host than theirs, nothing is known unless genai-prices knows that host.
     """
-    try:
-        import genai_prices  # noqa: PLC0415 - of the extra, with the first call
-    except ModuleNotFoundError:
+    where = _where(settings.kind or "", settings.base_url, model)
+    if where is None:
         return None
-    kind = settings.kind or ""
-    where: dict[str, Any] = {"provider_api_url": settings.base_url}
-    if kind in BASE_URLS and origin_of(kind, settings.base_url) == origin_of(kind, None):
-        where = {"provider_id": kind}
+    import genai_prices  # noqa: PLC0415 - of the extra, with the first call
+
     counted = genai_prices.Usage(
         input_tokens=usage.input,
         output_tokens=usage.output,
@@ -384,6 +382,23 @@ def price(settings: EffectiveSettings, model: str, usage: Usage) -> Decimal | No
         return genai_prices.calc_price(counted, model, **where).total_price
     except (LookupError, ValueError):
         return None
+
+
+@lru_cache(maxsize=1024)
+def _where(kind: str, base_url: str | None, model: str) -> Mapping[str, Any] | None:
+    """Return where genai-prices finds the model; None if it does not. Looked up once: a miss searches all its vendors."""
+    try:
+        import genai_prices  # noqa: PLC0415 - as above
+    except ModuleNotFoundError:
+        return None
+    where: dict[str, Any] = {"provider_api_url": base_url}
+    if kind in BASE_URLS and origin_of(kind, base_url) == origin_of(kind, None):
+        where = {"provider_id": kind}
+    try:
+        genai_prices.calc_price(genai_prices.Usage(input_tokens=0, output_tokens=0), model, **where)
+    except (LookupError, ValueError):
+        return None
+    return where
 
 
 class _Clients:
