@@ -253,8 +253,8 @@ def test_retries_do_not_multiply(vendor: Vendor, kind: str, way: str) -> None:
 
     first, second, third = (asked.at for asked in vendor.asked)
     assert done.attempts == 3
-    assert 0.05 <= second - first < 0.1 + 1
-    assert 0.1 <= third - second < 0.2 + 1
+    assert 0.05 <= second - first < 0.1 + 2
+    assert 0.1 <= third - second < 0.2 + 2
     vendor.fail(500, 500, 500, 500, 500)
     with pytest.raises(CallFailed) as caught:
         WAYS[way]("Hello", provider=kind)
@@ -309,7 +309,7 @@ def test_retry_after(vendor: Vendor, fault: Any, least: float, most: float) -> N
         ai.complete("Hello", provider=kind)
 
         first, second = (asked.at for asked in vendor.asked[-2:])
-        assert least <= second - first <= most, kind
+        assert least <= second - first <= most + 1, kind
 
 
 @pytest.mark.usefixtures("store")
@@ -337,7 +337,7 @@ def test_one_deadline(vendor: Vendor, fault: str, way: str) -> None:
     with pytest.raises(CallFailed) as caught:
         WAYS[way]("Hello", deadline=1.5)
 
-    assert time.monotonic() - began < 1.5 + 1
+    assert time.monotonic() - began < 1.5 + 2
     assert caught.value.reason == "timeout"
 
 

@@ -12,11 +12,12 @@ from core.once import Once
 
 def test_threads_that_ask_first_get_the_same() -> None:
     """With functools.cache each of them would make one: a limit of 10 would let 11 through."""
-    together = threading.Barrier(20)
+    together, made = threading.Barrier(20), []
 
     @Once
     def thing() -> object:
         time.sleep(0.05)
+        made.append(1)
         return object()
 
     def ask(_: int) -> object:
@@ -25,6 +26,7 @@ def test_threads_that_ask_first_get_the_same() -> None:
 
     with ThreadPoolExecutor(20) as crew:
         assert len(set(crew.map(ask, range(20)))) == 1
+    assert len(made) == 1
     assert thing.is_made
     first = thing()
     thing.cache_clear()
