@@ -30,7 +30,7 @@ USED: Final = (12, 9, 4)
 """Tokens: of the prompt, of the answer, and of the prompt from a cache."""
 FAULTS: Final = (
     *("silent", "reset", "half", "html", "cut_json", "other_json", "drip_head", "drip_body"),
-    *("huge", "huge_announced", "gzip", "redirect", "error_in_stream"),
+    *("huge", "huge_announced", "gzip", "redirect", "error_in_stream", "unfinished"),
 )
 _NOW: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
 
@@ -197,6 +197,8 @@ class Vendor:
             line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NOW)
         elif fault == "half" and streams:
             self._stream(line, protocol.events(asked), 3)
+        elif fault == "unfinished":
+            self._stream(line, protocol.events(asked)[:3])
         elif fault == "half":
             line.sendall(_head(200, {"content-length": str(len(body))}) + body[: len(body) // 2])
         elif fault == "error_in_stream":
