@@ -64,6 +64,17 @@ def test_figures(session: Session, admin: Actor) -> None:
     assert usage.usage(session, admin, "day", "provider").whole == usage.usage(session, admin, "hour", "model").whole
 
 
+def test_calls_of_one_slot_add_up(session: Session, admin: Actor) -> None:
+    """Calls that are alike share a row of figures: every one of its numbers grows."""
+    log(session, *[{}] * 3)
+    log(session, {}, {})
+
+    whole = usage.usage(session, admin, "hour", "model").whole
+
+    assert (whole[:5], whole.cost, whole.unpriced) == ((5, 0, 0, 50, 100), Decimal("2.5"), 0)
+    assert session.execute(text("SELECT count(*) FROM llm_usage")).scalar() == 1
+
+
 def test_no_known_price(session: Session, admin: Actor) -> None:
     """Where no price is known there is no sum, not even zero."""
     log(session, {"cost": None}, failed())
