@@ -189,6 +189,7 @@ def test_list_that_redirects(session: Session, vendor: Vendor) -> None:
     assert len(vendor.asked) == 1
 
 
+@pytest.mark.kill  # it waits for a time limit
 def test_list_without_an_end(session: Session, vendor: Vendor) -> None:
     """A list that always has another page is given up."""
     more = {"data": [{"id": "m1", "type": "model"}], "has_more": True, "last_id": "m1"}

@@ -97,6 +97,7 @@ def test_serves(vendor: Vendor, way: str) -> None:
     assert vendor.asked[0].headers["accept-encoding"] == "identity"
 
 
+@pytest.mark.kill  # it waits for its deadline
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("fault", ["silent", "drip_head", "drip_body"])
 def test_one_deadline_for_all_bytes(vendor: Vendor, fault: str, way: str) -> None:
@@ -106,6 +107,7 @@ def test_one_deadline_for_all_bytes(vendor: Vendor, fault: str, way: str) -> Non
     assert 0.9 <= took(way, vendor.url, 1) < 1 + MARGIN
 
 
+@pytest.mark.kill  # it waits for its deadline
 @pytest.mark.parametrize("way", WAYS)
 def test_deadline_for_tls(way: str) -> None:
     """Nor may a handshake take longer."""
@@ -113,6 +115,7 @@ def test_deadline_for_tls(way: str) -> None:
         assert 0.9 <= took(way, f"https://{where}", 1) < 1 + MARGIN
 
 
+@pytest.mark.kill  # it waits for its deadline
 @pytest.mark.parametrize("way", WAYS)
 def test_deadline_for_what_is_sent(way: str) -> None:
     """A peer that takes a long request in bit by bit: each bit goes through, the whole does not in time."""
@@ -120,6 +123,7 @@ def test_deadline_for_what_is_sent(way: str) -> None:
         assert 0.9 <= took(way, f"http://{where}", 1, body={"model": "x" * 30_000_000}) < 1 + MARGIN
 
 
+@pytest.mark.kill  # it waits for its deadline
 def test_deadline_for_all_addresses() -> None:
     """Five addresses that do not answer have one deadline between them, not one each."""
     with socket.create_server(("0.0.0.0", 0), backlog=0) as full, contextlib.ExitStack() as held:
@@ -137,6 +141,7 @@ def test_deadline_for_all_addresses() -> None:
         assert time.monotonic() - began < 1 + MARGIN
 
 
+@pytest.mark.kill  # it waits for its deadline
 @pytest.mark.parametrize("way", WAYS)
 def test_deadline_for_the_look_up(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """A name server that does not answer: the system would wait for longer."""

@@ -24,6 +24,7 @@ from core.errors import StoreUnavailable
 ROOT = Path(__file__).parent.parent
 NOBODY = 65534
 AS_ROOT = os.geteuid() == 0
+pytestmark = pytest.mark.kill
 BUSY = "DO $$ BEGIN LOOP END LOOP; END $$"
 
 CHILD = """
@@ -246,7 +247,6 @@ def test_create_false_starts_an_existing_cluster(data_dir: Path) -> None:
     assert works(embedded.start(data_dir, create=False))
 
 
-@pytest.mark.kill
 def test_half_made_cluster_does_not_count(nothing: Path, child: Callable[[], Child]) -> None:
     """A process killed while it makes the cluster leaves none; the next start makes it whole."""
     maker = child()
@@ -391,7 +391,6 @@ os._exit(7)
 # Processes that die
 
 
-@pytest.mark.kill
 @pytest.mark.parametrize("order", [signal.SIGTERM, signal.SIGKILL])
 def test_killed_app_is_forgotten(data_dir: Path, child: Callable[[], Child], order: signal.Signals) -> None:
     """The server outlives a killed app; the next process joins it, and being the last, stops it."""
@@ -409,7 +408,6 @@ def test_killed_app_is_forgotten(data_dir: Path, child: Callable[[], Child], ord
     assert processes(data_dir) == ([], [])
 
 
-@pytest.mark.kill
 def test_sigterm_of_the_app_stops_the_server(data_dir: Path) -> None:
     """Under uvicorn SIGTERM ends the lifespan, and with it the server; no atexit is needed."""
     home = data_dir.parent
@@ -445,7 +443,6 @@ async def app(scope, receive, send):
     assert processes(data_dir) == ([], [])
 
 
-@pytest.mark.kill
 def test_killed_server_is_restarted_by_the_watchdog(data_dir: Path) -> None:
     """A kept server that is killed answers again within two seconds, with all that was committed; leaving stops it."""
     took = []
@@ -465,7 +462,6 @@ def test_killed_server_is_restarted_by_the_watchdog(data_dir: Path) -> None:
     assert processes(data_dir) == ([], [])
 
 
-@pytest.mark.kill
 def test_busy_child_of_a_killed_server_does_not_block_the_next(data_dir: Path) -> None:
     """A query that still runs keeps the dead server's memory: it is ended, and a new server comes."""
     with embedded.keep_running(data_dir) as url, ThreadPoolExecutor() as pool:
@@ -485,7 +481,6 @@ def test_busy_child_of_a_killed_server_does_not_block_the_next(data_dir: Path) -
                 os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.kill
 def test_watchdog_of_a_hanging_server_holds_up_no_thread(data_dir: Path) -> None:
     """While the server hangs and the watchdog waits for it, the other threads go on; the server is not replaced."""
     with embedded.keep_running(data_dir) as url:
@@ -503,7 +498,6 @@ def test_watchdog_of_a_hanging_server_holds_up_no_thread(data_dir: Path) -> None
         assert master(data_dir) == hanging
 
 
-@pytest.mark.kill
 def test_two_watchdogs_restart_one_server(data_dir: Path, child: Callable[[], Child]) -> None:
     """When two kept processes see the server die, one new server comes, and the last to leave stops it."""
     children = [child(), child()]
@@ -522,7 +516,6 @@ def test_two_watchdogs_restart_one_server(data_dir: Path, child: Callable[[], Ch
     assert processes(data_dir) == ([], [])
 
 
-@pytest.mark.kill
 def test_start_restarts_a_killed_server(data_dir: Path) -> None:
     """Without a watchdog, asking again is enough; no zombie stays."""
     url = embedded.start(data_dir)
@@ -537,7 +530,6 @@ def test_start_restarts_a_killed_server(data_dir: Path) -> None:
         os.kill(killed, 0)
 
 
-@pytest.mark.kill
 def test_start_waits_for_a_server_that_is_shutting_down(data_dir: Path) -> None:
     """Started while somebody's shutdown waits for its last client, it comes up after that."""
     url = embedded.start(data_dir)
@@ -595,7 +587,6 @@ def test_copy_of_a_folder_is_a_cluster_of_its_own(data_dir: Path) -> None:
     assert works(url)
 
 
-@pytest.mark.kill
 def test_long_recovery_is_waited_for(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that recovers for longer than the wheel's ten seconds is waited for; past our patience, a sentence."""
     cluster = data_dir / "postgres" / "data"

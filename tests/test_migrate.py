@@ -101,6 +101,7 @@ def test_newer_schema_is_refused(engine: Engine) -> None:
         migrate.upgrade(engine)
 
 
+@pytest.mark.kill  # it waits for a time limit
 def test_locked_table_fails_in_seconds(engine: Engine, database: str) -> None:
     """A migration does not queue behind a long transaction, and leaves the schema as it was."""
     migrate.downgrade(engine, "0001")

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from core import authority, db, sessions, users
 from core.actors import COMMAND_LINE, Actor
@@ -49,7 +49,7 @@ def age(session_id: int | None, **columns: str) -> None:
 
 def events(action: str) -> list[AuditEvent]:
     with db.transaction() as session:
-        return list(session.exec(select(AuditEvent).where(AuditEvent.action == action)))
+        return list(session.exec(select(AuditEvent).where(AuditEvent.action == action).order_by(col(AuditEvent.id))))
 
 
 def test_sign_in_is_found_by_its_secret(analyst: Actor) -> None:
