@@ -92,7 +92,7 @@ def complete(
     try:
         while True:
             try:
-                return call.succeeded(call.vendor.read(call.send(_client(call.settings), stream=False)))
+                return call.succeeded(call.vendor.read(call.send(_client(call), stream=False)))
             except Exception as error:  # noqa: BLE001 - judged there, and raised again
                 time.sleep(call.wait_after(error))
     except BaseException as error:
@@ -113,7 +113,7 @@ async def complete_async(
     try:
         while True:
             try:
-                return call.succeeded(call.vendor.read(await call.send(_async_client(call.settings), stream=False)))
+                return call.succeeded(call.vendor.read(await call.send(_async_client(call), stream=False)))
             except Exception as error:  # noqa: BLE001 - as above
                 await asyncio.sleep(call.wait_after(error))
     except BaseException as error:
@@ -161,7 +161,7 @@ class Stream:
         try:
             while self.completion is None:
                 try:
-                    events = call.send(_client(call.settings), stream=True)
+                    events = call.send(_client(call), stream=True)
                     with _Closing(events):
                         for event in events:
                             if text := call.took(event):
@@ -187,7 +187,7 @@ class AsyncStream:
         try:
             while self.completion is None:
                 try:
-                    events = await call.send(_async_client(call.settings), stream=True)
+                    events = await call.send(_async_client(call), stream=True)
                     try:
                         async for event in events:
                             if text := call.took(event):
@@ -220,7 +220,7 @@ class _Call:
         self.prompt = prompt
         self.messages = vendors.read_prompt(prompt)
         settings = self.settings = resolve(provider)
-        settings.api_key()  # raises for every status but ok
+        self.key = settings.api_key()  # raises for every status but ok
         self.vendor = vendors.VENDORS[settings.kind or ""]
         self.model = settings.model or ""
         sent, self.not_sent = vendors.parameters(settings)
@@ -413,9 +413,8 @@ class _Clients:
         self._clients: dict[Any, Any] = {}
         self._of_loop: dict[Any, dict[Any, Any]] = {}
 
-    def get(self, settings: EffectiveSettings, *, is_async: bool) -> Any:
+    def get(self, settings: EffectiveSettings, key: str, *, is_async: bool) -> Any:
         """Return the client of a provider, its key and its address; a changed one gets another."""
-        key = settings.api_key()
         wanted = (settings.kind, settings.base_url, key)
         kept = self._of_loop.get(asyncio.get_running_loop(), {}) if is_async else self._clients
         found = kept.get(wanted)
@@ -455,12 +454,12 @@ _clients: Final = _Clients()
 os.register_at_fork(after_in_child=_clients.reset)
 
 
-def _client(settings: EffectiveSettings) -> Any:
-    return _clients.get(settings, is_async=False)
+def _client(call: _Call) -> Any:
+    return _clients.get(call.settings, call.key, is_async=False)
 
 
-def _async_client(settings: EffectiveSettings) -> Any:
-    return _clients.get(settings, is_async=True)
+def _async_client(call: _Call) -> Any:
+    return _clients.get(call.settings, call.key, is_async=True)
 
 
 class _Closing:

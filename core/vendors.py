@@ -130,9 +130,16 @@ def parameters(settings: EffectiveSettings) -> tuple[dict[str, Any], tuple[str, 
     """
     names = NAMES[settings.kind or "openai_compatible"]
     needed = REQUIRED.get(settings.kind or "", frozenset())
-    wanted = [name for name in SENDABLE if name not in settings.omitted or name in needed]
-    sent = {names[name]: getattr(settings, name) for name in wanted if name in names}
-    return sent, tuple(name for name in wanted if name not in names)
+    sent: dict[str, Any] = {}
+    not_sent: list[str] = []
+    for name in SENDABLE:
+        if name in settings.omitted and name not in needed:
+            continue
+        if theirs := names.get(name):
+            sent[theirs] = getattr(settings, name)
+        else:
+            not_sent.append(name)
+    return sent, tuple(not_sent)
 
 
 class _OpenAI:
