@@ -21,6 +21,19 @@ def environment(**more: str) -> dict[str, str]:
     return {**clean, "PYTHONPATH": str(ROOT), "LLM_ENCRYPTION_KEY": ENCRYPTION_KEY, "PYTHONUNBUFFERED": "1", **more}
 
 
+def python(code: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of a few lines."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=environment(**env),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 def core(*arguments: str, stdin: str = "", cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
     """Run ``python -m core``."""
     return subprocess.run(

@@ -4,8 +4,6 @@ import asyncio
 import email.utils
 import json
 import re
-import subprocess
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -36,8 +34,8 @@ from core.parameters import KINDS
 from core.resolve import Resolver
 from core.testing import override
 from core.vendors import Usage
-from tests.conftest import ENCRYPTION_KEY, ROOT, run_async
-from tests.processes import environment
+from tests.conftest import ROOT, run_async
+from tests.processes import python
 from tests.vendors import FAULTS, KEY, TEXT, Status, Vendor, make_certificate, unused
 
 VENDORS = ("openai", "anthropic", "google")
@@ -748,15 +746,7 @@ sys.exit(ended)
 
 def test_after_a_fork(store: str, vendor: Vendor) -> None:
     """Parent and child call on, each over connections of its own, and each logs its own calls once."""
-    ended = subprocess.run(
-        [sys.executable, "-c", FORKED],
-        env=environment(DATABASE_URL=store, LLM_PRIVATE_HOSTS="127.0.0.1", LLM_ENCRYPTION_KEY=ENCRYPTION_KEY),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ended = python(FORKED, DATABASE_URL=store, LLM_PRIVATE_HOSTS="127.0.0.1")
 
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines() == [f"{TEXT}|{TEXT}"] * 2
@@ -771,15 +761,7 @@ SNIPPETS = re.findall(
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
 def test_docs(store: str, vendor: Vendor, snippet: str) -> None:
     """Every snippet of docs/calls.md runs as it stands, and each call in it is answered and logged."""
-    ended = subprocess.run(
-        [sys.executable, "-c", snippet],
-        env=environment(DATABASE_URL=store, LLM_PRIVATE_HOSTS="127.0.0.1", LLM_ENCRYPTION_KEY=ENCRYPTION_KEY),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ended = python(snippet, DATABASE_URL=store, LLM_PRIVATE_HOSTS="127.0.0.1")
 
     calls = len(re.findall(r"\b(?:complete|stream)(?:_async)?\(", snippet))
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -799,9 +781,7 @@ def test_import_is_lean() -> None:
         "import sys, core.ai\n"
         "print(sorted(n for n in ('openai', 'anthropic', 'google.genai', 'httpx2', 'psycopg', 'sqlmodel', 'genai_prices') if n in sys.modules))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment(), cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = python(script)
 
     assert done.stdout.strip() == "[]"
 

@@ -2,8 +2,6 @@
 
 import contextlib
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,8 +14,8 @@ import pytest
 
 from core import addresses, dial
 from core.dial import Unacceptable
-from tests.conftest import ROOT, run_async
-from tests.processes import environment
+from tests.conftest import run_async
+from tests.processes import python
 from tests.vendors import KEY, Status, Vendor, make_certificate
 
 WAYS = ("sync", "async")
@@ -286,15 +284,7 @@ def test_certificate_of_ones_own(tmp_path: Path) -> None:
     """SSL_CERT_FILE names who is trusted; it is read once, hence the process."""
     certificate, key = make_certificate(tmp_path)
     with Vendor(certificate=(certificate, key)) as secured:
-        done = subprocess.run(
-            [sys.executable, "-c", TRUSTING, secured.url],
-            env=environment(SSL_CERT_FILE=str(certificate)),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = python(TRUSTING, secured.url, SSL_CERT_FILE=str(certificate))
 
         assert (done.stdout, done.stderr) == ("200 200\n", "")
         assert len(secured.asked) == 2

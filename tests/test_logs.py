@@ -1,8 +1,6 @@
 """The request log: what of a call is kept, and a writer that holds nobody up and loses nothing it need not lose."""
 
 import itertools
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,8 +16,7 @@ from psycopg.rows import dict_row
 from core import logs
 from core.effective import EffectiveSettings, Layer, ProviderFacts, build
 from core.logs import Call, Writer, entry
-from tests.conftest import ROOT
-from tests.processes import environment
+from tests.processes import python
 from tests.proxy import SWALLOW, Proxy, Way
 
 AT = datetime(2026, 11, 23, 12, 1, tzinfo=UTC)
@@ -296,15 +293,7 @@ if sys.argv[2] == "fork":
 @pytest.mark.parametrize("how", ["exit", "fork"])
 def test_a_process_that_ends(database: str, how: str) -> None:
     """What waits when a process ends is written; after a fork by the parent, and by it alone."""
-    ended = subprocess.run(
-        [sys.executable, "-c", LEAVING, "300", how],
-        env=environment(DATABASE_URL=database),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ended = python(LEAVING, "300", how, DATABASE_URL=database)
 
     assert (ended.returncode, ended.stderr) == (0, "")
     expected = sorted([*map(str, range(300)), *(["child"] if how == "fork" else [])])
@@ -318,15 +307,7 @@ def test_ends_though_the_database_is_silent() -> None:
     proxy.treat(SWALLOW)
     try:
         began = time.monotonic()
-        ended = subprocess.run(
-            [sys.executable, "-c", LEAVING, "5", "exit"],
-            env=environment(DATABASE_URL=f"postgresql://127.0.0.1:{proxy.port}/none"),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        ended = python(LEAVING, "5", "exit", DATABASE_URL=f"postgresql://127.0.0.1:{proxy.port}/none")
         assert ended.returncode == 0
         assert time.monotonic() - began < 30
     finally:

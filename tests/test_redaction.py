@@ -8,8 +8,6 @@ import json
 import pickle
 import pkgutil
 import re
-import subprocess
-import sys
 import tempfile
 import time
 import traceback
@@ -35,8 +33,8 @@ from core.errors import Invalid
 from core.redaction import MASK, Secret, remember, scrub
 from core.schemas import ApiKeyInput, PasswordInput, validate
 from core.tables import ApiToken, AuthSession, EncryptionCanary, LlmProvider, User
-from tests.conftest import ENCRYPTION_KEY, ROOT
-from tests.processes import App, environment
+from tests.conftest import ENCRYPTION_KEY
+from tests.processes import App, python
 
 CANARY = "sk-canary\u00e9 /+=&\"'0123456789abcdef"
 PLAIN = "sk-canary-0123456789abcdefghij"
@@ -384,22 +382,9 @@ raise RuntimeError(f"uncaught {secret}")
 """
 
 
-def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of a few lines."""
-    return subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        env=environment(),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def test_nothing_leaves_by_the_log() -> None:
     """CHECKS 31: through loggers of all kinds, handlers added late, warnings, threads, __del__, and an error that nobody catches."""
-    done = run(PROGRAM, PLAIN)
+    done = python(PROGRAM, PLAIN)
     out = done.stdout + done.stderr
 
     assert done.returncode == 1
@@ -412,7 +397,7 @@ def test_nothing_leaves_by_the_log() -> None:
 
 def test_log_has_one_form() -> None:
     """Streamlit's and uvicorn's lines are written once, and look like ours; also after Streamlit set its log up again."""
-    lines = run(PROGRAM, PLAIN).stderr.splitlines()
+    lines = python(PROGRAM, PLAIN).stderr.splitlines()
 
     for source, words in (
         ("streamlit.early", "early before"),
@@ -429,7 +414,7 @@ def test_log_has_one_form() -> None:
 )
 def test_log_that_cannot_be_written_stops_nothing(lose: str) -> None:
     """CHECKS 79: a closed or full stderr loses lines; the program does not notice."""
-    done = run(
+    done = python(
         f"""
 import logging, os, sys, warnings
 from core import redaction

@@ -10,6 +10,7 @@ import streamlit as st
 from core import audit_log, db
 from core.actors import Actor
 from core.audit_log import Choices, Event, Figures, Filters
+from ui import pager
 from ui.feedback import plain
 from ui.widgets import ago, exact
 
@@ -125,23 +126,10 @@ def place(filters: Filters) -> list[tuple[datetime, int]]:
 
 def draw_pager(begins: list[tuple[datetime, int]], page: audit_log.Page) -> None:
     """Draw the way to newer and older events, where there are any."""
-    if not begins and not page.older:
-        return
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center"):
-        newest = st.button("Newest", key="audit_newest", icon=":material/first_page:", disabled=not begins)
-        newer = st.button("Newer", key="audit_newer", icon=":material/chevron_left:", disabled=not begins)
-        first = len(begins) * PAGE_SIZE + 1
-        st.caption(f"{first:,} to {first + len(page.events) - 1:,}, newest first", width="content")
-        older = st.button("Older", key="audit_older", icon=":material/chevron_right:", disabled=not page.older)
-    if newest:
-        st.session_state[_BEFORE] = []
-    elif newer:
-        st.session_state[_BEFORE] = begins[:-1]
-    elif older and page.older:
-        st.session_state[_BEFORE] = [*begins, page.older]
-    else:
-        return
-    st.rerun()
+    moved = pager.draw("audit", begins, page.older, shown=len(page.events), size=PAGE_SIZE)
+    if moved is not None:
+        st.session_state[_BEFORE] = moved
+        st.rerun()
 
 
 def draw_nothing(filters: Filters) -> None:

@@ -14,6 +14,7 @@ from core.actors import Actor
 from core.errors import NotFound
 from core.tables import CALL_STATUSES, LlmLog
 from core.usage import Choices, Figures, Filters, Line, Page, Point
+from ui import pager
 from ui.feedback import plain
 from ui.guard import guard
 from ui.widgets import ago, exact
@@ -256,7 +257,10 @@ def draw_log(filters: Filters) -> None:
     with db.transaction() as session:
         page = usage.search(session, actor, filters, before=begins[-1] if begins else None, limit=PAGE_SIZE)
     _draw_lines(actor, page)
-    _draw_pager(begins, page)
+    moved = pager.draw("usage", begins, page.older, shown=len(page.lines), size=PAGE_SIZE)
+    if moved is not None:
+        st.session_state[_BEFORE] = moved
+        st.rerun()
 
 
 def _draw_lines(actor: Actor, page: Page) -> None:
@@ -265,26 +269,6 @@ def _draw_lines(actor: Actor, page: Page) -> None:
     with st.container(gap="xxsmall"):
         for line in page.lines:
             _draw_line(actor, line)
-
-
-def _draw_pager(begins: list[tuple[datetime, int]], page: Page) -> None:
-    if not begins and not page.older:
-        return
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center"):
-        newest = st.button("Newest", key="usage_newest", icon=":material/first_page:", disabled=not begins)
-        newer = st.button("Newer", key="usage_newer", icon=":material/chevron_left:", disabled=not begins)
-        first = len(begins) * PAGE_SIZE + 1
-        st.caption(f"{first:,} to {first + len(page.lines) - 1:,}, newest first", width="content")
-        older = st.button("Older", key="usage_older", icon=":material/chevron_right:", disabled=not page.older)
-    if newest:
-        st.session_state[_BEFORE] = []
-    elif newer:
-        st.session_state[_BEFORE] = begins[:-1]
-    elif older and page.older:
-        st.session_state[_BEFORE] = [*begins, page.older]
-    else:
-        return
-    st.rerun()
 
 
 def _draw_line(actor: Actor, line: Line) -> None:

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +9,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import CHOSEN, Recorder, sign_in
 from tests.browser.test_main_job import rest
-from tests.conftest import ENCRYPTION_KEY, PASSWORD, ROOT
-from tests.processes import environment, running_app
+from tests.conftest import PASSWORD
+from tests.processes import python, running_app
 from tests.vendors import KEY, TEXT, Vendor
 
 pytestmark = pytest.mark.browser
@@ -46,7 +44,7 @@ def type_provider(page: Page, base_url: str) -> None:
 
 def test_key_tested_call_made_and_seen(committed: str, browser: Browser, tmp_path: Path) -> None:
     """From a refusal in the vendor's words, without the key, to the call's line and figures on the Usage page."""
-    env = {"DATABASE_URL": committed, "LLM_PRIVATE_HOSTS": "127.0.0.1", "LLM_ENCRYPTION_KEY": ENCRYPTION_KEY}
+    env = {"DATABASE_URL": committed, "LLM_PRIVATE_HOSTS": "127.0.0.1"}
     log = tmp_path / "log"
     with Vendor() as vendor, running_app(log, **env, LLM_ADMIN_PASSWORD=PASSWORD) as app:
         page = browser.new_page()
@@ -74,15 +72,7 @@ def test_key_tested_call_made_and_seen(committed: str, browser: Browser, tmp_pat
 
         page.get_by_role("link", name="Usage").click()
         expect(page.get_by_text("No call is logged yet")).to_be_visible()
-        service = subprocess.run(
-            [sys.executable, "-c", SERVICE],
-            env=environment(**env),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        service = python(SERVICE, **env)
         assert (service.stderr, json.loads(service.stdout)) == ("", [TEXT, 12, 1])
 
         page.get_by_role("link", name="Providers").click()
