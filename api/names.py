@@ -1,9 +1,13 @@
 """Names on the wire: camelCase there, snake_case here. Keys inside customSettings are the user's own and stay."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from core.errors import Invalid
+
+NAMED: Final = 20
+"""So many names at fault are told at most: an answer is no longer than what was sent."""
 
 
 class NotAsNamed(Invalid):
@@ -23,7 +27,7 @@ def from_wire(body: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
         NotAsNamed: Naming what is none of *fields*, as it was sent.
     """
     known = {camel(name): name for name in fields}
-    unknown = {name[:50]: "is not a field here" for name in body if name not in known}
+    unknown = {name[:50]: "is not a field here" for name in islice((n for n in body if n not in known), NAMED)}
     if unknown:
         raise NotAsNamed(unknown)
     return {known[name]: value for name, value in body.items()}

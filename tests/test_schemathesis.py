@@ -25,6 +25,10 @@ CONFIG = """
 # no metadata address, and so on; and a PUT without a version, which may come as If-Match instead, with 428.
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "3xx", "401", "403", "404", "409", "422", "428", "429", "5xx"]
+
+# A body that breaks a rule may also be too large to be read at all.
+[checks.negative_data_rejection]
+expected-statuses = ["400", "401", "403", "404", "405", "406", "409", "413", "415", "422", "428", "429", "5xx"]
 """
 
 
