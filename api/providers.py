@@ -1,6 +1,7 @@
 """Routes of providers and their keys: for admins."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from sqlmodel import Session
@@ -18,7 +19,14 @@ from core.schemas import ApiKeyInput, validate
 from core.tables import LlmProvider
 
 router = APIRouter(generate_unique_id_function=named, tags=["providers"])
-FIELDS = (*providers.FIELDS, "api_key")
+
+
+def _typed(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of *body* with our names. A key left empty means "as it was" in a form; here it is refused."""
+    fields = from_wire(body, (*providers.FIELDS, "api_key"))
+    if "api_key" in fields:
+        validate(ApiKeyInput, {"api_key": fields["api_key"]})
+    return fields
 
 
 @router.get("/llm/providers", responses=answers(list[wire.Provider], *READ), summary="List providers")
@@ -41,7 +49,7 @@ def list_providers(
 )
 def add_provider(request: Request, actor: Writer, body: Body) -> Response:
     """Add a provider, with or without its key."""
-    row = write(request, actor, lambda s: providers.create(s, actor, from_wire(body, FIELDS)))
+    row = write(request, actor, lambda s: providers.create(s, actor, _typed(body)))
     caught_up()
     return success(wire.provider(row), 201, {"Location": f"/api/llm/providers/{row.id}", "ETag": f'"{row.version}"'})
 
@@ -66,7 +74,7 @@ def change_provider(request: Request, actor: Writer, provider_id: Id, body: Body
     def work(session: Session) -> LlmProvider:
         data = dict(body)
         version = take_version(data, if_match, needed=True)
-        return providers.update(session, actor, provider_id, from_wire(data, FIELDS), version=version)
+        return providers.update(session, actor, provider_id, _typed(data), version=version)
 
     row = write(request, actor, work)
     caught_up()
@@ -115,5 +123,5 @@ def test_provider(request: Request, actor: Writer, provider_id: Id, body: Body) 
 
     The body, which may be {}, has what to test instead of what is stored. A stored key goes to its own host alone.
     """
-    target = write(request, actor, lambda s: connection.prepare(s, actor, provider_id, from_wire(body, FIELDS)))
+    target = write(request, actor, lambda s: connection.prepare(s, actor, provider_id, _typed(body)))
     return success(wire.test_report(target.model, connection.run(target)))

@@ -299,8 +299,10 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-_LINE: Final = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$"
-_LINES: Final = {100: _LINE, 200: _LINE, 500: r"^\s*(https?://[^\s?#@\\]+)?\s*$"}
+_EDGE: Final = "[\\s\\u001c-\\u001f\\u0085]*"
+"""What is trimmed before the rules are applied."""
+_LINE: Final = f"^{_EDGE}[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*{_EDGE}$"
+_LINES: Final = {100: _LINE, 200: _LINE, 500: rf"^{_EDGE}(https?://[^\s?#@\\]+)?{_EDGE}$"}
 """Longest length -> the rule that core.schemas has as a function: names are one line, a base URL is one."""
 
 
@@ -334,7 +336,11 @@ _VERSION: Final = {
     "description": "the version that the change is based on; or send it as If-Match",
 }
 _KEY: Final = {"type": "string", "minLength": 10, "maxLength": 500, "pattern": _LINE, "writeOnly": True}
-_NAME: Final = {"type": "string", "pattern": "^[a-z0-9_-]{1,50}$", "description": "1 to 50 of a to z, 0 to 9, - and _"}
+_NAME: Final = {
+    "type": "string",
+    "pattern": f"^{_EDGE}[a-z0-9_-]{{1,50}}{_EDGE}$",
+    "description": "1 to 50 of a to z, 0 to 9, - and _",
+}
 _PROVIDER_ID: Final = {
     "anyOf": [{"type": "integer", "minimum": 1, "maximum": 2**31 - 1}, {"type": "null"}],
     "description": "null or missing: the row of all providers",

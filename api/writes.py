@@ -43,8 +43,9 @@ def take_version(body: dict[str, Any], if_match: str | None, *, needed: bool) ->
         NotAsNamed: If it is no version, or the two differ.
         Refused: 428 if it is *needed* and not there: a change must not overwrite one it has not seen.
     """
-    given = body.pop("version", None)
-    if given is not None and (isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < 2**31):
+    named = "version" in body
+    given: int | None = body.pop("version", None)
+    if named and (isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < 2**31):
         raise NotAsNamed({"version": "must be a whole number, as the provider or settings row has it"})
     if if_match is None or if_match == OVERWRITE:
         if given is None and needed and if_match is None:

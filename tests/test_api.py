@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jsonschema_rs import validator_for
 from sqlalchemy import text
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from api import effective
+from api import effective, wire
 from api.app import make
 from api.body import read_json
 from api.errors import STATUSES, Refused
@@ -315,6 +316,73 @@ def test_chunked_body_is_cut_off(root: TestClient) -> None:
     with pytest.raises(Refused):
         run_async(read_json(request))
     assert read == 33
+
+
+ODD = [
+    *(None, True, 0, 1, -1, 1.5, 3, 2**31, 1e30, [], ["a"], ["a", "a"], [None], [""], {}, {"a": {"b": [1]}}),
+    *(
+        "",
+        " ",
+        "\t",
+        "\n",
+        "x",
+        " x\n",
+        "two\nlines",
+        "x" * 60,
+        "x" * 300,
+        "x" * 600,
+        "A",
+        "full",
+        "openai",
+        "https://x?y=1",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "schema"),
+    [
+        ("POST", "/providers", wire.NEW_PROVIDER),
+        ("PUT", "/providers/{id}", wire.CHANGED_PROVIDER),
+        ("POST", "/providers/{id}/api-key", wire.API_KEY),
+        ("POST", "/settings/global", wire.UPSERTED_SETTINGS),
+        ("PUT", "/settings/{id}", wire.CHANGED_SETTINGS),
+    ],
+)
+def test_what_the_schema_forbids_is_refused(root: TestClient, method: str, path: str, schema: dict[str, Any]) -> None:
+    """Every field with values of every kind: what a client made from the schema cannot send is not taken either."""
+    made = data(root.post("/api/llm/providers", json=NEW), 201)
+    row = data(root.post("/api/llm/settings/global", json={"providerId": made["id"]}), 201)
+    url = f"/api/llm{path.format(id=row['id'] if 'settings' in path else made['id'])}"
+    base = {**NEW, "name": "another"} if path == "/providers" else {}
+    valid = validator_for(schema)
+    refused = 0
+
+    for name in schema["properties"]:
+        for value in ODD:
+            body = {**base, name: value}
+            answer = root.request(method, url, json=body, headers={"If-Match": "*"} if method == "PUT" else {})
+            assert answer.status_code < 500
+            if not valid.is_valid(body):
+                assert answer.status_code in {409, 422}, (name, value, answer.text)
+                refused += 1
+            elif answer.status_code == 201 and path == "/providers":
+                root.delete(f"{url}/{answer.json()['data']['id']}")
+    assert refused > len(schema["properties"]) * len(ODD) / 4
+
+
+@pytest.mark.parametrize("key", [None, "", " " * 20])
+def test_an_empty_key_is_refused(root: TestClient, key: str | None) -> None:
+    """It may mean "none", "as it was" or "take it away": not for the API to guess."""
+    told = error(root.post("/api/llm/providers", json={**NEW, "apiKey": key}), 422, "VALIDATION_ERROR")
+    assert told["fields"] == {"apiKey": "must be 10 to 500 characters"}
+    assert data(root.get("/api/llm/providers")) == []
+
+    made = data(root.post("/api/llm/providers", json={**NEW, "apiKey": KEY}), 201)
+    url = f"/api/llm/providers/{made['id']}"
+    error(root.put(url, json={"apiKey": key, "version": 1}), 422, "VALIDATION_ERROR")
+    error(root.post(f"{url}/test", json={"apiKey": key}), 422, "VALIDATION_ERROR")
+    assert data(root.get(url)) == made
 
 
 def test_largest_provider_is_taken(root: TestClient) -> None:
