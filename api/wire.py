@@ -299,11 +299,11 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-_EDGE: Final = "[\\s\\u001c-\\u001f\\u0085]*"
-"""What is trimmed before the rules are applied."""
-_LINE: Final = f"^{_EDGE}[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*{_EDGE}$"
-_LINES: Final = {100: _LINE, 200: _LINE, 500: rf"^{_EDGE}(https?://[^\s?#@\\]+)?{_EDGE}$"}
-"""Longest length -> the rule that core.schemas has as a function: names are one line, a base URL is one."""
+_EDGE: Final = r"[\s\u001c-\u001f\u0085]*"
+_LINE: Final = rf"^{_EDGE}[^\u0000-\u001f\u007f-\u009f\u2028\u2029]{{%d,%d}}{_EDGE}$"
+_BASE_URL: Final = rf"^{_EDGE}(http://[^\s?#@\\]{{1,493}}|https://[^\s?#@\\]{{1,492}})?{_EDGE}$"
+_LONGEST_URL: Final = 500
+"""The rules that core.schemas has as functions. Text is trimmed before its length counts, so that it stands in here."""
 
 
 def _schema(*models: type[BaseModel], required: tuple[str, ...], **more: Any) -> dict[str, Any]:
@@ -315,17 +315,18 @@ def _schema(*models: type[BaseModel], required: tuple[str, ...], **more: Any) ->
     return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
 
 
-def _shown(schema: dict[str, Any]) -> dict[str, Any]:
+def _shown(schema: dict[str, Any], *, least: int | None = None) -> dict[str, Any]:
     found = {name: value for name, value in schema.items() if name not in {"title", "default"}}
-    if found.get("type") == "string" and "enum" not in found and found.get("maxLength") in _LINES:
-        found["pattern"] = _LINES[found["maxLength"]]
-    for nested in ("items", "anyOf"):
-        if isinstance(found.get(nested), dict):
-            found[nested] = _shown(found[nested])
-        elif nested in found:
-            found[nested] = [_shown(kind) for kind in found[nested]]
-            for kind in found[nested]:
-                kind.pop("minLength", None)  # where null may be sent, an empty text means null
+    if found.get("type") == "string" and "maxLength" in found:
+        longest, shortest = found.pop("maxLength"), found.pop("minLength", 0)
+        if longest == _LONGEST_URL:
+            found["pattern"] = _BASE_URL
+        elif longest < _LONGEST_URL:  # anything longer has several lines, each of which is trimmed
+            found["pattern"] = _LINE % (shortest if least is None else least, longest)
+    if "items" in found:
+        found["items"] = _shown(found["items"])
+    if "anyOf" in found:  # where null may be sent, an empty text means null
+        found["anyOf"] = [_shown(kind, least=0) for kind in found["anyOf"]]
     return found
 
 
@@ -335,7 +336,7 @@ _VERSION: Final = {
     "maximum": 2**31 - 1,
     "description": "the version that the change is based on; or send it as If-Match",
 }
-_KEY: Final = {"type": "string", "minLength": 10, "maxLength": 500, "pattern": _LINE, "writeOnly": True}
+_KEY: Final = {"type": "string", "pattern": _LINE % (10, 500), "writeOnly": True}
 _NAME: Final = {
     "type": "string",
     "pattern": f"^{_EDGE}[a-z0-9_-]{{1,50}}{_EDGE}$",

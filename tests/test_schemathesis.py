@@ -29,6 +29,11 @@ expected-statuses = ["2xx", "3xx", "401", "403", "404", "409", "422", "428", "42
 # A body that breaks a rule may also be too large to be read at all.
 [checks.negative_data_rejection]
 expected-statuses = ["400", "401", "403", "404", "405", "406", "409", "413", "415", "422", "428", "429", "5xx"]
+
+# The row is there no longer when its provider was deleted, which takes it along: schemathesis looks for a DELETE of the row.
+[[operations]]
+include-operation-id = "listSettings"
+checks.ensure_resource_availability.enabled = false
 """
 
 
