@@ -321,7 +321,7 @@ def test_chunked_body_is_cut_off(root: TestClient) -> None:
 ODD = [
     *(None, True, 0, 1, -1, 1.5, 3, 2**31, 1e30, [], ["a"], ["a", "a"], [None], [""], {}, {"a": {"b": [1]}}),
     *("", " ", "\t", "\n", "x", " x\n", "two\nlines", "A", "full", "openai", "https://x?y=1"),
-    *("x" * 60, "x" * 300, "\x1c\n" + "x" * 600),
+    *("odd-" * 15, "odd-" * 75, "\x1c\n" + "odd-" * 150),
 ]
 
 
