@@ -34,10 +34,13 @@ lock:
 .venv/installed: requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed.")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r requirements.lock
+	$(BIN)/pip check --disable-pip-version-check
 	touch $@
 
 .venv-bench/installed: requirements-bench.lock
 	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	.venv-bench/bin/pip install -q --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+		-r requirements-bench.lock
+	.venv-bench/bin/pip check --disable-pip-version-check
 	touch $@
