@@ -14,8 +14,10 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api.app import mounted
 from api.effective import resolver
-from core import bootstrap, crypto, ratelimit, redaction
+from core import crypto, redaction
+from core.access import ratelimit
 from core.errors import BadConfig
+from core.manage import bootstrap
 from ui.middleware import Middleware
 
 redaction.set_up_logging()

@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from core import db, users
+from core.access import users
 from core.errors import CoreError
+from core.store import db
 from ui.feedback import plain, show_fault
 from ui.guard import guard, sign_out
 

@@ -1,4 +1,4 @@
-"""Reading a request's body: JSON, strictly. What its values may be is for :mod:`core.schemas` to say."""
+"""Reading a request's body: JSON, strictly. What its values may be is for :mod:`core.store.schemas` to say."""
 
 import json
 from collections import Counter

@@ -9,10 +9,12 @@ from sqlmodel import Session
 
 from api.errors import Refused, not_signed_in
 from api.names import NotAsNamed
-from core import authority, bootstrap, db, ratelimit, sessions, sign_in, tokens
+from core.access import authority, ratelimit, sessions, sign_in, tokens
+from core.access.ratelimit import Spent
 from core.actors import Actor
 from core.errors import AlreadyExists, Conflict, Invalid, KeyUnreadable, NotFound, Sealed
-from core.ratelimit import Spent
+from core.manage import bootstrap
+from core.store import db
 from ui.middleware import ADDRESS_HEADER, SECRET_HEADER, is_ours
 
 T = TypeVar("T")

@@ -22,10 +22,12 @@ from api.callers import Asked, limit_headers, look, tell
 from api.errors import dumps
 from api.metrics import SETTINGS_ANSWERS
 from api.names import NotAsNamed
-from core import db, ratelimit, settings
+from core.access import ratelimit
 from core.errors import CoreError, NotFound
+from core.manage import settings
 from core.resolve import Resolver
-from core.tables import SettingsGeneration
+from core.store import db
+from core.store.tables import SettingsGeneration
 from ui.middleware import ADDRESS_HEADER, SECRET_HEADER
 
 TOKEN_SECONDS: Final = 0.8

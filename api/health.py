@@ -13,10 +13,12 @@ from api.callers import Asked, admitted, look
 from api.effective import resolver
 from api.errors import Refused, success
 from api.responses import READ, answers, named
-from core import db, health, migrate, ratelimit
+from core.access import ratelimit
 from core.actors import Actor
 from core.crypto import get_ring
 from core.errors import CoreError
+from core.manage import health
+from core.store import db, migrate
 from ui.middleware import ADDRESS_HEADER, SECRET_HEADER
 
 LOOKED_FOR: Final = 1.0

@@ -14,9 +14,10 @@ from api.ids import Id
 from api.names import from_wire
 from api.responses import READ, WRITE, answers, named
 from api.writes import Body, IfMatch, documented, take_version
-from core import connection, db, providers
-from core.schemas import ApiKeyInput, validate
-from core.tables import LlmProvider
+from core.manage import connection, providers
+from core.store import db
+from core.store.schemas import ApiKeyInput, validate
+from core.store.tables import LlmProvider
 
 router = APIRouter(generate_unique_id_function=named, tags=["providers"])
 

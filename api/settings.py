@@ -13,8 +13,9 @@ from api.ids import LARGEST, Id, ProviderId
 from api.names import NotAsNamed, from_wire
 from api.responses import READ, WRITE, answers, named
 from api.writes import Body, IfMatch, documented, take_version
-from core import db, providers, settings
-from core.tables import LlmSettings
+from core.manage import providers, settings
+from core.store import db
+from core.store.tables import LlmSettings
 
 router = APIRouter(generate_unique_id_function=named, tags=["settings"])
 

@@ -1,6 +1,6 @@
 """What goes over the wire: providers, settings rows and effective settings, and their schemas for OpenAPI.
 
-The models here describe and build answers. What comes in is checked by :mod:`core.schemas` alone; its own schema, with the
+The models here describe and build answers. What comes in is checked by :mod:`core.store.schemas` alone; its own schema, with the
 names of the wire, is what OpenAPI shows.
 """
 
@@ -11,11 +11,11 @@ from typing import Any, Final, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.names import camel
-from core.connection import Report
-from core.effective import EffectiveSettings, Explained, LayerName, LogLevel, Source
+from core.manage.connection import Report
 from core.parameters import PARAMETERS, Kind
-from core.schemas import ProviderInput, SettingsInput
-from core.tables import LlmProvider, LlmSettings
+from core.resolving.effective import EffectiveSettings, Explained, LayerName, LogLevel, Source
+from core.store.schemas import ProviderInput, SettingsInput
+from core.store.tables import LlmProvider, LlmSettings
 
 Data = TypeVar("Data")
 
@@ -303,7 +303,7 @@ _EDGE: Final = r"[\s\u001c-\u001f\u0085]*"
 _LINE: Final = rf"^{_EDGE}[^\u0000-\u001f\u007f-\u009f\u2028\u2029]{{%d,%d}}{_EDGE}$"
 _BASE_URL: Final = rf"^{_EDGE}(http://[^\s?#@\\]{{1,493}}|https://[^\s?#@\\]{{1,492}})?{_EDGE}$"
 _LONGEST_URL: Final = 500
-"""The rules that core.schemas has as functions. Text is trimmed before its length counts, so that it stands in here."""
+"""The rules that core.store.schemas has as functions. Text is trimmed before its length counts, so that it stands in here."""
 
 
 def _schema(*models: type[BaseModel], required: tuple[str, ...], **more: Any) -> dict[str, Any]:

@@ -22,33 +22,20 @@ from typing import Annotated
 
 from sqlmodel import Session
 
-from core import (
-    audit,
-    audit_chain,
-    audit_log,
-    bootstrap,
-    connection,
-    crypto,
-    db,
-    embedded,
-    grants,
-    keys,
-    migrate,
-    providers,
-    redaction,
-    sealed,
-    seed,
-    sessions,
-    tokens,
-    usage,
-    users,
-)
-from core.actors import COMMAND_LINE
-from core.config import get_config, load_env_file, parse_env
-from core.effective import LAYERS, EffectiveSettings, Explained, Source
-from core.errors import CoreError, Invalid, NotFound
-from core.resolve import resolve, resolver
-from core.tables import User
+from . import crypto, redaction
+from .access import sessions, tokens, users
+from .actors import COMMAND_LINE
+from .audit import chain as audit_chain
+from .audit.record import Target, record
+from .config import get_config, load_env_file, parse_env
+from .errors import CoreError, Invalid, NotFound
+from .govern import audit_log, usage
+from .manage import bootstrap, connection, keys, providers, seed
+from .postgres import embedded
+from .resolve import resolve, resolver
+from .resolving.effective import LAYERS, EffectiveSettings, Explained, Source
+from .store import db, grants, migrate, sealed
+from .store.tables import User
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Manage LLM Settings."
@@ -95,7 +82,7 @@ def migrate_command(
         changed = migrate.downgrade(engine, down) if down else migrate.upgrade(engine, to)
         if changed and not down and to == "head":
             with db.transaction() as session:
-                audit.record(session, COMMAND_LINE, "schema.migrate", audit.Target("schema", None, migrate.head()))
+                record(session, COMMAND_LINE, "schema.migrate", Target("schema", None, migrate.head()))
         typer.echo("Migrated." if changed else "Nothing to do: the schema is as asked.")
     finally:
         _leave()

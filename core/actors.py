@@ -1,4 +1,4 @@
-"""Who acts. Every write takes an actor; :mod:`core.authority` reads its rights from the database each time."""
+"""Who acts. Every write takes an actor; :mod:`core.access.authority` reads its rights from the database each time."""
 
 from dataclasses import dataclass
 

@@ -22,12 +22,13 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from core import logs, redaction, vendors
-from core.effective import EffectiveSettings
-from core.errors import CallFailed, Invalid, MissingExtra
-from core.parameters import BASE_URLS, origin_of
-from core.resolve import resolve
-from core.vendors import Failure, NotUnderstood, Piece, Usage
+from . import redaction
+from .calling import log_writer, vendors
+from .calling.vendors import Failure, NotUnderstood, Piece, Usage
+from .errors import CallFailed, Invalid, MissingExtra
+from .parameters import BASE_URLS, origin_of
+from .resolve import resolve
+from .resolving.effective import EffectiveSettings
 
 Prompt = str | Sequence[Mapping[str, str]]
 
@@ -236,7 +237,7 @@ class _Call:
         self._begin()
 
     def _begin(self) -> None:
-        self.at, self.began = logs.now(), time.perf_counter()
+        self.at, self.began = log_writer.now(), time.perf_counter()
         self._outside = sys.exception()
 
     def started(self) -> "_Call":
@@ -327,14 +328,19 @@ class _Call:
             self._put("cancelled", "".join(self._parts) or None, self._last.usage, None, None)
 
     def _put(
-        self, status: logs.Status, response: str | None, usage: Usage | None, cost: Decimal | None, error: str | None
+        self,
+        status: log_writer.Status,
+        response: str | None,
+        usage: Usage | None,
+        cost: Decimal | None,
+        error: str | None,
     ) -> None:
         if self._logged:
             return
         self._logged = True
-        logs.put(
+        log_writer.put(
             self.settings,
-            logs.Call(
+            log_writer.Call(
                 at=self.at,
                 user_id=self.user_id,
                 model=self.model,
@@ -424,7 +430,7 @@ class _Clients:
 
     def _make(self, settings: EffectiveSettings, key: str, wanted: Any, *, is_async: bool) -> Any:
         try:
-            from core import dial  # noqa: PLC0415 - needs httpx2, which comes with the extra
+            from .calling import dial  # noqa: PLC0415 - needs httpx2, which comes with the extra
         except ModuleNotFoundError:
             raise MissingExtra("httpx2") from None
         redaction.remember(key)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
-from core.errors import BadConfig
-from core.redaction import Secret, remember
+from .errors import BadConfig
+from .redaction import Secret, remember
 
 VARIABLES = {
     "DATABASE_URL": "PostgreSQL 15 or newer, as postgresql://user:password@host:5432/name. Unset: embedded PostgreSQL.",
@@ -53,7 +53,7 @@ class Config:
 
     @classmethod
     def read(cls, env: Mapping[str, str] = os.environ) -> Self:
-        """Read *env*. Encryption keys and rate limits are checked where they are used: core.crypto, core.ratelimit.
+        """Read *env*. Encryption keys and rate limits are checked where they are used: core.crypto, core.access.ratelimit.
 
         Raises:
             BadConfig: If ``DATABASE_URL`` does not name a PostgreSQL database, ``LLM_TRUSTED_PROXIES`` something that is

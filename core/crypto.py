@@ -15,9 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from core.config import Config, get_config
-from core.errors import BadKey, Invalid, KeyUnreadable, Sealed
-from core.redaction import remember
+from .config import Config, get_config
+from .errors import BadKey, Invalid, KeyUnreadable, Sealed
+from .redaction import remember
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM

@@ -20,12 +20,13 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import lines, probe, snapshot, snapshot_file
-from core.config import get_config
-from core.crypto import KeyRing, load_ring
-from core.effective import EffectiveSettings, Explained, Source, Status, build
-from core.errors import BadKey, CoreError, StoreUnavailable
-from core.snapshot import Snapshot
+from .config import get_config
+from .crypto import KeyRing, load_ring
+from .errors import BadKey, CoreError, StoreUnavailable
+from .postgres import lines, probe
+from .resolving import snapshot, snapshot_file
+from .resolving.effective import EffectiveSettings, Explained, Source, Status, build
+from .resolving.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from psycopg import Connection

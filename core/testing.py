@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from core import resolve
-from core.effective import EffectiveSettings, Layer, ProviderFacts, Status, build
-from core.errors import KeyUnreadable
-from core.parameters import BASE_URLS, PARAMETERS
+from . import resolve
+from .errors import KeyUnreadable
+from .parameters import BASE_URLS, PARAMETERS
+from .resolving.effective import EffectiveSettings, Layer, ProviderFacts, Status, build
 
 _FIELDS = {*PARAMETERS, "omitted_parameters", "custom_settings"}
 

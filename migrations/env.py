@@ -1,12 +1,12 @@
-"""Alembic's entry: core.migrate hands it a connection; `alembic revision` and `alembic check` get one here."""
+"""Alembic's entry: core.store.migrate hands it a connection; `alembic revision` and `alembic check` get one here."""
 
 from alembic import context
 
-from core.tables import Table
+from core.store.tables import Table
 
 connection = context.config.attributes.get("connection")
 if connection is None:
-    from core.db import get_engine
+    from core.store.db import get_engine
 
     connection = get_engine().connect()
 

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from core import authority, db, sessions
+from core.access import authority, sessions
+from core.store import db
 from ui.feedback import attempt, plain
 from ui.guard import guard
 from ui.sign_in import change_own_password, password_field

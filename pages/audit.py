@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from core import audit_log, db
+from core.govern import audit_log
+from core.store import db
 from ui import audit_list
 from ui.guard import guard
 from ui.widgets import page_head

@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from core import db, providers, settings
-from core.effective import EffectiveSettings
+from core.manage import providers, settings
+from core.resolving.effective import EffectiveSettings
+from core.store import db
 from ui import defaults_form as form
 from ui.defaults_dialogs import ask, draw_dialog
 from ui.defaults_draft import patch, problems

@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from core import db, providers, settings, users
+from core.access import users
+from core.manage import providers, settings
+from core.store import db
 from ui import preview_table as table
 from ui.guard import guard
 from ui.widgets import page_head

@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from core import crypto, db, health
+from core import crypto
+from core.manage import health
+from core.store import db
 from ui.guard import guard
 from ui.health_view import draw_health
 from ui.widgets import page_head

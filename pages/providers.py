@@ -4,7 +4,9 @@ import math
 
 import streamlit as st
 
-from core import crypto, db, keys, providers
+from core import crypto
+from core.manage import keys, providers
+from core.store import db
 from ui.feedback import attempt, plain
 from ui.guard import guard
 from ui.provider_cards import PAGE_SIZE, Clicked, draw_card, draw_encryption_keys, draw_figures, draw_nothing

@@ -5,8 +5,9 @@ from math import ceil
 
 import streamlit as st
 
-from core import db, tokens
-from core.tables import ApiToken
+from core.access import tokens
+from core.store import db
+from core.store.tables import ApiToken
 from ui.feedback import plain
 from ui.guard import guard
 from ui.token_dialogs import ask, draw_dialog, start_afresh

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from core import db, usage
+from core.govern import usage
+from core.store import db
 from ui import usage_view as view
 from ui.guard import guard
 from ui.widgets import page_head

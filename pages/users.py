@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from core import db, sessions, users
+from core.access import sessions, users
+from core.store import db
 from ui.feedback import plain
 from ui.guard import guard
 from ui.user_dialogs import ask, draw_dialog, start_afresh

@@ -19,9 +19,13 @@ import pytest
 from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlmodel import Session
 
-from core import bootstrap, config, crypto, db, embedded, migrate, ratelimit, redaction
+from core import config, crypto, redaction
+from core.access import ratelimit
 from core.actors import Actor
-from core.tables import User
+from core.manage import bootstrap
+from core.postgres import embedded
+from core.store import db, migrate
+from core.store.tables import User
 
 T = TypeVar("T")
 

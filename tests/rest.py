@@ -17,8 +17,9 @@ from starlette.testclient import TestClient
 
 from api import effective
 from api.app import mounted
-from core import db, tokens
+from core.access import tokens
 from core.actors import COMMAND_LINE, Actor
+from core.store import db
 from ui import middleware
 from ui.middleware import COOKIE, Middleware
 

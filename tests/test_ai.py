@@ -15,10 +15,11 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from core import ai, config, db, logs, providers, resolve, vendors
-from core import settings as rows
+from core import ai, config, logs, resolve
 from core.actors import COMMAND_LINE
 from core.ai import Completion
+from core.calling import log_writer, vendors
+from core.calling.vendors import Usage
 from core.errors import (
     ApiKeyUnavailable,
     CallFailed,
@@ -30,10 +31,12 @@ from core.errors import (
     ProviderInactive,
     ProviderMissing,
 )
+from core.manage import providers
+from core.manage import settings as rows
 from core.parameters import KINDS
 from core.resolve import Resolver
+from core.store import db
 from core.testing import override
-from core.vendors import Usage
 from tests.conftest import ROOT, run_async
 from tests.processes import python
 from tests.vendors import FAULTS, KEY, TEXT, Status, Vendor, make_certificate, unused
@@ -59,9 +62,9 @@ def store(committed: str, vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> It
     """A database in which each kind has a provider of its name, at the vendor; yields its URL. Calls are logged there."""
     monkeypatch.setenv("LLM_PRIVATE_HOSTS", "127.0.0.1")
     config.get_config.cache_clear()
-    resolver, writer = Resolver(committed), logs.Writer(committed)
+    resolver, writer = Resolver(committed), log_writer.Writer(committed)
     monkeypatch.setattr(resolve, "resolver", resolver)
-    monkeypatch.setattr(logs, "_writer", writer)
+    monkeypatch.setattr(log_writer, "_writer", writer)
     with db.transaction() as session:
         for kind in KINDS:
             made = {"name": kind, "display_name": kind, "kind": kind, "api_base_url": vendor.base_url(kind)}

@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 from core import crypto
 from core.config import Config
 from core.crypto import KeyRing, Place
-from core.effective import EffectiveSettings, ProviderFacts, build, provider_of
 from core.errors import BadKey, CoreError, KeyUnreadable, Sealed
-from core.tables import LlmProvider, User
+from core.resolving.effective import EffectiveSettings, ProviderFacts, build, provider_of
+from core.store.tables import LlmProvider, User
 from tests.conftest import ENCRYPTION_KEY, require
 
 CANARY = "sk-canary-0123456789abcdef"

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from core import ratelimit
+from core.access import ratelimit
 from core.once import Once
 
 

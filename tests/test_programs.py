@@ -19,11 +19,11 @@ from typing import Any, ClassVar
 import psycopg
 import pytest
 
-from core import providers, settings
 from core.actors import COMMAND_LINE
 from core.config import get_config
-from core.db import transaction
+from core.manage import providers, settings
 from core.parameters import SENDABLE
+from core.store.db import transaction
 from tests.conftest import ROOT
 from tests.processes import environment, free_port
 

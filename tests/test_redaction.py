@@ -31,8 +31,8 @@ from core import config, crypto, redaction
 from core.actors import Actor
 from core.errors import Invalid
 from core.redaction import MASK, Secret, remember, scrub
-from core.schemas import ApiKeyInput, PasswordInput, validate
-from core.tables import ApiToken, AuthSession, EncryptionCanary, LlmProvider, User
+from core.store.schemas import ApiKeyInput, PasswordInput, validate
+from core.store.tables import ApiToken, AuthSession, EncryptionCanary, LlmProvider, User
 from tests.conftest import ENCRYPTION_KEY
 from tests.processes import App, python
 
@@ -250,9 +250,9 @@ HOLDERS: dict[str, Callable[[], Any]] = {
     "core.crypto.KeyRing": lambda: crypto.KeyRing(ENCRYPTION_KEY.replace("0123", "ca7a")),
     "core.crypto._Key": lambda: crypto._Key(b"sk-canary-0123456789abcdefghij!!"),
     "core.crypto.SealedKey": lambda: crypto.SealedKey(PLAIN, "id", PLAIN),
-    "core.schemas.ApiKeyInput": lambda: validate(ApiKeyInput, {"api_key": PLAIN}),
-    "core.schemas.PasswordInput": lambda: validate(PasswordInput, {"password": PLAIN}),
-    "core.tables.LlmProvider": lambda: LlmProvider(
+    "core.store.schemas.ApiKeyInput": lambda: validate(ApiKeyInput, {"api_key": PLAIN}),
+    "core.store.schemas.PasswordInput": lambda: validate(PasswordInput, {"password": PLAIN}),
+    "core.store.tables.LlmProvider": lambda: LlmProvider(
         name="x",
         display_name="x",
         kind="openai",
@@ -260,28 +260,30 @@ HOLDERS: dict[str, Callable[[], Any]] = {
         api_key_encrypted=PLAIN,
         api_key_binding=PLAIN,
     ),
-    "core.tables.User": lambda: User(username="ada", password_hash=PLAIN, role="admin"),
-    "core.tables.AuthSession": lambda: AuthSession(
+    "core.store.tables.User": lambda: User(username="ada", password_hash=PLAIN, role="admin"),
+    "core.store.tables.AuthSession": lambda: AuthSession(
         user_id=1, auth_epoch=1, sid_hash=PLAIN, ticket_hash=PLAIN, expires_at=datetime(2026, 1, 1, tzinfo=UTC)
     ),
-    "core.tables.ApiToken": lambda: ApiToken(name="x", token_hash=PLAIN, hint="llms_", role="admin", created_by="ada"),
-    "core.tables.EncryptionCanary": lambda: EncryptionCanary(key_id="x", blob=PLAIN, binding=PLAIN),
+    "core.store.tables.ApiToken": lambda: ApiToken(
+        name="x", token_hash=PLAIN, hint="llms_", role="admin", created_by="ada"
+    ),
+    "core.store.tables.EncryptionCanary": lambda: EncryptionCanary(key_id="x", blob=PLAIN, binding=PLAIN),
 }
 TELLING = ("api_key_encrypted", "password", "secret", "token", "binding", "blob", "_hash", "encryption_key")
 HARMLESS = {
     "core.actors.Actor": "the id of a token's row",
     "core.parameters.Parameter": "names of parameters (max_tokens)",
-    "core.tables.LlmSettings": "max_tokens is a number",
-    "core.schemas.SettingsInput": "max_tokens is a number",
-    "core.schemas._SettingsBase": "max_tokens is a number",
-    "core.effective.EffectiveSettings": "max_tokens is a number; the key is in a Box",
-    "core.sealed.SealedColumn": "names of columns",
-    "core.schemas._SecretInput": "has no field of its own",
+    "core.store.tables.LlmSettings": "max_tokens is a number",
+    "core.store.schemas.SettingsInput": "max_tokens is a number",
+    "core.store.schemas._SettingsBase": "max_tokens is a number",
+    "core.resolving.effective.EffectiveSettings": "max_tokens is a number; the key is in a Box",
+    "core.store.sealed.SealedColumn": "names of columns",
+    "core.store.schemas._SecretInput": "has no field of its own",
     "core.logs.Call": "token_usage is numbers",
-    "core.tables.LlmLog": "numbers of tokens; what was said is scrubbed before it is written",
-    "core.tables.LlmUsage": "numbers of tokens",
-    "core.usage.Figures": "numbers of tokens",
-    "core.usage.Line": "numbers of tokens",
+    "core.store.tables.LlmLog": "numbers of tokens; what was said is scrubbed before it is written",
+    "core.store.tables.LlmUsage": "numbers of tokens",
+    "core.govern.usage.Figures": "numbers of tokens",
+    "core.govern.usage.Line": "numbers of tokens",
 }
 
 

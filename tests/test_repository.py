@@ -20,10 +20,10 @@ GUESSING = {
 }
 """Detectors that take any long word, any ``password=`` and any ``user:pass@`` of an example for a secret."""
 EXAMPLES = {
-    ("tests/test_middleware.py", "JSON Web Token"),
+    ("tests/web/test_middleware.py", "JSON Web Token"),
     ("tests/test_redaction.py", "GitHub Token"),
     ("tests/test_redaction.py", "JSON Web Token"),
-    ("tests/test_websocket.py", "JSON Web Token"),
+    ("tests/web/test_websocket.py", "JSON Web Token"),
 }
 """Made-up ones, which these tests are about."""
 PLANTED = (

@@ -14,14 +14,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from core import providers, settings
 from core.actors import COMMAND_LINE
 from core.crypto import KeyRing, get_ring
-from core.db import transaction
-from core.effective import Source
 from core.errors import ApiKeyUnavailable
+from core.manage import providers, settings
 from core.parameters import PARAMETERS
 from core.resolve import Resolver
+from core.resolving.effective import Source
+from core.store.db import transaction
 from tests.conftest import ENCRYPTION_KEY, ROOT, named, run_async
 
 CANARY = "sk-canary-0123456789abcdef"

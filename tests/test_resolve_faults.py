@@ -29,12 +29,12 @@ import pytest
 from psycopg.types.json import Jsonb
 from sqlalchemy import NullPool, create_engine
 
-from core import migrate
 from core.crypto import KeyRing, Place
-from core.effective import EffectiveSettings
 from core.errors import ApiKeyUnavailable
 from core.parameters import PARAMETERS, SENDABLE, origin_of
 from core.resolve import Resolver
+from core.resolving.effective import EffectiveSettings
+from core.store import migrate
 from tests.conftest import ENCRYPTION_KEY, ROOT, named, require
 from tests.processes import environment
 from tests.proxy import MUTE, PASS, SWALLOW, Proxy, Way

@@ -115,7 +115,7 @@ def test_service_installs_no_web_framework(service: Path) -> None:
 def test_service_migrates_and_resolves(service: Path, committed: str) -> None:
     """Installed from the wheel alone, core migrates an empty database and resolves from it."""
     script = (
-        "import core, os; from core import db, migrate; from core.resolve import resolve;"
+        "import core, os; from core.store import db, migrate; from core.resolve import resolve;"
         "engine = db.make_engine(os.environ['DATABASE_URL']); migrate.downgrade(engine, 'base');"
         "print(migrate.upgrade(engine), resolve('x').status, 'site-packages' in core.__file__)"
     )

@@ -7,9 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from core import audit_log, db
 from core.actors import Actor
-from core.audit_log import Choices, Event, Figures, Filters
+from core.govern import audit_log
+from core.govern.audit_log import Choices, Event, Figures, Filters
+from core.store import db
 from ui import pager
 from ui.feedback import plain
 from ui.widgets import ago, exact

@@ -5,9 +5,9 @@ from typing import Any
 
 import streamlit as st
 
-from core import connection, providers
 from core.actors import Actor
-from core.connection import Report, Stage, Target
+from core.manage import connection, providers
+from core.manage.connection import Report, Stage, Target
 from ui.feedback import Outcome, attempt, other_errors, plain
 
 REPORT = "connection_report"

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core import settings
+from core.manage import settings
 from ui.defaults_draft import INHERIT, LABELS, Choice, Edit, choices, described, patch, rebase
 from ui.defaults_scope import Stored, undo
 from ui.feedback import attempt, other_errors, plain

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from core.errors import Invalid
 from core.parameters import PARAMETERS, SENDABLE
-from core.schemas import SettingsInput, parse_json_object, validate
+from core.store.schemas import SettingsInput, parse_json_object, validate
 
 INHERIT, VALUE, OMIT = "inherit", "value", "omit"
 LABELS: Final[Mapping[str, str]] = {

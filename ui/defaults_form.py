@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from core.effective import BUILT_IN, LAYERS, Explained
 from core.parameters import PARAMETERS, Parameter
+from core.resolving.effective import BUILT_IN, LAYERS, Explained
 from ui.defaults_draft import INHERIT, LABELS, OMIT, VALUE, Choice, Edit, chosen, described, differs, tidy
 from ui.effective_table import inherited_text
 from ui.feedback import field_error, plain

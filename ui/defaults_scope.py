@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import streamlit as st
 from sqlmodel import Session
 
-from core import providers, settings
-from core.effective import Explained
 from core.errors import NotFound
+from core.manage import providers, settings
+from core.resolving.effective import Explained
 from ui import defaults_form as form
 from ui.defaults_draft import OMIT, Choice, Edit
 from ui.feedback import plain

@@ -4,9 +4,9 @@ import json
 
 import streamlit as st
 
-from core import catalogue
-from core.effective import LAYERS, EffectiveSettings, Explained, Source
+from core.models import catalogue
 from core.parameters import PARAMETERS
+from core.resolving.effective import LAYERS, EffectiveSettings, Explained, Source
 from ui.defaults_draft import shown
 from ui.feedback import plain
 

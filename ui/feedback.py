@@ -6,9 +6,10 @@ from typing import NamedTuple
 import streamlit as st
 from sqlmodel import Session
 
-from core import db, ratelimit
+from core.access import ratelimit
 from core.actors import Actor
 from core.errors import AlreadyExists, Conflict, CoreError, Forbidden, Invalid
+from core.store import db
 
 ACTOR = "actor"
 """Where ui.guard keeps who is signed in."""

@@ -3,9 +3,11 @@
 import streamlit as st
 from sqlmodel import Session
 
-from core import authority, bootstrap, db, sessions
+from core.access import authority, sessions
 from core.actors import Actor
 from core.errors import CoreError, Forbidden, PasswordChangeNeeded
+from core.manage import bootstrap
+from core.store import db
 from ui import middleware
 from ui.feedback import ACTOR, show_fault
 from ui.sign_in import draw_first_password, draw_sign_in

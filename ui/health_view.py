@@ -4,8 +4,8 @@ from typing import Literal, NamedTuple
 
 import streamlit as st
 
-from core import keys
-from core.health import Health
+from core.manage import keys
+from core.manage.health import Health
 from ui.feedback import plain, told
 from ui.widgets import ago, exact
 

@@ -15,9 +15,10 @@ from typing import Any, Final, NamedTuple
 import anyio.to_thread
 import streamlit
 
-from core import db, sessions, sign_in
+from core.access import sessions, sign_in
 from core.config import get_config
 from core.errors import CoreError
+from core.store import db
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -8,9 +8,9 @@ from urllib.parse import quote, urlsplit
 
 import streamlit as st
 
-from core import catalogue
-from core.effective import CURES, LAYERS, EffectiveSettings, Explained, Source
+from core.models import catalogue
 from core.parameters import KINDS, PARAMETERS, SENDABLE
+from core.resolving.effective import CURES, LAYERS, EffectiveSettings, Explained, Source
 from ui.defaults_draft import shown
 from ui.feedback import plain
 from ui.widgets import ago, exact

@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from core import catalogue, providers
-from core.keys import Status
+from core.manage import providers
+from core.manage.keys import Status
+from core.manage.providers import Figures, KeyState
+from core.models import catalogue
 from core.parameters import KINDS, base_url_of
-from core.providers import Figures, KeyState
-from core.tables import LlmProvider
+from core.store.tables import LlmProvider
 from ui.feedback import plain, told
 from ui.widgets import ago, changed, exact
 

@@ -6,9 +6,10 @@ from typing import Any
 import streamlit as st
 from sqlmodel import Session
 
-from core import db, providers, settings
 from core.actors import Actor
 from core.errors import Conflict, CoreError, Invalid
+from core.manage import providers, settings
+from core.store import db
 from ui import connection_test
 from ui import provider_form as form
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault

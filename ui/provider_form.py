@@ -5,10 +5,13 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from core import catalogue, crypto, providers, schemas
+from core import crypto
 from core.errors import Invalid, Sealed
+from core.manage import providers
+from core.models import catalogue
 from core.parameters import BASE_URLS, KINDS
-from core.tables import LlmProvider
+from core.store import schemas
+from core.store.tables import LlmProvider
 from ui.feedback import field_error, plain
 from ui.guard import guard
 

@@ -9,9 +9,10 @@ import streamlit as st
 import streamlit_authenticator as stauth
 from sqlmodel import Session
 
-from core import db, sessions, sign_in, users
+from core.access import sessions, sign_in, users
 from core.actors import Actor
 from core.errors import StoreUnavailable, TooManyAttempts
+from core.store import db
 from ui import middleware
 from ui.feedback import attempt, field_error, other_errors
 

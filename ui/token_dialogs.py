@@ -5,8 +5,9 @@ from typing import Any
 import streamlit as st
 from sqlmodel import Session
 
-from core import db, tokens
-from core.tables import TOKEN_ROLES
+from core.access import tokens
+from core.store import db
+from core.store.tables import TOKEN_ROLES
 from ui.feedback import attempt, field_error, other_errors, plain
 from ui.guard import guard
 

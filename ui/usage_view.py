@@ -9,11 +9,12 @@ from typing import Any, Final
 import altair as alt
 import streamlit as st
 
-from core import db, usage
 from core.actors import Actor
 from core.errors import NotFound
-from core.tables import CALL_STATUSES, LlmLog
-from core.usage import Choices, Figures, Filters, Line, Page, Point
+from core.govern import usage
+from core.govern.usage import Choices, Figures, Filters, Line, Page, Point
+from core.store import db
+from core.store.tables import CALL_STATUSES, LlmLog
 from ui import pager
 from ui.feedback import plain
 from ui.guard import guard

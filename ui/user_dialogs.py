@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import streamlit as st
 from sqlmodel import Session
 
-from core import db, sessions, users
+from core.access import sessions, users
 from core.errors import CoreError
-from core.tables import ROLES
+from core.store import db
+from core.store.tables import ROLES
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
 

@@ -23,11 +23,14 @@ from pathlib import Path
 
 import psycopg
 
-from core import db, embedded, migrate, providers, tokens
+from core.access import tokens
 from core.actors import COMMAND_LINE
 from core.config import get_config
 from core.crypto import generate_key, get_ring
+from core.manage import providers
+from core.postgres import embedded
 from core.resolve import Resolver, resolve, resolver
+from core.store import db, migrate
 from tests.bench import calls, growth, usage
 from tests.bench.peers import MUST
 from tests.processes import free_port
@@ -200,7 +203,7 @@ def imports(url: str) -> None:
         "heavy": "import sqlmodel, psycopg",
         "first": "from core.resolve import resolve; assert resolve('openai').status == 'ok'",
         "orm": (
-            "import os, sqlmodel, sqlalchemy\nfrom core.tables import LlmProvider\n"
+            "import os, sqlmodel, sqlalchemy\nfrom core.store.tables import LlmProvider\n"
             "e = sqlalchemy.create_engine(os.environ['DATABASE_URL'].replace('postgresql', 'postgresql+psycopg', 1))\n"
             "with sqlmodel.Session(e) as s: assert s.exec(sqlmodel.select(LlmProvider)).first()"
         ),

@@ -11,9 +11,12 @@ from collections.abc import Callable
 import openai
 import psycopg
 
-from core import ai, db, logs, providers
+from core import ai, logs
 from core.actors import COMMAND_LINE
+from core.calling import log_writer
+from core.manage import providers
 from core.resolve import resolve, resolver
+from core.store import db
 from tests.processes import free_port
 
 Row = Callable[..., None]
@@ -87,8 +90,8 @@ def _overhead(row: Row) -> None:
 
 def _insert_rate(url: str, row: Row) -> None:
     settings = resolve("local")
-    call = logs.Call(
-        at=logs.now(),
+    call = log_writer.Call(
+        at=log_writer.now(),
         user_id="bench",
         model="m",
         status="ok",
@@ -101,11 +104,11 @@ def _insert_rate(url: str, row: Row) -> None:
         cost=None,
         error=None,
     )
-    writer = logs.Writer(url)
+    writer = log_writer.Writer(url)
     began = time.perf_counter()
     for number in range(LOGGED):
         writer.put(settings, call._replace(latency_ms=number % 5000))
-        while len(writer._calls) > logs.QUEUED // 2:
+        while len(writer._calls) > log_writer.QUEUED // 2:
             time.sleep(0.001)
     assert writer.flush(60)
     seconds = time.perf_counter() - began

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from core import db
-from core.effective import Layer, build, layer_of
-from core.snapshot import _NULL, SETTINGS, _read
-from core.tables import LlmSettings
+from core.resolving.effective import Layer, build, layer_of
+from core.resolving.snapshot import _NULL, SETTINGS, _read
+from core.store import db
+from core.store.tables import LlmSettings
 
 PROVIDERS = 1000
 PER_ORGANISATION = 10

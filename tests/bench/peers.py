@@ -235,7 +235,7 @@ def sqlmodel_one_row() -> Call:
     """One object by its name, in a session of its own."""
     from sqlmodel import Session, create_engine, select
 
-    from core.tables import LlmProvider
+    from core.store.tables import LlmProvider
 
     address = os.environ["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://", 1)
     engine = create_engine(address, pool_size=CREW)  # none of the threads waits for a connection, or makes one

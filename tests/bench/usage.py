@@ -13,10 +13,12 @@ from pathlib import Path
 import psycopg
 from sqlmodel import Session, select
 
-from core import db, usage, users
+from core.access import users
 from core.actors import COMMAND_LINE, Actor
-from core.tables import User
-from core.usage import Filters
+from core.govern import usage
+from core.govern.usage import Filters
+from core.store import db
+from core.store.tables import User
 
 ROWS = 1_000_000
 DAYS = 30

@@ -13,11 +13,14 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from sqlmodel import Session
 
-from core import config, db, providers, seed, settings, tokens, users
+from core import config
+from core.access import tokens, users
 from core.actors import COMMAND_LINE
+from core.manage import providers, seed, settings
+from core.store import db
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, ROOT, fresh_database
+from tests.govern.test_usage import failed, log
 from tests.processes import App, running_app
-from tests.test_usage import failed, log
 from tests.vendors import KEY, Vendor
 
 pytestmark = pytest.mark.browser

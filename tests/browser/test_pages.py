@@ -10,8 +10,9 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from core import db, providers
 from core.actors import COMMAND_LINE
+from core.manage import providers
+from core.store import db
 from tests.browser.conftest import CHOSEN, sign_in
 from tests.conftest import PASSWORD, named
 from tests.processes import App, core, running_app

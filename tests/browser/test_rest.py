@@ -7,8 +7,9 @@ import pytest
 from httpx2 import Client
 from playwright.sync_api import Browser, Page, expect
 
-from core import db, providers
 from core.actors import COMMAND_LINE
+from core.manage import providers
+from core.store import db
 from tests.browser.conftest import sign_in
 from tests.conftest import PASSWORD
 from tests.processes import App, running_app

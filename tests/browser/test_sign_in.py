@@ -7,9 +7,10 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlmodel import select
 
-from core import db, sessions, users
+from core.access import sessions, users
 from core.actors import COMMAND_LINE
-from core.tables import AuditEvent
+from core.store import db
+from core.store.tables import AuditEvent
 from tests.browser.conftest import CHOSEN, sign_in
 from tests.conftest import PASSWORD
 from tests.processes import App, running_app

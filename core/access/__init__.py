@@ -1,0 +1,1 @@
+"""Who may: users, sign-ins, tokens, rights and rate limits."""

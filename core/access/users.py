@@ -1,0 +1,209 @@
+"""People who sign in, and their passwords (bcrypt, cost 12)."""
+
+import secrets
+from datetime import UTC, datetime
+from functools import cache
+
+import bcrypt
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, func, select
+
+from ..actors import Actor
+from ..audit.record import Target, record
+from ..errors import AlreadyExists, Invalid, NotFound
+from ..store.db import set_actor
+from ..store.schemas import MAX_PASSWORD_BYTES, PasswordInput, UserInput, could_be_id, validate
+from ..store.tables import User
+from .authority import CHANGE_PASSWORD, require
+
+COST = 12
+_LONGEST_NAME = 64
+
+
+def add(session: Session, actor: Actor, username: str, password: str, role: str) -> User:
+    """Add a user.
+
+    Raises:
+        Forbidden, Invalid: As everywhere.
+        AlreadyExists: If the name is taken.
+    """
+    require(session, actor, "user.add")
+    user = _insert(session, username, password, role)
+    _record(session, actor, "user.add", user, role=(None, user.role))
+    return user
+
+
+def bootstrap(session: Session, username: str, password: str | None) -> str | None:
+    """Add the first admin where there is no user at all; a password is made when *password* is None.
+
+    Returns:
+        The password to show once, or None if users exist already or *password* was given.
+
+    Raises:
+        Invalid: If the given password breaks the rules.
+    """
+    if not none_yet(session):
+        return None
+    actor = Actor("first start")
+    set_actor(session, actor.name)
+    user = _insert(session, username, password or (made := secrets.token_urlsafe(18)), "admin")
+    user.must_change_password = True  # it stood in a terminal, or in a file
+    session.flush()
+    _record(session, actor, "user.add", user, role=(None, user.role))
+    return None if password else made
+
+
+def none_yet(session: Session) -> bool:
+    """Tell whether there is no user at all; until the transaction ends no other process answers this."""
+    session.execute(_LOCK)
+    return session.exec(select(func.count()).select_from(User)).one() == 0
+
+
+def get(session: Session, user_id: int) -> User:
+    """Return a user; raises NotFound."""
+    user = session.get(User, user_id) if could_be_id(user_id) else None
+    if user is None:
+        raise NotFound("user", user_id)
+    return user
+
+
+def find(session: Session, username: str) -> User | None:
+    """Return the user who signs in as *username*, whatever its case; None if there is none."""
+    name = username.strip().casefold()
+    if len(name) > _LONGEST_NAME or "\x00" in name:  # not cut: a longer one would be another name to the throttle
+        return None
+    return session.exec(select(User).where(User.username == name)).one_or_none()
+
+
+def list_all(session: Session) -> list[User]:
+    """Return all users by name."""
+    return list(session.exec(select(User).order_by(User.username)))
+
+
+def set_password(session: Session, actor: Actor, user_id: int, password: str) -> User:
+    """Give a user a new password; ends their sign-ins. Raises Forbidden, NotFound and Invalid."""
+    require(session, actor, "user.set_password")
+    user = _locked(session, user_id)
+    user.password_hash = _hash(password)
+    user.must_change_password = False
+    _record(session, actor, "user.set_password", user)
+    return _ended(session, user)
+
+
+def change_password(session: Session, actor: Actor, password: str, current: str | None = None) -> User:
+    """Give the actor a new password of their own; ends all their sign-ins, this one too.
+
+    Args:
+        session: The transaction.
+        actor: A user who has signed in.
+        password: The new one.
+        current: The one in force; not needed by somebody who has just signed in with the password of the first start.
+
+    Raises:
+        Forbidden: If the sign-in has ended.
+        Invalid: If the new password breaks the rules, or *current* is wrong.
+    """
+    require(session, actor, CHANGE_PASSWORD, role="analyst")
+    user = _locked(session, actor.user_id or 0)
+    if not user.must_change_password and not _fits(user, current or ""):
+        raise Invalid({"current_password": "is not your password"})
+    if _fits(user, password):
+        raise Invalid({"password": "must be another one than now"})
+    user.password_hash = _hash(password)
+    user.must_change_password = False
+    _record(session, actor, "user.change_password", user)
+    return _ended(session, user)
+
+
+def set_role(session: Session, actor: Actor, user_id: int, role: str) -> User:
+    """Give a user another role; ends their sign-ins.
+
+    Raises:
+        Forbidden, NotFound, Invalid: The last for the last active admin, too.
+    """
+    require(session, actor, "user.set_role")
+    user = _locked(session, user_id)
+    wanted = validate(UserInput, {"username": user.username, "role": role}).role
+    if wanted != "admin":
+        _keep_an_admin(session, user, "role")
+    if user.role == wanted:
+        return user
+    _record(session, actor, "user.set_role", user, role=(user.role, wanted))
+    user.role = wanted
+    return _ended(session, user)
+
+
+def set_active(session: Session, actor: Actor, user_id: int, *, active: bool) -> User:
+    """Disable a user, which ends their sign-ins, or enable them again.
+
+    Raises:
+        Forbidden, NotFound, Invalid: The last for the last active admin.
+    """
+    require(session, actor, "user.set_active")
+    user = _locked(session, user_id)
+    if not active:
+        _keep_an_admin(session, user, "is_active")
+    if user.is_active == active:
+        return user
+    _record(session, actor, "user.set_active", user, is_active=(user.is_active, active))
+    user.is_active = active
+    return _ended(session, user)
+
+
+@cache
+def decoy_hash() -> str:
+    """Return a hash that no password fits: checking an unknown user costs the same as checking a known one."""
+    return _hash(secrets.token_urlsafe(24))
+
+
+_LOCK = func.pg_advisory_xact_lock(0x75736572).select()  # "user": two processes that start at once make one admin
+
+
+def _insert(session: Session, username: str, password: str, role: str) -> User:
+    wanted = validate(UserInput, {"username": username, "role": role})
+    user = User(username=wanted.username, role=wanted.role, password_hash=_hash(password))
+    session.add(user)
+    try:
+        session.flush()
+    except IntegrityError:
+        raise AlreadyExists("user", wanted.username, "username") from None  # the cause holds the row
+    session.refresh(user)
+    return user
+
+
+def _record(session: Session, actor: Actor, action: str, user: User, **changes: tuple[object, object]) -> None:
+    record(session, actor, action, Target("user", user.id, user.username), changes)
+
+
+def _hash(password: str) -> str:
+    plain = validate(PasswordInput, {"password": password}).password.get_secret_value()
+    return bcrypt.hashpw(plain.encode(), bcrypt.gensalt(COST)).decode()
+
+
+def _fits(user: User, password: str) -> bool:
+    typed = password.encode("utf-8", "replace")
+    return (
+        len(typed) <= MAX_PASSWORD_BYTES and b"\x00" not in typed and bcrypt.checkpw(typed, user.password_hash.encode())
+    )
+
+
+def _locked(session: Session, user_id: int) -> User:
+    session.execute(_LOCK)
+    user = session.get(User, user_id, with_for_update=True, populate_existing=True)
+    if user is None:
+        raise NotFound("user", user_id)
+    return user
+
+
+def _keep_an_admin(session: Session, user: User, field: str) -> None:
+    others = select(func.count()).select_from(User).where(User.role == "admin", User.is_active, col(User.id) != user.id)
+    if user.role == "admin" and user.is_active and not session.exec(others).one():
+        raise Invalid({field: f"cannot change: {user.username} is the last active admin"})
+
+
+def _ended(session: Session, user: User) -> User:
+    user.auth_epoch += 1
+    user.updated_at = datetime.now(UTC)
+    session.flush()
+    session.refresh(user)
+    return user

@@ -1,0 +1,1 @@
+"""The record of every change, and the chain that shows tampering."""

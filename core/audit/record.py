@@ -1,0 +1,102 @@
+"""The record of who did what: one event for each change, sign-in and denial, in the transaction that does it."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import insert
+from sqlmodel import Session
+
+from ..actors import Actor
+from ..redaction import MASK, scrub
+from ..store.tables import AuditEvent
+
+MAX_VALUE: Final = 8_000
+"""Characters of a value, as JSON; of a longer one the beginning is kept, and how long it was."""
+_KEPT: Final = 2_000
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+Changes = dict[str, tuple[Any, Any]]
+"""Field -> (before, after)."""
+
+
+class Target(NamedTuple):
+    """What an event is about."""
+
+    type: str
+    """``provider``, ``settings``, ``user``, ``session``, ``keys``, ``audit``, ``schema`` or ``action``."""
+    id: int | None
+    name: str
+
+
+def record(
+    session: Session,
+    actor: Actor,
+    action: str,
+    target: Target,
+    changes: Mapping[str, tuple[Any, Any]] | None = None,
+) -> None:
+    """Write an event in this transaction: if it cannot be written, the change is not made either.
+
+    Args:
+        session: The transaction.
+        actor: Who.
+        action: ``provider.update``, ``session.sign_in``, ``denied`` and so on.
+        target: What it is about.
+        changes: Field -> (before, after). Never a secret: of a key its mask. What looks like one is redacted.
+    """
+    pairs = {
+        name: {"before": value(before), "after": value(after)} for name, (before, after) in (changes or {}).items()
+    }
+    session.execute(
+        insert(AuditEvent).values(  # these columns and no other: the application's role may set no more
+            actor=scrub(storable(actor.name)),
+            actor_id=actor.user_id,
+            address=storable(actor.address) if actor.address else None,
+            action=action,
+            target_type=target.type,
+            target_id=target.id,
+            target=scrub(storable(target.name)),
+            changes=pairs,
+        )
+    )
+
+
+def changes_between(before: Mapping[str, Any], after: Mapping[str, Any], fields: Iterable[str]) -> Changes:
+    """Return what differs in *fields*; a field that one side has not is None there."""
+    pairs = {name: (before.get(name), after.get(name)) for name in fields}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def value(given: Any) -> Any:
+    """Return *given* as it is put on record: JSON, without what looks like a secret, and not too long."""
+    clean = _clean(given)
+    text = clean if isinstance(clean, str) else json.dumps(clean, ensure_ascii=False)
+    if len(text) <= MAX_VALUE:
+        return clean
+    return f"{text[:_KEPT]}… (cut: {len(text)} characters in all)"
+
+
+def _clean(given: Any) -> Any:
+    if isinstance(given, str):
+        return scrub(storable(given))
+    if isinstance(given, Mapping):
+        return {_clean(str(key)): _named(str(key), item) for key, item in given.items()}
+    if isinstance(given, list | tuple | set | frozenset):
+        return [_clean(item) for item in given]
+    return given.isoformat() if isinstance(given, date) else given
+
+
+def _named(name: str, item: Any) -> Any:
+    clean = _clean(item)
+    if not isinstance(clean, str):
+        return clean
+    pair = f"{name}={clean}"  # the name may tell that it is a secret
+    return clean if scrub(pair) == pair else MASK
+
+
+def storable(text: str) -> str:
+    """Return *text* as PostgreSQL takes it: without NUL and half characters."""
+    return _UNSTORABLE.sub("\ufffd", text)

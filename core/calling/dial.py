@@ -1,0 +1,283 @@
+"""How a vendor is dialled: once, directly, within one deadline, and up to a size. Transports for the vendors' SDKs.
+
+- The time that a request is given is for all of it: connecting, TLS, each byte of the answer. The SDKs' own clients start
+  their clock anew with each read, so that an answer of a byte a second never ends.
+- Redirects are not followed and proxies of the environment are not used: either would carry a key elsewhere. (httpx drops
+  ``Authorization`` on the way to another host, ``x-api-key`` and ``x-goog-api-key`` it does not.)
+- An answer has a largest size, and no encoding: none was asked for, and 10 MB of gzip may be 10 GB of text.
+- An address that is never allowed (a cloud's metadata service) gets no request.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import Future
+from functools import cache
+from typing import Any, Final
+
+import httpcore2
+import httpx2
+
+from . import addresses
+
+LARGEST: Final = 32 * 1024 * 1024
+"""Bytes of an answer; the longest that a model can write, of 100,000 tokens, has about 1 MiB."""
+LIMITS: Final = httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=30)
+
+AT_ONCE: Final = 65_536
+"""Bytes of a request that are handed over between two looks at the clock."""
+
+Pinned = Callable[[str], Iterable[str]]
+"""Host -> the addresses to dial in its place."""
+
+
+class Unacceptable(httpx2.TransportError):
+    """An answer that was cut off: too large, or encoded; or an address that is never dialled. Not worth another try."""
+
+
+class _Until(float):
+    """A timeout that knows its deadline: httpcore hands it, as it is, to each wait of the request."""
+
+    __slots__ = ("deadline",)
+    deadline: float
+
+
+def client(*, pinned: Pinned | None = None, largest: int = LARGEST) -> httpx2.Client:
+    """Return an HTTP client for an SDK; *pinned* says which addresses a host has, instead of DNS."""
+    return httpx2.Client(transport=Transport(pinned, largest), **_HOW)
+
+
+def async_client() -> httpx2.AsyncClient:
+    """Return the same for the event loop that uses it first, and for no other."""
+    return httpx2.AsyncClient(transport=AsyncTransport(LARGEST), **_HOW)
+
+
+_HOW: Final[Any] = {"follow_redirects": False, "trust_env": False, "headers": {"Accept-Encoding": "identity"}}
+
+
+class Transport(httpx2.HTTPTransport):
+    """httpx's transport, over connections that keep to the rules above."""
+
+    def __init__(self, pinned: Pinned | None, largest: int) -> None:
+        self._largest = largest
+        self._pool = httpcore2.ConnectionPool(network_backend=_Backend(pinned), **_pool_options())
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send one request."""
+        _bound(request)
+        response = super().handle_request(request)
+        inner: Any = response.stream
+        response.stream = _Counted(inner, self._largest)
+        try:
+            _look_at(response, self._largest)
+        except Unacceptable:
+            response.close()  # else the pool holds its connection for ever
+            raise
+        return response
+
+
+class AsyncTransport(httpx2.AsyncHTTPTransport):
+    """The same for asyncio."""
+
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
+        self._pool = httpcore2.AsyncConnectionPool(network_backend=_AsyncBackend(), **_pool_options())
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send one request."""
+        _bound(request)
+        response = await super().handle_async_request(request)
+        inner: Any = response.stream
+        response.stream = _AsyncCounted(inner, self._largest)
+        try:
+            _look_at(response, self._largest)
+        except Unacceptable:
+            await response.aclose()
+            raise
+        return response
+
+
+def _pool_options() -> dict[str, Any]:
+    return {
+        "ssl_context": _tls(),
+        "max_connections": LIMITS.max_connections,
+        "max_keepalive_connections": LIMITS.max_keepalive_connections,
+        "keepalive_expiry": LIMITS.keepalive_expiry,
+    }
+
+
+@cache
+def _tls() -> Any:
+    return httpx2.create_ssl_context()  # reads hundreds of certificates; SSL_CERT_FILE and SSL_CERT_DIR are minded
+
+
+def _bound(request: httpx2.Request) -> None:
+    given = request.extensions.get("timeout") or {}
+    longest = given.get("read")
+    if longest is not None:
+        until = _Until(longest)
+        until.deadline = time.monotonic() + longest
+        request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), until)
+
+
+def _left(timeout: float | None) -> float | None:
+    if not isinstance(timeout, _Until):
+        return timeout
+    left = timeout.deadline - time.monotonic()
+    if left <= 0:
+        raise httpcore2.ReadTimeout("the time for the whole answer is over")
+    return left
+
+
+def _look_at(response: httpx2.Response, largest: int) -> None:
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"identity", ""}:
+        raise Unacceptable("the answer is compressed, which was not asked for")
+    announced = response.headers.get("content-length", "")
+    if announced.isascii() and announced.isdigit() and int(announced[:20]) > largest:
+        raise _too_large(largest)
+
+
+def _too_large(largest: int) -> Unacceptable:
+    return Unacceptable(f"the answer is larger than {largest // 1024**2} MiB, and was cut off")
+
+
+class _Counted(httpx2.SyncByteStream):
+    def __init__(self, inner: httpx2.SyncByteStream, largest: int) -> None:
+        self._inner, self._largest = inner, largest
+
+    def __iter__(self) -> Iterator[bytes]:
+        seen = 0
+        for part in self._inner:
+            seen += len(part)
+            if seen > self._largest:
+                raise _too_large(self._largest)
+            yield part
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _AsyncCounted(httpx2.AsyncByteStream):
+    def __init__(self, inner: httpx2.AsyncByteStream, largest: int) -> None:
+        self._inner, self._largest = inner, largest
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        seen = 0
+        async for part in self._inner:
+            seen += len(part)
+            if seen > self._largest:
+                raise _too_large(self._largest)
+            yield part
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _refuse_never(address: str) -> None:
+    verdict = addresses.classify(address)
+    if verdict.reach == "never":
+        raise Unacceptable(f"the host leads to {verdict.reason}")
+
+
+def _look_up(host: str, port: int, timeout: float | None) -> list[str]:
+    """Return the addresses of *host*, in a thread: the system's look-up has no timeout of its own."""
+    found: Future[list[str]] = Future()
+
+    def look_up() -> None:
+        try:
+            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.set_result(list(dict.fromkeys(str(answer[4][0]) for answer in answers)))
+        except (OSError, UnicodeError) as error:
+            found.set_exception(httpcore2.ConnectError(f"the host is not found: {error}"))
+
+    threading.Thread(target=look_up, daemon=True, name="llm-settings look-up").start()
+    try:
+        return found.result(_left(timeout))
+    except TimeoutError:
+        raise httpcore2.ConnectTimeout("the look-up of the host took too long") from None
+
+
+class _Backend(httpcore2.SyncBackend):
+    def __init__(self, pinned: Pinned | None) -> None:
+        self._pinned = pinned
+
+    def connect_tcp(
+        self, host: str, port: int, timeout: float | None = None, *args: Any, **kwargs: Any
+    ) -> httpcore2.NetworkStream:
+        tried: Exception = httpcore2.ConnectError("the host has no address")
+        for address in self._pinned(host) if self._pinned else _look_up(host, port, timeout):
+            _refuse_never(address)
+            try:
+                return _Stream(super().connect_tcp(address, port, _left(timeout), *args, **kwargs))
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                tried = error
+        raise tried
+
+
+class _Stream(httpcore2.NetworkStream):
+    def __init__(self, inner: httpcore2.NetworkStream) -> None:
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, _left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        whole = memoryview(buffer)
+        for start in range(0, len(whole), AT_ONCE):  # the stream's own timeout is for each bit that goes through
+            self._inner.write(bytes(whole[start : start + AT_ONCE]), _left(timeout))
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.NetworkStream:
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, _left(timeout)))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+class _AsyncBackend(httpcore2.AnyIOBackend):
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
+        *args: Any,
+        **kwargs: Any,
+    ) -> httpcore2.AsyncNetworkStream:
+        stream = await super().connect_tcp(host, port, _left(timeout), *args, **kwargs)
+        try:  # only now: it looks up by itself, and dials several at once
+            _refuse_never(str(stream.get_extra_info("server_addr")[0]))
+        except Unacceptable:
+            await stream.aclose()
+            raise
+        return _AsyncStream(stream)
+
+
+class _AsyncStream(httpcore2.AsyncNetworkStream):
+    def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
+        self._inner = inner
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's interface
+        return await self._inner.read(max_bytes, _left(timeout))
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as above
+        await self._inner.write(buffer, _left(timeout))
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: Any,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - as above
+    ) -> httpcore2.AsyncNetworkStream:
+        return _AsyncStream(await self._inner.start_tls(ssl_context, server_hostname, _left(timeout)))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)

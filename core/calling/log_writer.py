@@ -1,0 +1,293 @@
+"""The request log: what of a call is kept, and the writer that never holds a call up. For services; reading is core.govern.usage.
+
+One thread writes, in batches by COPY, on a connection of its own. What waits is bounded in number and in size; when the
+database is away for long, the newest calls are not logged, are counted in :func:`dropped`, and one line of the log says so.
+"""
+
+import atexit
+import json
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+from ..errors import CoreError
+from ..postgres import lines
+from ..redaction import scrub
+from ..resolving.effective import EffectiveSettings
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+Status = Literal["ok", "error", "cancelled"]
+
+QUEUED: Final = 10_000
+"""So many calls wait to be written at most."""
+QUEUED_BYTES: Final = 64 * 1024 * 1024
+"""Characters of prompts and answers that wait at most."""
+LONGEST: Final = 65_536
+"""Characters of a prompt or an answer; the rest is cut off, and the cut is said."""
+BATCH: Final = 1000
+EVERY: Final = 0.25
+"""Seconds between two batches: so long a call may be missing on the Usage page."""
+BACKOFF: Final = (0.5, 30.0)
+AT_EXIT: Final = 2.0
+"""Seconds that a process which ends waits for the last batch."""
+
+COLUMNS: Final = (
+    *("at", "user_id", "provider_id", "provider", "model", "status", "attempts", "latency_ms", "generation"),
+    *("prompt", "parameters", "response", "token_usage", "input_tokens", "output_tokens", "cost", "error"),
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Call(NamedTuple):
+    """One finished call, whole: what of it is kept is for :func:`entry` to say."""
+
+    at: datetime
+    """When it began, by this machine's clock."""
+    user_id: str | None
+    """Whom the service made it for, in the service's own words."""
+    model: str
+    status: Status
+    attempts: int
+    latency_ms: int
+    """From the first attempt to the end, waits between attempts included."""
+    prompt: Any
+    parameters: Mapping[str, Any]
+    response: str | None
+    token_usage: Mapping[str, int] | None
+    cost: Decimal | None
+    """US dollars; None: not known."""
+    error: str | None
+
+
+def entry(settings: EffectiveSettings, call: Call) -> dict[str, Any] | None:
+    """Return the row of *call*, by the logging parameters of *settings*; None: nothing is logged.
+
+    The rules are those of ORIGINAL-PLAN §5.2, with one departure on record: the error stands at every level.
+    """
+    if not _is_logged(settings, call):
+        return None
+    row: dict[str, Any] = {
+        **dict.fromkeys(COLUMNS),
+        "at": call.at,
+        "user_id": call.user_id,
+        "provider_id": settings.provider_id,
+        "provider": settings.provider,
+        "model": call.model,
+        "status": call.status,
+        "attempts": call.attempts,
+        "latency_ms": call.latency_ms,
+        "generation": settings.generation,
+        "error": call.error,
+    }
+    if settings.log_level != "errors_only":
+        usage = call.token_usage or {}
+        row |= {"token_usage": call.token_usage, "cost": call.cost}
+        row |= {"input_tokens": usage.get("input"), "output_tokens": usage.get("output")}
+    if settings.log_level == "full":
+        if settings.log_request_data:
+            row |= {"prompt": call.prompt, "parameters": dict(call.parameters)}
+        if settings.log_response_data:
+            row["response"] = call.response
+    return row
+
+
+def _is_logged(settings: EffectiveSettings, call: Call) -> bool:
+    return settings.enable_logging and (settings.log_level != "errors_only" or call.status == "error")
+
+
+def put(settings: EffectiveSettings, call: Call) -> None:
+    """Have *call* written, soon; never waits and never raises. Settings that came from no store leave no trace."""
+    if settings.generation and _is_logged(settings, call):
+        _writer.put(settings, call)
+
+
+def flush(timeout: float = AT_EXIT) -> bool:
+    """Wait until all that was put is written, at most *timeout* seconds; return whether it is."""
+    return _writer.flush(timeout)
+
+
+def dropped() -> int:
+    """Return how many calls of this process were not logged, for want of room or because the database refused them."""
+    return _writer.dropped
+
+
+class Writer:
+    """A queue and its thread. The process has one: :func:`put`."""
+
+    def __init__(self, url: str | None = None) -> None:
+        self._url = url
+        self.dropped = 0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._changed = threading.Condition()
+        self._calls: deque[tuple[EffectiveSettings, Call, int]] = deque()
+        self._size = 0
+        self._writing = 0
+        self._thread: threading.Thread | None = None
+        self._ending = self._full = self._closed = False
+
+    def put(self, settings: EffectiveSettings, call: Call) -> None:
+        """Queue a call, or count it as dropped."""
+        size = _size(call.prompt) + len(call.response or "")
+        with self._changed:
+            if len(self._calls) >= QUEUED or self._size + size > QUEUED_BYTES:
+                self.dropped += 1
+                if not self._full:
+                    self._full = True
+                    _log.warning("The request log is full (%d calls wait): calls are not logged.", len(self._calls))
+                return
+            self._calls.append((settings, call, size))
+            self._size += size
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="llm-settings log", daemon=True)
+                self._thread.start()
+            elif len(self._calls) == BATCH:
+                self._changed.notify_all()
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until the queue is empty and written, at most *timeout* seconds; return whether it is."""
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            self._ending = True
+            self._changed.notify_all()
+            done = self._changed.wait_for(
+                lambda: not self._calls and not self._writing, max(0.0, deadline - time.monotonic())
+            )
+            self._ending = False
+            return done
+
+    def close(self) -> None:
+        """End the thread; what still waits is not written."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(BACKOFF[1])
+
+    def _run(self) -> None:
+        connection: Connection[Any] | None = None
+        least, most = BACKOFF
+        wait = least
+        while not self._closed:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._closed or len(self._calls) >= BATCH or (self._ending and self._calls), EVERY
+                )
+                taken = [self._calls.popleft() for _ in range(min(BATCH, len(self._calls)))]
+                self._writing = len(taken)
+            if not taken:
+                continue
+            rows = [row for settings, call, _ in taken if (row := entry(settings, call)) is not None]
+            refused = 0
+            while not self._closed:
+                try:
+                    connection = connection or lines.connect(self._url or lines.find_store(), "llm-settings log")
+                    refused = _write(connection, rows)
+                    break
+                except Exception as error:  # noqa: BLE001 - whatever it is, the calls of the host go on
+                    _close(connection)
+                    connection = None
+                    if wait == least:
+                        reason = str(error) if isinstance(error, CoreError) else type(error).__name__
+                        _log.warning("The request log cannot be written (%s); calls wait in memory.", reason)
+                    with self._changed:
+                        self._changed.wait_for(lambda: self._closed, wait)
+                    wait = min(wait * 2, most)
+            if wait != least:
+                _log.warning("The request log is written again; %d call(s) were not logged.", self.dropped)
+            wait = least
+            with self._changed:
+                self.dropped += refused
+                self._size -= sum(size for _, _, size in taken)
+                self._writing = 0
+                self._full = False
+                self._changed.notify_all()
+        _close(connection)
+
+
+def _write(connection: "Connection[Any]", rows: list[dict[str, Any]]) -> int:
+    """Write *rows*; return how many the database refuses whatever one does."""
+    import psycopg  # noqa: PLC0415 - with the first batch
+
+    cells = [_cells(row) for row in rows]
+    try:
+        _copy(connection, cells)
+    except (psycopg.DataError, psycopg.IntegrityError, UnicodeError):
+        refused = 0
+        for one in cells:  # one bad row must not take the others with it
+            try:
+                _copy(connection, [one])
+            except (psycopg.DataError, psycopg.IntegrityError, UnicodeError) as error:
+                refused += 1
+                _log.warning("The database refuses a row of the request log (%s).", type(error).__name__)
+        return refused
+    return 0
+
+
+def _copy(connection: "Connection[Any]", cells: list[tuple[Any, ...]]) -> None:
+    with connection.cursor() as cursor, cursor.copy(f"COPY llm_logs ({', '.join(COLUMNS)}) FROM STDIN") as copy:
+        for one in cells:
+            copy.write_row(one)
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    kept = dict(row)
+    for name in ("prompt", "response", "error", "user_id", "model"):
+        kept[name] = _text(kept[name])
+    kept["parameters"] = _json(kept["parameters"])
+    kept["token_usage"] = _json(kept["token_usage"])
+    return tuple(kept[name] for name in COLUMNS)
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    whole = len(text)
+    text = scrub(text[: LONGEST + 1024]).encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+    return text if whole <= LONGEST else f"{text[:LONGEST]}… (cut: {whole} characters in all)"
+
+
+def _json(value: Mapping[str, Any] | None) -> str | None:
+    if value is None:
+        return None
+    text = json.dumps(value, ensure_ascii=True, default=str)
+    text = scrub(text).replace("\\u0000", "\\ufffd")
+    return text if len(text) <= LONGEST else json.dumps({"cut": f"{len(text)} characters in all"})
+
+
+def _size(prompt: Any) -> int:
+    if isinstance(prompt, list):
+        return sum(len(str(item.get("content", ""))) for item in prompt)
+    return len(prompt) if isinstance(prompt, str) else 0
+
+
+def _close(connection: "Connection[Any] | None") -> None:
+    if connection is not None:
+        connection.close()
+
+
+def now() -> datetime:
+    """Return the moment that a call begins."""
+    return datetime.now(UTC)
+
+
+_writer = Writer()
+
+
+@atexit.register
+def _leave() -> None:
+    _writer.flush(AT_EXIT)
+
+
+os.register_at_fork(after_in_child=_writer._reset)  # noqa: SLF001 - same module; what waits is the parent's to write

@@ -1,0 +1,1 @@
+"""What looks over it all: the audit log and the figures of calls."""

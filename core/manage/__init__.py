@@ -1,0 +1,1 @@
+"""What admins do: providers, settings, keys, the connection test, and the first start."""

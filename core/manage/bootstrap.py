@@ -1,0 +1,107 @@
+"""From an empty folder, or an operator's database, to a store that the app can work on."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+from sqlalchemy.exc import DBAPIError
+
+from .. import crypto
+from ..access import users
+from ..actors import Actor
+from ..config import Config, get_config
+from ..errors import CoreError
+from ..postgres import embedded
+from ..store import db, migrate
+from . import keys, seed
+
+_log = logging.getLogger(__name__)
+_lock = threading.Lock()
+_ready = threading.Event()
+
+
+def _print(sentence: str) -> None:
+    with suppress(OSError):  # a full disk under the log must not keep the app from starting
+        print(sentence, flush=True)  # noqa: T201 - for the person at the terminal, not for the log
+
+
+def ensure_ready(say: Callable[[str], None] = _print) -> None:
+    """Make the store ready once in this process; cheap when it is. After a failure the next call tries again.
+
+    The embedded store is created, migrated, seeded and given its first admin. An operator's database is only looked
+    at: nothing is migrated behind their back.
+
+    Args:
+        say: Takes the sentences for the person at the terminal; the first admin's password is among them, once.
+
+    Raises:
+        StoreUnavailable: If the database cannot be reached.
+        SchemaMismatch: If its schema is not this version's; names the command to run.
+        Invalid: If ``LLM_ADMIN_PASSWORD`` breaks the password rules.
+    """
+    if _ready.is_set():
+        return
+    with _lock:
+        if not _ready.is_set():
+            _prepare(get_config(), say)
+            _ready.set()
+
+
+@contextmanager
+def running(say: Callable[[str], None] = _print) -> Iterator[None]:
+    """Hold the store for as long as the app runs; a killed embedded server is restarted.
+
+    A database that is away at start does not stop the app: its pages say so, and it recovers by itself.
+    """
+    config = get_config()
+    with ExitStack() as stack:
+        try:
+            if config.embedded:
+                stack.enter_context(embedded.keep_running(config.data_dir))
+            stack.callback(db.close_engine)  # before the server is stopped
+            ensure_ready(say)
+        except CoreError as error:
+            say(str(error))
+        yield
+
+
+def _prepare(config: Config, say: Callable[[str], None]) -> None:
+    password = config.admin_password.reveal() if config.admin_password else None
+    if config.embedded:
+        engine = db.get_engine()
+        if config.encryption_key is None and crypto.ensure_key_file(config.key_file):
+            crypto.get_ring.cache_clear()
+            say(
+                f"Made an encryption key for API keys: {config.key_file} (keep a copy: without it they cannot be read)."
+            )
+        migrate.upgrade(engine)
+        made = None
+        with db.transaction() as session:  # all of it or nothing: a first start that was killed is one again
+            if users.none_yet(session):
+                seed.seed(session, Actor("first start"))
+                made = users.bootstrap(session, config.admin_username, password)
+        if made:
+            say(f"First start. Sign in as {config.admin_username!r} with this password, shown only now: {made}")
+    else:
+        migrate.check(db.get_engine())
+        if password:
+            with db.transaction() as session:
+                users.bootstrap(session, config.admin_username, password)
+        if config.encryption_key is None:
+            say("Started sealed: LLM_ENCRYPTION_KEY is not set, so API keys can be neither stored nor opened.")
+    _look_at_encryption_key(say)
+    users.decoy_hash()
+
+
+def _look_at_encryption_key(say: Callable[[str], None]) -> None:
+    """Tell a wrong encryption key from a damaged row before anybody meets one; never in the way of the start."""
+    try:
+        with db.transaction() as session:
+            canary = keys.check_canary(session, crypto.get_ring())
+    except (CoreError, DBAPIError) as error:
+        why = str(error) if isinstance(error, CoreError) else type(error.orig).__name__
+        say(f"The encryption key could not be checked: {why}")
+    else:
+        if canary.message and canary.state != "sealed":
+            say(canary.message)

@@ -1,0 +1,381 @@
+"""The connection test: stage by stage, what of a provider works, in the vendor's own words. And the vendor's model list.
+
+Two steps, as no transaction is held while the network is waited for: :func:`prepare` asks for the right, puts the test on
+record and opens the key; :func:`run` dials. It dials the addresses that it looked up and checked, and no other; a stored
+key goes to the origin it was saved with, and to no other.
+"""
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, Final, Literal, NamedTuple, TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+from sqlmodel import Session
+
+from .. import redaction
+from ..access.authority import require
+from ..actors import Actor
+from ..audit.record import Target as AuditTarget
+from ..audit.record import record
+from ..calling import addresses, vendors
+from ..calling.vendors import Failure, Message
+from ..config import get_config
+from ..errors import Invalid, KeyUnreadable, MissingExtra
+from ..parameters import base_url_of, origin_of
+from ..resolving.effective import EffectiveSettings
+from ..store.schemas import ApiKeyInput, ProviderInput, validate
+from ..store.tables import LlmProvider
+from . import providers, settings
+
+T = TypeVar("T")
+State = Literal["verified", "refused", "not_checked"]
+
+LONGEST: Final = 10.0
+"""Seconds of a whole test."""
+MOST_MODELS: Final = 5_000
+LARGEST: Final = 4 * 1024 * 1024
+"""Bytes of one answer."""
+STAGES: Final[Mapping[str, str]] = {
+    "name": "Host found",
+    "address": "Address allowed",
+    "connected": "Connected",
+    "tls": "TLS",
+    "key": "Key accepted",
+    "model": "Model exists",
+    "call": "Minimal call",
+}
+_PROMPT: Final = [Message("user", "Reply with the word OK.")]
+_ANSWER: Final = 80
+
+
+class Stage(NamedTuple):
+    """What one stage found out."""
+
+    name: str
+    """One of :data:`STAGES`."""
+    state: State
+    latency_ms: int | None
+    """None: nothing was tried."""
+    words: str
+    """For people: the vendor's own where it said something, scrubbed."""
+
+
+class Report(NamedTuple):
+    """What a test found out."""
+
+    stages: tuple[Stage, ...]
+    models: tuple[str, ...] | None
+    """The vendor's list; None: it was not got."""
+    new: tuple[str, ...]
+    """In the vendor's list, and not among the provider's models."""
+    gone: tuple[str, ...]
+    """Among the provider's models, and not in the vendor's list."""
+
+    @property
+    def state(self) -> State:
+        """``verified`` if the call was answered, ``refused`` if any stage was, else ``not_checked``."""
+        if any(stage.state == "refused" for stage in self.stages):
+            return "refused"
+        return "verified" if self.stages[-1].state == "verified" else "not_checked"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is to be tested."""
+
+    name: str
+    kind: str
+    base_url: str
+    model: str | None
+    models: tuple[str, ...]
+    settings: EffectiveSettings = field(repr=False)
+    """Whose parameters the call is made with."""
+    key: str | None = field(repr=False)
+    key_problem: str = ""
+    """Why there is no key."""
+
+
+def prepare(
+    session: Session,
+    actor: Actor,
+    provider_id: int | None,
+    draft: Mapping[str, Any] | None = None,
+    *,
+    omitted: Collection[str] | None = None,
+) -> Target:
+    """Return what is to be tested, and put on record that it is; nothing is dialled yet.
+
+    Args:
+        session: The transaction.
+        actor: An admin.
+        provider_id: A stored provider; None: *draft* is a whole one.
+        draft: Fields that were typed and not saved, as for :func:`core.manage.providers.update`; ``api_key`` may be one of them.
+        omitted: Parameters that are going to be omitted; None: those that are.
+
+    Raises:
+        Forbidden, NotFound: As everywhere.
+        Invalid: If the draft breaks a rule; above all if it leads the stored key to another host.
+    """
+    require(session, actor, "provider.test")
+    fields = dict(draft or {})
+    typed = fields.pop("api_key", None)
+    typed = typed if isinstance(typed, str) and typed.strip() else None
+    if typed is not None:
+        typed = validate(ApiKeyInput, {"api_key": typed}).api_key.get_secret_value()
+    stored = None if provider_id is None else providers.get(session, provider_id)
+    current = {} if stored is None else stored.model_dump(include=set(providers.FIELDS))
+    wanted = validate(ProviderInput, {**current, **fields})
+    key, problem = _key(session, stored, wanted, typed)
+    effective = settings.effective(session, stored.name if stored else "")
+    model = wanted.default_model
+    if stored is not None and effective.model in wanted.available_models and "default_model" not in fields:
+        model = effective.model
+    target = Target(
+        name=wanted.name,
+        kind=wanted.kind,
+        base_url=base_url_of(wanted.kind, wanted.api_base_url) or "",
+        model=model,
+        models=tuple(wanted.available_models),
+        settings=replace(
+            effective, kind=wanted.kind, omitted=effective.omitted if omitted is None else tuple(sorted(omitted))
+        ),
+        key=key,
+        key_problem=problem,
+    )
+    told = {
+        "base_url": (None, target.base_url),
+        "model": (None, model),
+        "key": (None, "typed" if typed else "stored" if key else "none"),
+    }
+    record(session, actor, "provider.test", AuditTarget("provider", provider_id, wanted.name), told)
+    return target
+
+
+def _key(
+    session: Session, stored: LlmProvider | None, wanted: ProviderInput, typed: str | None
+) -> tuple[str | None, str]:
+    if typed is not None:
+        return typed, ""
+    if stored is None or not stored.api_key_encrypted:
+        return None, "no API key is stored"
+    if origin_of(wanted.kind, wanted.api_base_url) != origin_of(stored.kind, stored.api_base_url):
+        name = "kind" if wanted.api_base_url == stored.api_base_url else "api_base_url"
+        raise Invalid({name: "is another host than the stored key was saved with: type the API key, to test it there"})
+    try:
+        return providers.open_api_key(session, stored.id or 0), ""
+    except KeyUnreadable as error:
+        return None, str(error)
+
+
+def run(target: Target, resolver: addresses.Resolver = socket.getaddrinfo) -> Report:
+    """Test *target*, in at most ten seconds or little more; never raises for what the other side does.
+
+    Args:
+        target: What :func:`prepare` returned.
+        resolver: Looks the host up.
+    """
+    if target.key:
+        redaction.remember(target.key)
+    return _Test(target, resolver).run()
+
+
+class _Test:
+    def __init__(self, target: Target, resolver: addresses.Resolver) -> None:
+        self._target, self._resolver = target, resolver
+        self._ends = time.monotonic() + LONGEST
+        self._done: dict[str, Stage] = {}
+        self._began = 0.0
+        self._models: tuple[str, ...] | None = None
+
+    def run(self) -> Report:
+        pinned = self._reach()
+        if pinned:
+            self._ask(pinned)
+        stages = tuple(self._done.get(name, Stage(name, "not_checked", None, "")) for name in STAGES)
+        listed, known = self._models or (), self._target.models
+        new = tuple(model for model in listed if model not in known)
+        gone = tuple(model for model in known if model not in listed) if listed else ()
+        return Report(stages, self._models, new, gone)
+
+    def _reach(self) -> tuple[str, ...]:
+        """Look up, judge, connect and shake hands; return the addresses that this and all that follows may dial."""
+        url = urlsplit(self._target.base_url)
+        host = url.hostname or ""
+        pinned = self._look_up(host)
+        if not pinned:
+            return ()
+        self._begin()
+        try:
+            connection = self._connect(pinned, url)
+        except OSError as error:
+            self._note("connected", "refused", f"no connection: {error.strerror or error}")
+            return ()
+        with connection:
+            self._note("connected", "verified", "")
+            if url.scheme != "https":
+                self._note(
+                    "tls", "not_checked", "the base URL begins with http: the key is sent unencrypted", tried=False
+                )
+                return pinned
+            self._begin()
+            try:
+                connection.settimeout(self._left())
+                with _tls().wrap_socket(connection, server_hostname=host) as secured:
+                    self._note("tls", "verified", secured.version() or "")
+            except OSError as error:  # ssl.SSLError is one
+                self._note("tls", "refused", getattr(error, "verify_message", "") or error.strerror or str(error))
+                return ()
+        return pinned
+
+    def _look_up(self, host: str) -> tuple[str, ...]:
+        asked: list[Any] = []
+
+        def looked_up(*args: Any, **kwargs: Any) -> Iterable[Any]:
+            asked.append(None)
+            found = _within(self._left(), lambda: list(self._resolver(*args, **kwargs)))
+            asked.extend(found)
+            return found
+
+        self._begin()
+        try:
+            pinned = addresses.check_addresses(host, self._target.kind, get_config().private_hosts, looked_up)
+        except Invalid as error:
+            rule = error.fields.get("api_base_url", str(error))
+            if asked == [None]:
+                self._note("name", "refused", "the host is not found: check its spelling, and this machine's DNS")
+            else:
+                if asked:
+                    self._note("name", "verified", "")
+                self._note("address", "refused", rule)
+            return ()
+        self._note("name", "verified", "" if asked else "an address: there is nothing to look up")
+        self._note("address", "verified", ", ".join(pinned))
+        return pinned
+
+    def _connect(self, pinned: Sequence[str], url: SplitResult) -> socket.socket:
+        port = url.port or {"https": 443, "http": 80}[url.scheme]
+        tried: OSError = OSError("no address")
+        for address in pinned:
+            try:
+                return socket.create_connection((address, port), self._left())
+            except OSError as error:
+                tried = error
+        raise tried
+
+    def _ask(self, pinned: tuple[str, ...]) -> None:
+        """Ask the vendor: for its models, and for one answer."""
+        target = self._target
+        if target.key is None:
+            self._note("key", "not_checked", target.key_problem, tried=False)
+            return
+        try:
+            from ..calling import dial  # noqa: PLC0415 - needs the extra `ai`
+
+            vendor = vendors.VENDORS[target.kind]
+            with dial.client(pinned=lambda _host: pinned, largest=LARGEST) as http:
+                http.event_hooks["request"].append(lambda _request: self._left())
+                client = vendor.client(target.key, target.base_url, http, is_async=False)
+                if self._list(vendor, client):
+                    self._call(vendor, client)
+        except (ModuleNotFoundError, MissingExtra):
+            self._note("key", "not_checked", str(MissingExtra("httpx2")), tried=False)
+
+    def _list(self, vendor: Any, client: Any) -> bool:
+        """Get the vendor's list of models; return whether there is any sense in a call."""
+        self._begin()
+        try:
+            listed = vendor.models(client, self._left())
+        except Exception as error:
+            if isinstance(error, MissingExtra):
+                raise
+            failure = vendors.judge(error)
+            if failure.status == _UNAUTHORIZED or failure.reason in {"unacceptable", "tls"} or _redirects(failure):
+                self._note("key", "refused", _told(failure))
+                return False
+            self._note("key", "not_checked", f"the list of models: {_told(failure)}")
+            return True
+        self._models = tuple(dict.fromkeys(listed[:MOST_MODELS]))
+        self._note("key", "verified", f"{len(self._models)} models are listed")
+        if self._target.model in self._models:
+            self._note("model", "verified", f"{self._target.model} is in the vendor's list", tried=False)
+        elif self._target.model is not None:
+            self._note("model", "not_checked", f"{self._target.model} is not in the vendor's list", tried=False)
+        return True
+
+    def _call(self, vendor: Any, client: Any) -> None:
+        target = self._target
+        if target.model is None:
+            self._note("model", "not_checked", "no model is chosen", tried=False)
+            return
+        sent, _ = vendors.parameters(target.settings)
+        self._begin()
+        try:
+            piece = vendor.read(vendor.send(client, target.model, _PROMPT, sent, self._left(), stream=False))
+        except Exception as error:  # noqa: BLE001 - judged
+            failure = vendors.judge(error)
+            words = _told(failure)
+            if failure.reason == "key":
+                self._note("key", "refused", words)
+            elif failure.reason == "model":
+                self._note("model", "refused", words)
+            passing = {"rate_limit", "busy", "timeout", "connection"}
+            self._note("call", "not_checked" if failure.reason in passing else "refused", words)
+            return
+        answer = " ".join(piece.text.split())
+        self._note("call", "verified", f"answered “{redaction.scrub(answer[:_ANSWER])}”" if answer else "answered")
+        if self._done["key"].state != "verified":
+            self._note("key", "verified", "the call was answered", tried=False)
+        if self._done.get("model", _NOTHING).state != "verified":
+            self._note("model", "verified", f"{target.model} has answered", tried=False)
+
+    def _begin(self) -> None:
+        self._began = time.monotonic()
+
+    def _note(self, name: str, state: State, words: str, *, tried: bool = True) -> None:
+        latency = round((time.monotonic() - self._began) * 1000) if tried else None
+        self._done[name] = Stage(name, state, latency, redaction.scrub(words))
+
+    def _left(self) -> float:
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"not done within {LONGEST:.0f} seconds")
+        return left
+
+
+_UNAUTHORIZED: Final = 401
+_NOTHING: Final = Stage("", "not_checked", None, "")
+
+
+def _redirects(failure: Failure) -> bool:
+    return failure.status is not None and 300 <= failure.status < 400  # noqa: PLR2004 - of HTTP
+
+
+def _told(failure: Failure) -> str:
+    return f"{failure.status}: {failure.words}" if failure.status else failure.words
+
+
+def _within(seconds: float, work: Callable[[], T]) -> T:
+    """Return what *work* returns; TimeoutError, an OSError, if it takes longer: the system's look-up has no timeout."""
+    done: Future[T] = Future()
+
+    def do() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
+            done.set_exception(error)
+
+    threading.Thread(target=do, daemon=True, name="llm-settings look-up").start()
+    return done.result(seconds)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    import httpx2  # noqa: PLC0415 - the same trust as the calls have
+
+    return httpx2.create_ssl_context()

@@ -1,0 +1,91 @@
+"""How the store is: the database, the key ring, sign-ins and the audit, as the Health page shows them."""
+
+from datetime import datetime
+from typing import Final, Literal, NamedTuple
+
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+from sqlalchemy.pool import QueuePool
+from sqlmodel import Session, col, func, select
+
+from ..access.authority import is_live
+from ..config import get_config
+from ..crypto import KeyRing
+from ..store import migrate, sealed
+from ..store.tables import AuditEvent, AuditHead, AuthSession
+from . import keys
+
+
+class Health(NamedTuple):
+    """What was found; nothing in it is secret."""
+
+    embedded: bool
+    database: str
+    server: str
+    """Version of PostgreSQL."""
+    size: int
+    """Bytes on disk."""
+    revision: str | None
+    """Of the schema; None: it was never migrated."""
+    head: str
+    """The revision this version needs."""
+    in_use: int
+    """Connections of this process in use now, this look's own among them."""
+    keys: keys.Status
+    sealed_values: int
+    unreadable: tuple[sealed.Tried, ...]
+    sign_ins: int
+    """Live now, by the database's clock."""
+    events: int
+    """Of the audit, ever."""
+    newest_event: datetime | None
+
+
+class Readiness(NamedTuple):
+    """Whether this process can do its work, in words that give nothing away."""
+
+    database: Literal["ok", "unreachable"]
+    schema: Literal["ok", "mismatch", "unknown"]
+    key_ring: str
+    """``ok``, ``unknown``, or what :func:`core.manage.keys.look_at_canary` says of the primary key."""
+
+
+UNREACHABLE: Final = Readiness("unreachable", "unknown", "unknown")
+
+
+def readiness(session: Session, ring: KeyRing) -> Readiness:
+    """Return whether the database has this version's schema, and knows this process's key."""
+    connection = session.connection()
+    if MigrationContext.configure(connection).get_current_revision() != migrate.head():
+        return Readiness("ok", "mismatch", "unknown")
+    canary = keys.look_at_canary(session, ring).state
+    return Readiness("ok", "ok", "ok" if canary in {"first_use", "new_primary"} else canary)
+
+
+def look(session: Session, ring: KeyRing) -> Health:
+    """Return how everything is. Opens every sealed value: some 30 µs each.
+
+    Raises:
+        BadConfig: If the environment is wrong.
+    """
+    connection = session.connection()
+    pool = connection.engine.pool
+    tried = sealed.open_all(session, ring)
+    database, server, size = connection.execute(
+        text("SELECT current_database(), current_setting('server_version'), pg_database_size(current_database())")
+    ).one()
+    return Health(
+        embedded=get_config().embedded,
+        database=database,
+        server=server.split(" ")[0],
+        size=size,
+        revision=MigrationContext.configure(connection).get_current_revision(),
+        head=migrate.head(),
+        in_use=pool.checkedout() if isinstance(pool, QueuePool) else 1,
+        keys=keys.status(session, ring),
+        sealed_values=len(tried),
+        unreadable=tuple(row for row in tried if row.state != "ok"),
+        sign_ins=session.exec(select(func.count()).select_from(AuthSession).where(is_live())).one(),
+        events=session.exec(select(AuditHead.seq)).one_or_none() or 0,
+        newest_event=session.exec(select(AuditEvent.at).order_by(col(AuditEvent.at).desc()).limit(1)).one_or_none(),
+    )

@@ -1,0 +1,419 @@
+"""Providers and their keys. Opening a key is always an explicit call."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from sqlalchemy import select as sql_select
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, func, or_, select
+
+from ..access.authority import require
+from ..actors import Actor
+from ..audit.record import Target, changes_between, record
+from ..calling import addresses
+from ..config import get_config
+from ..crypto import KeyRing, Place, get_ring, mask
+from ..errors import AlreadyExists, Invalid, KeyUnreadable, NotFound
+from ..models import catalogue
+from ..parameters import origin_of
+from ..store.schemas import ApiKeyInput, ProviderInput, SettingsInput, could_be_id, could_be_provider, validate
+from ..store.sealed import provider_place
+from ..store.tables import LlmProvider, LlmSettings, LlmUsage
+from ..store.versions import refuse_stale
+from . import keys
+
+FIELDS = tuple(ProviderInput.model_fields)
+_SETTINGS = set(SettingsInput.model_fields)
+
+
+class KeyState(NamedTuple):
+    """Whether a provider's key can be opened."""
+
+    state: str
+    """``none``, ``ok``, or the reason of :class:`~core.errors.KeyUnreadable`."""
+    message: str
+    """For people: what is wrong and the cure; empty for ``none`` and ``ok``."""
+
+
+class Figures(NamedTuple):
+    """The row of figures above the list."""
+
+    total: int
+    active: int
+    without_key: int
+    unreadable: int
+    last_change: datetime | None
+
+
+def create(session: Session, actor: Actor, data: Mapping[str, Any]) -> LlmProvider:
+    """Add a provider; *data* is a :class:`~core.store.schemas.ProviderInput` and may have an ``api_key``.
+
+    Raises:
+        Forbidden, Invalid, Sealed: The last if a key is given and this process has no encryption key. Invalid also if
+            the base URL names a host that it may not.
+        AlreadyExists: If the name is taken.
+    """
+    require(session, actor, "provider.create")
+    fields, api_key = _split(data)
+    provider = LlmProvider(**validate(ProviderInput, fields).model_dump())
+    _guard_base_url(provider.kind, provider.api_base_url)
+    session.add(provider)
+    _flush(session, provider.name)
+    if api_key is not None:
+        _seal(session, provider, api_key)
+    _record(session, actor, "provider.create", provider, before={}, after=_recorded(provider))
+    return _stored(session, provider)
+
+
+def get(session: Session, provider_id: int) -> LlmProvider:
+    """Return a provider.
+
+    Raises:
+        NotFound: If there is none with that id.
+    """
+    provider = session.get(LlmProvider, provider_id) if could_be_id(provider_id) else None
+    if provider is None:
+        raise NotFound("provider", provider_id)
+    return provider
+
+
+def get_by_name(session: Session, name: str) -> LlmProvider:
+    """Return a provider by its name; raises NotFound."""
+    found = select(LlmProvider).where(LlmProvider.name == name)
+    provider = session.exec(found).one_or_none() if could_be_provider(name) else None
+    if provider is None:
+        raise NotFound("provider", name)
+    return provider
+
+
+def list_all(
+    session: Session, *, active: bool | None = None, search: str = "", offset: int = 0, limit: int | None = None
+) -> list[LlmProvider]:
+    """Return providers by display name; *search* is looked for in name, display name, kind and models."""
+    query = _matching(select(LlmProvider), active, search)
+    query = query.order_by(func.lower(LlmProvider.display_name), col(LlmProvider.id)).offset(offset).limit(limit)
+    return list(session.exec(query))
+
+
+def count(session: Session, *, active: bool | None = None, search: str = "") -> int:
+    """Return how many providers :func:`list_all` has without its limit."""
+    number: int = session.exec(_matching(select(func.count()).select_from(LlmProvider), active, search)).one()
+    return number
+
+
+def names(session: Session, *, active: bool | None = None) -> dict[str, str]:
+    """Return name -> display name of all providers, by display name; no other column is read."""
+    query = select(LlmProvider.name, LlmProvider.display_name).order_by(
+        func.lower(LlmProvider.display_name), col(LlmProvider.id)
+    )
+    return dict(session.exec(_matching(query, active, "")).all())
+
+
+def figures(session: Session, ring: KeyRing | None = None) -> Figures:
+    """Count providers for the row of figures. A key counts as unreadable as :func:`key_state` says."""
+    needed = (LlmProvider.kind, LlmProvider.api_base_url, LlmProvider.is_active, LlmProvider.updated_at)
+    sealed = (LlmProvider.api_key_encrypted, LlmProvider.api_key_key_id, LlmProvider.api_key_binding)
+    columns: list[Any] = [LlmProvider.id, LlmProvider.name, *needed, *sealed]
+    rows: Any = session.execute(sql_select(*columns)).all()  # no objects: there may be 1,000
+    states = [key_state(row, ring).state for row in rows]
+    return Figures(
+        total=len(rows),
+        active=sum(row.is_active for row in rows),
+        without_key=states.count("none"),
+        unreadable=sum(state not in {"none", "ok"} for state in states),
+        last_change=max((row.updated_at for row in rows), default=None),
+    )
+
+
+def update(
+    session: Session, actor: Actor, provider_id: int, patch: Mapping[str, Any], *, version: int | None = None
+) -> LlmProvider:
+    """Change the fields in *patch*; ``api_key`` may be one of them, and an empty one is left as it is.
+
+    Args:
+        session: The transaction.
+        actor: An admin.
+        provider_id: Which provider.
+        patch: Field -> new value.
+        version: The version the edit was based on; None writes whatever is there.
+
+    Raises:
+        Forbidden, NotFound, Invalid, Conflict, AlreadyExists, Sealed: Invalid also if the origin of the base URL
+            changes while a key is stored and the key is not typed again, if it names a host that it may not, and if a
+            model is taken away that a settings row prefers.
+    """
+    require(session, actor, "provider.update")
+    provider = _locked(session, provider_id)
+    fields, api_key = _split(patch)
+    refuse_stale("provider", provider, version, fields)
+    current, before = provider.model_dump(include=set(FIELDS)), _recorded(provider)
+    wanted = validate(ProviderInput, {**current, **fields}).model_dump()
+    # Only what changes is guarded. A row from before this rule, or from before the operator shortened the list, can still
+    # be renamed, and deactivated above all; a test of the connection looks at the address again whatever is stored.
+    if (wanted["kind"], wanted["api_base_url"]) != (provider.kind, provider.api_base_url):
+        _guard_base_url(wanted["kind"], wanted["api_base_url"])
+    _keep_preferred_models(session, provider_id, wanted["available_models"])
+    moved = origin_of(wanted["kind"], wanted["api_base_url"]) != origin_of(provider.kind, provider.api_base_url)
+    if moved and provider.api_key_encrypted and api_key is None:
+        field = "api_base_url" if "api_base_url" in fields else "kind"
+        raise Invalid(
+            {field: "changes the host that the stored key is sent to: type the API key again, or remove it first"}
+        )
+    for name, value in wanted.items():
+        if value != current[name]:
+            setattr(provider, name, value)
+    _flush(session, wanted["name"])
+    if api_key is not None:
+        _seal(session, provider, api_key)
+        session.flush()
+    _record(
+        session,
+        actor,
+        "provider.update",
+        provider,
+        before=before,
+        after=_recorded(provider),
+        key_set=api_key is not None,
+    )
+    return _stored(session, provider)
+
+
+def deletion(session: Session, provider_id: int) -> list[str]:
+    """Return, in words, what deleting the provider takes with it; raises NotFound."""
+    provider = get(session, provider_id)
+    goes = [f"the provider {provider.name}, with {len(provider.available_models)} model(s)"]
+    if provider.api_key_encrypted:
+        goes.append(f"its API key {provider.api_key_masked or ''}".rstrip())
+    rows = session.exec(
+        select(func.count()).select_from(LlmSettings).where(LlmSettings.provider_id == provider_id)
+    ).one()
+    if rows:
+        goes.append(f"its {rows} settings row(s)")
+    return goes
+
+
+def calls_lately(session: Session, name: str) -> tuple[int, datetime] | None:
+    """Return how many logged calls of 30 days the provider *name* had, and when the last (to 5 minutes); None: none."""
+    used: Any = LlmUsage
+    query = select(func.sum(used.calls), func.max(used.slot)).where(
+        used.provider == name, used.slot > func.now() - timedelta(days=30)
+    )
+    calls, last = session.exec(query).one()
+    return None if last is None else (int(calls), last)
+
+
+def delete(session: Session, actor: Actor, provider_id: int, *, version: int | None = None) -> list[str]:
+    """Delete the provider and its settings rows; returns what went, as :func:`deletion`.
+
+    Raises:
+        Forbidden, NotFound, Conflict: The last if it was changed since *version*.
+    """
+    require(session, actor, "provider.delete")
+    provider = _locked(session, provider_id)
+    refuse_stale("provider", provider, version, {})
+    goes = deletion(session, provider_id)
+    rows = session.exec(select(LlmSettings).where(LlmSettings.provider_id == provider_id).order_by(col(LlmSettings.id)))
+    went = {
+        **_recorded(provider),
+        "settings": [row.model_dump(include=_SETTINGS, exclude_none=True) for row in rows] or None,
+    }
+    session.delete(provider)
+    session.flush()
+    _record(session, actor, "provider.delete", provider, before=went, after={})
+    return goes
+
+
+def set_api_key(session: Session, actor: Actor, provider_id: int, api_key: str) -> LlmProvider:
+    """Seal and store a key in place of the one there.
+
+    Raises:
+        Forbidden, NotFound, Invalid, Sealed: The last if this process has no encryption key.
+    """
+    require(session, actor, "provider.set_key")
+    provider = _locked(session, provider_id)
+    before = _recorded(provider)
+    _seal(session, provider, api_key)
+    _record(session, actor, "provider.set_key", provider, before=before, after=_recorded(provider), key_set=True)
+    return _stored(session, provider)
+
+
+def remove_api_key(session: Session, actor: Actor, provider_id: int) -> LlmProvider:
+    """Forget the key; raises Forbidden and NotFound."""
+    require(session, actor, "provider.remove_key")
+    provider = _locked(session, provider_id)
+    before = _recorded(provider)
+    provider.api_key_encrypted = provider.api_key_masked = None
+    provider.api_key_key_id = provider.api_key_binding = provider.api_key_set_at = None
+    _record(session, actor, "provider.remove_key", provider, before=before, after=_recorded(provider))
+    return _stored(session, provider)
+
+
+def adopt_api_key(session: Session, actor: Actor, provider_id: int) -> LlmProvider:
+    """Bind a key that another program wrote (*unbound*) to its provider and its present base URL.
+
+    Raises:
+        Forbidden, NotFound: As everywhere.
+        Invalid: If the key is not unbound.
+        KeyUnreadable: If no key of the ring opens it.
+        Sealed: If this process has no encryption key.
+    """
+    require(session, actor, "provider.adopt_key")
+    provider = _locked(session, provider_id)
+    if key_state(provider).state != "unbound" or provider.api_key_encrypted is None:
+        raise Invalid({"api_key": "is not waiting to be adopted"})
+    before = _recorded(provider)
+    _seal(session, provider, get_ring().open_unbound(provider.api_key_encrypted))
+    _record(session, actor, "provider.adopt_key", provider, before=before, after=_recorded(provider), key_set=True)
+    return _stored(session, provider)
+
+
+def open_api_key(session: Session, provider_id: int) -> str:
+    """Return the plain key. Internal: nothing that a person or REST sees calls it.
+
+    Raises:
+        NotFound: If there is no such provider, or it has no key.
+        KeyUnreadable: With the reason and the cure.
+    """
+    provider = get(session, provider_id)
+    if not provider.api_key_encrypted:
+        raise NotFound("API key of provider", provider.name)
+    return get_ring().open(
+        provider.api_key_encrypted, provider.api_key_key_id, provider.api_key_binding, place_of(provider)
+    )
+
+
+def key_state(provider: LlmProvider, ring: KeyRing | None = None) -> KeyState:
+    """Return whether the provider's key can be opened: a state of this one row, never an error of the list."""
+    if not provider.api_key_encrypted:
+        return KeyState("none", "")
+    try:
+        (ring or get_ring()).box(
+            provider.api_key_encrypted, provider.api_key_key_id, provider.api_key_binding, place_of(provider)
+        )
+    except KeyUnreadable as error:
+        return KeyState(error.reason, str(error))
+    return KeyState("ok", "")
+
+
+def place_of(provider: LlmProvider) -> Place:
+    """Return where the provider's key belongs."""
+    if provider.id is None:
+        raise NotFound("provider", provider.name)
+    return provider_place(provider)
+
+
+def validate_api_key_format(kind: str, api_key: str) -> str | None:
+    """Return a warning if *api_key* does not look like a key of this kind. Only a warning: vendors change their formats."""
+    known = catalogue.KEY_FORMATS.get(kind)
+    if known is None:
+        return None
+    key = api_key.strip()
+    if not key.startswith(known.prefixes):
+        return f"Keys of this kind usually begin with {' or '.join(known.prefixes)}; this one does not. Check that it is the right key."
+    if len(key) < known.min_length:
+        return f"Keys of this kind usually have at least {known.min_length} characters; this one has {len(key)}."
+    return None
+
+
+def _matching(query: Any, active: bool | None, search: str) -> Any:  # noqa: FBT001 - private, and called by position
+    if active is not None:
+        query = query.where(LlmProvider.is_active == active)
+    words = search.replace("\x00", "").encode("utf-8", "ignore").decode()[:100].split()
+    model: Any = func.jsonb_array_elements_text(LlmProvider.available_models).column_valued("model")
+    for word in words:
+        pattern = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        query = query.where(
+            or_(
+                col(LlmProvider.name).ilike(pattern),
+                col(LlmProvider.display_name).ilike(pattern),
+                col(LlmProvider.kind).ilike(pattern),
+                select(model).where(model.ilike(pattern)).exists(),
+            )
+        )
+    return query
+
+
+def _split(data: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    fields = dict(data)
+    api_key = fields.pop("api_key", None)
+    if isinstance(api_key, str) and not api_key.strip():
+        api_key = None
+    return fields, api_key
+
+
+def _locked(session: Session, provider_id: int) -> LlmProvider:
+    provider = None
+    if could_be_id(provider_id):
+        provider = session.get(LlmProvider, provider_id, with_for_update=True, populate_existing=True)
+    if provider is None:
+        raise NotFound("provider", provider_id)
+    return provider
+
+
+def _flush(session: Session, name: str) -> None:
+    try:
+        session.flush()
+    except IntegrityError:
+        raise AlreadyExists("provider", name) from None  # the cause holds the row
+
+
+def _guard_base_url(kind: str, api_base_url: str | None) -> None:
+    if api_base_url:  # an empty one is the vendor's own
+        addresses.check_host(urlsplit(api_base_url).hostname or "", kind, get_config().private_hosts)
+
+
+def _keep_preferred_models(session: Session, provider_id: int, models: list[str]) -> None:
+    preferred = session.exec(
+        select(LlmSettings.preferred_model).where(
+            LlmSettings.provider_id == provider_id, col(LlmSettings.preferred_model).is_not(None), LlmSettings.is_active
+        )
+    ).all()
+    gone = sorted({model for model in preferred if model and model not in models})
+    if gone:
+        raise Invalid(
+            {"available_models": f"must keep {', '.join(gone)}: the Defaults page prefers it for this provider"}
+        )
+
+
+def _seal(session: Session, provider: LlmProvider, api_key: str) -> None:
+    plain = validate(ApiKeyInput, {"api_key": api_key}).api_key.get_secret_value()
+    session.flush()
+    keys.require_known(session, get_ring())
+    place = place_of(provider)
+    if not place.origin:  # written by SQL: a key bound to no host would fit the next such URL too
+        raise Invalid({"api_base_url": "is no URL that a key can be bound to: correct it first"})
+    stored = get_ring().seal(plain, place)
+    provider.api_key_encrypted, provider.api_key_key_id, provider.api_key_binding = stored
+    provider.api_key_masked = mask(plain)
+    provider.api_key_set_at = datetime.now(UTC)
+
+
+def _recorded(provider: LlmProvider) -> dict[str, Any]:
+    key = {"api_key": provider.api_key_masked or "****"} if provider.api_key_encrypted else {}
+    return {**provider.model_dump(include=set(FIELDS)), **key}
+
+
+def _record(
+    session: Session,
+    actor: Actor,
+    action: str,
+    provider: LlmProvider,
+    *,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    key_set: bool = False,
+) -> None:
+    changes = changes_between(before, after, (*FIELDS, "api_key", "settings"))
+    if key_set:  # also if its mask is that of the one before
+        changes["api_key"] = (before.get("api_key"), after.get("api_key"))
+    if changes:
+        target = Target("provider", provider.id, (after or before)["name"])
+        record(session, actor, action, target, changes)
+
+
+def _stored(session: Session, provider: LlmProvider) -> LlmProvider:
+    session.flush()
+    session.refresh(provider)
+    return provider

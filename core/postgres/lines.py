@@ -1,0 +1,69 @@
+"""Where the store is, and a background thread's own connection to it, on which a line that fell silent is found out."""
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from ..config import get_config
+from ..errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+PATIENCE: Final = 10.0
+"""Longest wait for an answer of the database, in seconds; then the line counts as dead."""
+
+
+def connect(url: str, name: str) -> "Connection[Any]":
+    """Return a connection that commits by itself; *name* is what the server's list of connections shows.
+
+    It must be a direct one: PgBouncer's transaction pooling loses LISTEN.
+
+    Raises:
+        psycopg.Error: If the server cannot be reached. On the connection itself StoreUnavailable, once the server has not
+            answered for :data:`PATIENCE`.
+    """
+    import psycopg  # noqa: PLC0415 - keeps the import of the resolver lean
+
+    class Impatient(psycopg.Connection[Any]):
+        """The kernel's keepalives see no more than the next machine, which may be a proxy."""
+
+        def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+            begun = time.monotonic()
+            try:
+                return super().wait(gen, interval, PATIENCE if timeout is None else timeout)
+            except psycopg.OperationalError:
+                if timeout is None and time.monotonic() - begun >= PATIENCE:
+                    self.pgconn.finish()  # else ending what was begun would wait as long again
+                    raise StoreUnavailable(f"no answer in {PATIENCE:.0f} seconds") from None
+                raise
+
+    return Impatient.connect(
+        url,
+        autocommit=True,
+        prepare_threshold=None,
+        application_name=name,
+        client_encoding="utf8",
+        connect_timeout=2,
+        keepalives_idle=5,
+        keepalives_interval=2,
+        keepalives_count=2,
+        tcp_user_timeout=9000,
+        options="-c statement_timeout=10s -c timezone=UTC",
+    )
+
+
+def find_store() -> str:
+    """Return the URL of this process's database: ``DATABASE_URL``, or an existing embedded cluster, which is started.
+
+    Raises:
+        StoreUnavailable: If there is neither, or the cluster does not start.
+        BadConfig: If the environment is wrong.
+    """
+    config = get_config()
+    if config.database_url is not None:
+        return config.database_url.reveal()
+    from . import embedded  # noqa: PLC0415 - not where there is a DATABASE_URL
+
+    if not embedded.exists(config.data_dir):
+        raise StoreUnavailable("DATABASE_URL is not set, and there is no embedded cluster in this folder.")
+    return embedded.start(config.data_dir, create=False)

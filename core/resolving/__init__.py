@@ -1,0 +1,1 @@
+"""From rows to effective settings: the merge, the snapshot and its file."""

@@ -1,0 +1,113 @@
+"""The last-known-good file: a snapshot without keys, for a process that starts while the database is away.
+
+One line of JSON that says what follows, and its SHA-256; then the snapshot's lines. Whatever is not exactly that is not read.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import stat
+import threading
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from .snapshot import Snapshot
+
+FORMAT: Final = "llm-settings snapshot 1"
+LARGEST: Final = 256 * 1024 * 1024
+"""Bytes. A larger file is none of ours: 1,000 providers take half a megabyte."""
+
+_log = logging.getLogger(__name__)
+
+
+class Saved(NamedTuple):
+    """What was in a file."""
+
+    snapshot: Snapshot
+    verified_at: float
+    """When it was last known to agree with the store, in seconds since 1970, by the clock of the machine that wrote it."""
+
+
+def write(path: Path, snapshot: Snapshot, verified_at: float) -> None:
+    """Put *snapshot*, without its keys, in place of what is there: whoever reads sees the old file or the new one, whole.
+
+    Readable by its owner alone.
+
+    Raises:
+        OSError: If the folder cannot be written to.
+    """
+    bare = snapshot.without_keys()
+    body = b"".join(line + b"\n" for rows in (bare.providers, bare.settings) for line in rows.values())
+    head = {
+        "format": FORMAT,
+        "generation": bare.generation,
+        "epoch": bare.epoch,
+        "verified_at": verified_at,
+        "providers": len(bare.providers),
+        "settings": len(bare.settings),
+        "sha256": hashlib.sha256(body).hexdigest(),
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    temporary.unlink(missing_ok=True)  # of a process that was killed, and had the same number
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor has no path
+            file.write(json.dumps(head).encode() + b"\n" + body)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def read(path: Path) -> Saved | None:
+    """Return what is in the file; None, and a line in the log, if there is none that can be trusted.
+
+    One that others may write to is not trusted: it says where keys are sent. One that others may read is made private.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no path
+            found = os.fstat(file.fileno())
+            _refuse_others(found)
+            if stat.S_IMODE(found.st_mode) & 0o077:
+                _log.warning("The snapshot file %s was readable by others; it is private now.", path)
+                os.fchmod(file.fileno(), 0o600)
+            return _parsed(file.read(LARGEST))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        _log.warning("The snapshot file %s is not used: %s.", path, why)
+        return None
+
+
+def _refuse_others(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode) or found.st_size >= LARGEST:
+        raise ValueError("it is no file of ours")
+    if found.st_uid not in {os.geteuid(), 0} or stat.S_IMODE(found.st_mode) & 0o022:
+        raise ValueError("somebody else may have written it")
+
+
+def _parsed(raw: bytes) -> Saved:
+    first, _, body = raw.partition(b"\n")
+    head = json.loads(first)
+    if head["format"] != FORMAT:
+        raise ValueError("it is of another version")
+    if hashlib.sha256(body).hexdigest() != head["sha256"]:
+        raise ValueError("it is damaged")
+    lines = body.split(b"\n")
+    rows = [(int(line.partition(b"\t")[0]), line) for line in lines[:-1]]
+    if len(rows) != head["providers"] + head["settings"]:
+        raise ValueError("it is damaged")
+    snapshot = Snapshot(
+        int(head["generation"]),
+        str(head["epoch"]),
+        dict(rows[: head["providers"]]),
+        dict(rows[head["providers"] :]),
+        has_keys=False,
+    )
+    return Saved(snapshot, min(float(head["verified_at"]), time.time()))

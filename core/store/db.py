@@ -1,0 +1,159 @@
+"""The connection to PostgreSQL: one engine a process, one transaction a user event."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine, QueuePool, create_engine, event, func, select, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlmodel import Session
+
+from ..config import get_config
+from ..errors import SchemaMismatch, StoreUnavailable
+from ..once import Once
+from ..postgres import embedded
+from ..resolving.effective import read_json
+
+MIN_SERVER_VERSION = 150000
+RETRYABLE = {"40001", "40P01"}
+"""SQLSTATE of a serialization failure and of a deadlock."""
+ATTEMPTS = 3
+MAX_OVERFLOW = 5
+
+T = TypeVar("T")
+_AFTER_ROLLBACK = "after_rollback"
+_log = logging.getLogger(__name__)
+
+
+def make_engine(url: str) -> Engine:
+    """Make an engine for *url* that gives up in seconds and never prints a parameter.
+
+    Five connections, five more under load; none free for 2 s is an error.
+    """
+    engine = create_engine(
+        url.replace("postgresql://", "postgresql+psycopg://", 1),
+        json_deserializer=read_json,
+        hide_parameters=True,  # a database error would print the sealed key, or a plain one
+        pool_pre_ping=True,
+        pool_size=5,
+        max_overflow=MAX_OVERFLOW,
+        pool_timeout=2,
+        connect_args={
+            "connect_timeout": 2,
+            "application_name": "llm-settings",
+            "options": "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=30s -c timezone=UTC",
+        },
+    )
+    event.listen(engine, "connect", _check_server)
+    os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))  # the parent's sockets are the parent's
+    return engine
+
+
+def _check_server(connection: Any, _record: object) -> None:
+    if connection.info.server_version < MIN_SERVER_VERSION:
+        major = connection.info.server_version // 10_000
+        raise SchemaMismatch(f"The database server is PostgreSQL {major}; LLM Settings needs PostgreSQL 15 or newer.")
+
+
+@Once
+def get_engine() -> Engine:
+    """Return the engine of this process, made on first use; without ``DATABASE_URL`` the embedded server is started."""
+    config = get_config()
+    return make_engine(config.database_url.reveal() if config.database_url else embedded.start(config.data_dir))
+
+
+def close_engine() -> None:
+    """Close the connections of this process's engine, if it was made."""
+    if get_engine.is_made:
+        get_engine().dispose()
+
+
+def pool_figures() -> tuple[int, int]:
+    """Return how many connections this process may have open, and how many are in use now."""
+    pool = getattr(get_engine(), "pool", None)
+    return (pool.size() + MAX_OVERFLOW, pool.checkedout()) if isinstance(pool, QueuePool) else (0, 0)
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """One unit of work: commits on leaving, rolls back on any error.
+
+    Raises:
+        StoreUnavailable: If the database cannot be reached, or does not answer in time.
+    """
+    with store_errors(), Session(get_engine(), expire_on_commit=False) as session:
+        try:
+            with session.begin():
+                yield session
+        except BaseException:
+            _run_after_rollback(session)
+            raise
+
+
+def after_rollback(session: Session, work: Callable[[Session], object]) -> None:
+    """Have *work* run in a transaction of its own, should this one be rolled back: what happened is lost, that it was refused is not."""
+    session.info.setdefault(_AFTER_ROLLBACK, []).append(work)
+
+
+def _run_after_rollback(session: Session) -> None:
+    for work in session.info.pop(_AFTER_ROLLBACK, ()):
+        try:
+            with transaction() as later:
+                work(later)
+        except Exception:  # noqa: BLE001 - the first error is the one to be told
+            _log.exception("A refusal could not be put on record")
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Turn a lost or silent database into :class:`StoreUnavailable`; other database errors pass."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise StoreUnavailable(
+            "The database cannot be reached, or did not answer in time. Nothing was saved; try again in a moment."
+        ) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise StoreUnavailable("The connection to the database was lost. Nothing was saved; try again.") from error
+        raise
+
+
+def retrying(work: Callable[[Session], T]) -> T:
+    """Run *work* in a transaction; again, up to three times in all, when it lost to a concurrent one.
+
+    Raises:
+        StoreUnavailable: If it lost each time, or the database cannot be reached.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with transaction() as session:
+                return work(session)
+        except (DBAPIError, StoreUnavailable) as error:
+            cause = error if isinstance(error, DBAPIError) else error.__cause__
+            if getattr(getattr(cause, "orig", None), "sqlstate", None) not in RETRYABLE:
+                raise
+            if attempt == ATTEMPTS:
+                raise StoreUnavailable(
+                    "The database is busy with conflicting changes. Try again in a moment."
+                ) from error
+            threading.Event().wait(0.02 * attempt)
+    raise AssertionError  # pragma: no cover - the loop returns or raises
+
+
+def set_actor(session: Session, name: str) -> None:
+    """Tell the triggers who changes rows in this transaction; raw SQL without it is put down to its database role."""
+    session.execute(text("SELECT set_config('llm_settings.actor', :name, true)"), {"name": name})
+
+
+def distinct(session: Session, column: Any, limit: int) -> list[str]:
+    """Return the values of an indexed column, by one look-up each: a scan of a million rows would take a second."""
+    found = select(func.min(column).label("value")).cte("found", recursive=True)
+    following = select(func.min(column)).where(column > found.c.value).scalar_subquery()
+    found = found.union_all(select(following).where(found.c.value.is_not(None)))
+    query = select(found.c.value).where(found.c.value.is_not(None)).limit(limit)
+    return list(session.scalars(query))

@@ -1,0 +1,121 @@
+"""Roles in PostgreSQL: the owner migrates and purges, the app cannot change its audit, services read what they resolve."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlmodel import Session
+
+from ..calling import log_writer
+from ..errors import Forbidden, Invalid, NotFound
+from ..resolving import snapshot
+from .tables import Table
+
+_ALL = "SELECT, INSERT, UPDATE, DELETE"
+_RECORDED = "actor, actor_id, address, action, target_type, target_id, target, changes"
+RIGHTS: Final = {
+    "llm_providers": _ALL,
+    "llm_settings": _ALL,
+    "users": "SELECT, INSERT, UPDATE",
+    "auth_sessions": _ALL,
+    "login_attempts": _ALL,
+    "api_tokens": "SELECT, INSERT, UPDATE",
+    "encryption_canaries": "SELECT, INSERT, UPDATE",
+    "settings_generation": "SELECT, UPDATE",
+    "settings_changes": "SELECT, INSERT, DELETE",
+    "audit_events": f"SELECT, INSERT ({_RECORDED})",  # number, hash and time are the triggers'
+    "audit_head": "SELECT",
+    "audit_checkpoints": "SELECT",
+    "llm_logs": f"SELECT, DELETE, INSERT ({', '.join(log_writer.COLUMNS)})",
+    "llm_usage": "SELECT, DELETE",  # a trigger adds to it
+    "alembic_version": "SELECT",
+}
+"""Table -> what the application's role may do there; every table is one of these."""
+
+
+READER: Final = {
+    "llm_providers": f"SELECT ({', '.join(snapshot.PROVIDERS)})",
+    "llm_settings": f"SELECT ({', '.join((*snapshot.SETTINGS, *snapshot.CONDITIONS))})",
+    "settings_generation": "SELECT (generation, epoch)",
+    "settings_changes": "SELECT",
+}
+"""The same of a role for services, which only resolve."""
+CALLER: Final = READER | {"llm_logs": f"INSERT ({', '.join(log_writer.COLUMNS)})"}
+"""The same of a role for services that call models by :mod:`core.ai`: they add to the request log, and cannot read it."""
+
+
+def grant_app(session: Session, role: str) -> list[str]:
+    """Give *role* what the application needs, and take away what more it had on our tables; returns the statements run.
+
+    Raises:
+        Forbidden, NotFound, Invalid: As :func:`grant_reader`.
+    """
+    return _grant(session, role, RIGHTS)
+
+
+def grant_reader(session: Session, role: str, *, log: bool = False) -> list[str]:
+    """Give *role* what the resolver reads, and take away what more it had on our tables; returns the statements run.
+
+    With *log* it may add to the request log besides.
+
+    Raises:
+        Forbidden: If the database's role does not own the tables.
+        NotFound: If there is no such role.
+        Invalid: If the role cannot be limited so: a superuser, a member of the owning role, or one that may create
+            objects in the schema.
+    """
+    return _grant(session, role, CALLER if log else READER)
+
+
+def _grant(session: Session, role: str, rights: Mapping[str, str]) -> list[str]:
+    found: Any = session.execute(text(_STATE), {"role": role}).one_or_none()
+    if found is None:
+        raise NotFound("role in PostgreSQL", role)
+    if not found.may_grant:  # PostgreSQL would only warn, and grant nothing
+        raise Forbidden("Granting takes the role that owns the tables: name it in DATABASE_URL.")
+    if found.owns:
+        raise Invalid(
+            {
+                "role": f"{role} is a superuser, or owns the tables, or is a member of their owner: nothing can be kept from it"
+            }
+        )
+    statements = list(_statements(session, found.schema, found.role, rights))
+    for statement in statements:
+        session.execute(text(statement.replace(":", "\\:")))
+    if session.scalar(text(_MAY_CREATE), {"role": role}):
+        raise Invalid(
+            {
+                "role": f"may create objects in the schema: REVOKE CREATE ON SCHEMA {found.schema} FROM PUBLIC, then run this again"
+            }
+        )
+    return statements
+
+
+_STATE = """
+    SELECT quote_ident(r.rolname) AS role, quote_ident(n.nspname) AS schema,
+        r.rolsuper OR pg_has_role(r.oid, t.relowner, 'MEMBER') AS owns, pg_has_role(t.relowner, 'MEMBER') AS may_grant
+    FROM pg_roles r, pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace
+    WHERE r.rolname = :role AND t.oid = 'audit_events'::regclass
+"""
+_MAY_CREATE = """
+    SELECT has_schema_privilege(:role, relnamespace, 'CREATE') FROM pg_class WHERE oid = 'audit_events'::regclass
+"""
+
+
+def _serial(table: Any) -> bool:
+    return "id" in table.c and table.c.id.identity is None
+
+
+def _statements(session: Session, schema: str, role: str, rights: Mapping[str, str]) -> Iterator[str]:
+    yield f"REVOKE CREATE ON SCHEMA {schema} FROM {role}"
+    yield f"GRANT USAGE ON SCHEMA {schema} TO {role}"
+    for table in RIGHTS:
+        yield f"REVOKE ALL ON {schema}.{table} FROM {role}"
+        if table in rights:
+            yield f"GRANT {rights[table]} ON {schema}.{table} TO {role}"
+    for name in (name for name, table in Table.metadata.tables.items() if _serial(table)):
+        sequence = session.scalar(text("SELECT pg_get_serial_sequence(:table, 'id')"), {"table": f"{schema}.{name}"})
+        if sequence is not None:
+            yield f"REVOKE ALL ON SEQUENCE {sequence} FROM {role}"
+            if "INSERT" in rights.get(name, ""):
+                yield f"GRANT USAGE ON SEQUENCE {sequence} TO {role}"

@@ -1,0 +1,101 @@
+"""Bring the database's schema to this version's, by Alembic."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+
+from ..errors import SchemaMismatch
+from .db import store_errors
+from .tables import Table
+
+_LOCK = 0x6C6C6D73  # "llms": two processes that migrate at once take turns
+_CORE = Path(__file__).parent.parent
+
+
+def scripts_folder() -> Path:
+    """Return the folder of the migrations: inside the package in a wheel, beside it in a checkout."""
+    packed = _CORE / "migrations"
+    return packed if packed.is_dir() else _CORE.parent / "migrations"
+
+
+def upgrade(engine: Engine, revision: str = "head") -> bool:
+    """Migrate up to *revision*; returns whether anything was done. Two at once are safe: the second waits, then finds it done.
+
+    Raises:
+        SchemaMismatch: If the schema is newer than this version.
+        StoreUnavailable: If the database cannot be reached, or somebody holds a table locked.
+    """
+    return _run(engine, command.upgrade, revision)
+
+
+def downgrade(engine: Engine, revision: str) -> bool:
+    """Migrate down to *revision*; ``base`` removes everything this product stores."""
+    return _run(engine, command.downgrade, revision)
+
+
+def _run(engine: Engine, step: object, revision: str) -> bool:
+    with store_errors(), engine.connect() as connection:
+        connection.execute(text("SET statement_timeout = 0"))
+        connection.execute(text("SET lock_timeout = '60s'"))
+        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
+        connection.commit()
+        try:
+            before = _current(connection)
+            _refuse_newer(before)
+            config = AlembicConfig(attributes={"connection": connection})
+            config.set_main_option("script_location", str(scripts_folder()).replace("%", "%%"))
+            step(config, revision)  # type: ignore[operator]  # alembic.command's functions are untyped
+            connection.commit()
+            return _current(connection) != before
+        finally:
+            connection.rollback()
+            connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
+            connection.execute(text("RESET ALL"))
+            connection.commit()
+
+
+def check(engine: Engine) -> None:
+    """Return when the schema is this version's.
+
+    Raises:
+        SchemaMismatch: If it is older, newer or missing; names the command to run.
+        StoreUnavailable: If the database cannot be reached.
+    """
+    with store_errors(), engine.connect() as connection:
+        current = _current(connection)
+    _refuse_newer(current)
+    if current != head():
+        state = "is older than this version needs" if current else "has no tables of LLM Settings yet"
+        raise SchemaMismatch(f"The database {state}. Run: python -m core migrate")
+
+
+def differences(engine: Engine) -> list[object]:
+    """Return how the migrated schema differs from :mod:`core.store.tables`, as ``alembic check`` does; empty when it does not."""
+    with engine.connect() as connection:
+        return list(compare_metadata(MigrationContext.configure(connection), Table.metadata))
+
+
+def head() -> str:
+    """Return the newest revision this version knows."""
+    return _scripts().get_current_head() or ""
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(str(scripts_folder()))
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _refuse_newer(current: str | None) -> None:
+    if current is not None and current not in {script.revision for script in _scripts().walk_revisions()}:
+        raise SchemaMismatch(
+            f"The database was migrated by a newer version of LLM Settings (revision {current[:20]}). "
+            "Install that version, or a newer one."
+        )

@@ -1,0 +1,408 @@
+"""The only validator: pages, REST, command line and imports all go through these models."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+
+from ..errors import Invalid
+from ..parameters import PARAMETERS, SENDABLE, Kind, Parameter
+from ..redaction import remember
+from ..resolving.effective import is_deeper
+from .tables import USERNAME_PATTERN
+
+MAX_TEXT = 10_000
+MAX_MODELS = 500
+MAX_CUSTOM_BYTES = 16 * 1024
+MAX_CUSTOM_DEPTH = 20
+MAX_PASSWORD_BYTES = 72
+"""bcrypt reads no further."""
+MIN_GUESSES = 10**8
+"""zxcvbn's "safely unguessable", beyond what the throttle of the sign-in lets through in years."""
+
+_PROVIDER_NAME = "[a-z0-9_-]{1,50}"
+_INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
+_HALF = re.compile("[\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def normalised(value: Any) -> Any:
+    """Return text in NFC, trimmed, without zero-width characters; anything else as it is.
+
+    Raises:
+        ValueError: If the text is too long to be looked at, or has control characters or lone surrogates.
+    """
+    if not isinstance(value, str):
+        return value
+    if len(value) > MAX_TEXT:
+        raise ValueError(f"must be at most {MAX_TEXT} characters")
+    _no_halves(value)
+    text = unicodedata.normalize("NFC", _INVISIBLE.sub("", value)).strip()
+    if _CONTROL.search(text):
+        raise ValueError("has control characters or line breaks")
+    return text
+
+
+def _no_halves(value: Any) -> Any:
+    if isinstance(value, str) and _HALF.search(value):
+        raise ValueError("has half a character (a lone surrogate); type it again")
+    return value
+
+
+def _empty_is_none(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _paragraph(value: Any) -> Any:
+    if isinstance(value, str) and len(value) <= MAX_TEXT:
+        return "\n".join(normalised(line) for line in value.splitlines()).strip("\n")
+    return normalised(value)
+
+
+def _url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise ValueError("must name a host and perhaps a port, as https://host.example:8443/v1") from None
+    if parts.scheme not in {"http", "https"} or not value.startswith(f"{parts.scheme}://"):
+        raise ValueError("must begin with https:// or http://")
+    if "@" in parts.netloc or "\\" in value:
+        raise ValueError("must have no user name, password or backslash in it")
+    if parts.query or parts.fragment or value.endswith(("?", "#")):
+        raise ValueError("must end with the path: no ? and no #")
+    if port == 0 or not parts.hostname or not _HOST.fullmatch(parts.hostname) or " " in value or not value.isascii():
+        raise ValueError("must name a host, as https://host.example/v1, in ASCII")
+    return value
+
+
+def _distinct(models: list[str]) -> list[str]:
+    twice = sorted({m for m in models if models.count(m) > 1}) if len(models) <= MAX_MODELS else []
+    if twice:
+        raise ValueError(f"must name each model once; twice: {', '.join(twice)[:200]}")
+    return models
+
+
+def _no_line_breaks(value: Any) -> Any:
+    if isinstance(value, str) and len(value) <= MAX_TEXT:
+        value = value.strip()
+        if _CONTROL.search(value) or _INVISIBLE.search(value):
+            raise ValueError("has line breaks, control or invisible characters inside; copy it again")
+    return _no_halves(value)
+
+
+def _custom(value: dict[str, Any]) -> dict[str, Any]:
+    if is_deeper(value, MAX_CUSTOM_DEPTH):
+        raise ValueError(f"must be at most {MAX_CUSTOM_DEPTH} levels deep")
+    numbers: list[str] = []
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        json.loads(text, parse_float=numbers.append)
+        size = len(text.encode()) + sum(len(f"{Decimal(n):f}") - len(n) for n in numbers)  # 1e300 is stored in full
+    except (ValueError, TypeError):
+        raise ValueError("must hold JSON only: no NaN, no infinity, no half characters") from None
+    if size > MAX_CUSTOM_BYTES:
+        raise ValueError(f"must be at most {MAX_CUSTOM_BYTES // 1024} KB; this is {size / 1024:.1f} KB")
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise ValueError("has a NUL character")
+    return value
+
+
+Line = BeforeValidator(normalised)
+ModelName = Annotated[str, Line, Field(min_length=1, max_length=200)]
+OptionalModel = Annotated[
+    ModelName | None,
+    BeforeValidator(_empty_is_none),
+    BeforeValidator(normalised),
+    Field(description="a name of 1 to 200 characters"),
+]
+BaseUrl = Annotated[str, Line, Field(max_length=500), AfterValidator(_url)]
+
+
+def could_be_provider(name: str) -> bool:
+    """Return whether a provider could have this name; with any other there is no need to ask the database."""
+    return re.fullmatch(_PROVIDER_NAME, name) is not None
+
+
+def could_be_id(number: int) -> bool:
+    """Return whether a row could have this id; the column cannot even be compared with a larger one."""
+    return 0 < number < 2**31
+
+
+class _Input(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+
+class ProviderInput(_Input):
+    """A whole provider, without its key."""
+
+    name: Annotated[
+        str,
+        Line,
+        Field(
+            pattern=f"^{_PROVIDER_NAME}$", description="1 to 50 of the characters a to z, 0 to 9, hyphen and underscore"
+        ),
+    ]
+    display_name: Annotated[str, Line, Field(min_length=1, max_length=100, description="1 to 100 characters")]
+    description: Annotated[
+        Annotated[str, Field(max_length=2000)] | None,
+        BeforeValidator(_empty_is_none),
+        BeforeValidator(_paragraph),
+        Field(description="at most 2000 characters"),
+    ] = None
+    kind: Annotated[Kind, Field(description="one of openai, anthropic, google, openai_compatible")]
+    api_base_url: Annotated[
+        BaseUrl | None,
+        BeforeValidator(_empty_is_none),
+        BeforeValidator(normalised),
+        Field(description="an http or https URL of at most 500 characters"),
+    ] = None
+    available_models: Annotated[
+        list[ModelName],
+        Field(min_length=1, max_length=MAX_MODELS, description=f"a list of 1 to {MAX_MODELS} model names"),
+        AfterValidator(_distinct),
+    ]
+    default_model: OptionalModel = None
+    is_active: Annotated[bool, Field(description="true or false")] = True
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        problems = {}
+        if self.default_model is not None and self.default_model not in self.available_models:
+            problems["default_model"] = "must be one of the available models"
+        if self.kind == "openai_compatible" and self.api_base_url is None:
+            problems["api_base_url"] = "is needed for the kind openai_compatible: without it the key would go to OpenAI"
+        if problems:
+            raise _Problems(problems)
+        return self
+
+
+class _SecretInput(_Input):
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("What somebody typed as a secret cannot be pickled.")
+
+
+def _remembered(value: SecretStr) -> SecretStr:
+    remember(value.get_secret_value())
+    return value
+
+
+class ApiKeyInput(_SecretInput):
+    """A provider's API key, as typed."""
+
+    api_key: Annotated[
+        SecretStr,
+        BeforeValidator(_no_line_breaks),
+        Field(min_length=10, max_length=500, repr=False, description="10 to 500 characters"),
+        AfterValidator(_remembered),
+    ]
+
+
+class UserInput(_Input):
+    """A person who may sign in."""
+
+    username: Annotated[
+        str,
+        BeforeValidator(lambda v: v.casefold() if isinstance(v, str) and len(v) <= MAX_TEXT else v),
+        Line,
+        Field(
+            pattern=USERNAME_PATTERN,
+            description="1 to 64 of the characters a to z, 0 to 9, dot, underscore, @ and hyphen, beginning with a letter or digit",
+        ),
+    ]
+    role: Annotated[Literal["admin", "analyst"], Field(description="admin or analyst")]
+
+
+class TokenInput(_Input):
+    """An API token, to be made."""
+
+    name: Annotated[str, Line, Field(min_length=1, max_length=100, description="1 to 100 characters")]
+    role: Annotated[Literal["admin", "analyst", "metrics"], Field(description="one of admin, analyst, metrics")]
+    expires_in_days: Annotated[
+        Annotated[int, Field(ge=1, le=3650)] | None,
+        Field(description="a whole number from 1 to 3650, or nothing: it does not expire"),
+    ] = None
+
+
+def _password(value: SecretStr) -> SecretStr:
+    plain = value.get_secret_value()
+    if "\x00" in plain:
+        raise ValueError("has a NUL character")
+    size = len(plain.encode())
+    if size > MAX_PASSWORD_BYTES:
+        raise ValueError(f"takes {size} bytes; at most {MAX_PASSWORD_BYTES} (accents and emoji take several)")
+    if plain != plain.strip():
+        raise ValueError("must not begin or end with a space: the sign-in form trims it away")
+    if _guesses(plain) < MIN_GUESSES:
+        raise ValueError(
+            "is easy to guess: common words and patterns, or the same again. Add words that do not go together"
+        )
+    return value
+
+
+def _guesses(password: str) -> int:
+    """Return after how many guesses somebody would find *password* who tries common ones, words and patterns first."""
+    from zxcvbn import zxcvbn  # noqa: PLC0415 - of the extra `cli`; services set no passwords
+
+    return int(zxcvbn(password, ["llm", "settings", "llmsettings"])["guesses"])
+
+
+class PasswordInput(_SecretInput):
+    """A new password. Length and no common ones, by NIST SP 800-63B-4 §3.1.1 for a single factor; no composition rules."""
+
+    password: Annotated[
+        SecretStr,
+        BeforeValidator(_no_halves),
+        Field(min_length=15, max_length=64, repr=False, description="15 to 64 characters"),
+        AfterValidator(_password),
+        AfterValidator(_remembered),
+    ]
+
+
+def _parameter_type(parameter: Parameter) -> Any:
+    if parameter.choices:
+        return Annotated[Literal[parameter.choices] | None, Field(description=f"one of {', '.join(parameter.choices)}")]
+    if isinstance(parameter.default, bool):
+        return Annotated[bool | None, Field(description="true or false")]
+    number: type = int if isinstance(parameter.default, int) else float
+    what = "a whole number" if number is int else "a number"
+    rule = (
+        f"{what} from {parameter.minimum:g} to {parameter.maximum:g}"
+        if number is float
+        else (f"{what} from {parameter.minimum} to {parameter.maximum}")
+    )
+    bounds = Field(ge=parameter.minimum, le=parameter.maximum, description=rule)
+    zero = AfterValidator(lambda v: v + 0.0 if isinstance(v, float) else v)  # -0.0 is 0.0
+    return Annotated[number | None, bounds, zero]
+
+
+class _SettingsBase(_Input):
+    preferred_model: OptionalModel = None
+    omitted_parameters: Annotated[
+        list[Literal[SENDABLE]] | None,  # type: ignore[valid-type]  # the names are data, listed once in core.resolving.effective
+        Field(description=f"a list of some of {', '.join(SENDABLE)}"),
+        AfterValidator(lambda names: None if names is None else [n for n in SENDABLE if n in names]),
+    ] = None
+    custom_settings: Annotated[
+        dict[str, Any] | None,
+        Field(description="a JSON object"),
+        AfterValidator(lambda v: None if v is None else _custom(v)),
+    ] = None
+    is_active: Annotated[bool, Field(description="true or false")] = True
+
+
+_PARAMETER_FIELDS: dict[str, Any] = {name: (_parameter_type(p), None) for name, p in PARAMETERS.items()}
+SettingsInput = create_model(
+    "SettingsInput",
+    __base__=_SettingsBase,
+    __doc__="A settings row. A field that is None inherits; a field that is not named is left as it is.",
+    **_PARAMETER_FIELDS,
+)
+
+
+class _Problems(ValueError):
+    def __init__(self, fields: dict[str, str]) -> None:
+        super().__init__("several fields")
+        self.fields = fields
+
+
+def validate(model: type[Model], data: Mapping[str, Any]) -> Model:
+    """Return *data* as *model*.
+
+    Raises:
+        Invalid: Names each field at fault and the rule it breaks, never the value.
+    """
+    try:
+        return model.model_validate(dict(data))
+    except ValidationError as error:
+        problems = _explained(model, error)
+    raise Invalid(problems)  # out here: chained, even silently, the cause would hold what was typed
+
+
+def parse_json_object(text: str, field: str) -> dict[str, Any] | None:
+    """Read a JSON object that a person typed; empty text is None.
+
+    Raises:
+        Invalid: Naming *field*, and where the text stops being JSON.
+    """
+    if not text.strip():
+        return None
+    try:
+        value = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise Invalid({field: f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"}) from None
+    except RecursionError:
+        raise Invalid({field: f"must be at most {MAX_CUSTOM_DEPTH} levels deep"}) from None
+    except ValueError as error:
+        raise Invalid({field: f"is not JSON that can be stored: {error}"}) from None
+    if not isinstance(value, dict):
+        raise Invalid({field: 'must be a JSON object, as {"key": "value"}'})
+    return value
+
+
+def parse_models(text: str) -> list[str]:
+    """Read model names that a person pasted: a JSON array, or one a line, or with commas between."""
+    if text.lstrip().startswith("["):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            raise Invalid({"available_models": 'is not a JSON array, as ["model-a", "model-b"]'}) from None
+        if not all(isinstance(item, str) for item in value):
+            raise Invalid({"available_models": "must hold names in quotes only"})
+        return list(value)
+    return [name for name in (part.strip() for part in re.split(r"[\n,]", text)) if name]
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError("a key stands twice")
+    return dict(pairs)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
+def _explained(model: type[BaseModel], error: ValidationError) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for item in error.errors(include_url=False, include_input=False):
+        cause = item.get("ctx", {}).get("error")
+        if isinstance(cause, _Problems):
+            fields.update(cause.fields)
+            continue
+        name = str(item["loc"][0])[:50] if item["loc"] else "input"
+        known = model.model_fields.get(name)
+        if item["type"] == "missing":
+            rule = "is needed"
+        elif known is None:
+            rule = "is not a field here"
+        elif isinstance(cause, ValueError):
+            rule = str(cause)
+        elif name == "available_models" and len(item["loc"]) > 1:
+            rule = f"must be names of 1 to 200 characters; number {int(item['loc'][1]) + 1} is not"
+        else:
+            rule = f"must be {known.description or _nested(item)}"
+        fields.setdefault(name, rule)
+    return fields
+
+
+def _nested(item: Any) -> str:
+    return str(item["msg"]).removeprefix("Input should be ").removeprefix("String should ")

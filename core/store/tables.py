@@ -1,0 +1,395 @@
+"""The tables. Ranges and shapes are CHECKs as well as rules of :mod:`core.store.schemas`: raw SQL meets them too."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NoReturn
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    SmallInteger,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+from ..parameters import KINDS, PARAMETERS
+
+NAMING = {
+    "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "ck": "%(table_name)s_%(constraint_name)s_check",
+    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+    "pk": "%(table_name)s_pkey",
+}
+USERNAME_PATTERN = r"^[a-z0-9][a-z0-9._@-]{0,63}$"
+ROLES = ("admin", "analyst")
+TOKEN_ROLES = (*ROLES, "metrics")
+CALL_STATUSES = ("ok", "error", "cancelled")
+
+
+class Table(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING))):
+    """Base of every table. A registry of its own survives Streamlit's hot reload.
+
+    ``exclude=True`` keeps a column out of ``model_dump``, whoever asks for it: what is sealed, hashed or bound.
+    """
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A row is not pickled: it may hold a sealed key or the hash of a password.")
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> str:
+    return f"{column} IN ({', '.join(repr(value) for value in values)})"
+
+
+def _active() -> Column[bool]:
+    return Column(Boolean, nullable=False, server_default=text("true"))
+
+
+def _version() -> Column[int]:
+    return Column(Integer, nullable=False, server_default=text("1"))
+
+
+def _changes() -> Column[Any]:
+    return Column(JSONB, nullable=False, server_default=text("'{}'::jsonb"))
+
+
+def _now() -> Column[datetime]:
+    return Column(DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+class LlmProvider(Table, table=True):
+    """One LLM vendor or endpoint. ``version``, ``updated_*`` and ``field_changes`` are written by a trigger."""
+
+    __tablename__ = "llm_providers"
+    __table_args__ = (
+        CheckConstraint("name ~ '^[a-z0-9_-]{1,50}$'", name="name"),
+        CheckConstraint("char_length(display_name) BETWEEN 1 AND 100", name="display_name"),
+        CheckConstraint("char_length(description) <= 2000", name="description"),
+        CheckConstraint(_one_of("kind", tuple(KINDS)), name="kind"),
+        CheckConstraint("api_base_url ~ '^https?://' AND char_length(api_base_url) <= 500", name="api_base_url"),
+        CheckConstraint("kind <> 'openai_compatible' OR api_base_url IS NOT NULL", name="api_base_url_present"),
+        CheckConstraint(
+            "CASE WHEN jsonb_typeof(available_models) = 'array' THEN jsonb_array_length(available_models) > 0 ELSE false END",
+            name="available_models",
+        ),
+        CheckConstraint("jsonb_exists(available_models, default_model)", name="default_model"),
+        Index(None, "name", unique=True),
+        Index(None, "is_active"),
+        {"comment": "LLM vendors and endpoints"},
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(sa_type=Text)
+    display_name: str = Field(sa_type=Text)
+    description: str | None = Field(default=None, sa_type=Text)
+    kind: str = Field(sa_type=Text)
+    api_key_encrypted: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
+    api_key_masked: str | None = Field(default=None, sa_type=Text)
+    api_key_key_id: str | None = Field(default=None, sa_type=Text)
+    api_key_binding: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
+    api_key_set_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    api_base_url: str | None = Field(default=None, sa_type=Text)
+    available_models: list[str] = Field(sa_column=Column(JSONB, nullable=False))
+    default_model: str | None = Field(default=None, sa_type=Text)
+    is_active: bool = Field(default=True, sa_column=_active())
+    version: int = Field(default=None, sa_column=_version())
+    created_at: datetime = Field(default=None, sa_column=_now())
+    updated_at: datetime = Field(default=None, sa_column=_now())
+    updated_by: str | None = Field(default=None, sa_type=Text)
+    field_changes: dict[str, Any] = Field(default=None, sa_column=_changes())
+
+
+class LlmSettings(Table, table=True):
+    """Stored parameters of one scope; NULL inherits. The last five columns are written by a trigger."""
+
+    __tablename__ = "llm_settings"
+    __table_args__ = (
+        *(
+            CheckConstraint(f"{p.name} BETWEEN {p.minimum} AND {p.maximum}", name=p.name)
+            for p in PARAMETERS.values()
+            if p.minimum is not None
+        ),
+        CheckConstraint(_one_of("log_level", PARAMETERS["log_level"].choices), name="log_level"),
+        CheckConstraint("preferred_model IS NULL OR provider_id IS NOT NULL", name="preferred_model"),
+        CheckConstraint("jsonb_typeof(omitted_parameters) = 'array'", name="omitted_parameters"),
+        CheckConstraint(
+            "jsonb_typeof(custom_settings) = 'object' AND octet_length(custom_settings::text) <= 32768",
+            name="custom_settings",
+        ),
+        Index(
+            "llm_settings_active_scope_key",
+            "organization_id",
+            "provider_id",
+            unique=True,
+            postgresql_where=text("is_active"),
+            postgresql_nulls_not_distinct=True,
+        ),
+        Index(None, "organization_id", "provider_id"),
+        Index(None, "organization_id"),
+        Index(None, "provider_id"),
+        Index(None, "is_active"),
+        {"comment": "Stored parameters of one scope; NULL inherits"},
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    organization_id: int | None = None
+    provider_id: int | None = Field(
+        default=None, sa_column=Column(Integer, ForeignKey("llm_providers.id", ondelete="CASCADE"))
+    )
+    preferred_model: str | None = Field(default=None, sa_type=Text)
+    temperature: float | None = Field(default=None, sa_type=Double)
+    max_tokens: int | None = None
+    top_p: float | None = Field(default=None, sa_type=Double)
+    frequency_penalty: float | None = Field(default=None, sa_type=Double)
+    presence_penalty: float | None = Field(default=None, sa_type=Double)
+    max_retries: int | None = None
+    retry_backoff_ms: int | None = None
+    request_timeout_ms: int | None = None
+    enable_logging: bool | None = None
+    log_level: str | None = Field(default=None, sa_type=Text)
+    log_request_data: bool | None = None
+    log_response_data: bool | None = None
+    omitted_parameters: list[str] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
+    custom_settings: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
+    is_active: bool = Field(default=True, sa_column=_active())
+    version: int = Field(default=None, sa_column=_version())
+    created_at: datetime = Field(default=None, sa_column=_now())
+    updated_at: datetime = Field(default=None, sa_column=_now())
+    updated_by: str | None = Field(default=None, sa_type=Text)
+    field_changes: dict[str, Any] = Field(default=None, sa_column=_changes())
+
+
+class User(Table, table=True):
+    """A person who signs in. ``auth_epoch`` grows when the password, the role or ``is_active`` changes."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        CheckConstraint(f"username ~ '{USERNAME_PATTERN}'", name="username"),
+        CheckConstraint(_one_of("role", ROLES), name="role"),
+        Index(None, "username", unique=True),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    username: str = Field(sa_type=Text)
+    password_hash: str = Field(sa_type=Text, repr=False, exclude=True)
+    role: str = Field(sa_type=Text)
+    is_active: bool = Field(default=True, sa_column=_active())
+    auth_epoch: int = Field(default=1, sa_column=Column(Integer, nullable=False, server_default=text("1")))
+    must_change_password: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false"))
+    )
+    created_at: datetime = Field(default=None, sa_column=_now())
+    updated_at: datetime = Field(default=None, sa_column=_now())
+
+
+class AuthSession(Table, table=True):
+    """One sign-in. The browser holds the secret, the table its SHA-256; a ticket is exchanged for it once."""
+
+    __tablename__ = "auth_sessions"
+    __table_args__ = (
+        Index(None, "sid_hash", unique=True),
+        Index(None, "ticket_hash", unique=True),
+        Index(None, "user_id"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    user_id: int = Field(sa_column=Column(Integer, ForeignKey("users.id", ondelete="CASCADE"), nullable=False))
+    auth_epoch: int
+    sid_hash: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
+    ticket_hash: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
+    ticket_expires_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    created_at: datetime = Field(default=None, sa_column=_now())
+    last_seen_at: datetime = Field(default=None, sa_column=_now())
+    expires_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    revoked_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    revoked_because: str | None = Field(default=None, sa_type=Text)
+    address: str | None = Field(default=None, sa_type=Text)
+    user_agent: str | None = Field(default=None, sa_type=Text)
+
+
+class ApiToken(Table, table=True):
+    """How a program signs in to the REST API. It holds the token, the table its SHA-256; a revoked one stays listed."""
+
+    __tablename__ = "api_tokens"
+    __table_args__ = (
+        CheckConstraint("char_length(name) BETWEEN 1 AND 100", name="name"),
+        CheckConstraint(_one_of("role", TOKEN_ROLES), name="role"),
+        Index(None, "token_hash", unique=True),
+        Index("api_tokens_live_name_key", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(sa_type=Text)
+    token_hash: str = Field(sa_type=Text, repr=False, exclude=True)
+    hint: str = Field(sa_type=Text)
+    role: str = Field(sa_type=Text)
+    created_at: datetime = Field(default=None, sa_column=_now())
+    created_by: str = Field(sa_type=Text)
+    expires_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    last_used_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    last_used_from: str | None = Field(default=None, sa_type=Text)
+    revoked_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    revoked_by: str | None = Field(default=None, sa_type=Text)
+
+
+class LoginAttempt(Table, table=True):
+    """One try to sign in; ``succeeded`` is false while the password is being checked."""
+
+    __tablename__ = "login_attempts"
+    __table_args__ = (Index(None, "address", "username", "at"), Index(None, "at"))
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, primary_key=True))
+    username: str = Field(sa_type=Text)
+    address: str = Field(sa_type=Text)
+    at: datetime = Field(default=None, sa_column=_now())
+    succeeded: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false")))
+
+
+class AuditEvent(Table, table=True):
+    """One entry of the audit. ``at``, ``seq`` and ``hash`` are written by triggers, the last two at commit."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (
+        Index(None, "seq", unique=True),
+        Index(None, "at"),
+        Index(None, "actor", "at"),
+        Index("audit_events_target_at_idx", "target", "at", postgresql_ops={"target": "text_pattern_ops"}),
+        Index(None, "action", "at"),
+    )
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    seq: int | None = Field(default=None, sa_column=Column(BigInteger))
+    hash: str | None = Field(default=None, sa_type=Text)
+    at: datetime = Field(default=None, sa_column=_now())
+    actor: str = Field(sa_type=Text)
+    actor_id: int | None = None
+    address: str | None = Field(default=None, sa_type=Text)
+    action: str = Field(sa_type=Text)
+    target_type: str = Field(sa_type=Text)
+    target_id: int | None = None
+    target: str = Field(sa_type=Text)
+    changes: dict[str, Any] = Field(default=None, sa_column=_changes())
+
+
+class AuditHead(Table, table=True):
+    """One row: number and hash of the newest event of the chain."""
+
+    __tablename__ = "audit_head"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: int = Field(default=1, sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    seq: int = Field(sa_column=Column(BigInteger, nullable=False))
+    hash: str = Field(sa_type=Text)
+
+
+class AuditCheckpoint(Table, table=True):
+    """What a purge leaves: up to which event the chain was cut, and the hash it goes on from."""
+
+    __tablename__ = "audit_checkpoints"
+
+    seq: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    hash: str = Field(sa_type=Text)
+    at: datetime = Field(default=None, sa_column=_now())
+    by: str = Field(sa_type=Text)
+    removed: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class LlmLog(Table, table=True):
+    """One call to a model, as far as the settings have it logged. It outlives its provider: no foreign key."""
+
+    __tablename__ = "llm_logs"
+    __table_args__ = (
+        CheckConstraint(_one_of("status", CALL_STATUSES), name="status"),
+        CheckConstraint("attempts >= 0 AND latency_ms >= 0", name="counts"),
+        CheckConstraint("cost >= 0", name="cost"),
+        Index(None, "at", "id"),
+        Index(None, "provider", "at", "id"),
+        Index(None, "model", "at", "id"),
+        Index(None, "user_id", "at", "id", postgresql_where=text("user_id IS NOT NULL")),
+        Index("llm_logs_failed_idx", "at", "id", postgresql_where=text("status = 'error'")),
+    )
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    at: datetime = Field(default=None, sa_column=_now())
+    user_id: str | None = Field(default=None, sa_type=Text)
+    organization_id: int | None = None
+    provider_id: int | None = None
+    provider: str = Field(sa_type=Text)
+    model: str = Field(sa_type=Text)
+    status: str = Field(sa_type=Text)
+    attempts: int
+    latency_ms: int
+    generation: int = Field(sa_column=Column(BigInteger, nullable=False))
+    prompt: str | None = Field(default=None, sa_type=Text, repr=False)
+    parameters: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
+    response: str | None = Field(default=None, sa_type=Text, repr=False)
+    token_usage: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: Decimal | None = Field(default=None, sa_column=Column(Numeric(20, 10)))
+    error: str | None = Field(default=None, sa_type=Text)
+
+
+class LlmUsage(Table, table=True):
+    """Figures of the logged calls, added up by a trigger: one row for each combination that occurs in five minutes."""
+
+    __tablename__ = "llm_usage"
+
+    slot: datetime = Field(sa_column=Column(DateTime(timezone=True), primary_key=True))
+    provider: str = Field(sa_column=Column(Text, primary_key=True))
+    model: str = Field(sa_column=Column(Text, primary_key=True))
+    status: str = Field(sa_column=Column(Text, primary_key=True))
+    latency_bucket: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
+    calls: int = Field(sa_column=Column(BigInteger, nullable=False))
+    priced: int = Field(sa_column=Column(BigInteger, nullable=False))
+    input_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
+    output_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
+    cost: Decimal = Field(sa_column=Column(Numeric(20, 10), nullable=False))
+
+
+class EncryptionCanary(Table, table=True):
+    """A sealed sample for each encryption key that was ever primary: it tells a wrong key from a damaged row."""
+
+    __tablename__ = "encryption_canaries"
+
+    key_id: str = Field(sa_column=Column(Text, primary_key=True))
+    blob: str = Field(sa_type=Text, repr=False, exclude=True)
+    binding: str = Field(sa_type=Text, repr=False, exclude=True)
+    created_at: datetime = Field(default=None, sa_column=_now())
+
+
+class SettingsGeneration(Table, table=True):
+    """One row: the counter that grows with every change, and the id of this database's history."""
+
+    __tablename__ = "settings_generation"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: int = Field(default=1, sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    generation: int = Field(default=0, sa_column=Column("generation", BigInteger, nullable=False))
+    epoch: str = Field(
+        default=None, sa_column=Column(Text, nullable=False, server_default=text("gen_random_uuid()::text"))
+    )
+
+
+class SettingsChange(Table, table=True):
+    """Which rows each generation changed; a reader that is behind reads only these. Old ones are pruned."""
+
+    __tablename__ = "settings_changes"
+
+    generation: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    table_name: str = Field(sa_column=Column(Text, primary_key=True))
+    row_id: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))

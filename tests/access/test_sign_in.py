@@ -1,0 +1,235 @@
+"""The throttle of sign-ins: in the database, before bcrypt, for all processes, and no lock on anybody."""
+
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlmodel import select
+
+from core.access import sign_in, users
+from core.errors import TooManyAttempts
+from core.store import db
+from core.store.tables import AuditEvent
+from tests.conftest import ROOT, make_user
+from tests.processes import environment
+
+HERE, THERE = "192.0.2.7", "198.51.100.9"
+
+
+def try_once(username: str = "ada", address: str = HERE) -> int | str:
+    """Try with a wrong password; returns the seconds to wait if the try is not looked at."""
+    try:
+        with db.transaction() as session:
+            sign_in.admit(session, username, address)
+    except TooManyAttempts as error:
+        return error.retry_after
+    return "checked"
+
+
+def pass_time(seconds: int) -> None:
+    """Let so much of the database's time pass for every try so far."""
+    with db.transaction() as session:
+        session.execute(text("UPDATE login_attempts SET at = at - make_interval(secs => :s)"), {"s": seconds})
+
+
+def test_five_tries_are_free_then_each_waits_twice_as_long() -> None:
+    """After five failures in a quarter of an hour: 30 s, then 60, 120, 240, 480, and never more than 15 minutes."""
+    assert [try_once() for _ in range(5)] == ["checked"] * 5
+    for wait in (30, 60, 120):
+        refused = try_once()
+        assert isinstance(refused, int)
+        assert wait - 2 <= refused <= wait + 1
+        pass_time(wait - 3)
+        assert try_once() != "checked"
+        pass_time(4)
+        assert try_once() == "checked"
+
+
+def test_there_is_no_permanent_lock() -> None:
+    """Tries that are refused do not count, and a quarter of an hour later the count begins anew."""
+    for _ in range(50):
+        try_once()
+    pass_time(15 * 60 + 1)
+
+    assert [try_once() for _ in range(5)] == ["checked"] * 5
+    assert try_once() != "checked"
+
+
+def test_longest_wait_is_the_window() -> None:
+    """However many failures there are, nobody waits for more than 15 minutes."""
+    for _ in range(40):
+        with db.transaction() as session:
+            session.execute(
+                text("INSERT INTO login_attempts (username, address, at) VALUES (:u, :a, clock_timestamp())"),
+                {"u": sign_in._digest("ada"), "a": HERE},
+            )
+    wait = try_once()
+
+    assert isinstance(wait, int)
+    assert 890 <= wait <= 901
+
+
+def test_owner_signs_in_from_elsewhere() -> None:
+    """CHECKS 20: five failures by an attacker do not keep the owner out who comes from another address."""
+    for _ in range(6):
+        try_once(address=THERE)
+
+    assert try_once(address=THERE) != "checked"
+    assert try_once(address=HERE) == "checked"
+
+
+def test_one_address_has_thirty_tries() -> None:
+    """Over all names, thirty tries in a quarter of an hour come from one address; the 31st waits for the first to fall out."""
+    assert [try_once(f"user{n}") for n in range(30)] == ["checked"] * 30
+    assert isinstance(try_once("one-more"), int)
+    assert try_once("one-more", THERE) == "checked"
+    pass_time(15 * 60 + 1)
+    assert try_once("one-more") == "checked"
+
+
+@pytest.mark.parametrize("username", ["ada", "nobody"])
+def test_unknown_users_are_throttled_alike(username: str) -> None:
+    """CHECKS 19: whether the name exists cannot be seen from the waits."""
+    make_user("ada", "admin")
+    answers = [try_once(username) for _ in range(7)]
+
+    assert answers[:5] == ["checked"] * 5
+    assert all(isinstance(answer, int) for answer in answers[5:])
+
+
+@pytest.mark.parametrize("written", ["ADA", " ada ", "Ada"])
+def test_one_user_however_written(written: str) -> None:
+    """Case and spaces make no second user."""
+    for _ in range(5):
+        try_once("ada")
+
+    assert try_once(written) != "checked"
+
+
+def test_ipv6_counts_by_network() -> None:
+    """A customer has 2^64 addresses: the /64 counts. An IPv4 address in IPv6 clothes is the IPv4 address."""
+    for n in range(5):
+        try_once(address=f"2001:db8:1:2::{n}")
+
+    assert try_once(address="2001:db8:1:2:ffff::1") != "checked"
+    assert try_once(address="2001:db8:1:3::1") == "checked"
+    for _ in range(5):
+        try_once(address=f"::ffff:{HERE}")
+    assert try_once(address=HERE) != "checked"
+
+
+@given(username=st.text(max_size=200), address=st.text(max_size=200).filter(lambda a: "\x00" not in a))
+@settings(max_examples=50, deadline=None)
+def test_strange_names_and_addresses_are_counted(username: str, address: str) -> None:
+    """CHECKS 54: whatever is typed as a name, and whatever a proxy calls an address, counts and never raises."""
+    with db.transaction() as session:
+        outer = session.begin_nested()
+        sign_in.admit(session, username, address.encode("utf-8", "replace").decode())
+        outer.rollback()
+
+
+def test_success_forgets_the_users_failures() -> None:
+    """The right password clears the count of this user from this address, not the address's own, and not another user's."""
+    for _ in range(4):
+        try_once("ada")
+        try_once("alan")
+    with db.transaction() as session:
+        sign_in.succeeded(session, sign_in.admit(session, "ada", HERE))
+
+    assert [try_once("ada") for _ in range(5)] == ["checked"] * 5
+    assert try_once("alan") == "checked"
+    assert try_once("alan") != "checked"
+
+
+def test_table_holds_no_name() -> None:
+    """What is typed as a name may be a password: it stands nowhere, neither among the tries nor in the audit."""
+    typed = "hunter2 is my password"
+    for _ in range(7):
+        try_once(typed)
+    with db.transaction() as session:
+        sign_in.failed(session, users.find(session, typed), HERE)
+        sign_in.refused(session, users.find(session, typed), HERE, 30)
+        stored = str(session.execute(text("SELECT row_to_json(l)::text FROM login_attempts AS l")).all())
+        stored += str(session.execute(text("SELECT row_to_json(e)::text FROM audit_events AS e")).all())
+
+    assert "hunter2" not in stored
+
+
+def test_failures_are_on_record_and_floods_are_not() -> None:
+    """A wrong password is one event each; refused tries are one a minute for an address."""
+    make_user("ada", "admin")
+    with db.transaction() as session:
+        user = users.find(session, "ada")
+        for _ in range(3):
+            sign_in.failed(session, user, HERE)
+            sign_in.refused(session, user, HERE, 30)
+        sign_in.refused(session, None, THERE, 30)
+        found = session.exec(select(AuditEvent).order_by(AuditEvent.id)).all()
+
+    assert [event.action for event in found].count("session.sign_in_failed") == 3
+    throttled = [(e.actor, e.address) for e in found if e.action == "session.sign_in_throttled"]
+    assert throttled == [("ada", HERE), ("somebody unknown", THERE)]
+
+
+def test_old_tries_go() -> None:
+    """Tries are kept for a day."""
+    try_once()
+    pass_time(25 * 3600)
+    try_once("alan", THERE)
+    with db.transaction() as session:
+        assert session.execute(text("SELECT count(*) FROM login_attempts")).scalar() == 1
+
+
+@pytest.mark.usefixtures("committed")
+def test_parallel_tries_do_not_outrun_the_count() -> None:
+    """Of 40 tries at once, five are looked at."""
+    start = threading.Barrier(8)
+
+    def run(_: int) -> int | str:
+        start.wait(10)
+        return try_once()
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(run, range(40)))
+
+    assert answers.count("checked") == 5
+
+
+PROGRAM = """
+import sys
+from core.store import db
+from core.access import sign_in
+from core.errors import TooManyAttempts
+for _ in range(int(sys.argv[1])):
+    try:
+        with db.transaction() as session:
+            sign_in.admit(session, "ada", "192.0.2.7")
+        print("checked")
+    except TooManyAttempts as error:
+        print("wait", error.retry_after)
+"""
+
+
+def test_processes_share_the_count_and_it_survives_a_restart(committed: str) -> None:
+    """CHECKS 18: three wrong passwords in one process, two in another, and a third one, started later, has to wait."""
+
+    def process(tries: int) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(tries)],
+            env=environment(DATABASE_URL=committed),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        return done.stdout.splitlines()
+
+    assert process(3) == ["checked"] * 3
+    assert process(2) == ["checked"] * 2
+    assert process(1)[0].startswith("wait ")

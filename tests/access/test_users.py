@@ -1,0 +1,118 @@
+"""Who may sign in, and what ends a sign-in."""
+
+import bcrypt
+import pytest
+from sqlmodel import Session
+
+from core.access import authority, users
+from core.actors import COMMAND_LINE, Actor
+from core.errors import AlreadyExists, Forbidden, Invalid, NotFound
+from tests.conftest import PASSWORD
+
+GOOD = "correct horse battery"
+
+
+def test_password_is_stored_as_bcrypt(session: Session, admin: Actor) -> None:
+    """A password is stored as a bcrypt hash of cost 12 that it fits."""
+    user = users.add(session, admin, "Grace", GOOD, "analyst")
+
+    assert user.username == "grace"
+    assert user.password_hash.startswith("$2b$12$")
+    assert bcrypt.checkpw(GOOD.encode(), user.password_hash.encode())
+
+
+def test_name_is_taken_in_any_case(session: Session, admin: Actor) -> None:
+    """Ada and ADA are one user."""
+    with pytest.raises(AlreadyExists, match="ada"):
+        users.add(session, admin, " ADA ", GOOD, "admin")
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "short",
+        "x" * 65,
+        "é" * 40,
+        " " * 20,
+        " leading space is trimmed",
+        "nul\x00 in the middle",
+        "half \ud800 character",
+    ],
+)
+def test_password_that_breaks_a_rule_is_refused_in_words(session: Session, admin: Actor, password: str) -> None:
+    """CHECKS 21: too short, too long, over 72 bytes, blank, NUL, surrogate: a clear refusal that does not echo it."""
+    with pytest.raises(Invalid) as caught:
+        users.add(session, admin, "grace", password, "analyst")
+
+    assert list(caught.value.fields) == ["password"]
+    assert password.strip() not in str(caught.value) or not password.strip()
+
+
+def test_last_admin_stays(session: Session, admin: Actor) -> None:
+    """The last active admin can be neither disabled nor made an analyst."""
+    assert admin.user_id is not None
+    with pytest.raises(Invalid, match="last active admin"):
+        users.set_active(session, admin, admin.user_id, active=False)
+    with pytest.raises(Invalid, match="last active admin"):
+        users.set_role(session, COMMAND_LINE, admin.user_id, "analyst")
+
+
+@pytest.mark.parametrize("change", ["password", "role", "disable"])
+def test_change_of_rights_ends_the_sign_in(session: Session, admin: Actor, analyst: Actor, change: str) -> None:
+    """CHECKS 2: after a new password, another role or disabling, an actor from before is refused at once."""
+    assert analyst.user_id is not None
+    authority.require(session, analyst, "test", role="analyst")
+    if change == "password":
+        users.set_password(session, admin, analyst.user_id, GOOD)
+    elif change == "role":
+        users.set_role(session, admin, analyst.user_id, "admin")
+    else:
+        users.set_active(session, admin, analyst.user_id, active=False)
+
+    with pytest.raises(Forbidden, match="Sign in again"):
+        authority.require(session, analyst, "test", role="analyst")
+
+
+def test_analyst_manages_no_users(session: Session, analyst: Actor) -> None:
+    """Every write of this module asks for an admin."""
+    assert analyst.user_id is not None
+    for write in (
+        lambda: users.add(session, analyst, "grace", GOOD, "analyst"),
+        lambda: users.set_password(session, analyst, 1, GOOD),
+        lambda: users.set_role(session, analyst, 1, "admin"),
+        lambda: users.set_active(session, analyst, 1, active=True),
+    ):
+        with pytest.raises(Forbidden, match="Admin access required"):
+            write()
+
+
+def test_first_admin_is_made_once(session: Session) -> None:
+    """CHECKS 23: bootstrap shows a made-up password once; a second run does nothing."""
+    made = users.bootstrap(session, "admin", None)
+
+    assert made is not None
+    assert bcrypt.checkpw(made.encode(), users.list_all(session)[0].password_hash.encode())
+    assert users.bootstrap(session, "admin", None) is None
+    assert len(users.list_all(session)) == 1
+
+
+@pytest.mark.usefixtures("admin")
+def test_find_takes_any_text(session: Session) -> None:
+    """A name typed at sign-in is found in any case; NUL and 10,000 characters find nobody and raise nothing."""
+    assert users.find(session, " ADA ") is not None
+    assert users.find(session, "a\x00da") is None
+    assert users.find(session, "x" * 10_000) is None
+
+
+def test_user_who_is_gone(session: Session, admin: Actor) -> None:
+    """Changing a user that does not exist says so."""
+    with pytest.raises(NotFound, match="user"):
+        users.set_active(session, admin, 999_999, active=False)
+
+
+def test_longer_name_is_nobody(session: Session) -> None:
+    """A name of 64 characters with more behind it is not that user: to the throttle it would be another one each time."""
+    users.add(session, COMMAND_LINE, "a" * 64, PASSWORD, "analyst")
+
+    assert users.find(session, " " + "A" * 64) is not None
+    assert users.find(session, "a" * 65) is None

@@ -1,0 +1,903 @@
+"""The REST API: who may do what, what is refused and how, and what is answered."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jsonschema_rs import validator_for
+from sqlalchemy import text
+from starlette.requests import Request
+from starlette.testclient import TestClient
+
+from api import effective, wire
+from api.app import make
+from api.body import read_json
+from api.errors import STATUSES, Refused
+from core import errors
+from core.access import ratelimit
+from core.actors import Actor
+from core.errors import CoreError
+from core.manage import providers
+from core.manage import settings as rows
+from core.resolve import Resolver
+from core.store import db
+from tests.conftest import run_async
+from tests.rest import HOST, KEY, NEW, cookie, data, error, serving, token
+from ui.middleware import SECURITY_HEADERS
+
+TOKEN_SECONDS = effective.TOKEN_SECONDS
+ANYBODY, SIGNED_IN, ADMIN, METRICS = "anybody", "signed in", "admin", "metrics"
+ROUTES = {
+    ("GET", "/llm/providers"): ADMIN,
+    ("POST", "/llm/providers"): ADMIN,
+    ("GET", "/llm/providers/{id}"): ADMIN,
+    ("PUT", "/llm/providers/{id}"): ADMIN,
+    ("DELETE", "/llm/providers/{id}"): ADMIN,
+    ("POST", "/llm/providers/{id}/api-key"): ADMIN,
+    ("POST", "/llm/providers/{id}/test"): ADMIN,
+    ("GET", "/llm/settings"): SIGNED_IN,
+    ("GET", "/llm/settings/global"): ADMIN,
+    ("POST", "/llm/settings/global"): ADMIN,
+    ("PUT", "/llm/settings/{id}"): ADMIN,
+    ("DELETE", "/llm/settings/{id}"): ADMIN,
+    ("GET", "/health/live"): ANYBODY,
+    ("GET", "/health/ready"): ANYBODY,
+    ("GET", "/metrics"): METRICS,
+    ("GET", "/openapi.json"): ADMIN,
+    ("GET", "/docs"): ADMIN,
+    ("GET", "/docs/{file}"): ADMIN,
+}
+"""(method, path) -> who may. A route that is not here fails a test."""
+
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("POST", "/llm/providers"): {**NEW, "name": "another"},
+    ("PUT", "/llm/providers/{id}"): {"description": "new", "version": 1},
+    ("POST", "/llm/providers/{id}/api-key"): {"apiKey": KEY},
+    ("POST", "/llm/providers/{id}/test"): {},
+    ("POST", "/llm/settings/global"): {"temperature": 0.5},
+    ("PUT", "/llm/settings/{id}"): {"temperature": 0.5, "version": 1},
+}
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """The API; nobody is signed in."""
+    with serving(monkeypatch) as client:
+        yield client
+
+
+@pytest.fixture
+def root(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    """The API, with an admin's token, and without limits."""
+    monkeypatch.setenv("LLM_RATE_LIMIT_GENERAL", "100000 per minute")
+    monkeypatch.setenv("LLM_RATE_LIMIT_SENSITIVE", "100000 per minute")
+    db_config_again()
+    client.headers.update(token("admin"))
+    return client
+
+
+def db_config_again() -> None:
+    """Have this process read its environment anew."""
+    from core import config  # noqa: PLC0415 - the name is a local's elsewhere
+
+    config.get_config.cache_clear()
+    ratelimit.get_limiter.cache_clear()
+
+
+@pytest.fixture
+def acme(root: TestClient) -> dict[str, Any]:
+    """A provider, as the API answers it."""
+    made: dict[str, Any] = data(root.post("/api/llm/providers", json=NEW), 201)
+    return made
+
+
+def test_every_route_is_in_the_table() -> None:
+    """CHECKS 24: whoever adds a route says who may use it."""
+    found = {(method, route.path_format) for route in make().routes for method in route.methods}  # type: ignore[attr-defined]
+
+    assert found == set(ROUTES)
+
+
+@pytest.mark.parametrize("identity", ["anonymous", "nonsense", "metrics", "analyst", "admin", "cookie"])
+@pytest.mark.parametrize("route", ROUTES, ids=" ".join)
+def test_who_may(client: TestClient, analyst: Actor, route: tuple[str, str], identity: str) -> None:
+    """CHECKS 24, 30: every route x {anonymous, a made-up token, metrics, analyst by token and by cookie, admin}."""
+    with db.transaction() as session:
+        admin = Actor("seed")
+        nobody = {"kind": "openai_compatible", "api_base_url": "http://127.0.0.1:9/v1"}  # the test of it dials there
+        made = providers.create(
+            session, admin, {"name": "acme", "display_name": "A", "available_models": ["m1"], **nobody}
+        )
+        row = rows.upsert_global(session, admin, made.id, {"temperature": 1.0})
+    method, path = route
+    url = path.replace("{id}", str(row.id if "settings" in path else made.id)).replace("{file}", "swagger-ui.css")
+    headers = {
+        "anonymous": {},
+        "nonsense": {"Authorization": "Bearer llms_" + "x" * 43},
+        "cookie": {**cookie(analyst), "Origin": HOST},
+    }.get(identity)
+    if headers is None:
+        headers = token(identity)
+
+    answer = client.request(method, f"/api{url}", headers=headers, json=BODIES.get(route))
+
+    allowed = {
+        ANYBODY: {"anonymous", "nonsense", "metrics", "analyst", "cookie", "admin"},
+        SIGNED_IN: {"analyst", "cookie", "admin"},
+        METRICS: {"metrics", "admin"},
+        ADMIN: {"admin"},
+    }[ROUTES[route]]
+    if identity in allowed:
+        assert answer.status_code in {200, 201}, answer.text
+    elif identity in {"anonymous", "nonsense"}:
+        error(answer, 401, "UNAUTHENTICATED")
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    else:
+        error(answer, 403, "FORBIDDEN")
+
+
+def _all_errors(kind: type[CoreError]) -> set[type[CoreError]]:
+    return {kind, *(found for below in kind.__subclasses__() for found in _all_errors(below))}
+
+
+def test_every_error_has_a_status() -> None:
+    """One table from errors to statuses: an error of core that is not in it fails here."""
+    known = {kind for kind in _all_errors(CoreError) if kind.__module__ == errors.__name__}
+
+    assert known == set(STATUSES)
+    assert all(STATUSES[kind] >= 400 for kind in known)
+
+
+def test_providers_from_first_to_last(root: TestClient) -> None:
+    """A provider is added, read, changed, given a key, and deleted; the key never comes back."""
+    added = root.post("/api/llm/providers", json={**NEW, "apiKey": KEY})
+    made = data(added, 201)
+    url = f"/api/llm/providers/{made['id']}"
+
+    assert added.headers["Location"] == url
+    assert made["apiKeyMasked"] == "sk-proj...****"
+    assert data(root.get(url)) == made
+    assert data(root.get("/api/llm/providers")) == [made]
+    assert data(root.get("/api/llm/providers?active=false")) == []
+    assert data(root.get("/api/llm/providers?search=M2")) == [made]
+    changed = data(root.put(url, json={"description": "x", "version": made["version"]}))
+    assert changed["description"] == "x"
+    assert changed["defaultModel"] == "m1"
+    keyed = root.post(f"{url}/api-key", json={"apiKey": "other-" + KEY})
+    assert data(keyed)["apiKeyMasked"] == "other-s...****"
+    gone = data(root.delete(url))
+    assert gone["id"] == made["id"]
+    assert any("API key" in word for word in gone["deleted"])
+    error(root.get(url), 404, "NOT_FOUND")
+    assert KEY not in added.text + keyed.text + root.get("/api/llm/providers").text
+    assert "ncrypted" not in added.text
+
+
+def test_settings_from_first_to_last(root: TestClient, acme: dict[str, Any]) -> None:
+    """A row is made by the upsert, changed by it and by PUT, listed, and deleted."""
+    made = data(root.post("/api/llm/settings/global", json={"providerId": acme["id"], "topP": 0.0}), 201)
+    again = data(root.post("/api/llm/settings/global", json={"providerId": acme["id"], "maxTokens": 7}))
+    common = data(root.post("/api/llm/settings/global", json={"temperature": 1.5}), 201)
+    url = f"/api/llm/settings/{made['id']}"
+
+    assert again["id"] == made["id"]
+    assert (again["topP"], again["maxTokens"], again["organizationId"]) == (0.0, 7, None)
+    assert common["providerId"] is None
+    put = data(root.put(url, json={"topP": None}, headers={"If-Match": f'"{again["version"]}"'}))
+    assert put["topP"] is None
+    assert data(root.get("/api/llm/settings/global")) == [common, put]
+    assert data(root.get(f"/api/llm/settings/global?providerId={acme['id']}")) == [put]
+    error(root.get("/api/llm/settings/global?providerId=999999"), 404, "NOT_FOUND")
+    data(root.delete(url))
+    assert data(root.get(f"/api/llm/settings/global?providerId={acme['id']}")) == []
+
+
+def test_effective_settings(root: TestClient, client: TestClient, acme: dict[str, Any]) -> None:
+    """GET /api/llm/settings: for one, for all active ones, explained; an analyst sees neither mask nor base URL."""
+    data(root.post("/api/llm/settings/global", json={"temperature": 1.5, "customSettings": {"snake_key": 1}}), 201)
+    data(
+        root.post("/api/llm/settings/global", json={"providerId": acme["id"], "temperature": 0, "logLevel": "minimal"}),
+        201,
+    )
+    data(root.post("/api/llm/providers", json={**NEW, "name": "off", "isActive": False}), 201)
+
+    one = data(root.get("/api/llm/settings?provider=acme"))
+    seen = data(client.get("/api/llm/settings?provider=acme", headers=token("analyst")))
+    explained = {
+        item["name"]: item for item in data(root.get("/api/llm/settings?provider=acme&explain=true"))["explain"]
+    }
+
+    assert (one["temperature"], one["maxTokens"], one["model"], one["status"]) == (0, 2000, "m1", "no_key")
+    assert (one["isOverridden"], one["organizationId"], one["preferredModel"]) == (False, None, "m1")
+    assert one["customSettings"] == {"snake_key": 1}
+    assert one["provider"] == data(root.get(f"/api/llm/providers/{acme['id']}"))
+    assert one["provider"].keys() - seen["provider"].keys() == {"apiKeyMasked", "apiBaseUrl"}
+    assert "explain" not in one
+    assert explained["temperature"]["source"]["layer"] == "provider"
+    assert [s["value"] for s in explained["temperature"]["shadows"]] == [1.5, 0.7]
+    assert explained["temperature"]["source"]["changedBy"].startswith("token:admin-")
+    assert explained["customSettings.snake_key"]["value"] == 1
+    assert [found["provider"]["name"] for found in data(root.get("/api/llm/settings"))] == ["acme"]
+    error(root.get("/api/llm/settings?provider=none"), 404, "NOT_FOUND")
+    assert data(root.get("/api/llm/settings?provider=off"))["status"] == "disabled"
+
+
+def test_poll_costs_nothing_while_nothing_changes(root: TestClient, acme: dict[str, Any]) -> None:
+    """ETag and 304, weakly compared; a change of what the answer holds, and only that, gives another ETag."""
+    url = "/api/llm/settings?provider=acme"
+    first = root.get(url)
+    etag = first.headers["ETag"]
+
+    for sent in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        unchanged = root.get(url, headers={"If-None-Match": sent})
+        assert (unchanged.status_code, unchanged.content, unchanged.headers["ETag"]) == (304, b"", etag)
+    assert root.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
+    data(root.post("/api/llm/providers", json={**NEW, "name": "elsewhere"}), 201)
+    assert root.get(url, headers={"If-None-Match": etag}).status_code == 304
+    data(root.put(f"/api/llm/providers/{acme['id']}", json={"defaultModel": "m2", "version": 1}))
+    assert data(root.get(url, headers={"If-None-Match": etag}))["model"] == "m2"
+    head = root.head(url)
+    assert head.status_code == 200
+    assert "authorization" in first.headers["Vary"]
+    assert first.headers["Cache-Control"] == "private, no-cache"
+
+
+def test_stale_writes_are_told_both_values(root: TestClient, acme: dict[str, Any]) -> None:
+    """CHECKS 59: PUT names its version in the body or as If-Match; without it 428, with an old one 409 and both values."""
+    url = f"/api/llm/providers/{acme['id']}"
+    data(root.put(url, json={"description": "hers", "displayName": "Hers", "version": 1}))
+
+    for sent in (
+        {"json": {"description": "mine", "version": 1}},
+        {"json": {"description": "mine"}, "headers": {"If-Match": '"1"'}},
+    ):
+        told = error(root.put(url, **sent), 409, "CONFLICT")
+        assert told["changes"] == {"description": {"stored": "hers", "yours": "mine"}}
+        assert (told["version"], told["changedBy"][:11]) == (2, "token:admin")
+    error(root.put(url, json={"description": "mine"}), 428, "VERSION_REQUIRED")
+    error(root.delete(url, headers={"If-Match": '"1"'}), 409, "CONFLICT")
+    for wrong in ("1", '"x"', '"99999999999"', "W/1"):
+        error(root.put(url, json={"description": "mine"}, headers={"If-Match": wrong}), 422, "VALIDATION_ERROR")
+    both = root.put(url, json={"description": "mine", "version": 1}, headers={"If-Match": '"2"'})
+    assert "version" in error(both, 422, "VALIDATION_ERROR")["fields"]
+    assert data(root.get(url))["description"] == "hers"
+    assert data(root.put(url, json={"description": "mine"}, headers={"If-Match": 'W/"2"'}))["version"] == 3
+    assert data(root.put(url, json={"description": "forced"}, headers={"If-Match": "*"}))["description"] == "forced"
+    upsert = {"providerId": acme["id"], "temperature": 1}
+    data(root.post("/api/llm/settings/global", json={**upsert, "version": 0}), 201)
+    data(root.post("/api/llm/settings/global", json={**upsert, "temperature": 0.5, "version": 1}))
+    told = error(root.post("/api/llm/settings/global", json={**upsert, "version": 1}), 409, "CONFLICT")
+    assert told["changes"]["temperature"] == {"stored": 0.5, "yours": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "code"),
+    [
+        (b"{", "application/json", 400, "NOT_JSON"),
+        (b"", "application/json", 400, "NOT_JSON"),
+        (b"\xff\xfe{}", "application/json", 400, "NOT_JSON"),
+        (b"[" * 100_000, "application/json", 400, "NOT_JSON"),
+        (b'{"customSettings":' + b'{"a":' * 9_000 + b"1" + b"}" * 9_001, "application/json", 400, "NOT_JSON"),
+        (b"[1]", "application/json", 422, "VALIDATION_ERROR"),
+        (b"null", "application/json", 422, "VALIDATION_ERROR"),
+        (b'{"temperature":1,"temperature":2}', "application/json", 422, "VALIDATION_ERROR"),
+        (b'{"customSettings":{"a":1,"a":2}}', "application/json", 422, "VALIDATION_ERROR"),
+        (b'{"pad":"' + b"x" * (2 << 20) + b'"}', "application/json", 413, "TOO_LARGE"),
+        (b"x" * 10_000_000, "application/json", 413, "TOO_LARGE"),
+        (b'{"temperature":1}', "text/plain", 415, "UNSUPPORTED_MEDIA_TYPE"),
+        (b"temperature=1", "application/x-www-form-urlencoded", 415, "UNSUPPORTED_MEDIA_TYPE"),
+        (b'{"temperature":1}', "application/json; charset=latin-1", 415, "UNSUPPORTED_MEDIA_TYPE"),
+        (b'{"temperature":1}', "", 415, "UNSUPPORTED_MEDIA_TYPE"),
+    ],
+)
+def test_bodies_that_are_refused(root: TestClient, body: bytes, kind: str, status: int, code: str) -> None:
+    """CHECKS 27, 55: 413, 400, 422 and 415; nothing is stored, and nothing of the body is in the answer."""
+    answer = root.post("/api/llm/settings/global", content=body, headers={"Content-Type": kind})
+
+    error(answer, status, code)
+    assert data(root.get("/api/llm/settings/global")) == []
+
+
+def test_chunked_body_is_cut_off(root: TestClient) -> None:
+    """A body without an announced length is not read further than the limit."""
+    part, kind = b" " * 65_536, {"Content-Type": "application/json"}
+    error(root.post("/api/llm/settings/global", content=iter([part] * 33), headers=kind), 413, "TOO_LARGE")
+
+    read = 0
+
+    async def receive() -> dict[str, Any]:
+        nonlocal read
+        read += 1
+        return {"type": "http.request", "body": part, "more_body": True}
+
+    request = Request({"type": "http", "headers": [(b"content-type", b"application/json")]}, receive)
+    with pytest.raises(Refused):
+        run_async(read_json(request))
+    assert read == 33
+
+
+ODD = [
+    *(None, True, 0, 1, -1, 1.5, 3, 2**31, 1e30, [], ["a"], ["a", "a"], [None], [""], {}, {"a": {"b": [1]}}),
+    *("", " ", "\t", "\n", "x", " x\n", "two\nlines", "A", "full", "openai", "https://x?y=1"),
+    *("odd-" * 15, "odd-" * 75, "\x1c\n" + "odd-" * 150),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "schema"),
+    [
+        ("POST", "/providers", wire.NEW_PROVIDER),
+        ("PUT", "/providers/{id}", wire.CHANGED_PROVIDER),
+        ("POST", "/providers/{id}/api-key", wire.API_KEY),
+        ("POST", "/settings/global", wire.UPSERTED_SETTINGS),
+        ("PUT", "/settings/{id}", wire.CHANGED_SETTINGS),
+    ],
+)
+def test_what_the_schema_forbids_is_refused(root: TestClient, method: str, path: str, schema: dict[str, Any]) -> None:
+    """Every field with values of every kind: what a client made from the schema cannot send is not taken either."""
+    made = data(root.post("/api/llm/providers", json=NEW), 201)
+    row = data(root.post("/api/llm/settings/global", json={"providerId": made["id"]}), 201)
+    url = f"/api/llm{path.format(id=row['id'] if 'settings' in path else made['id'])}"
+    base = {**NEW, "name": "another"} if path == "/providers" else {}
+    valid = validator_for(schema)
+    refused = 0
+
+    for name in schema["properties"]:
+        for value in ODD:
+            body = {**base, name: value}
+            answer = root.request(method, url, json=body, headers={"If-Match": "*"} if method == "PUT" else {})
+            assert answer.status_code < 500
+            if not valid.is_valid(body):
+                assert answer.status_code in {409, 422}, (name, value, answer.text)
+                refused += 1
+            elif answer.status_code == 201 and path == "/providers":
+                root.delete(f"{url}/{answer.json()['data']['id']}")
+    assert refused > len(schema["properties"]) * len(ODD) / 4
+
+
+@pytest.mark.parametrize("key", [None, "", " " * 20])
+def test_an_empty_key_is_refused(root: TestClient, key: str | None) -> None:
+    """It may mean "none", "as it was" or "take it away": not for the API to guess."""
+    told = error(root.post("/api/llm/providers", json={**NEW, "apiKey": key}), 422, "VALIDATION_ERROR")
+    assert told["fields"] == {"apiKey": "must be 10 to 500 characters"}
+    assert data(root.get("/api/llm/providers")) == []
+
+    made = data(root.post("/api/llm/providers", json={**NEW, "apiKey": KEY}), 201)
+    url = f"/api/llm/providers/{made['id']}"
+    error(root.put(url, json={"apiKey": key, "version": 1}), 422, "VALIDATION_ERROR")
+    error(root.post(f"{url}/test", json={"apiKey": key}), 422, "VALIDATION_ERROR")
+    assert data(root.get(url)) == made
+
+
+def test_largest_provider_is_taken(root: TestClient) -> None:
+    """What the rules allow fits into a body, however it is written: here each character takes twelve bytes."""
+    models = [f"{number:03}".ljust(200, "\N{BRAIN}") for number in range(500)]
+    body = {"name": "large", "displayName": "Large", "kind": "openai", "availableModels": models}
+
+    assert data(root.post("/api/llm/providers", json=body), 201)["availableModels"] == models
+
+
+def test_many_names_at_fault_are_told_in_short(root: TestClient) -> None:
+    """An answer names twenty: it does not grow with what was sent."""
+    unknown = {f"field{number}": 1 for number in range(100_000)}
+    told = error(root.post("/api/llm/settings/global", json=unknown), 422, "VALIDATION_ERROR")
+    assert told["fields"] == {f"field{number}": "is not a field here" for number in range(20)}
+
+    twice = "{" + ",".join(f'"field{number // 2}":1' for number in range(100_000)) + "}"
+    told = error(
+        root.post("/api/llm/settings/global", content=twice, headers={"Content-Type": "application/json"}),
+        422,
+        "VALIDATION_ERROR",
+    )
+    assert told["fields"] == {f"field{number}": "stands twice" for number in range(20)}
+
+
+def test_charset_and_case_of_the_content_type_do_not_matter(root: TestClient) -> None:
+    """`Application/JSON; charset="UTF-8"` is JSON in UTF-8."""
+    kind = {"Content-Type": 'Application/JSON; charset="UTF-8"'}
+
+    data(root.post("/api/llm/settings/global", content=b'{"temperature":1}', headers=kind), 201)
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["NaN", "Infinity", "-Infinity", "1e308", "1e999", '"0.7"', "true", "1" + "0" * 400, "9" * 5000, "[]", "{}"],
+)
+@pytest.mark.parametrize("field", ["temperature", "maxTokens", "version", "providerId"])
+def test_numbers_that_are_none(root: TestClient, field: str, number: str) -> None:
+    """CHECKS 53: refused with the field's name, never stored, never a 500."""
+    body = f'{{"{field}":{number}}}'.encode()
+
+    answer = root.post("/api/llm/settings/global", content=body, headers={"Content-Type": "application/json"})
+
+    assert set(error(answer, 422, "VALIDATION_ERROR")["fields"]) == {field}
+    assert data(root.get("/api/llm/settings/global")) == []
+
+
+def test_minus_zero_is_zero_and_zero_is_a_value(root: TestClient) -> None:
+    """CHECKS 53: -0.0 is stored as 0.0."""
+    made = data(root.post("/api/llm/settings/global", json={"temperature": -0.0}), 201)
+
+    assert str(made["temperature"]) == "0.0"
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_custom_settings_hold_json_only(root: TestClient, number: str) -> None:
+    """A number that JSON does not have is refused inside customSettings too."""
+    body = f'{{"customSettings":{{"a":[{number}]}}}}'.encode()
+
+    answer = root.post("/api/llm/settings/global", content=body, headers={"Content-Type": "application/json"})
+
+    assert set(error(answer, 422, "VALIDATION_ERROR")["fields"]) == {"customSettings"}
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"role": "admin"}, "role"),
+        ({"is_admin": True}, "is_admin"),
+        ({"id": 7}, "id"),
+        ({"api_key_encrypted": "x"}, "api_key_encrypted"),
+        ({"apiKeyEncrypted": "x"}, "apiKeyEncrypted"),
+        ({"api_key": KEY}, "api_key"),
+        ({"display_name": "x"}, "display_name"),
+        ({"version": 1}, "version"),
+        ({"createdAt": "2026-01-01"}, "createdAt"),
+        ({"\ud800": 1}, "\ud800"),
+        ({"x" * 500: 1}, "x" * 50),
+        ({"availableModels": ["a", "a"]}, "availableModels"),
+        ({"availableModels": []}, "availableModels"),
+        ({"defaultModel": "none"}, "defaultModel"),
+        ({"kind": "nope"}, "kind"),
+        ({"apiBaseUrl": "http://169.254.169.254/"}, "apiBaseUrl"),
+        ({"apiKey": "short"}, "apiKey"),
+        ({"apiKey": "with\x00nul-0123456789"}, "apiKey"),
+    ],
+)
+def test_fields_that_are_refused(root: TestClient, more: dict[str, Any], field: str) -> None:
+    """CHECKS 25, 56: 422 that names the field as it was sent, and never the value."""
+    answer = root.post(
+        "/api/llm/providers", content=json.dumps({**NEW, **more}), headers={"Content-Type": "application/json"}
+    )
+
+    assert set(error(answer, 422, "VALIDATION_ERROR")["fields"]) == {field}
+    assert KEY not in answer.text
+    assert data(root.get("/api/llm/providers")) == []
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    word=st.text(st.characters(codec=None), max_size=120),
+    field=st.sampled_from(["name", "displayName", "description", "defaultModel", "apiBaseUrl", "apiKey"]),
+)
+def test_text_of_any_kind(root: TestClient, word: str, field: str) -> None:
+    """CHECKS 54, 57: NUL, half characters, zero-width, emoji, SQL: refused with the field's name or stored as text."""
+    answer = root.post(
+        "/api/llm/providers", content=json.dumps({**NEW, field: word}), headers={"Content-Type": "application/json"}
+    )
+
+    if answer.status_code == 201:
+        root.delete(f"/api/llm/providers/{data(answer, 201)['id']}")
+    else:
+        assert set(error(answer, 422, "VALIDATION_ERROR")["fields"]) & {field}
+
+
+@pytest.mark.parametrize(
+    "hostile", ["'; DROP TABLE llm_providers; --", "<script>alert(1)</script>", "![](http://x)", "=cmd()", "\u202eabc"]
+)
+def test_hostile_names_are_text(root: TestClient, hostile: str) -> None:
+    """CHECKS 51, 57: stored and answered literally, as JSON that no browser takes for a page."""
+    made = root.post("/api/llm/providers", json={**NEW, "displayName": hostile})
+
+    assert data(made, 201)["displayName"] == hostile
+    assert made.headers["Content-Type"] == "application/json"
+    assert made.headers["X-Content-Type-Options"] == "nosniff"
+    assert len(data(root.get("/api/llm/providers", params={"search": hostile}))) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("?sort=name", "sort"),
+        ("?active=maybe", "active"),
+        ("?active=true&active=false", "active"),
+        ("?search=" + "x" * 101, "search"),
+        ("?%ff=1", "\ufffd"),
+    ],
+)
+def test_parameters_that_are_refused(root: TestClient, query: str, field: str) -> None:
+    """CHECKS 57: an unknown parameter is an error: a misspelt filter must not mean everything."""
+    told = error(root.get(f"/api/llm/providers{query}"), 422, "VALIDATION_ERROR")
+
+    assert set(told["fields"]) == {field}
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["?provder=acme", "?explain=1", "?explain=true&explain=true", "?provider=a&provider=b", "?x=1" * 20, "?%ff"],
+)
+def test_effective_parameters_that_are_refused(root: TestClient, query: str) -> None:
+    """The polled route reads its query by itself, as strictly."""
+    error(root.get(f"/api/llm/settings{query}"), 422, "VALIDATION_ERROR")
+
+
+@pytest.mark.parametrize("given_id", ["0", "2147483648", "9999999999"])
+def test_ids_that_are_none(root: TestClient, given_id: str) -> None:
+    """A number that no row has as its id."""
+    answer = root.get(f"/api/llm/providers/{given_id}")
+
+    assert set(error(answer, 422, "VALIDATION_ERROR")["fields"]) == {"id"}
+
+
+@pytest.mark.parametrize(
+    "given_id", ["-1", "x", "1.0", "99999999999", "%00", "1_0", "+1", "\u0661", "a%0Ab", "9" * 5000]
+)
+def test_paths_whose_id_is_no_number(root: TestClient, given_id: str) -> None:
+    """There is nothing at such a path."""
+    error(root.get(f"/api/llm/providers/{given_id}"), 404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize("given_id", ["-1", "x", "1.0", "0", "", "99999999999", "9" * 5000])
+def test_ids_in_queries_that_are_none(root: TestClient, given_id: str) -> None:
+    """A query is told what it may have."""
+    answer = root.get(f"/api/llm/settings/global?providerId={given_id}")
+
+    assert set(error(answer, 422, "VALIDATION_ERROR")["fields"]) == {"providerId"}
+
+
+def test_paths_and_methods_that_are_none(root: TestClient) -> None:
+    """404 and 405 in the same envelope; Allow names every method of the path."""
+    error(root.get("/api/nothing"), 404, "NOT_FOUND")
+    error(root.get("/api/llm/settings/"), 404, "NOT_FOUND")
+    answer = root.patch("/api/llm/providers/1")
+    error(answer, 405, "METHOD_NOT_ALLOWED")
+    assert answer.headers["Allow"] == "DELETE, GET, PUT"
+    answer = root.post("/api/llm/settings", json={})
+    error(answer, 405, "METHOD_NOT_ALLOWED")
+    assert answer.headers["Allow"] == "GET"
+
+
+def test_moved_key_is_refused(root: TestClient, acme: dict[str, Any]) -> None:
+    """CHECKS 41: the base URL's host, or the kind, changes only with the key typed again."""
+    url = f"/api/llm/providers/{acme['id']}"
+    version = data(root.post(f"{url}/api-key", json={"apiKey": KEY}))["version"]
+
+    for change in ({"apiBaseUrl": "https://evil.example/v1"}, {"kind": "anthropic"}):
+        told = error(root.put(url, json={**change, "version": version}), 422, "VALIDATION_ERROR")
+        assert "type the API key again" in next(iter(told["fields"].values()))
+    moved = root.put(url, json={"apiBaseUrl": "https://proxy.example/v1", "apiKey": KEY, "version": version})
+    assert data(moved)["apiBaseUrl"] == "https://proxy.example/v1"
+
+
+@pytest.mark.usefixtures("acme")
+def test_two_of_a_kind(root: TestClient) -> None:
+    """A name that is taken is a 409 that names the field."""
+    assert error(root.post("/api/llm/providers", json=NEW), 409, "ALREADY_EXISTS")["fields"] == {"name": "is taken"}
+
+
+def test_without_an_encryption_key_nothing_is_sealed(
+    root: TestClient, acme: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process without an encryption key says so, with the cure; the rest works."""
+    from core import crypto  # noqa: PLC0415 - for this test alone
+
+    monkeypatch.delenv("LLM_ENCRYPTION_KEY")
+    db_config_again()
+    crypto.get_ring.cache_clear()
+
+    told = error(root.post(f"/api/llm/providers/{acme['id']}/api-key", json={"apiKey": KEY}), 503, "SEALED")
+    assert "generate-key" in told["message"]
+    assert data(root.get("/api/llm/providers"))
+
+
+# The browser's cookie
+
+
+def test_cookie_signs_in(client: TestClient, admin: Actor) -> None:
+    """A signed-in browser reads, and writes from our own page."""
+    signed_in = cookie(admin)
+
+    data(client.get("/api/llm/providers", headers=signed_in))
+    data(client.post("/api/llm/providers", json=NEW, headers={**signed_in, "Origin": HOST}), 201)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [None, "null", "https://evil.example", "http://127.0.0.1:9999", "http://127.0.0.1:8501.evil.example", "http://["],
+)
+def test_cookie_from_elsewhere_writes_nothing(client: TestClient, admin: Actor, origin: str | None) -> None:
+    """CHECKS 27: with a cookie and a foreign Origin, or none, a write is refused; a token needs none."""
+    sent = {"Origin": origin} if origin is not None else {}
+
+    error(client.post("/api/llm/providers", json=NEW, headers={**cookie(admin), **sent}), 403, "FOREIGN_ORIGIN")
+    assert data(client.get("/api/llm/providers", headers=cookie(admin))) == []
+    data(client.post("/api/llm/providers", json=NEW, headers={**token("admin"), **sent}), 201)
+
+
+def test_a_token_counts_more_than_a_cookie(client: TestClient, admin: Actor) -> None:
+    """An analyst's token in an admin's browser is an analyst; a wrong one is nobody."""
+    both = {**cookie(admin), **token("analyst")}
+
+    error(client.get("/api/llm/providers", headers=both), 403, "FORBIDDEN")
+    error(
+        client.get("/api/llm/providers", headers={**cookie(admin), "Authorization": "Bearer x"}), 401, "UNAUTHENTICATED"
+    )
+    error(
+        client.get("/api/llm/settings", headers={**cookie(admin), "Authorization": "Basic eDp5"}),
+        401,
+        "UNAUTHENTICATED",
+    )
+
+
+def test_two_authorizations_are_none(client: TestClient) -> None:
+    """Two tokens at once are no token: who is meant?"""
+    one, other = token("admin")["Authorization"], token("analyst")["Authorization"]
+
+    for path in ("/api/llm/providers", "/api/llm/settings"):
+        error(client.get(path, headers=[("Authorization", one), ("Authorization", other)]), 401, "UNAUTHENTICATED")
+
+
+def test_our_own_header_from_outside_is_nobody(client: TestClient, admin: Actor) -> None:
+    """CHECKS 7: what the middleware tells the API cannot be said by a client."""
+    secret = cookie(admin)["Cookie"].partition("=")[2]
+
+    for path in ("/api/llm/providers", "/api/llm/settings"):
+        error(client.get(path, headers={"X-LLM-Settings-Session": secret}), 401, "UNAUTHENTICATED")
+
+
+def test_first_password_comes_first(client: TestClient, admin: Actor) -> None:
+    """Somebody who has to choose a password does so before anything else."""
+    with db.transaction() as session:
+        session.execute(text("UPDATE users SET must_change_password = true"))
+
+    for path in ("/api/llm/providers", "/api/llm/settings"):
+        error(client.get(path, headers=cookie(admin)), 403, "PASSWORD_CHANGE_NEEDED")
+
+
+def test_signed_out_is_signed_out_at_once(client: TestClient, admin: Actor) -> None:
+    """A sign-in is looked up each time, also by the polled route."""
+    signed_in = cookie(admin)
+    data(client.get("/api/llm/settings", headers=signed_in))
+
+    with db.transaction() as session:
+        session.execute(text("UPDATE auth_sessions SET revoked_at = clock_timestamp()"))
+
+    for path in ("/api/llm/providers", "/api/llm/settings"):
+        error(client.get(path, headers=signed_in), 401, "UNAUTHENTICATED")
+
+
+def test_revoked_token_stops_within_a_second(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token is looked at again after 0.8 s by the polled route, and each time by the others."""
+    monkeypatch.setattr(effective, "TOKEN_SECONDS", TOKEN_SECONDS)
+    now = [1000.0]
+    monkeypatch.setattr(effective.time, "monotonic", lambda: now[0])
+    headers = token("admin")
+    data(client.get("/api/llm/settings", headers=headers))
+
+    with db.transaction() as session:
+        session.execute(text("UPDATE api_tokens SET revoked_at = clock_timestamp()"))
+
+    error(client.get("/api/llm/providers", headers=headers), 401, "UNAUTHENTICATED")
+    data(client.get("/api/llm/settings", headers=headers))  # still in memory
+    assert TOKEN_SECONDS < 1
+    now[0] += TOKEN_SECONDS
+    error(client.get("/api/llm/settings", headers=headers), 401, "UNAUTHENTICATED")
+
+
+@pytest.mark.usefixtures("committed")
+def test_revoked_token_stops_while_it_is_in_use(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that is used all the time is looked at beside the answers; no request begun a second later is served."""
+    monkeypatch.setattr(effective, "TOKEN_SECONDS", TOKEN_SECONDS)
+    monkeypatch.setenv("LLM_RATE_LIMIT_GENERAL", "1000000 per minute")
+    db_config_again()
+    headers = token("analyst")
+    began = time.monotonic()
+    while time.monotonic() < began + 2 * TOKEN_SECONDS:  # it is looked at several times meanwhile
+        data(client.get("/api/llm/settings", headers=headers))
+
+    with db.transaction() as session:
+        session.execute(text("UPDATE api_tokens SET revoked_at = clock_timestamp()"))
+    revoked = time.monotonic()
+
+    last_served = revoked
+    while time.monotonic() < revoked + 1.5:
+        asked = time.monotonic()
+        if client.get("/api/llm/settings", headers=headers).status_code == 200:
+            last_served = asked
+    assert last_served - revoked < 1
+    error(client.get("/api/llm/settings", headers=headers), 401, "UNAUTHENTICATED")
+
+
+@pytest.mark.usefixtures("committed")
+def test_exhausted_pool_is_told_and_passes(root: TestClient) -> None:
+    """CHECKS 71: with every connection in use a request is told so, 503 with Retry-After; afterwards it is served."""
+    headers = token("admin")
+    engine = db.get_engine()
+    held = [engine.connect() for _ in range(db.pool_figures()[0])]
+
+    refused = root.get("/api/llm/providers", headers=headers)
+    error(refused, 503, "STORE_UNAVAILABLE")
+    assert refused.headers["Retry-After"]
+    for connection in held:
+        connection.close()
+    assert data(root.get("/api/llm/providers", headers=headers)) == []
+
+
+@pytest.mark.usefixtures("committed")
+def test_who_writes_reads_what_they_wrote(root: TestClient, committed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a resolver that follows the database, a write is answered once the settings in memory have it."""
+    resolver = Resolver(committed)
+    monkeypatch.setattr(effective, "resolver", resolver)
+    monkeypatch.setattr(effective, "_picture", None)
+    resolver.start()
+    assert resolver.wait_for(0, 10)
+    made = data(root.post("/api/llm/providers", json=NEW), 201)
+    try:
+        for number in range(30):
+            body = {"providerId": made["id"], "maxTokens": number + 1}
+            assert root.post("/api/llm/settings/global", json=body).status_code in {200, 201}
+            answer = root.get("/api/llm/settings?provider=acme")
+            assert data(answer)["maxTokens"] == number + 1
+            assert int(answer.headers["LLM-Settings-Generation"]) == resolver.generation
+        loads = 0
+
+        def counted(session: object) -> object:
+            nonlocal loads
+            loads += 1
+            return load(session)
+
+        load: Any = rows.load
+        monkeypatch.setattr(rows, "load", counted)
+        for _ in range(20):
+            data(root.get("/api/llm/settings?provider=acme"))
+        assert loads == 0
+        away = db.make_engine("postgresql://nobody@127.0.0.1:1/none")
+        monkeypatch.setattr(db, "get_engine", lambda: away)
+        effective.caught_up()  # a database that goes away after the commit makes no error of what was committed
+        away.dispose()
+    finally:
+        resolver.close()
+
+
+def test_denials_are_put_on_record(client: TestClient) -> None:
+    """Whoever tries more than they may is in the audit."""
+    headers = token("analyst")
+
+    error(client.delete("/api/llm/providers/1", headers=headers), 403, "FORBIDDEN")
+
+    with db.transaction() as session:
+        found = session.execute(text("SELECT actor, target FROM audit_events WHERE action = 'denied'")).one()
+    assert found.actor.startswith("token:analyst-")
+    assert found.target == "rest.write"
+
+
+# Health, metrics and the description
+
+
+def test_health(client: TestClient, root: TestClient) -> None:
+    """Live asks nobody; ready names its checks to strangers, and details to admins alone."""
+    stranger = {"Authorization": ""}
+
+    assert data(client.get("/api/health/live", headers=stranger)) == {"status": "live"}
+    seen = data(client.get("/api/health/ready", headers=stranger))
+    assert seen["checks"] == {"database": "ok", "schema": "ok", "keyRing": "ok", "snapshot": "none", "rateLimits": "ok"}
+    assert seen["status"] == "degraded"  # nothing listens to the database in this test
+    assert "details" not in seen
+    assert data(root.get("/api/health/ready"))["details"]["schema"]
+    assert "details" not in data(client.get("/api/health/ready", headers=token("analyst")))
+
+
+def test_not_ready_without_the_database(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CHECKS 65: 503 and the check that fails; live goes on; a read is 503 with Retry-After."""
+    from api import health  # noqa: PLC0415 - its memory is set back
+
+    monkeypatch.setattr(health, "_last", None)
+    away = db.make_engine("postgresql://nobody@127.0.0.1:1/none")
+    headers = token("admin")
+    monkeypatch.setattr(db, "get_engine", lambda: away)
+
+    answer = client.get("/api/health/ready")
+    told = error(answer, 503, "NOT_READY")
+    monkeypatch.setattr(health, "_last", None)
+
+    assert told["checks"]["database"] == "unreachable"
+    assert "127.0.0.1" not in answer.text
+    data(client.get("/api/health/live"))
+    for path in ("/api/llm/providers", "/api/llm/settings"):
+        refused = client.get(path, headers=headers)
+        error(refused, 503, "STORE_UNAVAILABLE")
+        assert int(refused.headers["Retry-After"]) >= 1
+    away.dispose()
+
+
+@pytest.mark.usefixtures("acme")
+def test_metrics(root: TestClient) -> None:
+    """Requests by route and status, answers, age, pool: in Prometheus' format, without a name of ours in a label."""
+    for _ in range(2):
+        root.get("/api/llm/settings?provider=acme")
+    root.get("/api/nothing-at-all")
+
+    lines = root.get("/api/metrics", headers=token("metrics")).text.splitlines()
+
+    for name in ("llm_settings_resolved_total", "llm_settings_snapshot_age_seconds", "llm_settings_pool_used"):
+        assert any(line.startswith(name) for line in lines)
+    assert any('route="/llm/settings",status="200"' in line for line in lines)
+    assert any('route="none",status="404"' in line for line in lines)
+    assert not any("acme" in line or "nothing-at-all" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("sent", "fits"), [("", True), ("https://acme.example/v1", True), ("x", False), ("ftp://x", False)]
+)
+def test_described_base_url_is_what_is_taken(root: TestClient, sent: str, *, fits: bool) -> None:
+    """What the description lets through is stored, and the rest refused; an empty text is none."""
+    described = root.get("/api/openapi.json").json()["paths"]["/llm/providers"]["post"]
+    body = described["requestBody"]["content"]["application/json"]["schema"]
+    (text, _) = body["properties"]["apiBaseUrl"]["anyOf"]
+
+    assert (re.search(text["pattern"], sent) is not None) == fits
+    answer = root.post("/api/llm/providers", json={**NEW, "apiBaseUrl": sent, "defaultModel": ""})
+    assert answer.status_code == (201 if fits else 422)
+    if fits:
+        assert data(answer, 201)["apiBaseUrl"] == (sent or None)
+
+
+def test_description_is_whole(root: TestClient) -> None:
+    """OpenAPI 3.1: every route for programs, with examples for bodies, and a failure for each status."""
+    described = root.get("/api/openapi.json").json()
+
+    assert described["openapi"].startswith("3.1")
+    documented = {(m.upper(), path) for path, item in described["paths"].items() for m in item}
+    assert documented == {route for route in ROUTES if route[1] not in {"/openapi.json", "/docs", "/docs/{file}"}}
+    for path, item in described["paths"].items():
+        for operation in item.values():
+            assert operation["summary"]
+            if "requestBody" in operation:
+                assert operation["requestBody"]["content"]["application/json"]["schema"]["example"]
+            if ROUTES[next(m for m in ROUTES if m[1] == path)] != ANYBODY:
+                assert {"401", "403"} <= operation["responses"].keys()
+
+
+def test_docs_page_loads_from_here_alone(root: TestClient) -> None:
+    """The page and what it loads come from our own host: the content security policy allows nothing else."""
+    page = root.get("/api/docs")
+
+    assert page.headers["Content-Type"].startswith("text/html")
+    for file in ("swagger-ui-bundle.js", "swagger-ui.css", "start.js"):
+        assert f'docs/{file}"' in page.text
+        assert root.get(f"/api/docs/{file}").status_code == 200
+    assert "//" not in page.text.replace("<!doctype", "")
+    error(root.get("/api/docs/..%2fapp.py"), 404, "NOT_FOUND")
+    error(root.get("/api/docs/none.js"), 404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/health/live", "/api/llm/providers", "/api/llm/settings", "/api/nothing", "/api/docs"]
+)
+def test_security_headers_are_on_every_answer(client: TestClient, path: str) -> None:
+    """CHECKS 82: served or refused; and what is not for polling is not kept."""
+    for headers in ({}, token("admin")):
+        answer = client.get(path, headers=headers)
+        for name, value in SECURITY_HEADERS:
+            assert answer.headers[name.decode()] == value.decode()
+        assert answer.headers["Cache-Control"] in {"no-store", "private, no-cache"}
+
+
+def test_a_fault_is_told_without_details(root: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody foresaw is a 500 in the envelope, with nothing of the exception; on the polled route too."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError(KEY)
+
+    monkeypatch.setattr(providers, "list_all", broken)
+    monkeypatch.setattr(rows, "load", broken)
+
+    for path in ("/api/llm/providers", "/api/llm/settings"):
+        answer = root.get(path)
+        error(answer, 500, "INTERNAL_ERROR")
+        assert KEY not in answer.text

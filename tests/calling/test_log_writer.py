@@ -1,0 +1,316 @@
+"""The request log: what of a call is kept, and a writer that holds nobody up and loses nothing it need not lose."""
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from core import logs
+from core.calling import log_writer
+from core.calling.log_writer import Call, Writer, entry
+from core.resolving.effective import EffectiveSettings, Layer, ProviderFacts, build
+from tests.processes import python
+from tests.proxy import SWALLOW, Proxy, Way
+
+AT = datetime(2026, 11, 23, 12, 1, tzinfo=UTC)
+KEY = "sk-proj-nobody-knows-0123456789abcdef"  # one that was remembered would go whole
+CALL = Call(
+    at=AT,
+    user_id="42",
+    model="m1",
+    status="ok",
+    attempts=2,
+    latency_ms=1234,
+    prompt="the prompt",
+    parameters={"model": "m1", "temperature": 0.5},
+    response="the answer",
+    token_usage={"input": 10, "output": 20, "cache_read": 3, "cache_write": 0},
+    cost=Decimal("0.00125"),
+    error=None,
+)
+CALLS = {
+    "ok": CALL,
+    "error": CALL._replace(status="error", response=None, token_usage=None, cost=None, error="it failed"),
+    "half": CALL._replace(status="error", response="half an ans", cost=None, error="it broke off"),
+    "cancelled": CALL._replace(status="cancelled", response="half an ans", cost=None),
+}
+ALWAYS = {
+    *("at", "user_id", "provider_id", "provider", "model", "status", "attempts", "latency_ms", "generation", "error")
+}
+TOKENS = {"token_usage", "input_tokens", "output_tokens", "cost"}
+REQUEST, RESPONSE = {"prompt", "parameters"}, {"response"}
+
+
+def settings(**values: Any) -> EffectiveSettings:
+    """What is in force for acme, from a store."""
+    facts = ProviderFacts(7, "acme", "Acme", "openai", None, "m1", is_active=True, version=1, changes={}, open_box=None)
+    return build(facts, [Layer("provider", 1, 1, values, {})], generation=9)
+
+
+def kept(level: str, flags: tuple[bool, bool, bool], outcome: str) -> set[str] | None:
+    """ORIGINAL-PLAN §5.2, and the one departure: which fields of a call are kept; None: no row at all."""
+    enabled, request, response = flags
+    failed = outcome in {"error", "half"}
+    table = {
+        ("full", True, True): TOKENS | REQUEST | RESPONSE,
+        ("full", True, False): TOKENS | REQUEST,
+        ("full", False, True): TOKENS | RESPONSE,
+        ("full", False, False): TOKENS,
+        **dict.fromkeys(itertools.product(["minimal"], [True, False], [True, False]), TOKENS),
+        **{key: set[str]() for key in itertools.product(["errors_only"], [True, False], [True, False])},
+    }
+    if not enabled or (level == "errors_only" and not failed):
+        return None
+    return ALWAYS | table[level, request, response]
+
+
+@pytest.mark.parametrize("outcome", CALLS)
+@pytest.mark.parametrize("flags", list(itertools.product([True, False], repeat=3)), ids=str)
+@pytest.mark.parametrize("level", ["full", "minimal", "errors_only"])
+def test_what_is_kept(level: str, flags: tuple[bool, bool, bool], outcome: str) -> None:
+    """Every combination of level, the three switches, and how the call ended."""
+    enabled, request, response = flags
+    in_force = settings(enable_logging=enabled, log_level=level, log_request_data=request, log_response_data=response)
+    call = CALLS[outcome]
+
+    row = entry(in_force, call)
+
+    fields = kept(level, flags, outcome)
+    assert (row is None) == (fields is None)
+    if row is not None and fields is not None:
+        usage = call.token_usage or {}
+        whole = {
+            **call._asdict(),
+            "provider": "acme",
+            "provider_id": 7,
+            "generation": 9,
+            "input_tokens": usage.get("input"),
+            "output_tokens": usage.get("output"),
+        }
+        assert row == {name: whole[name] if name in fields else None for name in log_writer.COLUMNS}
+
+
+def rows(url: str, what: str = "*") -> list[dict[str, Any]]:
+    """The log, in the order in which it was written."""
+    with psycopg.connect(url, row_factory=dict_row) as connection:
+        return connection.execute(f"SELECT {what} FROM llm_logs ORDER BY id").fetchall()
+
+
+@pytest.fixture
+def writer(database: str) -> Iterator[Writer]:
+    """A writer to a database of the test's own; it has nothing more to do when the test ends."""
+    writer = Writer(database)
+    yield writer
+    writer.close()
+
+
+def put(writer: Writer, **changes: Any) -> None:
+    """Have a call written, at level full."""
+    writer.put(settings(), CALL._replace(**changes))
+
+
+def test_a_row_is_the_call(writer: Writer, database: str) -> None:
+    """What was put stands in the table, each value as it was, and in the figures."""
+    put(writer)
+    put(writer, status="error", error="it failed", response=None, token_usage=None, cost=None, latency_ms=0)
+    put(writer)
+
+    assert writer.flush(10)
+    found = rows(database)
+    assert {name: found[0][name] for name in log_writer.COLUMNS} == {
+        **entry(settings(), CALL),  # type: ignore[dict-item]  # full: there is a row
+        "cost": Decimal("0.0012500000"),
+    }
+    assert (found[0]["organization_id"], len(found)) == (None, 3)
+    with psycopg.connect(database, row_factory=dict_row) as connection:
+        figures = connection.execute("SELECT * FROM llm_usage ORDER BY status").fetchall()
+    assert [
+        (f["status"], f["calls"], f["priced"], f["input_tokens"], f["output_tokens"], f["cost"]) for f in figures
+    ] == [
+        ("error", 1, 0, 0, 0, 0),
+        ("ok", 2, 2, 20, 40, Decimal("0.0025")),
+    ]
+    assert {f["slot"] for f in figures} == {AT.replace(minute=0)}
+    assert [f["latency_bucket"] for f in figures] == [0, 74]  # 1.1^74 is 1156 ms, 1.1^75 is 1271
+
+
+def test_messages_secrets_and_odd_text(writer: Writer, database: str) -> None:
+    """Messages are kept as JSON, secrets are taken out, what PostgreSQL cannot hold is replaced, what is long is cut."""
+    put(writer, prompt=[{"role": "user", "content": f"my key is {KEY}"}], parameters={"x": f"Bearer {KEY}"})
+    put(writer, prompt="nul\0 and half \ud800", response="é" * (log_writer.LONGEST + 1), user_id="u\0")
+    put(writer, error=f"401: Incorrect API key provided: {KEY}", status="error")
+
+    assert writer.flush(10)
+    found = rows(database)
+    assert KEY[12:] not in str(found)
+    assert '"content": "my key is sk-proj-****"' in found[0]["prompt"]
+    assert (found[1]["prompt"], found[1]["user_id"]) == ("nul\ufffd and half ?", "u\ufffd")
+    assert found[1]["response"].endswith(f"… (cut: {log_writer.LONGEST + 1} characters in all)")
+    assert len(found[1]["response"]) < log_writer.LONGEST + 60
+    assert found[2]["error"] == "401: Incorrect API key provided: sk-proj-****"
+
+
+def test_one_bad_row_takes_no_other_along(writer: Writer, database: str) -> None:
+    """A row that the database refuses is counted, and the rest of its batch is written."""
+    for number in range(5):
+        put(writer, attempts=-1 if number == 2 else number)
+
+    assert writer.flush(10)
+    assert [row["attempts"] for row in rows(database)] == [0, 1, 3, 4]
+    assert writer.dropped == 1
+
+
+def test_ten_thousand_in_batches(writer: Writer, database: str) -> None:
+    """From eight threads at once: all are written, none twice, and the figures agree."""
+
+    def some(thread: int) -> None:
+        for number in range(500):
+            put(writer, user_id=f"{thread}/{number}", latency_ms=thread * 100)
+
+    threads = [threading.Thread(target=some, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert writer.flush(60)
+    assert {row["user_id"] for row in rows(database)} == {f"{t}/{n}" for t in range(8) for n in range(500)}
+    assert len(rows(database)) == 4000
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT sum(calls), sum(input_tokens) FROM llm_usage").fetchone() == (4000, 40_000)
+
+
+def _line_to(database: str) -> tuple[Proxy, str]:
+    parts = psycopg.conninfo.conninfo_to_dict(database)
+    host, port = str(parts["host"]), str(parts.get("port", 5432))
+    proxy = Proxy(f"{host}/.s.PGSQL.{port}" if host.startswith("/") else int(port))
+    return proxy, psycopg.conninfo.make_conninfo(database, host="127.0.0.1", port=proxy.port)
+
+
+@pytest.mark.kill  # it waits for time limits
+@pytest.mark.parametrize("fault", ["refuse", "cut", "silent"])
+def test_database_away_and_back(database: str, fault: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Calls wait in memory while the database is away, and are all written once it is back; the log says so once."""
+    proxy, url = _line_to(database)
+    writer = Writer(url)
+    try:
+        put(writer, user_id="before")
+        assert writer.flush(10)
+        if fault == "refuse":
+            proxy.refuse()
+            proxy.end_lines("reset")
+        elif fault == "cut":
+            proxy.treat(Way("cut"))
+        else:  # found out after ten seconds: no FIN will ever come
+            proxy.treat_old(SWALLOW)
+        for number in range(50):
+            put(writer, user_id=f"during {number}")
+        if fault != "silent":
+            assert not writer.flush(1)
+        if fault == "refuse":
+            proxy.admit()
+        if fault == "cut":
+            proxy.treat(Way())
+        put(writer, user_id="after")
+
+        assert writer.flush(30)
+        assert sorted(row["user_id"] for row in rows(database)) == sorted(
+            ["before", "after", *(f"during {n}" for n in range(50))]
+        )
+        assert writer.dropped == 0
+        assert len([r for r in caplog.records if "cannot be written" in r.message]) <= 1
+    finally:
+        writer.close()
+        proxy.close()
+
+
+def test_full_queue_drops_and_counts(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """With the database away for long: so many calls wait, the rest is counted, one line says so; no call is held up."""
+    monkeypatch.setattr(log_writer, "QUEUED", 100)
+    writer = Writer("postgresql://127.0.0.1:1/none")
+    try:
+        for _ in range(1500):
+            put(writer)
+
+        # The thread has taken some out to write them; those wait as well.
+        assert 1500 - 100 - log_writer.BATCH <= writer.dropped <= 1400
+        assert len([r for r in caplog.records if "is full" in r.message]) == 1
+        assert not writer.flush(0.1)
+    finally:
+        writer.close()
+
+
+def test_large_contents_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long prompts do not fill the memory of the service."""
+    monkeypatch.setattr(log_writer, "QUEUED_BYTES", 1_000_000)
+    writer = Writer("postgresql://127.0.0.1:1/none")
+    try:
+        for _ in range(200):
+            put(writer, prompt="x" * 60_000)
+
+        assert writer.dropped >= 150
+    finally:
+        writer.close()
+
+
+def test_nothing_of_no_store(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings that came from no store, as those of core.testing.override, leave no trace."""
+    writer = Writer(database)
+    monkeypatch.setattr(log_writer, "_writer", writer)
+    try:
+        log_writer.put(replace(settings(), generation=0), CALL)
+        log_writer.put(settings(), CALL)
+
+        assert logs.flush(10)
+        assert len(rows(database)) == 1
+        assert logs.dropped() == 0
+    finally:
+        writer.close()
+
+
+LEAVING = """
+import os, sys, time
+from tests.calling.test_log_writer import CALL, settings
+from core import logs
+from core.calling import log_writer
+for number in range(int(sys.argv[1])):
+    log_writer.put(settings(), CALL._replace(user_id=str(number)))
+if sys.argv[2] == "fork":
+    child = os.fork()
+    if child == 0:
+        log_writer.put(settings(), CALL._replace(user_id="child"))
+        sys.exit(0 if logs.flush(10) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.parametrize("how", ["exit", "fork"])
+def test_a_process_that_ends(database: str, how: str) -> None:
+    """What waits when a process ends is written; after a fork by the parent, and by it alone."""
+    ended = python(LEAVING, "300", how, DATABASE_URL=database)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    expected = sorted([*map(str, range(300)), *(["child"] if how == "fork" else [])])
+    assert sorted(row["user_id"] for row in rows(database, "user_id")) == expected
+
+
+@pytest.mark.kill  # it waits for time limits
+def test_ends_though_the_database_is_silent() -> None:
+    """A process that ends waits a moment for its log, and not for ever."""
+    proxy = Proxy(1)
+    proxy.treat(SWALLOW)
+    try:
+        began = time.monotonic()
+        ended = python(LEAVING, "5", "exit", DATABASE_URL=f"postgresql://127.0.0.1:{proxy.port}/none")
+        assert ended.returncode == 0
+        assert time.monotonic() - began < 30
+    finally:
+        proxy.close()

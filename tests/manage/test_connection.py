@@ -1,0 +1,435 @@
+"""The connection test: what each stage finds out, what is never dialled, and where a key never goes."""
+
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlmodel import Session
+
+from core import config
+from core.actors import COMMAND_LINE, Actor
+from core.errors import Forbidden, Invalid
+from core.manage import connection, providers
+from core.manage import settings as rows
+from core.manage.connection import STAGES, Report, prepare, run
+from core.parameters import KINDS
+from core.store import db
+from tests.processes import core
+from tests.vendors import FAULTS, KEY, Status, Vendor, make_certificate, unused
+
+OTHER = KEY.replace("right", "wrong")
+
+
+@pytest.fixture
+def vendor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vendor]:
+    """A vendor on this machine, to which providers of every kind may point."""
+    monkeypatch.setenv("LLM_PRIVATE_HOSTS", "127.0.0.1")
+    config.get_config.cache_clear()
+    with Vendor() as vendor:
+        yield vendor
+
+
+def add(session: Session, url: str, kind: str = "openai", *, key: str | None = KEY, model: str | None = "m1") -> int:
+    """Store a provider; return its id."""
+    made = {"name": "acme", "display_name": "Acme", "kind": kind, "api_base_url": url, "default_model": model}
+    models = {"available_models": ["m1", "gone"]}
+    data = {**made, **models, **({"api_key": key} if key else {})}
+    return providers.create(session, COMMAND_LINE, data).id or 0
+
+
+def states(report: Report) -> str:
+    """The stages in order, a letter each: verified, refused, not checked."""
+    assert [stage.name for stage in report.stages] == list(STAGES)
+    return "".join({"verified": "v", "refused": "R", "not_checked": "-"}[stage.state] for stage in report.stages)
+
+
+def words(report: Report, name: str) -> str:
+    return next(stage.words for stage in report.stages if stage.name == name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_is_well(session: Session, vendor: Vendor, kind: str) -> None:
+    """Every stage verified but TLS, which there is none of; the effective parameters were sent; two requests in all."""
+    provider_id = add(session, vendor.base_url(kind), kind)
+    rows.upsert_global(session, COMMAND_LINE, provider_id, {"max_tokens": 33, "omitted_parameters": ["temperature"]})
+
+    report = run(prepare(session, COMMAND_LINE, provider_id))
+
+    assert (states(report), report.state) == ("vvv-vvv", "verified")
+    assert "unencrypted" in words(report, "tls")
+    assert "Hello from the model" in words(report, "call")
+    assert (report.models, report.new, report.gone) == (("m1", "m2", "m3"), ("m2", "m3"), ("gone",))
+    listed, called = vendor.asked
+    assert (listed.method, called.method) == ("GET", "POST")
+    assert "33" in str(called.body)
+    assert "temperature" not in str(called.body)
+    assert all(stage.latency_ms is not None for stage in report.stages if stage.name in {"name", "connected", "call"})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wrong_key(session: Session, vendor: Vendor, kind: str) -> None:
+    """CHECKS 34: refused in the vendor's own words, without the key in them; nothing more is asked."""
+    report = run(prepare(session, COMMAND_LINE, add(session, vendor.base_url(kind), kind, key=OTHER)))
+
+    assert (states(report), report.state) == ("vvv-R--", "refused")
+    assert "401: Incorrect API key provided" in words(report, "key")
+    assert OTHER not in str(report)
+    assert OTHER[10:30] not in str(report)
+    assert len(vendor.asked) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_model_that_is_not_there(session: Session, vendor: Vendor, kind: str) -> None:
+    """Not in the list is a doubt, 404 of the call is a refusal."""
+    report = run(prepare(session, COMMAND_LINE, add(session, vendor.base_url(kind), kind, model="gone")))
+
+    assert (states(report), report.state) == ("vvv-vRR", "refused")
+    assert "gone does not exist" in words(report, "model")
+
+
+def test_alias_that_is_in_no_list(session: Session, vendor: Vendor) -> None:
+    """A model that answers is there, whatever the list says."""
+    provider_id = add(session, vendor.base_url("openai"), model="gone")
+    vendor.fail(Status(200, {}, {"object": "list", "data": []}))
+    vendor.models.append("gone")
+
+    report = run(prepare(session, COMMAND_LINE, provider_id))
+
+    assert (states(report), report.state) == ("vvv-vvv", "verified")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_server_without_a_list(session: Session, vendor: Vendor, kind: str) -> None:
+    """The call decides."""
+    vendor.lists = False
+    report = run(prepare(session, COMMAND_LINE, add(session, vendor.base_url(kind), kind)))
+
+    assert (states(report), report.state, report.models) == ("vvv-vvv", "verified", None)
+    vendor.keys.clear()
+    again = run(prepare(session, COMMAND_LINE, providers.get_by_name(session, "acme").id))
+    assert again.state == "refused"
+
+
+CALLS: dict[Any, tuple[str, str]] = {
+    400: ("vvv-vvR", "refused"),
+    403: ("vvv-RvR", "refused"),
+    422: ("vvv-vvR", "refused"),
+    429: ("vvv-vv-", "not_checked"),
+    500: ("vvv-vv-", "not_checked"),
+    529: ("vvv-vv-", "not_checked"),
+    "reset": ("vvv-vv-", "not_checked"),
+    "half": ("vvv-vv-", "not_checked"),
+    "html": ("vvv-vvR", "refused"),
+    "cut_json": ("vvv-vvR", "refused"),
+    "other_json": ("vvv-vvR", "refused"),
+    "huge": ("vvv-vvR", "refused"),
+    "huge_announced": ("vvv-vvR", "refused"),
+    "gzip": ("vvv-vvR", "refused"),
+    "redirect": ("vvv-vvR", "refused"),
+}
+"""Fault of the call -> stages and state: what is refused is the settings' fault, what is not checked may pass by itself."""
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic", "google"])
+def test_faults_of_the_call(session: Session, vendor: Vendor, kind: str) -> None:
+    """CHECKS 49: nothing is followed, everything is cut off, and each is told for what it is. The list has been served."""
+    provider_id = add(session, vendor.base_url(kind), kind)
+    for fault, expected in CALLS.items():
+        listed = Status(200, {}, _list(kind))
+        vendor.fail(listed, fault)
+        began = time.monotonic()
+
+        report = run(prepare(session, COMMAND_LINE, provider_id))
+
+        vendor.serve()
+        assert (states(report), report.state) == expected, fault
+        assert words(report, "call")
+        assert time.monotonic() - began < connection.LONGEST + 2
+    assert not [asked for asked in vendor.asked if asked.path == "/elsewhere"]
+
+
+def _list(kind: str) -> Any:
+    return {"models": [{"name": "models/m1"}]} if kind == "google" else {"data": [{"id": "m1"}], "has_more": False}
+
+
+@pytest.mark.kill  # each takes its ten seconds
+@pytest.mark.parametrize("fault", sorted({"silent", "drip_head", "drip_body"} & set(FAULTS)))
+def test_slow_vendor(session: Session, vendor: Vendor, fault: str) -> None:
+    """CHECKS 49: a vendor that never ends is given up in ten seconds for all stages together."""
+    vendor.fail(fault, fault, fault)
+    began = time.monotonic()
+
+    report = run(prepare(session, COMMAND_LINE, add(session, vendor.base_url("openai"))))
+
+    assert time.monotonic() - began < connection.LONGEST + 3
+    assert report.state == "not_checked"
+
+
+@pytest.mark.parametrize("fault", [403, 404, 405, 429, 500, "reset", "other_json"])
+def test_faults_of_the_list(session: Session, vendor: Vendor, fault: Any) -> None:
+    """A list that is not to be had says nothing about the key: the call does."""
+    vendor.fail(fault)
+
+    report = run(prepare(session, COMMAND_LINE, add(session, vendor.base_url("openai"))))
+
+    assert (states(report), report.state) == ("vvv-vvv", "verified")
+
+
+def test_list_that_redirects(session: Session, vendor: Vendor) -> None:
+    """A redirect is a base URL that is wrong: refused, and not followed."""
+    vendor.fail("redirect")
+
+    report = run(prepare(session, COMMAND_LINE, add(session, vendor.base_url("openai"))))
+
+    assert states(report) == "vvv-R--"
+    assert "redirect" in words(report, "key")
+    assert len(vendor.asked) == 1
+
+
+@pytest.mark.kill  # it waits for a time limit
+def test_list_without_an_end(session: Session, vendor: Vendor) -> None:
+    """A list that always has another page is given up."""
+    more = {"data": [{"id": "m1", "type": "model"}], "has_more": True, "last_id": "m1"}
+    vendor.fail(*[Status(200, {}, more)] * 50_000)
+    began = time.monotonic()
+
+    report = run(prepare(session, COMMAND_LINE, add(session, vendor.base_url("anthropic"), "anthropic")))
+
+    vendor.serve()
+    assert time.monotonic() - began < connection.LONGEST + 3
+    assert report.state != "verified"
+
+
+def test_tls(session: Session, vendor: Vendor, tmp_path: Path) -> None:
+    """CHECKS 49: a certificate that does not hold is refused before any key is sent."""
+    with Vendor(certificate=make_certificate(tmp_path)) as secured:
+        report = run(prepare(session, COMMAND_LINE, add(session, secured.base_url("openai"))))
+
+    assert (states(report), secured.asked) == ("vvvR---", [])
+    assert "certificate" in words(report, "tls")
+    assert vendor.asked == []
+
+
+def test_nobody_listens(session: Session, vendor: Vendor) -> None:
+    """A refused connection."""
+    with unused() as port:
+        report = run(prepare(session, COMMAND_LINE, add(session, f"http://127.0.0.1:{port}/v1")))
+
+    assert states(report) == "vvR----"
+    assert "refused" in words(report, "connected")
+    assert vendor.asked == []
+
+
+def test_no_key_and_no_model(session: Session, vendor: Vendor) -> None:
+    """What is missing is said; the way there is tested all the same."""
+    provider_id = add(session, vendor.base_url("openai"), key=None, model=None)
+
+    without_key = run(prepare(session, COMMAND_LINE, provider_id))
+    without_model = run(prepare(session, COMMAND_LINE, provider_id, {"api_key": KEY}))
+
+    assert (states(without_key), words(without_key, "key")) == ("vvv----", "no API key is stored")
+    assert (states(without_model), words(without_model, "model")) == ("vvv-v--", "no model is chosen")
+    assert without_model.state == "not_checked"
+
+
+def test_key_that_cannot_be_opened(session: Session, vendor: Vendor) -> None:
+    """It is said why; nothing is sent in its place."""
+    provider_id = add(session, vendor.base_url("openai"))
+    session.execute(text("UPDATE llm_providers SET api_key_encrypted = 'broken'"))
+    session.expire_all()
+
+    report = run(prepare(session, COMMAND_LINE, provider_id))
+
+    assert states(report) == "vvv----"
+    assert "Enter the API key again" in words(report, "key")
+    assert vendor.asked == []
+
+
+# What was typed and not saved
+
+
+def test_typed_key(session: Session, vendor: Vendor) -> None:
+    """A key that was typed is tested in place of the stored one, which stays."""
+    provider_id = add(session, vendor.base_url("openai"), key=OTHER)
+
+    report = run(prepare(session, COMMAND_LINE, provider_id, {"api_key": KEY}))
+
+    assert report.state == "verified"
+    assert providers.open_api_key(session, provider_id) == OTHER
+
+
+def test_new_provider(session: Session, vendor: Vendor) -> None:
+    """What is not stored at all can be tested, with what is going to be omitted; nothing is stored."""
+    made = {"name": "new", "display_name": "New", "kind": "openai", "api_base_url": vendor.base_url("openai")}
+    draft = {**made, "available_models": ["m2"], "default_model": "m2", "api_key": KEY}
+
+    report = run(prepare(session, COMMAND_LINE, None, draft, omitted=["temperature", "top_p"]))
+
+    assert report.state == "verified"
+    assert not {"temperature", "top_p"} & set(vendor.asked[-1].body)
+    assert providers.count(session) == 0
+
+
+@pytest.mark.parametrize("change", [{"api_base_url": True}, {"kind": "anthropic", "api_base_url": None}])
+def test_stored_key_goes_nowhere_else(session: Session, vendor: Vendor, change: dict[str, Any]) -> None:
+    """CHECKS 41: another host, typed and not saved, takes the key typed as well; it sees no request at all."""
+    provider_id = add(session, vendor.base_url("openai"))
+    with Vendor() as elsewhere:
+        if change.get("api_base_url"):
+            change = {"api_base_url": elsewhere.base_url("openai")}
+
+        with pytest.raises(Invalid, match="type the API key"):
+            prepare(session, COMMAND_LINE, provider_id, change)
+
+        assert (elsewhere.asked, elsewhere.lines, vendor.lines) == ([], 0, 0)
+
+
+def test_moved_behind_our_back(session: Session, vendor: Vendor) -> None:
+    """A base URL that SQL has changed: the key's binding does not hold, and it is not sent."""
+    provider_id = add(session, vendor.base_url("openai"))
+    with Vendor() as elsewhere:
+        url = elsewhere.base_url("openai")
+        session.execute(text("UPDATE llm_providers SET api_base_url = :url"), {"url": url})
+        session.expire_all()
+
+        report = run(prepare(session, COMMAND_LINE, provider_id))
+
+        assert elsewhere.asked == []
+    assert states(report) == "vvv----"
+
+
+# Addresses: names and addresses that must be refused are never dialled
+
+
+def answers(*found: str) -> Callable[..., list[Any]]:
+    """A resolver that knows one answer, and counts."""
+
+    def look_up(*_: Any, **__: Any) -> list[Any]:
+        look_up.times += 1  # type: ignore[attr-defined]
+        if not found:
+            raise socket.gaierror
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in found]
+
+    look_up.times = 0  # type: ignore[attr-defined]
+    return look_up
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "said"),
+    [
+        (["169.254.169.254"], "vR-----", "metadata|link-local"),
+        (["fd00:ec2::254"], "vR-----", "metadata"),
+        (["100.100.100.200"], "vR-----", "metadata"),
+        (["10.1.2.3"], "vR-----", "private"),
+        (["192.168.0.1", "127.0.0.1"], "vR-----", "private"),
+        (["127.0.0.1", "169.254.169.254"], "vR-----", "link-local"),
+        (["::ffff:169.254.169.254"], "vR-----", "link-local"),
+        ([], "R------", "not found"),
+    ],
+    ids=str,
+)
+def test_refused_addresses(session: Session, vendor: Vendor, found: list[str], expected: str, said: str) -> None:
+    """CHECKS 46 to 48: a name is judged by every address it has; one refused answer refuses all. Nothing is dialled."""
+    provider_id = add(session, f"http://model.example:{vendor.port}/v1")
+
+    report = run(prepare(session, COMMAND_LINE, provider_id), answers(*found))
+
+    assert states(report) == expected
+
+    assert re.search(said, words(report, "address") + words(report, "name"))
+    assert (vendor.lines, vendor.asked) == (0, [])
+
+
+def test_looked_up_once(session: Session, vendor: Vendor) -> None:
+    """CHECKS 48: the name is looked up once; the stage, the list and the call dial what was found then, and only that."""
+    look_up = answers("127.0.0.1")
+    provider_id = add(session, f"http://model.example:{vendor.port}/v1", "openai_compatible")
+
+    report = run(prepare(session, COMMAND_LINE, provider_id), look_up)
+
+    assert report.state == "verified"
+    assert look_up.times == 1  # type: ignore[attr-defined]
+    assert vendor.asked[0].headers["host"] == f"model.example:{vendor.port}"
+
+
+def test_name_that_takes_too_long(session: Session, vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look-up that hangs is given up."""
+    monkeypatch.setattr(connection, "LONGEST", 0.5)
+    provider_id = add(session, f"http://model.example:{vendor.port}/v1")
+
+    report = run(prepare(session, COMMAND_LINE, provider_id), lambda *_, **__: time.sleep(2) or [])
+
+    assert states(report) == "R------"
+
+
+def test_metadata_though_private_is_allowed(session: Session, vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CHECKS 47: whatever the operator allows."""
+    monkeypatch.setenv("LLM_PRIVATE_HOSTS", "*")
+    config.get_config.cache_clear()
+    provider_id = add(session, "http://model.example/v1", "openai_compatible")
+
+    report = run(prepare(session, COMMAND_LINE, provider_id), answers("169.254.169.254"))
+
+    assert states(report) == "vR-----"
+    assert vendor.lines == 0
+
+
+def test_proxies_are_not_used(session: Session, vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CHECKS 50."""
+    with Vendor() as proxy:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+
+        report = run(prepare(session, COMMAND_LINE, add(session, vendor.base_url("openai"))))
+
+        assert (report.state, proxy.lines) == ("verified", 0)
+
+
+# Rights, record, command line
+
+
+def test_for_admins(session: Session, vendor: Vendor, analyst: Actor) -> None:
+    """An analyst tests nothing."""
+    provider_id = add(session, vendor.base_url("openai"))
+
+    with pytest.raises(Forbidden):
+        prepare(session, analyst, provider_id)
+
+
+def test_on_record(session: Session, admin: Actor, vendor: Vendor) -> None:
+    """Who, where to, which model, whose key; before anything is dialled, and without the key."""
+    provider_id = add(session, vendor.base_url("openai"))
+    prepare(session, admin, provider_id)
+    prepare(session, admin, provider_id, {"api_key": OTHER, "default_model": "gone"})
+
+    found = session.execute(
+        text("SELECT actor, target, changes FROM audit_events WHERE action = 'provider.test' ORDER BY id")
+    ).all()
+
+    told = [(row.actor, row.target, {name: pair["after"] for name, pair in row.changes.items()}) for row in found]
+    url = vendor.base_url("openai")
+    assert told == [
+        ("ada", "acme", {"base_url": url, "model": "m1", "key": "stored"}),
+        ("ada", "acme", {"base_url": url, "model": "gone", "key": "typed"}),
+    ]
+    assert OTHER not in str(found)
+    assert vendor.lines == 0
+
+
+@pytest.mark.parametrize(("key", "code"), [(KEY, 0), (OTHER, 1)])
+def test_command(committed: str, vendor: Vendor, key: str, code: int) -> None:
+    """`test NAME` prints the stages and exits 1 unless it works; the key is in neither."""
+    with db.transaction() as session:
+        add(session, vendor.base_url("openai"), key=key)
+
+    done = core("test", "acme", DATABASE_URL=committed, LLM_PRIVATE_HOSTS="127.0.0.1")
+
+    assert done.returncode == code, done.stderr
+    assert ("acme: verified" if code == 0 else "acme: REFUSED") in done.stdout
+    assert "Key accepted" in done.stdout
+    assert key not in done.stdout + done.stderr

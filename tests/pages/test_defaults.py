@@ -1,0 +1,322 @@
+"""The Defaults page: choices, unsaved changes, saving, conflicts."""
+
+from typing import Any
+
+import pytest
+from sqlmodel import Session
+from streamlit.testing.v1 import AppTest
+
+from core.actors import Actor
+from core.manage import providers, settings
+from core.store import db
+from core.store.tables import LlmSettings
+from tests.conftest import ROOT
+from ui.defaults_draft import OMIT, VALUE, Choice, patch, tidy
+
+HOSTILE = "![x](http://evil.example/x.png) <b>:red[name]</b>"
+"""Longer than the picker shows, so it is repeated below it, as plain text."""
+
+
+def page(actor: Actor, **query: str) -> AppTest:
+    """The page as *actor* sees it."""
+    app = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
+    app.session_state["actor"] = actor
+    app.run()
+    app.switch_page("pages/defaults.py")
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def add_provider(session: Session, admin: Actor, name: str = "acme", **fields: Any) -> int:
+    data = {"name": name, "display_name": name.title(), "kind": "openai", "available_models": ["m1", "m2"]}
+    provider = providers.create(session, admin, {**data, "default_model": "m1", **fields})
+    assert provider.id is not None
+    return provider.id
+
+
+def stored(scope_id: int | None) -> LlmSettings | None:
+    with db.transaction() as session:
+        return settings.get_global(session, scope_id)
+
+
+def choose(app: AppTest, name: str, mode: str) -> AppTest:
+    return app.segmented_control(key=f"{name}_mode").set_value(mode).run()
+
+
+def everything(app: AppTest) -> str:
+    """All text that the page shows as Markdown or plain text."""
+    kinds = ("markdown", "caption", "text", "warning", "error", "success", "info")
+    return "\n".join(element.value for kind in kinds for element in getattr(app, kind))
+
+
+def has(app: AppTest, key: str) -> bool:
+    return any(button.key == key for button in app.button)
+
+
+def test_stranger_and_analyst_see_nothing(analyst: Actor) -> None:
+    """Without sign-in, and as an analyst, the page by itself draws no field and no scope."""
+    for actor in (None, analyst):
+        app = AppTest.from_file(str(ROOT / "pages/defaults.py"), default_timeout=30)
+        app.session_state["actor"] = actor
+        app.run()
+        assert not app.exception
+        assert not app.segmented_control
+        assert not app.selectbox
+
+
+def test_every_parameter_inherits_at_first(admin: Actor) -> None:
+    """Without any row all parameters inherit, the page says what and from where, and there is nothing to save."""
+    app = page(admin)
+
+    assert {control.value for control in app.segmented_control} == {"inherit"}
+    assert len(app.segmented_control) == 12
+    assert r"0\.7 · built\-in default" in everything(app)
+    assert "There is no provider yet" in everything(app)
+    assert not has(app, "save")
+
+
+def test_value_is_saved_and_nothing_else(session: Session, admin: Actor) -> None:
+    """A chosen value is marked as unsaved, saved as the only field, and the scope stays."""
+    scope = add_provider(session, admin)
+    app = choose(page(admin, provider="acme"), "temperature", "value")
+    assert app.slider(key="temperature").value == 0.7
+    app.slider(key="temperature").set_value(0.25).run()
+    assert "1 change, unsaved" in everything(app)
+    assert has(app, "undo_temperature")
+
+    app.button(key="save").click().run()
+
+    row = stored(scope)
+    assert row is not None
+    assert row.temperature == 0.25
+    assert row.max_tokens is None
+    assert row.updated_by == "ada"
+    assert app.selectbox(key="scope").value == "acme"
+    assert not has(app, "save")
+    assert [toast.value for toast in app.toast] == [r"Saved 1 change in Acme\."]
+
+
+def test_do_not_send_is_a_third_choice(session: Session, admin: Actor) -> None:
+    """*Do not send* stores no value and the name among the omitted ones; *value* takes it off again."""
+    scope = add_provider(session, admin)
+    settings.upsert_global(session, admin, scope, {"top_p": 0.5, "omitted_parameters": ["max_tokens"]})
+    app = choose(page(admin, provider="acme"), "top_p", "omit")
+    choose(app, "max_tokens", "value").button(key="save").click().run()
+
+    row = stored(scope)
+    assert row is not None
+    assert (row.top_p, row.max_tokens, row.omitted_parameters) == (None, 2000, ["top_p"])
+    assert app.segmented_control(key="max_retries_mode").options == ["Inherit", "Value"]
+
+
+def test_value_begins_as_what_is_inherited(session: Session, admin: Actor) -> None:
+    """Choosing *value* takes the inherited one at once, in the widget and in the preview, as one's own."""
+    scope = add_provider(session, admin)
+    settings.upsert_global(session, admin, None, {"temperature": 0.3})
+    settings.upsert_global(session, admin, scope, {"omitted_parameters": ["temperature"]})
+    app = choose(page(admin, provider="acme"), "temperature", "value")
+
+    assert app.slider(key="temperature").value == 0.3
+    assert '"temperature": 0.3' in app.code[0].value
+    assert "this provider" in app.table[0].value["Value"][1]
+
+
+def test_preview_follows_the_form(session: Session, admin: Actor) -> None:
+    """What would be sent changes with each choice, before anything is saved."""
+    add_provider(session, admin)
+    app = page(admin, provider="acme")
+    assert '"presence_penalty": 0.0' in app.code[0].value
+
+    choose(app, "presence_penalty", "omit")
+    app.selectbox(key="preferred_model").set_value("m2").run()
+
+    assert "presence_penalty" not in app.code[0].value
+    assert '"model": "m2"' in app.code[0].value
+    assert "Check that it still fits m2" in everything(app)
+
+
+def test_broken_json_stays_with_its_error(admin: Actor) -> None:
+    """Text that is no JSON is told beside the field, stays after Save, and nothing of the form is written."""
+    app = choose(page(admin), "max_retries", "value")
+    app.text_area(key="custom_settings").set_value('{"a": 1').run()
+    assert "Is not JSON" in app.error[0].value
+
+    app.button(key="save").click().run()
+
+    assert app.text_area(key="custom_settings").value == '{"a": 1'
+    assert stored(None) is None
+
+
+def test_field_and_form_go_back_to_what_is_saved(session: Session, admin: Actor) -> None:
+    """Undo puts one field back, Discard all of them, and the widgets show it."""
+    settings.upsert_global(session, admin, None, {"max_retries": 7})
+    app = page(admin)
+    app.number_input(key="max_retries").set_value(9).run()
+    choose(app, "temperature", "value")
+
+    app.button(key="undo_max_retries").click().run()
+    assert app.number_input(key="max_retries").value == 7
+    assert app.segmented_control(key="temperature_mode").value == "value"
+
+    app.button(key="discard").click().run()
+    assert app.segmented_control(key="temperature_mode").value == "inherit"
+    assert not has(app, "save")
+
+
+def test_edits_wait_for_their_scope(session: Session, admin: Actor) -> None:
+    """Another scope shows its own values; what is unsaved here is named there, and found again on return."""
+    add_provider(session, admin)
+    app = choose(page(admin), "temperature", "value")
+    app.slider(key="temperature").set_value(1.5).run()
+    app.selectbox(key="scope").set_value("acme").run()
+    assert app.segmented_control(key="temperature_mode").value == "inherit"
+    assert app.query_params["provider"] == "acme"
+
+    app.button(key="go_to_all").click().run()
+
+    assert app.slider(key="temperature").value == 1.5
+    assert "provider" not in app.query_params
+
+
+def test_edits_survive_another_page(admin: Actor) -> None:
+    """Going to another page and coming back loses no unsaved change."""
+    app = choose(page(admin), "log_level", "value")
+    app.selectbox(key="log_level").set_value("minimal").run()
+    app.switch_page("pages/effective_preview.py").run()
+    app.switch_page("pages/defaults.py").run()
+
+    assert app.selectbox(key="log_level").value == "minimal"
+    assert has(app, "save")
+
+
+def test_second_of_two_admins_chooses(session: Session, admin: Actor) -> None:
+    """CHECKS: who saves on an old version sees who changed what; writing mine keeps what only they changed."""
+    scope = add_provider(session, admin)
+    app = choose(page(admin, provider="acme"), "temperature", "omit")
+    grace = Actor("grace")
+    settings.upsert_global(session, grace, scope, {"temperature": 0.1, "omitted_parameters": ["top_p"]}, version=0)
+    app.button(key="save").click().run()
+
+    row = stored(scope)
+    assert row is not None
+    assert row.temperature == 0.1
+    table = app.table[-1].value
+    assert list(table["Field"]) == ["Temperature", "Top P"]
+    assert table["Saved now"][0].startswith(r"0\.1")
+    assert "grace" in table["Saved now"][0]
+    assert table["Yours"][0] == "**Do not send**"
+
+    app.button(key="conflict_write").click().run()
+
+    row = stored(scope)
+    assert row is not None
+    assert (row.temperature, row.omitted_parameters) == (None, ["temperature", "top_p"])
+    assert not has(app, "conflict_write")
+
+
+def test_second_admin_can_keep_theirs(session: Session, admin: Actor) -> None:
+    """Keeping what is saved drops the own changes and shows the other's."""
+    app = choose(page(admin), "max_retries", "value")
+    settings.upsert_global(session, Actor("grace"), None, {"max_retries": 9}, version=0)
+    app.button(key="save").click().run()
+    app.button(key="conflict_keep").click().run()
+
+    assert app.number_input(key="max_retries").value == 9
+    assert not has(app, "save")
+
+
+def test_row_deleted_while_editing(session: Session, admin: Actor) -> None:
+    """When the row was reset meanwhile, saving asks, and writing mine makes a new row with my field alone."""
+    row = settings.upsert_global(session, admin, None, {"max_retries": 7, "top_p": 0.5})
+    app = page(admin)
+    app.number_input(key="max_retries").set_value(9).run()
+    settings.delete(session, Actor("grace"), row.id or 0)
+    app.run().button(key="save").click().run()
+    app.button(key="conflict_write").click().run()
+
+    new = stored(None)
+    assert new is not None
+    assert (new.max_retries, new.top_p) == (9, None)
+
+
+def test_untouched_form_follows_what_others_save(session: Session, admin: Actor) -> None:
+    """A form without changes shows what somebody else saved, not a change of its own."""
+    app = page(admin)
+    settings.upsert_global(session, Actor("grace"), None, {"max_retries": 9})
+    app.run()
+
+    assert app.number_input(key="max_retries").value == 9
+    assert not has(app, "save")
+
+
+def test_reset_asks_and_deletes_the_row(session: Session, admin: Actor) -> None:
+    """Reset names what goes, and only the second click deletes the row."""
+    settings.upsert_global(session, admin, None, {"max_retries": 7, "omitted_parameters": ["top_p"]})
+    app = page(admin)
+    app.button(key="reset").click().run()
+    assert list(app.table[-1].value["Field"]) == ["Top P", "Max retries"]
+    assert stored(None) is not None
+
+    app.button(key="reset_confirm").click().run()
+
+    assert stored(None) is None
+    assert app.segmented_control(key="max_retries_mode").value == "inherit"
+
+
+def test_unfit_parameters_are_left_out_in_one_click(session: Session, admin: Actor) -> None:
+    """A model that refuses parameters is warned of; one click chooses *do not send* for them, unsaved."""
+    add_provider(session, admin, "claude", kind="anthropic")
+    app = page(admin, provider="claude")
+    assert any("does not know" in warning.value for warning in app.warning)
+
+    app.button(key="omit_refused").click().run()
+
+    assert app.segmented_control(key="presence_penalty_mode").value == "omit"
+    assert not app.warning
+    assert has(app, "save")
+
+
+def test_names_are_shown_as_text(session: Session, admin: Actor) -> None:
+    """Names and models from people load no image and make no markup."""
+    add_provider(session, admin, display_name=HOSTILE, available_models=[HOSTILE], default_model=HOSTILE)
+    app = choose(page(admin, provider="acme"), "top_p", "value")
+
+    assert HOSTILE in [text.value for text in app.text]
+    drawn = everything(app).replace(HOSTILE, "") + app.table[0].value.to_string()
+    assert "evil" in drawn
+    assert "![x]" not in drawn
+    assert "<b>" not in drawn
+    assert ":red[" not in drawn
+
+
+def test_unknown_provider_in_the_address(admin: Actor) -> None:
+    """A link to a provider that is gone says so and shows all providers."""
+    app = page(admin, provider="gone")
+
+    assert "There is no provider 'gone'" in app.warning[0].value
+    assert app.selectbox(key="scope").value == ""
+
+
+@pytest.mark.parametrize(
+    ("omitted", "choice", "expected"),
+    [
+        (None, Choice(OMIT), {"omitted_parameters": ["temperature"]}),
+        (["temperature"], Choice(VALUE, 0.0), {"temperature": 0.0, "omitted_parameters": None}),
+        (["top_p"], Choice(VALUE, 0.0), {"temperature": 0.0}),
+    ],
+)
+def test_patch_has_changed_fields_only(omitted: list[str] | None, choice: Choice, expected: dict[str, Any]) -> None:
+    """A patch names a field only if the choice changes it; 0 is a value."""
+    fields = {**dict.fromkeys(settings.FIELDS), "omitted_parameters": omitted}
+
+    assert patch(fields, {"temperature": choice}) == expected
+
+
+def test_binary_fractions_are_no_change() -> None:
+    """What a slider adds in the 17th digit is neither stored nor shown as a change; -0.0 is 0.0."""
+    assert tidy(0.7000000000000001, None) == 0.7
+    assert tidy(0.12345678, 0.12345678) == 0.12345678
+    assert str(tidy(-0.0, None)) == "0.0"

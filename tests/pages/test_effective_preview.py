@@ -1,0 +1,373 @@
+"""Effective Preview: each value with its reason, two providers side by side, and no key anywhere."""
+
+import json
+from typing import Any
+
+import pytest
+from sqlmodel import Session
+from streamlit.testing.v1 import AppTest
+
+from core.actors import Actor
+from core.manage import providers, settings
+from core.models import catalogue
+from core.resolving.effective import CURES
+from core.store import db
+from tests.conftest import ROOT
+from ui.feedback import plain
+from ui.preview_table import as_json, curl_snippet, python_snippet
+
+KEY = "sk-proj-canary-0123456789abcdefghijklmnop"
+HOSTILE = "![x](http://evil.example/x.png) <b>:red[name]</b>"
+
+
+def page(actor: Actor, **query: str) -> AppTest:
+    """The page as *actor* sees it."""
+    at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
+    at.session_state["actor"] = actor
+    at.run()
+    at.switch_page("pages/effective_preview.py")
+    for name, value in query.items():
+        at.query_params[name] = value
+    at.run()
+    assert not at.exception
+    return at
+
+
+def add_provider(session: Session, admin: Actor, name: str, **fields: Any) -> int:
+    data = {
+        "name": name,
+        "display_name": name.title(),
+        "kind": "openai_compatible",
+        "api_base_url": "https://secret-host.example/v1",
+        "available_models": ["m1", "m2"],
+        "default_model": "m1",
+        "is_active": True,
+    }
+    provider = providers.create(session, admin, {**data, **fields})
+    session.flush()
+    assert provider.id is not None
+    return provider.id
+
+
+def choose(at: AppTest, key: str, name: str) -> AppTest:
+    at.selectbox(key=key).set_value(name).run()
+    assert not at.exception
+    return at
+
+
+def everything(at: AppTest) -> str:
+    """All text that the page shows, tables and code included."""
+    kinds = ("markdown", "caption", "text", "warning", "error", "success", "info", "code")
+    shown = [element.value for kind in kinds for element in getattr(at, kind)]
+    return "\n".join([*shown, *(table.value.to_csv() for table in at.table)])
+
+
+def rows(at: AppTest) -> dict[str, list[str]]:
+    """The page's one table: parameter -> its other cells."""
+    (table,) = at.table
+    return {str(first).split("  \n")[0]: [str(cell) for cell in rest] for first, *rest in table.value.to_numpy()}
+
+
+@pytest.fixture
+def acme(session: Session, admin: Actor) -> int:
+    """A ready provider whose temperature is set in two layers, and whose Top P is not sent."""
+    acme = add_provider(session, admin, "acme", api_key=KEY)
+    settings.upsert_global(session, admin, None, {"temperature": 0.3, "omitted_parameters": ["top_p"]})
+    settings.upsert_global(session, admin, acme, {"temperature": 0.0, "custom_settings": {"team": "search"}})
+    session.flush()
+    return acme
+
+
+@pytest.mark.usefixtures("acme")
+def test_every_value_says_why(admin: Actor) -> None:
+    """A value stands with its layer, version and author, and with what it hides in the layers below."""
+    value, why = rows(page(admin))["Temperature"]
+
+    assert value.startswith("0")
+    for part in ("this provider, version 1", "ada", "just now", r"0\.3, all providers", r"0\.7, built\-in default"):
+        assert part in why
+    assert len(rows(page(admin))) == 14  # the model, 12 parameters and one custom setting
+
+
+@pytest.mark.usefixtures("acme")
+def test_built_in_value_has_nobody(admin: Actor) -> None:
+    """A built-in default names neither an author nor a version, and hides nothing."""
+    _, why = rows(page(admin))["Max tokens"]
+
+    assert why == r"built\-in default"
+
+
+@pytest.mark.usefixtures("acme")
+def test_omitted_parameter_says_who_does_not_send_it(admin: Actor) -> None:
+    """What is not sent keeps its value, says which layer decided so, and is absent from what a call sends."""
+    at = page(admin)
+    value, why = rows(at)["Top P"]
+    sent = next(json.loads(code.value) for code in at.code if code.value.startswith("{"))
+
+    assert value.startswith("1")
+    assert "not sent" in value
+    assert "not sent: all providers" in why
+    assert "top_p" not in sent
+    assert (sent["model"], sent["temperature"]) == ("m1", 0.0)
+
+
+@pytest.mark.parametrize("role", ["admin", "analyst"])
+def test_no_key_and_no_address_is_shown(admin: Actor, analyst: Actor, acme: int, role: str) -> None:
+    """Nobody sees the key, its mask or the base URL here; the analyst sees the rest."""
+    with db.transaction() as session:
+        mask = providers.get(session, acme).api_key_masked
+    at = page({"admin": admin, "analyst": analyst}[role])
+    seen = everything(at) + repr(at.session_state)
+
+    assert "Ready" in seen
+    assert mask is not None
+    for secret in (KEY, mask, "secret-host"):
+        assert secret not in seen
+
+
+def test_download_holds_reasons_and_no_key(acme: int) -> None:
+    """The JSON to download has every value with its source, and neither key, mask, blob nor base URL."""
+    with db.transaction() as session:
+        provider = providers.get(session, acme)
+        hidden = [KEY, provider.api_key_masked, provider.api_key_encrypted, provider.api_key_binding, "secret-host"]
+        text = as_json(settings.effective(session, "acme"))
+    reasons = {item["parameter"]: item for item in json.loads(text)["explain"]}
+
+    assert reasons["temperature"]["layer"] == "provider"
+    assert [item["value"] for item in reasons["temperature"]["shadows"]] == [0.3, 0.7]
+    assert not [secret for secret in hidden if secret is None or secret in text]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "word"),
+    [
+        ({"is_active": False}, "disabled", "Not active"),
+        ({"default_model": None}, "no_model", "No model"),
+        ({}, "no_key", "No key"),
+    ],
+)
+def test_status_has_a_word_and_a_cure(
+    session: Session, admin: Actor, fields: dict[str, Any], status: str, word: str
+) -> None:
+    """What keeps a service from its key is told in words, with what to do about it."""
+    add_provider(session, admin, "acme", **fields)
+    session.flush()
+    seen = everything(page(admin))
+
+    assert word in seen
+    assert plain(CURES[status]) in seen
+
+
+def test_warnings_of_the_catalogue_are_shown(session: Session, admin: Actor) -> None:
+    """What the model does not take, though it would be sent, is a warning with its cure."""
+    model = "gpt-5.4"
+    add_provider(session, admin, "acme", kind="openai", available_models=[model], default_model=model, api_key=KEY)
+    session.flush()
+    (expected, *_) = catalogue.omission_warnings("openai", model, ())
+
+    assert plain(expected) in [warning.value for warning in page(admin).warning]
+
+
+@pytest.mark.usefixtures("acme")
+def test_two_providers_are_compared(session: Session, admin: Actor) -> None:
+    """Beside another provider what differs is marked in a word, and alone on demand."""
+    add_provider(session, admin, "beta", default_model="m1")
+    session.flush()
+    at = choose(page(admin, provider="acme"), "compare_with", "beta")
+    everywhere = rows(at)
+    at.toggle(key="only_differences").set_value(True).run()
+    different = rows(at)
+
+    assert {"Model", "Temperature", "Max tokens"} <= set(everywhere)
+    assert "Temperature" in different
+    assert not {"Model", "Max tokens"} & set(different)
+    assert "differs" in everything(at)
+
+
+@pytest.mark.usefixtures("acme")
+def test_provider_chosen_as_the_other_one_too(session: Session, admin: Actor) -> None:
+    """Choosing the provider that is being compared with does not compare it with itself, nor break."""
+    add_provider(session, admin, "beta")
+    session.flush()
+    at = choose(choose(page(admin, provider="acme"), "compare_with", "beta"), "preview_provider", "beta")
+
+    assert at.selectbox(key="compare_with").value is None
+    assert at.query_params["provider"] in ("beta", ["beta"])
+
+
+@pytest.mark.usefixtures("acme")
+def test_address_keeps_the_provider(session: Session, admin: Actor) -> None:
+    """?provider= opens the page there; a name that does not exist breaks nothing."""
+    add_provider(session, admin, "zeta")
+    session.flush()
+
+    assert page(admin, provider="zeta").selectbox(key="preview_provider").value == "zeta"
+    assert not page(admin, provider="no/such").exception
+
+
+@pytest.mark.usefixtures("acme")
+def test_address_that_changes_is_followed(session: Session, admin: Actor) -> None:
+    """Choosing writes the address; one that changes later, as by Back, is followed."""
+    add_provider(session, admin, "beta")
+    at = choose(page(admin, provider="acme"), "preview_provider", "beta")
+    written = at.query_params["provider"]
+    at.query_params["provider"] = "acme"
+    at.run()
+
+    assert written in ("beta", ["beta"])
+    assert at.selectbox(key="preview_provider").value == "acme"
+
+
+@pytest.mark.usefixtures("acme")
+def test_unknown_provider_is_not_replaced(admin: Actor) -> None:
+    """An address with a name that does not exist shows no other provider's settings, however often it is drawn."""
+    at = page(admin, provider=HOSTILE)
+    for _ in range(2):
+        assert ["There is no provider" in warning.value for warning in at.warning] == [True]
+        assert not at.table
+        assert "![x](" not in everything(at)
+        at.run()
+    choose(at, "preview_provider", "acme")
+
+    assert at.table
+    assert not at.warning
+
+
+def test_analyst_is_not_told_why_a_key_is_unreadable(session: Session, analyst: Actor, admin: Actor, acme: int) -> None:
+    """Of a key that cannot be opened an admin learns why and where to mend it, an analyst that, and whom to ask."""
+    providers.get(session, acme).api_base_url = "https://moved-host.example/v1"
+    session.flush()
+    for_admin, for_analyst = page(admin), page(analyst)
+
+    assert "another base URL" in everything(for_admin)
+    assert for_admin.get("page_link")
+    assert "Key unreadable" in everything(for_analyst)
+    assert plain("Ask an admin.") in everything(for_analyst)
+    assert "base URL" not in everything(for_analyst)
+    assert "moved-host" not in everything(for_analyst)
+    assert not for_analyst.get("page_link")
+
+
+@pytest.mark.usefixtures("acme")
+def test_exact_times_are_a_hover_away(admin: Actor) -> None:
+    """The newest change is told relative; its hover text has the exact time of every value that somebody set."""
+    with db.transaction() as session:
+        row = settings.get_global(session, None)
+    assert row is not None
+    (newest,) = (caption for caption in page(admin).caption if caption.value.startswith("Newest change"))
+
+    assert newest.value.endswith("ada, just now")
+    assert plain(f"{row.updated_at:%Y-%m-%d %H:%M:%S} UTC") in newest.help
+    assert "Temperature" in newest.help
+
+
+@pytest.mark.usefixtures("acme")
+def test_value_says_whether_it_is_sent(admin: Actor) -> None:
+    """A parameter of the model is sent or not; retries, timeouts and logging are the program's own."""
+    found = rows(page(admin))
+
+    assert ":gray[:small[sent]]" in found["Temperature"][0]
+    assert "not sent" in found["Top P"][0]
+    assert "client side" in found["Max retries"][0]
+
+
+def test_small_difference_is_one(session: Session, admin: Actor, acme: int) -> None:
+    """What differs is counted and compared as it is, not as it is rounded for people; the status counts, too."""
+    beta = add_provider(session, admin, "beta", is_active=False)
+    settings.upsert_global(session, admin, acme, {"temperature": 0.5})
+    settings.upsert_global(session, admin, beta, {"temperature": 0.50000001, "custom_settings": {"team": "search"}})
+    at = choose(page(admin, provider="acme"), "compare_with", "beta")
+    differing = [cell.split("  \n")[0] for cell in at.table[0].value["Parameter"] if "differs" in cell]
+
+    assert differing == ["Status", "Temperature"]
+    assert "2 of 15 differ." in everything(at)
+
+
+def test_same_values_are_said(session: Session, admin: Actor) -> None:
+    """Two providers that resolve alike are said to; with the toggle there is no empty table. A name may be a heading."""
+    add_provider(session, admin, "acme")
+    add_provider(session, admin, "beta", display_name="Parameter")
+    at = choose(page(admin, provider="acme"), "compare_with", "beta")
+    columns = list(at.table[0].value.columns)
+    at.toggle(key="only_differences").set_value(True).run()
+
+    assert len(columns) == 3
+    assert "The two resolve to the same values." in everything(at)
+    assert not at.table
+
+
+@pytest.mark.usefixtures("acme")
+def test_http_is_shown(admin: Actor) -> None:
+    """The request of the REST API can be copied, and it is said where its token comes from."""
+    at = page(admin)
+
+    assert [tab.label for tab in at.tabs] == ["What is sent", "Python", "HTTP"]
+    assert "makes the token" in at.tabs[2].caption[0].value
+    assert "/api/llm/settings?provider=acme" in at.tabs[2].code[0].value
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://llm.example.com/effective_preview?provider=acme", "https://llm.example.com"),
+        ("http://127.0.0.1:8501/effective_preview", "http://127.0.0.1:8501"),
+        (None, "https://YOUR-HOST"),
+    ],
+)
+def test_curl_names_the_host_of_the_page(url: str | None, host: str) -> None:
+    """The line works as it is copied, where the page is open; the token itself is not in it."""
+    expected = f'curl -H "Authorization: Bearer $LLM_SETTINGS_TOKEN" "{host}/api/llm/settings?provider=acme"'
+
+    assert curl_snippet("acme", url) == expected
+
+
+@pytest.mark.parametrize("kind", ["openai", "openai_compatible", "anthropic", "google"])
+def test_python_snippet_is_python(kind: str) -> None:
+    """The lines of each kind compile, and resolve the provider by its name."""
+    snippet = python_snippet("acme", kind)
+
+    compile(snippet, "snippet", "exec")
+    assert 'resolve("acme")' in snippet
+
+
+def test_chosen_provider_that_is_deleted(session: Session, admin: Actor, acme: int) -> None:
+    """A provider deleted by somebody else while it was looked at is said to be gone; no other one's settings are shown."""
+    add_provider(session, admin, "zeta")
+    session.flush()
+    at = page(admin, provider="acme")
+    providers.delete(session, admin, acme)
+    session.flush()
+    at.run()
+
+    assert not at.exception
+    assert at.selectbox(key="preview_provider").options == ["Zeta  ·  zeta"]
+    assert "There is no provider 'acme'" in at.warning[0].value
+    assert not at.table
+
+
+def test_hostile_names_are_text(session: Session, admin: Actor) -> None:
+    """Markdown in a display name, a model, or a custom setting is shown as it is: no image, no colour."""
+    bad = add_provider(
+        session, admin, "bad", display_name=HOSTILE, available_models=[HOSTILE], default_model=HOSTILE, api_key=KEY
+    )
+    add_provider(session, admin, "good")
+    settings.upsert_global(session, admin, bad, {"custom_settings": {"k": HOSTILE}})
+    session.flush()
+    at = choose(page(admin, provider="bad"), "compare_with", "good")
+    single = page(admin, provider="bad")
+    drawn = [*at.table, *single.table, *at.caption, *single.caption, *at.markdown, *single.markdown]
+    text = "\n".join(str(getattr(e.value, "to_csv", lambda e=e: e.value)()) for e in drawn)
+
+    assert "evil" in text
+    assert "![x](" not in text
+    assert "http://evil" not in text
+
+
+def test_no_provider_says_what_to_do(admin: Actor, analyst: Actor) -> None:
+    """Without any provider an admin is told where to add one, and an analyst whom to ask."""
+    for_admin, for_analyst = page(admin), page(analyst)
+
+    assert not for_admin.selectbox
+    assert "There is no provider yet" in everything(for_admin)
+    assert "Ask an admin to add one." not in everything(for_admin)
+    assert "Ask an admin to add one." in everything(for_analyst)

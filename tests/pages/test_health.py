@@ -1,0 +1,206 @@
+"""The Health page, and the line about encryption keys on the Providers page: what is wrong, in words, with the cure."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlmodel import Session
+from streamlit.testing.v1 import AppTest
+
+from core import config, crypto
+from core.actors import COMMAND_LINE, Actor
+from core.audit.record import Target, record
+from core.crypto import KeyRing
+from core.manage import health, keys, providers
+from core.store import db, migrate
+from core.store.tables import AuthSession
+from tests.conftest import ENCRYPTION_KEY, ROOT
+from ui.health_view import Row, sections
+
+OLD, NEW = ENCRYPTION_KEY, "fedcba9876543210" * 4
+OLD_ID, NEW_ID = (KeyRing(key).primary_id or "" for key in (OLD, NEW))
+API_KEY = "sk-canary-0123456789abcdef"
+
+
+def page(actor: Actor, name: str = "health") -> AppTest:
+    """The page as *actor* sees it."""
+    at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
+    at.session_state["actor"] = actor
+    at.run()
+    at.switch_page(f"pages/{name}.py").run()
+    assert not at.exception
+    return at
+
+
+def everything(at: AppTest) -> str:
+    """All text that the page shows, as it is read: without the escapes of Markdown."""
+    kinds = ("markdown", "caption", "text", "warning", "error", "success", "info", "subheader")
+    shown = "\n".join(element.value for kind in kinds for element in getattr(at, kind))
+    return shown.replace("\\", "").replace("\u2060", "")
+
+
+def use(monkeypatch: pytest.MonkeyPatch, primary: str, *extra: str) -> None:
+    monkeypatch.setenv("LLM_ENCRYPTION_KEY", primary)
+    monkeypatch.setenv("LLM_ENCRYPTION_KEYS_EXTRA", ",".join(extra))
+    config.get_config.cache_clear()
+    crypto.get_ring.cache_clear()
+
+
+def look() -> dict[str, Row]:
+    """Every row of the page, by its name."""
+    with db.transaction() as session:
+        found = health.look(session, crypto.get_ring())
+    return {row.name: row for rows in sections(found).values() for row in rows}
+
+
+def sql(statement: str) -> None:
+    with db.transaction() as session:
+        session.execute(text(statement))
+
+
+@pytest.fixture
+def stored() -> None:
+    """Three providers with a key each."""
+    with db.transaction() as session:
+        for name in ("a", "b", "c"):
+            data = {"name": name, "display_name": name.upper(), "kind": "openai", "available_models": ["m"]}
+            providers.create(session, COMMAND_LINE, {**data, "api_key": API_KEY})
+
+
+@pytest.mark.usefixtures("stored")
+def test_all_is_well(admin: Actor) -> None:
+    """A healthy store is said to be healthy first; then server, schema, size, keys, sign-ins and audit, each in words."""
+    with db.transaction() as session:
+        record(session, COMMAND_LINE, "seed", Target("action", None, "seed"))
+        for hours in (1, -1):
+            expires = datetime.now(UTC) + timedelta(hours=hours)
+            session.add(AuthSession(user_id=admin.user_id, auth_epoch=1, sid_hash=str(hours), expires_at=expires))
+    at = page(admin)
+    shown = everything(at)
+
+    assert [box.value for box in at.success] == ["Everything works."]
+    assert f"Revision {migrate.head()}." in shown
+    assert f"**Key {OLD_ID}**" in shown
+    for words in (
+        "PostgreSQL ",
+        "MB on disk",
+        "3 API keys.",
+        "Right key",
+        "Primary",
+        "All 3 can be opened",
+        "1 sign-in",
+    ):
+        assert words in shown
+    assert API_KEY not in shown
+    assert "postgresql://" not in shown
+    assert OLD not in shown
+
+
+def test_empty_store_is_well(admin: Actor) -> None:
+    """Before the first key everything works, and nothing is called wrong."""
+    shown = everything(page(admin))
+
+    assert "Everything works." in shown
+    assert "No API key has been stored yet." in shown
+
+
+@pytest.mark.usefixtures("stored")
+def test_wrong_key_and_damaged_row_are_told_apart(admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CHECKS 42, 43: a damaged row names the row; a wrong key names the key, and blames no row."""
+    sql("UPDATE llm_providers SET api_key_encrypted = 'garbage' WHERE name = 'b'")
+    damaged = look()
+    sql("UPDATE llm_providers SET api_key_encrypted = NULL, api_key_key_id = NULL WHERE name = 'b'")
+    use(monkeypatch, NEW)
+    wrong = look()
+    at = page(admin)
+
+    assert (damaged["API key of b"].state, damaged["API key of b"].word) == ("wrong", "Damaged")
+    assert "Enter the API key again" in damaged["API key of b"].detail
+    assert damaged["Key of this process"].state == "ok"
+    assert "API keys" not in damaged
+    assert wrong["Key of this process"].word == "Wrong key"
+    assert f"(known: {OLD_ID})" in wrong["Key of this process"].detail
+    assert wrong[f"Key {OLD_ID}"].word == "Not in the ring"
+    assert wrong[f"Key {NEW_ID}"].cure == "Seals nothing: it is the wrong key."
+    assert not any(name.startswith("API key of") for name in wrong)
+    assert "Something does not work" in at.error[0].value
+
+
+@pytest.mark.usefixtures("stored")
+def test_steps_of_a_rotation_are_shown(admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From "not in use" over "must stay" to "may go": each step says what is next, here and on the Providers page."""
+    use(monkeypatch, OLD, NEW)
+    first = look()
+    use(monkeypatch, NEW, OLD)
+    unseen = look()
+    with db.transaction() as session:
+        keys.check_canary(session, crypto.get_ring())
+    second = look()
+    listed = everything(page(admin, "providers"))
+    assert "Everything works, and something is to be done" in everything(page(admin))
+    list(keys.rotate(db.retrying, COMMAND_LINE, crypto.get_ring()))
+    third = look()
+    after = everything(page(admin, "providers"))
+
+    assert first[f"Key {NEW_ID}"].word == "Not in use"
+    assert unseen["Key of this process"].word == "New key"
+    assert second[f"Key {OLD_ID}"].word == "Must stay"
+    assert "3 API keys still need it" in second[f"Key {OLD_ID}"].cure
+    assert f"{NEW_ID} (primary) holds 0 · {OLD_ID} (not primary) holds 3" in listed
+    assert "An old encryption key is still in use" in listed
+    assert third[f"Key {OLD_ID}"].word == "May go"
+    assert f"{NEW_ID} (primary) holds 3" in after
+    assert OLD_ID not in after
+    assert "still in use" not in after
+
+
+@pytest.mark.usefixtures("stored")
+def test_providers_page_warns_of_a_wrong_key(admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CHECKS 42: the Providers page says once that it is the key, lists everything, and says where the old key is needed."""
+    use(monkeypatch, NEW)
+    at = page(admin, "providers")
+    shown = everything(at)
+
+    assert sum("is not the key this database was used with" in box.value for box in at.error) == 1
+    assert f"{OLD_ID} (not in this key ring) holds 3" in shown
+    assert NEW not in shown
+
+
+def test_sealed_process_is_no_fault(admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CHECKS 22: without an encryption key the page says so, with the cure, and nothing else is wrong."""
+    use(monkeypatch, "")
+    assert look()["Key of this process"].word == "No key"
+    assert "LLM_ENCRYPTION_KEY is not set" in everything(page(admin))
+    assert "to be done" in everything(page(admin))
+
+
+def test_many_damaged_rows_are_summed_up(session: Session) -> None:
+    """Ten are named, the rest is counted: the page stays a page."""
+    for number in range(15):
+        data = {"name": f"p{number}", "display_name": "P", "kind": "openai", "available_models": ["m"]}
+        providers.create(session, COMMAND_LINE, {**data, "api_key": API_KEY})
+    sql("UPDATE llm_providers SET api_key_encrypted = 'garbage'")
+    rows = look()
+
+    assert sum(row.word == "Damaged" for row in rows.values()) == 10
+    assert rows["And more"].detail == "5 more API keys cannot be opened."
+
+
+def test_schema_of_another_version_is_told(admin: Actor) -> None:
+    """A schema that was migrated meanwhile is a red row with the command to run."""
+    sql("UPDATE alembic_version SET version_num = '0001'")
+    row = look()["Schema"]
+
+    assert (row.state, row.word) == ("wrong", "Other version")
+    assert "python -m core migrate" in row.cure
+    assert "Something does not work" in everything(page(admin))
+
+
+def test_analyst_sees_nothing_of_it(analyst: Actor) -> None:
+    """The page is an admin's: it is not in an analyst's navigation, and refuses by itself."""
+    at = AppTest.from_file(str(ROOT / "pages/health.py"), default_timeout=30)
+    at.session_state["actor"] = analyst
+    at.run()
+
+    assert [box.value for box in at.error] == ["Admin access required. Ask an admin, or open a page from the menu."]
+    assert not at.markdown

@@ -1,0 +1,182 @@
+"""The Usage page: what it shows of the log, to whom, and what it never runs or loads."""
+
+import csv
+import io
+from decimal import Decimal
+
+import pytest
+from sqlmodel import Session
+from streamlit.testing.v1 import AppTest
+
+from core.actors import Actor
+from core.errors import Forbidden
+from core.govern import usage
+from core.govern.usage import Filters
+from core.store import db
+from tests.conftest import ROOT
+from tests.govern.test_usage import failed, log
+from ui import usage_view
+
+HOSTILE = "![x](http://evil.example/a.png) [y](javascript:z) :red[w] <script> $e$"
+
+
+def page(actor: Actor) -> AppTest:
+    """The page as *actor* sees it."""
+    at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
+    at.session_state["actor"] = actor
+    at.run()
+    at.switch_page("pages/usage.py").run()
+    assert not at.exception
+    return at
+
+
+def told(at: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in at.metric}
+
+
+def lines(at: AppTest) -> list[str]:
+    return [expander.label for expander in at.expander]
+
+
+def everything(at: AppTest) -> str:
+    kinds = ("markdown", "caption", "text", "warning", "error", "success", "info", "code")
+    return "\n".join([*(element.value for kind in kinds for element in getattr(at, kind)), *lines(at)])
+
+
+@pytest.mark.usefixtures("session")
+def test_nothing_yet(admin: Actor) -> None:
+    """Without a call the page says how to make one, and where it is set what is logged."""
+    at = page(admin)
+
+    assert "No call is logged yet" in everything(at)
+    assert "from core.ai import complete" in everything(at)
+    assert told(at)["Calls"] == "0"
+    assert told(at)["p50 latency"] == "none"
+
+
+def test_figures_and_calls(session: Session, admin: Actor) -> None:
+    """Figures, an unknown price said beside the sum, and a line for each call, newest first."""
+    log(session, {}, {"cost": None, "user_id": None}, failed(error="The call failed (x): 401: no"), {"attempts": 3})
+
+    at = page(admin)
+
+    figures = told(at)
+    assert [figures[name] for name in ("Calls", "Errors", "Tokens", "Cost")] == ["4", "1", "90", "$1.00"]
+    assert "1 call that worked without a known price: not in the sum, and not free." in everything(at)
+    third, second = lines(at)[:2]
+    assert "3 attempts" in third
+    assert second.startswith(":red[**acme** m1] · 401")
+    assert len(lines(at)) == 4
+
+
+def test_no_price_is_not_zero(session: Session, admin: Actor) -> None:
+    """Where no price is known the page says so."""
+    log(session, {"cost": None})
+
+    assert told(page(admin))["Cost"] == "not known"
+
+
+def test_one_call(session: Session, admin: Actor) -> None:
+    """An opened line has what was said, as text: nothing in it is Markdown, and nothing is loaded."""
+    log(session, {"prompt": HOSTILE, "response": None, "model": HOSTILE, "user_id": HOSTILE, "provider": HOSTILE})
+    at = page(admin)
+    call = usage.search(session, admin).lines[0].id
+    at.session_state[f"usage_call_{call}"] = True
+    at.run()
+
+    assert HOSTILE in [code.value for code in at.code]
+    for kind in ("markdown", "caption"):
+        assert not [element for element in getattr(at, kind) if "](http" in element.value]
+    assert "](http" not in "".join(lines(at))
+    assert "Not kept, as the settings said then, or as there was none: answer." in everything(at)
+
+
+def test_filters_and_spans(session: Session, admin: Actor) -> None:
+    """The filters narrow the list, the span the figures as well; clearing shows all again."""
+    log(session, {}, {"provider": "zeta", "model": "m2"}, failed(user_id="7"))
+    at = page(admin)
+
+    at.selectbox(key="usage_provider").set_value("zeta").run()
+    assert len(lines(at)) == 1
+    at.button(key="usage_clear_button").click().run()
+    assert len(lines(at)) == 3
+    at.selectbox(key="usage_status").set_value("error").run()
+    at.text_input(key="usage_user").set_value(" 7 ").run()
+    assert len(lines(at)) == 1
+    at.selectbox(key="usage_model").set_value("m2").run()
+    assert "No call fits these filters" in everything(at)
+    for span in usage.SPANS:
+        at.segmented_control(key="usage_span").set_value(span).run()
+        at.segmented_control(key="usage_by").set_value("model").run()
+        assert not at.exception
+        assert told(at)["Calls"] == "3"
+
+
+def test_pages(session: Session, admin: Actor) -> None:
+    """Older and newer calls, 25 at a time."""
+    log(session, *({"user_id": str(n)} for n in range(60)))
+    at = page(admin)
+    first = lines(at)
+
+    at.button(key="usage_older").click().run()
+    second = lines(at)
+    at.button(key="usage_older").click().run()
+    third = lines(at)
+    at.button(key="usage_newest").click().run()
+
+    assert (len(first), len(second), len(third)) == (25, 25, 10)
+    assert lines(at) == first
+    assert not {*first} & {*second}
+
+
+def test_live(session: Session, admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Live shows the newest calls, and ends by itself: else a page left open would keep its sign-in for ever."""
+    log(session, {})
+    at = page(admin)
+
+    at.toggle(key="usage_live").set_value(True).run()
+    assert "Live · looked up" in everything(at)
+    assert len(lines(at)) == 1
+    monkeypatch.setattr(usage_view, "LIVE_MINUTES", -1)
+    at.run()
+
+    assert not at.toggle(key="usage_live").value
+    assert "Live · looked up" not in everything(at)
+
+
+def test_csv(session: Session, admin: Actor, analyst: Actor) -> None:
+    """The file has the filtered calls; the right is asked for again."""
+    log(session, {"prompt": "=cmd()"}, {"provider": "zeta"})
+
+    file = usage_view.export_csv(admin, Filters(provider="acme"), contents=True)
+
+    (row,) = csv.DictReader(io.StringIO(file.decode("utf-8-sig"), newline=""))
+    assert (row["prompt"], row["cost"]) == ("'=cmd()", "0.5000000000")
+    with pytest.raises(Forbidden), db.transaction():
+        usage_view.export_csv(analyst, Filters(), contents=False)
+
+
+@pytest.mark.usefixtures("session")
+def test_for_admins(analyst: Actor) -> None:
+    """An analyst has no such page, and is refused when asking for it."""
+    at = AppTest.from_file(str(ROOT / "pages" / "usage.py"), default_timeout=30)
+    at.session_state["actor"] = analyst
+    at.run()
+
+    assert "Admin access required" in everything(at)
+    assert not at.metric
+
+
+@pytest.mark.parametrize(
+    ("cost", "shown"),
+    [
+        (None, "not known"),
+        (Decimal(0), "$0.00"),
+        (Decimal("0.00001"), "< $0.0001"),
+        (Decimal("0.00123"), "$0.0012"),
+        (Decimal("1234.5"), "$1,234.50"),
+    ],
+)
+def test_money(cost: Decimal | None, shown: str) -> None:
+    """A small cost is no zero, and an unknown one is none."""
+    assert usage_view._dollars(cost) == shown

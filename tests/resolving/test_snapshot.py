@@ -1,0 +1,325 @@
+"""The snapshot, against real tables: whatever is stored there, and however it was changed.
+
+How many random states are tried is for `LLM_TEST_STATES` to say: 1,000 here, 10,000 in CI.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg.types.json import Json
+
+from core.crypto import KeyRing, Place
+from core.parameters import origin_of
+from core.resolve import Resolver
+from core.resolving import snapshot
+from core.resolving.snapshot import Snapshot
+from tests.conftest import ENCRYPTION_KEY
+
+RING = KeyRing(ENCRYPTION_KEY)
+CANARY = "sk-canary-0123456789abcdef"
+STATES = int(os.environ.get("LLM_TEST_STATES", "1000"))
+quickly = settings(deadline=None, suppress_health_check=list(HealthCheck))
+
+RULES: dict[str, tuple[Any, Any]] = {
+    "temperature": (0.7, lambda v: 0 <= v <= 2),
+    "max_tokens": (2000, lambda v: 1 <= v <= 100_000),
+    "top_p": (1.0, lambda v: 0 <= v <= 1),
+    "frequency_penalty": (0, lambda v: -2 <= v <= 2),
+    "presence_penalty": (0, lambda v: -2 <= v <= 2),
+    "max_retries": (3, lambda v: 0 <= v <= 10),
+    "retry_backoff_ms": (1000, lambda v: 100 <= v <= 10_000),
+    "request_timeout_ms": (60_000, lambda v: 1000 <= v <= 300_000),
+    "enable_logging": (True, lambda _: True),
+    "log_level": ("full", lambda v: v in {"full", "minimal", "errors_only"}),
+    "log_request_data": (True, lambda _: True),
+    "log_response_data": (True, lambda _: True),
+}
+"""DESIGN §4, written down a second time."""
+SENT = ("temperature", "max_tokens", "top_p", "frequency_penalty", "presence_penalty")
+
+
+@pytest.fixture
+def lawless(database: str) -> Iterator[psycopg.Connection[Any]]:
+    """A database without triggers, checks and unique indexes: as raw SQL of somebody's could leave one."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        for table in ("llm_settings", "llm_providers"):
+            for (name,) in connection.execute(
+                "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype IN ('c', 'f')", [table]
+            ).fetchall():
+                connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+            for (name,) in connection.execute(
+                "SELECT indexname FROM pg_indexes WHERE tablename = %s AND indexname NOT LIKE '%%pkey'", [table]
+            ).fetchall():
+                connection.execute(f"DROP INDEX {name}")
+            for (name,) in connection.execute(
+                "SELECT column_name FROM information_schema.columns"
+                " WHERE table_name = %s AND is_nullable = 'NO' AND column_name <> 'id'",
+                [table],
+            ).fetchall():
+                connection.execute(f"ALTER TABLE {table} ALTER COLUMN {name} DROP NOT NULL")
+        yield connection
+
+
+def _maybe(*values: Any) -> st.SearchStrategy[Any]:
+    return st.none() | st.sampled_from(values)
+
+
+TEXT = (
+    "m1",
+    "",
+    "tab\there",
+    "line\nbreak",
+    "back\\slash",
+    "\\N",
+    "\u00fc\U0001f511",
+    "'; DROP TABLE llm_settings; --",
+)
+JSON = ({}, [], "x", 5, None, {"a": {"b": [1, None]}}, {"a": "\\t", "b": 1.5}, ["temperature", 5, "nope"], ["top_p"])
+CHANGES = (
+    {"temperature": {"by": "ada", "at": "2026-01-02T03:04:05+00:00", "version": 3}},
+    {"default_model": 5, "temperature": {"by": 7, "at": "yesterday"}},
+    *JSON,
+)
+NUMBERS = (0.0, -0.0, 0.3, 2, 1e308, -3.0, math.nan, math.inf)
+INTEGERS = (0, 1, 5, 100, 2000, -1, 2**31 - 1)
+MOSTLY = st.sampled_from([True, True, True, False, None])
+PROVIDER = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["openai", "own", *TEXT]),
+        "display_name": _maybe(*TEXT),
+        "kind": _maybe("openai", "anthropic", "nobody's", ""),
+        "api_base_url": _maybe("https://a.example/v1", "no url", "https://u:p@h/"),
+        "default_model": _maybe("m1", "", "tab\there"),
+        "is_active": MOSTLY,
+        "version": _maybe(1, -5),
+        "field_changes": st.sampled_from(CHANGES),
+        "key": st.sampled_from(["none", "ours", "ours", "moved", "garbage", "unbound"]),
+    }
+)
+ROW = st.fixed_dictionaries(
+    {
+        "provider_id": _maybe(1, 2, 99),
+        "organization_id": _maybe(7),
+        "is_active": MOSTLY,
+        "version": _maybe(1),
+        "field_changes": st.sampled_from(CHANGES),
+        "preferred_model": _maybe("m2", "", "line\nbreak"),
+        "omitted_parameters": st.sampled_from(JSON),
+        "custom_settings": st.sampled_from(JSON),
+        **{name: _maybe(*NUMBERS) for name in ("temperature", "top_p", "frequency_penalty", "presence_penalty")},
+        **{name: _maybe(*INTEGERS) for name in ("max_tokens", "max_retries", "retry_backoff_ms", "request_timeout_ms")},
+        **{name: st.none() | st.booleans() for name in ("enable_logging", "log_request_data", "log_response_data")},
+        "log_level": _maybe("minimal", "loud", ""),
+    }
+)
+
+
+def _insert(connection: psycopg.Connection[Any], table: str, row: dict[str, Any]) -> None:
+    values = [Json(v) if n in {"field_changes", "omitted_parameters", "custom_settings"} else v for n, v in row.items()]
+    connection.execute(
+        f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))})",
+        values,
+    )
+
+
+def _with_key(row_id: int, provider: dict[str, Any]) -> dict[str, Any]:
+    row = {"id": row_id, "available_models": Json(["m1"]), **provider}
+    how = row.pop("key")
+    if how != "none":
+        place = Place("llm_providers", row_id, "api_key", origin_of(row["kind"], row["api_base_url"]))
+        blob, key_id, binding = RING.seal(CANARY, place if how == "ours" else place._replace(row_id=row_id + 1))
+        key_id, binding = (None, None) if how == "unbound" else (key_id, binding)
+        row |= {"api_key_encrypted": "ff:\\t" if how == "garbage" else blob}
+        row |= {"api_key_key_id": key_id, "api_key_binding": binding}
+    return row
+
+
+def _expected(row_id: int, provider: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The rules once more, the slow and obvious way."""
+    live = [row for row in rows if row["is_active"] and row["organization_id"] is None]
+    layers = [row for row in live if row["provider_id"] is None] + [row for row in live if row["provider_id"] == row_id]
+    answer: dict[str, Any] = {name: default for name, (default, _) in RULES.items()}
+    custom: dict[str, Any] = {}
+    omitted: set[str] = set()
+    model = provider["default_model"] or None
+    for row in layers:
+        for name, (_, legal) in RULES.items():
+            if row[name] is not None and legal(row[name]):
+                answer[name] = row[name]
+                omitted.discard(name)
+        if isinstance(row["omitted_parameters"], list):
+            omitted |= {name for name in SENT if name in row["omitted_parameters"]}
+        if isinstance(row["custom_settings"], dict):
+            custom |= row["custom_settings"]
+        if row["provider_id"] == row_id and row["preferred_model"]:
+            model = row["preferred_model"]
+    if not provider["is_active"]:
+        status = "disabled"
+    elif model is None:
+        status = "no_model"
+    elif provider["key"] == "none":
+        status = "no_key"
+    else:
+        status = "ok" if provider["key"] == "ours" else "key_unreadable"
+    told = {"model": model, "status": status, "omitted": [name for name in SENT if name in omitted]}
+    return answer | told | {"custom_settings": custom}
+
+
+@pytest.mark.kill
+def test_any_state_of_the_tables_gives_valid_settings(lawless: psycopg.Connection[Any]) -> None:
+    """CHECKS 73: of thousands of random states, lawless ones among them, every answer is that of a slow, obvious merge; from
+    the snapshot, and from what a file keeps of it.
+    """
+
+    @given(found=st.lists(PROVIDER, max_size=2, unique_by=lambda row: row["name"]), rows=st.lists(ROW, max_size=3))
+    @settings(quickly, max_examples=STATES)
+    def check(found: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
+        with lawless.transaction():
+            lawless.execute("DELETE FROM llm_settings")
+            lawless.execute("DELETE FROM llm_providers")
+            for row_id, provider in enumerate(found, start=1):
+                _insert(lawless, "llm_providers", _with_key(row_id, provider))
+            for row_id, row in enumerate(rows, start=1):
+                _insert(lawless, "llm_settings", {"id": row_id, **row})
+        taken = snapshot.load(lawless)
+        bare = taken.without_keys()
+
+        assert taken.names() == sorted(provider["name"] for provider in found if provider["name"])
+        assert CANARY.encode() not in b"".join(bare.providers.values())
+        for row_id, provider in enumerate(found, start=1):
+            expected = _expected(row_id, provider, rows)
+            answer = taken.answer(provider["name"], RING)
+            assert {name: answer.as_dict()[name] for name in expected} == expected
+            assert answer.generation == taken.generation
+            json.dumps([item.as_dict() for item in answer.explain()])
+            if answer.status == "ok":
+                assert answer.api_key() == CANARY
+            again = bare.answer(provider["name"], RING)
+            keyless = "store_unavailable" if provider["key"] != "none" else "no_key"
+            expected["status"] = keyless if expected["status"] in {"ok", "key_unreadable"} else expected["status"]
+            assert {name: again.as_dict()[name] for name in expected} == expected
+        assert taken.answer("nobody", RING).status == "unknown_provider"
+
+    check()
+
+
+STEP = st.sampled_from(
+    [
+        (
+            "INSERT INTO llm_providers (name, display_name, kind, available_models, default_model, is_active)"
+            " VALUES ('p{n}', 'P', 'openai', '[\"m\"]', 'm', true) ON CONFLICT DO NOTHING"
+        ),
+        (
+            "INSERT INTO llm_settings (provider_id, temperature) SELECT id, 0.{n} FROM llm_providers WHERE name = 'p{n}'"
+            " ON CONFLICT DO NOTHING"
+        ),
+        "INSERT INTO llm_settings (top_p) VALUES (0.{n}) ON CONFLICT DO NOTHING",
+        'UPDATE llm_settings SET temperature = 0.{n}, custom_settings = \'{{"a": "tab\\\\there"}}\'',
+        "UPDATE llm_settings SET is_active = NOT is_active WHERE id % 3 = {n}",
+        "UPDATE llm_settings SET organization_id = {n} WHERE id % 4 = {n}",
+        (
+            "UPDATE llm_providers SET name = 'renamed-{n}' WHERE name = 'p{n}' AND"
+            " NOT EXISTS (SELECT 1 FROM llm_providers WHERE name = 'renamed-{n}')"
+        ),
+        "UPDATE llm_providers SET default_model = NULL, is_active = false WHERE name = 'p{n}'",
+        "DELETE FROM llm_providers WHERE name IN ('p{n}', 'renamed-{n}')",
+        "DELETE FROM llm_settings WHERE id % 3 = {n}",
+    ]
+)
+
+
+def test_what_changed_is_all_that_has_to_be_read(database: str) -> None:
+    """After any sequence of transactions the updated snapshot answers as one that is read afresh."""
+    with psycopg.connect(database, autocommit=True) as connection:
+
+        @given(st.lists(st.lists(st.tuples(STEP, st.integers(0, 3)), min_size=1, max_size=3), max_size=6))
+        @settings(quickly, max_examples=150)
+        def check(transactions: list[list[tuple[str, int]]]) -> None:
+            updated = snapshot.load(connection)
+            for steps in transactions:
+                with suppress(psycopg.errors.IntegrityError), connection.transaction():
+                    for statement, number in steps:
+                        connection.execute(statement.format(n=number))
+                found = snapshot.update(connection, updated)
+                afresh = snapshot.load(connection)
+                assert found is not None
+                assert (found is updated) == (afresh.generation == updated.generation)
+                updated = found
+                assert updated.is_like(afresh)
+                assert updated.names() == afresh.names()
+                for name in afresh.names():
+                    assert updated.answer(name, RING).as_dict() == afresh.answer(name, RING).as_dict()
+
+        check()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM settings_changes",
+        "UPDATE settings_generation SET generation = generation + 1",
+        "UPDATE settings_generation SET generation = 0",
+        "UPDATE settings_generation SET epoch = 'another'",
+        "TRUNCATE llm_settings",
+        (
+            "WITH gone AS (DELETE FROM settings_changes RETURNING generation)"
+            " INSERT INTO settings_changes SELECT max(generation), 'llm_settings', 1 FROM gone"
+        ),
+    ],
+)
+def test_what_is_not_known_is_read(database: str, statement: str) -> None:
+    """A gap in the list of changes, a generation that went back, another epoch: everything has to be read."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        before = snapshot.load(connection)
+        connection.execute("INSERT INTO llm_settings (top_p) VALUES (0.5)")
+        connection.execute("UPDATE llm_settings SET top_p = 0.25")
+        assert snapshot.update(connection, before) is not None
+        connection.execute(statement)  # type: ignore[arg-type]  # statements of ours
+
+        assert snapshot.update(connection, before) is None
+
+
+@pytest.mark.usefixtures("committed")
+def test_a_change_costs_no_more_than_itself(committed: str) -> None:
+    """Of 300 providers one is changed: that one row is read, and the others stay the same objects."""
+    with psycopg.connect(committed, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO llm_providers (name, display_name, kind, available_models)"
+            " SELECT 'p' || n, 'P', 'openai', '[\"m\"]' FROM generate_series(1, 300) AS n"
+        )
+        resolver = Resolver(committed, ring=RING)
+        try:
+            resolver.resolve("p1")
+            before = resolver._snapshot
+            connection.execute("UPDATE llm_providers SET display_name = 'New' WHERE name = 'p7'")
+            assert resolver.wait_for((before.generation if before else 0) + 1, 5)
+            after = resolver._snapshot
+        finally:
+            resolver.close()
+
+    assert before is not None
+    assert after is not None
+    changed = [row_id for row_id, line in after.providers.items() if line is not before.providers[row_id]]
+    assert len(changed) == 1
+    assert after.answer("p7", RING).display_name == "New"
+    assert before.answer("p7", RING).display_name == "P"
+
+
+def test_a_name_is_kept_only_if_there_is_a_provider() -> None:
+    """The memo grows by known names alone, and is shared: two callers get one object."""
+    line = b"1\tacme\tAcme\topenai\t\\N\tm\tt\t1\t\\N\t\\N\t\\N\t\\N"
+    taken = Snapshot(3, "here", {1: line}, {})
+
+    assert taken.answer("acme", RING) is taken.answer("acme", RING)
+    for number in range(1000):
+        taken.answer(f"junk{number}", RING)
+    assert list(taken.answers) == ["acme"]
