@@ -31,6 +31,7 @@ PLANTED = (
     "-----BEGIN RSA " + "PRIVATE KEY-----",
     "ghp_" + "wWPw5k4aXcaT4fNP0UcnZwJUVFk6LO0pINUx",
 )
+LOCKS = ["requirements-app.lock", "requirements-bench.lock", "requirements.lock"]
 OURS_ALONE = re.compile(r"/work/|/root/|/home/\w+/|/check/|pypi\.org/simple|(?<!emit-)index-url|find-links|file:///opt")
 
 
@@ -67,7 +68,7 @@ def test_a_secret_would_be_found(tmp_path: Path, secret: str) -> None:
 
 
 def test_no_machine_is_named() -> None:
-    """No registry and no path of the machine where a file was made; of lock files there are these two."""
+    """No registry and no path of the machine where a file was made; of lock files there are these."""
     names = committed()
     texts = {
         name: (ROOT / name).read_bytes().decode("utf-8", "replace")
@@ -76,10 +77,10 @@ def test_no_machine_is_named() -> None:
     }
 
     assert {name: found[0] for name, text in texts.items() if (found := OURS_ALONE.search(text))} == {}
-    assert [name for name in names if name.endswith(".lock")] == ["requirements-bench.lock", "requirements.lock"]
+    assert [name for name in names if name.endswith(".lock")] == LOCKS
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-bench.lock"])
+@pytest.mark.parametrize("name", LOCKS)
 def test_every_dependency_has_its_hash(name: str) -> None:
     """One version each, and at least one hash; pip then refuses what has another."""
     lines = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
