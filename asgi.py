@@ -18,7 +18,7 @@ from core import crypto, redaction
 from core.access import ratelimit
 from core.errors import BadConfig
 from core.manage import bootstrap
-from ui.middleware import Middleware
+from web.middleware import Middleware
 
 redaction.set_up_logging()
 try:
@@ -47,7 +47,7 @@ async def _passed_on(proxy_headers: Any, scope: Any, receive: Any, send: Any) ->
 
 
 # By default uvicorn believes X-Forwarded-For of every peer at 127.0.0.1, and puts it in the peer's place. Whom to believe
-# is for LLM_TRUSTED_PROXIES to say, and ui/middleware.py has to see the real peer. uvicorn wraps the app after this import.
+# is for LLM_TRUSTED_PROXIES to say, and web/middleware.py has to see the real peer. uvicorn wraps the app after this import.
 ProxyHeadersMiddleware.__call__ = _passed_on
 
 app = st.App(

@@ -15,7 +15,7 @@ from core.actors import Actor
 from core.errors import AlreadyExists, Conflict, Invalid, KeyUnreadable, NotFound, Sealed
 from core.manage import bootstrap
 from core.store import db
-from ui.middleware import ADDRESS_HEADER, SECRET_HEADER, is_ours
+from web.request import ADDRESS_HEADER, SECRET_HEADER, is_ours
 
 T = TypeVar("T")
 

@@ -28,7 +28,7 @@ from core.manage import settings
 from core.resolve import Resolver
 from core.store import db
 from core.store.tables import SettingsGeneration
-from ui.middleware import ADDRESS_HEADER, SECRET_HEADER
+from web.request import ADDRESS_HEADER, SECRET_HEADER
 
 TOKEN_SECONDS: Final = 0.8
 """A token that was found good is good for so long without another look: revoked, it stops within a second."""

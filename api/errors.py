@@ -158,7 +158,7 @@ def _methods(request: Request) -> set[str]:
 
 
 async def on_fault(_request: Request, _error: Exception) -> Response:
-    """Answer what nobody foresaw; what it was stands in the log, put there by ui.middleware."""
+    """Answer what nobody foresaw; what it was stands in the log, put there by web.middleware."""
     return fault()
 
 

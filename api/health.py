@@ -19,7 +19,7 @@ from core.crypto import get_ring
 from core.errors import CoreError
 from core.manage import health
 from core.store import db, migrate
-from ui.middleware import ADDRESS_HEADER, SECRET_HEADER
+from web.request import ADDRESS_HEADER, SECRET_HEADER
 
 LOOKED_FOR: Final = 1.0
 """Seconds that one look at the database answers for: strangers may ask as often as they like."""

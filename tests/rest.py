@@ -20,8 +20,9 @@ from api.app import mounted
 from core.access import tokens
 from core.actors import COMMAND_LINE, Actor
 from core.store import db
-from ui import middleware
-from ui.middleware import COOKIE, Middleware
+from web import middleware
+from web.middleware import Middleware
+from web.request import COOKIE
 
 HOST = "http://127.0.0.1:8501"
 NEW = {"name": "acme", "displayName": "Acme", "kind": "openai", "availableModels": ["m1", "m2"], "defaultModel": "m1"}

@@ -8,9 +8,10 @@ from core.actors import Actor
 from core.errors import CoreError, Forbidden, PasswordChangeNeeded
 from core.manage import bootstrap
 from core.store import db
-from ui import middleware
 from ui.feedback import ACTOR, show_fault
 from ui.sign_in import draw_first_password, draw_sign_in
+from web import middleware
+from web.request import ADDRESS_HEADER, SECRET_HEADER
 
 _SECRET = "actor_secret"  # noqa: S105 - a key of the session's state
 
@@ -62,12 +63,10 @@ def _signed_in(session: Session) -> Actor | None:
     """
     actor = st.session_state.get(ACTOR)
     if middleware.installed():
-        secret = st.context.headers.get(middleware.SECRET_HEADER)
+        secret = st.context.headers.get(SECRET_HEADER)
         if not isinstance(actor, Actor) or st.session_state.get(_SECRET) != secret:
             st.session_state.pop(ACTOR, None)
-            actor = (
-                sessions.find(session, secret, st.context.headers.get(middleware.ADDRESS_HEADER)) if secret else None
-            )
+            actor = sessions.find(session, secret, st.context.headers.get(ADDRESS_HEADER)) if secret else None
             if actor is not None:
                 st.session_state[ACTOR], st.session_state[_SECRET] = actor, secret
     return actor if isinstance(actor, Actor) else None

@@ -13,8 +13,10 @@ from core.access import sessions, sign_in, users
 from core.actors import Actor
 from core.errors import StoreUnavailable, TooManyAttempts
 from core.store import db
-from ui import middleware
 from ui.feedback import attempt, field_error, other_errors
+from web import middleware
+from web.request import ADDRESS_HEADER
+from web.sign_on import SCRIPT_PATH
 
 _BCRYPTS = threading.BoundedSemaphore(2)
 """Checks of a password at once: at about 200 ms each at most 10 a second, however many ask."""
@@ -177,7 +179,7 @@ def _enter(actor: Actor, ticket: str | None) -> None:
         st.session_state["actor"] = actor
         st.rerun()
     st.html(
-        f'<span id="llm-settings-ticket" data-ticket="{ticket}"></span><script src="{middleware.SCRIPT_PATH}"></script>',
+        f'<span id="llm-settings-ticket" data-ticket="{ticket}"></span><script src="{SCRIPT_PATH}"></script>',
         unsafe_allow_javascript=True,
     )
     st.caption(":material/hourglass_top: Signing in…")
@@ -195,7 +197,7 @@ def _put_on_record(known: _Users, wait: int | None = None) -> None:
 
 def _address() -> str:
     if middleware.installed():
-        return str(st.context.headers.get(middleware.ADDRESS_HEADER) or "unknown")
+        return str(st.context.headers.get(ADDRESS_HEADER) or "unknown")
     address = st.context.ip_address
     return address if isinstance(address, str) else "127.0.0.1"  # Streamlit has none for this very machine
 

@@ -28,7 +28,7 @@ from core.resolve import Resolver
 from core.store import db
 from tests.conftest import run_async
 from tests.rest import HOST, KEY, NEW, cookie, data, error, serving, token
-from ui.middleware import SECURITY_HEADERS
+from web.answers import security_headers
 
 TOKEN_SECONDS = effective.TOKEN_SECONDS
 ANYBODY, SIGNED_IN, ADMIN, METRICS = "anybody", "signed in", "admin", "metrics"
@@ -883,7 +883,7 @@ def test_security_headers_are_on_every_answer(client: TestClient, path: str) -> 
     """CHECKS 82: served or refused; and what is not for polling is not kept."""
     for headers in ({}, token("admin")):
         answer = client.get(path, headers=headers)
-        for name, value in SECURITY_HEADERS:
+        for name, value in security_headers():
             assert answer.headers[name.decode()] == value.decode()
         assert answer.headers["Cache-Control"] in {"no-store", "private, no-cache"}
 

@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 from api.app import api
 from asgi import lifespan
 from tests.conftest import ROOT
-from ui.middleware import Middleware
+from web.middleware import Middleware
 
 BODY = b'{"success":true,"data":{' + b",".join(b'"value%d":0.7' % i for i in range(60)) + b"}}"
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(BODY)).encode())]

@@ -15,8 +15,9 @@ from core.actors import Actor
 from core.store import db
 from core.store.tables import User
 from tests.conftest import run_async
-from ui import middleware
-from ui.middleware import COOKIE, SECRET_HEADER, Middleware
+from web import middleware
+from web.middleware import Middleware
+from web.request import COOKIE, SECRET_HEADER
 
 TRUSTED = "10.0.0.0/8,2001:db8::/32"
 Headers = dict[str, str] | Iterable[tuple[str, str]]

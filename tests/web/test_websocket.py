@@ -29,7 +29,9 @@ from core.store.tables import AuditEvent, AuthSession, LlmProvider, LoginAttempt
 from tests.conftest import PASSWORD, ROOT, fresh_database, make_user
 from tests.processes import App, environment, running_app
 from tests.streamlit_client import Client, client_socket, handshake, raw, streamlit_client
-from ui.middleware import ANONYMOUS_SOCKETS, COOKIE, SECURITY_HEADERS, SOCKETS
+from web.answers import security_headers
+from web.middleware import ANONYMOUS_SOCKETS, SOCKETS
+from web.request import COOKIE
 
 pytestmark = pytest.mark.browser  # speaks to the whole process as a browser does, and is as slow
 
@@ -906,7 +908,7 @@ def test_security_headers_on_every_answer(app: App) -> None:
     for head, wanted in asked.items():
         status, headers, _ = raw(app.port, f"{head}\nConnection: close".encode())
         assert status == wanted, head
-        for name, value in SECURITY_HEADERS:
+        for name, value in security_headers():
             assert f"{name.decode()}: {value.decode()}" in headers.splitlines(), (head, name)
         assert "strict-transport-security" not in headers
     status, headers, script_body = raw(app.port, f"GET /sign-in.js HTTP/1.1\n{host}".encode())

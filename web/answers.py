@@ -1,0 +1,86 @@
+"""What the middleware answers itself, and the security headers that every answer carries."""
+
+import hashlib
+import re
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import streamlit
+
+Message = MutableMapping[str, Any]
+"""An ASGI message."""
+Send = Callable[[Message], Awaitable[None]]
+
+
+async def answer(
+    send: Send, status: int, body: bytes, kind: str = "text/plain", more: Iterable[tuple[bytes, bytes]] = ()
+) -> None:
+    """Answer a request with a body that no cache keeps.
+
+    Args:
+        send: The connection's send.
+        status: An HTTP status.
+        body: UTF-8.
+        kind: The media type.
+        more: Further headers.
+    """
+    headers = [
+        (b"content-type", f"{kind}; charset=utf-8".encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        *more,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def secured(send: Send, *, https: bool) -> Send:
+    """Return *send* that adds the security headers an answer has not set itself; on https HSTS too."""
+
+    async def sender(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            given = {name.lower() for name, _ in message.get("headers", ())}
+            ours = [pair for pair in security_headers() if pair[0] not in given]
+            if https:
+                ours.append((b"strict-transport-security", b"max-age=31536000"))
+            message["headers"] = [*message.get("headers", ()), *ours]
+        await send(message)
+
+    return sender
+
+
+@cache
+def security_headers() -> tuple[tuple[bytes, bytes], ...]:
+    """Return the headers that every answer carries. Reads Streamlit's index.html once."""
+    policy = (
+        "default-src 'self'",
+        f"script-src 'self' {_inline_scripts()}",
+        "style-src 'self' 'unsafe-inline'",  # Streamlit styles its components so
+        "img-src 'self' data: blob:",  # else a name like ![](http://…) would load an image from elsewhere
+        "font-src 'self' data:",
+        "connect-src 'self'",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'self'",  # the sign-in form's own component is a frame of ours
+    )
+    return (
+        (b"content-security-policy", "; ".join(policy).encode()),
+        (b"x-frame-options", b"SAMEORIGIN"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"cross-origin-opener-policy", b"same-origin"),
+        (b"cross-origin-resource-policy", b"same-origin"),
+        (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    )
+
+
+def _inline_scripts() -> str:
+    """Return the hashes of the scripts inside Streamlit's own page: the only inline ones that may run."""
+    page = (Path(streamlit.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    return " ".join(f"'sha256-{b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)

@@ -1,0 +1,146 @@
+"""What stands in front of every page and route: who may connect, and as whom. Put around the app by asgi.py."""
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from core.access import sign_in
+from core.config import get_config
+from web.answers import Message, Send, answer, secured, security_headers
+from web.request import ADDRESS_HEADER, SECRET_HEADER, Proxies, Request, Scope, host_allowed, is_ours
+from web.sign_on import SCRIPT, SCRIPT_PATH, SIGN_IN_PATH, Receive, deleting, exchange, holds
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+API_PATH: Final = "/api/"
+ANONYMOUS_SOCKETS: Final = 40
+"""Open websockets from one address without a sign-in."""
+SOCKETS: Final = 40
+"""Open websockets of one sign-in: tabs."""
+
+_CLOSED = ("/_stcore/metrics", "/_stcore/agent", "/_stcore/upload_file")
+"""What Streamlit answers to anybody, and no page of ours needs."""
+_MEDIA = "/media/"
+"""Files that pages offer for download, by the hash of their content: for those who are signed in."""
+
+_log = logging.getLogger(__name__)
+_installed = False
+
+
+def installed() -> bool:
+    """Tell whether this process has the middleware: without it (`streamlit run`) there is no cookie."""
+    return _installed
+
+
+class Middleware:
+    """The middleware.
+
+    Args:
+        app: What it stands in front of.
+    """
+
+    def __init__(self, app: App) -> None:
+        global _installed  # noqa: PLW0603 - a fact of the process, known once the app is built
+        _installed = True
+        config = get_config()
+        self._app = app
+        self._hosts = config.allowed_hosts
+        self._proxies = Proxies(config.trusted_proxies)
+        self._open: Counter[str] = Counter()
+        security_headers()  # a Streamlit without its page is a fault of the start, not of the first request
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request or one websocket."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        request = self._proxies.read(scope)
+        if not host_allowed(request.headers.get("host"), self._hosts):
+            _log.warning("Refused a request from %s for a host name that is not allowed", request.address)
+            if scope["type"] == "websocket":
+                await _close(send)
+            else:
+                await answer(secured(send, https=False), 421, b"This host name is not in LLM_ALLOWED_HOSTS.\n")
+            return
+        scope["headers"] = [
+            *((name, value) for name, value in scope["headers"] if not name.startswith(b"x-llm-settings-")),
+            (ADDRESS_HEADER.encode(), request.address.encode("latin-1", "replace")),
+        ]
+        if scope["type"] == "websocket":
+            await self._websocket(scope, receive, send, request)
+        else:
+            await self._http(scope, receive, secured(send, https=request.https), request)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send, request: Request) -> None:
+        secret, path, response = request.secret, scope["path"], _Response(send, request)
+        if secret is not None and path.startswith(API_PATH):
+            scope["headers"].append((SECRET_HEADER.encode(), secret.encode()))
+        try:
+            if path == SCRIPT_PATH:
+                await answer(send, 200, SCRIPT, "text/javascript")
+            elif path == SIGN_IN_PATH and scope["method"] == "POST":
+                await exchange(receive, send, request)
+            elif path.startswith(_CLOSED) or (path.startswith(_MEDIA) and not await holds(secret)):
+                await answer(send, 404, b"There is nothing here.\n")
+            else:
+                await self._app(scope, receive, response.send)
+        except Exception:  # noqa: BLE001 - whatever it was, the answer has our headers and no details
+            _log.exception("A request failed")
+            if not response.started:
+                await answer(send, 500, b"Something went wrong. It is in the log.\n")
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send, request: Request) -> None:
+        origin, secret = request.headers.get("origin"), request.secret
+        if origin is not None and not is_ours(origin, request.headers):
+            # Before Streamlit sees it: to judge a foreign origin it would look up its own address on the internet.
+            _log.warning("Refused a websocket from %s with a foreign Origin", request.address)
+            await _close(send)
+            return
+        if secret is not None and await holds(secret):
+            owner, most = f"session {hashlib.sha256(secret.encode()).hexdigest()}", SOCKETS
+        else:
+            owner, most, secret = f"address {sign_in.network_of(request.address)}", ANONYMOUS_SOCKETS, None
+        if self._open[owner] >= most:
+            _log.warning("Refused a websocket from %s: too many are open", request.address)
+            await _close(send)
+            return
+        if secret is not None:
+            scope["headers"].append((SECRET_HEADER.encode(), secret.encode()))
+        self._open[owner] += 1
+        try:
+            await self._app(scope, receive, send)
+        except Exception as error:  # noqa: BLE001 - a stranger's frames must not fill the log with stack traces
+            signed_in = secret is not None
+            _log.warning("A websocket from %s ended by %s", request.address, type(error).__name__, exc_info=signed_in)
+        finally:
+            self._open[owner] -= 1
+            if not self._open[owner]:
+                del self._open[owner]
+
+
+class _Response:
+    """The app's answer on its way out: whether it has begun, and the end of a cookie whose sign-in has ended."""
+
+    def __init__(self, send: Send, request: Request) -> None:
+        self._send = send
+        self._request = request
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        """Pass one message on; with a page, take a cookie back that signs nobody in."""
+        if message["type"] == "http.response.start":
+            self.started = True
+            if await self._has_ended():
+                message["headers"] = [*message.get("headers", ()), deleting(self._request)]
+        await self._send(message)
+
+    async def _has_ended(self) -> bool:
+        secret = self._request.secret
+        is_page = "text/html" in self._request.headers.get("accept", "")
+        return is_page and secret is not None and not await holds(secret)
+
+
+async def _close(send: Send) -> None:
+    await send({"type": "websocket.close", "code": 1008})
