@@ -5,10 +5,11 @@ import streamlit as st
 from core.manage import providers, settings
 from core.resolving.effective import EffectiveSettings
 from core.store import db
-from ui import defaults_form as form
-from ui.defaults_dialogs import ask, draw_dialog
-from ui.defaults_draft import patch, problems
-from ui.defaults_scope import (
+from ui.defaults import form
+from ui.defaults.dialogs import ask, draw_dialog
+from ui.defaults.draft import patch, problems
+from ui.defaults.effective_table import preview, refused, warnings
+from ui.defaults.scope import (
     ALL,
     current_edit,
     draw_other_edits,
@@ -19,7 +20,6 @@ from ui.defaults_scope import (
     stored_row,
     undo,
 )
-from ui.effective_table import preview, refused, warnings
 from ui.feedback import attempt, other_errors, plain
 from ui.guard import guard
 from ui.widgets import changed, page_head

@@ -5,8 +5,8 @@ import streamlit as st
 from core.access import users
 from core.manage import providers, settings
 from core.store import db
-from ui import preview_table as table
 from ui.guard import guard
+from ui.preview import table
 from ui.widgets import page_head
 
 actor = guard("analyst")

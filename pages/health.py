@@ -6,7 +6,7 @@ from core import crypto
 from core.manage import health
 from core.store import db
 from ui.guard import guard
-from ui.health_view import draw_health
+from ui.health.view import draw_health
 from ui.widgets import page_head
 
 guard("admin")

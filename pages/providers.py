@@ -9,8 +9,8 @@ from core.manage import keys, providers
 from core.store import db
 from ui.feedback import attempt, plain
 from ui.guard import guard
-from ui.provider_cards import PAGE_SIZE, Clicked, draw_card, draw_encryption_keys, draw_figures, draw_nothing
-from ui.provider_dialogs import ask, draw_dialog
+from ui.providers.cards import PAGE_SIZE, Clicked, draw_card, draw_encryption_keys, draw_figures, draw_nothing
+from ui.providers.dialogs import ask, draw_dialog
 from ui.widgets import page_head
 
 STATES = {"All": None, "Active": True, "Inactive": False}

@@ -10,7 +10,7 @@ from core.store import db
 from core.store.tables import ApiToken
 from ui.feedback import plain
 from ui.guard import guard
-from ui.token_dialogs import ask, draw_dialog, start_afresh
+from ui.tokens.dialogs import ask, draw_dialog, start_afresh
 from ui.widgets import ago, exact, page_head
 
 SOON = timedelta(days=14)

@@ -4,8 +4,8 @@ import streamlit as st
 
 from core.govern import usage
 from core.store import db
-from ui import usage_view as view
 from ui.guard import guard
+from ui.usage import view
 from ui.widgets import page_head
 
 actor = guard("admin")

@@ -6,7 +6,7 @@ from core.access import sessions, users
 from core.store import db
 from ui.feedback import plain
 from ui.guard import guard
-from ui.user_dialogs import ask, draw_dialog, start_afresh
+from ui.users.dialogs import ask, draw_dialog, start_afresh
 from ui.widgets import ago, exact, page_head
 
 actor = guard("admin")

@@ -16,7 +16,7 @@ from core.govern.audit_log import Filters
 from core.manage import providers, settings
 from core.store import db
 from tests.conftest import ROOT
-from ui import audit_list
+from ui.audit import events
 
 CANARY = "sk-proj-canary-0123456789abcdefghijklmnopqrstuvwxyz"
 HOSTILE = "![x](http://evil.example/a.png) [y](javascript:z) :red[w] <script> $e$"
@@ -199,24 +199,24 @@ def test_hostile_names_are_text(session: Session, admin: Actor) -> None:
 @pytest.mark.usefixtures("some")
 def test_export_is_what_is_filtered(admin: Actor, analyst: Actor) -> None:
     """The file has the filtered events and a mark by which spreadsheets know UTF-8; analysts do not get it."""
-    text = audit_list.export_csv(admin, Filters(actor="command line")).decode("utf-8-sig")
+    text = events.export_csv(admin, Filters(actor="command line")).decode("utf-8-sig")
     (row,) = csv.DictReader(io.StringIO(text))
 
     assert (row["actor"], row["field"], row["after"]) == ("command line", "api_key", "sk-proj...****")
     with pytest.raises(Forbidden):
-        audit_list.export_csv(analyst, Filters())
+        events.export_csv(analyst, Filters())
 
 
 def test_cut_export_says_so(some: Session, admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
     """When there are more events than the file holds, the page says how to get them all."""
     assert "The file has the newest" not in everything(page(admin))
-    monkeypatch.setattr(audit_list, "EXPORTED", 30)
+    monkeypatch.setattr(events, "EXPORTED", 30)
     for number in range(40):
         record(some, COMMAND_LINE, "test", Target("provider", number, "p"))
     some.flush()
 
     assert "The file has the newest" in everything(page(admin))
-    assert len(list(csv.reader(io.StringIO(audit_list.export_csv(admin, Filters()).decode())))) == 31
+    assert len(list(csv.reader(io.StringIO(events.export_csv(admin, Filters()).decode())))) == 31
 
 
 @pytest.mark.usefixtures("some")

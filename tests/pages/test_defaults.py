@@ -11,7 +11,7 @@ from core.manage import providers, settings
 from core.store import db
 from core.store.tables import LlmSettings
 from tests.conftest import ROOT
-from ui.defaults_draft import OMIT, VALUE, Choice, patch, tidy
+from ui.defaults.draft import OMIT, VALUE, Choice, patch, tidy
 
 HOSTILE = "![x](http://evil.example/x.png) <b>:red[name]</b>"
 """Longer than the picker shows, so it is repeated below it, as plain text."""

@@ -14,7 +14,7 @@ from core.resolving.effective import CURES
 from core.store import db
 from tests.conftest import ROOT
 from ui.feedback import plain
-from ui.preview_table import as_json, curl_snippet, python_snippet
+from ui.preview.table import as_json, curl_snippet, python_snippet
 
 KEY = "sk-proj-canary-0123456789abcdefghijklmnop"
 HOSTILE = "![x](http://evil.example/x.png) <b>:red[name]</b>"

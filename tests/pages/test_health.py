@@ -15,7 +15,7 @@ from core.manage import health, keys, providers
 from core.store import db, migrate
 from core.store.tables import AuthSession
 from tests.conftest import ENCRYPTION_KEY, ROOT
-from ui.health_view import Row, sections
+from ui.health.view import Row, sections
 
 OLD, NEW = ENCRYPTION_KEY, "fedcba9876543210" * 4
 OLD_ID, NEW_ID = (KeyRing(key).primary_id or "" for key in (OLD, NEW))

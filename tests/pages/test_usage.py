@@ -15,7 +15,7 @@ from core.govern.usage import Filters
 from core.store import db
 from tests.conftest import ROOT
 from tests.govern.test_usage import failed, log
-from ui import usage_view
+from ui.usage import view
 
 HOSTILE = "![x](http://evil.example/a.png) [y](javascript:z) :red[w] <script> $e$"
 
@@ -137,7 +137,7 @@ def test_live(session: Session, admin: Actor, monkeypatch: pytest.MonkeyPatch) -
     at.toggle(key="usage_live").set_value(True).run()
     assert "Live · looked up" in everything(at)
     assert len(lines(at)) == 1
-    monkeypatch.setattr(usage_view, "LIVE_MINUTES", -1)
+    monkeypatch.setattr(view, "LIVE_MINUTES", -1)
     at.run()
 
     assert not at.toggle(key="usage_live").value
@@ -148,12 +148,12 @@ def test_csv(session: Session, admin: Actor, analyst: Actor) -> None:
     """The file has the filtered calls; the right is asked for again."""
     log(session, {"prompt": "=cmd()"}, {"provider": "zeta"})
 
-    file = usage_view.export_csv(admin, Filters(provider="acme"), contents=True)
+    file = view.export_csv(admin, Filters(provider="acme"), contents=True)
 
     (row,) = csv.DictReader(io.StringIO(file.decode("utf-8-sig"), newline=""))
     assert (row["prompt"], row["cost"]) == ("'=cmd()", "0.5000000000")
     with pytest.raises(Forbidden), db.transaction():
-        usage_view.export_csv(analyst, Filters(), contents=False)
+        view.export_csv(analyst, Filters(), contents=False)
 
 
 @pytest.mark.usefixtures("session")
@@ -179,4 +179,4 @@ def test_for_admins(analyst: Actor) -> None:
 )
 def test_money(cost: Decimal | None, shown: str) -> None:
     """A small cost is no zero, and an unknown one is none."""
-    assert usage_view._dollars(cost) == shown
+    assert view._dollars(cost) == shown

@@ -10,10 +10,9 @@ from core.actors import Actor
 from core.errors import Conflict, CoreError, Invalid
 from core.manage import providers, settings
 from core.store import db
-from ui import connection_test
-from ui import provider_form as form
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
+from ui.providers import connection_test, form
 from ui.widgets import ago
 
 _OPEN, _CONFLICT, _SEEN = "provider_dialog", "provider_conflict", "provider_seen"

@@ -7,8 +7,8 @@ import streamlit as st
 
 from core.parameters import PARAMETERS, Parameter
 from core.resolving.effective import BUILT_IN, LAYERS, Explained
-from ui.defaults_draft import INHERIT, LABELS, OMIT, VALUE, Choice, Edit, chosen, described, differs, tidy
-from ui.effective_table import inherited_text
+from ui.defaults.draft import INHERIT, LABELS, OMIT, VALUE, Choice, Edit, chosen, described, differs, tidy
+from ui.defaults.effective_table import inherited_text
 from ui.feedback import field_error, plain
 
 BUILT_INS = {p.name: Explained(p.name, p.default, BUILT_IN, (), None) for p in PARAMETERS.values()}

@@ -7,7 +7,7 @@ import streamlit as st
 from core.models import catalogue
 from core.parameters import PARAMETERS
 from core.resolving.effective import LAYERS, EffectiveSettings, Explained, Source
-from ui.defaults_draft import shown
+from ui.defaults.draft import shown
 from ui.feedback import plain
 
 

@@ -11,7 +11,7 @@ import streamlit as st
 from core.models import catalogue
 from core.parameters import KINDS, PARAMETERS, SENDABLE
 from core.resolving.effective import CURES, LAYERS, EffectiveSettings, Explained, Source
-from ui.defaults_draft import shown
+from ui.defaults.draft import shown
 from ui.feedback import plain
 from ui.widgets import ago, exact
 

@@ -3,8 +3,8 @@
 import streamlit as st
 
 from core.manage import settings
-from ui.defaults_draft import INHERIT, LABELS, Choice, Edit, choices, described, patch, rebase
-from ui.defaults_scope import Stored, undo
+from ui.defaults.draft import INHERIT, LABELS, Choice, Edit, choices, described, patch, rebase
+from ui.defaults.scope import Stored, undo
 from ui.feedback import attempt, other_errors, plain
 from ui.guard import guard
 from ui.widgets import ago, exact

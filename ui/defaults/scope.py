@@ -10,8 +10,8 @@ from sqlmodel import Session
 from core.errors import NotFound
 from core.manage import providers, settings
 from core.resolving.effective import Explained
-from ui import defaults_form as form
-from ui.defaults_draft import OMIT, Choice, Edit
+from ui.defaults import form
+from ui.defaults.draft import OMIT, Choice, Edit
 from ui.feedback import plain
 
 ALL = "All providers"

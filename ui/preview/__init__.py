@@ -1,0 +1,1 @@
+"""The Effective Preview page."""
