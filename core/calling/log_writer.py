@@ -71,7 +71,7 @@ class Call(NamedTuple):
 def entry(settings: EffectiveSettings, call: Call) -> dict[str, Any] | None:
     """Return the row of *call*, by the logging parameters of *settings*; None: nothing is logged.
 
-    The rules are those of ORIGINAL-PLAN §5.2, with one departure on record: the error stands at every level.
+    The rules stand in docs/calls.md. The error stands at every level: without it a failed call says nothing.
     """
     if not _is_logged(settings, call):
         return None

@@ -1,6 +1,6 @@
 """The benchmark table: ``make bench``, and docs/benchmarks.md. Ratios of one run on one machine, and what must be reached.
 
-Rows of DESIGN §9 that belong to parts which are not built yet (scoped resolve) are not here.
+Parts that are not built yet (scoped resolve) have no row.
 """
 
 import json

@@ -44,7 +44,7 @@ def ours() -> Call:
 
 
 def ours_bare() -> Call:
-    """The same without reading an attribute: what DESIGN §9 divides by."""
+    """The same without reading an attribute: what docs/benchmarks.md divides by."""
     from core.resolve import resolve
 
     resolve("openai")
@@ -278,7 +278,7 @@ MUST = {
     "Redis GET": 500,
     "psycopg, one row": 500,
 }
-"""DESIGN §9: so many times as long as resolve()."""
+"""So many times as long as resolve()."""
 NEEDS = {"Redis GET": ("BENCH_REDIS_PORT", "there is no redis-server")}
 """Name -> the variable without which it cannot be measured, and why it is missing."""
 IMPORTS = {

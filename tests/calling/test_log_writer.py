@@ -56,7 +56,7 @@ def settings(**values: Any) -> EffectiveSettings:
 
 
 def kept(level: str, flags: tuple[bool, bool, bool], outcome: str) -> set[str] | None:
-    """ORIGINAL-PLAN §5.2, and the one departure: which fields of a call are kept; None: no row at all."""
+    """Which fields of a call are kept, by level and switches; None: no row at all."""
     enabled, request, response = flags
     failed = outcome in {"error", "half"}
     table = {

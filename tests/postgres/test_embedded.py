@@ -22,7 +22,7 @@ from core.errors import StoreUnavailable
 from core.postgres import embedded
 from core.store import db
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 NOBODY = 65534
 AS_ROOT = os.geteuid() == 0
 pytestmark = pytest.mark.kill

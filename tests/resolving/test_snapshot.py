@@ -42,7 +42,7 @@ RULES: dict[str, tuple[Any, Any]] = {
     "log_request_data": (True, lambda _: True),
     "log_response_data": (True, lambda _: True),
 }
-"""DESIGN §4, written down a second time."""
+"""The parameters, written down a second time."""
 SENT = ("temperature", "max_tokens", "top_p", "frequency_penalty", "presence_penalty")
 
 

@@ -183,7 +183,7 @@ def test_one_active_row_a_scope(database: str) -> None:
 
 
 def test_names_of_constraints_are_predictable(engine: Engine) -> None:
-    """Primary, foreign and unique keys and indexes are named after table and columns, those of DESIGN §4 among them."""
+    """Primary, foreign and unique keys and indexes are named after table and columns, those that the architecture names among them."""
     with engine.connect() as connection:
         found = set(connection.scalars(text("SELECT indexname FROM pg_indexes WHERE schemaname = 'public'")))
 
