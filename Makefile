@@ -9,8 +9,7 @@ RUN := $(BIN)/python -m
 
 # --lifespan on: a start that failed ends the process, instead of answering 500 to everything
 run: app
-	$(RUN) uvicorn asgi:app --host $(HOST) --port $(PORT) --lifespan on --timeout-graceful-shutdown 3 --no-access-log \
-		$(if $(wildcard .env),--env-file .env)
+	$(RUN) uvicorn asgi:app --host $(HOST) --port $(PORT) --lifespan on --timeout-graceful-shutdown 3 --no-access-log
 
 test: tools
 	$(RUN) pytest -n 2 $(ARGS)

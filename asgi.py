@@ -14,16 +14,15 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api.app import mounted
 from api.effective import resolver
-from core import crypto, redaction
-from core.access import ratelimit
+from core import env_file, redaction
 from core.errors import BadConfig
 from core.manage import bootstrap
 from web.middleware import Middleware
 
 redaction.set_up_logging()
 try:
-    crypto.get_ring()
-    ratelimit.get_limiter()
+    env_file.load()
+    bootstrap.check_configuration()
 except BadConfig as error:
     sys.exit(f"Not started: {error}")
 

@@ -18,16 +18,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Any
 
+from sqlalchemy import Engine
 from sqlmodel import Session
 
-from . import crypto, redaction
+from . import crypto, env_file, redaction
 from .access import sessions, tokens, users
 from .actors import COMMAND_LINE
 from .audit import chain as audit_chain
 from .audit.record import Target, record
-from .config import get_config, load_env_file, parse_env
+from .config import check_at_start, get_config
 from .errors import CoreError, Invalid, NotFound
 from .govern import audit_log, usage
 from .manage import bootstrap, connection, keys, providers, seed
@@ -58,6 +59,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done,
 def _store() -> Iterator[None]:
     """The store, ready; an embedded one is stopped again unless somebody else uses it."""
     try:
+        check_at_start(get_config())
         bootstrap.ensure_ready(typer.echo)
         yield
     finally:
@@ -83,9 +85,20 @@ def migrate_command(
         if changed and not down and to == "head":
             with db.transaction() as session:
                 record(session, COMMAND_LINE, "schema.migrate", Target("schema", None, migrate.head()))
-        typer.echo("Migrated." if changed else "Nothing to do: the schema is as asked.")
+        name = _database(engine)
+        typer.echo(f"Migrated: {name}." if changed else f"Nothing to do: the schema is as asked, in {name}.")
     finally:
         _leave()
+
+
+def _database(engine: Engine) -> str:
+    """Return in words which database it was: the server's own host, port and name, and no user or password."""
+    if get_config().embedded:
+        return f"the embedded store in {get_config().data_dir}"
+    with engine.connect() as connection:
+        found: Any = connection.connection.driver_connection
+        host = f"the socket in {found.info.host}" if found.info.host.startswith("/") else found.info.host
+        return f"the database {found.info.dbname} at {host}, port {found.info.port}"
 
 
 @app.command()
@@ -145,10 +158,7 @@ def import_env(
     dry_run: DryRun = False,
 ) -> None:
     """Move OPENAI_API_KEY, ANTHROPIC_API_KEY, GOOGLE_API_KEY or GEMINI_API_KEY into the store."""
-    try:
-        env = parse_env(file.read_text(encoding="utf-8", errors="replace")) if file else dict(os.environ)
-    except OSError as error:
-        raise Invalid({"file": f"cannot be read: {error.strerror}"}) from error
+    env = env_file.read(file).values if file else dict(os.environ)
     with _store(), db.transaction() as session:
         attempt = session.begin_nested()
         outcomes = seed.import_env(session, COMMAND_LINE, env)
@@ -512,7 +522,7 @@ def main() -> None:
     """Run the command line; an error this package knows is one sentence and exit 1."""
     redaction.set_up_logging()
     try:
-        load_env_file()
+        env_file.load()
         app()
     except CoreError as error:
         sys.exit(f"Error: {error}")

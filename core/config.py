@@ -1,21 +1,17 @@
 """What this process reads from its environment. Standard library only: the resolver imports it."""
 
-import ipaddress
 import os
-import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Self
-from urllib.parse import unquote, urlsplit
 
-from .errors import BadConfig
-from .redaction import Secret, remember
+from .environment import check_hosts, database_url, entries, networks, no_comment, secret, storage_url
+from .redaction import Secret
 
 VARIABLES = {
-    "DATABASE_URL": "PostgreSQL 15 or newer, as postgresql://user:password@host:5432/name. Unset: embedded PostgreSQL.",
+    "DATABASE_URL": "PostgreSQL 15 or newer, as postgresql://user:password@host:5432/name. Unset: embedded PostgreSQL; empty is an error.",
     "LLM_DATA_DIR": "Folder of the embedded PostgreSQL and its encryption key. Default: .data",
     "LLM_SNAPSHOT_FILE": "Where a service keeps its last settings, without keys, for a start while the database is away. Default: nowhere.",
     "LLM_ENCRYPTION_KEY": "64 hex digits; seals and opens API keys. Make one: python -m core generate-key",
@@ -56,26 +52,28 @@ class Config:
         """Read *env*. Encryption keys and rate limits are checked where they are used: core.crypto, core.access.ratelimit.
 
         Raises:
-            BadConfig: If ``DATABASE_URL`` does not name a PostgreSQL database, ``LLM_TRUSTED_PROXIES`` something that is
-                no address, or a URL is malformed.
+            BadConfig: If ``DATABASE_URL`` is empty or does not name a PostgreSQL database, ``LLM_TRUSTED_PROXIES``
+                something that is no address, a URL is malformed, or a value is a comment of a ``.env`` file. No error
+                repeats what was typed.
         """
+        env = {name: value for name in VARIABLES if (value := no_comment(name, env.get(name))) is not None}
         return cls(
-            database_url=_database_url(env.get("DATABASE_URL")),
+            database_url=database_url(env.get("DATABASE_URL")),
             data_dir=Path(env.get("LLM_DATA_DIR") or ".data").resolve(),
             snapshot_file=Path(name).absolute() if (name := env.get("LLM_SNAPSHOT_FILE")) else None,
-            encryption_key=_secret(key) if (key := env.get("LLM_ENCRYPTION_KEY")) else None,
+            encryption_key=secret(key) if (key := env.get("LLM_ENCRYPTION_KEY")) else None,
             encryption_keys_extra=tuple(
-                map(_secret, filter(str.strip, env.get("LLM_ENCRYPTION_KEYS_EXTRA", "").split(",")))
+                map(secret, filter(str.strip, env.get("LLM_ENCRYPTION_KEYS_EXTRA", "").split(",")))
             ),
             admin_username=env.get("LLM_ADMIN_USERNAME") or "admin",
-            admin_password=_secret(password) if (password := env.get("LLM_ADMIN_PASSWORD")) else None,
-            allowed_hosts=_list(env.get("LLM_ALLOWED_HOSTS")),
-            trusted_proxies=_networks(env.get("LLM_TRUSTED_PROXIES")),
-            private_hosts=_list(env.get("LLM_PRIVATE_HOSTS")),
+            admin_password=secret(password) if (password := env.get("LLM_ADMIN_PASSWORD")) else None,
+            allowed_hosts=entries(env.get("LLM_ALLOWED_HOSTS")),
+            trusted_proxies=networks("LLM_TRUSTED_PROXIES", env.get("LLM_TRUSTED_PROXIES")),
+            private_hosts=entries(env.get("LLM_PRIVATE_HOSTS")),
             rate_limit_general=env.get("LLM_RATE_LIMIT_GENERAL") or "100 per 15 minutes",
             rate_limit_sensitive=env.get("LLM_RATE_LIMIT_SENSITIVE") or "10 per 5 minutes",
             rate_limit_pages=env.get("LLM_RATE_LIMIT_PAGES") or "60 per 5 minutes",
-            rate_limit_storage_url=_storage_url(env.get("LLM_RATE_LIMIT_STORAGE_URL")),
+            rate_limit_storage_url=storage_url(env.get("LLM_RATE_LIMIT_STORAGE_URL")),
         )
 
     @property
@@ -89,79 +87,14 @@ class Config:
         return self.data_dir / "encryption.key"
 
 
-def _list(raw: str | None) -> tuple[str, ...]:
-    return tuple(part.strip().lower().rstrip(".") for part in (raw or "").split(",") if part.strip())
+def check_at_start(config: Config) -> None:
+    """Check the lists of hosts, which only a start of the app or of a command refuses: a service needs none of them.
 
-
-def _networks(raw: str | None) -> tuple[str, ...]:
-    found = _list(raw)
-    for text in found:
-        try:
-            ipaddress.ip_network(text, strict=False)
-        except ValueError:
-            raise BadConfig(
-                f"LLM_TRUSTED_PROXIES has {text[:50]!r}; it takes addresses and networks, as 10.0.0.5,192.168.0.0/24"
-            ) from None
-    return found
-
-
-def _secret(text: str) -> Secret:
-    remember(text.strip(), for_good=True)
-    return Secret(text)
-
-
-def _database_url(raw: str | None) -> Secret | None:
-    if raw is None or not raw.strip():
-        return None
-    url = raw.strip()
-    scheme = url.split("://", 1)[0]
-    if scheme not in {"postgresql", "postgres", "postgresql+psycopg"}:
-        raise BadConfig(f"DATABASE_URL begins with {scheme[:20]!r}; PostgreSQL is the only database: postgresql://…")
-    url = "postgresql" + url[len(scheme) :]
-    with suppress(ValueError):  # which names a part of the URL: nothing is raised from it
-        return _url_with_password(url)
-    raise BadConfig("DATABASE_URL cannot be read: its port or host is malformed.")
-
-
-def _storage_url(raw: str | None) -> Secret:
-    with suppress(ValueError):  # as above
-        return _url_with_password((raw or "").strip() or "memory://")
-    raise BadConfig("LLM_RATE_LIMIT_STORAGE_URL cannot be read: its port or host is malformed.")
-
-
-def _url_with_password(url: str) -> Secret:
-    parts = urlsplit(url)
-    parts.port  # noqa: B018 - reading it is what checks it
-    for written in (parts.password or "", *re.findall(r"[?&]password=([^&#]*)", url)):
-        remember(written, for_good=True)
-        remember(unquote(written), for_good=True)
-    return Secret(url)
-
-
-def load_env_file(path: Path = Path(".env")) -> None:
-    """Put the ``NAME=value`` lines of *path* into the environment, where not already set. Missing file: nothing.
-
-    Only ``make run`` and ``python -m core`` call this; a service's environment is its own affair.
+    Raises:
+        BadConfig: If an entry of a list could fit no host.
     """
-    if path.is_file():
-        for name, value in parse_env(path.read_text(encoding="utf-8")).items():
-            os.environ.setdefault(name, value)
-
-
-def parse_env(text: str) -> dict[str, str]:
-    """Read the lines ``NAME=value`` of a ``.env`` file: ``export``, quotes and comments are understood."""
-    found: dict[str, str] = {}
-    for line in text.removeprefix("\ufeff").splitlines():
-        name, equals, value = line.strip().removeprefix("export ").partition("=")
-        name, value = name.strip(), value.strip()
-        if not equals or not name.isidentifier():
-            continue
-        if value[:1] in {"'", '"'} and (end := value.find(value[0], 1)) > 0:
-            value = value[1:end]
-        else:
-            value = value.split(" #", 1)[0].strip()
-        found[name] = value
-    return found
+    check_hosts("LLM_ALLOWED_HOSTS", config.allowed_hosts, as_networks=False, everything=False)
+    check_hosts("LLM_PRIVATE_HOSTS", config.private_hosts, as_networks=True, everything=True)
 
 
 @cache

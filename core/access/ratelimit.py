@@ -165,7 +165,7 @@ def _parsed(variable: str, text: str) -> RateLimitItem:
     except ValueError:
         item = None
     if item is None or item.amount < 1 or item.multiples < 1:
-        raise BadConfig(f"{variable} is {text[:50]!r}; it takes a number and a time, as 100 per 15 minutes")
+        raise BadConfig(f"{variable} cannot be read; it takes a number and a time, as 100 per 15 minutes")
     return item
 
 
@@ -182,4 +182,4 @@ def _storage(url: str) -> Storage | None:
             raise BadConfig("LLM_RATE_LIMIT_STORAGE_URL cannot be read; write redis://host:6379/0") from None
         if isinstance(found, Storage):
             return found
-    raise BadConfig(f"LLM_RATE_LIMIT_STORAGE_URL begins with {scheme[:20]!r}; it takes memory:// or redis://host:6379")
+    raise BadConfig("LLM_RATE_LIMIT_STORAGE_URL is no such storage; it takes memory:// or redis://host:6379")

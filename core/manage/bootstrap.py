@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from sqlalchemy.exc import DBAPIError
 
 from .. import crypto
-from ..access import users
+from ..access import ratelimit, users
 from ..actors import Actor
-from ..config import Config, get_config
+from ..config import Config, check_at_start, get_config
 from ..errors import CoreError
 from ..postgres import embedded
 from ..store import db, migrate
@@ -24,6 +24,16 @@ _ready = threading.Event()
 def _print(sentence: str) -> None:
     with suppress(OSError):  # a full disk under the log must not keep the app from starting
         print(sentence, flush=True)  # noqa: T201 - for the person at the terminal, not for the log
+
+
+def check_configuration() -> None:
+    """Check all of the environment that can be told wrong before anything is dialled; raises BadConfig."""
+    config = get_config()
+    check_at_start(config)
+    crypto.get_ring()
+    ratelimit.get_limiter()
+    if not config.embedded:
+        db.get_engine()  # which reads the URL, and connects to nothing yet
 
 
 def ensure_ready(say: Callable[[str], None] = _print) -> None:

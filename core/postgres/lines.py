@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..config import get_config
 from ..errors import StoreUnavailable
+from . import dsn
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -19,6 +20,7 @@ def connect(url: str, name: str) -> "Connection[Any]":
     It must be a direct one: PgBouncer's transaction pooling loses LISTEN.
 
     Raises:
+        BadConfig: If *url* has words that the driver does not know.
         psycopg.Error: If the server cannot be reached. On the connection itself StoreUnavailable, once the server has not
             answered for :data:`PATIENCE`.
     """
@@ -37,19 +39,9 @@ def connect(url: str, name: str) -> "Connection[Any]":
                     raise StoreUnavailable(f"no answer in {PATIENCE:.0f} seconds") from None
                 raise
 
-    return Impatient.connect(
-        url,
-        autocommit=True,
-        prepare_threshold=None,
-        application_name=name,
-        client_encoding="utf8",
-        connect_timeout=2,
-        keepalives_idle=5,
-        keepalives_interval=2,
-        keepalives_count=2,
-        tcp_user_timeout=9000,
-        options="-c statement_timeout=10s -c timezone=UTC",
-    )
+    watched = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 2, "tcp_user_timeout": 9000}
+    arguments = dsn.arguments(url, name=name, connect_timeout=2, options="-c statement_timeout=10s")
+    return Impatient.connect(autocommit=True, prepare_threshold=None, **{**watched, **arguments})
 
 
 def find_store() -> str:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, QueuePool, create_engine, event, func, select, text
+import psycopg
+from sqlalchemy import URL, Engine, QueuePool, create_engine, event, func, select, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session
@@ -15,7 +16,7 @@ from sqlmodel import Session
 from ..config import get_config
 from ..errors import SchemaMismatch, StoreUnavailable
 from ..once import Once
-from ..postgres import embedded
+from ..postgres import dsn, embedded
 from ..resolving.effective import read_json
 
 MIN_SERVER_VERSION = 150000
@@ -23,6 +24,7 @@ RETRYABLE = {"40001", "40P01"}
 """SQLSTATE of a serialization failure and of a deadlock."""
 ATTEMPTS = 3
 MAX_OVERFLOW = 5
+OPTIONS = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=30s"
 
 T = TypeVar("T")
 _AFTER_ROLLBACK = "after_rollback"
@@ -32,21 +34,22 @@ _log = logging.getLogger(__name__)
 def make_engine(url: str) -> Engine:
     """Make an engine for *url* that gives up in seconds and never prints a parameter.
 
-    Five connections, five more under load; none free for 2 s is an error.
+    Five connections, five more under load; none free for 2 s is an error. The engine's own URL is for people: it has no
+    password. Raises BadConfig if *url* has words that the driver does not know.
     """
+    arguments = dsn.arguments(url, name="llm-settings", connect_timeout=2, options=OPTIONS)
+    shown: dict[str, str | tuple[str, ...]] = {
+        name: str(arguments[name]) for name in ("host", "port") if name in arguments
+    }
     engine = create_engine(
-        url.replace("postgresql://", "postgresql+psycopg://", 1),
+        URL.create("postgresql+psycopg", arguments.get("user"), database=arguments.get("dbname"), query=shown),
+        creator=lambda: psycopg.connect(**arguments),  # libpq reads the URL: SQLAlchemy reads some of it otherwise
         json_deserializer=read_json,
         hide_parameters=True,  # a database error would print the sealed key, or a plain one
         pool_pre_ping=True,
         pool_size=5,
         max_overflow=MAX_OVERFLOW,
         pool_timeout=2,
-        connect_args={
-            "connect_timeout": 2,
-            "application_name": "llm-settings",
-            "options": "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=30s -c timezone=UTC",
-        },
     )
     event.listen(engine, "connect", _check_server)
     os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))  # the parent's sockets are the parent's

@@ -1,0 +1,209 @@
+"""What may stand in a variable of the environment. No error repeats what was typed: it may be a secret in the wrong place.
+
+Standard library only: the resolver imports it through :mod:`core.config`.
+"""
+
+import ipaddress
+import re
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from .errors import BadConfig
+from .redaction import Secret, remember
+
+DATABASE_SCHEMES: Final = ("postgresql", "postgres", "postgresql+psycopg")
+_OTHER_SCHEMES: Final = (
+    *("mysql", "mariadb", "sqlite", "mssql", "oracle", "mongodb", "redis", "http", "https", "file", "jdbc"),
+    *("postgresql+asyncpg", "postgresql+psycopg2", "postgresql+pg8000", "mysql+pymysql", "cockroachdb", "prisma"),
+)
+"""Named in an error where one of them was written; any other word before :// might be a part of a password."""
+_CODES: Final = "@ is %40, / is %2F, : is %3A, ? is %3F, # is %23, % is %25"
+_NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+_NUMBERS: Final = re.compile(r"[0-9.]+|.*:.*")
+_BAD_PERCENT: Final = re.compile("%(?![0-9A-Fa-f]{2})|%00")
+# As libpq reads it (fe-connect.c, conninfo_uri_parse_options): a user and a password end at the first @ before any /.
+_URL: Final = re.compile(r"(?P<user>[^@/]*@)?(?P<hosts>[^/?]*)(?P<path>[^?]*)(?:\?(?P<query>.*))?", re.DOTALL)
+_HOST: Final = re.compile(r"(\[[^]]*\]|[^:]*)(:(?P<port>.*))?", re.DOTALL)
+_BLANK: Final = re.compile(r"[\s\x00-\x1f\x7f]")
+
+
+def secret(text: str) -> Secret:
+    """Return *text* as a secret, which the log does not show from now on."""
+    remember(text.strip(), for_good=True)
+    return Secret(text)
+
+
+def no_comment(name: str, value: str | None) -> str | None:
+    """Return *value* as it is; an unset one is None.
+
+    Raises:
+        BadConfig: If it is a comment of a ``.env`` file: there ``NAME=  # words`` gives the variable the words.
+    """
+    if value is not None and re.match(r"#(\s|$)", value):
+        raise BadConfig(
+            f"{name} begins with # and a blank: in a .env file that is no comment after an empty value. "
+            "Put the comment on a line of its own."
+        )
+    return value
+
+
+def database_url(raw: str | None) -> Secret | None:
+    """Read ``DATABASE_URL`` as libpq does; None if it is not set.
+
+    Repeated ``host=`` of SQLAlchemy become libpq's one list. What else may be wrong the driver finds out, in
+    :func:`core.postgres.dsn.arguments`.
+
+    Raises:
+        BadConfig: If it is empty, names no PostgreSQL database, or is malformed.
+    """
+    if raw is None:
+        return None
+    url = raw.strip()
+    _require_url(url)
+    match = _URL.fullmatch(url.partition("://")[2])
+    if match is None:
+        raise BadConfig("DATABASE_URL cannot be read.")  # pragma: no cover - the expression fits any text
+    user, hosts, path, query = match["user"] or "", match["hosts"], match["path"], match["query"] or ""
+    queries = [(name, value) for name, _, value in (pair.partition("=") for pair in query.split("&") if pair)]
+    password = user.removesuffix("@").partition(":")[2]
+    for written in (password, *(value for name, value in queries if "password" in name.lower())):
+        remember(written, for_good=True)
+        remember(unquote(written), for_good=True)
+    if "@" in hosts + path:
+        raise BadConfig(f"DATABASE_URL has an @ too many: in a user name and a password write {_CODES}.")
+    if _BAD_PERCENT.search(url):
+        raise BadConfig(f"DATABASE_URL has a % without two hex digits behind it. In a password write {_CODES}.")
+    for place, host in enumerate(hosts.split(","), start=1):
+        _check_port(host, place)
+    return Secret(f"postgresql://{user}{hosts}{path}{_one_host(queries, query)}")
+
+
+def _require_url(url: str) -> None:
+    if not url:
+        raise BadConfig(
+            "DATABASE_URL is set, and empty. Name the PostgreSQL database, as postgresql://user:password@host:5432/name; "
+            "unset it for the embedded store."
+        )
+    if url[0] in "\"'":
+        raise BadConfig("DATABASE_URL begins with a quote: whoever set it kept the quotes. Take them away.")
+    scheme, colon, _ = url.partition("://")
+    if not colon or scheme not in DATABASE_SCHEMES:
+        known = f" begins with {scheme}://;" if colon and scheme in _OTHER_SCHEMES else " names none:"
+        raise BadConfig(
+            f"DATABASE_URL{known} PostgreSQL is the only database: postgresql://user:password@host:5432/name"
+        )
+    if _BLANK.search(url):
+        raise BadConfig("DATABASE_URL has a blank or a line break inside; in a password write a blank as %20.")
+
+
+def _check_port(host: str, place: int) -> None:
+    match = _HOST.fullmatch(host)
+    port = match["port"] if match else "none"
+    if port and not (port.isascii() and port.isdecimal() and 0 < int(port[:9]) < 2**16):
+        raise BadConfig(
+            f"DATABASE_URL: the port of host {place} is no number from 1 to 65535. If that is a part of the password, "
+            f"write in it {_CODES}. An IPv6 address stands in brackets: [::1]:5432."
+        )
+
+
+def _one_host(queries: list[tuple[str, str]], query: str) -> str:
+    hosts = [value for name, value in queries if name == "host"]
+    if len(hosts) < 2:  # noqa: PLR2004 - one host is libpq's own way
+        return f"?{query}" if query else ""
+    pairs = [host.rpartition(":")[::2] if re.search(r":\d+$", host) else (host, "") for host in hosts]
+    rest = [f"{name}={value}" for name, value in queries if name not in {"host", "port"}]
+    ports = ",".join(port or "5432" for _, port in pairs)
+    return "?" + "&".join([f"host={','.join(host for host, _ in pairs)}", f"port={ports}", *rest])
+
+
+def storage_url(raw: str | None) -> Secret:
+    """Read ``LLM_RATE_LIMIT_STORAGE_URL``; unset or empty is ``memory://``. Its scheme is checked where it is used.
+
+    Raises:
+        BadConfig: If it is malformed.
+    """
+    url = (raw or "").strip() or "memory://"
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - reading it is what checks it
+        written = parts.password or ""
+    except ValueError:  # which names a part of the URL: nothing is raised from it
+        parts = None
+    if parts is None:
+        raise BadConfig("LLM_RATE_LIMIT_STORAGE_URL cannot be read: its port or host is malformed.")
+    for text in (written, *re.findall(r"[?&]password=([^&#]*)", url)):
+        remember(text, for_good=True)
+        remember(unquote(text), for_good=True)
+    return Secret(url)
+
+
+def entries(raw: str | None) -> tuple[str, ...]:
+    """Return the parts of a comma list, in lower case, without blanks around and a dot behind; empty ones are left out."""
+    return tuple(part.strip().lower().rstrip(".") for part in (raw or "").split(",") if part.strip())
+
+
+def networks(name: str, raw: str | None) -> tuple[str, ...]:
+    """Return the entries of a comma list of addresses and networks; raises BadConfig."""
+    found = entries(raw)
+    for place, text in enumerate(found, start=1):
+        if not _is_network(text):
+            takes = "addresses and networks, with commas between, as 10.0.0.5,192.168.0.0/24"
+            raise BadConfig(f"{name}: entry {place} {_fault(text)}. It takes {takes}.")
+    return found
+
+
+def check_hosts(name: str, found: tuple[str, ...], *, as_networks: bool, everything: bool) -> None:
+    """Refuse an entry that would fit no host.
+
+    Args:
+        name: The variable.
+        found: Its entries.
+        as_networks: Networks fit too.
+        everything: ``*`` is every host.
+
+    Raises:
+        BadConfig: Names the entry by its place, and the rule.
+    """
+    for place, text in enumerate(found, start=1):
+        if (everything and text == "*") or (as_networks and _is_network(text)) or _is_host(text):
+            continue
+        takes = "host names, addresses and networks" if as_networks else "host names and addresses"
+        sample = "llm.corp.example,10.0.0.0/8" if as_networks else "llm.corp.example"
+        all_of_them = "; * alone is all" if everything else ""
+        raise BadConfig(
+            f"{name}: entry {place} {_fault(text)}. It takes {takes}, with commas between, as {sample}{all_of_them}."
+        )
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_host(text: str) -> bool:
+    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if _NUMBERS.fullmatch(inner):
+        return "/" not in inner and _is_network(inner)
+    return inner == text and _NAME.fullmatch(text) is not None
+
+
+def _fault(text: str) -> str:
+    """Return what is wrong with an entry, without a word of it."""
+    return next((fault for pattern, fault in _FAULTS if re.search(pattern, text)), "is neither a name nor an address")
+
+
+_FAULTS: Final = (
+    ("://", "is a URL: leave out what stands before the host, and behind it"),
+    (r"\*", "has a wildcard: name each host"),
+    (";", "has a semicolon: write commas"),
+    ("@", "has an @: a host has no user name"),
+    (r"\s", "has a blank inside"),
+    ("^[\"']", "has quotes around it"),
+    (r"^\.", "begins with a dot: name each host"),
+    (r"^([^:/]+|\[[^]]*\]):\d*$", "has a port: a host is listed for all its ports"),
+    ("/", "has a / and is no network"),
+    (r"[^\x00-\x7f]", "is not in ASCII: write the name as DNS has it, xn--…"),
+)
