@@ -11,13 +11,15 @@ from typing import Any, Final, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.names import camel
+from core.kinds import KINDS
 from core.manage.connection import Report
-from core.parameters import PARAMETERS, Kind
+from core.parameters import PARAMETERS
 from core.resolving.effective import EffectiveSettings, Explained, LayerName, LogLevel, Source
 from core.store.schemas import ProviderInput, SettingsInput
 from core.store.tables import LlmProvider, LlmSettings
 
 Data = TypeVar("Data")
+_KIND: Final = f"{', '.join(KINDS)}; a newer version may have stored another"
 
 
 class _Wire(BaseModel):
@@ -89,7 +91,7 @@ class Provider(_Wire):
     name: str
     display_name: str
     description: str | None
-    kind: Kind
+    kind: str = Field(description=_KIND)
     api_key_masked: str | None = Field(description="enough to tell keys apart; null without a key")
     api_base_url: str | None = Field(description="null: the vendor's own")
     available_models: list[str]
@@ -107,7 +109,7 @@ class ProviderBrief(_Wire):
     name: str
     display_name: str
     description: str | None
-    kind: Kind
+    kind: str = Field(description=_KIND)
     available_models: list[str]
     default_model: str | None
     is_active: bool

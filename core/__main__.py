@@ -151,13 +151,13 @@ def seed_command() -> None:
         _report(seed.seed(session, COMMAND_LINE))
 
 
-@app.command()
+@app.command(help=f"Move {', '.join(seed.KEY_VARIABLES)} into the store; of two for one vendor the first.")
 def import_env(
     file: Annotated[Path | None, typer.Argument(help="A .env file; default: the environment of this process.")] = None,
     *,
     dry_run: DryRun = False,
 ) -> None:
-    """Move OPENAI_API_KEY, ANTHROPIC_API_KEY, GOOGLE_API_KEY or GEMINI_API_KEY into the store."""
+    """Move the keys of other programs' variables into the store."""
     env = env_file.read(file).values if file else dict(os.environ)
     with _store(), db.transaction() as session:
         attempt = session.begin_nested()

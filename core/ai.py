@@ -26,7 +26,7 @@ from . import redaction
 from .calling import log_writer, vendors
 from .calling.vendors import Failure, NotUnderstood, Piece, Usage
 from .errors import CallFailed, Invalid, MissingExtra
-from .parameters import BASE_URLS, origin_of
+from .kinds import facts_of, origin_of
 from .resolve import resolve
 from .resolving.effective import EffectiveSettings
 
@@ -398,7 +398,7 @@ def _where(kind: str, base_url: str | None, model: str) -> Mapping[str, Any] | N
     except ModuleNotFoundError:
         return None
     where: dict[str, Any] = {"provider_api_url": base_url}
-    if kind in BASE_URLS and origin_of(kind, base_url) == origin_of(kind, None):
+    if facts_of(kind).base_url and origin_of(kind, base_url) == origin_of(kind, None):
         where = {"provider_id": kind}
     try:
         genai_prices.calc_price(genai_prices.Usage(input_tokens=0, output_tokens=0), model, **where)

@@ -1,26 +1,8 @@
-"""The parameters of a settings row and the kinds of provider: names, built-in defaults, ranges, addresses. Data only."""
+"""The parameters of a settings row: names, built-in defaults, ranges. Data only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
-from urllib.parse import urlsplit
-
-Kind = Literal["openai", "anthropic", "google", "openai_compatible"]
-
-KINDS: Final = {
-    "openai": "OpenAI",
-    "anthropic": "Anthropic",
-    "google": "Google",
-    "openai_compatible": "OpenAI-compatible",
-}
-SELF_HOSTED_KINDS: Final = ("openai_compatible",)
-"""Kinds whose base URL may point to a private address: a model on one's own network."""
-BASE_URLS: Final[Mapping[str, str]] = {
-    "openai": "https://api.openai.com/v1",
-    "anthropic": "https://api.anthropic.com",
-    "google": "https://generativelanguage.googleapis.com",
-}
-"""Where a provider with an empty base URL is reached: the vendors' SDKs use the same addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,23 +87,3 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
     )
 }
 SENDABLE: Final = tuple(p.name for p in PARAMETERS.values() if p.sendable)
-
-
-def base_url_of(kind: str, api_base_url: str | None) -> str | None:
-    """Return the address that is really called: *api_base_url*, or the vendor's own when it is empty."""
-    return api_base_url or BASE_URLS.get(kind)
-
-
-def origin_of(kind: str, api_base_url: str | None) -> str:
-    """Return scheme, host and port of the address that is really called; ``""`` if there is none, or it is not a URL."""
-    url = base_url_of(kind, api_base_url)
-    if not url:
-        return ""
-    try:
-        parts = urlsplit(url)
-        if "@" in parts.netloc or "\\" in url:  # as SQL may write it: another program may read another host there
-            return ""
-        port = parts.port or {"https": 443, "http": 80}[parts.scheme]
-        return f"{parts.scheme}://{(parts.hostname or '').rstrip('.')}:{port}"
-    except (ValueError, KeyError):
-        return ""

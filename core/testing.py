@@ -13,7 +13,8 @@ from typing import Any
 
 from . import resolve
 from .errors import KeyUnreadable
-from .parameters import BASE_URLS, PARAMETERS
+from .kinds import facts_of
+from .parameters import PARAMETERS
 from .resolving.effective import EffectiveSettings, Layer, ProviderFacts, Status, build
 
 _FIELDS = {*PARAMETERS, "omitted_parameters", "custom_settings"}
@@ -56,7 +57,7 @@ def override(
             id=1,
             name=provider,
             display_name=provider,
-            kind=kind or (provider if provider in BASE_URLS else "openai_compatible"),
+            kind=kind or (provider if facts_of(provider).base_url else "openai_compatible"),
             base_url=base_url,
             default_model=None if status == "no_model" else model,
             is_active=status != "disabled",

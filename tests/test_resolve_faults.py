@@ -31,7 +31,8 @@ from sqlalchemy import NullPool, create_engine
 
 from core.crypto import KeyRing, Place
 from core.errors import ApiKeyUnavailable
-from core.parameters import PARAMETERS, SENDABLE, origin_of
+from core.kinds import origin_of
+from core.parameters import PARAMETERS, SENDABLE
 from core.resolve import Resolver
 from core.resolving.effective import EffectiveSettings
 from core.store import migrate

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import unquote
 
 from ..errors import Invalid
-from ..parameters import KINDS, SELF_HOSTED_KINDS
+from ..kinds import KINDS, facts_of
 
 Address = IPv4Address | IPv6Address
 Reach = Literal["public", "private", "never"]
@@ -177,8 +177,8 @@ def check_addresses(
 def _judge(verdict: Verdict, kind: str, *, listed: bool) -> None:
     if verdict.reach == "never":
         raise Invalid({"api_base_url": f"points to {verdict.reason}. Nothing allows this: name the host of the model"})
-    if verdict.reach == "private" and kind not in SELF_HOSTED_KINDS and not listed:
-        kinds = ", ".join(KINDS[name] for name in SELF_HOSTED_KINDS)
+    if verdict.reach == "private" and not facts_of(kind).self_hosted and not listed:
+        kinds = " or ".join(known.label for known in KINDS.values() if known.self_hosted)
         cure = f"allowed for the kind {kinds}, or when the operator lists it in LLM_PRIVATE_HOSTS"
         raise Invalid({"api_base_url": f"points to a private address ({verdict.reason}); {cure}"})
 

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 from ..errors import Invalid, MissingExtra
-from ..models.catalogue import REQUIRED
+from ..kinds import facts_of
 from ..parameters import SENDABLE
 from ..redaction import scrub
 from ..resolving.effective import EffectiveSettings
@@ -23,17 +23,6 @@ Role = Literal["system", "user", "assistant"]
 Reason = Literal[
     "refused", "key", "model", "rate_limit", "busy", "timeout", "connection", "tls", "unacceptable", "not_understood"
 ]
-
-NAMES: Final[Mapping[str, Mapping[str, str]]] = {
-    # max_tokens is deprecated there, and refused by models that reason:
-    # https://developers.openai.com/api/docs/api-reference/chat/create
-    "openai": {name: name for name in SENDABLE} | {"max_tokens": "max_completion_tokens"},
-    "openai_compatible": {name: name for name in SENDABLE},
-    # https://platform.claude.com/docs/en/api/messages: it has no penalties
-    "anthropic": {name: name for name in ("temperature", "max_tokens", "top_p")},
-    "google": {name: name for name in SENDABLE} | {"max_tokens": "max_output_tokens"},
-}
-"""Kind -> our parameter -> the vendor's; what is missing the vendor's API does not have."""
 
 RETRYABLE: Final = frozenset({408, 409, 429})
 """Statuses below 500 that may pass by themselves; of 500 and above all may."""
@@ -128,14 +117,13 @@ def parameters(settings: EffectiveSettings) -> tuple[dict[str, Any], tuple[str, 
 
     What is omitted is left out, but for what an API cannot do without (Anthropic's max_tokens).
     """
-    names = NAMES[settings.kind or "openai_compatible"]
-    needed = REQUIRED.get(settings.kind or "", frozenset())
+    kind = facts_of(settings.kind)
     sent: dict[str, Any] = {}
     not_sent: list[str] = []
     for name in SENDABLE:
-        if name in settings.omitted and name not in needed:
+        if name in settings.omitted and name not in kind.required:
             continue
-        if theirs := names.get(name):
+        if theirs := kind.names.get(name):
             sent[theirs] = getattr(settings, name)
         else:
             not_sent.append(name)

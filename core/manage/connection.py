@@ -27,7 +27,7 @@ from ..calling import addresses, vendors
 from ..calling.vendors import Failure, Message
 from ..config import get_config
 from ..errors import Invalid, KeyUnreadable, MissingExtra
-from ..parameters import base_url_of, origin_of
+from ..kinds import base_url_of, origin_of
 from ..resolving.effective import EffectiveSettings
 from ..store.schemas import ApiKeyInput, ProviderInput, validate
 from ..store.tables import LlmProvider

@@ -16,8 +16,7 @@ from ..calling import addresses
 from ..config import get_config
 from ..crypto import KeyRing, Place, get_ring, mask
 from ..errors import AlreadyExists, Invalid, KeyUnreadable, NotFound
-from ..models import catalogue
-from ..parameters import origin_of
+from ..kinds import facts_of, origin_of
 from ..store.schemas import ApiKeyInput, ProviderInput, SettingsInput, could_be_id, could_be_provider, validate
 from ..store.sealed import provider_place
 from ..store.tables import LlmProvider, LlmSettings, LlmUsage
@@ -306,11 +305,11 @@ def place_of(provider: LlmProvider) -> Place:
 
 def validate_api_key_format(kind: str, api_key: str) -> str | None:
     """Return a warning if *api_key* does not look like a key of this kind. Only a warning: vendors change their formats."""
-    known = catalogue.KEY_FORMATS.get(kind)
+    known = facts_of(kind).key_format
     if known is None:
         return None
     key = api_key.strip()
-    if not key.startswith(known.prefixes):
+    if known.prefixes and not key.startswith(known.prefixes):
         return f"Keys of this kind usually begin with {' or '.join(known.prefixes)}; this one does not. Check that it is the right key."
     if len(key) < known.min_length:
         return f"Keys of this kind usually have at least {known.min_length} characters; this one has {len(key)}."

@@ -1,23 +1,22 @@
 """Start-up data: the well-known providers, and keys that stand in environment variables today."""
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from sqlmodel import Session, select
 
 from ..access.authority import require
 from ..actors import Actor
 from ..errors import Invalid
+from ..kinds import KINDS
 from ..models import catalogue
 from ..store.tables import LlmProvider
 from . import providers, settings
 
-KEY_VARIABLES = {
-    "OPENAI_API_KEY": "openai",
-    "ANTHROPIC_API_KEY": "anthropic",
-    "GOOGLE_API_KEY": "google",
-    "GEMINI_API_KEY": "google",  # Google's SDK prefers GOOGLE_API_KEY when both are set; so do we
+KEY_VARIABLES: Final = {
+    variable: vendor.name for vendor in catalogue.VENDORS for variable in KINDS[vendor.kind].key_variables
 }
+"""Environment variable -> the provider of the catalogue whose key it holds."""
 
 
 class Outcome(NamedTuple):

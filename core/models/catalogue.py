@@ -7,9 +7,10 @@ forbids a model or a parameter, and models that are not in it work as well.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from ..parameters import KINDS, SENDABLE, Kind
+from ..kinds import Kind, facts_of
+from ..parameters import SENDABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +35,6 @@ class Vendor:
     kind: Kind
     models: tuple[Model, ...]
     default_model: str
-
-
-@dataclass(frozen=True, slots=True)
-class KeyFormat:
-    """What a kind's API keys look like. Vendors change it: reason for a warning, never for refusing a key."""
-
-    prefixes: tuple[str, ...]
-    min_length: int
-    source: str
 
 
 _LITELLM = "litellm 1.109.1, model_prices_and_context_window_backup.json"
@@ -184,37 +176,6 @@ VENDORS: Final[tuple[Vendor, ...]] = (
     ),
 )
 
-NEVER_ACCEPTED: Final[Mapping[str, frozenset[str]]] = {"anthropic": _PENALTIES}
-"""Kind -> parameters its API does not know, whatever the model (sources: those of the Anthropic models)."""
-
-REQUIRED: Final[Mapping[str, frozenset[str]]] = {"anthropic": frozenset({"max_tokens"})}
-"""Kind -> parameters without which its API answers 400.
-
-Sources: https://platform.claude.com/docs/en/api/csharp/beta/messages/create ("required Long maxTokens"); litellm 1.109.1,
-llms/anthropic/chat/transformation.py, fills it in.
-"""
-
-KEY_FORMATS: Final[Mapping[str, KeyFormat]] = {
-    "openai": KeyFormat(
-        prefixes=("sk-",),  # sk-proj- and sk-svcacct- among them
-        min_length=40,  # the first ones had 51, later ones 150 and more
-        source="https://github.com/reworkd/AgentGPT/pull/219; https://github.com/microsoft/autogen/pull/2426",
-    ),
-    "anthropic": KeyFormat(
-        prefixes=("sk-ant-",),
-        min_length=90,  # usually 108
-        source="https://gitlab.com/gitlab-org/security-products/analyzers/secrets/-/merge_requests/319 (Anthropic's own rule); "
-        "https://github.com/santhsecurity/keyhog/pull/7",
-    ),
-    "google": KeyFormat(
-        prefixes=("AQ.", "AIza"),  # AI Studio has issued AQ. keys only since 2026; Google is ending AIza keys
-        min_length=39,  # the length of AIza keys; AQ. keys are longer
-        source="https://discuss.ai.google.dev/t/-/175711 (Google staff); https://github.com/gethouston/houston/pull/1333; "
-        "litellm 1.109.1, litellm_core_utils/secret_redaction.py",
-    ),
-}
-"""Kind -> what its keys look like; nothing is known of ``openai_compatible``."""
-
 _MODELS: Final[Mapping[tuple[str, str], Model]] = {
     (vendor.kind, model.name): model for vendor in VENDORS for model in vendor.models
 }
@@ -228,13 +189,13 @@ def find(kind: str, model: str) -> Model | None:
 def refused(kind: str, model: str | None) -> frozenset[str]:
     """Return the parameters not to send to *model*; if it is unknown, those that its kind's API never accepts."""
     known = find(kind, model or "")
-    return known.refuses if known else NEVER_ACCEPTED.get(kind, frozenset())
+    return known.refuses if known else facts_of(kind).never_accepted
 
 
 def omission_warnings(kind: str, model: str | None, omitted: Collection[str]) -> list[str]:
     """Say, each time with the cure, where *omitted* does not fit *model*; of an unknown model only what its kind implies."""
     known = find(kind, model or "")
-    api = f"{KINDS.get(kind, kind)}'s API"
+    api = f"{facts_of(kind).label}'s API"
     warnings = []
     if sent := _ordered(refused(kind, model) - set(omitted)):
         add = f"Add {_pronoun(sent)} to the omitted parameters"
@@ -243,7 +204,7 @@ def omission_warnings(kind: str, model: str | None, omitted: Collection[str]) ->
             warnings.append(sentence.rstrip())
         else:
             warnings.append(f"{api} does not know {_listed(sent)}. {add}.")
-    required = REQUIRED.get(kind, frozenset())
+    required = facts_of(kind).required
     if missing := _ordered(required & set(omitted)):
         warnings.append(
             f"{_listed(missing)} {_be(missing)} omitted, though {api} requires {_pronoun(missing)}. "
@@ -254,6 +215,20 @@ def omission_warnings(kind: str, model: str | None, omitted: Collection[str]) ->
             f"{_listed(accepted)} {_be(accepted)} omitted, though {known.name} accepts {_pronoun(accepted)}. "
             f"Take {_pronoun(accepted)} off the omitted parameters to have {_pronoun(accepted)} sent."
         )
+    return warnings
+
+
+def range_warnings(kind: str, values: Mapping[str, Any], omitted: Collection[str]) -> list[str]:
+    """Say, with the cure, which of *values* that are sent the vendor's API does not take, as its range is smaller."""
+    known = facts_of(kind)
+    warnings = []
+    for name, (low, high) in known.ranges.items():
+        value = values.get(name)
+        if value is not None and name not in omitted and not low <= value <= high:
+            warnings.append(
+                f"{known.label}'s API takes {name} from {low:g} to {high:g}, and this is {value:g}. "
+                f"Choose a value in that range, or add {name} to the omitted parameters."
+            )
     return warnings
 
 

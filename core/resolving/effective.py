@@ -21,7 +21,8 @@ from ..errors import (
     ProviderMissing,
     StoreUnavailable,
 )
-from ..parameters import PARAMETERS, SENDABLE, base_url_of, origin_of
+from ..kinds import base_url_of, origin_of
+from ..parameters import PARAMETERS, SENDABLE
 
 Status = Literal["store_unavailable", "unknown_provider", "disabled", "no_model", "no_key", "key_unreadable", "ok"]
 LayerName = Literal["built_in", "all_providers", "provider_default", "provider"]

@@ -21,7 +21,8 @@ from pydantic import (
 )
 
 from ..errors import Invalid
-from ..parameters import PARAMETERS, SENDABLE, Kind, Parameter
+from ..kinds import KINDS, Kind, base_url_of
+from ..parameters import PARAMETERS, SENDABLE, Parameter
 from ..redaction import remember
 from ..resolving.effective import is_deeper
 from .tables import USERNAME_PATTERN
@@ -168,7 +169,7 @@ class ProviderInput(_Input):
         BeforeValidator(_paragraph),
         Field(description="at most 2000 characters"),
     ] = None
-    kind: Annotated[Kind, Field(description="one of openai, anthropic, google, openai_compatible")]
+    kind: Annotated[Kind, Field(description=f"one of {', '.join(KINDS)}")]
     api_base_url: Annotated[
         BaseUrl | None,
         BeforeValidator(_empty_is_none),
@@ -188,8 +189,8 @@ class ProviderInput(_Input):
         problems = {}
         if self.default_model is not None and self.default_model not in self.available_models:
             problems["default_model"] = "must be one of the available models"
-        if self.kind == "openai_compatible" and self.api_base_url is None:
-            problems["api_base_url"] = "is needed for the kind openai_compatible: without it the key would go to OpenAI"
+        if base_url_of(self.kind, self.api_base_url) is None:
+            problems["api_base_url"] = f"is needed for the kind {self.kind}: it has no address of its own"
         if problems:
             raise _Problems(problems)
         return self

@@ -12,7 +12,7 @@ from sqlmodel import Session
 
 from ..crypto import KeyRing, Place
 from ..errors import KeyUnreadable
-from ..parameters import origin_of
+from ..kinds import origin_of
 from .tables import LlmProvider, Table
 
 

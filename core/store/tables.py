@@ -26,7 +26,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
-from ..parameters import KINDS, PARAMETERS
+from ..kinds import KINDS
+from ..parameters import PARAMETERS
 
 NAMING = {
     "ix": "%(table_name)s_%(column_0_N_name)s_idx",
@@ -55,6 +56,9 @@ def _one_of(column: str, values: tuple[str, ...]) -> str:
     return f"{column} IN ({', '.join(repr(value) for value in values)})"
 
 
+_NO_ADDRESS = tuple(kind.name for kind in KINDS.values() if kind.base_url is None)
+
+
 def _active() -> Column[bool]:
     return Column(Boolean, nullable=False, server_default=text("true"))
 
@@ -81,7 +85,7 @@ class LlmProvider(Table, table=True):
         CheckConstraint("char_length(description) <= 2000", name="description"),
         CheckConstraint(_one_of("kind", tuple(KINDS)), name="kind"),
         CheckConstraint("api_base_url ~ '^https?://' AND char_length(api_base_url) <= 500", name="api_base_url"),
-        CheckConstraint("kind <> 'openai_compatible' OR api_base_url IS NOT NULL", name="api_base_url_present"),
+        CheckConstraint(f"{_one_of('kind NOT', _NO_ADDRESS)} OR api_base_url IS NOT NULL", name="api_base_url_present"),
         CheckConstraint(
             "CASE WHEN jsonb_typeof(available_models) = 'array' THEN jsonb_array_length(available_models) > 0 ELSE false END",
             name="available_models",

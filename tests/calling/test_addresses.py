@@ -20,8 +20,8 @@ from core.actors import Actor
 from core.calling import addresses
 from core.calling.addresses import check_address, check_addresses, check_host, classify, read_host
 from core.errors import Invalid
+from core.kinds import KINDS, facts_of
 from core.manage import providers, seed
-from core.parameters import KINDS, SELF_HOSTED_KINDS
 from core.store.tables import LlmProvider
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -250,7 +250,7 @@ def test_private_is_for_self_hosted_kinds(host: str) -> None:
     for kind in KINDS:
         for check in (check_host, lambda *a: check_addresses(*a, Resolver(["10.1.2.3"]))):
             rule = _rule(lambda c=check, k=kind: c(host, k, ()))  # type: ignore[misc]  # bound at once
-            if kind in SELF_HOSTED_KINDS:
+            if facts_of(kind).self_hosted:
                 assert not rule
             else:
                 assert "OpenAI-compatible" in rule

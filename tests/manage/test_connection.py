@@ -14,10 +14,10 @@ from sqlmodel import Session
 from core import config
 from core.actors import COMMAND_LINE, Actor
 from core.errors import Forbidden, Invalid
+from core.kinds import KINDS
 from core.manage import connection, providers
 from core.manage import settings as rows
 from core.manage.connection import STAGES, Report, prepare, run
-from core.parameters import KINDS
 from core.store import db
 from tests.processes import core
 from tests.vendors import FAULTS, KEY, Status, Vendor, make_certificate, unused

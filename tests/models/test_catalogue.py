@@ -3,9 +3,10 @@ import sys
 
 import pytest
 
+from core.kinds import KINDS
 from core.models import catalogue
-from core.models.catalogue import KEY_FORMATS, NEVER_ACCEPTED, REQUIRED, VENDORS, Model, Vendor
-from core.parameters import KINDS, SENDABLE
+from core.models.catalogue import VENDORS, Model, Vendor
+from core.parameters import SENDABLE
 
 VENDOR_IDS = [vendor.name for vendor in VENDORS]
 MODELS = [(vendor, model) for vendor in VENDORS for model in vendor.models]
@@ -32,8 +33,8 @@ def test_a_vendor_holds_together(vendor: Vendor) -> None:
 def test_a_model_holds_together(vendor: Vendor, model: Model) -> None:
     """It refuses only what can be sent, everything that its kind never accepts, and not what its kind requires."""
     assert model.refuses <= set(SENDABLE)
-    assert model.refuses >= NEVER_ACCEPTED.get(vendor.kind, frozenset())
-    assert not model.refuses & REQUIRED.get(vendor.kind, frozenset())
+    assert model.refuses >= KINDS[vendor.kind].never_accepted
+    assert not model.refuses & KINDS[vendor.kind].required
     assert model.note == "" or (model.note.endswith(".") and ". " not in model.note)
 
 
@@ -48,13 +49,6 @@ def test_a_model_has_two_sources(model: Model) -> None:
 
 def test_no_name_belongs_to_two_vendors() -> None:
     assert len(set(MODEL_IDS)) == len(MODEL_IDS)
-
-
-def test_key_formats_are_of_known_kinds() -> None:
-    """Every vendor has one; an OpenAI-compatible endpoint may want any key at all, or none."""
-    assert set(KEY_FORMATS) == set(KINDS) - {"openai_compatible"}
-    assert all(known.prefixes and all(known.prefixes) and known.source for known in KEY_FORMATS.values())
-    assert all(known.min_length > max(map(len, known.prefixes)) for known in KEY_FORMATS.values())
 
 
 @pytest.mark.parametrize(("vendor", "model"), MODELS, ids=MODEL_IDS)

@@ -8,6 +8,7 @@ from sqlmodel import Session
 from streamlit.testing.v1 import AppTest
 
 from core.actors import Actor
+from core.kinds import KINDS
 from core.manage import providers, settings
 from core.models import catalogue
 from core.resolving.effective import CURES
@@ -321,8 +322,8 @@ def test_curl_names_the_host_of_the_page(url: str | None, host: str) -> None:
     assert curl_snippet("acme", url) == expected
 
 
-@pytest.mark.parametrize("kind", ["openai", "openai_compatible", "anthropic", "google"])
-def test_python_snippet_is_python(kind: str) -> None:
+@pytest.mark.parametrize("kind", [*KINDS, "unheard-of", None])
+def test_python_snippet_is_python(kind: str | None) -> None:
     """The lines of each kind compile, and resolve the provider by its name."""
     snippet = python_snippet("acme", kind)
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from psycopg.types.json import Json
 
 from core.crypto import KeyRing, Place
-from core.parameters import origin_of
+from core.kinds import origin_of
 from core.resolve import Resolver
 from core.resolving import snapshot
 from core.resolving.snapshot import Snapshot

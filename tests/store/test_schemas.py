@@ -14,7 +14,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from core.errors import Invalid
-from core.parameters import BASE_URLS, PARAMETERS, SENDABLE, base_url_of, origin_of
+from core.kinds import KINDS, base_url_of, origin_of
+from core.parameters import PARAMETERS, SENDABLE
 from core.store.schemas import (
     ApiKeyInput,
     PasswordInput,
@@ -466,8 +467,8 @@ def test_origin_is_what_the_key_goes_to() -> None:
     } == {"https://api.openai.com:443"}
     assert origin_of("openai_compatible", None) == origin_of("nonsense", None) == ""
     assert origin_of("openai", "http://h:99999") == origin_of("openai", "ftp://h") == origin_of("openai", "h") == ""
-    assert origin_of("google", None) == f"{BASE_URLS['google']}:443"
-    assert base_url_of("anthropic", "") == BASE_URLS["anthropic"]
+    assert origin_of("google", None) == f"{KINDS['google'].base_url}:443"
+    assert base_url_of("anthropic", "") == KINDS["anthropic"].base_url
     assert base_url_of("anthropic", "https://proxy") == "https://proxy"
 
 

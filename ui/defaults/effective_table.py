@@ -23,6 +23,7 @@ def preview(draft: EffectiveSettings, saved: EffectiveSettings) -> None:
 def warnings(draft: EffectiveSettings, saved: EffectiveSettings) -> None:
     """Say where what is omitted does not fit the model, and what to check after a change of model."""
     found = catalogue.omission_warnings(draft.kind or "", draft.model, draft.omitted)
+    found += catalogue.range_warnings(draft.kind or "", draft.as_dict(), draft.omitted)
     change = catalogue.model_change_warning(saved.model, draft.model, draft.omitted)
     for sentence in filter(None, (change, *found)):
         st.warning(plain(sentence), icon=":material/warning:")

@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 import streamlit as st
 
+from core.kinds import Sdk, facts_of
 from core.models import catalogue
-from core.parameters import KINDS, PARAMETERS, SENDABLE
+from core.parameters import PARAMETERS, SENDABLE
 from core.resolving.effective import CURES, LAYERS, EffectiveSettings, Explained, Source
 from ui.defaults.draft import shown
 from ui.feedback import plain
@@ -78,14 +79,16 @@ def draw_status(settings: EffectiveSettings, *, for_admin: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge(word, icon=icon, color=colour)  # type: ignore[arg-type]  # the colours are data
         st.caption(
-            plain(f"{KINDS.get(settings.kind or '', '')} · {settings.model or 'no model'} · status {settings.status}")
+            plain(f"{facts_of(settings.kind).label} · {settings.model or 'no model'} · status {settings.status}")
         )
     if settings.cure:
         cure = settings.cure if for_admin else f"{CURES.get(settings.status, '')} Ask an admin."
         st.warning(plain(f"api_key() raises: {cure}"), icon=":material/build:")
         if for_admin:
             st.page_link("pages/providers.py", label="Open Providers", icon=":material/hub:")
-    for sentence in catalogue.omission_warnings(settings.kind or "", settings.model, settings.omitted):
+    kind = settings.kind or ""
+    unfit = catalogue.omission_warnings(kind, settings.model, settings.omitted)
+    for sentence in (*unfit, *catalogue.range_warnings(kind, settings.as_dict(), settings.omitted)):
         st.warning(plain(sentence), icon=":material/warning:")
 
 
@@ -155,8 +158,8 @@ def as_json(settings: EffectiveSettings) -> str:
 
 def python_snippet(name: str, kind: str | None) -> str:
     """Return the lines with which a program calls a provider of this kind by its vendor's SDK."""
-    importing, calling = _SDK.get(kind or "", _SDK["openai"])
-    return f"{importing}\n\nfrom core.resolve import resolve\n\nsettings = resolve({json.dumps(name)})\n{calling}"
+    importing, calling = _BY_SDK[facts_of(kind).sdk]
+    return f"{importing}from core.resolve import resolve\n\nsettings = resolve({json.dumps(name)})\n{calling}"
 
 
 def curl_snippet(name: str, page_url: str | None) -> str:
@@ -166,25 +169,30 @@ def curl_snippet(name: str, page_url: str | None) -> str:
     return f'curl -H "Authorization: Bearer $LLM_SETTINGS_TOKEN" "{host}/api/llm/settings?provider={quote(name)}"'
 
 
-_OPENAI = (
-    "import openai",
-    """\
+_BY_SDK: Final[Mapping[Sdk | None, tuple[str, str]]] = {
+    None: (
+        "",
+        """\
+client_options = settings.client_options()
+request_options = settings.request_options()
+""",
+    ),
+    "openai": (
+        "import openai\n\n",
+        """\
 client = openai.OpenAI(**settings.client_options())
 answer = client.chat.completions.create(messages=messages, **settings.request_options())
 """,
-)
-_SDK = {
-    "openai": _OPENAI,
-    "openai_compatible": _OPENAI,
+    ),
     "anthropic": (
-        "import anthropic",
+        "import anthropic\n\n",
         """\
 client = anthropic.Anthropic(**settings.client_options())
 answer = client.messages.create(messages=messages, **settings.request_options())
 """,
     ),
-    "google": (
-        "from google import genai",
+    "google.genai": (
+        "from google import genai\n\n",
         """\
 client = genai.Client(
     api_key=settings.api_key(),

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import streamlit as st
 
+from core.kinds import base_url_of, facts_of
 from core.manage import providers
 from core.manage.keys import Status
 from core.manage.providers import Figures, KeyState
 from core.models import catalogue
-from core.parameters import KINDS, base_url_of
 from core.store.tables import LlmProvider
 from ui.feedback import plain, told
 from ui.widgets import ago, changed, exact
@@ -76,7 +76,7 @@ def draw_card(provider: LlmProvider) -> Clicked | None:
         with st.container(horizontal=True, vertical_alignment="center"):
             with st.container(width="stretch", gap=None):
                 st.markdown(f"**{plain(provider.display_name)}**")
-                st.caption(f"{plain(name)} · {KINDS[provider.kind]}")
+                st.caption(f"{plain(name)} · {plain(facts_of(provider.kind).label)}")
             _badges(provider, key)
             active = st.toggle("Active", value=provider.is_active, key=f"active_{name}_{provider.version}")
             edit = st.button("Edit", key=f"edit_{name}", icon=":material/edit:")

@@ -7,9 +7,9 @@ import streamlit as st
 
 from core import crypto
 from core.errors import Invalid, Sealed
+from core.kinds import KINDS, facts_of
 from core.manage import providers
 from core.models import catalogue
-from core.parameters import BASE_URLS, KINDS
 from core.store import schemas
 from core.store.tables import LlmProvider
 from ui.feedback import field_error, plain
@@ -102,14 +102,17 @@ def draw(effective_omissions: tuple[str, ...]) -> dict[str, Any]:
                 help="What services ask for: resolve(name).",
             )
             slots["name"] = st.empty()
-    kind = st.selectbox("Kind", list(KINDS), key=_KEYS["kind"], persist_state=_KEPT, format_func=KINDS.__getitem__)
+    kinds = dict.fromkeys((*KINDS, st.session_state[_KEYS["kind"]]))  # the last may be one of a newer version
+    kind = st.selectbox(
+        "Kind", list(kinds), key=_KEYS["kind"], persist_state=_KEPT, format_func=lambda name: facts_of(name).label
+    )
     slots["kind"] = st.empty()
     st.text_input(
         "Base URL",
         key=_KEYS["api_base_url"],
         persist_state=_KEPT,
         max_chars=500,
-        placeholder=BASE_URLS.get(kind, "https://host.example/v1"),
+        placeholder=facts_of(kind).base_url or "https://host.example/v1",
         help="Empty: the vendor's own address. Another host needs the API key typed again.",
     )
     slots["api_base_url"] = st.empty()

@@ -1,0 +1,169 @@
+"""The kinds of provider, one row each: everything that differs between vendors but for the calls. Data only.
+
+What calls a kind is its adapter in :mod:`core.calling.vendors`; ``tests/test_kinds.py`` holds both together.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from .parameters import SENDABLE
+
+Kind = Literal["openai", "anthropic", "google", "openai_compatible"]
+Sdk = Literal["openai", "anthropic", "google.genai"]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFormat:
+    """What a kind's API keys look like. Vendors change it: reason for a warning, never for refusing a key."""
+
+    prefixes: tuple[str, ...]
+    """With what a key begins; empty: with anything."""
+    min_length: int
+    """Characters."""
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class KindFacts:
+    """One kind of provider."""
+
+    name: str
+    label: str
+    """What people read."""
+    names: Mapping[str, str | None]
+    """Each parameter that can be sent -> what the vendor's API calls it; None: the API has none such."""
+    sdk: Sdk | None = None
+    """The package by which it is called, and which the Python snippet imports."""
+    extra: str = "ai"
+    """The extra of the wheel that brings the SDK."""
+    base_url: str | None = None
+    """Where a provider without a base URL is reached: the SDK uses the same address. None: it needs one of its own."""
+    self_hosted: bool = False
+    """Whether its base URL may point to a private address: a model on one's own network."""
+    required: frozenset[str] = frozenset()
+    """Parameters without which its API answers 400."""
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Parameter -> smallest and largest value that its API takes, where that is less than ours."""
+    key_format: KeyFormat | None = None
+    """None: nothing is known, or any key will do."""
+    key_variables: tuple[str, ...] = ()
+    """Environment variables that hold a key of it in other programs; the first one that is set counts."""
+
+    @property
+    def never_accepted(self) -> frozenset[str]:
+        """The parameters that its API does not know, whatever the model."""
+        return frozenset(name for name, theirs in self.names.items() if theirs is None)
+
+
+KINDS: Final[Mapping[str, KindFacts]] = {
+    kind.name: kind
+    for kind in (
+        KindFacts(
+            name="openai",
+            label="OpenAI",
+            # max_tokens is deprecated there, and refused by models that reason:
+            # https://developers.openai.com/api/docs/api-reference/chat/create
+            names={
+                "temperature": "temperature",
+                "max_tokens": "max_completion_tokens",
+                "top_p": "top_p",
+                "frequency_penalty": "frequency_penalty",
+                "presence_penalty": "presence_penalty",
+            },
+            sdk="openai",
+            base_url="https://api.openai.com/v1",
+            key_format=KeyFormat(
+                prefixes=("sk-",),  # sk-proj- and sk-svcacct- among them
+                min_length=40,  # the first ones had 51, later ones 150 and more
+                source="https://github.com/reworkd/AgentGPT/pull/219; https://github.com/microsoft/autogen/pull/2426",
+            ),
+            key_variables=("OPENAI_API_KEY",),
+        ),
+        KindFacts(
+            name="anthropic",
+            label="Anthropic",
+            # https://platform.claude.com/docs/en/api/messages: no penalties; temperature "ranges from 0.0 to 1.0"
+            names={
+                "temperature": "temperature",
+                "max_tokens": "max_tokens",
+                "top_p": "top_p",
+                "frequency_penalty": None,
+                "presence_penalty": None,
+            },
+            sdk="anthropic",
+            base_url="https://api.anthropic.com",
+            # https://platform.claude.com/docs/en/api/csharp/beta/messages/create ("required Long maxTokens"); litellm
+            # 1.109.1, llms/anthropic/chat/transformation.py, fills it in
+            required=frozenset({"max_tokens"}),
+            ranges={"temperature": (0.0, 1.0)},
+            key_format=KeyFormat(
+                prefixes=("sk-ant-",),
+                min_length=90,  # usually 108
+                source="https://gitlab.com/gitlab-org/security-products/analyzers/secrets/-/merge_requests/319 "
+                "(Anthropic's own rule); https://github.com/santhsecurity/keyhog/pull/7",
+            ),
+            key_variables=("ANTHROPIC_API_KEY",),
+        ),
+        KindFacts(
+            name="google",
+            label="Google",
+            names={
+                "temperature": "temperature",
+                "max_tokens": "max_output_tokens",
+                "top_p": "top_p",
+                "frequency_penalty": "frequency_penalty",
+                "presence_penalty": "presence_penalty",
+            },
+            sdk="google.genai",
+            base_url="https://generativelanguage.googleapis.com",
+            key_format=KeyFormat(
+                prefixes=("AQ.", "AIza"),  # AI Studio has issued AQ. keys only since 2026; Google is ending AIza keys
+                min_length=39,  # the length of AIza keys; AQ. keys are longer
+                source="https://discuss.ai.google.dev/t/-/175711 (Google staff); "
+                "https://github.com/gethouston/houston/pull/1333; litellm 1.109.1, litellm_core_utils/secret_redaction.py",
+            ),
+            key_variables=("GOOGLE_API_KEY", "GEMINI_API_KEY"),  # in the order of Google's SDK
+        ),
+        KindFacts(
+            name="openai_compatible",
+            label="OpenAI-compatible",
+            names={
+                "temperature": "temperature",
+                "max_tokens": "max_tokens",
+                "top_p": "top_p",
+                "frequency_penalty": "frequency_penalty",
+                "presence_penalty": "presence_penalty",
+            },
+            sdk="openai",
+            self_hosted=True,
+        ),
+    )
+}
+
+
+def facts_of(kind: str | None) -> KindFacts:
+    """Return the row of *kind*; of one that a newer version has stored, what can be said of any kind."""
+    known = KINDS.get(kind or "")
+    return known or KindFacts(name=kind or "", label=kind or "", names={name: name for name in SENDABLE})
+
+
+def base_url_of(kind: str, api_base_url: str | None) -> str | None:
+    """Return the address that is really called: *api_base_url*, or the vendor's own when it is empty."""
+    return api_base_url or facts_of(kind).base_url
+
+
+def origin_of(kind: str, api_base_url: str | None) -> str:
+    """Return scheme, host and port of the address that is really called; ``""`` if there is none, or it is not a URL."""
+    url = base_url_of(kind, api_base_url)
+    if not url:
+        return ""
+    try:
+        parts = urlsplit(url)
+        if "@" in parts.netloc or "\\" in url:  # as SQL may write it: another program may read another host there
+            return ""
+        port = parts.port or {"https": 443, "http": 80}[parts.scheme]
+        return f"{parts.scheme}://{(parts.hostname or '').rstrip('.')}:{port}"
+    except (ValueError, KeyError):
+        return ""
