@@ -5,7 +5,7 @@ PORT ?= 8501
 BIN := .venv/bin
 RUN := $(BIN)/python -m
 
-.PHONY: run test check bench lock app tools
+.PHONY: run test check bench mutants lock app tools
 
 # --lifespan on: a start that failed ends the process, instead of answering 500 to everything
 run: app
@@ -24,6 +24,11 @@ check: tools
 bench: tools
 	$(PYTHON) .ci/install.py .venv-bench requirements-bench.lock
 	$(RUN) tests.bench
+
+# Changes decisions in the code, one at a time, to see whether tests notice: make mutants ARGS=core/resolving
+mutants: tools
+	@$(PYTHON) .ci/install.py .venv-mutants requirements-mutants.lock
+	.venv-mutants/bin/python -m tests.mutants $(ARGS)
 
 # Pins stay where pyproject.toml allows them: make lock ARGS=--upgrade, or ARGS="--upgrade-package streamlit"
 lock: tools
