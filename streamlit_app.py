@@ -7,26 +7,14 @@ from core.errors import CoreError
 from core.store import db
 from ui.feedback import plain, show_fault
 from ui.guard import guard, sign_out
+from ui.navigation import HOME, draw_menu
 
-st.set_page_config(page_title="LLM Settings", layout="wide")
+st.set_page_config(page_title=HOME, layout="wide")
 actor = guard("analyst")
 
 with db.transaction() as session:
     role = users.get(session, actor.user_id or 0).role
-
-preview = st.Page("pages/effective_preview.py", title="Effective Preview", icon=":material/visibility:")
-manage = [
-    st.Page("pages/providers.py", title="Providers", icon=":material/hub:", default=True),
-    st.Page("pages/defaults.py", title="Defaults", icon=":material/tune:"),
-    preview,
-    st.Page("pages/usage.py", title="Usage", icon=":material/monitoring:"),
-    st.Page("pages/users.py", title="Users", icon=":material/group:"),
-    st.Page("pages/tokens.py", title="API tokens", icon=":material/vpn_key:"),
-    st.Page("pages/audit.py", title="Audit", icon=":material/history:"),
-    st.Page("pages/health.py", title="Health", icon=":material/monitor_heart:"),
-]
-account = st.Page("pages/account.py", title="Account", icon=":material/account_circle:")
-page = st.navigation([*manage, account] if role == "admin" else [preview, account])
+page = draw_menu(role)
 
 with st.sidebar:
     st.caption(f"Signed in as **{plain(actor.name)}** ({role})")

@@ -5,12 +5,11 @@ import streamlit as st
 from core.access import authority, sessions
 from core.store import db
 from ui.feedback import attempt, plain
-from ui.guard import guard
+from ui.navigation import begin_page
 from ui.sign_in import change_own_password, password_field
-from ui.widgets import ago, browser, exact, page_head
+from ui.widgets import ago, browser, exact
 
-actor = guard("analyst")
-page_head("Account", "Your password, and where you are signed in.")
+actor = begin_page("account", "Your password, and where you are signed in.")
 user_id = actor.user_id or 0
 with db.transaction() as session:
     live = sessions.list_live(session, actor, user_id)

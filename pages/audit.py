@@ -5,11 +5,11 @@ import streamlit as st
 from core.govern import audit_log
 from core.store import db
 from ui.audit import events
-from ui.guard import guard
-from ui.widgets import page_head
+from ui.navigation import begin_page
 
-actor = guard("admin")
-page_head("Audit", "Who changed what and when, who signed in, and what was refused. Nothing here can be edited.")
+actor = begin_page(
+    "audit", "Who changed what and when, who signed in, and what was refused. Nothing here can be edited."
+)
 with db.transaction() as session:
     figures = audit_log.figures(session, actor)
     choices = audit_log.choices(session, actor)

@@ -21,11 +21,10 @@ from ui.defaults.scope import (
     undo,
 )
 from ui.feedback import attempt, other_errors, plain
-from ui.guard import guard
-from ui.widgets import changed, page_head
+from ui.navigation import begin_page
+from ui.widgets import changed
 
-actor = guard("admin")
-page_head("Defaults", "The parameters that all providers share, and what one of them does differently.")
+actor = begin_page("defaults", "The parameters that all providers share, and what one of them does differently.")
 with db.transaction() as session:
     names = providers.names(session)
 

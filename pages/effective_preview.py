@@ -5,13 +5,11 @@ import streamlit as st
 from core.access import users
 from core.manage import providers, settings
 from core.store import db
-from ui.guard import guard
+from ui.navigation import begin_page
 from ui.preview import table
-from ui.widgets import page_head
 
-actor = guard("analyst")
-page_head(
-    "Effective Preview", "Which settings a service gets when it resolves a provider, and where each value comes from."
+actor = begin_page(
+    "effective_preview", "Which settings a service gets when it resolves a provider, and where each value comes from."
 )
 with db.transaction() as session:
     names = providers.names(session)

@@ -5,12 +5,12 @@ import streamlit as st
 from core import crypto
 from core.manage import health
 from core.store import db
-from ui.guard import guard
 from ui.health.view import draw_health
-from ui.widgets import page_head
+from ui.navigation import begin_page
 
-guard("admin")
-page_head("Health", "Whether the database, the encryption keys and the sign-ins are as they should be, and what to do.")
+begin_page(
+    "health", "Whether the database, the encryption keys and the sign-ins are as they should be, and what to do."
+)
 with db.transaction() as session:
     found = health.look(session, crypto.get_ring())
 draw_health(found)

@@ -8,15 +8,13 @@ from core import crypto
 from core.manage import keys, providers
 from core.store import db
 from ui.feedback import attempt, plain
-from ui.guard import guard
+from ui.navigation import begin_page
 from ui.providers.cards import PAGE_SIZE, Clicked, draw_card, draw_encryption_keys, draw_figures, draw_nothing
 from ui.providers.dialogs import ask, draw_dialog
-from ui.widgets import page_head
 
 STATES = {"All": None, "Active": True, "Inactive": False}
 
-actor = guard("admin")
-page_head("Providers", "LLM vendors and endpoints, their models, and the keys that your programs use.")
+actor = begin_page("providers", "LLM vendors and endpoints, their models, and the keys that your programs use.")
 with db.transaction() as session:
     figures = providers.figures(session)
     encryption = keys.status(session, crypto.get_ring())

@@ -9,15 +9,14 @@ from core.access import tokens
 from core.store import db
 from core.store.tables import ApiToken
 from ui.feedback import plain
-from ui.guard import guard
+from ui.navigation import begin_page
 from ui.tokens.dialogs import ask, draw_dialog, start_afresh
-from ui.widgets import ago, exact, page_head
+from ui.widgets import ago, exact
 
 SOON = timedelta(days=14)
 REVOKED_SHOWN = 100
 
-guard("admin")
-page_head("API tokens", "How programs that are not Python sign in to the REST API, each with its own token.")
+begin_page("tokens", "How programs that are not Python sign in to the REST API, each with its own token.")
 start_afresh()
 with db.transaction() as session:
     rows = tokens.list_all(session)

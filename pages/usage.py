@@ -4,13 +4,11 @@ import streamlit as st
 
 from core.govern import usage
 from core.store import db
-from ui.guard import guard
+from ui.navigation import begin_page
 from ui.usage import view
-from ui.widgets import page_head
 
-actor = guard("admin")
-page_head(
-    "Usage", "Calls that your programs made by core.ai: how many, how fast, what they cost, and each one as logged."
+actor = begin_page(
+    "usage", "Calls that your programs made by core.ai: how many, how fast, what they cost, and each one as logged."
 )
 span, by = view.pick_span()
 with db.transaction() as session:

@@ -5,12 +5,13 @@ import streamlit as st
 from core.access import sessions, users
 from core.store import db
 from ui.feedback import plain
-from ui.guard import guard
+from ui.navigation import begin_page
 from ui.users.dialogs import ask, draw_dialog, start_afresh
-from ui.widgets import ago, exact, page_head
+from ui.widgets import ago, exact
 
-actor = guard("admin")
-page_head("Users", "Who may sign in. An admin manages everything; an analyst sees Effective Preview, and never a key.")
+actor = begin_page(
+    "users", "Who may sign in. An admin manages everything; an analyst sees Effective Preview, and never a key."
+)
 start_afresh()
 with db.transaction() as session:
     people = users.list_all(session)

@@ -249,7 +249,7 @@ class Client:
             return end.rcvd.code if end.rcvd else 1006
 
     def _note_pages(self, pages: Any) -> None:
-        self.pages = {page.page_name: page.page_script_hash for page in pages}
+        self.pages = {page.page_name: page.page_script_hash for page in pages if not page.is_hidden}
 
     def _draw(self, path: _Path, message: ForwardMsg) -> None:
         for deeper in [p for p in self._drawn if len(p) > len(path) and p[: len(path)] == path]:

@@ -22,11 +22,11 @@ from tests.conftest import ENCRYPTION_KEY, PASSWORD, ROOT, fresh_database
 from tests.govern.test_usage import failed, log
 from tests.processes import App, running_app
 from tests.vendors import KEY, Vendor
+from ui.navigation import SCREENS
 
 pytestmark = pytest.mark.browser
 PICTURES = ROOT / ".screenshots"
 SIZES = {1440: 1000, 420: 900}
-PAGES = ("providers", "defaults", "effective_preview", "users", "tokens", "usage", "audit", "health", "account")
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +187,7 @@ def test_pages_fit_and_show_no_fault(
         expect(page.get_by_role("button", name="Sign in")).to_be_visible()
         _picture(page, f"sign_in-{width}-{scheme}")
         sign_in_narrow(page, app.url)
-        for name in PAGES:
+        for name in SCREENS:
             _open(page, name, width)
             if state == "error":
                 if name == "effective_preview":
@@ -238,7 +238,7 @@ def sign_in_narrow(page: Page, url: str) -> None:
 
 
 def _open(page: Page, name: str, width: int) -> None:
-    title = "API tokens" if name == "tokens" else name.replace("_", " ").title()
+    title = SCREENS[name].title
     if width < 700 and page.get_by_test_id("stExpandSidebarButton").is_visible():
         page.get_by_test_id("stExpandSidebarButton").click()
     page.get_by_role("link", name=title).click()

@@ -17,6 +17,7 @@ from tests.browser.conftest import CHOSEN, sign_in
 from tests.conftest import PASSWORD, named
 from tests.processes import App, core, running_app
 from tests.rest import token, traffic
+from ui.navigation import SCREENS, names_for
 
 pytestmark = pytest.mark.browser
 CANARY = "sk-proj-canary-0123456789abcdefghijklmnopqrstuvwxyz"
@@ -276,6 +277,28 @@ def test_thousand_providers_stay_quick_to_page(page: Page, committed: str) -> No
     search.press("Enter")
     expect(page.locator(".st-key-card_p777")).to_be_visible()
     expect(page.locator("[class*='st-key-card_']")).to_have_count(1)
+
+
+def test_address_of_a_page_is_the_same_for_every_role(app: App, browser: Browser, committed: str) -> None:
+    """What one copies from the address bar opens for the other role: the same page, at the same address, with its query."""
+    core("users", "add", "anna", "--role", "analyst", stdin=PASSWORD, DATABASE_URL=committed)
+    for username, role in (("admin", "admin"), ("anna", "analyst")):
+        page = browser.new_page()
+        sign_in(page, app.url, username, PASSWORD)
+        first = names_for(role)[0]
+        page.goto(f"{app.url}/?provider=acme&second=b%20c")
+        expect(page.get_by_role("heading", name=SCREENS[first].title, exact=True)).to_be_visible()
+        expect(page).to_have_url(re.compile(rf"^{re.escape(app.url)}/{first}\?provider=acme&second=b(%20|\+)c$"))
+        for name in names_for(role):
+            page.goto(f"{app.url}/{name}?provider=acme")
+            expect(page.get_by_role("heading", name=SCREENS[name].title, exact=True)).to_be_visible()
+            expect(page.get_by_text("Page not found")).to_have_count(0)
+            expect(page).to_have_url(f"{app.url}/{name}?provider=acme")
+        menu = page.get_by_test_id("stSidebarNavLink")
+        expect(menu).to_have_count(len(names_for(role)))
+        addresses = [str(link.get_attribute("href")).rsplit("/", 1)[-1] for link in menu.all()]
+        assert addresses == names_for(role)
+        page.close()
 
 
 def test_analyst_is_offered_their_page_alone(app: App, browser: Browser, committed: str) -> None:

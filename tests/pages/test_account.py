@@ -1,5 +1,7 @@
 """The Account page: where one is signed in, and one's own password."""
 
+from functools import partial
+
 import pytest
 from sqlmodel import Session
 from streamlit.testing.v1 import AppTest
@@ -8,7 +10,10 @@ from core.access import sessions, sign_in, users
 from core.actors import COMMAND_LINE, Actor
 from core.store import db
 from core.store.tables import User
-from tests.conftest import PASSWORD, ROOT
+from tests.conftest import PASSWORD
+from tests.screens import open_page
+
+page = partial(open_page, "account")
 
 OTHER = "an entirely other sentence"
 CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"
@@ -25,16 +30,6 @@ def elsewhere(session: Session, actor: Actor, agent: str | None = None) -> Actor
     user = session.get(User, actor.user_id)
     assert user is not None
     return sessions.begin(session, user, "198.51.100.9", agent, ticket=False)[0]
-
-
-def page(actor: Actor) -> AppTest:
-    """The page as *actor* sees it."""
-    at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
-    at.session_state["actor"] = actor
-    at.run()
-    at.switch_page("pages/account.py").run()
-    assert not at.exception
-    return at
 
 
 def everything(at: AppTest) -> str:

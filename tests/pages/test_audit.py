@@ -3,6 +3,7 @@
 import csv
 import io
 from datetime import date, timedelta
+from functools import partial
 
 import pytest
 from sqlmodel import Session
@@ -16,20 +17,13 @@ from core.govern.audit_log import Filters
 from core.manage import providers, settings
 from core.store import db
 from tests.conftest import ROOT
+from tests.screens import open_page
 from ui.audit import events
+
+page = partial(open_page, "audit")
 
 CANARY = "sk-proj-canary-0123456789abcdefghijklmnopqrstuvwxyz"
 HOSTILE = "![x](http://evil.example/a.png) [y](javascript:z) :red[w] <script> $e$"
-
-
-def page(actor: Actor) -> AppTest:
-    """The page as *actor* sees it."""
-    at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
-    at.session_state["actor"] = actor
-    at.run()
-    at.switch_page("pages/audit.py").run()
-    assert not at.exception
-    return at
 
 
 def lines(at: AppTest) -> list[str]:

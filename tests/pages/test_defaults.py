@@ -1,5 +1,6 @@
 """The Defaults page: choices, unsaved changes, saving, conflicts."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,23 +12,13 @@ from core.manage import providers, settings
 from core.store import db
 from core.store.tables import LlmSettings
 from tests.conftest import ROOT
+from tests.screens import open_page
 from ui.defaults.draft import OMIT, VALUE, Choice, patch, tidy
+
+page = partial(open_page, "defaults")
 
 HOSTILE = "![x](http://evil.example/x.png) <b>:red[name]</b>"
 """Longer than the picker shows, so it is repeated below it, as plain text."""
-
-
-def page(actor: Actor, **query: str) -> AppTest:
-    """The page as *actor* sees it."""
-    app = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
-    app.session_state["actor"] = actor
-    app.run()
-    app.switch_page("pages/defaults.py")
-    for name, value in query.items():
-        app.query_params[name] = value
-    app.run()
-    assert not app.exception
-    return app
 
 
 def add_provider(session: Session, admin: Actor, name: str = "acme", **fields: Any) -> int:

@@ -1,6 +1,7 @@
 """Effective Preview: each value with its reason, two providers side by side, and no key anywhere."""
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,25 +14,14 @@ from core.manage import providers, settings
 from core.models import catalogue
 from core.resolving.effective import CURES
 from core.store import db
-from tests.conftest import ROOT
+from tests.screens import open_page
 from ui.feedback import plain
 from ui.preview.table import as_json, curl_snippet, python_snippet
 
+page = partial(open_page, "effective_preview")
+
 KEY = "sk-proj-canary-0123456789abcdefghijklmnop"
 HOSTILE = "![x](http://evil.example/x.png) <b>:red[name]</b>"
-
-
-def page(actor: Actor, **query: str) -> AppTest:
-    """The page as *actor* sees it."""
-    at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
-    at.session_state["actor"] = actor
-    at.run()
-    at.switch_page("pages/effective_preview.py")
-    for name, value in query.items():
-        at.query_params[name] = value
-    at.run()
-    assert not at.exception
-    return at
 
 
 def add_provider(session: Session, admin: Actor, name: str, **fields: Any) -> int:

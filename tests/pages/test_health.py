@@ -1,6 +1,7 @@
 """The Health page, and the line about encryption keys on the Providers page: what is wrong, in words, with the cure."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import text
@@ -15,21 +16,14 @@ from core.manage import health, keys, providers
 from core.store import db, migrate
 from core.store.tables import AuthSession
 from tests.conftest import ENCRYPTION_KEY, ROOT
+from tests.screens import open_page
 from ui.health.view import Row, sections
+
+page = partial(open_page, "health")
 
 OLD, NEW = ENCRYPTION_KEY, "fedcba9876543210" * 4
 OLD_ID, NEW_ID = (KeyRing(key).primary_id or "" for key in (OLD, NEW))
 API_KEY = "sk-canary-0123456789abcdef"
-
-
-def page(actor: Actor, name: str = "health") -> AppTest:
-    """The page as *actor* sees it."""
-    at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
-    at.session_state["actor"] = actor
-    at.run()
-    at.switch_page(f"pages/{name}.py").run()
-    assert not at.exception
-    return at
 
 
 def everything(at: AppTest) -> str:
@@ -136,11 +130,11 @@ def test_steps_of_a_rotation_are_shown(admin: Actor, monkeypatch: pytest.MonkeyP
     with db.transaction() as session:
         keys.check_canary(session, crypto.get_ring())
     second = look()
-    listed = everything(page(admin, "providers"))
+    listed = everything(open_page("providers", admin))
     assert "Everything works, and something is to be done" in everything(page(admin))
     list(keys.rotate(db.retrying, COMMAND_LINE, crypto.get_ring()))
     third = look()
-    after = everything(page(admin, "providers"))
+    after = everything(open_page("providers", admin))
 
     assert first[f"Key {NEW_ID}"].word == "Not in use"
     assert unseen["Key of this process"].word == "New key"
@@ -158,7 +152,7 @@ def test_steps_of_a_rotation_are_shown(admin: Actor, monkeypatch: pytest.MonkeyP
 def test_providers_page_warns_of_a_wrong_key(admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
     """CHECKS 42: the Providers page says once that it is the key, lists everything, and says where the old key is needed."""
     use(monkeypatch, NEW)
-    at = page(admin, "providers")
+    at = open_page("providers", admin)
     shown = everything(at)
 
     assert sum("is not the key this database was used with" in box.value for box in at.error) == 1

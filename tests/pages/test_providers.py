@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -17,22 +18,15 @@ from core.store import db
 from core.store.tables import LlmProvider
 from tests.conftest import ROOT
 from tests.govern.test_usage import failed, log
+from tests.screens import open_page
 from tests.vendors import KEY as RIGHT
 from tests.vendors import Vendor
+
+page = partial(open_page, "providers")
 
 HOSTILE = "![x](http://evil.example/x.png) <b>:red[name]</b>"
 KEY = "sk-proj-canary-0123456789abcdefghijklmnopqrstuvwxyz"
 SHOWN = ("title", "subheader", "markdown", "caption", "text", "warning", "error", "success", "info")
-
-
-def page(actor: Actor) -> AppTest:
-    """The page as *actor* sees it."""
-    app = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
-    app.session_state["actor"] = actor
-    app.run()
-    app.switch_page("pages/providers.py").run()
-    assert not app.exception
-    return app
 
 
 def add(session: Session, admin: Actor, name: str = "acme", **fields: Any) -> int:

@@ -1,6 +1,7 @@
 """The API tokens page: what it lists, and what making and revoking do and refuse."""
 
 import re
+from functools import partial
 
 import pytest
 from sqlalchemy import text
@@ -10,16 +11,9 @@ from core.access import tokens
 from core.actors import COMMAND_LINE, Actor
 from core.store import db
 from tests.conftest import ROOT, make_user
+from tests.screens import open_page
 
-
-def page(actor: Actor) -> AppTest:
-    """The page as *actor* sees it."""
-    at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
-    at.session_state["actor"] = actor
-    at.run()
-    at.switch_page("pages/tokens.py").run()
-    assert not at.exception
-    return at
+page = partial(open_page, "tokens")
 
 
 def click(at: AppTest, key: str) -> AppTest:

@@ -3,6 +3,7 @@
 import csv
 import io
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from sqlmodel import Session
@@ -15,19 +16,12 @@ from core.govern.usage import Filters
 from core.store import db
 from tests.conftest import ROOT
 from tests.govern.test_usage import failed, log
+from tests.screens import open_page
 from ui.usage import view
 
+page = partial(open_page, "usage")
+
 HOSTILE = "![x](http://evil.example/a.png) [y](javascript:z) :red[w] <script> $e$"
-
-
-def page(actor: Actor) -> AppTest:
-    """The page as *actor* sees it."""
-    at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
-    at.session_state["actor"] = actor
-    at.run()
-    at.switch_page("pages/usage.py").run()
-    assert not at.exception
-    return at
 
 
 def told(at: AppTest) -> dict[str, str]:

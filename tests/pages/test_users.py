@@ -1,5 +1,7 @@
 """The Users page: who is listed, and what adding, changing and disabling somebody does and refuses."""
 
+from functools import partial
+
 import pytest
 from sqlmodel import Session, select
 from streamlit.testing.v1 import AppTest
@@ -8,17 +10,10 @@ from core.access import sessions, users
 from core.actors import COMMAND_LINE, Actor
 from core.store import db
 from core.store.tables import AuditEvent, User
-from tests.conftest import PASSWORD, ROOT, make_user
+from tests.conftest import PASSWORD, make_user
+from tests.screens import open_page
 
-
-def page(actor: Actor) -> AppTest:
-    """The page as *actor* sees it."""
-    at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
-    at.session_state["actor"] = actor
-    at.run()
-    at.switch_page("pages/users.py").run()
-    assert not at.exception
-    return at
+page = partial(open_page, "users")
 
 
 def click(at: AppTest, key: str) -> AppTest:

@@ -11,9 +11,10 @@ from core.access import users
 from core.actors import COMMAND_LINE, Actor
 from core.store import db
 from tests.conftest import PASSWORD, ROOT
+from tests.screens import PAGES
+from ui.navigation import SCREENS
 
-PAGES = sorted(path for path in (ROOT / "pages").glob("*.py") if path.stem != "__init__")
-ADMIN_PAGES = [path for path in PAGES if path.stem not in {"effective_preview", "account"}]
+ADMIN_PAGES = [path for path in PAGES if path.stem not in SCREENS or SCREENS[path.stem].role == "admin"]
 WRONG = "The username or the password is wrong."
 
 
@@ -79,15 +80,6 @@ def test_change_of_rights_ends_an_open_page(
 
     assert only_the_sign_in(at)
     assert [warning.value for warning in at.warning] == ["Your sign-in has ended. Sign in again."]
-
-
-def test_navigation_offers_what_the_role_may(admin: Actor, analyst: Actor) -> None:
-    """The entry file opens the first page of the role: an analyst's only one is Effective Preview."""
-    titles = {}
-    for actor in (admin, analyst):
-        titles[actor.name] = [title.value for title in run(ROOT / "streamlit_app.py", actor).title]
-
-    assert titles == {"ada": ["Providers"], "alan": ["Effective Preview"]}
 
 
 @pytest.fixture

@@ -1,0 +1,115 @@
+"""The table of the pages: what follows from it, and that nobody keeps a second one."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.actors import Actor
+from core.store.tables import ROLES
+from tests.conftest import ROOT
+from tests.screens import PAGES, open_page
+from ui.navigation import HOME, SCREENS, names_for
+
+ADDING = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## A new page\n")[2].partition("\n## ")[0]
+DOCS = ("README.md", "docs/administration.md")
+
+
+def test_table_has_each_page_of_the_folder() -> None:
+    """A file in pages/ without a row, and a row without a file, are mistakes."""
+    assert sorted(SCREENS) == [path.stem for path in PAGES]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_page_begins_with_its_own_row(path: Path) -> None:
+    """The first statement after the imports and constants guards the page, by the row with the file's own name."""
+    body = ast.parse(path.read_text("utf-8")).body[1:]
+    first = next(node for node in body if not isinstance(node, ast.Import | ast.ImportFrom) and _is_work(node))
+    call = getattr(first, "value", None)
+
+    assert isinstance(call, ast.Call)
+    assert isinstance(call.func, ast.Name)
+    assert isinstance(call.args[0], ast.Constant)
+    assert (call.func.id, call.args[0].value) == ("begin_page", path.stem)
+
+
+def _is_work(node: ast.stmt) -> bool:
+    """Constants alone do nothing."""
+    return not (isinstance(node, ast.Assign) and str(getattr(node.targets[0], "id", "")).isupper())
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_first_page_of_the_menu_opens_by_itself(role: str, admin: Actor, analyst: Actor) -> None:
+    """The address without a page leads to the first one that the role may see, the query with it."""
+    first = names_for(role)[0]
+    at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
+    at.session_state["actor"] = {"admin": admin, "analyst": analyst}[role]
+    at.query_params["kept"] = "so"
+    at.run()
+
+    assert [title.value for title in at.title] == [SCREENS[first].title]
+    assert at.query_params["kept"] == "so"
+    assert not at.exception
+
+
+def test_roles_see_what_the_table_says(admin: Actor, analyst: Actor) -> None:
+    """An admin sees every page, an analyst those of an analyst: each opens, with the title of its row."""
+    assert names_for("admin") == list(SCREENS)
+    assert set(names_for("analyst")) == {name for name, screen in SCREENS.items() if screen.role == "analyst"}
+    for actor, role in ((admin, "admin"), (analyst, "analyst")):
+        for name in names_for(role):
+            assert [title.value for title in open_page(name, actor).title] == [SCREENS[name].title]
+
+
+def test_titles_are_told_apart() -> None:
+    """No two pages have one title or one icon, and none is called as the app."""
+    assert len({screen.title for screen in SCREENS.values()} | {HOME}) == len(SCREENS) + 1
+    assert len({screen.icon for screen in SCREENS.values()}) == len(SCREENS)
+
+
+def test_readme_lists_the_pages() -> None:
+    """README's table has a line for each page, in the order of the menu, and says who may see it."""
+    lines = re.findall(
+        r"^\| ([^|]+) \| [^|]+ \| ((?:admin|analyst)[^|]*) \|$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE
+    )
+
+    assert lines == [
+        (screen.title, "admin" if screen.role == "admin" else "admin, analyst") for screen in SCREENS.values()
+    ]
+
+
+@pytest.mark.parametrize("name", SCREENS)
+def test_administration_describes_the_page(name: str) -> None:
+    """docs/administration.md names each page."""
+    assert SCREENS[name].title in (ROOT / "docs" / "administration.md").read_text("utf-8")
+
+
+def test_contributing_says_which_files_a_new_page_touches() -> None:
+    """At most four files beside the page's own, each of which there is, and each of which names every page."""
+    named = re.findall(r"^- `([^`]+)`", ADDING, re.MULTILINE)
+
+    assert 1 <= len(named) <= 4
+    for file in named:
+        text = (ROOT / file).read_text("utf-8")
+        if file != "CHANGELOG.md":
+            assert [s.title for s in SCREENS.values() if s.title not in text] == [], file
+    assert set(DOCS) <= set(named)
+
+
+def test_nobody_keeps_a_second_list_of_pages() -> None:
+    """No code, and no test, lists pages by hand: a literal with the names or titles of most of them is such a list."""
+    known = {*SCREENS, *(screen.title for screen in SCREENS.values())}
+    kept = []
+    for folder in ("ui", "pages", "web", "api", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                parts = {ast.Dict: "keys", ast.Tuple: "elts", ast.List: "elts", ast.Set: "elts"}.get(type(node))
+                if isinstance(node, ast.Dict) and folder == "tests":
+                    continue  # what a test does on some page is no list of them
+                values = {getattr(part, "value", None) for part in getattr(node, parts)} if parts else set()
+                if len(known & {value for value in values if isinstance(value, str)}) > len(SCREENS) / 2:
+                    kept.append(f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}")
+
+    assert [place.partition(":")[0] for place in kept] == ["ui/navigation.py"], kept

@@ -1,0 +1,75 @@
+"""The pages, and who may see each: the one table that the menu, the pages' guards, the tests and the docs follow."""
+
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+import streamlit as st
+
+from core.access import authority
+from core.actors import Actor
+from ui.guard import guard
+from ui.widgets import page_head
+
+
+class Screen(NamedTuple):
+    """One page. Its file in pages/ and its address have the name that it has in :data:`SCREENS`."""
+
+    title: str
+    icon: str
+    """A name of Material Symbols."""
+    role: Literal["admin", "analyst"]
+    """The lowest role that may see it: of an analyst's pages an admin sees each one too."""
+
+
+SCREENS: Final[Mapping[str, Screen]] = {
+    "providers": Screen("Providers", "hub", "admin"),
+    "defaults": Screen("Defaults", "tune", "admin"),
+    "effective_preview": Screen("Effective Preview", "visibility", "analyst"),
+    "usage": Screen("Usage", "monitoring", "admin"),
+    "users": Screen("Users", "group", "admin"),
+    "tokens": Screen("API tokens", "vpn_key", "admin"),
+    "audit": Screen("Audit", "history", "admin"),
+    "health": Screen("Health", "monitor_heart", "admin"),
+    "account": Screen("Account", "account_circle", "analyst"),
+}
+"""Name -> page, in the order of the menu."""
+HOME: Final = "LLM Settings"
+"""Title of the address without a page, which leads to the first page of the menu."""
+
+
+def begin_page(name: str, purpose: str) -> Actor:
+    """Return who is signed in and may see the page *name*, and draw its head; end the run for everybody else.
+
+    The first line of every page.
+
+    Args:
+        name: The page's name in :data:`SCREENS`.
+        purpose: One sentence of what the page is for.
+    """
+    screen = SCREENS[name]
+    actor = guard(screen.role)
+    page_head(screen.title, purpose)
+    return actor
+
+
+def names_for(role: str) -> list[str]:
+    """Return the names of the pages that *role* may see, in the order of the menu."""
+    return [name for name, screen in SCREENS.items() if role in authority.ENOUGH[screen.role]]
+
+
+def draw_menu(role: str) -> st.Page:
+    """Draw the menu of *role*; returns the page that was asked for.
+
+    No page is Streamlit's default, whose address would be `/`: so a page has the same address for every role, and a
+    link that an admin copies works for an analyst. The default is a hidden page that leads on to the first of the menu.
+    """
+    pages = [
+        st.Page(f"pages/{name}.py", title=SCREENS[name].title, icon=f":material/{SCREENS[name].icon}:")
+        for name in names_for(role)
+    ]
+
+    def go_on() -> None:
+        st.switch_page(pages[0], query_params=st.query_params.to_dict())
+
+    home = st.Page(go_on, title=HOME, default=True, visibility="hidden")
+    return st.navigation([home, *pages])
