@@ -70,7 +70,7 @@ class Refused(CoreError):
         headers: Mapping[str, str] | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, made_with=(status, code, message, headers, more))
         self.status, self.headers, self.more = status, dict(headers or {}), dict(more or {})
         self.code = code  # type: ignore[misc]  # of the class elsewhere; here one class stands for several
 

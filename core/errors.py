@@ -1,13 +1,29 @@
-"""What can go wrong, in words for people. The edges (pages, command line, REST) turn each into their own form."""
+"""What can go wrong, in words for people. The edges (pages, command line, REST) turn each into their own form.
+
+Every class here crosses to another process, whatever carries it: its ``args`` are what it was made with, in order, and
+plain enough for JSON; so ``type(error)(*error.args)`` is the error again. That is how pickle, copy and Celery make it.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 
 class CoreError(Exception):
-    """Base of every error this package raises on purpose; never raised itself."""
+    """Base of every error this package raises on purpose; never raised itself.
+
+    Args:
+        text: What it says to people.
+        made_with: The arguments of a subclass that makes the text itself, all of them, as it takes them by position.
+    """
 
     code: ClassVar[str] = "ERROR"
+
+    def __init__(self, text: str = "", *, made_with: tuple[Any, ...] | None = None) -> None:
+        super().__init__(*((text,) if made_with is None else made_with))
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
 
 
 def _in_words(seconds: int) -> str:
@@ -24,7 +40,7 @@ class Invalid(CoreError):
     code = "VALIDATION_ERROR"
 
     def __init__(self, fields: Mapping[str, str]) -> None:
-        super().__init__("; ".join(f"{name}: {rule}" for name, rule in fields.items()))
+        super().__init__("; ".join(f"{name}: {rule}" for name, rule in fields.items()), made_with=(dict(fields),))
         self.fields = dict(fields)
 
 
@@ -34,7 +50,8 @@ class NotFound(CoreError):
     code = "NOT_FOUND"
 
     def __init__(self, kind: str, key: object) -> None:
-        super().__init__(f"There is no {kind} {key!r}. It may have been deleted; reload to see what is there now.")
+        text = f"There is no {kind} {key!r}. It may have been deleted; reload to see what is there now."
+        super().__init__(text, made_with=(kind, key))
         self.kind, self.key = kind, key
 
 
@@ -44,9 +61,9 @@ class AlreadyExists(CoreError):
     code = "ALREADY_EXISTS"
 
     def __init__(self, kind: str, key: str, field: str = "name") -> None:
-        super().__init__(
-            f"There is already a {kind} {key!r}. Choose another {field.replace('_', ' ')}, or edit that one."
-        )
+        other = field.replace("_", " ")
+        text = f"There is already a {kind} {key!r}. Choose another {other}, or edit that one."
+        super().__init__(text, made_with=(kind, key, field))
         self.kind, self.key, self.field = kind, key, field
 
 
@@ -65,16 +82,16 @@ class Conflict(CoreError):
     def __init__(
         self,
         kind: str,
-        *,
         version: int,
         changed_by: str | None,
         changed_at: str | None,
         changes: Mapping[str, tuple[Any, Any]],
     ) -> None:
         who = changed_by or "somebody"
-        super().__init__(f"This {kind} was changed by {who} while you were editing. Choose which values to keep.")
+        text = f"This {kind} was changed by {who} while you were editing. Choose which values to keep."
+        self.changes = {name: (stored, written) for name, (stored, written) in changes.items()}
+        super().__init__(text, made_with=(kind, version, changed_by, changed_at, self.changes))
         self.kind, self.version, self.changed_by, self.changed_at = kind, version, changed_by, changed_at
-        self.changes = dict(changes)
 
 
 class Forbidden(CoreError):
@@ -92,7 +109,8 @@ class PasswordChangeNeeded(Forbidden):
     code = "PASSWORD_CHANGE_NEEDED"
 
     def __init__(self) -> None:
-        super().__init__("Choose a new password first: the one you signed in with was only for the first time.")
+        text = "Choose a new password first: the one you signed in with was only for the first time."
+        CoreError.__init__(self, text, made_with=())
 
 
 class TooManyAttempts(CoreError):
@@ -105,7 +123,7 @@ class TooManyAttempts(CoreError):
     code = "TOO_MANY_ATTEMPTS"
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__(f"Too many tries. Wait {_in_words(retry_after)}, then try again.")
+        super().__init__(f"Too many tries. Wait {_in_words(retry_after)}, then try again.", made_with=(retry_after,))
         self.retry_after = retry_after
 
 
@@ -120,7 +138,8 @@ class TooManyRequests(CoreError):
     code = "TOO_MANY_REQUESTS"
 
     def __init__(self, limit: str, retry_after: int) -> None:
-        super().__init__(f"More than {limit}. Wait {_in_words(retry_after)}, then try again; nothing was changed.")
+        text = f"More than {limit}. Wait {_in_words(retry_after)}, then try again; nothing was changed."
+        super().__init__(text, made_with=(limit, retry_after))
         self.limit, self.retry_after = limit, retry_after
 
 
@@ -132,7 +151,8 @@ class Sealed(CoreError):
     def __init__(self) -> None:
         super().__init__(
             "API keys cannot be stored: LLM_ENCRYPTION_KEY is not set. "
-            "Make one with `python -m core generate-key`, set it for every process, and restart."
+            "Make one with `python -m core generate-key`, set it for every process, and restart.",
+            made_with=(),
         )
 
 
@@ -142,12 +162,14 @@ class WrongEncryptionKey(Sealed):
     code = "WRONG_ENCRYPTION_KEY"
 
     def __init__(self, primary: str, known: Iterable[str]) -> None:
+        known = list(known)
         CoreError.__init__(
             self,
             f"LLM_ENCRYPTION_KEY ({primary}) is not the key this database was used with (known: {', '.join(known)}). "
             "Stored API keys cannot be opened, and none is stored, so that services do not end up with two keys. Set "
             "the right key, or add it to LLM_ENCRYPTION_KEYS_EXTRA, and restart. If it is lost: "
             "`python -m core keys rotate --old-key-lost`.",
+            made_with=(primary, known),
         )
 
 
@@ -173,7 +195,7 @@ class KeyUnreadable(CoreError):
     code = "KEY_UNREADABLE"
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(message, made_with=(reason, message))
         self.reason = reason
 
 
@@ -188,7 +210,7 @@ class ApiKeyUnavailable(CoreError):
     code = "API_KEY_UNAVAILABLE"
 
     def __init__(self, provider: str, status: str, cure: str) -> None:
-        super().__init__(f"No API key for provider {provider!r} ({status}): {cure}")
+        super().__init__(f"No API key for provider {provider!r} ({status}): {cure}", made_with=(provider, status, cure))
         self.provider, self.status = provider, status
 
 
@@ -232,11 +254,10 @@ class CallFailed(CoreError):
 
     code = "CALL_FAILED"
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - by position they are pickled; callers name them
         self,
         provider: str,
         model: str,
-        *,
         reason: str,
         status: int | None,
         words: str,
@@ -245,7 +266,8 @@ class CallFailed(CoreError):
     ) -> None:
         told = f"{status}: {words}" if status else words
         tries = f"{attempts} attempts" if attempts != 1 else "1 attempt"
-        super().__init__(f"The call to {model} of provider {provider!r} failed ({reason}, {tries}): {told}")
+        text = f"The call to {model} of provider {provider!r} failed ({reason}, {tries}): {told}"
+        super().__init__(text, made_with=(provider, model, reason, status, words, attempts, retry_after))
         self.provider, self.model, self.reason, self.status = provider, model, reason, status
         self.words, self.attempts, self.retry_after = words, attempts, retry_after
 
@@ -256,7 +278,7 @@ class MissingExtra(CoreError):
     code = "MISSING_EXTRA"
 
     def __init__(self, package: str) -> None:
-        super().__init__(f"Calls need the package {package}: pip install 'llm-settings[ai]'")
+        super().__init__(f"Calls need the package {package}: pip install 'llm-settings[ai]'", made_with=(package,))
 
 
 class StoreUnavailable(CoreError):
