@@ -1,6 +1,7 @@
 """The whole process. Served by `uvicorn asgi:app`; a malformed configuration ends it here, in one sentence."""
 
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,10 @@ from core.manage import bootstrap
 from web.middleware import Middleware
 
 redaction.set_up_logging()
+try:
+    Path.home()
+except RuntimeError:  # no HOME, and a user without an entry in passwd: usual in containers
+    os.environ["HOME"] = "/nonexistent"  # where Streamlit looks for files of its user; without, it fails each request
 try:
     env_file.load()
     bootstrap.check_configuration()

@@ -32,11 +32,12 @@ def main(folder: str, lock_name: str) -> None:
     """Bring *folder* to what the lock says; at once when it is there already."""
     venv, lock = Path(folder), Path(lock_name)
     with _alone():
-        copies = {Path(copy.name): copy.read_bytes() for copy in venv.glob("*.lock")}
+        copies = {Path(copy.name): copy.read_bytes() for copy in venv.glob("[!.]*.lock")}  # uv has a .lock of its own
         current = copies and all(name.is_file() and name.read_bytes() == copy for name, copy in copies.items())
-        if not (current and _runs(venv)) and not _only_pip(venv):
+        if not (current and _runs(venv)):
             copies = {}
-            _make(venv)
+            if not _only_pip(venv):
+                _make(venv)
         elif copies.get(lock) == lock.read_bytes():
             return
         for name in copies:

@@ -55,19 +55,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-QUIETLY = ("--no-access-log", "--timeout-graceful-shutdown", "3")
+QUIETLY = ("--no-access-log", "--lifespan", "on", "--timeout-graceful-shutdown", "3")
 
 
 class App:
-    """``uvicorn asgi:app`` as a process."""
+    """``uvicorn asgi:app`` as a process; the words *before* it run it as somebody else."""
 
-    def __init__(self, log: Path, cwd: Path = ROOT, **env: str) -> None:
+    def __init__(self, log: Path, cwd: Path = ROOT, before: tuple[str, ...] = (), **env: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
         with log.open("a", encoding="utf-8") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", "asgi:app", "--port", str(self.port), *QUIETLY],
+                [*before, sys.executable, "-m", "uvicorn", "asgi:app", "--port", str(self.port), *QUIETLY],
                 cwd=cwd,
                 env=environment(**env),
                 stdout=out,

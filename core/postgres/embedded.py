@@ -371,6 +371,8 @@ class _Server:
         reason = re.sub(r"^.*?(FATAL|PANIC|error):\s*", "", line).rstrip(".")
         if "setpriv" in line:
             reason = f"the user {SYSTEM_USER}, whom root runs it as, cannot get into all folders above ({reason})"
+        if "could not look up effective user" in line:
+            reason = f"user {os.geteuid()} has no entry in /etc/passwd, and PostgreSQL does not start without a name"
         return StoreUnavailable(
             f"The embedded PostgreSQL cannot run in {self.folder}: {reason}. "
             "Change that, set LLM_DATA_DIR to another folder, or set DATABASE_URL."
