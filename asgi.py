@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ from core.manage import bootstrap
 from web.middleware import Middleware
 
 redaction.set_up_logging()
-try:
-    Path.home()
-except RuntimeError:  # no HOME, and a user without an entry in passwd: usual in containers
-    os.environ["HOME"] = "/nonexistent"  # where Streamlit looks for files of its user; without, it fails each request
+reachable = False
+with suppress(RuntimeError):  # no HOME, and a user without an entry in passwd: usual in containers
+    reachable = os.access(Path.home(), os.X_OK)
+if not reachable:
+    os.environ["HOME"] = "/nonexistent"  # Streamlit looks for files of its user there, and would fail each request
 try:
     env_file.load()
     bootstrap.check_configuration()
