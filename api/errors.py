@@ -40,6 +40,7 @@ STATUSES: Final[Mapping[type[CoreError], int]] = {
     errors.KeyOutOfReach: 503,
     errors.CallFailed: 502,
     errors.MissingExtra: 501,
+    errors.UnknownKind: 501,
     errors.StoreUnavailable: 503,
     errors.SchemaMismatch: 503,
 }

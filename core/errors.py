@@ -244,7 +244,7 @@ class CallFailed(CoreError):
     Attributes:
         provider: The provider's name.
         model: The model asked for.
-        reason: ``key``, ``model``, ``refused``, ``rate_limit``, ``busy``, ``timeout``, ``connection``, ``tls``,
+        reason: ``key``, ``model``, ``refused``, ``quota``, ``rate_limit``, ``busy``, ``timeout``, ``connection``, ``tls``,
             ``unacceptable`` or ``not_understood``; see docs/calls.md.
         status: Of HTTP; None without an answer.
         words: The vendor's own, scrubbed.
@@ -279,6 +279,17 @@ class MissingExtra(CoreError):
 
     def __init__(self, package: str) -> None:
         super().__init__(f"Calls need the package {package}: pip install 'llm-settings[ai]'", made_with=(package,))
+
+
+class UnknownKind(CoreError):
+    """A provider of a kind that this version does not know: the database is of a newer one."""
+
+    code = "UNKNOWN_KIND"
+
+    def __init__(self, kind: str) -> None:
+        text = f"This version does not know the kind {kind!r}: upgrade llm-settings in this service."
+        super().__init__(text, made_with=(kind,))
+        self.kind = kind
 
 
 class StoreUnavailable(CoreError):

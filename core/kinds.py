@@ -1,6 +1,6 @@
 """The kinds of provider, one row each: everything that differs between vendors but for the calls. Data only.
 
-What calls a kind is its adapter in :mod:`core.calling.vendors`; ``tests/test_kinds.py`` holds both together.
+What calls a kind is its adapter in :mod:`core.calling.adapters`; ``tests/test_kinds.py`` holds both together.
 """
 
 from collections.abc import Mapping

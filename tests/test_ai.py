@@ -2,6 +2,7 @@
 
 import asyncio
 import email.utils
+import gc
 import json
 import re
 import time
@@ -18,8 +19,9 @@ from psycopg.rows import dict_row
 from core import ai, config, logs, resolve
 from core.actors import COMMAND_LINE
 from core.ai import Completion
-from core.calling import log_writer, vendors
-from core.calling.vendors import Usage
+from core.calling import clients, log_writer, sent
+from core.calling.adapters import ADAPTERS
+from core.calling.vendors import Tokens
 from core.errors import (
     ApiKeyUnavailable,
     CallFailed,
@@ -142,7 +144,7 @@ def test_every_kind_in_every_way(store: str, vendor: Vendor, kind: str, way: str
     """Text, tokens, reason, attempts and generation; and the row in the log."""
     done = WAYS[way]("Say hello.", provider=kind, user_id=42)
 
-    assert (done.text, done.usage, done.attempts) == (TEXT, Usage(12, 9, 4), 1)
+    assert (done.text, done.usage, done.attempts) == (TEXT, Tokens(12, 9, 4), 1)
     assert done.finish_reason == {"anthropic": "end_turn", "google": "STOP"}.get(kind, "stop")
     assert (done.provider, done.model, done.cost) == (kind, "m1", None)
     assert done.generation == resolve.resolver.generation
@@ -616,7 +618,7 @@ def test_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"prompt": "x", "deadline": 0}, "deadline"),
         ({"prompt": "x", "deadline": float("nan")}, "deadline"),
         ({"prompt": "x", "options": {"a": b"bytes"}}, "options"),
-        *(({"prompt": "x", "options": {name: {}}}, "options") for name in sorted(ai.RESERVED)),
+        *(({"prompt": "x", "options": {name: {}}}, "options") for name in sorted(sent.RESERVED)),
     ],
     ids=str,
 )
@@ -654,15 +656,15 @@ def test_connections_are_kept(vendor: Vendor) -> None:
 @pytest.mark.usefixtures("store")
 def test_clients_are_not_kept_for_ever(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many keys only the last ones have a client."""
-    clients = ai._Clients()
-    monkeypatch.setattr(ai, "_clients", clients)
-    monkeypatch.setattr(ai, "CLIENTS", 3)
+    made = clients.Clients()
+    monkeypatch.setattr(ai, "clients", made)
+    monkeypatch.setattr(clients, "CLIENTS", 3)
     for number in range(10):
         with override("x", model="m1", api_key=f"{KEY}-{number}", kind="openai", base_url=vendor.base_url("openai")):
             vendor.keys.append(f"{KEY}-{number}")
             ai.complete("Hello", provider="x")
 
-    assert len(clients._clients) == 3
+    assert len(made.shared) == 3
 
 
 @pytest.mark.usefixtures("store")
@@ -671,8 +673,8 @@ def test_clients_of_an_ended_loop_are_not_kept(vendor: Vendor) -> None:
     for _ in range(5):
         _async("Hello")
 
-    assert len([loop for loop in ai._clients._of_loop if not loop.is_closed()]) == 0
-    assert len(ai._clients._of_loop) == 1
+    gc.collect()
+    assert list(clients.clients.loops) == []
     assert vendor.lines == 5
 
 
@@ -808,7 +810,7 @@ def test_import_is_lean() -> None:
 def test_cost(kind: str, base_url: str | None, model: str, *, known: bool) -> None:
     """The vendor's price at the vendor's own host; at another, or of another model, unknown and never zero."""
     with override("x", kind=kind, base_url=base_url, model=model) as settings:
-        cost = ai.price(settings, model, Usage(1000, 500, 100))
+        cost = ai.price(settings, model, Tokens(1000, 500, 100))
 
     assert (cost is not None) == known
     assert cost is None or (isinstance(cost, Decimal) and cost > 0)
@@ -816,5 +818,5 @@ def test_cost(kind: str, base_url: str | None, model: str, *, known: bool) -> No
 
 def test_names_of_every_kind() -> None:
     """Every parameter has a name in each kind, or is known not to have one."""
-    assert set(KINDS) == set(vendors.VENDORS)
+    assert set(KINDS) == set(ADAPTERS)
     assert all(set(kind.names) == set(SENDABLE) for kind in KINDS.values())

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from core import kinds
 from core.__main__ import app as command_line
 from core.actors import Actor
-from core.calling import vendors
+from core.calling.adapters import ADAPTERS
 from core.kinds import KINDS, KeyFormat, KindFacts, facts_of
 from core.manage import providers, seed
 from core.models import catalogue
@@ -94,7 +94,7 @@ def test_database_takes_no_other_kind(session: Session) -> None:
 
 def test_each_kind_has_an_adapter() -> None:
     """It is what calls the vendor; none is left over."""
-    assert set(vendors.VENDORS) == set(KINDS)
+    assert set(ADAPTERS) == set(KINDS)
 
 
 @each_kind

@@ -7,7 +7,7 @@ returned and nothing else, and may hand the peer's address to :func:`check_addre
 import re
 import socket
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final, Literal, NamedTuple
@@ -19,6 +19,14 @@ from ..kinds import KINDS, facts_of
 Address = IPv4Address | IPv6Address
 Reach = Literal["public", "private", "never"]
 Resolver = Callable[..., Iterable[tuple[Any, ...]]]
+
+
+class HostNotFound(Invalid):
+    """A host that has no address."""
+
+    def __init__(self, fields: Mapping[str, str] | None = None) -> None:
+        words = "names a host that is not found: check its spelling, and this machine's DNS"
+        super().__init__(fields or {"api_base_url": words})
 
 
 class Verdict(NamedTuple):
@@ -156,7 +164,8 @@ def check_addresses(
     One refused answer refuses all: a name that leads in and out is an attempt to get in.
 
     Raises:
-        Invalid: If the host, or any answer, is refused, or if there is none.
+        HostNotFound: If there is no answer; an Invalid.
+        Invalid: If the host, or any answer, is refused.
     """
     check_host(host, kind, private_hosts)
     read = _read(host)
@@ -168,7 +177,7 @@ def check_addresses(
     except (OSError, UnicodeError):
         answers = []
     if not answers:
-        raise Invalid({"api_base_url": "names a host that is not found: check its spelling, and this machine's DNS"})
+        raise HostNotFound
     for answer in answers:
         check_address(answer, host, kind, private_hosts)
     return tuple(dict.fromkeys(str(_ip(answer)) for answer in answers))

@@ -1,25 +1,28 @@
 """How a vendor is dialled: once, directly, within one deadline, and up to a size. Transports for the vendors' SDKs.
 
 - The time that a request is given is for all of it: connecting, TLS, each byte of the answer. The SDKs' own clients start
-  their clock anew with each read, so that an answer of a byte a second never ends.
+  their clock anew with each read, so that an answer of a byte a second never ends. A stream's is for each of its parts
+  (:class:`core.calling.attempt.Attempt`).
 - Redirects are not followed and proxies of the environment are not used: either would carry a key elsewhere. (httpx drops
   ``Authorization`` on the way to another host, ``x-api-key`` and ``x-goog-api-key`` it does not.)
 - An answer has a largest size, and no encoding: none was asked for, and 10 MB of gzip may be 10 GB of text.
 - An address that is never allowed (a cloud's metadata service) gets no request.
 """
 
-import socket
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from concurrent.futures import Future
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, Final
 
 import httpcore2
 import httpx2
 
+from ..errors import BadConfig
 from . import addresses
+from .attempt import Attempt, current
+from .lookup import addresses_of
 
 LARGEST: Final = 32 * 1024 * 1024
 """Bytes of an answer; the longest that a model can write, of 100,000 tokens, has about 1 MiB."""
@@ -27,6 +30,8 @@ LIMITS: Final = httpx2.Limits(max_connections=1000, max_keepalive_connections=10
 
 AT_ONCE: Final = 65_536
 """Bytes of a request that are handed over between two looks at the clock."""
+OF_SEVERAL: Final = 3.0
+"""Seconds at most for an address of a host that has more: one that nobody answers at must not take the whole time."""
 
 Pinned = Callable[[str], Iterable[str]]
 """Host -> the addresses to dial in its place."""
@@ -37,10 +42,10 @@ class Unacceptable(httpx2.TransportError):
 
 
 class _Until(float):
-    """A timeout that knows its deadline: httpcore hands it, as it is, to each wait of the request."""
+    """A timeout that knows its attempt: httpcore hands it, as it is, to each wait of the request."""
 
-    __slots__ = ("deadline",)
-    deadline: float
+    __slots__ = ("attempt",)
+    attempt: Attempt
 
 
 def client(*, pinned: Pinned | None = None, largest: int = LARGEST) -> httpx2.Client:
@@ -65,10 +70,10 @@ class Transport(httpx2.HTTPTransport):
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request."""
-        _bound(request)
+        attempt = _bound(request)
         response = super().handle_request(request)
         inner: Any = response.stream
-        response.stream = _Counted(inner, self._largest)
+        response.stream = _Counted(inner, self._largest, attempt)
         try:
             _look_at(response, self._largest)
         except Unacceptable:
@@ -86,10 +91,10 @@ class AsyncTransport(httpx2.AsyncHTTPTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request."""
-        _bound(request)
+        attempt = _bound(request)
         response = await super().handle_async_request(request)
         inner: Any = response.stream
-        response.stream = _AsyncCounted(inner, self._largest)
+        response.stream = _AsyncCounted(inner, self._largest, attempt)
         try:
             _look_at(response, self._largest)
         except Unacceptable:
@@ -100,7 +105,7 @@ class AsyncTransport(httpx2.AsyncHTTPTransport):
 
 def _pool_options() -> dict[str, Any]:
     return {
-        "ssl_context": _tls(),
+        "ssl_context": tls(),
         "max_connections": LIMITS.max_connections,
         "max_keepalive_connections": LIMITS.max_keepalive_connections,
         "keepalive_expiry": LIMITS.keepalive_expiry,
@@ -108,26 +113,51 @@ def _pool_options() -> dict[str, Any]:
 
 
 @cache
-def _tls() -> Any:
-    return httpx2.create_ssl_context()  # reads hundreds of certificates; SSL_CERT_FILE and SSL_CERT_DIR are minded
+def tls() -> ssl.SSLContext:
+    """Return what certificates are checked against: the machine's, or those of SSL_CERT_FILE and SSL_CERT_DIR.
+
+    Raises:
+        BadConfig: If they cannot be read; nothing was sent then.
+    """
+    try:
+        return httpx2.create_ssl_context()  # reads hundreds of certificates
+    except OSError as error:  # ssl.SSLError is one
+        reason = error.strerror or str(error)
+        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+            if path := os.environ.get(name):
+                raise BadConfig(
+                    f"No call can be made: {name} is {path!r}, of which no certificates can be read ({reason}). "
+                    "Name a readable file in PEM, or unset it."
+                ) from None
+        raise BadConfig(
+            f"No call can be made: this machine's certificates cannot be read ({reason}). "
+            "Install ca-certificates, or name a file of them in SSL_CERT_FILE."
+        ) from None
 
 
-def _bound(request: httpx2.Request) -> None:
-    given = request.extensions.get("timeout") or {}
-    longest = given.get("read")
-    if longest is not None:
-        until = _Until(longest)
-        until.deadline = time.monotonic() + longest
-        request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), until)
+def _bound(request: httpx2.Request) -> Attempt:
+    """Return the attempt that *request* is of; from now on it is what ends each wait."""
+    attempt = current()
+    if attempt is None:  # no call: the connection test, the list of models
+        attempt = Attempt((request.extensions.get("timeout") or {}).get("read"))
+    attempt.left_the_machine = True
+    until = _Until(min(max(attempt.left(), 0.0), _LONG))
+    until.attempt = attempt
+    request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), until)
+    return attempt
+
+
+_LONG: Final = 86_400.0
+"""Seconds: what a system's call takes for a timeout where there is none."""
 
 
 def _left(timeout: float | None) -> float | None:
     if not isinstance(timeout, _Until):
         return timeout
-    left = timeout.deadline - time.monotonic()
+    left = timeout.attempt.left()
     if left <= 0:
-        raise httpcore2.ReadTimeout("the time for the whole answer is over")
-    return left
+        raise httpcore2.ReadTimeout("the time for the answer is over")
+    return min(left, _LONG)
 
 
 def _look_at(response: httpx2.Response, largest: int) -> None:
@@ -144,8 +174,8 @@ def _too_large(largest: int) -> Unacceptable:
 
 
 class _Counted(httpx2.SyncByteStream):
-    def __init__(self, inner: httpx2.SyncByteStream, largest: int) -> None:
-        self._inner, self._largest = inner, largest
+    def __init__(self, inner: httpx2.SyncByteStream, largest: int, attempt: Attempt) -> None:
+        self._inner, self._largest, self._attempt = inner, largest, attempt
 
     def __iter__(self) -> Iterator[bytes]:
         seen = 0
@@ -153,6 +183,7 @@ class _Counted(httpx2.SyncByteStream):
             seen += len(part)
             if seen > self._largest:
                 raise _too_large(self._largest)
+            self._attempt.saw(part)
             yield part
 
     def close(self) -> None:
@@ -160,8 +191,8 @@ class _Counted(httpx2.SyncByteStream):
 
 
 class _AsyncCounted(httpx2.AsyncByteStream):
-    def __init__(self, inner: httpx2.AsyncByteStream, largest: int) -> None:
-        self._inner, self._largest = inner, largest
+    def __init__(self, inner: httpx2.AsyncByteStream, largest: int, attempt: Attempt) -> None:
+        self._inner, self._largest, self._attempt = inner, largest, attempt
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         seen = 0
@@ -169,6 +200,7 @@ class _AsyncCounted(httpx2.AsyncByteStream):
             seen += len(part)
             if seen > self._largest:
                 raise _too_large(self._largest)
+            self._attempt.saw(part)
             yield part
 
     async def aclose(self) -> None:
@@ -181,22 +213,24 @@ def _refuse_never(address: str) -> None:
         raise Unacceptable(f"the host leads to {verdict.reason}")
 
 
-def _look_up(host: str, port: int, timeout: float | None) -> list[str]:
-    """Return the addresses of *host*, in a thread: the system's look-up has no timeout of its own."""
-    found: Future[list[str]] = Future()
+def _found(answer: list[str] | Exception) -> list[str]:
+    """Return the addresses, in this library's words where there are none."""
+    if isinstance(answer, TimeoutError):
+        raise httpcore2.ConnectTimeout("the look-up of the host took too long")
+    if isinstance(answer, OSError | UnicodeError):
+        raise httpcore2.ConnectError(f"the host is not found: {answer}")
+    if isinstance(answer, Exception):
+        raise answer
+    for address in answer:
+        _refuse_never(address)
+    return answer
 
-    def look_up() -> None:
-        try:
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            found.set_result(list(dict.fromkeys(str(answer[4][0]) for answer in answers)))
-        except (OSError, UnicodeError) as error:
-            found.set_exception(httpcore2.ConnectError(f"the host is not found: {error}"))
 
-    threading.Thread(target=look_up, daemon=True, name="llm-settings look-up").start()
-    try:
-        return found.result(_left(timeout))
-    except TimeoutError:
-        raise httpcore2.ConnectTimeout("the look-up of the host took too long") from None
+def _share(timeout: float | None, addresses: Sequence[str], place: int) -> float | None:
+    """Return how long the address at *place* may take to answer."""
+    left = _left(timeout)
+    last = place == len(addresses) - 1
+    return left if last else min(OF_SEVERAL, left if left is not None else OF_SEVERAL)
 
 
 class _Backend(httpcore2.SyncBackend):
@@ -207,13 +241,19 @@ class _Backend(httpcore2.SyncBackend):
         self, host: str, port: int, timeout: float | None = None, *args: Any, **kwargs: Any
     ) -> httpcore2.NetworkStream:
         tried: Exception = httpcore2.ConnectError("the host has no address")
-        for address in self._pinned(host) if self._pinned else _look_up(host, port, timeout):
-            _refuse_never(address)
+        found = _found(list(self._pinned(host)) if self._pinned else self._look_up(host, port, timeout))
+        for place, address in enumerate(found):
             try:
-                return _Stream(super().connect_tcp(address, port, _left(timeout), *args, **kwargs))
+                return _Stream(super().connect_tcp(address, port, _share(timeout, found, place), *args, **kwargs))
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 tried = error
         raise tried
+
+    def _look_up(self, host: str, port: int, timeout: float | None) -> list[str] | Exception:
+        try:
+            return addresses_of(host, port).result(_left(timeout))
+        except (OSError, UnicodeError) as error:
+            return error
 
 
 class _Stream(httpcore2.NetworkStream):
@@ -249,13 +289,24 @@ class _AsyncBackend(httpcore2.AnyIOBackend):
         *args: Any,
         **kwargs: Any,
     ) -> httpcore2.AsyncNetworkStream:
-        stream = await super().connect_tcp(host, port, _left(timeout), *args, **kwargs)
-        try:  # only now: it looks up by itself, and dials several at once
-            _refuse_never(str(stream.get_extra_info("server_addr")[0]))
-        except Unacceptable:
-            await stream.aclose()
-            raise
-        return _AsyncStream(stream)
+        tried: Exception = httpcore2.ConnectError("the host has no address")
+        found = _found(await self._look_up(host, port, timeout))
+        for place, address in enumerate(found):
+            try:
+                stream = await super().connect_tcp(address, port, _share(timeout, found, place), *args, **kwargs)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                tried = error
+            else:
+                return _AsyncStream(stream)
+        raise tried
+
+    async def _look_up(self, host: str, port: int, timeout: float | None) -> list[str] | Exception:  # noqa: ASYNC109
+        """Look up in a thread of ours: a hung one would take one of the loop's, which the host's program needs."""
+        answer = asyncio.wrap_future(addresses_of(host, port))
+        try:
+            return await asyncio.wait_for(asyncio.shield(answer), _left(timeout))
+        except (OSError, UnicodeError) as error:
+            return error
 
 
 class _AsyncStream(httpcore2.AsyncNetworkStream):

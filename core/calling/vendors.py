@@ -1,54 +1,24 @@
-"""The vendors' SDKs: what each calls our parameters, how it is called, and what its answers and errors mean.
+"""What an adapter of a kind of vendor does, and the words that it and a call share.
 
-An SDK is imported when a provider of its kind is called first. What an adapter returns for an asynchronous client is an
-awaitable of the same: the SDKs have each method twice.
+Each kind has one adapter (:mod:`core.calling.adapters`), which knows the vendor's SDK: how a client is made, how a request
+is sent, what an answer, a part of one, and an error mean.
 """
 
-import email.utils
 import inspect
 import json
-import ssl
-import time
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
-from ..errors import Invalid, MissingExtra
-from ..kinds import facts_of
-from ..parameters import SENDABLE
-from ..redaction import scrub
-from ..resolving.effective import EffectiveSettings
+from ..errors import MissingExtra
+from .failures import Failure
 
-Role = Literal["system", "user", "assistant"]
-Reason = Literal[
-    "refused", "key", "model", "rate_limit", "busy", "timeout", "connection", "tls", "unacceptable", "not_understood"
-]
-
-RETRYABLE: Final = frozenset({408, 409, 429})
-"""Statuses below 500 that may pass by themselves; of 500 and above all may."""
-_TYPES: Final[Mapping[Any, int]] = {
-    # https://platform.claude.com/docs/en/api/errors; OpenAI's have the same names, or none of these
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-}
-"""What an error within a stream is called -> the status that it would have had before. Others are the vendor's fault."""
-_WORDS: Final = 500
-"""Characters of a vendor's own words."""
+LARGEST_COUNT: Final = 2**31 - 1
+"""Tokens: what the log's columns hold."""
 
 
-class Message(NamedTuple):
-    """One turn of a conversation."""
-
-    role: Role
-    content: str
-
-
-class Usage(NamedTuple):
+class Tokens(NamedTuple):
     """Tokens, as the vendor counted them."""
 
     input: int
@@ -59,363 +29,214 @@ class Usage(NamedTuple):
     cache_write: int = 0
 
 
-class Piece(NamedTuple):
+class Counts(NamedTuple):
+    """Tokens as they stand in an answer, or in a part of one: of any type, and None where nothing stands."""
+
+    input: object = None
+    output: object = None
+    cache_read: object = None
+    cache_write: object = None
+
+    def updated(self, later: "Counts | None") -> "Counts":
+        """Return these with what *later* has."""
+        if later is None:
+            return self
+        return Counts(*(new if new is not None else old for old, new in zip(self, later, strict=True)))
+
+    def tokens(self) -> Tokens | None:
+        """Return the tokens; None unless input and output are there, and all that is there is a whole number that fits."""
+        found = [count_of(value) for value in self]
+        wrong = any(number is None and value is not None for number, value in zip(found, self, strict=True))
+        if wrong or found[0] is None or found[1] is None:
+            return None
+        return Tokens(found[0], found[1], found[2] or 0, found[3] or 0)
+
+
+def count_of(value: object) -> int | None:
+    """Return *value* as a count of tokens; None if it is none: missing, no number, fractional, negative or huge."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if 0 <= value <= LARGEST_COUNT and value == int(value) else None
+
+
+def total(*values: object) -> object:
+    """Return the sum of counts; what is no number stays visible, and what is missing counts nothing."""
+    there = [value for value in values if value is not None]
+    if not there:
+        return None
+    counted = [count_of(value) for value in there]
+    return there[counted.index(None)] if None in counted else sum(number for number in counted if number is not None)
+
+
+class ToolCall(NamedTuple):
+    """What the model wants called."""
+
+    id: str
+    """To be named with the result; empty where the vendor has none."""
+    name: str
+    arguments: str
+    """As JSON, written by the model: it may be broken."""
+
+    @property
+    def input(self) -> dict[str, Any]:
+        """The arguments, read.
+
+        Raises:
+            ValueError: If the model has written no JSON object.
+        """
+        read = json.loads(self.arguments or "{}")
+        if not isinstance(read, dict):
+            raise ValueError("the arguments are no JSON object")  # noqa: TRY004 - a wrong value of the model's
+        return read
+
+
+class ToolPart(NamedTuple):
+    """A part of a tool call; those of one place belong together."""
+
+    place: int
+    """-1: a whole call."""
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+class Part(NamedTuple):
     """An answer, or a part of one."""
 
     text: str = ""
+    is_answer: bool = False
+    """Whether the model has a say in it: an answer in which no part has is none."""
     model: str | None = None
     """What the vendor says has answered."""
-    usage: Usage | None = None
+    counts: Counts | None = None
     finish: str | None = None
     """Why the model stopped, in the vendor's word; None in all parts but the last ones."""
+    id: str | None = None
+    """The vendor's, of the answer."""
+    reasoning: str = ""
+    refusal: str = ""
+    tools: tuple[ToolPart, ...] = ()
+    texts: tuple[str, ...] = ()
+    """The text of each choice, where there is more than one."""
 
 
-class Failure(NamedTuple):
-    """What went wrong with one attempt."""
+class Vectors(NamedTuple):
+    """An answer with embeddings."""
 
-    reason: Reason
-    status: int | None
-    """Of HTTP; None without an answer."""
-    words: str
-    """The vendor's own, or the connection's; scrubbed."""
-    retryable: bool
-    retry_after: float | None = None
-    """Seconds that the vendor asks to wait."""
+    vectors: list[list[float]]
+    model: str | None
+    counts: Counts | None
 
 
-class NotUnderstood(Exception):
-    """A vendor answered something else than its API says."""
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """One request, in the vendor's terms."""
+
+    model: str
+    content: Any
+    """What :meth:`Vendor.translate` returned; the texts of embeddings."""
+    parameters: Mapping[str, Any]
+    """By the vendor's names."""
+    timeout: float | None
+    """Seconds; None: the transport alone keeps the time."""
+    stream: bool = False
+    bare: bool = False
+    """Without what only some servers know: they refuse a request for more than they know."""
 
 
-def read_prompt(prompt: str | Sequence[Mapping[str, str]]) -> list[Message]:
-    """Return *prompt* as messages: one of the user, or those given as ``{"role", "content"}``.
+class Vendor(Protocol):
+    """An adapter. What it returns for an asynchronous client is an awaitable of the same: the SDKs have each method twice."""
 
-    Raises:
-        Invalid: If there is nothing to send, or a message has another form.
+    embeds: bool
+    """Whether it has embeddings."""
+
+    def client(self, key: str, base_url: str | None, http: Any, *, is_async: bool) -> Any:
+        """Return the SDK's client, whose every method that is needed has been looked up once."""
+
+    def translate(self, messages: Sequence[Mapping[str, Any]]) -> Any:
+        """Return a conversation as this vendor's request has it.
+
+        Raises:
+            Invalid: If something in it has no place there: nothing is dropped.
+        """
+
+    def send(self, client: Any, sending: Sending) -> Any:
+        """Send a request; return the SDK's answer, or its stream."""
+
+    def read(self, answer: Any) -> Part:
+        """Return what stands in a whole answer.
+
+        Raises:
+            NotUnderstood: If it is none.
+        """
+
+    def part(self, event: Any) -> Part:
+        """Return what stands in an event of a stream."""
+
+    def models(self, client: Any, timeout: float) -> list[str]:
+        """Return the vendor's list of models."""
+
+    def embed(self, client: Any, sending: Sending) -> Any:
+        """Send texts to be embedded; return the SDK's answer."""
+
+    def vectors(self, answer: Any) -> Vectors:
+        """Return the embeddings in an answer; raises as :meth:`read`."""
+
+    def format(self, name: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the parameters that have the answer be JSON of a schema."""
+
+    def failure(self, error: BaseException) -> Failure | None:
+        """Return what an error of this SDK means; None for one that is not the SDK's."""
+
+
+def look(value: Any, *path: str | int) -> Any:
+    """Return what stands under *path* in an SDK's object, a mapping or a list; None where there is nothing.
+
+    SDKs make their objects of whatever came, without a check: any attribute may be missing, or of another type.
     """
-    given: Any = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    try:
-        messages = [Message(item["role"], item["content"]) for item in given]
-    except (KeyError, TypeError):
-        messages = []
-    if not messages or any(
-        m.role not in {"system", "user", "assistant"} or not isinstance(m.content, str) for m in messages
-    ):
-        rule = 'must be a text, or a list of {"role": "system", "user" or "assistant", "content": a text}'
-        raise Invalid({"prompt": rule})
-    if not any(m.content.strip() for m in messages if m.role != "system"):
-        raise Invalid({"prompt": "is empty: there is nothing to answer"})
-    try:
-        "".join(m.content for m in messages).encode()
-    except UnicodeEncodeError:
-        raise Invalid({"prompt": "has half a character in it, which cannot be sent"}) from None
-    return messages
-
-
-def parameters(settings: EffectiveSettings) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return what is sent, by the vendor's names, and which of our parameters are not, as the vendor has none such.
-
-    What is omitted is left out, but for what an API cannot do without (Anthropic's max_tokens).
-    """
-    kind = facts_of(settings.kind)
-    sent: dict[str, Any] = {}
-    not_sent: list[str] = []
-    for name in SENDABLE:
-        if name in settings.omitted and name not in kind.required:
-            continue
-        if theirs := kind.names.get(name):
-            sent[theirs] = getattr(settings, name)
+    for step in path:
+        if isinstance(step, int):
+            value = value[step] if isinstance(value, list | tuple) and step < len(value) else None
+        elif isinstance(value, Mapping):
+            value = value.get(step)
         else:
-            not_sent.append(name)
-    return sent, tuple(not_sent)
+            value = getattr(value, step, None)
+    return value
 
 
-class _OpenAI:
-    """OpenAI, and whoever speaks its chat completions."""
-
-    package: ClassVar = "openai"
-
-    def client(self, key: str, base_url: str | None, http: Any, *, is_async: bool) -> Any:
-        sdk = _sdk(self.package)
-        made = sdk.AsyncOpenAI if is_async else sdk.OpenAI
-        client = made(api_key=key, base_url=base_url, http_client=http, max_retries=0)
-        client.organization = client.project = None  # of the environment: the settings alone say whose key it is
-        client._custom_headers = {}  # noqa: SLF001 - OPENAI_CUSTOM_HEADERS would even replace the key
-        return client
-
-    def send(
-        self, client: Any, model: str, messages: list[Message], sent: Mapping[str, Any], timeout: float, *, stream: bool
-    ) -> Any:
-        more: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
-        known, extra = _split(sent, _named(client.chat.completions.__class__))
-        return client.chat.completions.create(
-            model=model,
-            messages=[{"role": m.role, "content": m.content} for m in messages],
-            timeout=timeout,
-            extra_body=extra or None,
-            **{**more, **known},
-        )
-
-    def read(self, answer: Any) -> Piece:
-        choice = answer.choices[0]
-        return Piece(choice.message.content or "", answer.model, self._usage(answer.usage), choice.finish_reason or "")
-
-    def piece(self, event: Any) -> Piece:
-        choice = event.choices[0] if event.choices else None
-        text = (choice.delta.content or "") if choice and choice.delta else ""
-        return Piece(text, event.model, self._usage(event.usage), choice.finish_reason if choice else None)
-
-    def models(self, client: Any, timeout: float) -> list[str]:
-        return [model.id for model in client.models.list(timeout=timeout)]
-
-    def _usage(self, told: Any) -> Usage | None:
-        if told is None:
-            return None
-        cached = getattr(told.prompt_tokens_details, "cached_tokens", None) or 0
-        return Usage(told.prompt_tokens, told.completion_tokens, cached)
+def text_of(content: object) -> str:
+    """Return the text of a message's content: a text, or a list of parts of which some have text."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list | tuple):
+        return ""
+    parts = [one if isinstance(one, str) else look(one, "text") for one in content]
+    return "".join(part for part in parts if isinstance(part, str))
 
 
-class _Anthropic:
-    package: ClassVar = "anthropic"
-
-    def client(self, key: str, base_url: str | None, http: Any, *, is_async: bool) -> Any:
-        sdk = _sdk(self.package)
-        made = sdk.AsyncAnthropic if is_async else sdk.Anthropic
-        client = made(api_key=key, base_url=base_url, http_client=http, max_retries=0, open_telemetry=False)
-        client._custom_headers = {}  # noqa: SLF001 - ANTHROPIC_CUSTOM_HEADERS, as above
-        return client
-
-    def send(
-        self, client: Any, model: str, messages: list[Message], sent: Mapping[str, Any], timeout: float, *, stream: bool
-    ) -> Any:
-        known, extra = _split(sent, _named(client.messages.__class__))
-        system = "\n\n".join(m.content for m in messages if m.role == "system")
-        more: dict[str, Any] = {"system": system} if system else {}
-        return client.messages.create(
-            model=model,
-            messages=[{"role": m.role, "content": m.content} for m in messages if m.role != "system"],
-            stream=stream,
-            timeout=timeout,
-            extra_body=extra or None,
-            **{**more, **known},
-        )
-
-    def read(self, answer: Any) -> Piece:
-        text = "".join(block.text for block in answer.content if block.type == "text")
-        return Piece(text, answer.model, self._usage(answer.usage), answer.stop_reason or "")
-
-    def piece(self, event: Any) -> Piece:
-        if event.type == "content_block_delta" and event.delta.type == "text_delta":
-            return Piece(event.delta.text)
-        if event.type == "message_start":
-            return Piece(model=event.message.model, usage=self._usage(event.message.usage))
-        if event.type == "message_delta":  # counts the output alone, from the beginning
-            return Piece(usage=Usage(0, event.usage.output_tokens), finish=event.delta.stop_reason)
-        return Piece()
-
-    def models(self, client: Any, timeout: float) -> list[str]:
-        return [model.id for model in client.models.list(limit=1000, timeout=timeout)]
-
-    def _usage(self, told: Any) -> Usage:
-        read, written = told.cache_read_input_tokens or 0, told.cache_creation_input_tokens or 0
-        return Usage(told.input_tokens + read + written, told.output_tokens, read, written)
-
-
-class _Google:
-    package: ClassVar = "google.genai"
-    version: ClassVar = "v1"
-    """Of the API: the SDK's own choice, but for the environment."""
-
-    def client(self, key: str, base_url: str | None, http: Any, *, is_async: bool) -> Any:
-        sdk = _sdk(self.package)
-        options = {"base_url": base_url, "httpx_async_client" if is_async else "httpx_client": http}
-        client = sdk.Client(
-            vertexai=False,
-            api_key=key,
-            http_options=sdk.types.HttpOptions(**options, api_version=self.version),
-            debug_config=sdk.client.DebugConfig(client_mode=None),  # the environment's would record calls to files
-        )
-        return client.aio if is_async else client
-
-    def send(
-        self, client: Any, model: str, messages: list[Message], sent: Mapping[str, Any], timeout: float, *, stream: bool
-    ) -> Any:
-        roles = {"user": "user", "assistant": "model"}
-        contents = [{"role": roles[m.role], "parts": [{"text": m.content}]} for m in messages if m.role in roles]
-        known, extra = _split(sent, frozenset(_sdk("google.genai.types").GenerateContentConfig.model_fields))
-        config: dict[str, Any] = {**known, "http_options": self._options(timeout, extra)}
-        system = "\n\n".join(m.content for m in messages if m.role == "system")
-        if system:
-            config.setdefault("system_instruction", system)
-        call = client.models.generate_content_stream if stream else client.models.generate_content
-        return call(model=model, contents=contents, config=config)
-
-    def read(self, answer: Any) -> Piece:
-        found = self.piece(answer)
-        if not answer.candidates and getattr(answer.prompt_feedback, "block_reason", None) is None:
-            raise NotUnderstood
-        return found._replace(finish=found.finish or "")
-
-    def piece(self, event: Any) -> Piece:
-        candidate = event.candidates[0] if event.candidates else None
-        parts = (candidate.content.parts or ()) if candidate and candidate.content else ()
-        text = "".join(part.text for part in parts if part.text and not part.thought)
-        finish = getattr(candidate, "finish_reason", None) or getattr(event.prompt_feedback, "block_reason", None)
-        return Piece(text, event.model_version, self._usage(event.usage_metadata), getattr(finish, "value", finish))
-
-    def models(self, client: Any, timeout: float) -> list[str]:
-        found = client.models.list(config={"page_size": 1000, "http_options": self._options(timeout, {})})
-        return [str(model.name).removeprefix("models/") for model in found]
-
-    def _options(self, timeout: float, extra: Mapping[str, Any]) -> dict[str, Any]:
-        return {"timeout": max(1, round(timeout * 1000))} | ({"extra_body": dict(extra)} if extra else {})
-
-    def _usage(self, told: Any) -> Usage | None:
-        if told is None:
-            return None
-        output = (told.candidates_token_count or 0) + (told.thoughts_token_count or 0)
-        return Usage(told.prompt_token_count or 0, output, told.cached_content_token_count or 0)
-
-
-_OPENAI: Final = _OpenAI()
-VENDORS: Final[Mapping[str, Any]] = {
-    "openai": _OPENAI,
-    "openai_compatible": _OPENAI,
-    "anthropic": _Anthropic(),
-    "google": _Google(),
-}
-"""Kind -> adapter."""
-
-
-def judge(error: BaseException, outside: BaseException | None = None) -> Failure:
-    """Return what *error*, raised by an SDK or by an adapter's reading of an answer, means.
-
-    *outside* is what the caller was handling when the call began: Python chains it to whatever is raised within.
-    """
-    chain = list(_causes(error, outside))
-    status = _status(error)
-    if cut := next((one for one in chain if type(one).__name__ == "Unacceptable"), None):  # of core.calling.dial
-        return Failure("unacceptable", None, str(cut), retryable=False)
-    if status is not None:
-        return _answered(error, status)
-    return _broken(error, chain)
-
-
-def _broken(error: BaseException, chain: list[BaseException]) -> Failure:
-    """Return what an error without an answer means."""
-    names = {cls.__name__ for one in chain for cls in type(one).__mro__}
-    last = _line(str(chain[-1]))
-    if secure := next((one for one in chain if isinstance(one, ssl.SSLError)), None):
-        words = getattr(secure, "verify_message", "") or last
-        return Failure("tls", None, f"TLS: {words}", retryable=not isinstance(secure, ssl.SSLCertVerificationError))
-    if names & {"APITimeoutError", "TimeoutException", "TimeoutError"}:
-        return Failure("timeout", None, "no whole answer within the timeout", retryable=True)
-    if names & {"APIConnectionError", "TransportError", "OSError"}:
-        return Failure("connection", None, last or "the connection was lost", retryable=True)
-    if "APIError" in names and _body(error):  # an error within a stream, of OpenAI's
-        return _answered(error, 200)
-    words = f"the answer is not what the vendor's API describes ({type(error).__name__})"
-    return Failure("not_understood", None, words, retryable=False)
-
-
-def _answered(error: BaseException, status: int) -> Failure:
-    reasons: dict[int, Reason] = {401: "key", 403: "key", 404: "model", 408: "timeout", 429: "rate_limit"}
-    if 300 <= status < 400:  # noqa: PLR2004 - a redirect
-        return Failure("refused", status, "answers with a redirect, which is not followed", retryable=False)
-    told = status if status >= 400 else None  # noqa: PLR2004 - within a stream the status is that of its beginning
-    if told is None:
-        status = next((_TYPES[name] for name in _types(error) if name in _TYPES), 500)
-    retryable = status in RETRYABLE or status >= 500  # noqa: PLR2004 - the vendor's fault
-    reason = reasons.get(status, "busy" if retryable else "refused")
-    return Failure(reason, told, _words(error), retryable=retryable, retry_after=_retry_after(error))
-
-
-def _types(error: BaseException) -> list[Any]:
-    """Return what a vendor calls an error within a stream."""
-    body = _body(error)
-    inner = body.get("error", body) if isinstance(body, Mapping) else None
-    return [inner.get(name) for name in ("type", "code")] if isinstance(inner, Mapping) else []
-
-
-def _status(error: BaseException) -> int | None:
-    for name in ("status_code", "code"):
-        found = getattr(error, name, None)
-        if isinstance(found, int) and not isinstance(found, bool) and 100 <= found < 600:  # noqa: PLR2004 - of HTTP
-            return found
-    return None
-
-
-def _words(error: BaseException) -> str:
-    """Return what the vendor said: the message in its answer, or else the beginning of the answer."""
-    body = _body(error)
-    inner = body.get("error", body) if isinstance(body, Mapping) else body
-    said = inner.get("message") if isinstance(inner, Mapping) else inner
-    if not isinstance(said, str) or not said.strip():
-        said = json.dumps(body, default=str) if body else getattr(getattr(error, "response", None), "reason_phrase", "")
-    return _line(said or type(error).__name__)
-
-
-def _body(error: BaseException) -> Any:
-    return getattr(error, "body", None) or getattr(error, "details", None)
-
-
-def _line(text: str) -> str:
-    clean = scrub(" ".join(text[: 4 * _WORDS].split()))
-    return clean if len(clean) <= _WORDS else f"{clean[:_WORDS]}…"
-
-
-def _retry_after(error: BaseException) -> float | None:
-    """Return the wait that an answer asks for: RFC 9110 §10.2.3; OpenAI's in ms; google.rpc.RetryInfo in the body."""
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        if (told := _seconds(headers.get(name, ""), unit)) is not None:
-            return told
-    try:
-        at = email.utils.parsedate_to_datetime(headers.get("retry-after", ""))
-        return max(0.0, at.timestamp() - time.time())
-    except (TypeError, ValueError):
-        pass
-    body: Any = getattr(error, "details", None)
-    for name in ("error", "details"):
-        body = body.get(name) if isinstance(body, Mapping) else None
-    for detail in body if isinstance(body, list) else ():
-        delay = detail.get("retryDelay", "") if isinstance(detail, Mapping) else ""
-        if (told := _seconds(str(delay).removesuffix("s"))) is not None:
-            return told
-    return None
-
-
-def _seconds(text: str, unit: float = 1.0) -> float | None:
-    try:
-        return max(0.0, min(float(text) * unit, 86_400.0))
-    except ValueError:
-        return None
-
-
-def _causes(error: BaseException, outside: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    one: BaseException | None = error
-    while one is not None and one is not outside and id(one) not in seen:
-        seen.add(id(one))
-        yield one
-        one = one.__cause__ or one.__context__
+def string(value: object) -> str:
+    """Return *value* if it is a text, else an empty one."""
+    return value if isinstance(value, str) else ""
 
 
 @cache
-def _named(resource: Hashable) -> frozenset[str]:
+def arguments_of(resource: Hashable) -> frozenset[str]:
     """Return what the SDK's method has arguments for: Anthropic's has none for temperature any more."""
     create: Any = getattr(resource, "create")  # noqa: B009 - a class of the SDK
     return frozenset(inspect.signature(create).parameters)
 
 
-def _split(sent: Mapping[str, Any], names: frozenset[str]) -> tuple[Mapping[str, Any], dict[str, Any]]:
+def split(sent: Mapping[str, Any], names: frozenset[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what the SDK's method has an argument for, and the rest, which goes into the body as it is."""
-    if names.issuperset(sent):
-        return sent, {}
     return {k: v for k, v in sent.items() if k in names}, {k: v for k, v in sent.items() if k not in names}
 
 
-def _sdk(package: str) -> Any:
+def sdk(package: str) -> Any:
+    """Import an SDK, or a module of one, on first use.
+
+    Raises:
+        MissingExtra: If it is not installed.
+    """
     import importlib  # noqa: PLC0415 - on first use only
 
     try:

@@ -6,14 +6,10 @@ key goes to the origin it was saved with, and to no other.
 """
 
 import socket
-import ssl
-import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from sqlmodel import Session
@@ -23,17 +19,19 @@ from ..access.authority import require
 from ..actors import Actor
 from ..audit.record import Target as AuditTarget
 from ..audit.record import record
-from ..calling import addresses, vendors
-from ..calling.vendors import Failure, Message
+from ..calling import addresses, failures, sent
+from ..calling.adapters import adapter_of
+from ..calling.failures import Failure
+from ..calling.lookup import lookups
+from ..calling.vendors import Sending, Vendor
 from ..config import get_config
-from ..errors import Invalid, KeyUnreadable, MissingExtra
+from ..errors import BadConfig, Invalid, KeyUnreadable, MissingExtra
 from ..kinds import base_url_of, origin_of
 from ..resolving.effective import EffectiveSettings
 from ..store.schemas import ApiKeyInput, ProviderInput, validate
 from ..store.tables import LlmProvider
 from . import providers, settings
 
-T = TypeVar("T")
 State = Literal["verified", "refused", "not_checked"]
 
 LONGEST: Final = 10.0
@@ -41,7 +39,8 @@ LONGEST: Final = 10.0
 MOST_MODELS: Final = 5_000
 LARGEST: Final = 4 * 1024 * 1024
 """Bytes of one answer."""
-STAGES: Final[Mapping[str, str]] = {
+StageName = Literal["name", "address", "connected", "tls", "key", "model", "call"]
+STAGES: Final[Mapping[StageName, str]] = {
     "name": "Host found",
     "address": "Address allowed",
     "connected": "Connected",
@@ -50,15 +49,17 @@ STAGES: Final[Mapping[str, str]] = {
     "model": "Model exists",
     "call": "Minimal call",
 }
-_PROMPT: Final = [Message("user", "Reply with the word OK.")]
+_PROMPT: Final = [{"role": "user", "content": "Reply with the word OK."}]
 _ANSWER: Final = 80
+"""Characters of the model's answer that are shown."""
+_PASSING: Final = frozenset({"rate_limit", "busy", "timeout", "connection"})
+"""Reasons that do not tell whether the provider works."""
 
 
 class Stage(NamedTuple):
     """What one stage found out."""
 
-    name: str
-    """One of :data:`STAGES`."""
+    name: StageName
     state: State
     latency_ms: int | None
     """None: nothing was tried."""
@@ -148,12 +149,12 @@ def prepare(
         key=key,
         key_problem=problem,
     )
-    told = {
+    asked = {
         "base_url": (None, target.base_url),
         "model": (None, model),
         "key": (None, "typed" if typed else "stored" if key else "none"),
     }
-    record(session, actor, "provider.test", AuditTarget("provider", provider_id, wanted.name), told)
+    record(session, actor, "provider.test", AuditTarget("provider", provider_id, wanted.name), asked)
     return target
 
 
@@ -185,12 +186,23 @@ def run(target: Target, resolver: addresses.Resolver = socket.getaddrinfo) -> Re
     return _Test(target, resolver).run()
 
 
+class _Clock:
+    """The time of one stage."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def ms(self) -> int:
+        return round((time.monotonic() - self._began) * 1000)
+
+
 class _Test:
+    """One test, stage by stage; what each found out is in ``_done``."""
+
     def __init__(self, target: Target, resolver: addresses.Resolver) -> None:
         self._target, self._resolver = target, resolver
         self._ends = time.monotonic() + LONGEST
-        self._done: dict[str, Stage] = {}
-        self._began = 0.0
+        self._done: dict[StageName, Stage] = {}
         self._models: tuple[str, ...] | None = None
 
     def run(self) -> Report:
@@ -198,10 +210,11 @@ class _Test:
         if pinned:
             self._ask(pinned)
         stages = tuple(self._done.get(name, Stage(name, "not_checked", None, "")) for name in STAGES)
-        listed, known = self._models or (), self._target.models
-        new = tuple(model for model in listed if model not in known)
-        gone = tuple(model for model in known if model not in listed) if listed else ()
-        return Report(stages, self._models, new, gone)
+        if not self._models:  # not got, or empty as of some gateways: no model is gone for that
+            return Report(stages, self._models, (), ())
+        known = self._target.models
+        new = tuple(model for model in self._models if model not in known)
+        return Report(stages, self._models, new, tuple(model for model in known if model not in self._models))
 
     def _reach(self) -> tuple[str, ...]:
         """Look up, judge, connect and shake hands; return the addresses that this and all that follows may dial."""
@@ -210,52 +223,59 @@ class _Test:
         pinned = self._look_up(host)
         if not pinned:
             return ()
-        self._begin()
+        clock = _Clock()
         try:
             connection = self._connect(pinned, url)
         except OSError as error:
-            self._note("connected", "refused", f"no connection: {error.strerror or error}")
+            self._note("connected", "refused", f"no connection: {error.strerror or error}", clock)
             return ()
         with connection:
-            self._note("connected", "verified", "")
+            self._note("connected", "verified", "", clock)
             if url.scheme != "https":
-                self._note(
-                    "tls", "not_checked", "the base URL begins with http: the key is sent unencrypted", tried=False
-                )
+                self._note("tls", "not_checked", "the base URL begins with http: the key is sent unencrypted")
                 return pinned
-            self._begin()
-            try:
-                connection.settimeout(self._left())
-                with _tls().wrap_socket(connection, server_hostname=host) as secured:
-                    self._note("tls", "verified", secured.version() or "")
-            except OSError as error:  # ssl.SSLError is one
-                self._note("tls", "refused", getattr(error, "verify_message", "") or error.strerror or str(error))
-                return ()
-        return pinned
+            return pinned if self._shake_hands(connection, host) else ()
+
+    def _shake_hands(self, connection: socket.socket, host: str) -> bool:
+        clock = _Clock()
+        try:
+            from ..calling import dial  # noqa: PLC0415 - the same trust as the calls have; needs the extra `ai`
+
+            connection.settimeout(self._left())
+            with dial.tls().wrap_socket(connection, server_hostname=host) as secured:
+                self._note("tls", "verified", secured.version() or "", clock)
+        except (BadConfig, MissingExtra) as error:
+            self._note("tls", "not_checked", str(error), clock)
+        except ModuleNotFoundError:
+            self._note("tls", "not_checked", str(MissingExtra("httpx2")), clock)
+        except OSError as error:  # ssl.SSLError is one
+            self._note("tls", "refused", getattr(error, "verify_message", "") or error.strerror or str(error), clock)
+        return self._is_verified("tls")
 
     def _look_up(self, host: str) -> tuple[str, ...]:
-        asked: list[Any] = []
+        was_asked = False
 
-        def looked_up(*args: Any, **kwargs: Any) -> Iterable[Any]:
-            asked.append(None)
-            found = _within(self._left(), lambda: list(self._resolver(*args, **kwargs)))
-            asked.extend(found)
-            return found
+        def look_up(*args: Any, **kwargs: Any) -> Iterable[Any]:
+            nonlocal was_asked
+            was_asked = True
+            # in a thread, as the system's look-up has no timeout; TimeoutError is an OSError
+            running = lookups.begin(("test", self._resolver, args), lambda: list(self._resolver(*args, **kwargs)))
+            return running.result(self._left())
 
-        self._begin()
+        clock = _Clock()
         try:
-            pinned = addresses.check_addresses(host, self._target.kind, get_config().private_hosts, looked_up)
-        except Invalid as error:
-            rule = error.fields.get("api_base_url", str(error))
-            if asked == [None]:
-                self._note("name", "refused", "the host is not found: check its spelling, and this machine's DNS")
-            else:
-                if asked:
-                    self._note("name", "verified", "")
-                self._note("address", "refused", rule)
+            pinned = addresses.check_addresses(host, self._target.kind, get_config().private_hosts, look_up)
+        except addresses.HostNotFound:
+            words = "the host is not found: check its spelling, and this machine's DNS"
+            self._note("name", "refused", words, clock)
             return ()
-        self._note("name", "verified", "" if asked else "an address: there is nothing to look up")
-        self._note("address", "verified", ", ".join(pinned))
+        except Invalid as error:
+            if was_asked:
+                self._note("name", "verified", "", clock)
+            self._note("address", "refused", error.fields.get("api_base_url", str(error)), clock)
+            return ()
+        self._note("name", "verified", "" if was_asked else "an address: there is nothing to look up", clock)
+        self._note("address", "verified", ", ".join(pinned), clock)
         return pinned
 
     def _connect(self, pinned: Sequence[str], url: SplitResult) -> socket.socket:
@@ -272,74 +292,78 @@ class _Test:
         """Ask the vendor: for its models, and for one answer."""
         target = self._target
         if target.key is None:
-            self._note("key", "not_checked", target.key_problem, tried=False)
+            self._note("key", "not_checked", target.key_problem)
             return
         try:
             from ..calling import dial  # noqa: PLC0415 - needs the extra `ai`
 
-            vendor = vendors.VENDORS[target.kind]
+            vendor = adapter_of(target.kind)
             with dial.client(pinned=lambda _host: pinned, largest=LARGEST) as http:
+                # an SDK may send more than one request for a list: none begins after the end of the test
                 http.event_hooks["request"].append(lambda _request: self._left())
                 client = vendor.client(target.key, target.base_url, http, is_async=False)
-                if self._list(vendor, client):
+                if self._lists(vendor, client):
                     self._call(vendor, client)
         except (ModuleNotFoundError, MissingExtra):
-            self._note("key", "not_checked", str(MissingExtra("httpx2")), tried=False)
+            self._note("key", "not_checked", str(MissingExtra("httpx2")))
+        except BadConfig as error:
+            self._note("key", "not_checked", str(error))
 
-    def _list(self, vendor: Any, client: Any) -> bool:
-        """Get the vendor's list of models; return whether there is any sense in a call."""
-        self._begin()
+    def _lists(self, vendor: Vendor, client: Any) -> bool:
+        """Get the vendor's list of models; return False where the vendor's answer leaves no sense in a call."""
+        clock = _Clock()
         try:
             listed = vendor.models(client, self._left())
-        except Exception as error:
-            if isinstance(error, MissingExtra):
-                raise
-            failure = vendors.judge(error)
+        except MissingExtra:
+            raise
+        except Exception as error:  # noqa: BLE001 - judged
+            failure = failures.judge(vendor, error)
             if failure.status == _UNAUTHORIZED or failure.reason in {"unacceptable", "tls"} or _redirects(failure):
-                self._note("key", "refused", _told(failure))
+                self._note("key", "refused", _in_words(failure), clock)
                 return False
-            self._note("key", "not_checked", f"the list of models: {_told(failure)}")
+            self._note("key", "not_checked", f"the list of models: {_in_words(failure)}", clock)
             return True
         self._models = tuple(dict.fromkeys(listed[:MOST_MODELS]))
-        self._note("key", "verified", f"{len(self._models)} models are listed")
+        self._note("key", "verified", f"{len(self._models)} models are listed", clock)
         if self._target.model in self._models:
-            self._note("model", "verified", f"{self._target.model} is in the vendor's list", tried=False)
+            self._note("model", "verified", f"{self._target.model} is in the vendor's list")
         elif self._target.model is not None:
-            self._note("model", "not_checked", f"{self._target.model} is not in the vendor's list", tried=False)
+            self._note("model", "not_checked", f"{self._target.model} is not in the vendor's list")
         return True
 
-    def _call(self, vendor: Any, client: Any) -> None:
+    def _call(self, vendor: Vendor, client: Any) -> None:
         target = self._target
         if target.model is None:
-            self._note("model", "not_checked", "no model is chosen", tried=False)
+            self._note("model", "not_checked", "no model is chosen")
             return
-        sent, _ = vendors.parameters(target.settings)
-        self._begin()
+        values, _ = sent.parameters(target.settings)
+        clock = _Clock()
         try:
-            piece = vendor.read(vendor.send(client, target.model, _PROMPT, sent, self._left(), stream=False))
+            content = vendor.translate(_PROMPT)
+            part = vendor.read(vendor.send(client, Sending(target.model, content, values, self._left())))
         except Exception as error:  # noqa: BLE001 - judged
-            failure = vendors.judge(error)
-            words = _told(failure)
+            failure = failures.judge(vendor, error)
+            words = _in_words(failure)
             if failure.reason == "key":
-                self._note("key", "refused", words)
+                self._note("key", "refused", words, clock)
             elif failure.reason == "model":
-                self._note("model", "refused", words)
-            passing = {"rate_limit", "busy", "timeout", "connection"}
-            self._note("call", "not_checked" if failure.reason in passing else "refused", words)
+                self._note("model", "refused", words, clock)
+            self._note("call", "not_checked" if failure.reason in _PASSING else "refused", words, clock)
             return
-        answer = " ".join(piece.text.split())
-        self._note("call", "verified", f"answered “{redaction.scrub(answer[:_ANSWER])}”" if answer else "answered")
-        if self._done["key"].state != "verified":
-            self._note("key", "verified", "the call was answered", tried=False)
-        if self._done.get("model", _NOTHING).state != "verified":
-            self._note("model", "verified", f"{target.model} has answered", tried=False)
+        answer = " ".join(part.text.split())
+        words = f"answered “{redaction.scrub(answer[:_ANSWER])}”" if answer else "answered"
+        self._note("call", "verified", words, clock)
+        if not self._is_verified("key"):
+            self._note("key", "verified", "the call was answered")
+        if not self._is_verified("model"):
+            self._note("model", "verified", f"{target.model} has answered")
 
-    def _begin(self) -> None:
-        self._began = time.monotonic()
+    def _is_verified(self, name: StageName) -> bool:
+        return name in self._done and self._done[name].state == "verified"
 
-    def _note(self, name: str, state: State, words: str, *, tried: bool = True) -> None:
-        latency = round((time.monotonic() - self._began) * 1000) if tried else None
-        self._done[name] = Stage(name, state, latency, redaction.scrub(words))
+    def _note(self, name: StageName, state: State, words: str, clock: _Clock | None = None) -> None:
+        """Note what a stage found out; without *clock* nothing was tried for it."""
+        self._done[name] = Stage(name, state, None if clock is None else clock.ms(), redaction.scrub(words))
 
     def _left(self) -> float:
         left = self._ends - time.monotonic()
@@ -349,33 +373,11 @@ class _Test:
 
 
 _UNAUTHORIZED: Final = 401
-_NOTHING: Final = Stage("", "not_checked", None, "")
 
 
 def _redirects(failure: Failure) -> bool:
     return failure.status is not None and 300 <= failure.status < 400  # noqa: PLR2004 - of HTTP
 
 
-def _told(failure: Failure) -> str:
+def _in_words(failure: Failure) -> str:
     return f"{failure.status}: {failure.words}" if failure.status else failure.words
-
-
-def _within(seconds: float, work: Callable[[], T]) -> T:
-    """Return what *work* returns; TimeoutError, an OSError, if it takes longer: the system's look-up has no timeout."""
-    done: Future[T] = Future()
-
-    def do() -> None:
-        try:
-            done.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
-            done.set_exception(error)
-
-    threading.Thread(target=do, daemon=True, name="llm-settings look-up").start()
-    return done.result(seconds)
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    import httpx2  # noqa: PLC0415 - the same trust as the calls have
-
-    return httpx2.create_ssl_context()

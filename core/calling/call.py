@@ -1,0 +1,304 @@
+"""One call to one provider with its attempts: what is sent, when another attempt is made, and what is logged in the end."""
+
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any, Final
+
+from .. import redaction
+from ..errors import BadConfig, CallFailed, Invalid, MissingExtra
+from ..resolving.effective import EffectiveSettings
+from . import failures, log_writer, sent, structured
+from .adapters import adapter_of
+from .answers import Collected, Completion, Embeddings, logged
+from .attempt import Attempt
+from .failures import Failure, NotUnderstood
+from .pricing import price
+from .request import Clock, Request
+from .vendors import Sending, Tokens
+
+LONGEST_WAIT: Final = 60.0
+"""Seconds between two attempts at most, unless the vendor asks for more."""
+END: Final = object()
+"""In place of an event: there is none any more."""
+
+
+class Call:
+    """A call that is prepared: nothing was sent yet.
+
+    Args:
+        request: What is asked for.
+        settings: Of the provider; with a key.
+        is_first: Whether it is the provider that was asked for, not one that stands in for it.
+
+    Raises:
+        ApiKeyUnavailable: For every status of the settings but ok.
+        Invalid: If the vendor's request has no room for something that is asked for.
+        UnknownKind: If this version has no adapter for the provider.
+    """
+
+    def __init__(self, request: Request, settings: EffectiveSettings, *, is_first: bool = True) -> None:
+        self.request, self.settings = request, settings
+        self.key = settings.api_key()  # raises for every status but ok
+        self.vendor = adapter_of(settings.kind)
+        self.model = (request.model if is_first else None) or settings.model or ""
+        self.attempts = 0
+        self.timeout = settings.request_timeout_ms / 1000
+        self.sent, self.not_sent = self._parameters(is_first=is_first)
+        self.collected = Collected()
+        self._content: Any = None
+        self._raw: Any = None
+        self._first_part_at: float | None = None
+        self._is_logged = self._is_bare = False
+        self._spare = 0
+        """Attempts that do not count as retries."""
+        self._outside = sys.exception()
+        self._clock, self._began, self.at = Clock(), 0.0, log_writer.now()
+
+    def _parameters(self, *, is_first: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
+        if not self.request.messages:
+            return {k: v for k, v in (self.request.options or {}).items() if v is not None and v is not sent.OMIT}, ()
+        given = self.request.given
+        values, not_sent = sent.parameters(self.settings, given, self.request.options)
+        if is_first and (lacking := sorted(set(not_sent) & set(given))):
+            raise Invalid(dict.fromkeys(lacking, f"is nothing that {self.settings.display_name}'s API has"))
+        if (asked := self.request.response_format) is not None:
+            wanted = self.vendor.format(asked.__name__, structured.schema_of(asked))
+            if taken := sorted(set(wanted) & set(values)):
+                raise Invalid({"options": f"has {', '.join(taken)}, which response_format stands for"})
+            values |= wanted
+        return values, not_sent
+
+    # The clock
+
+    @contextmanager
+    def begun(self, clock: Clock) -> Iterator[None]:
+        """Start the time of this call, as its client is there; have it logged, however the block ends.
+
+        Raises:
+            Invalid: As the class: what the vendor's request has no room for, its SDK says.
+        """
+        self._clock, self._began, self.at = clock, clock.now(), log_writer.now()
+        try:
+            messages = self.request.messages
+            self._content = self.vendor.translate(messages) if messages else self.request.prompt
+            yield
+        except BaseException as error:
+            self._ended(error)
+            raise
+
+    def _left(self) -> float:
+        """Return how long attempts and waits may take from now on."""
+        now = self._clock.now()
+        if self.request.deadline is not None:
+            return self.request.deadline - now
+        return self.timeout * (self.settings.max_retries + 1) - (now - self._began)
+
+    def _latency(self) -> int:
+        return round((self._clock.now() - self._began) * 1000)
+
+    # Attempts
+
+    def attempt(self) -> Attempt:
+        """Begin an attempt."""
+        self.attempts += 1
+        left = max(0.001, self._left())
+        if self.request.streams:
+            return Attempt(left if self.request.deadline is not None else None, silence=self.timeout)
+        return Attempt(min(self.timeout, left))
+
+    def send(self, client: Any, attempt: Attempt) -> Any:
+        """Send the request; of an asynchronous client the result is to be awaited."""
+        timeout = None if self.request.streams else max(0.001, attempt.left())
+        sending = Sending(self.model, self._content, self.sent, timeout, self.request.streams, self._is_bare)
+        return self.vendor.send(client, sending) if self.request.messages else self.vendor.embed(client, sending)
+
+    def event(self, events: Any, attempt: Attempt) -> Any:
+        """Return the next event of a stream, or :data:`END`; it has a time of its own."""
+        attempt.go_on(self._left() if self.request.deadline is not None else None)
+        with attempt.in_force():  # Google's SDK sends the request with the first event
+            return next(events, END)
+
+    async def event_async(self, events: Any, attempt: Attempt) -> Any:
+        """As :meth:`event`."""
+        attempt.go_on(self._left() if self.request.deadline is not None else None)
+        with attempt.in_force():
+            return await anext(events, END)
+
+    def took(self, event: Any) -> str:
+        """Take an event of a streamed answer in; return its text."""
+        part = self.vendor.part(event)
+        self.collected.add(part)
+        self._raw = event
+        if self._first_part_at is None and (part.text or part.reasoning or part.tools):
+            self._first_part_at = self._clock.now()
+        return part.text
+
+    def wait_after(self, error: Exception, attempt: Attempt | None) -> float:
+        """Return how long to wait before another attempt.
+
+        Raises:
+            CallFailed: If there is none: it would not help, was the last, or would come too late.
+            Invalid: If no request could be made of what was asked for.
+        """
+        if isinstance(error, MissingExtra | Invalid | BadConfig):
+            raise error
+        body = b"" if attempt is None else attempt.head
+        failure = failures.judge(self.vendor, error, outside=self._outside, body=body)
+        if (attempt is None or not attempt.left_the_machine) and failure.status is None:
+            words = f"{type(error).__name__}: {failures.line(str(error))}"
+            raise Invalid({"options": f"make no request that the vendor's SDK would send ({words})"}) from None
+        wait = self._backoff(failure)
+        if self._is_refused_for_more(failure):
+            self._is_bare, self._spare, wait = True, self._spare + 1, 0.0
+        elif self._is_last(failure, wait):
+            raise self._failed(failure) from None
+        self.collected = Collected()
+        return wait
+
+    def _is_last(self, failure: Failure, wait: float) -> bool:
+        retries = self.attempts - 1 - self._spare
+        is_over = retries >= self.settings.max_retries or wait >= self._left()
+        return not failure.retryable or bool(self.collected.parts) or is_over
+
+    def _is_refused_for_more(self, failure: Failure) -> bool:
+        """Whether a server refuses ``stream_options``, which the request can do without: then tokens are not counted."""
+        return (
+            self.request.streams
+            and not self._is_bare
+            and "stream_options" not in self.sent
+            and failure.reason == "refused"
+            and "stream_options" in failure.words
+        )
+
+    def _failed(self, failure: Failure) -> CallFailed:
+        return CallFailed(
+            self.settings.provider,
+            self.model,
+            reason=failure.reason,
+            status=failure.status,
+            words=failure.words,
+            attempts=self.attempts,
+            retry_after=failure.retry_after,
+        )
+
+    def _backoff(self, failure: Failure) -> float:
+        base: float = self.settings.retry_backoff_ms / 1000 * 2 ** (self.attempts - 1)
+        jittered = min(base, LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+        return max(jittered, failure.retry_after or 0.0)
+
+    # Ends
+
+    def answered(self, answer: Any) -> Completion:
+        """Return what a whole answer has brought, and have it logged."""
+        self.collected.add(self.vendor.read(answer))
+        self._raw = answer
+        return self._completed()
+
+    def streamed(self, attempt: Attempt) -> Completion:
+        """Return the whole of a streamed answer; one that neither says why nor that it ends broke off."""
+        if self.collected.finish is None and not (attempt.done and self.collected.is_answer):
+            if not self.collected.is_answer and self.collected.counts is None:
+                raise NotUnderstood
+            raise ConnectionResetError("the answer broke off halfway")
+        return self._completed()
+
+    def _completed(self) -> Completion:
+        collected, usage = self.collected, self.collected.usage
+        first = self._first_part_at
+        refusal = "".join(collected.refusal) or None
+        done = Completion(
+            text=collected.text,
+            provider=self.settings.provider,
+            model=self.model,
+            finish_reason=collected.finish or "",
+            usage=usage,
+            cost=self._price(usage),
+            latency_ms=self._latency(),
+            attempts=self.attempts,
+            generation=self.settings.generation,
+            not_sent=self.not_sent,
+            tool_calls=collected.tool_calls,
+            refusal=refusal,
+            reasoning="".join(collected.reasoning) or None,
+            texts=collected.texts,
+            response_id=collected.id,
+            response_model=collected.model,
+            time_to_first_token_ms=None if first is None else round((first - self._began) * 1000),
+            tags=self.request.tags,
+            correlation_id=self.request.correlation_id,
+            raw=self._raw,
+            response_format=self.request.response_format,
+        )
+        self._put("ok", logged(done.text, done.tool_calls, refusal), usage, done.cost, None)
+        return done
+
+    def embedded(self, answer: Any) -> Embeddings:
+        """Return the embeddings in an answer, and have the call logged."""
+        found = self.vendor.vectors(answer)
+        if len(found.vectors) != len(self.request.prompt):
+            raise NotUnderstood
+        usage = None if found.counts is None else found.counts.tokens()
+        done = Embeddings(
+            vectors=found.vectors,
+            provider=self.settings.provider,
+            model=self.model,
+            usage=usage,
+            cost=self._price(usage),
+            latency_ms=self._latency(),
+            attempts=self.attempts,
+            generation=self.settings.generation,
+            response_model=found.model,
+            tags=self.request.tags,
+            correlation_id=self.request.correlation_id,
+            raw=answer,
+        )
+        self._put("ok", None, usage, done.cost, None)
+        return done
+
+    def _price(self, usage: Tokens | None) -> Decimal | None:
+        return None if usage is None else price(self.settings, self.model, usage)
+
+    def _ended(self, error: BaseException) -> None:
+        """Log a call that brought nothing, or only a part."""
+        came = self.collected.text or None
+        if isinstance(error, CallFailed):
+            error.__context__ = None  # the SDK's error has the request in it, key and all
+            self._put("error", came, self.collected.usage, None, str(error))
+        elif isinstance(error, Exception):
+            self._put("error", None, None, None, f"{type(error).__name__}: {redaction.scrub(str(error))[:500]}")
+        else:  # the caller went away: a closed generator, a cancelled task
+            self._put("cancelled", came, self.collected.usage, None, None)
+
+    def _put(
+        self,
+        status: log_writer.Status,
+        response: str | None,
+        usage: Tokens | None,
+        cost: Decimal | None,
+        error: str | None,
+    ) -> None:
+        if self._is_logged:
+            return
+        self._is_logged = True
+        request = self.request
+        prompt: Any = request.prompt if isinstance(request.prompt, str) else request.messages or request.prompt
+        log_writer.put(
+            self.settings,
+            log_writer.Call(
+                at=self.at,
+                user_id=request.user_id,
+                model=self.model,
+                status=status,
+                attempts=self.attempts,
+                latency_ms=self._latency(),
+                prompt=prompt,
+                parameters={"model": self.model, **self.sent},
+                response=response,
+                token_usage=None if usage is None else usage._asdict(),
+                cost=cost,
+                error=error,
+            ),
+        )

@@ -1,0 +1,173 @@
+"""The SDKs' clients with their connections: one for each provider's address and key, and for each event loop.
+
+A client is made beside the event loop, as importing an SDK and reading the certificates takes a second. The clients of a
+loop end with it: they stand on the loop itself, and close when it is shut down (``asyncio.run`` does that).
+"""
+
+import asyncio
+import os
+import threading
+import weakref
+from collections.abc import AsyncGenerator, Callable
+from contextvars import copy_context
+from typing import Any, Final, NamedTuple, TypeVar
+
+from .. import redaction
+from ..errors import Invalid, MissingExtra
+from ..resolving.effective import EffectiveSettings
+from . import pricing
+from .adapters import adapter_of
+
+T = TypeVar("T")
+
+CLIENTS: Final = 64
+"""So many pools of connections are kept, one for each provider and key in use."""
+_ON_THE_LOOP: Final = "_llm_settings_clients"
+"""The attribute of an event loop that has its clients: so they live no longer than it does."""
+
+
+class Wanted(NamedTuple):
+    """What a client is for."""
+
+    kind: str | None
+    base_url: str | None
+    key: str
+
+
+class Client(NamedTuple):
+    """An SDK's client, and the HTTP client below it, which has the connections."""
+
+    sdk: Any
+    http: Any
+
+
+class Kept(dict[Wanted, Client]):
+    """The clients of a loop, or those of all threads."""
+
+    keeper: AsyncGenerator[None] | None = None
+    """Ended by the loop when it is shut down."""
+
+
+class Clients:
+    """All clients of the process."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all: the connections are the parent's after a fork."""
+        self._making = threading.Lock()
+        self._inherited = getattr(self, "shared", None)  # held, not closed: they are in use in the parent
+        self.shared = Kept()
+        self.loops: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def get(self, settings: EffectiveSettings, key: str) -> Any:
+        """Return the SDK's client for a provider, its key and its address; a changed one gets another.
+
+        Raises:
+            MissingExtra: If the SDK is not installed.
+            BadConfig: If the certificates that the environment names cannot be read.
+        """
+        wanted = Wanted(settings.kind, settings.base_url, key)
+        found = self.shared.get(wanted)
+        if found is None:
+            found = self._make(self.shared, wanted, is_async=False)
+            pricing.find(wanted.kind, wanted.base_url, settings.model)
+        return found.sdk
+
+    async def get_async(self, settings: EffectiveSettings, key: str) -> Any:
+        """Return the same for the running event loop, which goes on while one is made."""
+        kept = await self._of_this_loop()
+        wanted = Wanted(settings.kind, settings.base_url, key)
+        found = kept.get(wanted)
+        if found is None:
+
+            def make() -> Client:
+                made = self._make(kept, wanted, is_async=True)
+                pricing.find(wanted.kind, wanted.base_url, settings.model)
+                return made
+
+            found = await beside(make)
+        return found.sdk
+
+    def _make(self, kept: Kept, wanted: Wanted, *, is_async: bool) -> Client:
+        try:
+            from . import dial  # noqa: PLC0415 - needs httpx2, which comes with the extra
+        except ModuleNotFoundError:
+            raise MissingExtra("httpx2") from None
+        redaction.remember(wanted.key)
+        adapter = adapter_of(wanted.kind)
+        with self._making:
+            if wanted in kept:  # made while this thread waited
+                return kept[wanted]
+            http = dial.async_client() if is_async else dial.client()
+            sdk = adapter.client(wanted.key, wanted.base_url, http, is_async=is_async)
+            while len(kept) >= CLIENTS:
+                del kept[next(iter(kept))]
+            kept[wanted] = Client(sdk, http)
+            return kept[wanted]
+
+    async def _of_this_loop(self) -> Kept:
+        loop = running_loop()
+        kept: Kept | None = getattr(loop, _ON_THE_LOOP, None)
+        if kept is None:
+            kept = Kept()
+            setattr(loop, _ON_THE_LOOP, kept)
+            self.loops.add(loop)
+            kept.keeper = _keep(kept)
+            await anext(kept.keeper)
+        return kept
+
+    def close(self) -> None:
+        """Close the connections of all threads; those of an event loop only it can close."""
+        kept, self.shared = self.shared, Kept()
+        for client in kept.values():
+            client.http.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        loop = running_loop()
+        kept: Kept | None = getattr(loop, _ON_THE_LOOP, None)
+        if kept is not None:
+            delattr(loop, _ON_THE_LOOP)
+            if kept.keeper is not None:
+                await kept.keeper.aclose()
+
+
+async def _keep(kept: Kept) -> AsyncGenerator[None]:
+    """Close the clients when the loop ends its generators, or whoever holds this one does."""
+    try:
+        yield
+    finally:
+        clients = list(kept.values())
+        kept.clear()
+        for client in clients:
+            await client.http.aclose()
+
+
+async def beside(work: Callable[[], T]) -> T:
+    """Return what *work* returns, done in a thread; on the loop itself where no thread can be started."""
+    try:
+        done = running_loop().run_in_executor(None, copy_context().run, work)
+    except RuntimeError:
+        return work()
+    return await done
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the running event loop.
+
+    Raises:
+        Invalid: If asyncio runs none: the call was made under another library's loop, as trio's.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise Invalid(
+            {"event loop": "must be asyncio's: this call runs under no other (for trio: trio_asyncio)"}
+        ) from None
+
+
+clients: Final = Clients()
+"""The clients of this process."""
+os.register_at_fork(after_in_child=clients.reset)
