@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlmodel import Session, col, func, select
 
 from ..errors import Invalid
+from ..store import waits
 from ..store.tables import AuditCheckpoint, AuditEvent, AuditHead
 
 GENESIS: Final = "0" * 64
@@ -91,6 +92,7 @@ def verify(session: Session, given: Head | None = None) -> Verdict:
     """
     session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
     session.execute(text("SET LOCAL statement_timeout = 0"))
+    waits.allow(session.connection(), None)
     walk = _Walk(session, given)
     problem = next(walk.problems(), "")
     return Verdict(walk.checked, walk.head, walk.start, problem)

@@ -14,7 +14,7 @@ from ..actors import Actor
 from ..audit import chain as audit_chain
 from ..audit.record import Target, record, storable
 from ..errors import Forbidden, Invalid
-from ..store import db
+from ..store import db, waits
 from ..store.tables import AuditCheckpoint, AuditEvent
 
 DENIED: Final = "denied"
@@ -192,6 +192,7 @@ def purge(session: Session, actor: Actor, *, older_than: int, dry_run: bool = Fa
 
 def _purge(session: Session, actor: Actor, older_than: int, *, dry_run: bool) -> Purge:
     session.execute(text("SET LOCAL statement_timeout = 0"))
+    waits.allow(session.connection(), None)
     session.execute(select(func.pg_advisory_xact_lock(_PURGE)))
     c = _EVENTS.c
     old = func.clock_timestamp() - func.make_interval(0, 0, 0, older_than)

@@ -18,7 +18,7 @@ from ..access.authority import require
 from ..actors import Actor
 from ..audit.record import Target, record, storable
 from ..errors import Invalid, NotFound
-from ..store import db
+from ..store import db, waits
 from ..store.tables import LlmLog, LlmUsage
 
 BUCKET: Final = 1.1
@@ -243,10 +243,12 @@ def purge(transact: Transact, actor: Actor, *, older_than: int, with_usage: bool
         told = {"older_than_days": (None, older_than), "with_usage": (None, with_usage)}
         if dry_run:
             session.execute(text("SET LOCAL statement_timeout = '60s'"))
+            waits.allow(session.connection(), 60)
             return session.scalar(select(func.count()).select_from(_LOGS).where(_is_old(_LOGS.c.at))) or 0
         record(session, actor, "logs.purge", Target("logs", None, f"calls before {older_than} days"), told)
         if with_usage:
             session.execute(text("SET LOCAL statement_timeout = 0"))
+            waits.allow(session.connection(), None)
             session.execute(_USAGE.delete().where(_is_old(_USAGE.c.slot + SLOT)))
         return 0
 

@@ -17,10 +17,18 @@ _URL = re.compile(r"postgres(?:ql)?://(?:[^@/?]*@)?(?P<hosts>[^/?]*)[^?]*(?:\?(?
 _HOST = re.compile(r"(?P<host>\[[^]]*\]|[^:]*)(?::(?P<port>\d*))?")
 
 
-def answers(url: str) -> bool:
-    """Tell whether a server of *url* answers at once; True also where that cannot be told from the URL alone."""
+def answers(url: str, seconds: float = SECONDS) -> bool:
+    """Tell whether a server of *url* answers within *seconds*; True also where that cannot be told from the URL alone."""
     found = _addresses(url)
-    return not found or any(_answers(host, port) for host, port in found)
+    return not found or any(answers_at(host, port, seconds) for host, port in found)
+
+
+def answers_at(host: str, port: int, seconds: float = SECONDS) -> bool:
+    """Tell whether a server at *host*, a name, an address or the folder of a socket, answers within *seconds*."""
+    with suppress(OSError, UnicodeError), _line(host, port, seconds) as line:
+        line.sendall(_SSL_REQUEST)
+        return len(line.recv(1)) == 1
+    return False
 
 
 def _addresses(url: str) -> list[tuple[str, int]]:
@@ -45,20 +53,13 @@ def _addresses(url: str) -> list[tuple[str, int]]:
     return [(host, int(port)) for host, port in zip(hosts, ports, strict=True)]
 
 
-def _answers(host: str, port: int) -> bool:
-    with suppress(OSError, UnicodeError), _line(host, port) as line:
-        line.sendall(_SSL_REQUEST)
-        return len(line.recv(1)) == 1
-    return False
-
-
-def _line(host: str, port: int) -> "socket.socket":
+def _line(host: str, port: int, seconds: float) -> "socket.socket":
     import socket  # noqa: PLC0415 - keeps the import of the resolver lean
 
     if not host.startswith("/"):
-        return socket.create_connection((host, port), SECONDS)
+        return socket.create_connection((host, port), seconds)
     line = socket.socket(socket.AF_UNIX)
-    line.settimeout(SECONDS)
+    line.settimeout(seconds)
     try:
         line.connect(f"{host}/.s.PGSQL.{port}")
     except OSError:

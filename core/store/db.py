@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import psycopg
 from sqlalchemy import URL, Engine, QueuePool, create_engine, event, func, select, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlmodel import Session
 
 from ..config import get_config
@@ -18,13 +16,16 @@ from ..errors import SchemaMismatch, StoreUnavailable
 from ..once import Once
 from ..postgres import dsn, embedded
 from ..resolving.effective import read_json
+from . import outages, waits
 
 MIN_SERVER_VERSION = 150000
 RETRYABLE = {"40001", "40P01"}
 """SQLSTATE of a serialization failure and of a deadlock."""
 ATTEMPTS = 3
 MAX_OVERFLOW = 5
-OPTIONS = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=30s"
+POOL_SECONDS = 1.5
+"""Longest wait for a free connection."""
+OPTIONS = f"-c statement_timeout={waits.STATEMENT:.0f}s -c lock_timeout=1500ms -c idle_in_transaction_session_timeout=30s"
 
 T = TypeVar("T")
 _AFTER_ROLLBACK = "after_rollback"
@@ -34,8 +35,8 @@ _log = logging.getLogger(__name__)
 def make_engine(url: str) -> Engine:
     """Make an engine for *url* that gives up in seconds and never prints a parameter.
 
-    Five connections, five more under load; none free for 2 s is an error. The engine's own URL is for people: it has no
-    password. Raises BadConfig if *url* has words that the driver does not know.
+    Five connections, five more under load; none free for 1.5 s is an error. How long an answer may take: :mod:`.waits`.
+    The engine's own URL is for people: it has no password. Raises BadConfig if *url* has words that the driver does not know.
     """
     arguments = dsn.arguments(url, name="llm-settings", connect_timeout=2, options=OPTIONS)
     shown: dict[str, str | tuple[str, ...]] = {
@@ -43,15 +44,17 @@ def make_engine(url: str) -> Engine:
     }
     engine = create_engine(
         URL.create("postgresql+psycopg", arguments.get("user"), database=arguments.get("dbname"), query=shown),
-        creator=lambda: psycopg.connect(**arguments),  # libpq reads the URL: SQLAlchemy reads some of it otherwise
+        creator=waits.opener(url, arguments),  # libpq reads the URL: SQLAlchemy reads some of it otherwise
         json_deserializer=read_json,
         hide_parameters=True,  # a database error would print the sealed key, or a plain one
         pool_pre_ping=True,
         pool_size=5,
         max_overflow=MAX_OVERFLOW,
-        pool_timeout=2,
+        pool_timeout=POOL_SECONDS,
     )
+    waits.bound(engine)
     event.listen(engine, "connect", _check_server)
+    event.listen(engine, "handle_error", _drop_what_refuses)
     os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))  # the parent's sockets are the parent's
     return engine
 
@@ -60,6 +63,12 @@ def _check_server(connection: Any, _record: object) -> None:
     if connection.info.server_version < MIN_SERVER_VERSION:
         major = connection.info.server_version // 10_000
         raise SchemaMismatch(f"The database server is PostgreSQL {major}; LLM Settings needs PostgreSQL 15 or newer.")
+
+
+def _drop_what_refuses(context: Any) -> None:
+    """After a failover the old connections lead to what is a replica now: new ones may find the primary."""
+    if getattr(context.original_exception, "sqlstate", None) == outages.READ_ONLY:
+        context.is_disconnect = True
 
 
 @Once
@@ -88,13 +97,22 @@ def transaction() -> Iterator[Session]:
     Raises:
         StoreUnavailable: If the database cannot be reached, or does not answer in time.
     """
-    with store_errors(), Session(get_engine(), expire_on_commit=False) as session:
-        try:
-            with session.begin():
-                yield session
-        except BaseException:
-            _run_after_rollback(session)
+    saving = False
+    try:
+        with Session(get_engine(), expire_on_commit=False) as session:
+            try:
+                with session.begin():
+                    yield session
+                    session.flush()
+                    saving = True
+            except BaseException:
+                _run_after_rollback(session)
+                raise
+    except SQLAlchemyError as error:
+        unavailable = outages.told(error, saving=saving)
+        if unavailable is None:
             raise
+        raise unavailable from error
 
 
 def after_rollback(session: Session, work: Callable[[Session], object]) -> None:
@@ -113,17 +131,14 @@ def _run_after_rollback(session: Session) -> None:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Turn a lost or silent database into :class:`StoreUnavailable`; other database errors pass."""
+    """Turn what keeps the database from its work into :class:`StoreUnavailable`; other database errors pass."""
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeout) as error:
-        raise StoreUnavailable(
-            "The database cannot be reached, or did not answer in time. Nothing was saved; try again in a moment."
-        ) from error
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise StoreUnavailable("The connection to the database was lost. Nothing was saved; try again.") from error
-        raise
+    except SQLAlchemyError as error:
+        unavailable = outages.told(error)
+        if unavailable is None:
+            raise
+        raise unavailable from error
 
 
 def retrying(work: Callable[[Session], T]) -> T:

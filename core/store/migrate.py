@@ -10,6 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 from ..errors import SchemaMismatch
+from . import waits
 from .db import store_errors
 from .tables import Table
 
@@ -41,6 +42,7 @@ def downgrade(engine: Engine, revision: str) -> bool:
 def _run(engine: Engine, step: object, revision: str) -> bool:
     with store_errors(), engine.connect() as connection:
         connection.execute(text("SET statement_timeout = 0"))
+        waits.allow(connection, None)
         connection.execute(text("SET lock_timeout = '60s'"))
         connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
         connection.commit()

@@ -1,0 +1,119 @@
+"""What keeps the database from doing its work: in words for people, and in the log, once a minute for each cause."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from psycopg.errors import ConnectionTimeout
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from ..errors import StoreUnavailable
+from ..redaction import scrub
+from .waits import Silent
+
+LOCKED: Final = "55P03"
+TIMED_OUT: Final = "57014"
+DISK_FULL: Final = "53100"
+READ_ONLY: Final = "25006"
+"""SQLSTATEs: https://www.postgresql.org/docs/current/errcodes-appendix.html."""
+
+LOG_EVERY: Final = 60.0
+"""Seconds in which one cause makes one line of log: whoever retries must not fill it."""
+REMEMBERED: Final = 60.0
+"""Seconds that a full disk counts as full, after the last write that it refused."""
+_SHOWN: Final = 200
+"""Characters of the server's own words in the log."""
+
+_UNSAVED: Final = "Nothing was saved"
+_REASONS: Final = {
+    LOCKED: f"Somebody else is changing the same thing at this moment. {_UNSAVED}; try again in a moment.",
+    TIMED_OUT: f"The database did not finish in time. {_UNSAVED}; try again, with less at once where that is possible.",
+    DISK_FULL: f"The database's disk is full: nothing can be saved until somebody makes room there. {_UNSAVED}; reading works.",
+    READ_ONLY: (
+        "The database is read-only, as a replica is, or a primary in trouble. "
+        f"{_UNSAVED}; it works again as soon as the database takes changes."
+    ),
+}
+_POOL: Final = f"All connections of this process to the database are in use. {_UNSAVED}; try again in a moment."
+_SILENT: Final = f"The database cannot be reached: it does not answer. {_UNSAVED}; try again in a moment."
+_AWAY: Final = f"The database cannot be reached, or did not answer in time. {_UNSAVED}; try again in a moment."
+_LOST: Final = f"The connection to the database was lost. {_UNSAVED}; try again."
+_UNKNOWN: Final = (
+    "The connection to the database was lost while it was saving: whether it has saved is not known. "
+    "Reload, and look before you try again."
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Causes:
+    """What has gone wrong lately: each cause is logged at once, and then once a minute with how often it came.
+
+    Args:
+        now: A clock in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._mutex = threading.Lock()
+        self._logged: dict[str, float] = {}
+        self._unlogged: dict[str, int] = {}
+        self._seen: dict[str, float] = {}
+
+    def note(self, cause: str, words: str) -> None:
+        """Note that *cause*, one of few, came up, in the server's or the driver's *words*."""
+        now = self._now()
+        with self._mutex:
+            self._seen[cause] = now
+            if now - self._logged.get(cause, -LOG_EVERY) < LOG_EVERY:
+                self._unlogged[cause] = self._unlogged.get(cause, 0) + 1
+                return
+            more = self._unlogged.pop(cause, 0)
+            self._logged[cause] = now
+        again = f"; {more} more like it since this was last logged" if more else ""
+        _log.error("A request was refused for want of the database: %s (%s)%s", words, cause, again)
+
+    def came(self, cause: str, within: float = REMEMBERED) -> bool:
+        """Return whether *cause* came up in the last *within* seconds."""
+        seen = self._seen.get(cause)
+        return seen is not None and self._now() - seen < within
+
+
+causes: Final = Causes()
+"""Of this process."""
+
+
+def told(error: Exception, *, saving: bool = False) -> StoreUnavailable | None:
+    """Return *error* in words for people, and note it; None for one that does not speak of the database's state.
+
+    Args:
+        error: What SQLAlchemy raised.
+        saving: The commit had been sent.
+    """
+    if isinstance(error, PoolTimeout):
+        causes.note("pool exhausted", "no connection became free")
+        return StoreUnavailable(_POOL)
+    if not isinstance(error, DBAPIError):
+        return None
+    cause = error.orig
+    code = getattr(cause, "sqlstate", None) or ""
+    known = _REASONS.get(code)
+    if known is None and not isinstance(error, OperationalError | InterfaceError) and not error.connection_invalidated:
+        return None
+    causes.note(code or type(cause).__name__, _words(cause))
+    if saving and error.connection_invalidated and code != READ_ONLY:
+        return StoreUnavailable(_UNKNOWN)
+    if known is None and isinstance(cause, Silent | ConnectionTimeout):
+        known = _SILENT
+    if known is None and error.connection_invalidated:
+        known = _LOST
+    return StoreUnavailable(known or _AWAY)
+
+
+def _words(cause: Any) -> str:
+    """Return what the server said, or the driver: never its DETAIL, in which values stand, and on one line."""
+    said = getattr(getattr(cause, "diag", None), "message_primary", None) or str(cause)
+    return scrub(" ".join(said.split()))[:_SHOWN]
