@@ -23,6 +23,8 @@ from web.request import ADDRESS_HEADER, SECRET_HEADER
 
 LOOKED_FOR: Final = 1.0
 """Seconds that one look at the database answers for: strangers may ask as often as they like."""
+PATIENCE: Final = 2.5
+"""Seconds to wait for somebody else's look; a silent database ends it sooner."""
 STALE_AFTER: Final = 10.0
 """Seconds after which the settings in memory count as stale; the resolver looks every two."""
 
@@ -48,8 +50,8 @@ def ready(request: Request) -> Response:
     limits = ratelimit.get_limiter().state
     checks = {"database": found.database, "schema": found.schema, "keyRing": found.key_ring, "snapshot": snapshot}
     checks["rateLimits"] = "ok" if limits != "redis_unreachable" else limits
-    if found.database != "ok" or found.schema != "ok":
-        message = "Not ready: the database is out of reach, or its schema is not this version's."
+    if found.database in {"unreachable", "read_only"} or found.schema != "ok":
+        message = "Not ready: the database is out of reach or read-only, or its schema is not this version's."
         raise Refused(503, "NOT_READY", message, {"Retry-After": "2"}, {"checks": checks})
     whole: dict[str, Any] = {
         "status": "ready" if set(checks.values()) == {"ok"} else "degraded",
@@ -89,13 +91,15 @@ def prometheus(_actor: Scraper) -> Response:
 
 
 def _look() -> health.Readiness:
+    """Return what the last look found, if that was just now, else look; one looks, the others wait for it."""
     global _last  # noqa: PLW0603 - what was found last
-    known = _last
-    if known is not None and time.monotonic() - known[0] < LOOKED_FOR:
-        return known[1]
-    if not _lock.acquire(blocking=known is None) and known is not None:
-        return known[1]  # somebody is looking: a silent database must not hold up every thread
+    if (known := _known()) is not None:
+        return known
+    if not _lock.acquire(timeout=PATIENCE):
+        return health.UNREACHABLE  # nor was the one that looks answered; what was known before is old
     try:
+        if (known := _known()) is not None:
+            return known
         try:
             with db.transaction() as session:
                 found = health.readiness(session, get_ring())
@@ -105,6 +109,11 @@ def _look() -> health.Readiness:
         return found
     finally:
         _lock.release()
+
+
+def _known() -> health.Readiness | None:
+    last = _last
+    return last[1] if last is not None and time.monotonic() - last[0] < LOOKED_FOR else None
 
 
 def _is_admin(request: Request) -> bool:

@@ -11,7 +11,7 @@ from sqlmodel import Session, col, func, select
 from ..access.authority import is_live
 from ..config import get_config
 from ..crypto import KeyRing
-from ..store import migrate, sealed
+from ..store import migrate, outages, sealed
 from ..store.tables import AuditEvent, AuditHead, AuthSession
 from . import keys
 
@@ -44,7 +44,8 @@ class Health(NamedTuple):
 class Readiness(NamedTuple):
     """Whether this process can do its work, in words that give nothing away."""
 
-    database: Literal["ok", "unreachable"]
+    database: Literal["ok", "unreachable", "read_only", "disk_full"]
+    """``disk_full``: it refused a change for that within the last minute; reading works."""
     schema: Literal["ok", "mismatch", "unknown"]
     key_ring: str
     """``ok``, ``unknown``, or what :func:`core.manage.keys.look_at_canary` says of the primary key."""
@@ -59,7 +60,12 @@ def readiness(session: Session, ring: KeyRing) -> Readiness:
     if MigrationContext.configure(connection).get_current_revision() != migrate.head():
         return Readiness("ok", "mismatch", "unknown")
     canary = keys.look_at_canary(session, ring).state
-    return Readiness("ok", "ok", "ok" if canary in {"first_use", "new_primary"} else canary)
+    key_ring = "ok" if canary in {"first_use", "new_primary"} else canary
+    if session.scalar(text("SELECT current_setting('transaction_read_only') = 'on'")):
+        outages.causes.note(outages.READ_ONLY, "it takes no changes")
+        session.invalidate()  # a new line may find the primary, or a database that takes changes again
+        return Readiness("read_only", "ok", key_ring)
+    return Readiness("disk_full" if outages.causes.came(outages.DISK_FULL) else "ok", "ok", key_ring)
 
 
 def look(session: Session, ring: KeyRing) -> Health:

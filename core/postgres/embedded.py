@@ -14,12 +14,14 @@ folder's owner, by default the system user ``llm_settings``, which is made when 
 """
 
 import atexit
+import errno
 import logging
 import os
 import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -55,6 +57,8 @@ SETTINGS: Final = {
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
 }
+PASSED_ON: Final = ("PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""The variables of this process that the server gets."""
 _OK, _BUSY, _SILENT = range(3)  # of a ping: accepts connections; is starting or stopping; nobody answers
 
 _log = logging.getLogger(__name__)
@@ -175,8 +179,7 @@ class Keeper(AbstractContextManager[str]):
                 if server.ping() == _SILENT:
                     _log.warning("The embedded PostgreSQL does not answer; restarting it if it is gone.")
                     start(self._data_dir, create=False)
-                if server.log.stat().st_size > LOG_LIMIT:
-                    os.truncate(server.log, 0)
+                server.shorten_log()
                 failures = 0
             except Exception as error:  # noqa: BLE001 - a watchdog must survive what it sees
                 failures += 1
@@ -212,6 +215,9 @@ class _Server:
         root = os.geteuid() == 0
         self.folder.parent.mkdir(parents=True, exist_ok=True, mode=0o711 if root else 0o700)
         self.folder.mkdir(exist_ok=True, mode=0o700)
+        entry = self.folder.lstat()
+        if stat.S_ISLNK(entry.st_mode) and entry.st_uid not in {0, os.geteuid()}:
+            raise self.failed("it is a link of another user")
         if self.folder.stat().st_uid == os.geteuid():
             self.folder.chmod(0o700)
             if root:
@@ -230,8 +236,31 @@ class _Server:
                 answer += part
         return _SILENT if not answer else _BUSY if answer[:1] == b"E" and b"C57P03\0" in answer else _OK
 
-    def open(self, name: str) -> int:
-        return os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def open(self, name: str, how: int = os.O_RDWR) -> int:
+        """Open a file of the folder; made when missing.
+
+        Where root starts the server, the folder is another user's, who may put a link to any file there, or a pipe.
+        """
+        path = self.folder / name
+        file = os.open(path, how | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            os.close(file)
+            raise OSError(errno.ELOOP, "it is no file of its own", str(path))
+        return file
+
+    def shorten_log(self) -> None:
+        """Empty the server's log when it has grown."""
+        file = self.open(self.log.name)
+        try:
+            if os.fstat(file).st_size > LOG_LIMIT:
+                os.ftruncate(file, 0)
+        finally:
+            os.close(file)
+
+    def _said(self) -> str:
+        with os.fdopen(self.open(self.log.name), errors="replace", encoding="utf-8") as log:
+            return log.read()
 
     def free(self, name: str) -> bool:
         """Whether nobody has the lock *name*."""
@@ -280,7 +309,7 @@ class _Server:
         launched, deadline = None, time.monotonic() + PATIENCE
         while (answer := self.ping()) != _OK:
             if launched is not None and launched.poll() is not None:
-                raise self.failed(self.log.read_text(errors="replace"))
+                raise self.failed(self._said())
             if launched is None and answer == _SILENT:
                 launched = self._launch()
             if time.monotonic() > deadline:
@@ -294,11 +323,12 @@ class _Server:
                 self._end_orphans()
                 return None
             self._bury()
-            for stale in ("data/postmaster.pid", self.socket.name, f"{self.socket.name}.lock", self.log.name):
-                (self.folder / stale).unlink(missing_ok=True)  # the pid in it may be anybody's by now
+            for stale in (self.socket.name, f"{self.socket.name}.lock", self.log.name):
+                (self.folder / stale).unlink(missing_ok=True)
+            self._forget_pid()
             settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
             command = ["postgres", "-c", f"cluster_name={self._mark()}", "-D", str(self.cluster), *settings]
-            with self.log.open("ab") as log:
+            with os.fdopen(self.open(self.log.name, os.O_WRONLY | os.O_APPEND), "ab") as log:
                 _children[self.folder] = subprocess.Popen(
                     **self._as_owner(command),
                     stdin=subprocess.DEVNULL,
@@ -310,6 +340,15 @@ class _Server:
         finally:
             os.close(lock)
         return _children[self.folder]
+
+    def _forget_pid(self) -> None:
+        """Remove the cluster's pid file: the number in it may be anybody's by now."""
+        cluster = os.open(self.cluster, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            with suppress(FileNotFoundError):
+                os.unlink("postmaster.pid", dir_fd=cluster)
+        finally:
+            os.close(cluster)
 
     def halt(self) -> None:
         """Stop the server and wait for its end. By force if need be: safe too, the next start recovers."""
@@ -345,14 +384,16 @@ class _Server:
         return f"llm-settings-{status.st_dev:x}-{status.st_ino:x}"
 
     def _as_owner(self, command: list[str]) -> dict[str, Any]:
-        """Return how to run one of the wheel's programs as the folder's owner, with none of our PG* variables.
+        """Return how to run one of the wheel's programs as the folder's owner, with few of our variables.
+
+        Any of them may be a secret, the encryption key above all, and SQL can read them (COPY FROM PROGRAM).
 
         Where modes keep that owner from the folder or the programs, root does not widen them: it lends the server the
         one capability to read past them (Linux, by ``setpriv``). Only root reaches that server.
         """
         program, *words = command
         path = _programs() / program
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         how: dict[str, Any] = {"args": [str(path), *words], "env": environment | {"LC_ALL": "C"}, "cwd": "/"}
         if os.geteuid() == 0:
             owner = self.folder.stat()

@@ -459,7 +459,7 @@ def test_killed_server_is_restarted_by_the_watchdog(data_dir: Path) -> None:
             assert ask(url, "SELECT count(*) FROM words") == len(took)
             assert master(data_dir) != killed
 
-    assert min(took) < 2  # of three: the machine may be busy with other tests
+    assert min(took) < 3 * 2  # of three: the machine may be busy with other tests
     assert processes(data_dir) == ([], [])
 
 
@@ -693,6 +693,77 @@ def test_missing_wheel_is_a_sentence(nothing: Path) -> None:
 
 
 # Who may do what
+
+
+def test_server_knows_none_of_our_variables(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has SQL as a superuser runs programs: they find no key of ours in the server's environment, and no vendor's."""
+    secrets = {
+        "LLM_ENCRYPTION_KEY": "e" * 64,
+        "LLM_ADMIN_PASSWORD": "canary",
+        "OPENAI_API_KEY": "canary",
+        "HOME": "/canary",
+    }
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    url = embedded.start(data_dir)
+
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TEMPORARY TABLE seen (line text)")
+        connection.execute("COPY seen FROM PROGRAM 'env'")
+        seen = {row[0].partition("=")[0] for row in connection.execute("SELECT line FROM seen")}
+    started = Path(f"/proc/{master(data_dir)}/environ").read_text()
+
+    assert "PATH" in seen
+    assert not seen & secrets.keys()
+    assert "canary" not in started
+    assert "LLM_" not in started
+
+
+@pytest.mark.parametrize("name", ["server.log", "start.lock", "users.lock", "server.lock"])
+@pytest.mark.parametrize("how", ["link", "hard link", "pipe"])
+def test_no_link_is_followed(data_dir: Path, name: str, how: str) -> None:
+    """Who owns the folder, the server's user where root starts it, cannot have another file read, written or emptied."""
+    precious = data_dir / "precious"
+    precious.write_text("FATAL:  the canary\n" + "x" * embedded.LOG_LIMIT)
+    before = precious.read_text()
+    server = embedded._Server(data_dir)
+    place = data_dir / "postgres" / name
+    place.unlink(missing_ok=True)
+    if how == "link":
+        place.symlink_to(precious)
+    elif how == "hard link":
+        place.hardlink_to(precious)
+    else:
+        os.mkfifo(place)
+
+    for work in (server.shorten_log, server._said) if name == "server.log" else (lambda: server.free(name),):
+        with pytest.raises(OSError, match=r"file of its own|symbolic links|No such device"):
+            work()
+    assert precious.read_text() == before
+    if name == "server.log":  # the start takes it away
+        assert works(embedded.start(data_dir))
+    else:
+        with pytest.raises(StoreUnavailable, match="cannot run in"):
+            embedded.start(data_dir)
+    assert precious.read_text() == before
+    embedded.stop(data_dir)
+    place.unlink(missing_ok=True)
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="another user's link takes root to make")
+def test_folder_that_is_another_users_link_is_refused(nothing: Path) -> None:
+    """Root does not give away a folder that somebody else's link leads to."""
+    elsewhere = nothing.with_name("elsewhere")
+    elsewhere.mkdir(mode=0o755)
+    nothing.mkdir()
+    (nothing / "postgres").symlink_to(elsewhere)
+    os.chown(nothing / "postgres", NOBODY, NOBODY, follow_symlinks=False)
+
+    with pytest.raises(StoreUnavailable, match="link of another user"):
+        embedded.start(nothing)
+
+    assert elsewhere.stat().st_uid == 0
+    assert elsewhere.stat().st_mode & 0o777 == 0o755
 
 
 def test_folders_above_keep_their_modes(nothing: Path) -> None:
