@@ -134,7 +134,7 @@ def test_statement_without_an_end_is_ended(engine: Engine, monkeypatch: pytest.M
     with db.transaction() as session:
         line = session.connection().connection.dbapi_connection
     assert isinstance(line, waits.Line)
-    assert line.patience <= waits.STATEMENT + waits.MARGIN, "more time for one is no more time for the next"
+    assert line.patience == waits.PING, "more time for one is no more time for the next"
 
 
 def test_commit_that_is_not_answered(engine: Engine, proxy: Proxy) -> None:  # noqa: ARG001 - the process's
