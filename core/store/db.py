@@ -25,7 +25,9 @@ ATTEMPTS = 3
 MAX_OVERFLOW = 5
 POOL_SECONDS = 1.5
 """Longest wait for a free connection."""
-OPTIONS = f"-c statement_timeout={waits.STATEMENT:.0f}s -c lock_timeout=1500ms -c idle_in_transaction_session_timeout=30s"
+OPTIONS = (
+    f"-c statement_timeout={waits.STATEMENT:.0f}s -c lock_timeout=1500ms -c idle_in_transaction_session_timeout=30s"
+)
 
 T = TypeVar("T")
 _AFTER_ROLLBACK = "after_rollback"

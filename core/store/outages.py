@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..errors import StoreUnavailable
+from ..postgres import refusals
 from ..redaction import scrub
 from .waits import Silent
 
@@ -103,17 +104,29 @@ def told(error: Exception, *, saving: bool = False) -> StoreUnavailable | None:
     known = _REASONS.get(code)
     if known is None and not isinstance(error, OperationalError | InterfaceError) and not error.connection_invalidated:
         return None
-    causes.note(code or type(cause).__name__, _words(cause))
+    refusal = refusals.read(error)
+    causes.note(code or (refusal.sqlstate if refusal else "") or type(cause).__name__, _words(cause, refusal))
     if saving and error.connection_invalidated and code != READ_ONLY:
         return StoreUnavailable(_UNKNOWN)
     if known is None and isinstance(cause, Silent | ConnectionTimeout):
         known = _SILENT
     if known is None and error.connection_invalidated:
         known = _LOST
-    return StoreUnavailable(known or _AWAY)
+    return StoreUnavailable(known or _refused(refusal))
 
 
-def _words(cause: Any) -> str:
-    """Return what the server said, or the driver: never its DETAIL, in which values stand, and on one line."""
-    said = getattr(getattr(cause, "diag", None), "message_primary", None) or str(cause)
-    return scrub(" ".join(said.split()))[:_SHOWN]
+def _refused(refusal: refusals.Refusal | None) -> str:
+    """Return what people are told; the server's own words, which may name a role or a host, are for the log."""
+    if refusal is None or refusal.reason.startswith("the server says"):
+        return _AWAY
+    if refusal.lasting:
+        return f"The database cannot be used: {refusal.reason}. {_UNSAVED}. Whoever runs LLM Settings: {refusal.cure}."
+    return f"The database cannot be reached: {refusal.reason}. {_UNSAVED}; try again in a moment."
+
+
+def _words(cause: Any, refusal: refusals.Refusal | None) -> str:
+    """Return the reason for the log, on one line: never DETAIL, which has values, nor a driver's text, which has the URL's."""
+    said = getattr(getattr(cause, "diag", None), "message_primary", None)
+    if said is None and isinstance(cause, Silent):
+        said = str(cause)
+    return scrub(" ".join((said or str(refusal or type(cause).__name__)).split()))[:_SHOWN]
