@@ -13,7 +13,7 @@ st.set_page_config(page_title=HOME, layout="wide")
 actor = guard("analyst")
 
 with db.transaction() as session:
-    role = users.get(session, actor.user_id or 0).role
+    role = users.get(session, actor.own_id()).role
 page = draw_menu(role)
 
 with st.sidebar:

@@ -36,7 +36,8 @@ from .postgres import embedded
 from .resolve import resolve, resolver
 from .resolving.effective import LAYERS, EffectiveSettings, Explained, Source
 from .store import db, grants, migrate, sealed
-from .store.tables import User
+from .store.tables import User, id_of
+from .wording import counted
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Manage LLM Settings."
@@ -133,7 +134,7 @@ def test_command(provider: Annotated[str, typer.Argument(help="Name of the provi
         took = "" if stage.latency_ms is None else f"{stage.latency_ms} ms"
         typer.echo(f"{connection.STAGES[stage.name]:<16} {_STATES[stage.state]:<12} {took:>9}  {stage.words}".rstrip())
     if report.new:
-        typer.echo(f"The vendor lists {len(report.new)} model(s) that are not here: {', '.join(report.new[:20])}")
+        typer.echo(f"The vendor lists {counted(len(report.new), 'model')} not here: {', '.join(report.new[:20])}")
     if report.gone:
         typer.echo(f"The vendor no longer lists: {', '.join(report.gone)}")
     typer.echo(f"{provider}: {_STATES[report.state]}")
@@ -209,7 +210,7 @@ def keys_rotate(
             if time.monotonic() - said > 1:
                 typer.echo(f"{moved} so far")
                 said = time.monotonic()
-        typer.echo(f"{moved} API key(s) {'would move' if dry_run else 'moved'} to {ring.primary_id}.")
+        typer.echo(f"{counted(moved, 'API key')} {'would move' if dry_run else 'moved'} to {ring.primary_id}.")
         for row in sorted(unreadable):
             typer.echo(f"Left as it is: {row.name} ({row.state}). {row.message}")
         with db.transaction() as session:
@@ -232,7 +233,7 @@ def keys_check() -> None:
         rows = sealed.open_all(session, ring)
     typer.echo(canary.message or f"Primary key {ring.primary_id}: known to this database, seals and opens.")
     for (key_id, state), number in sorted(Counter((row.key_id or "none", row.state) for row in rows).items()):
-        typer.echo(f"Sealed with {key_id}: {number} API key(s), {state}")
+        typer.echo(f"Sealed with {key_id}: {counted(number, 'API key')}, {state}")
     for row in rows:
         if row.state not in {"ok", "unknown_key", "sealed"}:  # those are the key's fault, and counted above
             typer.echo(f"{row.name}: {row.message}")
@@ -246,9 +247,11 @@ def _say_status(status: keys.Status) -> None:
     if status.canary.message:
         typer.echo(status.canary.message)
     for key in status.keys:
-        typer.echo(f"{key.key_id}  {key.role:<8} {key.rows:>6} API key(s)  {key.says}")
+        typer.echo(f"{key.key_id}  {key.role:<8} {counted(key.rows, 'API key'):>15}  {key.says}")
     if status.nobodys:
-        typer.echo(f"{status.nobodys} API key(s) name no encryption key, and none of the key ring opens them.")
+        typer.echo(
+            f"Of no known encryption key: {counted(status.nobodys, 'API key')}; none of the key ring opens them."
+        )
 
 
 @keys_app.command("adopt")
@@ -256,7 +259,7 @@ def keys_adopt(provider: Annotated[str, typer.Argument(help="Name of the provide
     """Bind a key that another program wrote to its provider and its present base URL."""
     with _store(), db.transaction() as session:
         row = providers.get_by_name(session, provider)
-        providers.adopt_api_key(session, COMMAND_LINE, row.id or 0)
+        providers.adopt_api_key(session, COMMAND_LINE, id_of(row))
     typer.echo(f"The key of {provider} is adopted.")
 
 
@@ -274,7 +277,7 @@ def users_passwd(username: str) -> None:
     """Set a user's password, which ends their sign-ins; asks for it, or reads it from standard input."""
     password = _password()
     with _store(), db.transaction() as session:
-        users.set_password(session, COMMAND_LINE, _user(session, username).id or 0, password)
+        users.set_password(session, COMMAND_LINE, id_of(_user(session, username)), password)
     typer.echo(f"Password set; sign-ins of {username} have ended.")
 
 
@@ -282,7 +285,7 @@ def users_passwd(username: str) -> None:
 def users_disable(username: str, *, enable: Annotated[bool, typer.Option(help="Enable them again.")] = False) -> None:
     """Disable a user, which ends their sign-ins."""
     with _store(), db.transaction() as session:
-        users.set_active(session, COMMAND_LINE, _user(session, username).id or 0, active=enable)
+        users.set_active(session, COMMAND_LINE, id_of(_user(session, username)), active=enable)
     typer.echo(f"{username} is {'enabled' if enable else 'disabled'}.")
 
 
@@ -290,7 +293,7 @@ def users_disable(username: str, *, enable: Annotated[bool, typer.Option(help="E
 def users_role(username: str, role: str) -> None:
     """Give a user another role, which ends their sign-ins."""
     with _store(), db.transaction() as session:
-        users.set_role(session, COMMAND_LINE, _user(session, username).id or 0, role)
+        users.set_role(session, COMMAND_LINE, id_of(_user(session, username)), role)
     typer.echo(f"{username} is {role}.")
 
 
@@ -298,8 +301,8 @@ def users_role(username: str, role: str) -> None:
 def users_sign_out(username: str) -> None:
     """End every sign-in of a user at once."""
     with _store(), db.transaction() as session:
-        ended = sessions.end_all(session, COMMAND_LINE, _user(session, username).id or 0)
-    typer.echo(f"Ended {ended} sign-in(s) of {username}.")
+        ended = sessions.end_all(session, COMMAND_LINE, id_of(_user(session, username)))
+    typer.echo(f"Ended {counted(ended, 'sign-in')} of {username}.")
 
 
 @users_app.command("list")
@@ -327,7 +330,7 @@ def tokens_create(
 def tokens_revoke(name: str) -> None:
     """End a token: programs that use it are refused within a second."""
     with _store(), db.transaction() as session:
-        tokens.revoke(session, COMMAND_LINE, tokens.get_by_name(session, name).id or 0)
+        tokens.revoke(session, COMMAND_LINE, id_of(tokens.get_by_name(session, name)))
     typer.echo(f"The token {name} is revoked.")
 
 
@@ -361,12 +364,10 @@ def audit_verify(
         found = audit_chain.verify(session, given)
     if found.problem:
         typer.echo(f"BROKEN: {found.problem}")
-        typer.echo(
-            f"The {found.checked} event(s) before it, from number {found.start.seq + 1} on, are as they were written."
-        )
+        typer.echo(f"Before it, from number {found.start.seq + 1} on: {counted(found.checked, 'event')}, as written.")
         raise typer.Exit(1)
     purged = f" Events up to {found.start.seq} were purged." if found.start.seq else ""
-    typer.echo(f"All {found.checked} event(s) are as they were written.{purged} Head: {found.head}")
+    typer.echo(f"The chain holds: {counted(found.checked, 'event')}, all as written.{purged} Head: {found.head}")
     if given is None:
         typer.echo("Checked against the database's own head alone. Give --head one that was kept elsewhere.")
 
@@ -382,7 +383,7 @@ def audit_purge(
         typer.echo("Nothing to do: no event is so old.")
     else:
         word = "Would delete" if dry_run else "Deleted"
-        typer.echo(f"{word} {purge.events} event(s), up to number {purge.up_to}.")
+        typer.echo(f"{word} {counted(purge.events, 'event')}, up to number {purge.up_to}.")
 
 
 @audit_app.command("export")
@@ -418,7 +419,7 @@ def logs_purge(
     """Delete the oldest rows of the request log, 10,000 a transaction. Interrupted, it is run again."""
     with _store():
         gone = usage.purge(db.retrying, COMMAND_LINE, older_than=older_than, with_usage=with_usage, dry_run=dry_run)
-    typer.echo(f"{'Would delete' if dry_run else 'Deleted'} {gone} logged call(s).")
+    typer.echo(f"{'Would delete' if dry_run else 'Deleted'} {counted(gone, 'logged call')}.")
 
 
 @app.command()

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from .errors import Forbidden
+
 
 @dataclass(frozen=True, slots=True)
 class Actor:
@@ -22,6 +24,16 @@ class Actor:
     session_id: int | None = None
     address: str | None = None
     token_id: int | None = None
+
+    def own_id(self) -> int:
+        """Return the user's id.
+
+        Raises:
+            Forbidden: If this is no user who has signed in, but a token or the command line.
+        """
+        if self.user_id is None:
+            raise Forbidden("Only a user who has signed in can do this")
+        return self.user_id
 
 
 COMMAND_LINE = Actor("command line")

@@ -1,16 +1,19 @@
 """Account: one's own password, and where one is signed in."""
 
+from functools import partial
+
 import streamlit as st
 
 from core.access import authority, sessions
 from core.store import db
+from core.wording import counted
 from ui.feedback import attempt, plain
 from ui.navigation import begin_page
 from ui.sign_in import change_own_password, password_field
 from ui.widgets import ago, browser, exact
 
 actor = begin_page("account", "Your password, and where you are signed in.")
-user_id = actor.user_id or 0
+user_id = actor.own_id()
 with db.transaction() as session:
     live = sessions.list_live(session, actor, user_id)
 
@@ -28,12 +31,12 @@ for row in live:
             st.caption(f"Since {ago(row.created_at)}, last used {ago(row.last_seen_at)}", help=exact(row.created_at))
         if not this and st.button("Sign out", key=f"end_{row.id}", icon=":material/logout:"):
             ended = row.id
-if ended is not None and attempt(lambda s: sessions.end(s, actor, ended or 0), "Signed out there.").ok:
+if ended is not None and attempt(partial(sessions.end, actor=actor, session_id=ended), "Signed out there.").ok:
     st.rerun()
 with st.container(horizontal=True, vertical_alignment="center"):
     others = len(live) - any(row.id == actor.session_id for row in live)
     if others and st.button("Sign out everywhere else", key="end_all", icon=":material/devices_off:"):
-        done = f"Ended {others} other sign-in{'s' * (others != 1)}."
+        done = f"Ended {counted(others, 'other sign-in')}."
         if attempt(lambda s: sessions.end_all(s, actor, user_id, but=actor.session_id), done).ok:
             st.rerun()
     if not others:

@@ -5,6 +5,7 @@ import streamlit as st
 from core.manage import providers, settings
 from core.resolving.effective import EffectiveSettings
 from core.store import db
+from core.wording import counted
 from ui.defaults import form
 from ui.defaults.dialogs import ask, draw_dialog
 from ui.defaults.draft import patch, problems
@@ -54,7 +55,7 @@ def save_bar() -> bool:
     number = len(edit.changed)
     with st.container(horizontal=True, vertical_alignment="center", key="save_bar"):
         with st.container(width="stretch", gap=None):
-            st.markdown(f":orange[:material/edit: **{form.counted(number)}, unsaved**]")
+            st.markdown(f":orange[:material/edit: **{counted(number, 'change')}, unsaved**]")
             st.text(f"{title}: {form.names(edit.changed)}")
             if edit.version != stored.version:
                 st.caption(f"{plain(stored.changed_by or 'Somebody')} saved in the meantime: you will be asked.")
@@ -101,7 +102,7 @@ with st.bottom:
     if edit.changed and save_bar():
         outcome = attempt(
             lambda s: settings.upsert_global(s, actor, scope_id, patch(edit.base, edit.changed), version=edit.version),
-            done=f"Saved {form.counted(len(edit.changed))} in {title}.",
+            done=f"Saved {counted(len(edit.changed), 'change')} in {title}.",
             then=forgetting(scope_id),
         )
         if outcome.ok:

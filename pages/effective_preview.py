@@ -13,7 +13,7 @@ actor = begin_page(
 )
 with db.transaction() as session:
     names = providers.names(session)
-    is_admin = users.get(session, actor.user_id or 0).role == "admin"
+    is_admin = users.get(session, actor.own_id()).role == "admin"
 
 if not names:
     st.info("There is no provider yet, so there is nothing to resolve.", icon=":material/visibility_off:")

@@ -7,6 +7,7 @@ import streamlit as st
 from core import crypto
 from core.manage import keys, providers
 from core.store import db
+from core.store.tables import id_of
 from ui.feedback import attempt, plain
 from ui.navigation import begin_page
 from ui.providers.cards import PAGE_SIZE, Clicked, draw_card, draw_encryption_keys, draw_figures, draw_nothing
@@ -25,7 +26,7 @@ draw_encryption_keys(encryption)
 def act(clicked: Clicked) -> None:
     """Do what was pressed on a card, or open its dialog; errors stand where this is called: below the card."""
     provider = clicked.provider
-    provider_id, name = provider.id or 0, provider.display_name
+    provider_id, name = id_of(provider), provider.display_name
     if clicked.action in {"edit", "test", "delete", "remove_key"}:
         ask(clicked.action, provider_id)
         return

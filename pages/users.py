@@ -4,6 +4,8 @@ import streamlit as st
 
 from core.access import sessions, users
 from core.store import db
+from core.store.tables import id_of
+from core.wording import counted
 from ui.feedback import plain
 from ui.navigation import begin_page
 from ui.users.dialogs import ask, draw_dialog, start_afresh
@@ -26,7 +28,7 @@ if st.button("Add user", key="add_user", type="primary", icon=":material/person_
     ask("add")
 
 for user in people:
-    name, user_id = user.username, user.id or 0
+    name, user_id = user.username, id_of(user)
     with (
         st.container(border=True, key=f"user_{name}"),
         st.container(horizontal=True, vertical_alignment="center"),
@@ -34,7 +36,7 @@ for user in people:
         with st.container(width="stretch", gap=None):
             st.markdown(f"**{plain(name)}**" + (" (you)" if user_id == actor.user_id else ""))
             places = signed_in.get(user_id, 0)
-            where = f"signed in at {places} place{'s' * (places != 1)}" if places else "not signed in"
+            where = f"signed in at {counted(places, 'place')}" if places else "not signed in"
             st.caption(f"Added {ago(user.created_at)}, {where}", help=exact(user.created_at))
         if user.role == "admin":
             st.badge("Admin", icon=":material/shield_person:", color="blue")

@@ -16,7 +16,7 @@ from ..actors import Actor
 from ..audit.record import Target, record
 from ..errors import NotFound
 from ..store.schemas import could_be_id
-from ..store.tables import AuthSession, User
+from ..store.tables import AuthSession, User, id_of
 from .authority import is_live, require
 
 LIFETIME_HOURS: Final = 8
@@ -48,7 +48,7 @@ def begin(
     """
     made = secrets.token_urlsafe(32) if ticket else None
     row = AuthSession(
-        user_id=user.id or 0,
+        user_id=id_of(user),
         auth_epoch=user.auth_epoch,
         ticket_hash=_hash(made) if made else None,
         ticket_expires_at=_in(f"{TICKET_SECONDS} seconds") if made else None,

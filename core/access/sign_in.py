@@ -14,7 +14,7 @@ from sqlmodel import Session, col, delete, func, select
 from ..actors import Actor
 from ..audit.record import Target, record
 from ..errors import TooManyAttempts
-from ..store.tables import AuditEvent, LoginAttempt, User
+from ..store.tables import AuditEvent, LoginAttempt, User, id_of
 
 WINDOW_MINUTES: Final = 15
 FREE_TRIES: Final = 5
@@ -50,7 +50,7 @@ def admit(session: Session, username: str, address: str) -> int:
     row = LoginAttempt(username=who, address=where, at=_NOW)
     session.add(row)
     session.flush()
-    return row.id or 0
+    return id_of(row)
 
 
 def succeeded(session: Session, attempt: int) -> None:

@@ -104,7 +104,7 @@ def change_password(session: Session, actor: Actor, password: str, current: str 
         Invalid: If the new password breaks the rules, or *current* is wrong.
     """
     require(session, actor, CHANGE_PASSWORD, role="analyst")
-    user = _locked(session, actor.user_id or 0)
+    user = _locked(session, actor.own_id())
     if not user.must_change_password and not _fits(user, current or ""):
         raise Invalid({"current_password": "is not your password"})
     if _fits(user, password):

@@ -16,6 +16,7 @@ from sqlmodel import Session, col, func, select
 from ..errors import Invalid
 from ..store import waits
 from ..store.tables import AuditCheckpoint, AuditEvent, AuditHead
+from ..wording import counted
 
 GENESIS: Final = "0" * 64
 """What the first event is linked to."""
@@ -132,7 +133,7 @@ class _Walk:
             select(func.count()).select_from(AuditEvent).where(col(AuditEvent.seq).is_(None))
         ).one()
         if unlinked:
-            yield f"{unlinked} event(s) have no number: they were written while the chain's trigger was switched off."
+            yield f"{counted(unlinked, 'event')} without a number, written while the chain's trigger was switched off."
         given = self._given
         if given and given.seq <= self.start.seq:
             yield from self._purged(given)

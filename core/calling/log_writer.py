@@ -20,6 +20,7 @@ from ..errors import CoreError
 from ..postgres import lines
 from ..redaction import scrub
 from ..resolving.effective import EffectiveSettings
+from ..wording import counted
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -204,7 +205,7 @@ class Writer:
                         self._changed.wait_for(lambda: self._closed, wait)
                     wait = min(wait * 2, most)
             if wait != least:
-                _log.warning("The request log is written again; %d call(s) were not logged.", self.dropped)
+                _log.warning("The request log is written again; not logged: %s.", counted(self.dropped, "call"))
             wait = least
             with self._changed:
                 self.dropped += refused

@@ -29,7 +29,7 @@ from ..errors import BadConfig, Invalid, KeyUnreadable, MissingExtra
 from ..kinds import base_url_of, origin_of
 from ..resolving.effective import EffectiveSettings
 from ..store.schemas import ApiKeyInput, ProviderInput, validate
-from ..store.tables import LlmProvider
+from ..store.tables import LlmProvider, id_of
 from . import providers, settings
 
 State = Literal["verified", "refused", "not_checked"]
@@ -169,7 +169,7 @@ def _key(
         name = "kind" if wanted.api_base_url == stored.api_base_url else "api_base_url"
         raise Invalid({name: "is another host than the stored key was saved with: type the API key, to test it there"})
     try:
-        return providers.open_api_key(session, stored.id or 0), ""
+        return providers.open_api_key(session, id_of(stored)), ""
     except KeyUnreadable as error:
         return None, str(error)
 

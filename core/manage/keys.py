@@ -21,6 +21,7 @@ from ..errors import KeyUnreadable, Sealed, WrongEncryptionKey
 from ..store import sealed
 from ..store.sealed import SealedColumn, Tried
 from ..store.tables import EncryptionCanary
+from ..wording import counted
 
 BATCH: Final = 100
 """Rows of one transaction, which are locked until it ends."""
@@ -266,8 +267,8 @@ def _others(session: Session, ring: KeyRing) -> int:
 def _describe(
     key_id: str, rows: int, unbound: int, *, ring: KeyRing, since: Mapping[str, datetime], canary: Canary
 ) -> Held:
-    counted = ((rows, ""), (unbound, " not adopted yet"))
-    needs = " and ".join(f"{n} API key{'s' * (n != 1)}{what}" for n, what in counted if n)
+    holds = ((rows, ""), (unbound, " not adopted yet"))
+    needs = " and ".join(f"{counted(number, 'API key')}{what}" for number, what in holds if number)
     primary = ring.primary_id
     role: Literal["primary", "extra", "unknown"] = "extra" if key_id in ring.ids else "unknown"
     may_go = False
@@ -281,7 +282,8 @@ def _describe(
         )
     elif needs:
         cure = "Run `python -m core keys rotate`." if rows else "Adopt them on the Providers page."
-        says = f"Must stay: {needs} still need{'s' * (rows + unbound == 1)} it. {cure}"
+        verb = "needs" if rows + unbound == 1 else "need"
+        says = f"Must stay: {needs} still {verb} it. {cure}"
     elif primary is None or key_id not in since or (primary in since and since[key_id] > since[primary]):
         says = "Holds nothing yet. If it is the next key, make it LLM_ENCRYPTION_KEY of every process."
     else:

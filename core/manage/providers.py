@@ -21,6 +21,7 @@ from ..store.schemas import ApiKeyInput, ProviderInput, SettingsInput, could_be_
 from ..store.sealed import provider_place
 from ..store.tables import LlmProvider, LlmSettings, LlmUsage
 from ..store.versions import refuse_stale
+from ..wording import counted
 from . import keys
 
 FIELDS = tuple(ProviderInput.model_fields)
@@ -182,14 +183,14 @@ def update(
 def deletion(session: Session, provider_id: int) -> list[str]:
     """Return, in words, what deleting the provider takes with it; raises NotFound."""
     provider = get(session, provider_id)
-    goes = [f"the provider {provider.name}, with {len(provider.available_models)} model(s)"]
+    goes = [f"the provider {provider.name}, with {counted(len(provider.available_models), 'model')}"]
     if provider.api_key_encrypted:
         goes.append(f"its API key {provider.api_key_masked or ''}".rstrip())
     rows = session.exec(
         select(func.count()).select_from(LlmSettings).where(LlmSettings.provider_id == provider_id)
     ).one()
     if rows:
-        goes.append(f"its {rows} settings row(s)")
+        goes.append(f"its {counted(rows, 'settings row')}")
     return goes
 
 

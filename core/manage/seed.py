@@ -10,7 +10,7 @@ from ..actors import Actor
 from ..errors import Invalid
 from ..kinds import KINDS
 from ..models import catalogue
-from ..store.tables import LlmProvider
+from ..store.tables import LlmProvider, id_of
 from . import providers, settings
 
 KEY_VARIABLES: Final = {
@@ -71,7 +71,7 @@ def _import_key(session: Session, actor: Actor, variable: str, name: str, api_ke
     provider = _find(session, name)
     if provider is not None and provider.api_key_encrypted:
         state = providers.key_state(provider)
-        same = state.state == "ok" and providers.open_api_key(session, _id(provider)) == api_key
+        same = state.state == "ok" and providers.open_api_key(session, id_of(provider)) == api_key
         why = "has this key already" if same else "has another key; replace it on the Providers page"
         if state.state != "ok":
             why = f"has a key that cannot be opened ({state.state}); replace it on the Providers page"
@@ -81,7 +81,7 @@ def _import_key(session: Session, actor: Actor, variable: str, name: str, api_ke
         with session.begin_nested():  # a key that is refused leaves nothing behind
             if provider is None:
                 provider = _create(session, actor, next(v for v in catalogue.VENDORS if v.name == name))
-            providers.update(session, actor, _id(provider), {"api_key": api_key, "is_active": True})
+            providers.update(session, actor, id_of(provider), {"api_key": api_key, "is_active": True})
     except Invalid as error:
         return Outcome("left alone", variable, str(error))
     warning = providers.validate_api_key_format(provider.kind, api_key)
@@ -111,7 +111,3 @@ def _create(session: Session, actor: Actor, vendor: catalogue.Vendor) -> LlmProv
 
 def _find(session: Session, name: str) -> LlmProvider | None:
     return session.exec(select(LlmProvider).where(LlmProvider.name == name)).one_or_none()
-
-
-def _id(provider: LlmProvider) -> int:
-    return provider.id or 0

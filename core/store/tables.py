@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from sqlalchemy import (
     BigInteger,
@@ -50,6 +50,23 @@ class Table(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMI
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("A row is not pickled: it may hold a sealed key or the hash of a password.")
+
+
+class Numbered(Protocol):
+    """A row with an id."""
+
+    id: int | None
+
+
+def id_of(row: Numbered) -> int:
+    """Return the id of a stored row.
+
+    Raises:
+        ValueError: If it has none: it was not written yet.
+    """
+    if row.id is None:
+        raise ValueError(f"This {type(row).__name__} has no id: it was not written yet")
+    return row.id
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> str:

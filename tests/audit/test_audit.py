@@ -522,7 +522,7 @@ TAMPERING = {
     "head's number": ("UPDATE audit_head SET seq = 4", "head was changed"),
     "head's hash": ("UPDATE audit_head SET hash = repeat('a', 64)", "head was changed"),
     "head gone": ("DELETE FROM audit_head", "head was changed"),
-    "number taken": ("UPDATE audit_events SET seq = NULL, hash = NULL WHERE seq = 3", "1 event(s) have no number"),
+    "number taken": ("UPDATE audit_events SET seq = NULL, hash = NULL WHERE seq = 3", "1 event without a number"),
     "checkpoint forged": (
         """INSERT INTO audit_checkpoints (seq, hash, by, removed) SELECT 3, hash, 'x', 3 FROM audit_events WHERE seq = 3;
         DELETE FROM audit_events WHERE seq <= 3""",

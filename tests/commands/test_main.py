@@ -78,9 +78,9 @@ def test_keys_check_counts_rows_by_key(committed: str, tmp_path: Path) -> None:
     broken = core("keys", "check", DATABASE_URL=committed, LLM_ENCRYPTION_KEY="12\n")
 
     assert good.returncode == 0
-    assert f"Sealed with {key_id}: 1 API key(s), ok" in good.stdout
+    assert f"Sealed with {key_id}: 1 API key, ok" in good.stdout
     assert wrong.returncode == 1
-    assert f"Sealed with {key_id}: 1 API key(s), unknown_key" in wrong.stdout
+    assert f"Sealed with {key_id}: 1 API key, unknown_key" in wrong.stdout
     assert broken.returncode == 1
     assert "ends with a line break" in broken.stderr
     assert "Traceback" not in broken.stderr

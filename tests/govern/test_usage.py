@@ -330,5 +330,5 @@ def test_purge_by_command(aged: str) -> None:
     dry = core("logs", "purge", "--older-than", "7", "--dry-run", DATABASE_URL=aged)
     done = core("logs", "purge", "--older-than", "7", "--with-usage", DATABASE_URL=aged)
 
-    assert (dry.stdout, done.stdout) == ("Would delete 43 logged call(s).\n", "Deleted 43 logged call(s).\n")
+    assert (dry.stdout, done.stdout) == ("Would delete 43 logged calls.\n", "Deleted 43 logged calls.\n")
     assert left() == (7, 7)

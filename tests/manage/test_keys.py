@@ -519,15 +519,15 @@ def test_command_line(committed: str) -> None:
         0,
         0,
     )
-    assert f"20 API key(s) would move to {NEW_ID}." in dry.stdout
+    assert f"20 API keys would move to {NEW_ID}." in dry.stdout
     assert "Dry run: nothing was changed." in dry.stdout
-    assert f"19 API key(s) moved to {NEW_ID}." in damaged.stdout
+    assert f"19 API keys moved to {NEW_ID}." in damaged.stdout
     assert "Left as it is: p5 (damaged). The stored key is damaged. Enter the API key again." in damaged.stdout
     assert "Must stay: 1 API key still needs it." in damaged.stdout
     assert "known to this database" in checked.stdout
     assert "p5: The stored key is damaged." in checked.stdout
-    assert f"{OLD_ID}  extra         0 API key(s)  Holds nothing any more: take it out" in done.stdout
-    assert f"{NEW_ID}  primary      19 API key(s)" in status.stdout
+    assert f"{OLD_ID}  extra         0 API keys  Holds nothing any more: take it out" in done.stdout
+    assert f"{NEW_ID}  primary      19 API keys" in status.stdout
     assert wrong.returncode == 1
     assert "is not the key this database was used with" in wrong.stdout
     for run in (dry, damaged, checked, done, status, wrong):
@@ -571,7 +571,7 @@ def test_rotation_killed_three_times(committed: str) -> None:
     }
     assert 0 < sum(plain == "unknown_key" for plain in early.values()) <= count - killed_at[-1]
     assert resumed.returncode == 0, resumed.stdout
-    assert f"{OLD_ID}  extra         0 API key(s)  Holds nothing any more" in resumed.stdout
+    assert f"{OLD_ID}  extra         0 API keys  Holds nothing any more" in resumed.stdout
     assert opened(NEW) == all_right(count)
 
 

@@ -449,13 +449,13 @@ def test_deleting_says_what_goes(session: Session, admin: Actor, provider: LlmPr
     said = providers.deletion(session, _id(provider))
 
     assert said == [
-        "the provider openai, with 2 model(s)",
+        "the provider openai, with 2 models",
         "its API key sk-cana...****",
-        "its 1 settings row(s)",
+        "its 1 settings row",
     ]
     assert providers.deletion(session, _id(other)) == [
-        "the provider other, with 2 model(s)",
-        "its 1 settings row(s)",
+        "the provider other, with 2 models",
+        "its 1 settings row",
     ]
     assert providers.delete(session, admin, _id(provider), version=provider.version) == said
     assert [row.provider_id for row in settings.list_global(session)] == [None, other.id]

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from core.manage import settings
+from core.wording import counted
 from ui.defaults.draft import INHERIT, LABELS, Choice, Edit, choices, described, patch, rebase
 from ui.defaults.scope import Stored, undo
 from ui.feedback import attempt, other_errors, plain
@@ -78,16 +79,19 @@ def _resolve_conflict(scope_id: int | None, title: str, stored: Stored, edit: Ed
 @st.dialog("Reset to inherited values?", icon=":material/restart_alt:", on_dismiss=_close)
 def _confirm_reset(scope_id: int | None, title: str, stored: Stored, edit: Edit) -> None:
     actor = guard("admin")
-    row_id = stored.row_id or 0
+    row_id = stored.row_id
+    if row_id is None:
+        st.markdown("Nothing is set here any more: everything inherits.")
+        return
     chosen = {name: c for name, c in choices(stored.fields).items() if c.mode != INHERIT}
-    st.markdown(plain(f"Everything in {title} inherits again. These {len(chosen)} choices go:"))
+    st.markdown(plain(f"Everything in {title} inherits again. What goes: {counted(len(chosen), 'choice')}."))
     st.table(
         [{"Field": LABELS[name], "Value": _cell(name, choice)} for name, choice in chosen.items()],
         border="horizontal",
         alt="What the reset takes away",
     )
     if edit.changed:
-        st.warning(f"Your {len(edit.changed)} unsaved changes here go, too.", icon=":material/edit:")
+        st.warning(f"What is unsaved here goes, too: {counted(len(edit.changed), 'change')}.", icon=":material/edit:")
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Cancel", key="reset_cancel"):
             _done()

@@ -177,11 +177,6 @@ def _custom_row(edit: Edit, problems: Mapping[str, str]) -> str | None:
     return undo
 
 
-def counted(number: int) -> str:
-    """Return *number* unsaved changes in words."""
-    return f"{number} change{'' if number == 1 else 's'}"
-
-
 def names(changed: Iterable[str]) -> str:
     """Return the labels of fields in one line."""
     return ", ".join(LABELS[name] for name in LABELS if name in set(changed))

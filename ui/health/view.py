@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.manage import keys
 from core.manage.health import Health
+from core.wording import counted
 from ui.feedback import plain, told
 from ui.widgets import ago, exact
 
@@ -44,12 +45,12 @@ def sections(health: Health) -> dict[str, list[Row]]:
         "Database": _database(health),
         "Encryption keys": _encryption_keys(health),
         "Sign-ins and audit": [
-            Row("Signed in now", "ok", "OK", f"{_count(health.sign_ins, 'sign-in')} that may act."),
+            Row("Signed in now", "ok", "OK", f"{counted(health.sign_ins, 'sign-in')} that may act."),
             Row(
                 "Audit",
                 "ok" if health.events else "note",
                 "OK" if health.events else "Empty",
-                f"{_count(health.events, 'event')}; the newest {ago(health.newest_event)}."
+                f"{counted(health.events, 'event')}; the newest {ago(health.newest_event)}."
                 if health.newest_event
                 else "No event yet.",
                 hover=exact(health.newest_event),
@@ -121,7 +122,7 @@ def _encryption_keys(health: Health) -> list[Row]:
 
 def _key(key: keys.Held, *, wrong: bool) -> Row:
     name = f"Key {key.key_id}"
-    holds = f"{_count(key.rows, 'API key')}."
+    holds = f"{counted(key.rows, 'API key')}."
     if key.role == "primary":
         return Row(name, "note" if wrong else "ok", "Primary", holds, key.says)
     if key.role == "unknown":
@@ -131,7 +132,3 @@ def _key(key: keys.Held, *, wrong: bool) -> Row:
     if key.rows or key.unbound:
         return Row(name, "soon", "Must stay", holds, key.says)
     return Row(name, "note", "Not in use", holds, key.says)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"

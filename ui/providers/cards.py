@@ -10,6 +10,7 @@ from core.manage.keys import Status
 from core.manage.providers import Figures, KeyState
 from core.models import catalogue
 from core.store.tables import LlmProvider
+from core.wording import counted
 from ui.feedback import plain, told
 from ui.widgets import ago, changed, exact
 
@@ -140,7 +141,7 @@ def _facts(provider: LlmProvider) -> None:
                 st.caption(plain(known.note))
         with st.container(width=230, gap=None):
             models = provider.available_models
-            st.caption(f"{len(models)} model{'s' * (len(models) != 1)}")
+            st.caption(counted(len(models), "model"))
             st.text(", ".join(models[:_MODELS_SHOWN]))
             if (rest := len(models) - _MODELS_SHOWN) > 0:
                 with st.popover(f"+ {rest} more", type="tertiary", key=f"models_{provider.name}"):

@@ -10,6 +10,7 @@ from core.actors import Actor
 from core.errors import Conflict, CoreError, Invalid
 from core.manage import providers, settings
 from core.store import db
+from core.wording import counted
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
 from ui.providers import connection_test, form
@@ -240,7 +241,7 @@ def _delete(provider_id: int, display_name: str) -> None:
         st.markdown(f"- {plain(line)}")
     if lately:
         st.warning(
-            f"Programs use it: {lately[0]:,} logged calls in the last 30 days, the newest {ago(lately[1])}. "
+            f"Programs use it: {counted(lately[0], 'logged call')} in the last 30 days, the newest {ago(lately[1])}. "
             "Once it is deleted, such calls fail.",
             icon=":material/bolt:",
         )
