@@ -392,7 +392,7 @@ def audit_export(
     since: Annotated[datetime | None, typer.Option(help="The first moment, UTC.")] = None,
 ) -> None:
     """Write events as CSV, newest first, one line a changed field. No spreadsheet runs what is in it."""
-    filters = audit_log.Filters(since=since.replace(tzinfo=UTC) if since else None)
+    filters = audit_log.EventFilters(since=since.replace(tzinfo=UTC) if since else None)
     with _store(), db.transaction() as session:
         lines = audit_log.as_csv(audit_log.export(session, COMMAND_LINE, filters))
         if str(file) == "-":

@@ -4,6 +4,7 @@ import streamlit as st
 
 from core.govern import audit_log
 from core.store import db
+from ui import pager
 from ui.audit import events
 from ui.navigation import begin_page
 
@@ -18,16 +19,16 @@ events.draw_figures(figures)
 filters = events.pick_filters(choices)
 if filters is None:
     st.stop()
-begins = events.place(filters)
+before = pager.place(events.LIST, filters)
 with db.transaction() as session:
-    page = audit_log.search(session, actor, filters, before=begins[-1] if begins else None, limit=events.PAGE_SIZE)
-    is_cut = bool(begins or page.older) and audit_log.more_than(session, actor, filters, events.EXPORTED)
+    page = audit_log.search(session, actor, filters, before=before, limit=events.PAGE_SIZE)
+    is_cut = bool(before or page.older) and audit_log.more_than(session, actor, filters, events.EXPORTED)
 
-if not page.events:
+if not page.rows:
     events.draw_nothing(filters)
 with st.container(gap="xxsmall"):
-    for event in page.events:
+    for event in page.rows:
         events.draw_event(event)
-events.draw_pager(begins, page)
-if page.events:
+pager.draw(events.LIST, page, events.PAGE_SIZE)
+if page.rows:
     events.draw_export(actor, filters, is_cut=is_cut)

@@ -5,25 +5,27 @@ import streamlit as st
 from core.govern import usage
 from core.store import db
 from ui.navigation import begin_page
-from ui.usage import view
+from ui.usage.calls import draw_export, draw_live, draw_log, is_live, pick_filters
+from ui.usage.charts import draw_charts
+from ui.usage.figures import draw_figures, draw_nothing_yet, pick_span
 
 actor = begin_page(
     "usage", "Calls that your programs made by core.ai: how many, how fast, what they cost, and each one as logged."
 )
-span, by = view.pick_span()
+span, by = pick_span()
 with db.transaction() as session:
-    found = usage.usage(session, actor, span, by)
+    found = usage.course(session, actor, span, by)
     choices = usage.choices(session, actor)
-view.draw_figures(found.whole)
+draw_figures(found.whole)
 if not choices.providers:
-    view.draw_nothing_yet()
+    draw_nothing_yet()
     st.stop()
-view.draw_charts(found.points, span, by)
+draw_charts(found.points, span, by)
 
 st.subheader("Calls", anchor=False)
-filters = view.pick_filters(choices, span)
-if view.is_live():
-    view.draw_live(filters)
+filters = pick_filters(choices, span)
+if is_live():
+    draw_live(filters)
 else:
-    view.draw_log(filters)
-    view.draw_export(actor, filters)
+    draw_log(filters)
+    draw_export(actor, filters)

@@ -282,7 +282,7 @@ HARMLESS = {
     "core.logs.Call": "token_usage is numbers",
     "core.store.tables.LlmLog": "numbers of tokens; what was said is scrubbed before it is written",
     "core.store.tables.LlmUsage": "numbers of tokens",
-    "core.govern.usage.Figures": "numbers of tokens",
+    "core.govern.usage.CallFigures": "numbers of tokens",
     "core.govern.usage.Line": "numbers of tokens",
 }
 

@@ -1,32 +1,52 @@
-"""The way through a list that is read a page at a time, by where each page begins."""
+"""The way through a list that is read a page at a time, by where each page begins. Its keys begin with the list's name."""
 
-from datetime import datetime
+from typing import Any
 
 import streamlit as st
 
-Place = tuple[datetime, int]
+from core.govern.paging import Page, Place
 
 
-def draw(name: str, begins: list[Place], older: Place | None, *, shown: int, size: int) -> list[Place] | None:
-    """Draw the way to newer and older pages, where there are any; returns what *begins* becomes, None if nobody pressed.
+def place(name: str, filters: object) -> Place | None:
+    """Return where the page that is looked at begins; None for the first one. Other *filters* begin anew."""
+    if st.session_state.get(_listed(name)) != filters:
+        st.session_state.update({_listed(name): filters, _begins(name): []})
+    begins: list[Place] = st.session_state[_begins(name)]
+    return begins[-1] if begins else None
+
+
+def draw(name: str, page: Page[Any], size: int) -> None:
+    """Draw the way to newer and older pages, where there are any; after :func:`place`.
 
     Args:
-        name: What the keys of the buttons begin with.
-        begins: Where this page and each one before it begins, the first one left out.
-        older: Where the next page begins; None on the last one.
-        shown: Lines of this page.
-        size: Lines of a full page.
+        name: The list's name.
+        page: The page that is looked at.
+        size: Rows of a full page.
     """
-    if not begins and not older:
-        return None
+    begins: list[Place] = st.session_state[_begins(name)]
+    if not begins and not page.older:
+        return
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center"):
         newest = st.button("Newest", key=f"{name}_newest", icon=":material/first_page:", disabled=not begins)
         newer = st.button("Newer", key=f"{name}_newer", icon=":material/chevron_left:", disabled=not begins)
         first = len(begins) * size + 1
-        st.caption(f"{first:,} to {first + shown - 1:,}, newest first", width="content")
-        onward = st.button("Older", key=f"{name}_older", icon=":material/chevron_right:", disabled=not older)
+        st.caption(f"{first:,} to {first + len(page.rows) - 1:,}, newest first", width="content")
+        older = st.button("Older", key=f"{name}_older", icon=":material/chevron_right:", disabled=not page.older)
     if newest:
-        return []
-    if newer:
-        return begins[:-1]
-    return [*begins, older] if onward and older else None
+        begins = []
+    elif newer:
+        begins = begins[:-1]
+    elif older and page.older:
+        begins = [*begins, page.older]
+    else:
+        return
+    st.session_state[_begins(name)] = begins
+    st.rerun()
+
+
+def _listed(name: str) -> str:
+    return f"{name}_listed"
+
+
+def _begins(name: str) -> str:
+    return f"{name}_begins"

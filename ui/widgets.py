@@ -1,6 +1,9 @@
 """Small pieces that several pages draw."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
 
 import streamlit as st
 
@@ -28,6 +31,78 @@ def ago(moment: datetime | None) -> str:
 def exact(moment: datetime | None) -> str:
     """Return *moment* in full, for a hover text."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if moment else ""
+
+
+def dollars(cost: Decimal | None) -> str:
+    """Return a sum in US dollars, a small one with two digits that count; None is ``not known``, which is not zero."""
+    if cost is None:
+        return "not known"
+    if cost and cost < Decimal("0.01"):
+        return f"${cost.normalize():.2g}" if cost >= Decimal("0.0001") else "< $0.0001"
+    return f"${cost:,.2f}"
+
+
+def milliseconds(value: int | None) -> str:
+    """Return a time in ms, from 10 s on in seconds."""
+    if value is None:
+        return "none"
+    return f"{value:,} ms" if value < _IN_SECONDS else f"{value / 1000:,.0f} s"
+
+
+def short_number(number: int) -> str:
+    """Return a number that fits into a figure: ``12.3 k``."""
+    for least, divisor, unit in _UNITS:
+        if number >= least:
+            return f"{number / divisor:,.1f} {unit}"
+    return f"{number:,}"
+
+
+_IN_SECONDS = 10_000
+_UNITS = ((10**9, 10**9, "G"), (10**6, 10**6, "M"), (10**4, 10**3, "k"))
+"""From which number on, by what it is divided, and the unit."""
+
+
+def cut(text: str, longest: int) -> str:
+    """Return *text* as one line of at most *longest* characters, for Markdown that shows it as it is."""
+    line = " ".join(text.split())
+    return plain(line if len(line) <= longest else f"{line[: longest - 1]}…")
+
+
+def opening_line(key: str, sentence: str, icon: str, moment: datetime) -> Any:
+    """Draw a line of a list that opens, with how long ago it was beside it; returns the expander.
+
+    Args:
+        key: Of the expander.
+        sentence: Markdown.
+        icon: A name of Material Symbols.
+        moment: When it was.
+    """
+    beside: Any = "top" if st.session_state.get(key) else "center"  # the time stays beside the line, not its details
+    with st.container(horizontal=True, wrap=False, vertical_alignment=beside, gap="small", key=f"{key}_row"):
+        line = st.expander(sentence, icon=f":material/{icon}:", key=key, on_change="rerun", width="stretch")
+        st.caption(ago(moment), help=exact(moment), width=100)
+    return line
+
+
+def download_csv(name: str, make: Callable[[], bytes], what: str, key: str) -> None:
+    """Draw the download of a CSV file.
+
+    Args:
+        name: Of the file; the day is put before it.
+        make: Makes the file when it is asked for.
+        what: What is in it, in a sentence.
+        key: Of the button.
+    """
+    st.download_button(
+        "Export as CSV",
+        make,
+        file_name=f"{datetime.now(UTC):%Y-%m-%d}-{name}",
+        mime="text/csv",
+        key=key,
+        icon=":material/download:",
+        on_click="ignore",
+        help=f"{what} What a spreadsheet would run as a formula gets an apostrophe.",
+    )
 
 
 _BROWSERS = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "Chrome": "Chrome", "Safari": "Safari"}

@@ -16,10 +16,9 @@ from ..audit.record import Target, record, storable
 from ..errors import Forbidden, Invalid
 from ..store import db, waits
 from ..store.tables import AuditCheckpoint, AuditEvent
+from .paging import MAX_CHOICES, Page, Place, page_of, within
 
 DENIED: Final = "denied"
-MAX_PAGE: Final = 500
-MAX_CHOICES: Final = 200
 COLUMNS: Final = (
     *("number", "time", "actor", "actor_id", "address", "action", "target_type", "target_id", "target"),
     *("field", "before", "after"),
@@ -48,7 +47,7 @@ class Event(NamedTuple):
     """Field -> ``before`` and ``after``."""
 
 
-class Filters(NamedTuple):
+class EventFilters(NamedTuple):
     """Which events; None and empty let all through."""
 
     actor: str | None = None
@@ -62,22 +61,14 @@ class Filters(NamedTuple):
     """The first moment that is too late."""
 
 
-class Page(NamedTuple):
-    """Some events, newest first."""
-
-    events: list[Event]
-    older: tuple[datetime, int] | None
-    """Where the next page begins, for *before* of :func:`search`; None on the last one."""
-
-
-class Choices(NamedTuple):
+class EventChoices(NamedTuple):
     """What can be chosen in the filters: what occurs."""
 
     actors: list[str]
     actions: list[str]
 
 
-class Figures(NamedTuple):
+class EventFigures(NamedTuple):
     """The row of figures above the list."""
 
     events: int
@@ -98,11 +89,11 @@ class Purge(NamedTuple):
 def search(
     session: Session,
     actor: Actor,
-    filters: Filters = Filters(),  # noqa: B008 - immutable
+    filters: EventFilters = EventFilters(),  # noqa: B008 - immutable
     *,
-    before: tuple[datetime, int] | None = None,
+    before: Place | None = None,
     limit: int = 50,
-) -> Page:
+) -> Page[Event]:
     """Return a page of events, newest first; raises Forbidden.
 
     Args:
@@ -113,23 +104,20 @@ def search(
         limit: Events of a page.
     """
     require(session, actor, "audit.view")
-    limit = max(1, min(limit, MAX_PAGE))
+    limit = within(limit)
     query = _matching(session, filters)
     if before is not None:
         query = query.where(tuple_(_EVENTS.c.at, _EVENTS.c.id) < tuple_(*before))
-    events = [Event(*row) for row in session.execute(query.limit(limit + 1))]
-    more = len(events) > limit
-    events = events[:limit]
-    return Page(events, (events[-1].at, events[-1].id) if more else None)
+    return page_of([Event(*row) for row in session.execute(query.limit(limit + 1))], limit)
 
 
-def choices(session: Session, actor: Actor) -> Choices:
+def choices(session: Session, actor: Actor) -> EventChoices:
     """Return the actors and actions that occur, at most 200 of each; a few index look-ups, no scan. Raises Forbidden."""
     require(session, actor, "audit.view")
-    return Choices(_distinct(session, "actor"), _distinct(session, "action"))
+    return EventChoices(_distinct(session, "actor"), _distinct(session, "action"))
 
 
-def figures(session: Session, actor: Actor) -> Figures:
+def figures(session: Session, actor: Actor) -> EventFigures:
     """Return the row of figures; raises Forbidden."""
     require(session, actor, "audit.view")
     head = audit_chain.head(session).seq
@@ -139,17 +127,17 @@ def figures(session: Session, actor: Actor) -> Figures:
         .select_from(_EVENTS)
         .where(_EVENTS.c.action == DENIED, _EVENTS.c.at > func.clock_timestamp() - text("interval '24 hours'"))
     )
-    return Figures(head - purged, denials or 0, session.scalar(select(func.max(_EVENTS.c.at))), head)
+    return EventFigures(head - purged, denials or 0, session.scalar(select(func.max(_EVENTS.c.at))), head)
 
 
-def export(session: Session, actor: Actor, filters: Filters, *, limit: int | None = None) -> Iterator[Event]:
+def export(session: Session, actor: Actor, filters: EventFilters, *, limit: int | None = None) -> Iterator[Event]:
     """Return all events of *filters*, newest first, as a stream; raises Forbidden before the first one."""
     require(session, actor, "audit.view")
     rows = session.execute(_matching(session, filters).limit(limit), execution_options={"yield_per": 1_000})
     return (Event(*row) for row in rows)
 
 
-def more_than(session: Session, actor: Actor, filters: Filters, number: int) -> bool:
+def more_than(session: Session, actor: Actor, filters: EventFilters, number: int) -> bool:
     """Tell whether more than *number* events fit, without counting them all; raises Forbidden."""
     require(session, actor, "audit.view")
     return session.execute(_matching(session, filters).offset(number).limit(1)).first() is not None
@@ -218,7 +206,7 @@ def _purge(session: Session, actor: Actor, older_than: int, *, dry_run: bool) ->
     return Purge(removed, row.seq)
 
 
-def _matching(session: Session, filters: Filters) -> Any:
+def _matching(session: Session, filters: EventFilters) -> Any:
     c = _EVENTS.c
     query = select(*(c[name] for name in Event._fields)).order_by(c.at.desc(), c.id.desc())
     conditions: list[ColumnElement[bool]] = []

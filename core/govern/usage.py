@@ -1,6 +1,6 @@
 """What an admin reads of the request log: figures and their course, single calls, as CSV; and purging its oldest part.
 
-Figures come from ``llm_usage``, which a trigger adds up, so that they cost the same at any number of calls; see
+CallFigures come from ``llm_usage``, which a trigger adds up, so that they cost the same at any number of calls; see
 docs/decisions/request-log.md.
 """
 
@@ -20,30 +20,41 @@ from ..audit.record import Target, record, storable
 from ..errors import Invalid, NotFound
 from ..store import db, waits
 from ..store.tables import LlmLog, LlmUsage
+from .paging import MAX_CHOICES, Page, Place, page_of, within
 
 BUCKET: Final = 1.1
 """A bucket of latency is so many times wider than the one before; bucket b begins at 1.1^b ms."""
+
+
+class Span(NamedTuple):
+    """How far back one looks."""
+
+    label: str
+    back: timedelta
+    step: timedelta
+    """Between two points."""
+
+
 SPANS: Final = {
-    "hour": (timedelta(hours=1), timedelta(minutes=5)),
-    "day": (timedelta(days=1), timedelta(minutes=30)),
-    "week": (timedelta(days=7), timedelta(hours=3)),
-    "month": (timedelta(days=30), timedelta(hours=12)),
+    "hour": Span("Last hour", timedelta(hours=1), timedelta(minutes=5)),
+    "day": Span("24 hours", timedelta(days=1), timedelta(minutes=30)),
+    "week": Span("7 days", timedelta(days=7), timedelta(hours=3)),
+    "month": Span("30 days", timedelta(days=30), timedelta(hours=12)),
 }
-"""How far back, and the step between two points."""
+BY: Final = ("provider", "model")
+"""What the figures can be split by."""
 SLOT: Final = timedelta(minutes=5)
 """What ``llm_usage`` adds up in one."""
 MOST_NAMES: Final = 8
 """So many providers or models have a line of their own; the rest is added up as :data:`OTHER`."""
 OTHER: Final = "other"
-MAX_PAGE: Final = 500
-MAX_CHOICES: Final = 200
 PURGED_AT_ONCE: Final = 10_000
 
 _LOGS: Any = getattr(LlmLog, "__table__")  # noqa: B009 - SQLModel does not declare it
 _USAGE: Any = getattr(LlmUsage, "__table__")  # noqa: B009 - as above
 
 
-class Figures(NamedTuple):
+class CallFigures(NamedTuple):
     """Calls of some time, added up."""
 
     calls: int
@@ -65,18 +76,18 @@ class Point(NamedTuple):
 
     at: datetime
     name: str
-    figures: Figures
+    figures: CallFigures
 
 
-class Usage(NamedTuple):
-    """What the page shows above the log."""
+class Course(NamedTuple):
+    """The figures of a time, and how they went."""
 
-    whole: Figures
+    whole: CallFigures
     points: list[Point]
     """By time, then by name; steps without a call are left out."""
 
 
-class Line(NamedTuple):
+class Call(NamedTuple):
     """One call, as the list shows it: without what was said."""
 
     id: int
@@ -93,7 +104,7 @@ class Line(NamedTuple):
     error: str | None
 
 
-class Filters(NamedTuple):
+class CallFilters(NamedTuple):
     """Which calls; None lets all through."""
 
     provider: str | None = None
@@ -103,15 +114,7 @@ class Filters(NamedTuple):
     since: datetime | None = None
 
 
-class Page(NamedTuple):
-    """Some calls, newest first."""
-
-    lines: list[Line]
-    older: tuple[datetime, int] | None
-    """Where the next page begins, for *before* of :func:`search`; None on the last one."""
-
-
-class Choices(NamedTuple):
+class CallChoices(NamedTuple):
     """What can be chosen in the filters: what occurs."""
 
     providers: list[str]
@@ -135,20 +138,20 @@ _COURSE = """
         array_agg(calls::bigint) FILTER (WHERE status = 'ok') AS counts
     FROM cube LEFT JOIN most USING (name) GROUP BY 1, 2, 3
 """
-_COURSES: Final = {by: text(_COURSE.format(by=by)) for by in ("provider", "model")}
+_COURSES: Final = {by: text(_COURSE.format(by=by)) for by in BY}
 
 
-def usage(session: Session, actor: Actor, span: str, by: str) -> Usage:
+def course(session: Session, actor: Actor, span: str, by: str) -> Course:
     """Return the figures of the last *span*, and their course; raises Forbidden.
 
     Args:
         session: The transaction.
         actor: An admin.
         span: One of :data:`SPANS`, back from now, by the database's clock; begun five minutes count whole.
-        by: ``provider`` or ``model``.
+        by: One of :data:`BY`.
     """
     require(session, actor, "usage.view")
-    back, step = SPANS[span]
+    _, back, step = SPANS[span]
     now: Any = session.scalar(select(func.clock_timestamp()))  # a parameter: what is volatile is no bound for an index
     given = {"step": step, "since": now - back - SLOT, "most": MOST_NAMES, "other": OTHER}
     # With the usual 4 MB a month is sorted on disk; compiling the query would take longer than running it.
@@ -157,17 +160,17 @@ def usage(session: Session, actor: Actor, span: str, by: str) -> Usage:
     groups: dict[tuple[datetime, str], list[Any]] = {}
     for row in rows:
         groups.setdefault((row.at, row.name), []).append(row)
-    return Usage(_figures(rows), [Point(*key, _figures(groups[key])) for key in sorted(groups)])
+    return Course(_figures(rows), [Point(*key, _figures(groups[key])) for key in sorted(groups)])
 
 
 def search(
     session: Session,
     actor: Actor,
-    filters: Filters = Filters(),  # noqa: B008 - immutable
+    filters: CallFilters = CallFilters(),  # noqa: B008 - immutable
     *,
-    before: tuple[datetime, int] | None = None,
+    before: Place | None = None,
     limit: int = 50,
-) -> Page:
+) -> Page[Call]:
     """Return a page of calls, newest first, without prompts and answers; raises Forbidden.
 
     Args:
@@ -178,11 +181,9 @@ def search(
         limit: Calls of a page.
     """
     require(session, actor, "usage.view")
-    limit = max(1, min(limit, MAX_PAGE))
-    lines = [Line(*row) for row in session.execute(_found(Line._fields, filters, before, limit + 1))]
-    more = len(lines) > limit
-    lines = lines[:limit]
-    return Page(lines, (lines[-1].at, lines[-1].id) if more else None)
+    limit = within(limit)
+    rows = session.execute(_found(Call._fields, filters, before, limit + 1))
+    return page_of([Call(*row) for row in rows], limit)
 
 
 def get(session: Session, actor: Actor, call_id: int) -> LlmLog:
@@ -194,15 +195,15 @@ def get(session: Session, actor: Actor, call_id: int) -> LlmLog:
     return found
 
 
-def choices(session: Session, actor: Actor) -> Choices:
+def choices(session: Session, actor: Actor) -> CallChoices:
     """Return the providers and models that occur, at most 200 of each; a few index look-ups, no scan. Raises Forbidden."""
     require(session, actor, "usage.view")
     columns = (_LOGS.c.provider, _LOGS.c.model)
-    return Choices(*(db.distinct(session, column, MAX_CHOICES) for column in columns))
+    return CallChoices(*(db.distinct(session, column, MAX_CHOICES) for column in columns))
 
 
 def as_csv(
-    session: Session, actor: Actor, filters: Filters, *, contents: bool, limit: int | None = None
+    session: Session, actor: Actor, filters: CallFilters, *, contents: bool, limit: int | None = None
 ) -> Iterator[str]:
     """Return the lines of a CSV file with the calls of *filters*, newest first, as a stream.
 
@@ -214,7 +215,7 @@ def as_csv(
         limit: So many calls at most.
     """
     require(session, actor, "usage.view")
-    names = [*Line._fields, *(("prompt", "parameters", "response") if contents else ())]
+    names = [*Call._fields, *(("prompt", "parameters", "response") if contents else ())]
     rows = session.execute(_found(names, filters, None, limit), execution_options={"yield_per": 100})
     return spreadsheet.lines(names, (_written(row) for row in rows))
 
@@ -267,7 +268,7 @@ def purge(transact: Transact, actor: Actor, *, older_than: int, with_usage: bool
     return removed
 
 
-def _found(names: Iterable[str], filters: Filters, before: tuple[datetime, int] | None, limit: int | None) -> Any:
+def _found(names: Iterable[str], filters: CallFilters, before: Place | None, limit: int | None) -> Any:
     """Return the query for the newest calls of *filters*."""
     c, u = _LOGS.c, _USAGE.c
     wanted = {name: getattr(filters, name) for name in ("provider", "model", "status", "user_id")}
@@ -302,7 +303,7 @@ def _written(row: Any) -> list[Any]:
     ]
 
 
-def _figures(rows: Iterable[Any]) -> Figures:
+def _figures(rows: Iterable[Any]) -> CallFigures:
     calls: Counter[str] = Counter()
     buckets: Counter[int] = Counter()
     tokens = [0, 0]
@@ -317,7 +318,7 @@ def _figures(rows: Iterable[Any]) -> Figures:
             priced_ok += row.priced
             for bucket, number in zip(row.buckets, row.counts, strict=True):
                 buckets[bucket] += number
-    return Figures(
+    return CallFigures(
         calls=calls.total(),
         errors=calls["error"],
         cancelled=calls["cancelled"],

@@ -31,7 +31,7 @@ from core.calling import log_writer
 from core.crypto import KeyRing, get_ring
 from core.errors import Forbidden, Invalid, NotFound
 from core.govern import audit_log
-from core.govern.audit_log import Filters, as_csv
+from core.govern.audit_log import EventFilters, as_csv
 from core.manage import keys, providers, seed, settings
 from core.resolve import Resolver
 from core.spreadsheet import harmless
@@ -976,7 +976,7 @@ def some(session: Session, admin: Actor) -> Session:
 
 
 def _targets(session: Session, reader: Actor, /, **filters: Any) -> list[str]:
-    return [event.target for event in audit_log.search(session, reader, Filters(**filters)).events]
+    return [event.target for event in audit_log.search(session, reader, EventFilters(**filters)).rows]
 
 
 def test_search_filters(some: Session, admin: Actor) -> None:
@@ -1004,7 +1004,7 @@ def test_search_pages(some: Session, admin: Actor) -> None:
     before = None
     for _ in range(3):
         page = audit_log.search(some, admin, before=before, limit=2)
-        found += [event.id for event in page.events]
+        found += [event.id for event in page.rows]
         before = page.older
 
     assert before is None
@@ -1029,7 +1029,7 @@ def test_only_admins_read(some: Session, analyst: Actor) -> None:
         audit_log.search,
         audit_log.choices,
         audit_log.figures,
-        lambda s, a: audit_log.export(s, a, Filters()),
+        lambda s, a: audit_log.export(s, a, EventFilters()),
     ):
         with pytest.raises(Forbidden):
             read(some, analyst)
@@ -1095,7 +1095,7 @@ def test_csv_reads_back(name: str, before: str, after: str) -> None:
 def test_event_without_changes_is_a_line(some: Session, admin: Actor) -> None:
     """An event without fields is one line; numbers and lists are JSON; the key is a mask."""
     record(some, admin, "user.set_password", Target("user", 1, "grace"))
-    lines = list(csv.DictReader(io.StringIO("".join(as_csv(audit_log.export(some, admin, Filters()))))))
+    lines = list(csv.DictReader(io.StringIO("".join(as_csv(audit_log.export(some, admin, EventFilters()))))))
 
     assert (lines[0]["action"], lines[0]["field"], lines[0]["before"]) == ("user.set_password", "", "")
     assert ("temperature", "", "1.0") in [(line["field"], line["before"], line["after"]) for line in lines]

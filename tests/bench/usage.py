@@ -16,7 +16,7 @@ from sqlmodel import Session, select
 from core.access import users
 from core.actors import COMMAND_LINE, Actor
 from core.govern import usage
-from core.govern.usage import Filters
+from core.govern.usage import CallFilters
 from core.store import db
 from core.store.tables import User
 
@@ -38,13 +38,13 @@ FILL = """
 """
 
 SEARCHES = {
-    "everything": Filters(),
-    "a provider": Filters(provider="p1"),
-    "errors": Filters(status="error"),
-    "a rare status": Filters(status="cancelled"),
-    "a provider and a model that it does not have": Filters(provider="p1", model="p2-m1"),
-    "a status and a provider that do not meet": Filters(status="error", provider="p1"),
-    "a user": Filters(user_id="user 7"),
+    "everything": CallFilters(),
+    "a provider": CallFilters(provider="p1"),
+    "errors": CallFilters(status="error"),
+    "a rare status": CallFilters(status="cancelled"),
+    "a provider and a model that it does not have": CallFilters(provider="p1", model="p2-m1"),
+    "a status and a provider that do not meet": CallFilters(status="error", provider="p1"),
+    "a user": CallFilters(user_id="user 7"),
 }
 
 

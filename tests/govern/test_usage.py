@@ -15,7 +15,7 @@ from sqlmodel import Session
 from core.actors import COMMAND_LINE, Actor
 from core.errors import Forbidden, Invalid, NotFound
 from core.govern import usage
-from core.govern.usage import Filters
+from core.govern.usage import CallFilters
 from core.store import db
 from tests.processes import core
 
@@ -58,11 +58,11 @@ def test_figures(session: Session, admin: Actor) -> None:
     """Calls, errors, tokens and cost are added up; an unknown price is counted, and is not zero."""
     log(session, {}, {"cost": None}, failed(), {"status": "cancelled", "cost": None}, {"model": "m2"})
 
-    whole = usage.usage(session, admin, "day", "provider").whole
+    whole = usage.course(session, admin, "day", "provider").whole
 
     assert whole[:5] == (5, 1, 1, 40, 80)
     assert (whole.cost, whole.unpriced) == (Decimal(1), 1)
-    assert usage.usage(session, admin, "day", "provider").whole == usage.usage(session, admin, "hour", "model").whole
+    assert usage.course(session, admin, "day", "provider").whole == usage.course(session, admin, "hour", "model").whole
 
 
 def test_calls_of_one_slot_add_up(session: Session, admin: Actor) -> None:
@@ -70,7 +70,7 @@ def test_calls_of_one_slot_add_up(session: Session, admin: Actor) -> None:
     log(session, *[{}] * 3)
     log(session, {}, {})
 
-    whole = usage.usage(session, admin, "hour", "model").whole
+    whole = usage.course(session, admin, "hour", "model").whole
 
     assert (whole[:5], whole.cost, whole.unpriced) == ((5, 0, 0, 50, 100), Decimal("2.5"), 0)
     assert session.execute(text("SELECT count(*) FROM llm_usage")).scalar() == 1
@@ -80,14 +80,14 @@ def test_no_known_price(session: Session, admin: Actor) -> None:
     """Where no price is known there is no sum, not even zero."""
     log(session, {"cost": None}, failed())
 
-    whole = usage.usage(session, admin, "day", "provider").whole
+    whole = usage.course(session, admin, "day", "provider").whole
 
     assert (whole.cost, whole.unpriced) == (None, 1)
 
 
 def test_nothing(session: Session, admin: Actor) -> None:
     """Without a call there is no percentile, and nothing to divide by."""
-    found = usage.usage(session, admin, "month", "model")
+    found = usage.course(session, admin, "month", "model")
 
     assert found == ((0, 0, 0, 0, 0, Decimal(0), 0, None, None), [])
     assert usage.choices(session, admin) == ([], [])
@@ -106,7 +106,7 @@ def test_percentiles(session: Session, admin: Actor, shape: str) -> None:
     }[shape]
     log(session, *({"latency_ms": ms} for ms in took), *(failed(latency_ms=90_000) for _ in range(50)))
 
-    whole = usage.usage(session, admin, "hour", "provider").whole
+    whole = usage.course(session, admin, "hour", "provider").whole
 
     ordered = sorted(took)
     for found, share in ((whole.p50_ms, 0.5), (whole.p95_ms, 0.95)):
@@ -121,15 +121,15 @@ def test_course(session: Session, admin: Actor) -> None:
         at = NOW - timedelta(hours=hours)
         log(session, {"at": at}, {"at": at, "provider": "other one"}, {"at": at})
 
-    calls = {span: usage.usage(session, admin, span, "provider").whole.calls for span in usage.SPANS}
-    day = usage.usage(session, admin, "day", "provider")
+    calls = {span: usage.course(session, admin, span, "provider").whole.calls for span in usage.SPANS}
+    day = usage.course(session, admin, "day", "provider")
 
     assert calls == {"hour": 3, "day": 12, "week": 18, "month": 21}
     assert [point.name for point in day.points] == ["acme", "other one"] * 4
     assert sum(point.figures.calls for point in day.points) == 12
     assert [point.at for point in day.points] == sorted(point.at for point in day.points)
-    for span, (back, step) in usage.SPANS.items():
-        points = usage.usage(session, admin, span, "provider").points
+    for span, (_, back, step) in usage.SPANS.items():
+        points = usage.course(session, admin, span, "provider").points
         assert all(point.at.timestamp() % step.total_seconds() == 0 for point in points)
         assert back / step <= 60
 
@@ -138,7 +138,7 @@ def test_many_names(session: Session, admin: Actor) -> None:
     """Eight have a line of their own, the rest is one: nothing is left out of the sum."""
     log(session, *({"model": f"m{n}"} for n in range(20) for _ in range(20 - n)))
 
-    found = usage.usage(session, admin, "hour", "model")
+    found = usage.course(session, admin, "hour", "model")
 
     names = [point.name for point in found.points]
     assert sorted(names) == sorted([*(f"m{n}" for n in range(8)), usage.OTHER])
@@ -156,29 +156,29 @@ def some(session: Session) -> Session:
 
 def test_pages(some: Session, admin: Actor) -> None:
     """Newest first, each call once, whatever comes meanwhile; without what was said."""
-    _walk(some, admin, Filters(), range(60))
-    _walk(some, admin, Filters(provider="acme", status="ok"), range(0, 60, 2))  # by way of the figures
+    _walk(some, admin, CallFilters(), range(60))
+    _walk(some, admin, CallFilters(provider="acme", status="ok"), range(0, 60, 2))  # by way of the figures
 
 
 def test_pages_of_one_moment(session: Session, admin: Actor) -> None:
     """Calls of the very same time are told apart: none is left out where a page ends among them, none comes twice."""
     log(session, *[{"at": NOW}] * 10)
 
-    for filters in (Filters(), Filters(provider="acme", status="ok")):
+    for filters in (CallFilters(), CallFilters(provider="acme", status="ok")):
         seen, before = list[int](), None
         while not seen or before:
             page = usage.search(session, admin, filters, before=before, limit=3)
-            seen += [line.id for line in page.lines]
+            seen += [line.id for line in page.rows]
             before = page.older
         assert len(seen) == 10
         assert seen == sorted(set(seen), reverse=True)
 
 
-def _walk(some: Session, admin: Actor, filters: Filters, minutes: range) -> None:
-    seen, before = list[usage.Line](), None
+def _walk(some: Session, admin: Actor, filters: CallFilters, minutes: range) -> None:
+    seen, before = list[usage.Call](), None
     while True:
         page = usage.search(some, admin, filters, before=before, limit=7)
-        seen += page.lines
+        seen += page.rows
         log(some, {"at": datetime.now(UTC)})  # it belongs before what was seen already
         if page.older is None:
             break
@@ -187,35 +187,35 @@ def _walk(some: Session, admin: Actor, filters: Filters, minutes: range) -> None
     seen = [line for line in seen if line.at <= NOW]
     assert [line.at for line in seen] == [NOW - timedelta(minutes=n) for n in minutes]
     assert len({line.id for line in seen}) == len(minutes)
-    assert not {"prompt", "response", "parameters"} & set(usage.Line._fields)
+    assert not {"prompt", "response", "parameters"} & set(usage.Call._fields)
 
 
 @pytest.mark.parametrize(
     ("filters", "expected"),
     [
-        (Filters(), 60),
-        (Filters(provider="acme"), 30),
-        (Filters(model="m1"), 15),
-        (Filters(status="error"), 6),
-        (Filters(user_id="user 2"), 20),
-        (Filters(provider="acme", model="m2"), 15),
-        (Filters(provider="acme", model="m1"), 0),
-        (Filters(status="ok", model="m3"), 12),
-        (Filters(provider="zeta", status="error", user_id="user 0"), 2),
-        (Filters(since=NOW - timedelta(minutes=9, seconds=30)), 10),
-        (Filters(provider="acme'; DROP TABLE llm_logs; --"), 0),
-        (Filters(user_id="nul\0\ud800"), 0),
+        (CallFilters(), 60),
+        (CallFilters(provider="acme"), 30),
+        (CallFilters(model="m1"), 15),
+        (CallFilters(status="error"), 6),
+        (CallFilters(user_id="user 2"), 20),
+        (CallFilters(provider="acme", model="m2"), 15),
+        (CallFilters(provider="acme", model="m1"), 0),
+        (CallFilters(status="ok", model="m3"), 12),
+        (CallFilters(provider="zeta", status="error", user_id="user 0"), 2),
+        (CallFilters(since=NOW - timedelta(minutes=9, seconds=30)), 10),
+        (CallFilters(provider="acme'; DROP TABLE llm_logs; --"), 0),
+        (CallFilters(user_id="nul\0\ud800"), 0),
     ],
     ids=range(12),
 )
-def test_filters(some: Session, admin: Actor, filters: Filters, expected: int) -> None:
+def test_filters(some: Session, admin: Actor, filters: CallFilters, expected: int) -> None:
     """Each filter by itself and together, and what is no name at all."""
-    assert len(usage.search(some, admin, filters, limit=500).lines) == expected
+    assert len(usage.search(some, admin, filters, limit=500).rows) == expected
 
 
 def test_one_call(some: Session, admin: Actor) -> None:
     """A call whole, with what was said; one that is gone is said to be."""
-    newest = usage.search(some, admin, limit=1).lines[0]
+    newest = usage.search(some, admin, limit=1).rows[0]
 
     call = usage.get(some, admin, newest.id)
 
@@ -235,7 +235,7 @@ def test_csv(session: Session, admin: Actor, *, contents: bool) -> None:
     """Each call is a line; prompts only if wanted; no cell is run by a spreadsheet, and none breaks the file."""
     log(session, {"prompt": '=cmd()\n"x",y', "user_id": "@sum(a1)"}, failed(error="+1"))
 
-    lines = "".join(usage.as_csv(session, admin, Filters(), contents=contents))
+    lines = "".join(usage.as_csv(session, admin, CallFilters(), contents=contents))
 
     rows = list(csv.DictReader(io.StringIO(lines, newline="")))
     by_status = {row["status"]: row for row in rows}
@@ -247,11 +247,11 @@ def test_csv(session: Session, admin: Actor, *, contents: bool) -> None:
 @pytest.mark.parametrize(
     "read",
     [
-        lambda s, a: usage.usage(s, a, "day", "model"),
+        lambda s, a: usage.course(s, a, "day", "model"),
         usage.search,
         lambda s, a: usage.get(s, a, 1),
         usage.choices,
-        lambda s, a: usage.as_csv(s, a, Filters(), contents=True),
+        lambda s, a: usage.as_csv(s, a, CallFilters(), contents=True),
         lambda s, a: usage.purge(lambda work: work(s), a, older_than=1),
     ],
 )

@@ -13,7 +13,7 @@ from core.actors import COMMAND_LINE, Actor
 from core.audit.record import Target, record
 from core.errors import Forbidden
 from core.govern import audit_log
-from core.govern.audit_log import Filters
+from core.govern.audit_log import EventFilters
 from core.manage import providers, settings
 from core.store import db
 from tests.conftest import ROOT
@@ -91,7 +91,7 @@ def test_line_opens_to_its_fields(admin: Actor) -> None:
 
 def _open(at: AppTest, number: int, actor: Actor) -> None:
     with db.transaction() as session:
-        event = audit_log.search(session, actor).events[number]
+        event = audit_log.search(session, actor).rows[number]
     at.session_state[f"audit_event_{event.id}"] = True
 
 
@@ -193,12 +193,12 @@ def test_hostile_names_are_text(session: Session, admin: Actor) -> None:
 @pytest.mark.usefixtures("some")
 def test_export_is_what_is_filtered(admin: Actor, analyst: Actor) -> None:
     """The file has the filtered events and a mark by which spreadsheets know UTF-8; analysts do not get it."""
-    text = events.export_csv(admin, Filters(actor="command line")).decode("utf-8-sig")
+    text = events.export_csv(admin, EventFilters(actor="command line")).decode("utf-8-sig")
     (row,) = csv.DictReader(io.StringIO(text))
 
     assert (row["actor"], row["field"], row["after"]) == ("command line", "api_key", "sk-proj...****")
     with pytest.raises(Forbidden):
-        events.export_csv(analyst, Filters())
+        events.export_csv(analyst, EventFilters())
 
 
 def test_cut_export_says_so(some: Session, admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +210,7 @@ def test_cut_export_says_so(some: Session, admin: Actor, monkeypatch: pytest.Mon
     some.flush()
 
     assert "The file has the newest" in everything(page(admin))
-    assert len(list(csv.reader(io.StringIO(events.export_csv(admin, Filters()).decode())))) == 31
+    assert len(list(csv.reader(io.StringIO(events.export_csv(admin, EventFilters()).decode())))) == 31
 
 
 @pytest.mark.usefixtures("some")

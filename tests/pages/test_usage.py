@@ -12,12 +12,13 @@ from streamlit.testing.v1 import AppTest
 from core.actors import Actor
 from core.errors import Forbidden
 from core.govern import usage
-from core.govern.usage import Filters
+from core.govern.usage import CallFilters
 from core.store import db
 from tests.conftest import ROOT
 from tests.govern.test_usage import failed, log
 from tests.screens import open_page
-from ui.usage import view
+from ui.usage import calls
+from ui.widgets import dollars
 
 page = partial(open_page, "usage")
 
@@ -74,7 +75,7 @@ def test_one_call(session: Session, admin: Actor) -> None:
     """An opened line has what was said, as text: nothing in it is Markdown, and nothing is loaded."""
     log(session, {"prompt": HOSTILE, "response": None, "model": HOSTILE, "user_id": HOSTILE, "provider": HOSTILE})
     at = page(admin)
-    call = usage.search(session, admin).lines[0].id
+    call = usage.search(session, admin).rows[0].id
     at.session_state[f"usage_call_{call}"] = True
     at.run()
 
@@ -131,7 +132,7 @@ def test_live(session: Session, admin: Actor, monkeypatch: pytest.MonkeyPatch) -
     at.toggle(key="usage_live").set_value(True).run()
     assert "Live · looked up" in everything(at)
     assert len(lines(at)) == 1
-    monkeypatch.setattr(view, "LIVE_MINUTES", -1)
+    monkeypatch.setattr(calls, "LIVE_MINUTES", -1)
     at.run()
 
     assert not at.toggle(key="usage_live").value
@@ -142,12 +143,12 @@ def test_csv(session: Session, admin: Actor, analyst: Actor) -> None:
     """The file has the filtered calls; the right is asked for again."""
     log(session, {"prompt": "=cmd()"}, {"provider": "zeta"})
 
-    file = view.export_csv(admin, Filters(provider="acme"), contents=True)
+    file = calls.export_csv(admin, CallFilters(provider="acme"), contents=True)
 
     (row,) = csv.DictReader(io.StringIO(file.decode("utf-8-sig"), newline=""))
     assert (row["prompt"], row["cost"]) == ("'=cmd()", "0.5000000000")
     with pytest.raises(Forbidden), db.transaction():
-        view.export_csv(analyst, Filters(), contents=False)
+        calls.export_csv(analyst, CallFilters(), contents=False)
 
 
 @pytest.mark.usefixtures("session")
@@ -173,4 +174,4 @@ def test_for_admins(analyst: Actor) -> None:
 )
 def test_money(cost: Decimal | None, shown: str) -> None:
     """A small cost is no zero, and an unknown one is none."""
-    assert view._dollars(cost) == shown
+    assert dollars(cost) == shown

@@ -9,18 +9,19 @@ import streamlit as st
 
 from core.actors import Actor
 from core.govern import audit_log
-from core.govern.audit_log import Choices, Event, Figures, Filters
+from core.govern.audit_log import Event, EventChoices, EventFigures, EventFilters
 from core.store import db
-from ui import pager
 from ui.feedback import plain
-from ui.widgets import ago, exact
+from ui.widgets import ago, cut, download_csv, exact, opening_line
 
 PAGE_SIZE = 25
 EXPORTED = 10_000
 _LABEL = 80
 _NAMED = 3
-_FILTERS = ("audit_actor", "audit_action", "audit_target", "audit_from", "audit_to")
-_CLEAR, _LISTED, _BEFORE = "audit_clear", "audit_listed", "audit_before"
+LIST = "audit"
+"""What the keys of the list's pager begin with."""
+_ACTOR, _ACTION, _TARGET = "audit_actor", "audit_action", "audit_target"
+_FROM, _TO, _CLEAR = "audit_from", "audit_to", "audit_clear"
 
 _WORDS = {
     "provider.create": ("added provider", "add_circle"),
@@ -54,7 +55,7 @@ _WORDS = {
 _ONESELF = ("session.sign_in", "session.sign_out")
 
 
-def draw_figures(figures: Figures) -> None:
+def draw_figures(figures: EventFigures) -> None:
     """Draw the row of figures above the list."""
     with st.container(horizontal=True, gap="small"):
         st.metric("Events", f"{figures.events:,}", border=True, width=150)
@@ -69,29 +70,27 @@ def draw_figures(figures: Figures) -> None:
         )
 
 
-def pick_filters(choices: Choices) -> Filters | None:
+def pick_filters(choices: EventChoices) -> EventFilters | None:
     """Draw the filters; returns what is chosen, None if it contradicts itself."""
     if st.session_state.pop(_CLEAR, False):
-        for key in _FILTERS:
+        for key in (_ACTOR, _ACTION, _TARGET, _FROM, _TO):
             st.session_state.pop(key, None)
     groups = sorted({f"{name.partition('.')[0]}.*" for name in choices.actions if "." in name})
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        who = st.selectbox("Actor", choices.actors, index=None, key="audit_actor", placeholder="Anybody", width=150)
+        who = st.selectbox("Actor", choices.actors, index=None, key=_ACTOR, placeholder="Anybody", width=150)
         action = st.selectbox(
-            "Action", [*groups, *choices.actions], index=None, key="audit_action", placeholder="Anything", width=180
+            "Action", [*groups, *choices.actions], index=None, key=_ACTION, placeholder="Anything", width=180
         )
         target = st.text_input(
             "Target",
-            key="audit_target",
+            key=_TARGET,
             placeholder="Begins with",
             max_chars=100,
             width=150,
             help="The name of a provider, a user and so on, or how it begins.",
         )
-        since = st.date_input("From", value=None, key="audit_from", width=140, help="UTC", format="YYYY-MM-DD")
-        until = st.date_input(
-            "To", value=None, key="audit_to", width=140, help="UTC, this day included", format="YYYY-MM-DD"
-        )
+        since = st.date_input("From", value=None, key=_FROM, width=140, help="UTC", format="YYYY-MM-DD")
+        until = st.date_input("To", value=None, key=_TO, width=140, help="UTC, this day included", format="YYYY-MM-DD")
         if st.button(
             "Clear filters",
             key="audit_clear_button",
@@ -102,7 +101,7 @@ def pick_filters(choices: Choices) -> Filters | None:
     if since and until and since > until:
         st.warning("From is later than To: no event can fit.", icon=":material/event_busy:")
         return None
-    return Filters(
+    return EventFilters(
         actor=who,
         action=action,
         target=target.strip() or None,
@@ -117,25 +116,9 @@ def clear_filters() -> None:
     st.rerun()
 
 
-def place(filters: Filters) -> list[tuple[datetime, int]]:
-    """Return where this page and each one before it begins, the first one left out; other filters begin anew."""
-    if st.session_state.get(_LISTED) != filters:
-        st.session_state.update({_LISTED: filters, _BEFORE: []})
-    begins: list[tuple[datetime, int]] = st.session_state[_BEFORE]
-    return begins
-
-
-def draw_pager(begins: list[tuple[datetime, int]], page: audit_log.Page) -> None:
-    """Draw the way to newer and older events, where there are any."""
-    moved = pager.draw("audit", begins, page.older, shown=len(page.events), size=PAGE_SIZE)
-    if moved is not None:
-        st.session_state[_BEFORE] = moved
-        st.rerun()
-
-
-def draw_nothing(filters: Filters) -> None:
+def draw_nothing(filters: EventFilters) -> None:
     """Draw what stands in place of the list when it is empty."""
-    if filters == Filters():
+    if filters == EventFilters():
         st.info("Nothing is on record yet. The next change, sign-in or denial will be.", icon=":material/history:")
         return
     st.info("No event fits these filters.", icon=":material/search_off:")
@@ -145,18 +128,9 @@ def draw_nothing(filters: Filters) -> None:
 
 def draw_event(event: Event) -> None:
     """Draw one event as a line that opens."""
-    icon = _WORDS.get(event.action, ("", "history"))[1]
-    key = f"audit_event_{event.id}"
-    beside: Any = "top" if st.session_state.get(key) else "center"  # the time stays beside the line, not its details
-    with st.container(horizontal=True, wrap=False, vertical_alignment=beside, gap="small", key=f"audit_row_{event.id}"):
-        line = st.expander(
-            sentence(event),
-            icon=f":material/{icon}:",
-            key=f"audit_event_{event.id}",
-            on_change="rerun",
-            width="stretch",
-        )
-        st.caption(ago(event.at), help=exact(event.at), width=100)
+    line = opening_line(
+        f"audit_event_{event.id}", sentence(event), _WORDS.get(event.action, ("", "history"))[1], event.at
+    )
     if line.open:
         with line:
             _draw_details(event)
@@ -184,25 +158,18 @@ def _fields(event: Event) -> str:
     return f" · {_short(', '.join(named))}" if len(named) <= _NAMED else f" · {len(named)} fields"
 
 
-def export_csv(actor: Actor, filters: Filters) -> bytes:
+def export_csv(actor: Actor, filters: EventFilters) -> bytes:
     """Return the newest 10,000 events of *filters* as a CSV file; asks for the right again, as each read does."""
     with db.transaction() as session:
         lines = audit_log.as_csv(audit_log.export(session, actor, filters, limit=EXPORTED))
         return "".join(lines).encode("utf-8-sig")  # spreadsheets know UTF-8 by its mark
 
 
-def draw_export(actor: Actor, filters: Filters, *, is_cut: bool) -> None:
+def draw_export(actor: Actor, filters: EventFilters, *, is_cut: bool) -> None:
     """Draw the download of the filtered events."""
     name = "audit-newest-10000.csv" if is_cut else "audit.csv"
-    st.download_button(
-        "Export as CSV",
-        lambda: export_csv(actor, filters),
-        file_name=f"{datetime.now(UTC):%Y-%m-%d}-{name}",
-        mime="text/csv",
-        key="audit_export",
-        icon=":material/download:",
-        on_click="ignore",
-        help="The filtered events, one line a changed field. What a spreadsheet would run as a formula gets an apostrophe.",
+    download_csv(
+        name, lambda: export_csv(actor, filters), "The filtered events, one line a changed field.", "audit_export"
     )
     if is_cut:
         st.caption("The file has the newest 10,000 of these. All of them: `python -m core audit export FILE`")
@@ -232,8 +199,7 @@ def _shown(pair: Mapping[str, Any], side: str) -> str:
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return plain(line if len(line) <= _LABEL else f"{line[: _LABEL - 1]}…")
+    return cut(text, _LABEL)
 
 
 def _midnight(day: date) -> datetime:

@@ -1,0 +1,52 @@
+"""One logged call, opened on the Usage page."""
+
+import streamlit as st
+
+from core.actors import Actor
+from core.errors import NotFound
+from core.govern import usage
+from core.store import db
+from core.store.tables import LlmLog
+from ui.feedback import plain
+from ui.widgets import dollars, exact
+
+_SCROLLS = 1_500
+"""Characters above which a text has a box of its own that scrolls."""
+
+
+def draw_call(actor: Actor, call_id: int) -> None:
+    """Draw one call, whole: what was said, with what, and what it cost."""
+    try:
+        with db.transaction() as session:
+            call = usage.get(session, actor, call_id)
+    except NotFound as error:
+        st.text(str(error))
+        return
+    facts = [f"Call {call.id}", exact(call.at), f"settings of generation {call.generation}"]
+    facts.append(f"cost {dollars(call.cost)}")
+    if call.user_id:
+        facts.append(f"for {call.user_id}")
+    st.caption(plain(" · ".join(facts)))
+    if call.error:
+        st.error(plain(call.error), icon=":material/error:")
+    _draw_text("Prompt", call.prompt)
+    _draw_text("Answer", call.response)
+    for title, value in (("Parameters", call.parameters), ("Tokens", call.token_usage)):
+        if value:
+            rows = [{"Name": plain(str(name)), "Value": plain(str(one))} for name, one in value.items()]
+            st.caption(title)
+            st.table(rows, border="horizontal", hide_index=True, alt=title)
+    if missing := _missing(call):
+        st.caption(f"Not kept, as the settings said then, or as there was none: {missing}.")
+
+
+def _draw_text(title: str, value: str | None) -> None:
+    if value is None:
+        return
+    st.caption(title)
+    st.code(value, language=None, wrap_lines=True, height=300 if len(value) > _SCROLLS else "content")
+
+
+def _missing(call: LlmLog) -> str:
+    parts = {"prompt": call.prompt, "parameters": call.parameters, "answer": call.response, "tokens": call.token_usage}
+    return ", ".join(name for name, value in parts.items() if value is None)

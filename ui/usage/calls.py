@@ -1,0 +1,142 @@
+"""The list of logged calls on the Usage page: its filters, a line for each call, which opens, and the file of them."""
+
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+import streamlit as st
+
+from core.actors import Actor
+from core.govern import usage
+from core.govern.paging import Page
+from core.govern.usage import Call, CallChoices, CallFilters
+from core.store import db
+from core.store.tables import CALL_STATUSES
+from ui import pager
+from ui.feedback import plain
+from ui.guard import guard
+from ui.usage.call import draw_call
+from ui.widgets import cut, dollars, download_csv, opening_line
+
+PAGE_SIZE: Final = 25
+EXPORTED: Final = {False: 10_000, True: 1_000}
+"""So many calls a file has: without and with what was said."""
+LIVE_MINUTES: Final = 15
+"""Live ends by itself: each look is a use of the sign-in, which would never end for want of use."""
+_LIST = "usage"
+"""What the keys of the list's pager begin with."""
+_PROVIDER, _MODEL, _STATUS, _USER = "usage_provider", "usage_model", "usage_status", "usage_user"
+_CLEAR, _LIVE, _LIVE_SINCE, _LIVE_OVER = "usage_clear", "usage_live", "usage_live_since", "usage_live_over"
+_ICONS = {"ok": "check_circle", "error": "error", "cancelled": "cancel"}
+
+
+def pick_filters(choices: CallChoices, span: str) -> CallFilters:
+    """Draw the filters of the log; returns what is chosen. The time is that of the figures."""
+    if st.session_state.pop(_CLEAR, False):
+        for key in (_PROVIDER, _MODEL, _STATUS, _USER):
+            st.session_state.pop(key, None)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        provider = st.selectbox("Provider", choices.providers, index=None, key=_PROVIDER, placeholder="Any", width=150)
+        model = st.selectbox("Model", choices.models, index=None, key=_MODEL, placeholder="Any", width=180)
+        status = st.selectbox("Status", CALL_STATUSES, index=None, key=_STATUS, placeholder="Any", width=130)
+        user = st.text_input(
+            "User", key=_USER, placeholder="Exactly", max_chars=200, width=140, help="As the program named it."
+        )
+        if st.button(
+            "Clear filters",
+            key="usage_clear_button",
+            icon=":material/filter_alt_off:",
+            disabled=not any((provider, model, status, user)),
+        ):
+            st.session_state[_CLEAR] = True
+            st.rerun()
+        if st.session_state.pop(_LIVE_OVER, False):
+            st.session_state[_LIVE] = False
+        st.toggle("Live", key=_LIVE, help=f"The newest calls, looked up every two seconds, for {LIVE_MINUTES} minutes.")
+    minute = datetime.now(UTC).replace(second=0, microsecond=0)  # so that the pager keeps its place
+    return CallFilters(provider, model, status, user.strip() or None, minute - usage.SPANS[span].back)
+
+
+def is_live() -> bool:
+    """Tell whether new calls are to be shown as they come."""
+    live = bool(st.session_state.get(_LIVE))
+    if not live:
+        st.session_state.pop(_LIVE_SINCE, None)
+    return live
+
+
+@st.fragment(run_every=2)
+def draw_live(filters: CallFilters) -> None:
+    """Draw the newest calls, again and again."""
+    actor = guard("admin")
+    if time.monotonic() - st.session_state.setdefault(_LIVE_SINCE, time.monotonic()) > LIVE_MINUTES * 60:
+        st.session_state[_LIVE_OVER] = True
+        st.rerun()
+    with db.transaction() as session:
+        page = usage.search(session, actor, filters, limit=PAGE_SIZE)
+    st.caption(f":green[:material/sensors:] Live · looked up {datetime.now(UTC):%H:%M:%S} UTC")
+    _draw_lines(actor, page)
+
+
+@st.fragment
+def draw_log(filters: CallFilters) -> None:
+    """Draw a page of calls and the way to the others; what is opened here does not draw the charts again."""
+    actor = guard("admin")
+    before = pager.place(_LIST, filters._replace(since=None))
+    with db.transaction() as session:
+        page = usage.search(session, actor, filters, before=before, limit=PAGE_SIZE)
+    _draw_lines(actor, page)
+    pager.draw(_LIST, page, PAGE_SIZE)
+
+
+def _draw_lines(actor: Actor, page: Page[Call]) -> None:
+    if not page.rows:
+        st.info("No call fits these filters in this time.", icon=":material/search_off:")
+    with st.container(gap="xxsmall"):
+        for line in page.rows:
+            _draw_line(actor, line)
+
+
+def _draw_line(actor: Actor, call: Call) -> None:
+    line = opening_line(f"usage_call_{call.id}", sentence(call), _ICONS[call.status], call.at)
+    if line.open:
+        with line:
+            draw_call(actor, call.id)
+
+
+def sentence(call: Call) -> str:
+    """Return a call in one line, in Markdown that shows hostile names as they are."""
+    facts = [f"{call.latency_ms:,} ms"]
+    if call.input_tokens is not None:
+        facts.append(f"{call.input_tokens + (call.output_tokens or 0):,} tokens")
+    if call.cost is not None:
+        facts.append(dollars(call.cost))
+    if call.attempts > 1:
+        facts.append(f"{call.attempts} attempts")
+    if call.user_id:
+        facts.append(f"for {cut(call.user_id, 30)}")
+    what = f"**{cut(call.provider, 50)}** {cut(call.model, 50)}"
+    if call.status == "error":
+        why = (call.error or "").partition("): ")[2] or call.error or "failed"  # what was called stands before it
+        return f":red[{what}] · {cut(why, 80)} · {plain(' · '.join(facts))}"
+    cancelled = "cancelled · " if call.status == "cancelled" else ""
+    return f"{what} · {cancelled}{plain(' · '.join(facts))}"
+
+
+def export_csv(actor: Actor, filters: CallFilters, *, contents: bool) -> bytes:
+    """Return the newest calls of *filters* as a CSV file; asks for the right again, as each read does."""
+    with db.transaction() as session:
+        lines = usage.as_csv(session, actor, filters, contents=contents, limit=EXPORTED[contents])
+        return "".join(lines).encode("utf-8-sig")  # spreadsheets know UTF-8 by its mark
+
+
+def draw_export(actor: Actor, filters: CallFilters) -> None:
+    """Draw the download of the filtered calls."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        contents = st.checkbox("With prompts and answers", key="usage_contents")
+        download_csv(
+            "calls.csv",
+            lambda: export_csv(actor, filters, contents=contents),
+            f"The newest {EXPORTED[contents]:,} of the filtered calls.",
+            key="usage_export",
+        )

@@ -1,0 +1,74 @@
+"""How far back the Usage page looks, by what, and the row of figures."""
+
+import streamlit as st
+
+from core.govern import usage
+from core.govern.usage import CallFigures
+from core.wording import counted
+from ui.widgets import dollars, milliseconds, short_number
+
+_SPAN, _BY = "usage_span", "usage_by"
+
+
+def pick_span() -> tuple[str, str]:
+    """Draw how far back, and by what; returns both."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.session_state.setdefault(_SPAN, "day")
+        st.session_state.setdefault(_BY, usage.BY[0])
+        span = st.segmented_control(
+            "Time", list(usage.SPANS), format_func=lambda name: usage.SPANS[name].label, required=True, key=_SPAN
+        )
+        by = st.segmented_control("By", list(usage.BY), format_func=str.title, required=True, key=_BY)
+    return span or "day", by or usage.BY[0]
+
+
+def draw_figures(whole: CallFigures) -> None:
+    """Draw the row of figures."""
+    share = f"{whole.errors / whole.calls:.1%} of the calls" if whole.calls else ""
+    with st.container(horizontal=True, gap="small"):
+        st.metric("Calls", f"{whole.calls:,}", border=True, width=150, help=_cancelled(whole.cancelled))
+        st.metric("Errors", f"{whole.errors:,}", border=True, width=150, help=share or None)
+        st.metric(
+            "Tokens",
+            short_number(whole.input_tokens + whole.output_tokens),
+            border=True,
+            width=150,
+            help=f"{whole.input_tokens:,} sent, {whole.output_tokens:,} answered",
+        )
+        st.metric("Cost", dollars(whole.cost), border=True, width=150, help=unpriced(whole.unpriced))
+        st.metric(
+            "p50 latency", milliseconds(whole.p50_ms), border=True, width=150, help="Half of the calls were as fast."
+        )
+        st.metric(
+            "p95 latency",
+            milliseconds(whole.p95_ms),
+            border=True,
+            width=150,
+            help="All but one in twenty were as fast.",
+        )
+    if whole.unpriced:
+        st.caption(f":orange[:material/help:] {unpriced(whole.unpriced)}")
+
+
+def draw_nothing_yet() -> None:
+    """Draw what stands here before the first call."""
+    st.info("No call is logged yet. Have a program make one:", icon=":material/monitoring:")
+    st.code(
+        'from core.ai import complete\n\nprint(complete("Say hello.", provider="openai", user_id="me").text)',
+        language="python",
+    )
+    st.caption(
+        "docs/calls.md has the rest. Whether calls are logged, and what of them, is set on the Defaults page: Log requests, "
+        "Log level, Log prompts, Log answers."
+    )
+
+
+def unpriced(number: int) -> str:
+    """Return what the sum leaves out, in a sentence."""
+    if not number:
+        return "The price of every call that worked is known."
+    return f"{counted(number, 'call')} that worked without a known price: not in the sum, and not free."
+
+
+def _cancelled(number: int) -> str | None:
+    return f"{number:,} of them given up by their caller" if number else None
