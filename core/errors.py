@@ -272,13 +272,20 @@ class CallFailed(CoreError):
         self.words, self.attempts, self.retry_after = words, attempts, retry_after
 
 
-class MissingExtra(CoreError):
-    """The SDK of a kind of provider is not installed."""
+class MissingExtra(CoreError, ImportError):
+    """A package is not installed that an extra of the wheel brings.
+
+    Attributes:
+        package: Its import name.
+        extra: The extra's name.
+    """
 
     code = "MISSING_EXTRA"
 
-    def __init__(self, package: str) -> None:
-        super().__init__(f"Calls need the package {package}: pip install 'llm-settings[ai]'", made_with=(package,))
+    def __init__(self, package: str, extra: str) -> None:
+        text = f"The package {package} is missing: pip install 'llm-settings[{extra}]'"
+        super().__init__(text, made_with=(package, extra))
+        self.package, self.extra = package, extra
 
 
 class UnknownKind(CoreError):

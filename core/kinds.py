@@ -73,6 +73,7 @@ KINDS: Final[Mapping[str, KindFacts]] = {
                 "presence_penalty": "presence_penalty",
             },
             sdk="openai",
+            extra="ai-openai",
             base_url="https://api.openai.com/v1",
             key_format=KeyFormat(
                 prefixes=("sk-",),  # sk-proj- and sk-svcacct- among them
@@ -93,6 +94,7 @@ KINDS: Final[Mapping[str, KindFacts]] = {
                 "presence_penalty": None,
             },
             sdk="anthropic",
+            extra="ai-anthropic",
             base_url="https://api.anthropic.com",
             # https://platform.claude.com/docs/en/api/csharp/beta/messages/create ("required Long maxTokens"); litellm
             # 1.109.1, llms/anthropic/chat/transformation.py, fills it in
@@ -117,6 +119,7 @@ KINDS: Final[Mapping[str, KindFacts]] = {
                 "presence_penalty": "presence_penalty",
             },
             sdk="google.genai",
+            extra="ai-google",
             base_url="https://generativelanguage.googleapis.com",
             key_format=KeyFormat(
                 prefixes=("AQ.", "AIza"),  # AI Studio has issued AQ. keys only since 2026; Google is ending AIza keys
@@ -137,6 +140,7 @@ KINDS: Final[Mapping[str, KindFacts]] = {
                 "presence_penalty": "presence_penalty",
             },
             sdk="openai",
+            extra="ai-openai",
             self_hosted=True,
         ),
     )

@@ -165,7 +165,7 @@ class _Formatter(logging.Formatter):
 
 _formatter: Final = _Formatter()
 _format_of_handler: Final = logging.Handler.format
-_log = logging.getLogger("core")
+_log = logging.getLogger(__package__)
 
 
 def _format(handler: logging.Handler, record: logging.LogRecord) -> str:

@@ -92,6 +92,7 @@ class Resolver:
         "_file_at",
         "_file_written",
         "_first",
+        "_reason",
         "_ring",
         "_ring_given",
         "_snapshot",
@@ -111,6 +112,7 @@ class Resolver:
         self._snapshot: Snapshot | None = None
         self._verified_at = float("-inf")
         self._connected: bool | None = None
+        self._reason: str | None = None
         self._thread: threading.Thread | None = None
         self._file_at, self._file_written = float("-inf"), True
         self._reset()
@@ -132,8 +134,8 @@ class Resolver:
         found = self._snapshot or self._first_snapshot()
         name = provider if isinstance(provider, str) else f"<{type(provider).__name__}>"
         if found is None:
-            return build(None, (), name=name, missing="store_unavailable")
-        return found.answer(name, self._ring)
+            return build(None, (), name=name, missing="store_unavailable", problem=self._reason)
+        return found.answer(name, self._ring, self._reason)
 
     def start(self) -> Started:
         """Start the refresh thread, if it is not running yet; does not wait for it. What it returns can be awaited."""
@@ -218,6 +220,7 @@ class Resolver:
                     wait = least
             except Exception as error:  # noqa: BLE001 - whatever ends a connection, the next one is tried
                 wait = least if self._connected else wait
+                self._explain(error)
                 self._fall_back()
                 self._note(connected=False, why=error)
                 self._first.set()
@@ -246,6 +249,16 @@ class Resolver:
             if saved is not None:
                 self._verified_at = time.monotonic() - (time.time() - saved.verified_at)
                 self._publish(saved.snapshot)
+
+    def _explain(self, why: Exception) -> None:
+        """Keep for `cure` why the database is out of reach; answers that say otherwise are made anew."""
+        reason = f"The database cannot be reached ({_words(why)}): check DATABASE_URL and that the server runs."
+        if isinstance(why, CoreError):
+            reason = f"The database is out of reach: {_words(why)}"
+        if reason != self._reason:
+            self._reason = reason
+            if self._snapshot is not None and not self._snapshot.has_keys:
+                self._snapshot.answers.clear()
 
     def _publish(self, found: Snapshot) -> None:
         self._snapshot = found
@@ -319,8 +332,11 @@ class Resolver:
         if found is not None:
             name = "the last snapshot" if found.has_keys else f"the snapshot file, {self.age():.0f} seconds old,"
             kept = f"{name} (generation {found.generation})"
-        reason = str(why) if isinstance(why, CoreError) else type(why).__name__  # a driver's text may name a password
-        _log.warning("The settings database is out of reach (%s); answering from %s.", reason, kept)
+        _log.warning("The settings database is out of reach (%s); answering from %s.", _words(why), kept)
+
+
+def _words(why: Exception | None) -> str:
+    return str(why) if isinstance(why, CoreError) else type(why).__name__  # a driver's text may name a password
 
 
 def _environment_ring() -> KeyRing:

@@ -1,15 +1,16 @@
-"""Alembic's entry: core.store.migrate hands it a connection; `alembic revision` and `alembic check` get one here."""
+"""Alembic's entry: core.store.migrate hands it all it needs; `alembic revision` and `alembic check` get that here."""
 
 from alembic import context
 
-from core.store.tables import Table
-
-connection = context.config.attributes.get("connection")
-if connection is None:
+given = context.config.attributes
+if "connection" in given:
+    connection, metadata = given["connection"], given["metadata"]
+else:  # in a checkout, where the package is called core
     from core.store.db import get_engine
+    from core.store.tables import Table
 
-    connection = get_engine().connect()
+    connection, metadata = get_engine().connect(), Table.metadata
 
-context.configure(connection=connection, target_metadata=Table.metadata, transaction_per_migration=False)
+context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)
 with context.begin_transaction():
     context.run_migrations()

@@ -43,7 +43,7 @@ SAMPLES: list[CoreError] = [
     *(kind("acme", status, "do this") for kind, status in _UNAVAILABLE.items()),
     CallFailed("acme", "m1", reason="busy", status=529, words="overloaded", attempts=4, retry_after=1.5),
     CallFailed("acme", "m1", reason="timeout", status=None, words="no answer", attempts=1),
-    errors.MissingExtra("openai"),
+    errors.MissingExtra("openai", "ai-openai"),
     errors.UnknownKind("a-newer-one"),
     errors.StoreUnavailable("no answer in 10 seconds"),
     errors.SchemaMismatch("PostgreSQL 14"),

@@ -1,1 +1,5 @@
 """Who may: users, sign-ins, tokens, rights and rate limits."""
+
+from ..extras import require
+
+require("store")

@@ -11,15 +11,17 @@ import time
 from types import SimpleNamespace
 from typing import Final, Literal, NamedTuple
 
-import limits.storage.memory
-from limits import RateLimitItem, parse
-from limits.errors import ConfigurationError, StorageError
-from limits.storage import MemoryStorage, Storage, storage_from_string
-
 from ..actors import Actor
 from ..config import Config, get_config
 from ..errors import BadConfig, TooManyRequests
+from ..extras import from_extra
 from ..once import Once
+
+with from_extra():
+    import limits.storage.memory
+    from limits import RateLimitItem, parse
+    from limits.errors import ConfigurationError, StorageError
+    from limits.storage import MemoryStorage, Storage, storage_from_string
 
 Name = Literal["general", "sensitive", "pages"]
 

@@ -4,17 +4,20 @@ import secrets
 from datetime import UTC, datetime
 from functools import cache
 
-import bcrypt
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, func, select
 
 from ..actors import Actor
 from ..audit.record import Target, record
 from ..errors import AlreadyExists, Invalid, NotFound
+from ..extras import from_extra
 from ..store.db import set_actor
 from ..store.schemas import MAX_PASSWORD_BYTES, PasswordInput, UserInput, could_be_id, validate
 from ..store.tables import User
 from .authority import CHANGE_PASSWORD, require
+
+with from_extra():
+    import bcrypt
 
 COST = 12
 _LONGEST_NAME = 64

@@ -13,7 +13,9 @@ from contextvars import copy_context
 from typing import Any, Final, NamedTuple, TypeVar
 
 from .. import redaction
-from ..errors import Invalid, MissingExtra
+from ..errors import Invalid
+from ..extras import from_extra
+from ..kinds import facts_of
 from ..resolving.effective import EffectiveSettings
 from . import pricing
 from .adapters import adapter_of
@@ -91,10 +93,8 @@ class Clients:
         return found.sdk
 
     def _make(self, kept: Kept, wanted: Wanted, *, is_async: bool) -> Client:
-        try:
+        with from_extra(facts_of(wanted.kind).extra):
             from . import dial  # noqa: PLC0415 - needs httpx2, which comes with the extra
-        except ModuleNotFoundError:
-            raise MissingExtra("httpx2") from None
         redaction.remember(wanted.key)
         adapter = adapter_of(wanted.kind)
         with self._making:

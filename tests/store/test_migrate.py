@@ -1,6 +1,8 @@
 """The schema: up, down and up again; old, new and foreign ones; two at once."""
 
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -11,7 +13,8 @@ from sqlalchemy import Engine, text
 from core.errors import SchemaMismatch
 from core.parameters import PARAMETERS
 from core.store import db, migrate
-from tests.conftest import fresh_database
+from tests.conftest import ROOT, fresh_database
+from tests.processes import environment
 
 ODD = ["plain", "Ünïcödé 🦜", "'; DROP TABLE llm_settings; --", "%_\\", "x" * 100]
 
@@ -212,3 +215,17 @@ def test_fresh_databases_differ_in_epoch(server: str) -> None:
             engine.dispose()
 
     assert epochs[0] != epochs[1]
+
+
+def test_alembics_own_commands_work_in_a_checkout(committed: str) -> None:
+    """`python -m alembic check`, as `alembic revision` does, finds the database and the tables by itself."""
+    done = subprocess.run(
+        [sys.executable, "-m", "alembic", "check"],
+        cwd=ROOT,
+        env=environment(DATABASE_URL=committed),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.stdout.strip(), done.returncode) == ("No new upgrade operations detected.", 0), done.stderr
