@@ -28,7 +28,7 @@ def test_each_package_is_of_its_extra(package: str) -> None:
     own = extras[extra] or extras["ai-openai"] & extras["ai-anthropic"] & extras["ai-google"]
     own |= {"httpcore2"} if "httpx2" in own else set()  # comes with it
 
-    assert own.intersection(packages_distributions()[package])
+    assert own.intersection(name.lower() for name in packages_distributions()[package])
 
 
 def test_all_extras_of_core_are_in_the_table() -> None:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from sqlalchemy.exc import DBAPIError
 
 from .. import crypto
-from ..access import ratelimit, users
+from ..access import users
 from ..actors import Actor
 from ..config import Config, check_at_start, get_config
 from ..errors import CoreError
@@ -27,7 +27,9 @@ def _print(sentence: str) -> None:
 
 
 def check_configuration() -> None:
-    """Check all of the environment that can be told wrong before anything is dialled; raises BadConfig."""
+    """Check all of the app's environment that can be told wrong before anything is dialled; raises BadConfig."""
+    from ..access import ratelimit  # noqa: PLC0415 - of the extra `app`: the command line has no rate limits
+
     config = get_config()
     check_at_start(config)
     crypto.get_ring()
