@@ -15,6 +15,7 @@ from core.kinds import KINDS
 from core.manage.connection import Report
 from core.parameters import PARAMETERS
 from core.resolving.effective import EffectiveSettings, Explained, LayerName, LogLevel, Source
+from core.store.api_keys import MAX_KEY
 from core.store.schemas import ProviderInput, SettingsInput
 from core.store.tables import LlmProvider, LlmSettings
 
@@ -338,7 +339,7 @@ _VERSION: Final = {
     "maximum": 2**31 - 1,
     "description": "the version that the change is based on; or send it as If-Match",
 }
-_KEY: Final = {"type": "string", "pattern": _LINE % (10, 500), "writeOnly": True}
+_KEY: Final = {"type": "string", "pattern": rf"^{_EDGE}[ -~]{{1,{MAX_KEY}}}{_EDGE}$", "writeOnly": True}
 _NAME: Final = {
     "type": "string",
     "pattern": f"^{_EDGE}[a-z0-9_-]{{1,50}}{_EDGE}$",

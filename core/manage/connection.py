@@ -128,11 +128,11 @@ def prepare(
     fields = dict(draft or {})
     typed = fields.pop("api_key", None)
     typed = typed if isinstance(typed, str) and typed.strip() else None
-    if typed is not None:
-        typed = validate(ApiKeyInput, {"api_key": typed}).api_key.get_secret_value()
     stored = None if provider_id is None else providers.get(session, provider_id)
     current = {} if stored is None else stored.model_dump(include=set(providers.FIELDS))
     wanted = validate(ProviderInput, {**current, **fields})
+    if typed is not None:
+        typed = validate(ApiKeyInput, {"api_key": typed, "kind": wanted.kind}).api_key.get_secret_value()
     key, problem = _key(session, stored, wanted, typed)
     effective = settings.effective(session, stored.name if stored else "")
     model = wanted.default_model

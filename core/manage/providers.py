@@ -16,7 +16,8 @@ from ..calling import addresses
 from ..config import get_config
 from ..crypto import KeyRing, Place, get_ring, mask
 from ..errors import AlreadyExists, Invalid, KeyUnreadable, NotFound
-from ..kinds import facts_of, origin_of
+from ..kinds import origin_of
+from ..store import api_keys
 from ..store.schemas import ApiKeyInput, ProviderInput, SettingsInput, could_be_id, could_be_provider, validate
 from ..store.sealed import provider_place
 from ..store.tables import LlmProvider, LlmSettings, LlmUsage
@@ -306,15 +307,7 @@ def place_of(provider: LlmProvider) -> Place:
 
 def validate_api_key_format(kind: str, api_key: str) -> str | None:
     """Return a warning if *api_key* does not look like a key of this kind. Only a warning: vendors change their formats."""
-    known = facts_of(kind).key_format
-    if known is None:
-        return None
-    key = api_key.strip()
-    if known.prefixes and not key.startswith(known.prefixes):
-        return f"Keys of this kind usually begin with {' or '.join(known.prefixes)}; this one does not. Check that it is the right key."
-    if len(key) < known.min_length:
-        return f"Keys of this kind usually have at least {known.min_length} characters; this one has {len(key)}."
-    return None
+    return api_keys.look(kind, api_key).warning or None
 
 
 def _matching(query: Any, active: bool | None, search: str) -> Any:  # noqa: FBT001 - private, and called by position
@@ -378,7 +371,7 @@ def _keep_preferred_models(session: Session, provider_id: int, models: list[str]
 
 
 def _seal(session: Session, provider: LlmProvider, api_key: str) -> None:
-    plain = validate(ApiKeyInput, {"api_key": api_key}).api_key.get_secret_value()
+    plain = validate(ApiKeyInput, {"api_key": api_key, "kind": provider.kind}).api_key.get_secret_value()
     session.flush()
     keys.require_known(session, get_ring())
     place = place_of(provider)

@@ -26,6 +26,8 @@ from ..kinds import KINDS, Kind, base_url_of
 from ..parameters import PARAMETERS, SENDABLE, Parameter
 from ..redaction import remember
 from ..resolving.effective import is_deeper
+from . import api_keys
+from .api_keys import MAX_KEY
 from .tables import USERNAME_PATTERN
 
 MAX_TEXT = 10_000
@@ -37,6 +39,7 @@ MAX_PASSWORD_BYTES = 72
 MIN_GUESSES = 10**8
 """zxcvbn's "safely unguessable", beyond what the throttle of the sign-in lets through in years."""
 
+_KINDS = f"one of {', '.join(KINDS)}"
 _PROVIDER_NAME = "[a-z0-9_-]{1,50}"
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
 _HALF = re.compile("[\ud800-\udfff]")
@@ -170,7 +173,7 @@ class ProviderInput(_Input):
         BeforeValidator(_paragraph),
         Field(description="at most 2000 characters"),
     ] = None
-    kind: Annotated[Kind, Field(description=f"one of {', '.join(KINDS)}")]
+    kind: Annotated[Kind, Field(description=_KINDS)]
     api_base_url: Annotated[
         BaseUrl | None,
         BeforeValidator(_empty_is_none),
@@ -213,9 +216,17 @@ class ApiKeyInput(_SecretInput):
     api_key: Annotated[
         SecretStr,
         BeforeValidator(_no_line_breaks),
-        Field(min_length=10, max_length=500, repr=False, description="10 to 500 characters"),
+        Field(min_length=1, max_length=MAX_KEY, repr=False, description=f"1 to {MAX_KEY:,} characters"),
         AfterValidator(_remembered),
     ]
+    kind: Annotated[Kind, Field(description=_KINDS)] = "openai_compatible"
+    """Of its provider. The default has the fewest rules: for where the provider is not known yet."""
+
+    @model_validator(mode="after")
+    def _is_a_key(self) -> Self:
+        if rule := api_keys.look(self.kind, self.api_key.get_secret_value()).refused:
+            raise _Problems({"api_key": rule})
+        return self
 
 
 class UserInput(_Input):

@@ -364,7 +364,7 @@ def test_what_the_schema_forbids_is_refused(root: TestClient, method: str, path:
 def test_an_empty_key_is_refused(root: TestClient, key: str | None) -> None:
     """It may mean "none", "as it was" or "take it away": not for the API to guess."""
     told = error(root.post("/api/llm/providers", json={**NEW, "apiKey": key}), 422, "VALIDATION_ERROR")
-    assert told["fields"] == {"apiKey": "must be 10 to 500 characters"}
+    assert told["fields"] == {"apiKey": "must be 1 to 8,192 characters"}
     assert data(root.get("/api/llm/providers")) == []
 
     made = data(root.post("/api/llm/providers", json={**NEW, "apiKey": KEY}), 201)
@@ -901,3 +901,30 @@ def test_a_fault_is_told_without_details(root: TestClient, monkeypatch: pytest.M
         answer = root.get(path)
         error(answer, 500, "INTERNAL_ERROR")
         assert KEY not in answer.text
+
+
+@pytest.mark.parametrize(
+    "key", [f"Bearer {KEY}", f"OPENAI_API_KEY={KEY}", "sk-proj...****", "${OPENAI_API_KEY}", KEY + "—"]
+)
+def test_a_text_that_is_no_key_is_refused(root: TestClient, key: str) -> None:
+    """POST, PUT, the key's own route and the test refuse it with the rule, and the stored key stays."""
+    made = data(root.post("/api/llm/providers", json={**NEW, "apiKey": KEY}), 201)
+    url = f"/api/llm/providers/{made['id']}"
+    for answer in (
+        root.post("/api/llm/providers", json={**NEW, "name": "other", "apiKey": key}),
+        root.put(url, json={"apiKey": key, "version": 1}),
+        root.post(f"{url}/api-key", json={"apiKey": key}),
+        root.post(f"{url}/test", json={"apiKey": key}),
+    ):
+        told = error(answer, 422, "VALIDATION_ERROR")
+        assert list(told["fields"]) == ["apiKey"]
+        assert KEY not in answer.text
+    assert data(root.get(url))["version"] == made["version"]
+
+
+def test_keys_of_a_server_of_ones_own_may_be_short(root: TestClient) -> None:
+    """The kind decides how short a key may be: EMPTY is one for a server on one's own network, and none for OpenAI."""
+    own = {**NEW, "kind": "openai_compatible", "apiBaseUrl": "http://vllm:8000/v1", "apiKey": "EMPTY"}
+    assert data(root.post("/api/llm/providers", json=own), 201)["apiKeyMasked"] == "****"
+    told = error(root.post("/api/llm/providers", json={**NEW, "name": "b", "apiKey": "EMPTY"}), 422, "VALIDATION_ERROR")
+    assert told["fields"] == {"apiKey": "must be 10 to 8,192 characters"}

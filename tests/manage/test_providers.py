@@ -187,15 +187,16 @@ def test_name_that_nobody_has(session: Session, name: str) -> None:
 
 def test_sql_is_stored_as_text(session: Session, admin: Actor) -> None:
     """CHECKS 57: SQL in every text field is stored literally."""
+    key = "x');DELETE/**/FROM/**/llm_providers--"
     made = providers.create(
         session,
         admin,
-        _data(display_name=SQL, description=SQL, available_models=[SQL], default_model=SQL, api_key=SQL),
+        _data(display_name=SQL, description=SQL, available_models=[SQL], default_model=SQL, api_key=key),
     )
     session.expire_all()
 
     assert (made.display_name, made.description, made.available_models, made.default_model) == (SQL, SQL, [SQL], SQL)
-    assert providers.open_api_key(session, _id(made)) == SQL
+    assert providers.open_api_key(session, _id(made)) == key
     assert providers.list_all(session, search=SQL) == [made]
 
 
@@ -605,7 +606,7 @@ def test_figures(session: Session, admin: Actor, provider: LlmProvider) -> None:
 
 def test_key_format_is_a_warning() -> None:
     """A key that does not look like its kind's is warned of in words that do not show it; nothing is refused."""
-    good = {"openai": "sk-proj-" + "x" * 60, "anthropic": "sk-ant-" + "x" * 100, "google": "AQ." + "x" * 50}
+    good = {"openai": "sk-proj-" + "Ab3" * 20, "anthropic": "sk-ant-" + "Ab3-_" * 20, "google": "AQ." + "Ab3_" * 13}
     for kind, key in good.items():
         assert providers.validate_api_key_format(kind, f" {key}\n") is None
         for wrong in ("zz" + key, key[:12]):

@@ -589,3 +589,32 @@ def test_stored_key_is_not_tested_elsewhere(session: Session, admin: Actor, vend
 
         assert "type the API key" in shown
         assert (elsewhere.lines, vendor.lines) == (0, 0)
+
+
+def test_a_key_with_something_around_it_is_corrected(session: Session, admin: Actor) -> None:
+    """What is no key is refused as soon as it is typed, and one click takes what was meant."""
+    app = fill_new(page(admin))
+    app.text_input(key="provider_api_key").set_value(f'export OPENAI_API_KEY="{KEY}"').run()
+    assert any("leave out the name" in error.value for error in app.error)
+    press(app, "provider_save")
+    with pytest.raises(NotFound):
+        named("acme")
+
+    press(app, "provider_correct_key")
+    assert not has(app, "provider_correct_key")
+    press(app, "provider_save")
+
+    assert providers.open_api_key(session, named("acme").id or 0) == KEY
+
+
+def test_a_short_key_of_ones_own_server(admin: Actor) -> None:
+    """A key that the server's documentation names is kept; the form says that so short a one counts as no secret."""
+    app = fill_new(page(admin), kind="openai_compatible")
+    app.text_input(key="provider_api_base_url").set_value("http://vllm:8000/v1")
+    app.text_input(key="provider_api_key").set_value("EMPTY").run()
+    assert any("counts as no secret" in caption.value for caption in app.caption)
+    assert not app.warning
+
+    press(app, "provider_save")
+
+    assert named("acme").api_key_masked == r"****"

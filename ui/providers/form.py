@@ -10,7 +10,7 @@ from core.errors import Invalid, Sealed
 from core.kinds import KINDS, facts_of
 from core.manage import providers
 from core.models import catalogue
-from core.store import schemas
+from core.store import api_keys, schemas
 from core.store.tables import LlmProvider
 from ui.feedback import field_error, plain
 from ui.guard import guard
@@ -70,7 +70,7 @@ def omitted() -> list[str] | None:
 
 def unconfirmed() -> dict[str, str]:
     """Return the error of a key that looks wrong and was not confirmed."""
-    if _key_warning() and not st.session_state.get(_KEYS["api_key_anyway"]):
+    if _key_look().warning and not st.session_state.get(_KEYS["api_key_anyway"]):
         return {"api_key": "looks wrong: check it, or tick 'Use this key anyway'"}
     return {}
 
@@ -137,7 +137,7 @@ def _draw_key(slots: dict[str, Any]) -> None:
         persist_state=_KEPT,
         type="password",
         live="0ms",  # else Tab to the eye button, and on from there, never commits what was typed (Streamlit 1.67)
-        max_chars=500,
+        max_chars=api_keys.MAX_KEY,
         autocomplete="new-password",
         disabled=sealed,
         placeholder=f"{mask} is stored; empty leaves it unchanged" if mask else "Not set",
@@ -146,14 +146,28 @@ def _draw_key(slots: dict[str, Any]) -> None:
     slots["api_key"] = st.empty()
     if sealed:
         st.caption(f":orange[:material/lock: {plain(str(Sealed()))}]")
-    elif warning := _key_warning():
-        st.warning(plain(warning), icon=":material/warning:")
+        return
+    found = _key_look()
+    if found.refused:
+        field_error(slots["api_key"], {"api_key": found.refused}, "api_key")
+        if found.correction:
+            st.button("Use the key without that", key="provider_correct_key", on_click=_correct_key)
+    if found.warning:
+        st.warning(plain(found.warning), icon=":material/warning:")
         st.checkbox("Use this key anyway", key=_KEYS["api_key_anyway"], persist_state=_KEPT)
+    if found.note:
+        st.caption(plain(found.note))
 
 
-def _key_warning() -> str | None:
+def _key_look() -> api_keys.Look:
     api_key = st.session_state.get(_KEYS["api_key"])
-    return providers.validate_api_key_format(st.session_state[_KEYS["kind"]], api_key) if api_key else None
+    return api_keys.look(st.session_state[_KEYS["kind"]], api_key) if api_key else api_keys.Look()
+
+
+def _correct_key() -> None:
+    guard("admin")
+    if correction := _key_look().correction:
+        st.session_state[_KEYS["api_key"]] = correction
 
 
 def _draw_models(slots: dict[str, Any], kind: str) -> None:
