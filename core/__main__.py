@@ -35,6 +35,7 @@ from .manage import bootstrap, connection, keys, providers, seed
 from .postgres import embedded
 from .resolve import resolve, resolver
 from .resolving.effective import LAYERS, EffectiveSettings, Explained, Source
+from .resolving.words import state_of, value_text
 from .store import db, grants, migrate, sealed
 from .store.tables import User, id_of
 from .wording import counted
@@ -478,13 +479,12 @@ def _explain(settings: EffectiveSettings, items: list[Explained], *, stale: bool
         typer.echo(f"Cure: {settings.cure}")
     width = max(len(item.name) for item in items)
     for item in items:
-        value = "none" if item.value is None else json.dumps(item.value, ensure_ascii=False)
-        sent = "sent" if item.sent else "not sent" if item.omitted_by else ""
-        typer.echo(f"{item.name:<{width}}  {value:<14}  {sent:<8}  {_whence(item.source)}")
+        value = value_text(item.name, item.value)
+        typer.echo(f"{item.name:<{width}}  {value:<14}  {state_of(item):<11}  {_whence(item.source)}")
         if item.omitted_by:
             typer.echo(f"{'':<{width}}  not sent, says {_whence(item.omitted_by)}")
         for source, hidden in item.shadows:
-            typer.echo(f"{'':<{width}}  hides {json.dumps(hidden, ensure_ascii=False)}: {_whence(source)}")
+            typer.echo(f"{'':<{width}}  hides {value_text(item.name, hidden)}: {_whence(source)}")
 
 
 def _whence(source: Source) -> str:

@@ -4,48 +4,83 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+Value = float | bool | str
+"""What a parameter may have: an int is a float to a type checker."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a settings row: its built-in default, its range and how people call it."""
+    """One parameter of a settings row: its type, its built-in default, its range and how people call it.
+
+    What follows from it, and what is held to it by a test, is in CONTRIBUTING.md, "A new parameter".
+    """
 
     name: str
     label: str
-    default: float | bool | str
+    value_type: type[float | bool | str]
+    """int, float, bool, or str with :attr:`choices`."""
+    default: Value | None
+    """None: there is none, and it is not sent to the model unless somebody sets it."""
     help: str
     minimum: float | None = None
+    """Of a number, and included, as :attr:`maximum`; a whole number's are ints."""
     maximum: float | None = None
     step: float | None = None
     choices: tuple[str, ...] = ()
     group: Literal["Model", "Retries and timeout", "Logging"] = "Model"
+    is_amount: bool = True
+    """Whether people read a whole number in thousands, as 60,000; a seed is no amount."""
 
     @property
     def sendable(self) -> bool:
         """Whether it is sent to the model, and hence can be omitted."""
         return self.group == "Model"
 
+    @property
+    def first(self) -> Value:
+        """What a form shows to somebody who wants a value and inherits none."""
+        if self.default is not None:
+            return self.default
+        if self.minimum is not None:
+            return self.minimum
+        return self.choices[0] if self.choices else False
+
     def fits(self, value: object) -> bool:
         """Tell whether a stored value is one that this parameter may have; raw SQL may have stored others."""
-        if isinstance(self.default, bool) or isinstance(value, bool):
-            return isinstance(self.default, bool) and isinstance(value, bool)
-        if isinstance(value, int | float) and self.minimum is not None and self.maximum is not None:
-            return self.minimum <= value <= self.maximum
-        return value in self.choices
+        if self.value_type is str:
+            return isinstance(value, str) and value in self.choices
+        if self.value_type is bool or isinstance(value, bool):
+            return self.value_type is bool and isinstance(value, bool)
+        if not isinstance(value, int if self.value_type is int else int | float):
+            return False
+        return self.minimum is not None and self.maximum is not None and self.minimum <= value <= self.maximum
 
 
 PARAMETERS: Final[Mapping[str, Parameter]] = {
     p.name: p
     for p in (
-        Parameter("temperature", "Temperature", 0.7, "0 is the most predictable, 2 the most varied.", 0.0, 2.0, 0.05),
-        Parameter("max_tokens", "Max tokens", 2000, "Longest answer, in tokens.", 1, 100_000, 100),
-        Parameter("top_p", "Top P", 1.0, "Share of the probability that is sampled from.", 0.0, 1.0, 0.05),
         Parameter(
-            "frequency_penalty", "Frequency penalty", 0.0, "Above 0: repeats itself less, word by word.", -2.0, 2.0, 0.1
+            "temperature", "Temperature", float, 0.7, "0 is the most predictable, 2 the most varied.", 0.0, 2.0, 0.05
         ),
-        Parameter("presence_penalty", "Presence penalty", 0.0, "Above 0: moves to new topics sooner.", -2.0, 2.0, 0.1),
+        Parameter("max_tokens", "Max tokens", int, 2000, "Longest answer, in tokens.", 1, 100_000, 100),
+        Parameter("top_p", "Top P", float, 1.0, "Share of the probability that is sampled from.", 0.0, 1.0, 0.05),
+        Parameter(
+            "frequency_penalty",
+            "Frequency penalty",
+            float,
+            0.0,
+            "Above 0: repeats itself less, word by word.",
+            -2.0,
+            2.0,
+            0.1,
+        ),
+        Parameter(
+            "presence_penalty", "Presence penalty", float, 0.0, "Above 0: moves to new topics sooner.", -2.0, 2.0, 0.1
+        ),
         Parameter(
             "max_retries",
             "Max retries",
+            int,
             3,
             "Attempts after the first one has failed.",
             0,
@@ -56,6 +91,7 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
         Parameter(
             "retry_backoff_ms",
             "Retry backoff (ms)",
+            int,
             1000,
             "Base of the exponential wait between attempts.",
             100,
@@ -66,6 +102,7 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
         Parameter(
             "request_timeout_ms",
             "Request timeout (ms)",
+            int,
             60_000,
             "Longest wait for one answer.",
             1000,
@@ -73,17 +110,20 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
             1000,
             group="Retries and timeout",
         ),
-        Parameter("enable_logging", "Log requests", default=True, help="Off: nothing is logged.", group="Logging"),
+        Parameter(
+            "enable_logging", "Log requests", bool, default=True, help="Off: nothing is logged.", group="Logging"
+        ),
         Parameter(
             "log_level",
             "Log level",
+            str,
             "full",
             "full: content and tokens. minimal: tokens and cost. errors_only: failed calls.",
             choices=("full", "minimal", "errors_only"),
             group="Logging",
         ),
-        Parameter("log_request_data", "Log prompts", default=True, help="At level full.", group="Logging"),
-        Parameter("log_response_data", "Log answers", default=True, help="At level full.", group="Logging"),
+        Parameter("log_request_data", "Log prompts", bool, default=True, help="At level full.", group="Logging"),
+        Parameter("log_response_data", "Log answers", bool, default=True, help="At level full.", group="Logging"),
     )
 }
 SENDABLE: Final = tuple(p.name for p in PARAMETERS.values() if p.sendable)

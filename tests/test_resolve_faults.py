@@ -37,6 +37,7 @@ from core.resolve import Resolver
 from core.resolving.effective import EffectiveSettings
 from core.store import migrate
 from tests.conftest import ENCRYPTION_KEY, ROOT, named, require
+from tests.parameters import another
 from tests.processes import environment
 from tests.proxy import MUTE, PASS, SWALLOW, Proxy, Way
 
@@ -1243,10 +1244,10 @@ GARBAGE: dict[str, dict[str, list[Any]]] = {
         "organization_id": [None, None, None, 5, -1],
         "provider_id": [*range(1, 400), -5, 2**31 - 1],
         "preferred_model": [*TEXTS, "m"],
-        **dict.fromkeys(("temperature", "top_p", "frequency_penalty", "presence_penalty"), NUMBERS),
-        **dict.fromkeys(("max_tokens", "max_retries", "retry_backoff_ms", "request_timeout_ms"), WHOLE),
-        **dict.fromkeys(("enable_logging", "log_request_data", "log_response_data"), FLAGS),
-        "log_level": [*TEXTS, "FULL", "minimal"],
+        **{
+            name: {float: NUMBERS, int: WHOLE, bool: FLAGS, str: [*TEXTS, "FULL", "minimal"]}[p.value_type]
+            for name, p in PARAMETERS.items()
+        },
         "omitted_parameters": [Jsonb(each) for each in OMITTED],
         "custom_settings": [*(Jsonb(each) for each in CUSTOM), '{"x": %s}' % ("9" * 5000)],
         "is_active": [True, True, True, False],
@@ -1254,20 +1255,7 @@ GARBAGE: dict[str, dict[str, list[Any]]] = {
         "field_changes": [Jsonb(each) for each in CHANGES],
     },
 }
-GOOD = {
-    "temperature": 0.25,
-    "max_tokens": 11,
-    "top_p": 0.5,
-    "frequency_penalty": -1.5,
-    "presence_penalty": 1.5,
-    "max_retries": 0,
-    "retry_backoff_ms": 200,
-    "request_timeout_ms": 2000,
-    "enable_logging": False,
-    "log_level": "errors_only",
-    "log_request_data": False,
-    "log_response_data": False,
-}
+GOOD = {name: another(name) for name in PARAMETERS}
 
 
 @pytest.fixture

@@ -88,7 +88,8 @@ def parameters(
             raise Invalid({name: f"cannot be left out: {kind.label}'s API takes no request without it"})
     for name in options:
         values.pop(SPELLINGS.get(name, ""), None)
-    values = {name: value for name, value in values.items() if value is not OMIT}
+    # None: a parameter without a default that nobody has set
+    values = {name: value for name, value in values.items() if value is not OMIT and value is not None}
     sent = {names[name]: value for name, value in values.items() if name in names}
     sent |= {names.get(name, name): value for name, value in options.items() if value is not None and value is not OMIT}
     return sent, tuple(name for name in values if name not in names)

@@ -103,7 +103,7 @@ def _create(session: Session, actor: Actor, vendor: catalogue.Vendor) -> LlmProv
             "is_active": False,
         },
     )
-    refused = catalogue.refused(vendor.kind, vendor.default_model)
+    refused = catalogue.to_omit(vendor.kind, vendor.default_model)
     if refused:  # else the first real call would be answered with a 400
         settings.upsert_global(session, actor, provider.id, {"omitted_parameters": sorted(refused)})
     return provider

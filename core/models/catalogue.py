@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..kinds import Kind, facts_of
-from ..parameters import SENDABLE
+from ..parameters import PARAMETERS, SENDABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class Model:
 
     name: str
     refuses: frozenset[str]
-    """Parameters that make a request fail, or that the model ignores (the note says which)."""
+    """Parameters that make a request fail, or that the model ignores (the note says which): besides what its kind's API
+    never accepts."""
     note: str
     """One short sentence on why it refuses them, or empty."""
     sources: tuple[str, ...]
@@ -60,7 +61,6 @@ _BY_DEFAULT = "It reasons unless reasoning_effort is none, and calls its limit m
 _ON_REQUEST = "It calls its limit max_completion_tokens, and takes temperature and top_p as long as it does not reason."
 
 # Anthropic's Messages API has no penalties; Opus 4.7 and everything since also answer 400 to sampling parameters.
-_ANTHROPIC_REFUSES = _PENALTIES | _SAMPLING
 _ANTHROPIC_RULES = (
     f"{_PYDANTIC_AI}/profiles/anthropic.py: disallows_sampling_settings",
     f"{_PYDANTIC_AI}/models/anthropic/__init__.py: unsupported_settings (the penalties)",
@@ -90,7 +90,7 @@ def _openai(name: str, refuses: frozenset[str], note: str) -> Model:
 
 def _anthropic(name: str, *retires: str) -> Model:
     listed = (f"{_LITELLM}: {name} (supports_sampling_params false)", f"{_GENAI_PRICES}: anthropic {name}")
-    return Model(name, _ANTHROPIC_REFUSES, "", listed + retires + _ANTHROPIC_RULES)
+    return Model(name, _SAMPLING, "", listed + retires + _ANTHROPIC_RULES)
 
 
 def _google(name: str, refuses: frozenset[str], note: str, *more: str) -> Model:
@@ -189,15 +189,19 @@ def find(kind: str, model: str) -> Model | None:
 def refused(kind: str, model: str | None) -> frozenset[str]:
     """Return the parameters not to send to *model*; if it is unknown, those that its kind's API never accepts."""
     known = find(kind, model or "")
-    return known.refuses if known else facts_of(kind).never_accepted
+    never = facts_of(kind).never_accepted
+    return known.refuses | never if known else never
 
 
-def omission_warnings(kind: str, model: str | None, omitted: Collection[str]) -> list[str]:
-    """Say, each time with the cure, where *omitted* does not fit *model*; of an unknown model only what its kind implies."""
+def omission_warnings(kind: str, model: str | None, omitted: Collection[str], unset: Collection[str] = ()) -> list[str]:
+    """Say, each time with the cure, where *omitted* does not fit *model*; of an unknown model only what its kind implies.
+
+    *unset* are parameters that have no value, and hence are not sent either.
+    """
     known = find(kind, model or "")
     api = f"{facts_of(kind).label}'s API"
     warnings = []
-    if sent := _ordered(refused(kind, model) - set(omitted)):
+    if sent := _ordered(refused(kind, model) - {*omitted, *unset}):
         add = f"Add {_pronoun(sent)} to the omitted parameters"
         if known:
             sentence = f"{known.name} does not take {_listed(sent)}. {add}, or choose another model. {known.note}"
@@ -210,7 +214,7 @@ def omission_warnings(kind: str, model: str | None, omitted: Collection[str]) ->
             f"{_listed(missing)} {_be(missing)} omitted, though {api} requires {_pronoun(missing)}. "
             f"Take {_pronoun(missing)} off the omitted parameters, or make sure that every program sends its own."
         )
-    if known and (accepted := _ordered(set(omitted) - known.refuses - required)):
+    if known and (accepted := _ordered(set(omitted) - refused(kind, model) - required)):
         warnings.append(
             f"{_listed(accepted)} {_be(accepted)} omitted, though {known.name} accepts {_pronoun(accepted)}. "
             f"Take {_pronoun(accepted)} off the omitted parameters to have {_pronoun(accepted)} sent."
@@ -218,13 +222,18 @@ def omission_warnings(kind: str, model: str | None, omitted: Collection[str]) ->
     return warnings
 
 
-def range_warnings(kind: str, values: Mapping[str, Any], omitted: Collection[str]) -> list[str]:
-    """Say, with the cure, which of *values* that are sent the vendor's API does not take, as its range is smaller."""
+def to_omit(kind: str, model: str | None) -> frozenset[str]:
+    """Return what to add to the omitted parameters of *model*: what it refuses and what would be sent by default."""
+    return frozenset(name for name in refused(kind, model) if PARAMETERS[name].default is not None)
+
+
+def range_warnings(kind: str, sent: Mapping[str, Any]) -> list[str]:
+    """Say, with the cure, which of the values in *sent* the vendor's API does not take, as its range is smaller."""
     known = facts_of(kind)
     warnings = []
     for name, (low, high) in known.ranges.items():
-        value = values.get(name)
-        if value is not None and name not in omitted and not low <= value <= high:
+        value = sent.get(name)
+        if value is not None and not low <= value <= high:
             warnings.append(
                 f"{known.label}'s API takes {name} from {low:g} to {high:g}, and this is {value:g}. "
                 f"Choose a value in that range, or add {name} to the omitted parameters."

@@ -89,7 +89,8 @@ class Explained(NamedTuple):
     @property
     def sent(self) -> bool:
         """Whether it is sent to the model: see :meth:`EffectiveSettings.request_options`."""
-        return (self.name == "model" or self.name in SENDABLE) and self.omitted_by is None
+        sendable = self.name == "model" or self.name in SENDABLE
+        return sendable and self.omitted_by is None and self.value is not None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
@@ -221,9 +222,13 @@ class EffectiveSettings:
         }
 
     def request_options(self) -> dict[str, Any]:
-        """Return what is sent with a request: ``model`` and every sendable parameter that is not omitted."""
-        options = {name: getattr(self, name) for name in SENDABLE if name not in self.omitted}
-        return {"model": self.model, **options}
+        """Return what is sent with a request: ``model`` and every sendable parameter that is set and not omitted."""
+        return {"model": self.model, **self.sent_parameters()}
+
+    def sent_parameters(self) -> dict[str, Any]:
+        """Return every sendable parameter that has a value and is not omitted."""
+        values = {name: getattr(self, name) for name in SENDABLE if name not in self.omitted}
+        return {name: value for name, value in values.items() if value is not None}
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON can hold them: no key, not even sealed."""

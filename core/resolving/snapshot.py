@@ -47,10 +47,7 @@ SETTINGS: Final[Columns] = {
     "preferred_model": str,
     "omitted_parameters": read_json,
     "custom_settings": read_json,
-    **{
-        p.name: (lambda text: text == "t") if isinstance(p.default, bool) else type(p.default)
-        for p in PARAMETERS.values()
-    },
+    **{p.name: (lambda text: text == "t") if p.value_type is bool else p.value_type for p in PARAMETERS.values()},
 }
 """What is read of ``llm_settings``, of the rows for which ``ACTIVE`` holds."""
 ACTIVE: Final = "is_active AND organization_id IS NULL"

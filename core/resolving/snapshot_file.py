@@ -13,9 +13,11 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from .snapshot import Snapshot
+from .snapshot import PROVIDERS, SEALED, SETTINGS, Snapshot
 
-FORMAT: Final = "llm-settings snapshot 1"
+FORMAT: Final = "llm-settings snapshot 2"
+COLUMNS: Final = {"llm_providers": [*list(PROVIDERS)[:-SEALED], "has_key"], "llm_settings": list(SETTINGS)}
+"""Table -> the columns of its lines, in their order. It stands in the file: one of a version that reads others is not used."""
 LARGEST: Final = 256 * 1024 * 1024
 """Bytes. A larger file is none of ours: 1,000 providers take half a megabyte."""
 
@@ -42,6 +44,7 @@ def write(path: Path, snapshot: Snapshot, verified_at: float) -> None:
     body = b"".join(line + b"\n" for rows in (bare.providers, bare.settings) for line in rows.values())
     head = {
         "format": FORMAT,
+        "columns": COLUMNS,
         "generation": bare.generation,
         "epoch": bare.epoch,
         "verified_at": verified_at,
@@ -95,19 +98,22 @@ def _refuse_others(found: os.stat_result) -> None:
 def _parsed(raw: bytes) -> Saved:
     first, _, body = raw.partition(b"\n")
     head = json.loads(first)
-    if head["format"] != FORMAT:
+    if head["format"] != FORMAT or head["columns"] != COLUMNS:
         raise ValueError("it is of another version")
     if hashlib.sha256(body).hexdigest() != head["sha256"]:
         raise ValueError("it is damaged")
     lines = body.split(b"\n")
     rows = [(int(line.partition(b"\t")[0]), line) for line in lines[:-1]]
-    if len(rows) != head["providers"] + head["settings"]:
+    of_providers, of_settings = rows[: head["providers"]], rows[head["providers"] :]
+    if len(rows) != head["providers"] + head["settings"] or not (
+        _all_have(COLUMNS["llm_providers"], of_providers) and _all_have(COLUMNS["llm_settings"], of_settings)
+    ):
         raise ValueError("it is damaged")
     snapshot = Snapshot(
-        int(head["generation"]),
-        str(head["epoch"]),
-        dict(rows[: head["providers"]]),
-        dict(rows[head["providers"] :]),
-        has_keys=False,
+        int(head["generation"]), str(head["epoch"]), dict(of_providers), dict(of_settings), has_keys=False
     )
     return Saved(snapshot, min(float(head["verified_at"]), time.time()))
+
+
+def _all_have(columns: list[str], rows: list[tuple[int, bytes]]) -> bool:
+    return all(line.count(b"\t") == len(columns) - 1 for _, line in rows)

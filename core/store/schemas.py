@@ -294,24 +294,19 @@ class PasswordInput(_SecretInput):
 def _parameter_type(parameter: Parameter) -> Any:
     if parameter.choices:
         return Annotated[Literal[parameter.choices] | None, Field(description=f"one of {', '.join(parameter.choices)}")]
-    if isinstance(parameter.default, bool):
+    if parameter.value_type is bool:
         return Annotated[bool | None, Field(description="true or false")]
-    number: type = int if isinstance(parameter.default, int) else float
-    what = "a whole number" if number is int else "a number"
-    rule = (
-        f"{what} from {parameter.minimum:g} to {parameter.maximum:g}"
-        if number is float
-        else (f"{what} from {parameter.minimum} to {parameter.maximum}")
-    )
+    what, form = ("a whole number", "") if parameter.value_type is int else ("a number", "g")
+    rule = f"{what} from {parameter.minimum:{form}} to {parameter.maximum:{form}}"
     bounds = Field(ge=parameter.minimum, le=parameter.maximum, description=rule)
     zero = AfterValidator(lambda v: v + 0.0 if isinstance(v, float) else v)  # -0.0 is 0.0
-    return Annotated[number | None, bounds, zero]
+    return Annotated[parameter.value_type | None, bounds, zero]
 
 
 class _SettingsBase(_Input):
     preferred_model: OptionalModel = None
     omitted_parameters: Annotated[
-        list[Literal[SENDABLE]] | None,  # type: ignore[valid-type]  # the names are data, listed once in core.resolving.effective
+        list[Literal[SENDABLE]] | None,  # type: ignore[valid-type]  # the names are data, listed once in core.parameters
         Field(description=f"a list of some of {', '.join(SENDABLE)}"),
         AfterValidator(lambda names: None if names is None else [n for n in SENDABLE if n in names]),
     ] = None

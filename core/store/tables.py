@@ -144,7 +144,7 @@ class LlmSettings(Table, table=True):
             for p in PARAMETERS.values()
             if p.minimum is not None
         ),
-        CheckConstraint(_one_of("log_level", PARAMETERS["log_level"].choices), name="log_level"),
+        *(CheckConstraint(_one_of(p.name, p.choices), name=p.name) for p in PARAMETERS.values() if p.choices),
         CheckConstraint("preferred_model IS NULL OR provider_id IS NOT NULL", name="preferred_model"),
         CheckConstraint("jsonb_typeof(omitted_parameters) = 'array'", name="omitted_parameters"),
         CheckConstraint(

@@ -24,18 +24,10 @@ SQL = "'; DROP TABLE llm_settings; --"
 CANARY = "sk-canary-0123456789abcdef"
 EVERY_FIELD: dict[str, Any] = {
     "preferred_model": "m2",
-    "temperature": 0.0,
-    "max_tokens": 1,
-    "top_p": 0.0,
-    "frequency_penalty": -2.0,
-    "presence_penalty": 2.0,
-    "max_retries": 0,
-    "retry_backoff_ms": 100,
-    "request_timeout_ms": 1000,
-    "enable_logging": False,
-    "log_level": "errors_only",
-    "log_request_data": False,
-    "log_response_data": False,
+    **{
+        name: False if p.value_type is bool else p.choices[-1] if p.choices else p.minimum
+        for name, p in PARAMETERS.items()
+    },
     "omitted_parameters": ["temperature"],
     "custom_settings": {"a": [1, {"b": None}]},
 }

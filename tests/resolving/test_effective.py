@@ -26,6 +26,7 @@ from core.resolving.effective import (
     provider_of,
 )
 from tests.conftest import ENCRYPTION_KEY
+from tests.parameters import RULES, SENT
 
 CANARY = "sk-canary-0123456789abcdef"
 RING = KeyRing(ENCRYPTION_KEY)
@@ -83,20 +84,9 @@ def test_built_in_defaults() -> None:
 
 def test_defaults_are_those_of_the_specification() -> None:
     """The built-in defaults are these, and no others."""
-    assert {name: parameter.default for name, parameter in PARAMETERS.items()} == {
-        "temperature": 0.7,
-        "max_tokens": 2000,
-        "top_p": 1.0,
-        "frequency_penalty": 0,
-        "presence_penalty": 0,
-        "max_retries": 3,
-        "retry_backoff_ms": 1000,
-        "request_timeout_ms": 60_000,
-        "enable_logging": True,
-        "log_level": "full",
-        "log_request_data": True,
-        "log_response_data": True,
-    }
+    defaults = {name: parameter.default for name, parameter in PARAMETERS.items()}
+
+    assert defaults == {name: default for name, (default, _) in RULES.items()}
 
 
 def test_higher_layer_wins_field_by_field() -> None:
@@ -356,14 +346,9 @@ def test_request_options_are_what_is_sent() -> None:
     """The request has the model and every sendable parameter that is not omitted, and nothing of ours."""
     answer = build(_provider(), [_own(omitted_parameters=["top_p"], temperature=0.0, max_retries=1)])
 
-    assert answer.request_options() == {
-        "model": "m1",
-        "temperature": 0.0,
-        "max_tokens": 2000,
-        "frequency_penalty": 0.0,
-        "presence_penalty": 0.0,
-    }
-    assert SENDABLE == ("temperature", "max_tokens", "top_p", "frequency_penalty", "presence_penalty")
+    sent = {name: RULES[name][0] for name in SENT if RULES[name][0] is not None and name != "top_p"}
+    assert answer.request_options() == {"model": "m1", **sent, "temperature": 0.0}
+    assert SENDABLE == SENT
 
 
 def test_plain_form_is_json_without_a_key() -> None:
@@ -445,10 +430,10 @@ def _value(name: str) -> st.SearchStrategy[Any]:
     parameter = PARAMETERS[name]
     if parameter.choices:
         return st.none() | st.sampled_from(parameter.choices)
-    if isinstance(parameter.default, bool):
+    if parameter.value_type is bool:
         return st.none() | st.booleans()
     return st.none() | st.sampled_from(
-        [parameter.minimum, parameter.maximum, parameter.default, max(0, parameter.minimum or 0)]
+        [parameter.minimum, parameter.maximum, parameter.first, max(0, parameter.minimum or 0)]
     )
 
 

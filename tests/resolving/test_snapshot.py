@@ -18,32 +18,17 @@ from psycopg.types.json import Json
 
 from core.crypto import KeyRing, Place
 from core.kinds import origin_of
+from core.parameters import PARAMETERS
 from core.resolve import Resolver
 from core.resolving import snapshot
 from core.resolving.snapshot import Snapshot
 from tests.conftest import ENCRYPTION_KEY
+from tests.parameters import RULES, SENT
 
 RING = KeyRing(ENCRYPTION_KEY)
 CANARY = "sk-canary-0123456789abcdef"
 STATES = int(os.environ.get("LLM_TEST_STATES", "1000"))
 quickly = settings(deadline=None, suppress_health_check=list(HealthCheck))
-
-RULES: dict[str, tuple[Any, Any]] = {
-    "temperature": (0.7, lambda v: 0 <= v <= 2),
-    "max_tokens": (2000, lambda v: 1 <= v <= 100_000),
-    "top_p": (1.0, lambda v: 0 <= v <= 1),
-    "frequency_penalty": (0, lambda v: -2 <= v <= 2),
-    "presence_penalty": (0, lambda v: -2 <= v <= 2),
-    "max_retries": (3, lambda v: 0 <= v <= 10),
-    "retry_backoff_ms": (1000, lambda v: 100 <= v <= 10_000),
-    "request_timeout_ms": (60_000, lambda v: 1000 <= v <= 300_000),
-    "enable_logging": (True, lambda _: True),
-    "log_level": ("full", lambda v: v in {"full", "minimal", "errors_only"}),
-    "log_request_data": (True, lambda _: True),
-    "log_response_data": (True, lambda _: True),
-}
-"""The parameters, written down a second time."""
-SENT = ("temperature", "max_tokens", "top_p", "frequency_penalty", "presence_penalty")
 
 
 @pytest.fixture
@@ -90,6 +75,7 @@ CHANGES = (
     *JSON,
 )
 NUMBERS = (0.0, -0.0, 0.3, 2, 1e308, -3.0, math.nan, math.inf)
+WORDS = ("minimal", "loud", "")
 INTEGERS = (0, 1, 5, 100, 2000, -1, 2**31 - 1)
 MOSTLY = st.sampled_from([True, True, True, False, None])
 PROVIDER = st.fixed_dictionaries(
@@ -115,10 +101,10 @@ ROW = st.fixed_dictionaries(
         "preferred_model": _maybe("m2", "", "line\nbreak"),
         "omitted_parameters": st.sampled_from(JSON),
         "custom_settings": st.sampled_from(JSON),
-        **{name: _maybe(*NUMBERS) for name in ("temperature", "top_p", "frequency_penalty", "presence_penalty")},
-        **{name: _maybe(*INTEGERS) for name in ("max_tokens", "max_retries", "retry_backoff_ms", "request_timeout_ms")},
-        **{name: st.none() | st.booleans() for name in ("enable_logging", "log_request_data", "log_response_data")},
-        "log_level": _maybe("minimal", "loud", ""),
+        **{
+            name: _maybe(*{float: NUMBERS, int: INTEGERS, bool: (True, False), str: WORDS}[p.value_type])
+            for name, p in PARAMETERS.items()
+        },
     }
 )
 

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -23,7 +24,7 @@ from core.manage import providers, settings
 from core.postgres import probe
 from core.resolve import Resolver
 from core.resolving import snapshot_file
-from core.resolving.snapshot import Snapshot
+from core.resolving.snapshot import SETTINGS, Snapshot
 from core.store.db import transaction
 from tests.conftest import ENCRYPTION_KEY, ROOT
 from tests.processes import free_port
@@ -31,7 +32,8 @@ from tests.processes import free_port
 CANARY = "sk-canary-0123456789abcdef"
 NOBODY = "postgresql://u:secret-pw@127.0.0.1:{port}/x"
 ACME = b"1\tacme\tAcme\topenai\t\\N\tm1\tt\t1\t\\N\tiv:tag:ciphertext\tid\tbinding"
-OWN = b"5\t1\t2\t{}\t\\N\t\\N\t\\N\t0.25" + b"\t\\N" * 11
+_OWN = {"id": b"5", "provider_id": b"1", "version": b"2", "field_changes": b"{}", "temperature": b"0.25"}
+OWN = b"\t".join(_OWN.get(column, rb"\N") for column in SETTINGS)
 
 
 @pytest.fixture
@@ -151,7 +153,44 @@ def _one_character(path: Path) -> None:
 
 
 def _another_version(path: Path) -> None:
-    path.write_bytes(path.read_bytes().replace(b"snapshot 1", b"snapshot 2"))
+    path.write_bytes(path.read_bytes().replace(snapshot_file.FORMAT.encode(), b"llm-settings snapshot 1"))
+
+
+def _rewritten(path: Path, more: int, head: Callable[[dict[str, Any]], object]) -> None:
+    """Give the line of settings *more* columns, or fewer; the checksum is right."""
+    first, _, body = path.read_bytes().partition(b"\n")
+    line = OWN + rb"\t\N" * more if more > 0 else OWN.rsplit(b"\t", -more)[0]
+    body = body.replace(OWN, line)
+    told = {**json.loads(first), "sha256": hashlib.sha256(body).hexdigest()}
+    head(told)
+    path.write_bytes(json.dumps(told).encode() + b"\n" + body)
+
+
+def _with_a_column_more(path: Path) -> None:
+    """As a later version writes it."""
+    _rewritten(path, 1, lambda head: head["columns"]["llm_settings"].append("seed"))
+
+
+def _with_a_column_less(path: Path) -> None:
+    """As an earlier version wrote it."""
+    _rewritten(path, -1, lambda head: head["columns"]["llm_settings"].pop())
+
+
+def _with_other_columns(path: Path) -> None:
+    """As many, and one has another name."""
+    _rewritten(path, 0, lambda head: head["columns"]["llm_settings"].__setitem__(-1, "other"))
+
+
+def _without_columns(path: Path) -> None:
+    _rewritten(path, 0, lambda head: head.pop("columns"))
+
+
+def _more_columns_than_it_says(path: Path) -> None:
+    _rewritten(path, 1, lambda _: None)
+
+
+def _fewer_columns_than_it_says(path: Path) -> None:
+    _rewritten(path, -1, lambda _: None)
 
 
 def _other_json(path: Path) -> None:
@@ -179,6 +218,7 @@ def _garbage_with_a_right_checksum(path: Path) -> None:
     body = b"no number\n"
     head = {
         "format": snapshot_file.FORMAT,
+        "columns": snapshot_file.COLUMNS,
         "generation": 1,
         "epoch": "",
         "verified_at": 0,
@@ -225,6 +265,12 @@ def _somebody_elses(path: Path) -> None:
         _binary,
         _empty,
         _deep,
+        _with_a_column_more,
+        _with_a_column_less,
+        _with_other_columns,
+        _without_columns,
+        _more_columns_than_it_says,
+        _fewer_columns_than_it_says,
         _numbers_that_lie,
         _garbage_with_a_right_checksum,
         _folder,
@@ -299,8 +345,9 @@ def test_many_writers_and_a_reader(path: Path) -> None:
     script = f"""
 import sys, time
 from pathlib import Path
+from typing import Any
 from core.resolving import snapshot_file
-from core.resolving.snapshot import Snapshot
+from core.resolving.snapshot import SETTINGS, Snapshot
 lines = {{n: b"%d\\tp%d\\tP\\topenai\\t\\\\N\\tm\\tt\\t1\\t\\\\N\\t\\\\N\\t\\\\N\\t\\\\N" % (n, n) for n in range({len(lines)})}}
 while True:
     snapshot_file.write(Path({str(path)!r}), Snapshot(int(sys.argv[1]), "here", lines, {{}}), time.time())

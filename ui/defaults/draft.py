@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from core.errors import Invalid
 from core.parameters import PARAMETERS, SENDABLE
+from core.resolving.words import value_text
 from core.store.schemas import SettingsInput, parse_json_object, validate
 
 INHERIT, VALUE, OMIT = "inherit", "value", "omit"
@@ -107,17 +108,6 @@ def rebase(edit: Edit, version: int, fields: dict[str, Any]) -> Edit:
     return Edit(version, fields, changed)
 
 
-def shown(name: str, value: Any) -> str:
-    """Return a value as people read it."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "On" if value else "Off"
-    if isinstance(value, int) and name in PARAMETERS:
-        return f"{value:,}"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
 def described(name: str, choice: Choice) -> str:
     """Return a choice in words."""
     if choice.mode != VALUE:
@@ -127,7 +117,7 @@ def described(name: str, choice: Choice) -> str:
             return json.dumps(_custom(choice), ensure_ascii=False)
         except Invalid:
             return str(choice.value)
-    return shown(name, choice.value)
+    return value_text(name, choice.value)
 
 
 def _custom(choice: Choice) -> dict[str, Any] | None:

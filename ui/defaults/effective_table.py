@@ -5,16 +5,18 @@ import json
 import streamlit as st
 
 from core.models import catalogue
-from core.parameters import PARAMETERS
 from core.resolving.effective import LAYERS, EffectiveSettings, Explained, Source
-from ui.defaults.draft import shown
+from core.resolving.words import label_of, value_text, warnings_of
 from ui.feedback import plain
 
 
 def preview(draft: EffectiveSettings, saved: EffectiveSettings) -> None:
     """Draw *draft* as a table with sources; what differs from *saved* is marked."""
     after, before = ({item.name: item for item in settings.explain()} for settings in (draft, saved))
-    rows = [{"Parameter": _label(name), "Value": _cell(after.get(name), before.get(name))} for name in after | before]
+    rows = [
+        {"Parameter": plain(label_of(name)), "Value": _cell(after.get(name), before.get(name))}
+        for name in after | before
+    ]
     st.table(rows, border="horizontal", alt="Effective settings with the source of each value")
     st.markdown("**What would be sent**", help="Omitted parameters are left out; request_options() returns the same.")
     st.code(json.dumps(draft.request_options(), indent=2, ensure_ascii=False), language="json", wrap_lines=True)
@@ -22,24 +24,22 @@ def preview(draft: EffectiveSettings, saved: EffectiveSettings) -> None:
 
 def warnings(draft: EffectiveSettings, saved: EffectiveSettings) -> None:
     """Say where what is omitted does not fit the model, and what to check after a change of model."""
-    found = catalogue.omission_warnings(draft.kind or "", draft.model, draft.omitted)
-    found += catalogue.range_warnings(draft.kind or "", draft.as_dict(), draft.omitted)
     change = catalogue.model_change_warning(saved.model, draft.model, draft.omitted)
-    for sentence in filter(None, (change, *found)):
+    for sentence in filter(None, (change, *warnings_of(draft))):
         st.warning(plain(sentence), icon=":material/warning:")
 
 
 def refused(draft: EffectiveSettings) -> list[str]:
     """Return the parameters that are sent though the model does not take them."""
-    unfit = catalogue.refused(draft.kind or "", draft.model) - set(draft.omitted)
-    return [name for name in PARAMETERS if name in unfit]
+    unfit = catalogue.refused(draft.kind or "", draft.model)
+    return [name for name in draft.sent_parameters() if name in unfit]
 
 
 def inherited_text(item: Explained) -> str:
     """Return what a field that inherits gets, and from where: ``0.7 · built-in default``."""
     if item.omitted_by:
         return f"not sent · {LAYERS[item.omitted_by.layer]}"
-    return f"{shown(item.name, item.value)} · {LAYERS[item.source.layer]}"
+    return f"{value_text(item.name, item.value)} · {LAYERS[item.source.layer]}"
 
 
 def _cell(item: Explained | None, before: Explained | None) -> str:
@@ -53,16 +53,8 @@ def _cell(item: Explained | None, before: Explained | None) -> str:
     return f":orange[:material/edit:] **{value}**  \n:gray[:small[{_from(source)}]]  \n:orange[:small[{was}]]"
 
 
-def _label(name: str) -> str:
-    return PARAMETERS[name].label if name in PARAMETERS else plain("Model" if name == "model" else name)
-
-
 def _value(item: Explained) -> str:
-    if item.omitted_by:
-        return "not sent"
-    if item.name.startswith("custom_settings."):
-        return json.dumps(item.value, ensure_ascii=False)
-    return shown(item.name, item.value)
+    return "not sent" if item.omitted_by else value_text(item.name, item.value)
 
 
 def _source(item: Explained) -> Source:

@@ -14,7 +14,6 @@ from ui.feedback import field_error, plain
 BUILT_INS = {p.name: Explained(p.name, p.default, BUILT_IN, (), None) for p in PARAMETERS.values()}
 """What all providers inherit."""
 _MODES = {INHERIT: "Inherit", VALUE: "Value", OMIT: "Don't send"}
-_SLIDERS = {"temperature", "top_p", "frequency_penalty", "presence_penalty"}
 _GROUPS = tuple(dict.fromkeys(p.group for p in PARAMETERS.values()))
 _MODEL, _CUSTOM = "preferred_model", "custom_settings"
 
@@ -85,6 +84,7 @@ def _read(edit: Edit, name: str, starts: Mapping[str, Explained]) -> Choice:
     if mode != VALUE:
         return Choice(mode)
     start = starts[name].value if saved.value is None else saved.value
+    start = PARAMETERS[name].first if start is None else start
     return Choice(VALUE, tidy(state.get(name, start), saved.value))
 
 
@@ -134,11 +134,11 @@ def _value(parameter: Parameter, value: Any) -> None:
     low, high, step = parameter.minimum, parameter.maximum, parameter.step
     if parameter.choices:
         st.selectbox(label, parameter.choices, key=name, label_visibility="collapsed", filter_mode=None)
-    elif isinstance(parameter.default, bool):
+    elif parameter.value_type is bool:
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             st.toggle(label, key=name, label_visibility="collapsed")
             st.text("On" if state[name] else "Off", width="content")
-    elif name in _SLIDERS:
+    elif parameter.value_type is float:
         digits = max(2, len(f"{state[name]:.6f}".rstrip("0").partition(".")[2]))
         st.slider(label, low, high, step=step, format=f"%.{digits}f", key=name, label_visibility="collapsed")
     else:

@@ -9,10 +9,9 @@ from urllib.parse import quote, urlsplit
 import streamlit as st
 
 from core.kinds import Sdk, facts_of
-from core.models import catalogue
-from core.parameters import PARAMETERS, SENDABLE
+from core.parameters import PARAMETERS
 from core.resolving.effective import CURES, LAYERS, EffectiveSettings, Explained, Source
-from ui.defaults.draft import shown
+from core.resolving.words import label_of, state_of, value_text, warnings_of
 from ui.feedback import plain
 from ui.widgets import ago, exact
 
@@ -86,9 +85,7 @@ def draw_status(settings: EffectiveSettings, *, for_admin: bool) -> None:
         st.warning(plain(f"api_key() raises: {cure}"), icon=":material/build:")
         if for_admin:
             st.page_link("pages/providers.py", label="Open Providers", icon=":material/hub:")
-    kind = settings.kind or ""
-    unfit = catalogue.omission_warnings(kind, settings.model, settings.omitted)
-    for sentence in (*unfit, *catalogue.range_warnings(kind, settings.as_dict(), settings.omitted)):
+    for sentence in warnings_of(settings):
         st.warning(plain(sentence), icon=":material/warning:")
 
 
@@ -209,7 +206,7 @@ answer = client.models.generate_content(model=model, contents=prompt, config=opt
 
 
 def _label(name: str) -> str:
-    return PARAMETERS[name].label if name in PARAMETERS else _cell("Model" if name == "model" else name)
+    return PARAMETERS[name].label if name in PARAMETERS else _cell(label_of(name))
 
 
 def _cell(text: str) -> str:
@@ -239,21 +236,15 @@ def _side(item: Explained | None) -> str:
 
 
 def _bare(item: Explained) -> str:
-    if item.name.startswith("custom_settings."):
-        return _cell(json.dumps(item.value, ensure_ascii=False))
-    return _cell("none chosen" if item.value is None else shown(item.name, item.value))
+    return _cell(value_text(item.name, item.value))
 
 
 _NOT_SENT = ":orange[:small[:material/block: not sent]]"
 
 
 def _value(item: Explained) -> str:
-    if item.omitted_by:
-        mark = _NOT_SENT
-    else:
-        sent = item.name in SENDABLE or item.name == "model"
-        mark = f":gray[:small[{'sent' if sent else 'client side'}]]"
-    return f"{_bare(item)}  \n{mark}"
+    state = state_of(item)
+    return f"{_bare(item)}  \n{_NOT_SENT if state == 'not sent' else f':gray[:small[{state}]]'}"
 
 
 def _why(item: Explained) -> str:
@@ -266,8 +257,7 @@ def _why(item: Explained) -> str:
 
 
 def _shadow(name: str, value: Any, source: Source) -> str:
-    text = json.dumps(value, ensure_ascii=False) if name.startswith("custom_settings.") else shown(name, value)
-    return f"{'none' if value is None else text}, {LAYERS[source.layer]}"
+    return f"{value_text(name, value)}, {LAYERS[source.layer]}"
 
 
 def _reason(source: Source) -> str:

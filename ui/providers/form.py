@@ -211,7 +211,7 @@ def _draw_models(slots: dict[str, Any], kind: str) -> None:
 
 
 def _refused() -> frozenset[str]:
-    return catalogue.refused(st.session_state[_KEYS["kind"]], st.session_state.get(_KEYS["default_model"]))
+    return catalogue.to_omit(st.session_state[_KEYS["kind"]], st.session_state.get(_KEYS["default_model"]))
 
 
 def _omission_matters() -> bool:

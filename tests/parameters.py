@@ -1,0 +1,33 @@
+"""The parameters, written down a second time: what tests compare with that follow the product's own table elsewhere."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from core.parameters import PARAMETERS
+
+RULES: Final[Mapping[str, tuple[Any, Callable[[Any], bool]]]] = {
+    "temperature": (0.7, lambda v: 0 <= v <= 2),
+    "max_tokens": (2000, lambda v: 1 <= v <= 100_000),
+    "top_p": (1.0, lambda v: 0 <= v <= 1),
+    "frequency_penalty": (0, lambda v: -2 <= v <= 2),
+    "presence_penalty": (0, lambda v: -2 <= v <= 2),
+    "max_retries": (3, lambda v: 0 <= v <= 10),
+    "retry_backoff_ms": (1000, lambda v: 100 <= v <= 10_000),
+    "request_timeout_ms": (60_000, lambda v: 1000 <= v <= 300_000),
+    "enable_logging": (True, lambda _: True),
+    "log_level": ("full", lambda v: v in {"full", "minimal", "errors_only"}),
+    "log_request_data": (True, lambda _: True),
+    "log_response_data": (True, lambda _: True),
+}
+"""Parameter -> its built-in default, None if it has none, and whether a value of its type is in range."""
+CLIENT_SIDE: Final = {"max_retries", "retry_backoff_ms", "request_timeout_ms"} | {n for n in RULES if "log" in n}
+SENT: Final = tuple(name for name in RULES if name not in CLIENT_SIDE)
+"""What goes to a model."""
+
+
+def another(name: str) -> Any:
+    """Return a value of the parameter that is in range, and is not its default."""
+    default, in_range = RULES[name]
+    value_type = PARAMETERS[name].value_type
+    values: dict[Any, tuple[Any, ...]] = {bool: (False,), str: ("errors_only",), float: (0.25, 0.5), int: (0, 11, 2011)}
+    return next(value for value in values[value_type] if value != default and in_range(value))

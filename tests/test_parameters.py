@@ -1,0 +1,279 @@
+"""A parameter is one row of core/parameters.py: whatever has to know of it, here or in the docs, knows each of them."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DataError, IntegrityError
+from sqlmodel import Session
+from streamlit.testing.v1 import AppTest
+
+from api import wire
+from api.names import camel
+from core.actors import Actor
+from core.calling import vendors
+from core.errors import Invalid
+from core.kinds import KINDS
+from core.manage import providers, settings
+from core.parameters import PARAMETERS, SENDABLE, Parameter
+from core.resolving.effective import EffectiveSettings
+from core.resolving.snapshot import SETTINGS
+from core.resolving.words import state_of, value_text, warnings_of
+from core.store.schemas import SettingsInput, validate
+from core.testing import override
+from tests.conftest import ROOT
+from tests.parameters import RULES, SENT, another
+
+each_parameter = pytest.mark.parametrize("parameter", PARAMETERS.values(), ids=PARAMETERS)
+COLUMNS = {float: "double precision", int: "integer", bool: "boolean", str: "text"}
+TYPESCRIPT = {float: "number", int: "number", bool: "boolean", str: "string"}
+GO = {float: "float64", int: "int", bool: "bool", str: "string"}
+
+
+def _docs(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def _type_of(annotation: Any) -> tuple[Any, bool]:
+    """Return what an annotation says: the type, or the choices of a Literal; and whether it may be None."""
+    parts = [annotation] if get_origin(annotation) is Literal else (get_args(annotation) or [annotation])
+    (one,) = [part for part in parts if part is not NoneType]
+    return get_args(one) or one, NoneType in parts
+
+
+def _expected(parameter: Parameter) -> Any:
+    return parameter.choices or parameter.value_type
+
+
+def _may_be_set(session: Session, name: str, value: object) -> bool:
+    """Whether the migrated database takes the value."""
+    try:
+        with session.begin_nested() as attempt:
+            session.execute(text(f"INSERT INTO llm_settings ({name}) VALUES (:value)"), {"value": value})
+            attempt.rollback()
+    except (IntegrityError, DataError):
+        return False
+    return True
+
+
+def test_the_tests_know_the_same_parameters() -> None:
+    """What other tests compare with is complete, and says the same."""
+    assert list(RULES) == list(PARAMETERS)
+    assert SENT == SENDABLE
+    assert {name: default for name, (default, _) in RULES.items()} == {n: p.default for n, p in PARAMETERS.items()}
+    for name, (_, in_range) in RULES.items():
+        parameter = PARAMETERS[name]
+        if parameter.minimum is not None and parameter.maximum is not None:
+            around = (parameter.minimum - 1, parameter.minimum, parameter.maximum, parameter.maximum + 1)
+            assert [in_range(value) for value in around] == [False, True, True, False]
+
+
+@each_parameter
+def test_a_row_holds_together(parameter: Parameter) -> None:
+    """Its default and limits are of its type; a number has a range and a step, a text has choices, and no other has."""
+    number = parameter.value_type in {int, float}
+    limits = (parameter.minimum, parameter.maximum, parameter.step)
+
+    assert parameter.default is None or parameter.fits(parameter.default)
+    assert parameter.fits(parameter.first)
+    assert all((limit is not None) == number for limit in limits)
+    assert not number or all(type(limit) is parameter.value_type for limit in limits)
+    assert (parameter.value_type is str) == bool(parameter.choices)
+    assert [p.label for p in PARAMETERS.values()].count(parameter.label) == 1
+    assert parameter.help.endswith(".")
+    assert parameter.default is not None or parameter.sendable  # the code of a service relies on the others
+
+
+@each_parameter
+def test_what_fits_is_exact(parameter: Parameter) -> None:
+    """True is no number, 3.0 no whole number, a text no choice that is not offered; NaN and infinity fit nowhere."""
+    fits = [v for v in (True, 0, 1, 3.0, 0.5, "full", "x", None, [], float("nan"), float("inf")) if parameter.fits(v)]
+    types = {type(value) for value in fits}
+
+    assert types <= {bool: {bool}, str: {str}, int: {int}, float: {int, float}}[parameter.value_type]
+    assert parameter.value_type is not int or not parameter.fits(float(parameter.first))
+
+
+@each_parameter
+def test_column(session: Session, parameter: Parameter) -> None:
+    """The migrated database has a column of its type, which may be NULL and has no default, and a CHECK of its range."""
+    row = session.execute(
+        text(
+            "SELECT data_type, is_nullable, column_default FROM information_schema.columns"
+            " WHERE table_name = 'llm_settings' AND column_name = :name"
+        ),
+        {"name": parameter.name},
+    ).one()
+
+    assert tuple(row) == (COLUMNS[parameter.value_type], "YES", None)
+    if parameter.minimum is not None and parameter.maximum is not None:
+        for value in (parameter.minimum, parameter.maximum):
+            assert _may_be_set(session, parameter.name, value)
+        for value in (parameter.minimum - 1, parameter.maximum + 1):
+            assert not _may_be_set(session, parameter.name, value)
+    for choice in parameter.choices:
+        assert _may_be_set(session, parameter.name, choice)
+    assert not parameter.choices or not _may_be_set(session, parameter.name, "x")
+
+
+@each_parameter
+def test_input_model(parameter: Parameter) -> None:
+    """It is validated by its type: what does not fit is refused by a rule that says what would."""
+    good, bad = another(parameter.name), 0.5 if parameter.value_type is not float else 1e9
+
+    assert getattr(validate(SettingsInput, {parameter.name: good}), parameter.name) == good
+    with pytest.raises(Invalid) as refused:
+        validate(SettingsInput, {parameter.name: bad})
+    what = {int: "a whole number from", float: "a number from", bool: "true or false", str: "one of"}
+    assert what[parameter.value_type] in refused.value.fields[parameter.name]
+
+
+@each_parameter
+def test_attribute_and_wire(parameter: Parameter) -> None:
+    """Services and programs see it with its type: None only where it may be unset."""
+    attribute = get_type_hints(EffectiveSettings)[parameter.name]
+    in_force = wire.Effective.model_fields[parameter.name].annotation
+    row = wire.SettingsRow.model_fields[parameter.name].annotation
+
+    assert _type_of(attribute) == (_expected(parameter), parameter.default is None)
+    assert _type_of(in_force) == (_expected(parameter), parameter.default is None)
+    assert _type_of(row) == (_expected(parameter), True)
+
+
+@each_parameter
+def test_resolver_reads_it(parameter: Parameter) -> None:
+    """The line of a settings row has it, and its text is read as its type."""
+    value = another(parameter.name)
+    stored = {True: "t", False: "f"}[value] if isinstance(value, bool) else str(value)
+    read = SETTINGS[parameter.name](stored)
+
+    assert (read, type(read)) == (value, parameter.value_type)
+
+
+@each_parameter
+def test_vendors_names_are_in_the_docs(parameter: Parameter) -> None:
+    """calls.md says what each kind's API calls it, and leaves blank what it does not have."""
+    if parameter.sendable:
+        names = [kind.names[parameter.name] for kind in KINDS.values()]
+        cells = "".join(f" `{name}` |" if name else " |" for name in names)
+        assert f"| `{parameter.name}` |{cells}" in _docs("calls.md").splitlines()
+
+
+def test_docs_list_the_kinds_in_our_order() -> None:
+    """The columns of that table are the kinds."""
+    assert f"| parameter | {' | '.join(kind.label for kind in KINDS.values())} |" in _docs("calls.md").splitlines()
+
+
+@each_parameter
+def test_docs_say_type_range_and_default(parameter: Parameter) -> None:
+    """administration.md has a row for it."""
+    default = (
+        "none: not sent unless set" if parameter.default is None else value_text(parameter.name, parameter.default)
+    )
+    if parameter.choices:
+        values = ", ".join(parameter.choices)
+    elif parameter.value_type is bool:
+        values = "on or off"
+    else:
+        low, high = (value_text(parameter.name, limit) for limit in (parameter.minimum, parameter.maximum))
+        values = f"{low} to {high}"
+    row = f"| {parameter.label} | `{parameter.name}` | {values} | {default} |"
+    assert row in _docs("administration.md").splitlines()
+
+
+@each_parameter
+def test_clients_in_the_docs_know_it(parameter: Parameter) -> None:
+    """The TypeScript and Go clients of rest.md have a field for all that a call needs."""
+    if parameter.group == "Logging":
+        return
+    name, docs, unset = camel(parameter.name), _docs("rest.md"), parameter.default is None
+    typescript = TYPESCRIPT[parameter.value_type] + (" | null" if unset else "")
+    go = ("*" if unset else "") + GO[parameter.value_type]
+
+    assert f"  {name}: {typescript};\n" in docs
+    assert re.search(rf"^\t{name[0].upper()}{name[1:]}\s+{re.escape(go)}\s+`json:\"{name}\"`$", docs, re.MULTILINE)
+
+
+def test_form_has_a_row_for_each(admin: Actor) -> None:
+    """On Defaults each can inherit and have a value, and can be held back if it goes to the model."""
+    at = _page(admin, "defaults")
+    for name in PARAMETERS:
+        at.segmented_control(key=f"{name}_mode").set_value("value")
+    at.run()
+    assert not at.exception
+    drawn = {w.key for kind in ("slider", "number_input", "toggle", "selectbox") for w in getattr(at, kind)}
+
+    assert set(PARAMETERS) <= drawn
+    for name, parameter in PARAMETERS.items():
+        options = at.segmented_control(key=f"{name}_mode").options
+        assert options == ["Inherit", "Value", "Don't send"][: 3 if parameter.sendable else 2]
+
+
+def _page(actor: Actor, name: str) -> AppTest:
+    at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
+    at.session_state["actor"] = actor
+    at.run()
+    at.switch_page(f"pages/{name}.py").run()
+    assert not at.exception
+    return at
+
+
+@pytest.fixture(params=["temperature", "max_tokens"])
+def unset(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A parameter that has no default, for this test."""
+    name: str = request.param
+    monkeypatch.setitem(PARAMETERS, name, replace(PARAMETERS[name], default=None, is_amount=False))  # type: ignore[misc]
+    return name
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS)))
+def test_without_a_default_it_is_not_sent_unless_set(unset: str, kind: str) -> None:
+    """It has no value and no warning until somebody sets it; then it is sent like any other, and can be omitted."""
+    value = another(unset)
+    theirs = KINDS[kind].names[unset]
+    with override("a", kind=kind, base_url="https://host.example", model="m") as nobody:
+        assert getattr(nobody, unset) is None
+        assert unset not in nobody.request_options()
+        assert theirs not in vendors.parameters(nobody)[0]
+        assert unset not in vendors.parameters(nobody)[1]
+        item = next(item for item in nobody.explain() if item.name == unset)
+        assert (item.sent, state_of(item), value_text(unset, item.value)) == (False, "not set", "not set")
+        assert not [warning for warning in warnings_of(nobody) if unset in warning]
+        assert json.loads(json.dumps(nobody.as_dict()))[unset] is None
+    with override("a", kind=kind, base_url="https://host.example", model="m", **{unset: value}) as somebody:
+        assert somebody.request_options()[unset] == value
+        assert vendors.parameters(somebody)[0][theirs] == value
+        assert state_of(next(item for item in somebody.explain() if item.name == unset)) == "sent"
+
+
+def test_without_a_default_pages_say_that_it_is_not_set(session: Session, admin: Actor, unset: str) -> None:
+    """Defaults and Effective Preview show it as not set, not as a value; a value starts within its range."""
+    made: Mapping[str, Any] = {
+        "display_name": "Acme",
+        "kind": "openai",
+        "available_models": ["m"],
+        "default_model": "m",
+    }
+    scope = providers.create(session, admin, {"name": "acme", **made})
+    session.commit()
+    table = _page(admin, "effective_preview").table[0].value
+    (row,) = [row for row in table.to_numpy().tolist() if str(row[0]).startswith(PARAMETERS[unset].label)]
+    assert str(row[1]).startswith("not set")
+    assert ":gray[:small[not set]]" in row[1]
+
+    at = _page(admin, "defaults")
+    assert any(caption.value.startswith("not set · built") for caption in at.caption)
+    at.segmented_control(key=f"{unset}_mode").set_value("value").run()
+    assert not at.exception
+    at.button(key="save").click().run()
+    assert not at.exception
+    row = settings.get_global(session, None)
+    assert row is not None
+    assert getattr(row, unset) == PARAMETERS[unset].minimum
+    assert scope.id is not None
+    assert settings.get_global(session, scope.id) is None
