@@ -37,7 +37,7 @@ with db.transaction() as session:
     others = other_edits(session, scope_id)
     inherits = settings.effective(session, scope, draft=(scope_id, dict.fromkeys(settings.FIELDS)))
 title = provider.display_name if provider else ALL
-inherited = {item.name: item for item in inherits.explain()} if provider else form.BUILT_INS
+inherited = {item.name: item for item in inherits.explain()} if provider else form.built_ins()
 edit = current_edit(scope_id, stored, inherited)
 found = problems(edit, provider.available_models if provider else None)
 

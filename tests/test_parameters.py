@@ -39,6 +39,13 @@ def _docs(name: str) -> str:
     return (ROOT / "docs" / name).read_text(encoding="utf-8")
 
 
+def _lines_are_in(lines: list[str], name: str) -> bool:
+    """Whether the document has each of these lines; a failure names the lines, not the document."""
+    missing = [line for line in lines if line not in _docs(name).splitlines()]
+    assert not missing, f"docs/{name} has no line {missing}"
+    return True
+
+
 def _type_of(annotation: Any) -> tuple[Any, bool]:
     """Return what an annotation says: the type, or the choices of a Literal; and whether it may be None."""
     parts = [annotation] if get_origin(annotation) is Literal else (get_args(annotation) or [annotation])
@@ -161,12 +168,12 @@ def test_vendors_names_are_in_the_docs(parameter: Parameter) -> None:
     if parameter.sendable:
         names = [kind.names[parameter.name] for kind in KINDS.values()]
         cells = "".join(f" `{name}` |" if name else " |" for name in names)
-        assert f"| `{parameter.name}` |{cells}" in _docs("calls.md").splitlines()
+        assert _lines_are_in([f"| `{parameter.name}` |{cells}"], "calls.md")
 
 
 def test_docs_list_the_kinds_in_our_order() -> None:
     """The columns of that table are the kinds."""
-    assert f"| parameter | {' | '.join(kind.label for kind in KINDS.values())} |" in _docs("calls.md").splitlines()
+    assert _lines_are_in([f"| parameter | {' | '.join(kind.label for kind in KINDS.values())} |"], "calls.md")
 
 
 @each_parameter
@@ -183,7 +190,7 @@ def test_docs_say_type_range_and_default(parameter: Parameter) -> None:
         low, high = (value_text(parameter.name, limit) for limit in (parameter.minimum, parameter.maximum))
         values = f"{low} to {high}"
     row = f"| {parameter.label} | `{parameter.name}` | {values} | {default} |"
-    assert row in _docs("administration.md").splitlines()
+    assert _lines_are_in([row], "administration.md")
 
 
 @each_parameter
@@ -195,7 +202,7 @@ def test_clients_in_the_docs_know_it(parameter: Parameter) -> None:
     typescript = TYPESCRIPT[parameter.value_type] + (" | null" if unset else "")
     go = ("*" if unset else "") + GO[parameter.value_type]
 
-    assert f"  {name}: {typescript};\n" in docs
+    assert _lines_are_in([f"  {name}: {typescript};"], "rest.md")
     assert re.search(rf"^\t{name[0].upper()}{name[1:]}\s+{re.escape(go)}\s+`json:\"{name}\"`$", docs, re.MULTILINE)
 
 
@@ -260,7 +267,7 @@ def test_without_a_default_pages_say_that_it_is_not_set(session: Session, admin:
         "default_model": "m",
     }
     scope = providers.create(session, admin, {"name": "acme", **made})
-    session.commit()
+    session.flush()
     table = _page(admin, "effective_preview").table[0].value
     (row,) = [row for row in table.to_numpy().tolist() if str(row[0]).startswith(PARAMETERS[unset].label)]
     assert str(row[1]).startswith("not set")

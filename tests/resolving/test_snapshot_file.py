@@ -159,7 +159,7 @@ def _another_version(path: Path) -> None:
 def _rewritten(path: Path, more: int, head: Callable[[dict[str, Any]], object]) -> None:
     """Give the line of settings *more* columns, or fewer; the checksum is right."""
     first, _, body = path.read_bytes().partition(b"\n")
-    line = OWN + rb"\t\N" * more if more > 0 else OWN.rsplit(b"\t", -more)[0]
+    line = OWN + b"\t\\N" * more if more > 0 else OWN.rsplit(b"\t", -more)[0]
     body = body.replace(OWN, line)
     told = {**json.loads(first), "sha256": hashlib.sha256(body).hexdigest()}
     head(told)

@@ -11,11 +11,14 @@ from ui.defaults.draft import INHERIT, LABELS, OMIT, VALUE, Choice, Edit, chosen
 from ui.defaults.effective_table import inherited_text
 from ui.feedback import field_error, plain
 
-BUILT_INS = {p.name: Explained(p.name, p.default, BUILT_IN, (), None) for p in PARAMETERS.values()}
-"""What all providers inherit."""
 _MODES = {INHERIT: "Inherit", VALUE: "Value", OMIT: "Don't send"}
 _GROUPS = tuple(dict.fromkeys(p.group for p in PARAMETERS.values()))
 _MODEL, _CUSTOM = "preferred_model", "custom_settings"
+
+
+def built_ins() -> dict[str, Explained]:
+    """Return what all providers inherit."""
+    return {p.name: Explained(p.name, p.default, BUILT_IN, (), None) for p in PARAMETERS.values()}
 
 
 def is_drawn() -> bool:

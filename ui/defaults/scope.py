@@ -82,7 +82,7 @@ def current_edit(scope_id: int | None, stored: Stored, inherited: Mapping[str, E
     edits, drawn = _edits(), st.session_state.get(_DRAWN, "")
     readable = form.is_drawn() and drawn in edits
     if readable:
-        form.read(edits[drawn], inherited if drawn == scope_id else form.BUILT_INS)
+        form.read(edits[drawn], inherited if drawn == scope_id else form.built_ins())
     edit = edits.get(scope_id)
     fresh = edit is None or (not edit.changed and edit.version != stored.version)
     if edit is None or fresh:
