@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 from api import wire
 from api.names import camel
 from core.actors import Actor
-from core.calling import vendors
+from core.calling import sent
 from core.errors import Invalid
 from core.kinds import KINDS
 from core.manage import providers, settings
@@ -246,15 +246,15 @@ def test_without_a_default_it_is_not_sent_unless_set(unset: str, kind: str) -> N
     with override("a", kind=kind, base_url="https://host.example", model="m") as nobody:
         assert getattr(nobody, unset) is None
         assert unset not in nobody.request_options()
-        assert theirs not in vendors.parameters(nobody)[0]
-        assert unset not in vendors.parameters(nobody)[1]
+        assert theirs not in sent.parameters(nobody)[0]
+        assert unset not in sent.parameters(nobody)[1]
         item = next(item for item in nobody.explain() if item.name == unset)
         assert (item.sent, state_of(item), value_text(unset, item.value)) == (False, "not set", "not set")
         assert not [warning for warning in warnings_of(nobody) if unset in warning]
         assert json.loads(json.dumps(nobody.as_dict()))[unset] is None
     with override("a", kind=kind, base_url="https://host.example", model="m", **{unset: value}) as somebody:
         assert somebody.request_options()[unset] == value
-        assert vendors.parameters(somebody)[0][theirs] == value
+        assert sent.parameters(somebody)[0][theirs] == value
         assert state_of(next(item for item in somebody.explain() if item.name == unset)) == "sent"
 
 
