@@ -244,7 +244,7 @@ def keys_check() -> None:
         raise typer.Exit(1)
 
 
-def _say_status(status: keys.Status) -> None:
+def _say_status(status: keys.RingStatus) -> None:
     if status.canary.message:
         typer.echo(status.canary.message)
     for key in status.keys:

@@ -27,17 +27,18 @@ def act(clicked: Clicked) -> None:
     """Do what was pressed on a card, or open its dialog; errors stand where this is called: below the card."""
     provider = clicked.provider
     provider_id, name = id_of(provider), provider.display_name
-    if clicked.action in {"edit", "test", "delete", "remove_key"}:
-        ask(clicked.action, provider_id)
-        return
-    if clicked.action == "adopt":
+    action = clicked.action
+    if action == "adopt":
         outcome = attempt(lambda s: providers.adopt_api_key(s, actor, provider_id), f"The key of {name} is adopted.")
-    else:
-        patch = {"is_active": clicked.action == "activate"}
+    elif action == "activate" or action == "deactivate":  # noqa: PLR1714 - mypy narrows this, and not a set
+        patch = {"is_active": action == "activate"}
         outcome = attempt(
             lambda s: providers.update(s, actor, provider_id, patch, version=provider.version),
             f"{name} is {'active' if patch['is_active'] else 'inactive'}.",
         )
+    else:
+        ask(action, provider_id)
+        return
     if outcome.ok:
         st.rerun()
     if outcome.conflict:

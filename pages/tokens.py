@@ -11,7 +11,7 @@ from core.store.tables import ApiToken
 from ui.feedback import plain
 from ui.navigation import begin_page
 from ui.tokens.dialogs import ask, draw_dialog, start_afresh
-from ui.widgets import ago, exact
+from ui.widgets import ago, exact, figure
 
 SOON = timedelta(days=14)
 REVOKED_SHOWN = 100
@@ -39,10 +39,10 @@ def ending(row: ApiToken) -> None:
 
 holding = [row for row in live if row.expires_at is None or row.expires_at > now]
 with st.container(horizontal=True, gap="small"):
-    st.metric("Valid", len(holding), border=True, width=150)
+    figure("Valid", len(holding))
     soon = [row for row in holding if row.expires_at and row.expires_at - now < SOON]
-    st.metric("Expire in 14 days", len(soon), border=True, width=180)
-    st.metric("Never used", sum(row.last_used_at is None for row in holding), border=True, width=150)
+    figure("Expire in 14 days", len(soon))
+    figure("Never used", sum(row.last_used_at is None for row in holding))
 if st.button("Make a token", key="make_token", type="primary", icon=":material/add:"):
     ask("make")
 if not live:

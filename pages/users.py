@@ -9,7 +9,7 @@ from core.wording import counted
 from ui.feedback import plain
 from ui.navigation import begin_page
 from ui.users.dialogs import ask, draw_dialog, start_afresh
-from ui.widgets import ago, exact
+from ui.widgets import ago, exact, figure
 
 actor = begin_page(
     "users", "Who may sign in. An admin manages everything; an analyst sees Effective Preview, and never a key."
@@ -21,9 +21,9 @@ with db.transaction() as session:
 
 active = [user for user in people if user.is_active]
 with st.container(horizontal=True, gap="small"):
-    st.metric("Active", f"{len(active)} of {len(people)}", border=True, width=150)
-    st.metric("Admins", sum(user.role == "admin" for user in active), border=True, width=150)
-    st.metric("Sign-ins now", sum(signed_in.values()), border=True, width=150)
+    figure("Active", f"{len(active)} of {len(people)}")
+    figure("Admins", sum(user.role == "admin" for user in active))
+    figure("Sign-ins now", sum(signed_in.values()))
 if st.button("Add user", key="add_user", type="primary", icon=":material/person_add:"):
     ask("add")
 

@@ -17,6 +17,30 @@ def page_head(title: str, purpose: str) -> None:
     show_toast()
 
 
+def figure(label: str, value: int | str, help: str = "") -> None:  # noqa: A002 - Streamlit's own word
+    """Draw one of a page's row of figures, wide enough for its value and its label.
+
+    Args:
+        label: What is counted or measured.
+        value: A number, or a short text.
+        help: For the hover.
+    """
+    text = f"{value:,}" if isinstance(value, int) else value
+    st.metric(
+        label,
+        text,
+        border=True,
+        width=_WIDE if len(text) > _VALUE or len(label) > _LABEL else _NARROW,
+        help=help or None,
+    )
+
+
+_VALUE, _LABEL = 7, 15
+"""So many characters of a value and of a label fit into a narrow figure."""
+_NARROW, _WIDE = 150, 190
+"""Pixels."""
+
+
 def ago(moment: datetime | None) -> str:
     """Return how long ago *moment* was, in words: ``3 min ago``."""
     if moment is None:

@@ -31,7 +31,7 @@ class Health(NamedTuple):
     """The revision this version needs."""
     in_use: int
     """Connections of this process in use now, this look's own among them."""
-    keys: keys.Status
+    keys: keys.RingStatus
     sealed_values: int
     unreadable: tuple[sealed.Tried, ...]
     sign_ins: int

@@ -58,7 +58,7 @@ class Held(NamedTuple):
     """For people: whether it may go, or what to do."""
 
 
-class Status(NamedTuple):
+class RingStatus(NamedTuple):
     """The key ring against the database."""
 
     keys: tuple[Held, ...]
@@ -131,13 +131,13 @@ def require_known(session: Session, ring: KeyRing) -> None:
         raise WrongEncryptionKey(ring.primary_id or "", canary.known)
 
 
-def status(session: Session, ring: KeyRing) -> Status:
+def status(session: Session, ring: KeyRing) -> RingStatus:
     """Count what each key holds. Only values that have no key id beside them are tried."""
     held, unbound = sealed.held(session), sealed.unbound(session, ring)
     since = {row.key_id: row.created_at for row in session.execute(select(_CANARIES))}
     ids = [*ring.ids, *sorted(key_id for key_id in held if key_id and key_id not in ring.ids)]
     canary = look_at_canary(session, ring)
-    return Status(
+    return RingStatus(
         keys=tuple(
             _describe(key_id, held[key_id], unbound[key_id], ring=ring, since=since, canary=canary) for key_id in ids
         ),

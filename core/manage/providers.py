@@ -38,7 +38,7 @@ class KeyState(NamedTuple):
     """For people: what is wrong and the cure; empty for ``none`` and ``ok``."""
 
 
-class Figures(NamedTuple):
+class ProviderFigures(NamedTuple):
     """The row of figures above the list."""
 
     total: int
@@ -112,14 +112,14 @@ def names(session: Session, *, active: bool | None = None) -> dict[str, str]:
     return dict(session.exec(_matching(query, active, "")).all())
 
 
-def figures(session: Session, ring: KeyRing | None = None) -> Figures:
+def figures(session: Session, ring: KeyRing | None = None) -> ProviderFigures:
     """Count providers for the row of figures. A key counts as unreadable as :func:`key_state` says."""
     needed = (LlmProvider.kind, LlmProvider.api_base_url, LlmProvider.is_active, LlmProvider.updated_at)
     sealed = (LlmProvider.api_key_encrypted, LlmProvider.api_key_key_id, LlmProvider.api_key_binding)
     columns: list[Any] = [LlmProvider.id, LlmProvider.name, *needed, *sealed]
     rows: Any = session.execute(sql_select(*columns)).all()  # no objects: there may be 1,000
     states = [key_state(row, ring).state for row in rows]
-    return Figures(
+    return ProviderFigures(
         total=len(rows),
         active=sum(row.is_active for row in rows),
         without_key=states.count("none"),

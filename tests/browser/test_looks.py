@@ -29,6 +29,12 @@ PICTURES = ROOT / ".screenshots"
 SIZES = {1440: 1000, 420: 900}
 
 
+CUT = """() => [...document.querySelectorAll('[data-testid="stMetricValue"] *, [data-testid="stMetricLabel"] *')]
+    .filter(part => part.scrollWidth > part.clientWidth + 1 && getComputedStyle(part).overflow !== "visible")
+    .map(part => part.innerText)"""
+"""The figures whose value or label is wider than its box."""
+
+
 @pytest.fixture(scope="module")
 def vendor() -> Iterator[Vendor]:
     """A vendor whose connection is tested."""
@@ -254,3 +260,5 @@ def _picture(page: Page, name: str) -> None:
     overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflow <= 0, f"{name} is {overflow} pixels too wide"
     assert page.get_by_test_id("stException").count() == 0, f"{name} shows an exception"
+    cut = page.evaluate(CUT)
+    assert cut == [], f"{name} cuts figures off: {cut}"

@@ -89,12 +89,12 @@ def rotate(*ring: str, **options: Any) -> tuple[int, list[sealed.Tried]]:
     return sum(batch.moved for batch in batches), [row for batch in batches for row in batch.unreadable]
 
 
-def state_of(*ring: str) -> keys.Status:
+def state_of(*ring: str) -> keys.RingStatus:
     with db.transaction() as session:
         return keys.status(session, KeyRing(ring[0], ring[1:]))
 
 
-def held(status: keys.Status) -> list[tuple[str, str, int, bool]]:
+def held(status: keys.RingStatus) -> list[tuple[str, str, int, bool]]:
     return [(key.key_id, key.role, key.rows, key.may_go) for key in status.keys]
 
 

@@ -17,7 +17,7 @@ from core.store import db, migrate
 from core.store.tables import AuthSession
 from tests.conftest import ENCRYPTION_KEY, ROOT
 from tests.screens import open_page
-from ui.health.view import Row, sections
+from ui.health.view import Line, sections
 
 page = partial(open_page, "health")
 
@@ -40,7 +40,7 @@ def use(monkeypatch: pytest.MonkeyPatch, primary: str, *extra: str) -> None:
     crypto.get_ring.cache_clear()
 
 
-def look() -> dict[str, Row]:
+def look() -> dict[str, Line]:
     """Every row of the page, by its name."""
     with db.transaction() as session:
         found = health.look(session, crypto.get_ring())

@@ -12,7 +12,7 @@ from core.govern import audit_log
 from core.govern.audit_log import Event, EventChoices, EventFigures, EventFilters
 from core.store import db
 from ui.feedback import plain
-from ui.widgets import ago, cut, download_csv, exact, opening_line
+from ui.widgets import ago, cut, download_csv, exact, figure, opening_line
 
 PAGE_SIZE = 25
 EXPORTED = 10_000
@@ -58,14 +58,12 @@ _ONESELF = ("session.sign_in", "session.sign_out")
 def draw_figures(figures: EventFigures) -> None:
     """Draw the row of figures above the list."""
     with st.container(horizontal=True, gap="small"):
-        st.metric("Events", f"{figures.events:,}", border=True, width=150)
-        st.metric("Denials, 24 h", f"{figures.denials:,}", border=True, width=150)
-        st.metric("Last event", ago(figures.last), border=True, width=150, help=exact(figures.last) or None)
-        st.metric(
+        figure("Events", figures.events)
+        figure("Denials, 24 h", figures.denials)
+        figure("Last event", ago(figures.last), help=exact(figures.last))
+        figure(
             "Head",
-            f"{figures.head:,}",
-            border=True,
-            width=150,
+            figures.head,
             help="Number of the newest event. `python -m core audit verify` checks that none was changed or taken away.",
         )
 

@@ -5,7 +5,7 @@ import streamlit as st
 from core.manage import settings
 from core.wording import counted
 from ui.defaults.draft import INHERIT, LABELS, Choice, Edit, choices, described, patch, rebase
-from ui.defaults.scope import Stored, undo
+from ui.defaults.scope import StoredScope, undo
 from ui.feedback import attempt, other_errors, plain
 from ui.guard import guard
 from ui.widgets import ago, exact
@@ -19,7 +19,7 @@ def ask(name: str) -> None:
     st.rerun()
 
 
-def draw_dialog(scope_id: int | None, title: str, stored: Stored, edit: Edit) -> None:
+def draw_dialog(scope_id: int | None, title: str, stored: StoredScope, edit: Edit) -> None:
     """Draw the dialog that is open, if any; it decides about *stored* as it is shown, and core refuses anything newer."""
     opened = st.session_state.get(_OPEN)
     if opened == "conflict" and edit.changed:
@@ -36,7 +36,7 @@ def _close() -> None:
 
 
 @st.dialog("This was changed while you were editing", width="large", icon=":material/group:", on_dismiss=_close)
-def _resolve_conflict(scope_id: int | None, title: str, stored: Stored, edit: Edit) -> None:
+def _resolve_conflict(scope_id: int | None, title: str, stored: StoredScope, edit: Edit) -> None:
     actor = guard("admin")
     if stored.version:
         who = plain(f"{stored.changed_by or 'Somebody'} saved {title} {ago(stored.changed_at)}.")
@@ -77,7 +77,7 @@ def _resolve_conflict(scope_id: int | None, title: str, stored: Stored, edit: Ed
 
 
 @st.dialog("Reset to inherited values?", icon=":material/restart_alt:", on_dismiss=_close)
-def _confirm_reset(scope_id: int | None, title: str, stored: Stored, edit: Edit) -> None:
+def _confirm_reset(scope_id: int | None, title: str, stored: StoredScope, edit: Edit) -> None:
     actor = guard("admin")
     row_id = stored.row_id
     if row_id is None:
@@ -117,6 +117,6 @@ def _cell(name: str, choice: Choice) -> str:
     return plain(described(name, choice))
 
 
-def _by(stored: Stored, name: str) -> str:
+def _by(stored: StoredScope, name: str) -> str:
     changes = stored.changes.get(name) or stored.changes.get("omitted_parameters") or {}
     return f"  \n:gray[:small[{plain(str(changes['by']))}]]" if changes.get("by") else ""

@@ -20,7 +20,7 @@ _FITS = 25
 """Longer names are cut off in the picker on a small screen, so they are shown whole below it."""
 
 
-class Stored(NamedTuple):
+class StoredScope(NamedTuple):
     """The settings row of a scope; with version 0 there is none."""
 
     row_id: int | None
@@ -32,13 +32,13 @@ class Stored(NamedTuple):
     """Field -> who changed it."""
 
 
-def stored_row(session: Session, scope_id: int | None) -> Stored:
+def stored_row(session: Session, scope_id: int | None) -> StoredScope:
     """Return what is stored for a provider, or with None for all."""
     row = settings.get_global(session, scope_id)
     if row is None:
-        return Stored(None, 0, {**dict.fromkeys(settings.FIELDS), "is_active": True}, None, None, {})
+        return StoredScope(None, 0, {**dict.fromkeys(settings.FIELDS), "is_active": True}, None, None, {})
     fields = row.model_dump(include=set(settings.FIELDS))
-    return Stored(row.id, row.version, fields, row.updated_at, row.updated_by, row.field_changes)
+    return StoredScope(row.id, row.version, fields, row.updated_at, row.updated_by, row.field_changes)
 
 
 def pick_scope(names: Mapping[str, str]) -> str:
@@ -77,7 +77,7 @@ def pick_scope(names: Mapping[str, str]) -> str:
     return scope
 
 
-def current_edit(scope_id: int | None, stored: Stored, inherited: Mapping[str, Explained]) -> Edit:
+def current_edit(scope_id: int | None, stored: StoredScope, inherited: Mapping[str, Explained]) -> Edit:
     """Return the edit of this scope, with what was typed until now; the form's widgets are made to show it."""
     edits, drawn = _edits(), st.session_state.get(_DRAWN, "")
     readable = form.is_drawn() and drawn in edits

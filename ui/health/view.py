@@ -10,14 +10,16 @@ from core.wording import counted
 from ui.feedback import plain, told
 from ui.widgets import ago, exact
 
+State = Literal["ok", "note", "soon", "wrong"]
+"""``soon``: something is to be done."""
 _SHOWN = 10
-_BADGES: dict[str, tuple[str, Literal["green", "orange", "red", "gray"]]] = {
+_BADGES: dict[State, tuple[str, Literal["green", "orange", "red", "gray"]]] = {
     "ok": (":material/check_circle:", "green"),
     "note": (":material/info:", "gray"),
     "soon": (":material/warning:", "orange"),
     "wrong": (":material/error:", "red"),
 }
-_CANARY = {
+_CANARY: dict[str, tuple[State, str]] = {
     "ok": ("ok", "Right key"),
     "first_use": ("note", "Not used yet"),
     "new_primary": ("soon", "New key"),
@@ -27,26 +29,25 @@ _CANARY = {
 }
 
 
-class Row(NamedTuple):
+class Line(NamedTuple):
     """One line of the page."""
 
     name: str
-    state: str
-    """``ok``, ``note``, ``soon`` (something is to be done) or ``wrong``."""
+    state: State
     word: str
     detail: str
     cure: str = ""
     hover: str = ""
 
 
-def sections(health: Health) -> dict[str, list[Row]]:
+def sections(health: Health) -> dict[str, list[Line]]:
     """Return title -> rows."""
     return {
         "Database": _database(health),
         "Encryption keys": _encryption_keys(health),
         "Sign-ins and audit": [
-            Row("Signed in now", "ok", "OK", f"{counted(health.sign_ins, 'sign-in')} that may act."),
-            Row(
+            Line("Signed in now", "ok", "OK", f"{counted(health.sign_ins, 'sign-in')} that may act."),
+            Line(
                 "Audit",
                 "ok" if health.events else "note",
                 "OK" if health.events else "Empty",
@@ -76,7 +77,7 @@ def draw_health(health: Health) -> None:
                 _draw(row)
 
 
-def _draw(row: Row) -> None:
+def _draw(row: Line) -> None:
     icon, color = _BADGES[row.state]
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         with st.container(width=340, horizontal=True, vertical_alignment="center", gap=None):
@@ -90,45 +91,45 @@ def _draw(row: Row) -> None:
                 st.caption(told(row.cure))
 
 
-def _database(health: Health) -> list[Row]:
+def _database(health: Health) -> list[Line]:
     whose = "embedded, kept by this app" if health.embedded else f"the operator's own, database {health.database}"
-    schema = Row("Schema", "ok", "Up to date", f"Revision {health.revision}.")
+    schema = Line("Schema", "ok", "Up to date", f"Revision {health.revision}.")
     if health.revision != health.head:
         detail = f"Revision {health.revision or 'none'}; this version of the app needs {health.head}."
-        schema = Row("Schema", "wrong", "Other version", detail, "Run `python -m core migrate`, or upgrade the app.")
+        schema = Line("Schema", "wrong", "Other version", detail, "Run `python -m core migrate`, or upgrade the app.")
     return [
-        Row("Connection", "ok", "Reachable", f"PostgreSQL {health.server}, {whose}."),
+        Line("Connection", "ok", "Reachable", f"PostgreSQL {health.server}, {whose}."),
         schema,
-        Row("Size", "ok", "OK", f"{health.size / 1_000_000:,.1f} MB on disk."),
-        Row("Connections", "ok", "OK", f"{health.in_use} in use by this process, this page's own included."),
+        Line("Size", "ok", "OK", f"{health.size / 1_000_000:,.1f} MB on disk."),
+        Line("Connections", "ok", "OK", f"{health.in_use} in use by this process, this page's own included."),
     ]
 
 
-def _encryption_keys(health: Health) -> list[Row]:
+def _encryption_keys(health: Health) -> list[Line]:
     status = health.keys
     state, word = _CANARY[status.canary.state]
     known = "No API key has been stored yet." if state == "note" else "The database knows this process's primary key."
-    rows = [Row("Key of this process", state, word, status.canary.message or known)]
+    rows = [Line("Key of this process", state, word, status.canary.message or known)]
     rows += [_key(key, wrong=state == "wrong") for key in status.keys]
     singly = [row for row in health.unreadable if row.state not in {"unknown_key", "sealed"}]  # those are counted above
-    rows += [Row(f"API key of {row.name}", "wrong", row.state.capitalize(), row.message) for row in singly[:_SHOWN]]
+    rows += [Line(f"API key of {row.name}", "wrong", row.state.capitalize(), row.message) for row in singly[:_SHOWN]]
     if len(singly) > _SHOWN:
         more = f"{len(singly) - _SHOWN} more API keys cannot be opened."
-        rows.append(Row("And more", "wrong", "Unreadable", more, "`python -m core keys check` lists them all."))
+        rows.append(Line("And more", "wrong", "Unreadable", more, "`python -m core keys check` lists them all."))
     if not health.unreadable and health.sealed_values:
-        rows.append(Row("API keys", "ok", "Readable", f"All {health.sealed_values} can be opened."))
+        rows.append(Line("API keys", "ok", "Readable", f"All {health.sealed_values} can be opened."))
     return rows
 
 
-def _key(key: keys.Held, *, wrong: bool) -> Row:
+def _key(key: keys.Held, *, wrong: bool) -> Line:
     name = f"Key {key.key_id}"
     holds = f"{counted(key.rows, 'API key')}."
     if key.role == "primary":
-        return Row(name, "note" if wrong else "ok", "Primary", holds, key.says)
+        return Line(name, "note" if wrong else "ok", "Primary", holds, key.says)
     if key.role == "unknown":
-        return Row(name, "wrong", "Not in the ring", holds, key.says)
+        return Line(name, "wrong", "Not in the ring", holds, key.says)
     if key.may_go:
-        return Row(name, "note", "May go", holds, key.says)
+        return Line(name, "note", "May go", holds, key.says)
     if key.rows or key.unbound:
-        return Row(name, "soon", "Must stay", holds, key.says)
-    return Row(name, "note", "Not in use", holds, key.says)
+        return Line(name, "soon", "Must stay", holds, key.says)
+    return Line(name, "note", "Not in use", holds, key.says)

@@ -1,18 +1,18 @@
 """What the Providers page shows: the row of figures, and a card for each provider."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import streamlit as st
 
 from core.kinds import base_url_of, facts_of
 from core.manage import providers
-from core.manage.keys import Status
-from core.manage.providers import Figures, KeyState
+from core.manage.keys import RingStatus
+from core.manage.providers import KeyState, ProviderFigures
 from core.models import catalogue
 from core.store.tables import LlmProvider
 from core.wording import counted
 from ui.feedback import plain, told
-from ui.widgets import ago, changed, exact
+from ui.widgets import ago, changed, exact, figure
 
 PAGE_SIZE = 20
 ROLES = {"primary": "primary", "extra": "not primary", "unknown": "not in this key ring"}
@@ -20,25 +20,26 @@ _MODELS_SHOWN = 4
 _MODELS_BEFORE_SCROLLING = 14
 
 
-class Clicked(NamedTuple):
-    """What was pressed on a card: ``edit``, ``test``, ``delete``, ``remove_key``, ``adopt``, ``activate`` or ``deactivate``."""
+Action = Literal["edit", "test", "delete", "remove_key", "adopt", "activate", "deactivate"]
 
-    action: str
+
+class Clicked(NamedTuple):
+    """What was pressed on a card."""
+
+    action: Action
     provider: LlmProvider
 
 
-def draw_figures(figures: Figures) -> None:
+def draw_figures(figures: ProviderFigures) -> None:
     """Draw the row of figures above the list."""
     with st.container(horizontal=True, gap="small"):
-        st.metric(f"Active of {figures.total}", figures.active, border=True, width=150)
-        st.metric("Without key", figures.without_key, border=True, width=150)
-        st.metric("Key unreadable", figures.unreadable, border=True, width=150)
-        st.metric(
-            "Last change", ago(figures.last_change), border=True, width=150, help=exact(figures.last_change) or None
-        )
+        figure(f"Active of {figures.total}", figures.active)
+        figure("Without key", figures.without_key)
+        figure("Key unreadable", figures.unreadable)
+        figure("Last change", ago(figures.last_change), help=exact(figures.last_change))
 
 
-def draw_encryption_keys(status: Status) -> None:
+def draw_encryption_keys(status: RingStatus) -> None:
     """Draw one line: how many API keys each encryption key holds, and what is to be done about it."""
     if status.canary.state == "wrong_key":
         st.error(told(status.canary.message), icon=":material/key_off:")
@@ -54,8 +55,8 @@ def draw_encryption_keys(status: Status) -> None:
         )
 
 
-def draw_nothing(figures: Figures, search: str, state: str) -> str | None:
-    """Draw what stands in place of the cards when there are none; returns ``add`` or ``show_all`` if that was pressed."""
+def draw_nothing(figures: ProviderFigures, search: str, state: str) -> Literal["add", "show_all"] | None:
+    """Draw what stands in place of the cards when there are none; returns what was pressed."""
     if not figures.total:
         st.info(
             "There is no provider yet. Add the first one: its name, its models and its API key.", icon=":material/hub:"
@@ -89,7 +90,7 @@ def draw_card(provider: LlmProvider) -> Clicked | None:
                 delete = st.button("Delete", key=f"delete_{name}", icon=":material/delete:", width="stretch")
         adopt = _key_trouble(provider, key)
         _facts(provider)
-    pressed = {
+    pressed: dict[Action, bool] = {
         "edit": edit,
         "test": test,
         "remove_key": remove_key,

@@ -1,7 +1,7 @@
 """What the Providers page asks: a provider's fields, whether to forget a key, whether to delete; and what it tests."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 from sqlmodel import Session
@@ -11,16 +11,19 @@ from core.errors import Conflict, CoreError, Invalid
 from core.manage import providers, settings
 from core.store import db
 from core.wording import counted
+from ui.dialogs import confirm_by_name
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
 from ui.providers import connection_test, form
 from ui.widgets import ago
 
+Asked = Literal["add", "edit", "test", "delete", "remove_key"]
+"""A dialog."""
 _OPEN, _CONFLICT, _SEEN = "provider_dialog", "provider_conflict", "provider_seen"
 
 
-def ask(name: str, provider_id: int | None = None) -> None:
-    """Have :func:`draw_dialog` open the dialog *name* in this run: ``add``, ``edit``, ``test``, ``delete``, ``remove_key``."""
+def ask(name: Asked, provider_id: int | None = None) -> None:
+    """Have :func:`draw_dialog` open the dialog *name* in this run."""
     st.session_state[_OPEN] = (name, provider_id)
     st.session_state.pop(connection_test.REPORT, None)
     st.session_state.pop(_CONFLICT, None)
@@ -179,7 +182,13 @@ def _noted(conflict: Conflict) -> dict[str, Any]:
 
 
 def _shown(value: object) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else "empty" if value in {None, ""} else str(value)
+    text = (
+        ", ".join(map(str, value))
+        if isinstance(value, list)
+        else "empty"
+        if value is None or value == ""
+        else str(value)
+    )
     return plain(text)
 
 
@@ -246,16 +255,7 @@ def _delete(provider_id: int, display_name: str) -> None:
             icon=":material/bolt:",
         )
     st.caption(plain(f"Last changed {ago(provider.updated_at)} by {provider.updated_by or 'somebody'}."))
-    typed = st.text_input("Type the provider's name to confirm", key="delete_name", placeholder=provider.name)
-    slot = st.empty()
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Cancel", key="delete_cancel"):
-            _done()
-        confirmed = st.button(":red[Delete]", key="delete_confirm", icon=":material/delete:")
-    if not confirmed:
-        return
-    if typed.strip() != provider.name:
-        field_error(slot, {"name": f"type {provider.name} exactly to delete it"}, "name")
+    if not confirm_by_name(provider.name, thing="provider", verb="Delete", icon="delete", cancel=_done):
         return
     outcome = attempt(
         lambda session: providers.delete(session, actor, provider_id, version=seen),

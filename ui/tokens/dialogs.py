@@ -1,6 +1,6 @@
 """What the API tokens page asks: what a new token may do, and whether to revoke one."""
 
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 from sqlmodel import Session
@@ -8,11 +8,13 @@ from sqlmodel import Session
 from core.access import tokens
 from core.store import db
 from core.store.tables import TOKEN_ROLES
+from ui.dialogs import Dialogs, confirm_by_name
 from ui.feedback import attempt, field_error, other_errors, plain
 from ui.guard import guard
 
-_OPEN, _MADE = "token_dialog", "made_token"
-_TYPED = ("token_name", "token_role", "token_days", "revoke_name", _MADE)
+_MADE = "made_token"
+_dialogs = Dialogs("token_dialog", ("token_name", "token_role", "token_days", "revoke_name", _MADE), "make_token")
+start_afresh = _dialogs.start_afresh
 _DAYS = {30: "30 days", 90: "90 days", 365: "a year", None: "does not expire"}
 _MAY = {
     "admin": "Everything the REST API does: providers, keys (it never reads one back), settings.",
@@ -21,49 +23,21 @@ _MAY = {
 }
 
 
-def ask(name: str, token_id: int | None = None) -> None:
-    """Open the dialog *name*: ``make`` or ``revoke``."""
-    st.session_state[_OPEN] = (name, token_id)
-    _forget()
-    st.rerun()
-
-
-def start_afresh() -> None:
-    """Forget the dialog, and a token made in it, if it was left by leaving the page: Back does not dismiss it.
-
-    Before the page's widgets are drawn: a button is known from the run before only if that run was of this page.
-    """
-    if "make_token" not in st.session_state:
-        st.session_state.pop(_OPEN, None)
-        _forget()
+def ask(name: Literal["make", "revoke"], token_id: int | None = None) -> None:
+    """Open the dialog *name*."""
+    _dialogs.open(name, token_id)
 
 
 def draw_dialog() -> None:
     """Draw the dialog that is open, if any."""
-    name, token_id = st.session_state.get(_OPEN, (None, None))
+    name, token_id = _dialogs.opened()
     if name == "make":
         _make()
     elif name == "revoke":
         _revoke(token_id)
 
 
-def _forget() -> None:
-    for key in _TYPED:
-        st.session_state.pop(key, None)
-
-
-def _close() -> None:
-    guard("admin")
-    st.session_state.pop(_OPEN, None)
-    _forget()
-
-
-def _done() -> None:
-    _close()
-    st.rerun()
-
-
-@st.dialog("Make an API token", icon=":material/vpn_key:", on_dismiss=_close)
+@st.dialog("Make an API token", icon=":material/vpn_key:", on_dismiss=_dialogs.close)
 def _make() -> None:
     actor = guard("admin")
     made: str | None = st.session_state.get(_MADE)
@@ -82,7 +56,7 @@ def _make() -> None:
     slots["expires_in_days"] = st.empty()
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Cancel", key="token_cancel"):
-            _done()
+            _dialogs.done()
         pressed = st.button("Make token", key="token_save", type="primary")
     if not pressed:
         return
@@ -109,26 +83,17 @@ def _show(made: str) -> None:
     st.code(line, language="bash", wrap_lines=True)
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Done", key="token_done", type="primary"):
-            _done()
+            _dialogs.done()
 
 
-@st.dialog("Revoke the token?", icon=":material/block:", on_dismiss=_close)
+@st.dialog("Revoke the token?", icon=":material/block:", on_dismiss=_dialogs.close)
 def _revoke(token_id: int) -> None:
     actor = guard("admin")
     with db.transaction() as session:
         row = tokens.get(session, token_id)
     used = "It was never used." if row.last_used_at is None else "It is in use: whatever program has it stops working."
     st.markdown(f"**{plain(row.name)}** is refused within a second, for good. {used}")
-    typed = st.text_input("Type the token's name to confirm", key="revoke_name", placeholder=row.name)
-    slot = st.empty()
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Cancel", key="revoke_cancel"):
-            _done()
-        confirmed = st.button(":red[Revoke]", key="revoke_confirm", icon=":material/block:")
-    if not confirmed:
-        return
-    if typed.strip() != row.name:
-        field_error(slot, {"name": f"type {row.name} exactly to revoke it"}, "name")
+    if not confirm_by_name(row.name, thing="token", verb="Revoke", icon="block", cancel=_dialogs.done):
         return
     if attempt(lambda session: tokens.revoke(session, actor, token_id), f"The token {row.name} is revoked.").ok:
-        _done()
+        _dialogs.done()

@@ -5,7 +5,7 @@ import streamlit as st
 from core.govern import usage
 from core.govern.usage import CallFigures
 from core.wording import counted
-from ui.widgets import dollars, milliseconds, short_number
+from ui.widgets import dollars, figure, milliseconds, short_number
 
 _SPAN, _BY = "usage_span", "usage_by"
 
@@ -26,24 +26,18 @@ def draw_figures(whole: CallFigures) -> None:
     """Draw the row of figures."""
     share = f"{whole.errors / whole.calls:.1%} of the calls" if whole.calls else ""
     with st.container(horizontal=True, gap="small"):
-        st.metric("Calls", f"{whole.calls:,}", border=True, width=150, help=_cancelled(whole.cancelled))
-        st.metric("Errors", f"{whole.errors:,}", border=True, width=150, help=share or None)
-        st.metric(
+        figure("Calls", whole.calls, help=_cancelled(whole.cancelled))
+        figure("Errors", whole.errors, help=share)
+        figure(
             "Tokens",
             short_number(whole.input_tokens + whole.output_tokens),
-            border=True,
-            width=150,
             help=f"{whole.input_tokens:,} sent, {whole.output_tokens:,} answered",
         )
-        st.metric("Cost", dollars(whole.cost), border=True, width=150, help=unpriced(whole.unpriced))
-        st.metric(
-            "p50 latency", milliseconds(whole.p50_ms), border=True, width=150, help="Half of the calls were as fast."
-        )
-        st.metric(
+        figure("Cost", dollars(whole.cost), help=unpriced(whole.unpriced))
+        figure("p50 latency", milliseconds(whole.p50_ms), help="Half of the calls were as fast.")
+        figure(
             "p95 latency",
             milliseconds(whole.p95_ms),
-            border=True,
-            width=150,
             help="All but one in twenty were as fast.",
         )
     if whole.unpriced:
@@ -70,5 +64,5 @@ def unpriced(number: int) -> str:
     return f"{counted(number, 'call')} that worked without a known price: not in the sum, and not free."
 
 
-def _cancelled(number: int) -> str | None:
-    return f"{number:,} of them given up by their caller" if number else None
+def _cancelled(number: int) -> str:
+    return f"{number:,} of them given up by their caller" if number else ""

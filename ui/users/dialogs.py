@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import streamlit as st
 from sqlmodel import Session
@@ -11,11 +11,13 @@ from core.access import sessions, users
 from core.errors import CoreError
 from core.store import db
 from core.store.tables import ROLES
+from ui.dialogs import Dialogs
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
 
-_OPEN = "user_dialog"
-_TYPED = ("new_username", "new_password", "new_role", "made_password")
+_USERNAME, _PASSWORD, _ROLE, _MADE = "new_username", "new_password", "new_role", "made_password"
+_dialogs = Dialogs("user_dialog", (_USERNAME, _PASSWORD, _ROLE, _MADE), "add_user")
+start_afresh = _dialogs.start_afresh
 
 
 class Person(NamedTuple):
@@ -28,31 +30,14 @@ class Person(NamedTuple):
     is_self: bool
 
 
-def ask(name: str, user_id: int | None = None) -> None:
-    """Open the dialog *name*: ``add``, ``password``, ``role``, ``active`` or ``sign_out``."""
-    st.session_state[_OPEN] = (name, user_id)
-    _forget()
-    st.rerun()
-
-
-def start_afresh() -> None:
-    """Forget the dialog, and a password made in it, if it was left by leaving the page: Back does not dismiss it.
-
-    Before the page's widgets are drawn: a button is known from the run before only if that run was of this page.
-    """
-    if "add_user" not in st.session_state:
-        st.session_state.pop(_OPEN, None)
-        _forget()
-
-
-def _forget() -> None:
-    for key in _TYPED:
-        st.session_state.pop(key, None)
+def ask(name: Literal["add", "password", "role", "active", "sign_out"], user_id: int | None = None) -> None:
+    """Open the dialog *name*."""
+    _dialogs.open(name, user_id)
 
 
 def draw_dialog() -> None:
     """Draw the dialog that is open, if any."""
-    name, user_id = st.session_state.get(_OPEN, (None, None))
+    name, user_id = _dialogs.opened()
     if name == "add":
         _add()
     elif name is not None:
@@ -61,30 +46,19 @@ def draw_dialog() -> None:
             with db.transaction() as session:
                 user = users.get(session, user_id)
         except CoreError as error:
-            _close()
+            _dialogs.close()
             show_fault(error)
         else:
             person = Person(user_id, user.username, user.role, user.is_active, user_id == actor.user_id)
             {"password": _password, "role": _role, "active": _active, "sign_out": _sign_out}[name](person)
 
 
-def _close() -> None:
-    guard("admin")
-    st.session_state.pop(_OPEN, None)
-    _forget()
-
-
-def _done() -> None:
-    _close()
-    st.rerun()
-
-
-@st.dialog("Add a user", icon=":material/person_add:", on_dismiss=_close)
+@st.dialog("Add a user", icon=":material/person_add:", on_dismiss=_dialogs.close)
 def _add() -> None:
     actor = guard("admin")
-    username = st.text_input("Username", key="new_username", persist_state="page", max_chars=64, autocomplete="off")
+    username = st.text_input("Username", key=_USERNAME, persist_state="page", max_chars=64, autocomplete="off")
     slots: dict[str, Any] = {"username": st.empty()}
-    role = st.segmented_control("Role", ROLES, default="analyst", required=True, key="new_role") or "analyst"
+    role = st.segmented_control("Role", ROLES, default="analyst", required=True, key=_ROLE) or "analyst"
     st.caption("An admin manages everything; an analyst sees Effective Preview, and never a key.")
     slots["role"] = st.empty()
     password = _password_field(slots)
@@ -96,7 +70,7 @@ def _add() -> None:
     )
 
 
-@st.dialog("Set a password", icon=":material/password:", on_dismiss=_close)
+@st.dialog("Set a password", icon=":material/password:", on_dismiss=_dialogs.close)
 def _password(person: Person) -> None:
     actor = guard("admin")
     st.markdown(f"A new password for **{plain(person.username)}** ends every sign-in with the old one.")
@@ -111,7 +85,7 @@ def _password(person: Person) -> None:
     )
 
 
-@st.dialog("Change the role?", icon=":material/badge:", on_dismiss=_close)
+@st.dialog("Change the role?", icon=":material/badge:", on_dismiss=_dialogs.close)
 def _role(person: Person) -> None:
     actor = guard("admin")
     role = "analyst" if person.role == "admin" else "admin"
@@ -125,7 +99,7 @@ def _role(person: Person) -> None:
     )
 
 
-@st.dialog("Change who may sign in?", icon=":material/person:", on_dismiss=_close)
+@st.dialog("Change who may sign in?", icon=":material/person:", on_dismiss=_dialogs.close)
 def _active(person: Person) -> None:
     actor = guard("admin")
     if person.is_active:
@@ -142,7 +116,7 @@ def _active(person: Person) -> None:
     )
 
 
-@st.dialog("Sign out everywhere?", icon=":material/devices_off:", on_dismiss=_close)
+@st.dialog("Sign out everywhere?", icon=":material/devices_off:", on_dismiss=_dialogs.close)
 def _sign_out(person: Person) -> None:
     actor = guard("admin")
     st.markdown(f"Every sign-in of **{plain(person.username)}** ends at once. The password stays as it is.")
@@ -158,8 +132,8 @@ def _sign_out(person: Person) -> None:
 def _password_field(slots: dict[str, Any]) -> str:
     above = st.container()
     if st.button("Make one for me", key="make_password", icon=":material/casino:"):
-        st.session_state["made_password"] = secrets.token_urlsafe(18)
-    made: str | None = st.session_state.get("made_password")
+        st.session_state[_MADE] = secrets.token_urlsafe(18)
+    made: str | None = st.session_state.get(_MADE)
     if made:
         with above:
             st.code(made, language=None)
@@ -168,7 +142,7 @@ def _password_field(slots: dict[str, Any]) -> str:
         return made
     typed = above.text_input(
         "Password",
-        key="new_password",
+        key=_PASSWORD,
         persist_state="page",
         type="password",
         live="0ms",  # else Tab to the eye button, and on from there, never commits what was typed (Streamlit 1.67)
@@ -188,14 +162,13 @@ def _warn_self(person: Person) -> None:
 def _save(slots: dict[str, Any], work: Callable[[Session], object], done: str, label: str) -> None:
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Cancel", key="user_cancel"):
-            _done()
+            _dialogs.done()
         pressed = st.button(label, key="user_save", type="primary")
     if not pressed:
         return
     outcome = attempt(work, done)
     if outcome.ok:
-        st.session_state.pop(_OPEN, None)
-        _forget()  # else the session keeps what the field held
+        _dialogs.leave()
         st.rerun()
     for field, slot in slots.items():
         field_error(slot, outcome.errors, field)
