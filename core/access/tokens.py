@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, func, or_, select, update
 
 from ..actors import Actor
 from ..audit.record import Target, record
 from ..errors import AlreadyExists, NotFound
 from ..redaction import remember
+from ..store import violations
 from ..store.schemas import TokenInput, could_be_id, validate
 from ..store.tables import ApiToken
 from .authority import require, token_is_live
@@ -56,10 +56,7 @@ def create(session: Session, actor: Actor, data: Mapping[str, Any]) -> tuple[Api
         expires_at=_NOW + text(f"interval '{days} days'") if days else None,
     )
     session.add(row)
-    try:
-        session.flush()
-    except IntegrityError:
-        raise AlreadyExists("token", wanted.name) from None  # the cause holds the row
+    violations.flush(session, AlreadyExists("token", wanted.name))
     session.refresh(row)
     made = {"role": (None, row.role), "expires_at": (None, row.expires_at)}
     record(session, actor, "token.create", Target("token", row.id, row.name), made)

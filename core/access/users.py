@@ -4,13 +4,13 @@ import secrets
 from datetime import UTC, datetime
 from functools import cache
 
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, func, select
 
 from ..actors import Actor
 from ..audit.record import Target, record
 from ..errors import AlreadyExists, Invalid, NotFound
 from ..extras import from_extra
+from ..store import violations
 from ..store.db import set_actor
 from ..store.schemas import MAX_PASSWORD_BYTES, PasswordInput, UserInput, could_be_id, validate
 from ..store.tables import User
@@ -166,10 +166,7 @@ def _insert(session: Session, username: str, password: str, role: str) -> User:
     wanted = validate(UserInput, {"username": username, "role": role})
     user = User(username=wanted.username, role=wanted.role, password_hash=_hash(password))
     session.add(user)
-    try:
-        session.flush()
-    except IntegrityError:
-        raise AlreadyExists("user", wanted.username, "username") from None  # the cause holds the row
+    violations.flush(session, AlreadyExists("user", wanted.username, "username"))
     session.refresh(user)
     return user
 

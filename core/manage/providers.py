@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from sqlalchemy import select as sql_select
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, func, or_, select
 
 from ..access.authority import require
@@ -17,7 +16,7 @@ from ..config import get_config
 from ..crypto import KeyRing, Place, get_ring, mask
 from ..errors import AlreadyExists, Invalid, KeyUnreadable, NotFound
 from ..kinds import origin_of
-from ..store import api_keys
+from ..store import api_keys, violations
 from ..store.schemas import ApiKeyInput, ProviderInput, SettingsInput, could_be_id, could_be_provider, validate
 from ..store.sealed import provider_place
 from ..store.tables import LlmProvider, LlmSettings, LlmUsage
@@ -61,7 +60,7 @@ def create(session: Session, actor: Actor, data: Mapping[str, Any]) -> LlmProvid
     provider = LlmProvider(**validate(ProviderInput, fields).model_dump())
     _guard_base_url(provider.kind, provider.api_base_url)
     session.add(provider)
-    _flush(session, provider.name)
+    violations.flush(session, AlreadyExists("provider", provider.name))
     if api_key is not None:
         _seal(session, provider, api_key)
     _record(session, actor, "provider.create", provider, before={}, after=_recorded(provider))
@@ -165,7 +164,7 @@ def update(
     for name, value in wanted.items():
         if value != current[name]:
             setattr(provider, name, value)
-    _flush(session, wanted["name"])
+    violations.flush(session, AlreadyExists("provider", wanted["name"]))
     if api_key is not None:
         _seal(session, provider, api_key)
         session.flush()
@@ -343,13 +342,6 @@ def _locked(session: Session, provider_id: int) -> LlmProvider:
     if provider is None:
         raise NotFound("provider", provider_id)
     return provider
-
-
-def _flush(session: Session, name: str) -> None:
-    try:
-        session.flush()
-    except IntegrityError:
-        raise AlreadyExists("provider", name) from None  # the cause holds the row
 
 
 def _guard_base_url(kind: str, api_base_url: str | None) -> None:

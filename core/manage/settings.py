@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import select as sql_select
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, func, or_, select
 
 from ..access.authority import require
@@ -13,6 +12,7 @@ from ..audit.record import Target, changes_between, record
 from ..crypto import get_ring
 from ..errors import AlreadyExists, Invalid, NotFound
 from ..resolving.effective import EffectiveSettings, Layer, build, layer_of, provider_of
+from ..store import violations
 from ..store.schemas import SettingsInput, could_be_id, could_be_provider, validate
 from ..store.tables import LlmProvider, LlmSettings, SettingsGeneration
 from ..store.versions import refuse_stale
@@ -263,9 +263,6 @@ def _record(
 
 def _stored(session: Session, row: LlmSettings) -> LlmSettings:
     scope = "all providers" if row.provider_id is None else f"provider {row.provider_id}"
-    try:
-        session.flush()
-    except IntegrityError:
-        raise AlreadyExists("settings row of", scope, "provider_id") from None  # the cause holds the row
+    violations.flush(session, AlreadyExists("settings row of", scope, "provider_id"))
     session.refresh(row)
     return row

@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 from ..errors import SchemaMismatch
-from . import waits
+from . import drift, waits
 from .db import store_errors
 from .tables import Table
 
@@ -77,9 +77,13 @@ def check(engine: Engine) -> None:
 
 
 def differences(engine: Engine) -> list[object]:
-    """Return how the migrated schema differs from :mod:`core.store.tables`, as ``alembic check`` does; empty when it does not."""
+    """Return how the migrated schema differs from what this version describes; empty when it does not.
+
+    As ``alembic check`` sees it, and what that does not see: CHECKs, defaults, triggers, functions (:mod:`.drift`).
+    """
     with engine.connect() as connection:
-        return list(compare_metadata(MigrationContext.configure(connection), Table.metadata))
+        found = list(compare_metadata(MigrationContext.configure(connection), Table.metadata))
+    return [*found, *drift.differences(engine)]
 
 
 def head() -> str:

@@ -1,0 +1,97 @@
+"""Where a migrated database differs from what this version describes: columns, constraints, indexes, triggers, functions.
+
+Alembic compares tables, columns and indexes by name; a CHECK or a trigger it does not see. Here PostgreSQL itself describes
+two sets of tables: those of the migrations, and those that :mod:`.tables` makes in a schema that is rolled back.
+"""
+
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from sqlalchemy import Connection, Engine, text
+
+from .tables import Table
+
+_SCHEMA: Final = "llm_expected"
+_DESCRIBED: Final = """
+SELECT 'column ' || c.relname || '.' || a.attname || ': ' || format_type(a.atttypid, a.atttypmod)
+       || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END || coalesce(' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid), '')
+       || CASE WHEN a.attidentity <> '' THEN ' IDENTITY' ELSE '' END
+  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+ WHERE c.relnamespace = CAST(:schema AS regnamespace) AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+   AND a.attnum > 0 AND NOT a.attisdropped
+UNION ALL
+SELECT 'constraint ' || c.relname || ' ' || k.conname || ': ' || pg_get_constraintdef(k.oid)
+  FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+ WHERE c.relnamespace = CAST(:schema AS regnamespace) AND NOT c.relispartition AND k.contype <> 'n'
+   AND pg_get_constraintdef(k.oid) NOT LIKE 'TRIGGER%'
+UNION ALL
+SELECT 'index ' || pg_get_indexdef(i.indexrelid)
+  FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+ WHERE c.relnamespace = CAST(:schema AS regnamespace) AND NOT c.relispartition
+"""
+_TRIGGERS: Final = """
+SELECT pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+ WHERE c.relnamespace = CAST(:schema AS regnamespace) AND NOT t.tgisinternal AND NOT c.relispartition
+"""
+_FUNCTIONS: Final = """
+SELECT p.proname || ' ' || md5(p.prosrc) || CASE WHEN p.prosecdef THEN ' SECURITY DEFINER' ELSE '' END
+       || coalesce(' SET ' || array_to_string(p.proconfig, '; '), '')
+  FROM pg_proc p WHERE p.pronamespace = CAST(:schema AS regnamespace) AND p.proname LIKE 'llm\\_%'
+"""
+TRIGGERS: Final = frozenset(
+    {
+        "CREATE CONSTRAINT TRIGGER audit_events_chain AFTER INSERT ON audit_events DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION llm_chain_event()",
+        "CREATE TRIGGER audit_events_guard BEFORE INSERT OR DELETE OR UPDATE ON audit_events FOR EACH ROW EXECUTE FUNCTION llm_guard_audit()",
+        "CREATE TRIGGER audit_events_keep BEFORE TRUNCATE ON audit_events FOR EACH STATEMENT EXECUTE FUNCTION llm_guard_audit()",
+        "CREATE TRIGGER llm_logs_usage AFTER INSERT ON llm_logs REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION llm_add_usage()",
+        "CREATE CONSTRAINT TRIGGER llm_providers_count AFTER INSERT OR DELETE OR UPDATE ON llm_providers DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION llm_count_change()",
+        "CREATE TRIGGER llm_providers_stamp BEFORE INSERT OR UPDATE ON llm_providers FOR EACH ROW EXECUTE FUNCTION llm_stamp_row()",
+        "CREATE TRIGGER llm_providers_truncate AFTER TRUNCATE ON llm_providers FOR EACH STATEMENT EXECUTE FUNCTION llm_count_change()",
+        "CREATE CONSTRAINT TRIGGER llm_settings_count AFTER INSERT OR DELETE OR UPDATE ON llm_settings DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION llm_count_change()",
+        "CREATE TRIGGER llm_settings_stamp BEFORE INSERT OR UPDATE ON llm_settings FOR EACH ROW EXECUTE FUNCTION llm_stamp_row()",
+        "CREATE TRIGGER llm_settings_truncate AFTER TRUNCATE ON llm_settings FOR EACH STATEMENT EXECUTE FUNCTION llm_count_change()",
+    }
+)
+"""The triggers that the migrations make, as PostgreSQL describes them."""
+FUNCTIONS: Final = frozenset(
+    {
+        "llm_add_usage 6fd2657299ff4da1f9703bd59c77a636 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
+        "llm_audit_hash baab1a82135e870dd1ae394b191bc05e SET search_path=pg_catalog, pg_temp",
+        "llm_chain_event 6af59cf0d1e86ee6f28dbf2950ef7bdc SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
+        "llm_count_change 93c77a29eaa007ce42b6cff643bc0435",
+        "llm_guard_audit ea649e02d06b3ba37e96c76d57da1957 SET search_path=pg_catalog, pg_temp",
+        "llm_stamp_row ca02fbdeb2de649d82b23afa48138df4",
+    }
+)
+"""The functions that the migrations make: name, MD5 of the body, and how they run. A migration that changes one says so here."""
+
+
+def differences(engine: Engine) -> list[str]:
+    """Return, in words, what is in the migrated database and not described here, and the other way round; nothing is changed."""
+    with engine.connect() as connection:
+        own = connection.scalar(text("SELECT current_schema()"))
+        there = _lines(connection, _DESCRIBED, own)
+        triggers, functions = _lines(connection, _TRIGGERS, own), _lines(connection, _FUNCTIONS, own)
+        connection.execute(text(f"CREATE SCHEMA {_SCHEMA}"))
+        translated = connection.execution_options(schema_translate_map={None: _SCHEMA})
+        Table.metadata.create_all(translated, checkfirst=False)
+        here = _lines(connection, _DESCRIBED, _SCHEMA)
+        connection.rollback()
+    there = {line for line in there if " alembic_version" not in line}
+    found = _compared("tables", there, here)
+    found += _compared("triggers", triggers, TRIGGERS)
+    return found + _compared("functions", functions, FUNCTIONS)
+
+
+def _compared(what: str, there: AbstractSet[str], here: AbstractSet[str]) -> list[str]:
+    return [f"{what}, only in the migrated database: {line}" for line in sorted(there - here)] + [
+        f"{what}, only in core.store: {line}" for line in sorted(here - there)
+    ]
+
+
+def _lines(connection: Connection, query: str, schema: str | None) -> set[str]:
+    """Return what PostgreSQL says of a schema, without its name."""
+    connection.execute(text(f"SET LOCAL search_path = {schema}"))
+    lines = connection.scalars(text(query), {"schema": schema})
+    return {line.replace(f"{schema}.", "") for line in lines}
