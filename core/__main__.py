@@ -31,7 +31,7 @@ from .audit.record import Target, record
 from .config import check_at_start, get_config
 from .errors import CoreError, Invalid, NotFound
 from .govern import audit_log, usage
-from .manage import bootstrap, connection, keys, providers, seed
+from .manage import bootstrap, connection, env_import, keys, providers, seed
 from .postgres import embedded
 from .resolve import resolve, resolver
 from .resolving.effective import LAYERS, EffectiveSettings, Explained, Source
@@ -153,20 +153,22 @@ def seed_command() -> None:
         _report(seed.seed(session, COMMAND_LINE))
 
 
-@app.command(help=f"Move {', '.join(seed.KEY_VARIABLES)} into the store; of two for one vendor the first.")
+@app.command(help=f"Move {', '.join(env_import.KEY_VARIABLES)} into the store; of two for one vendor the first.")
 def import_env(
     file: Annotated[Path | None, typer.Argument(help="A .env file; default: the environment of this process.")] = None,
     *,
     dry_run: DryRun = False,
 ) -> None:
     """Move the keys of other programs' variables into the store."""
-    env = env_file.read(file).values if file else dict(os.environ)
+    found = env_file.read(file) if file else env_file.EnvFile(dict(os.environ), {}, ())
     with _store(), db.transaction() as session:
         attempt = session.begin_nested()
-        outcomes = seed.import_env(session, COMMAND_LINE, env)
+        outcomes = env_import.import_env(session, COMMAND_LINE, found.values)
         if dry_run:
             attempt.rollback()
     _report(outcomes)
+    if found.unread:
+        typer.echo(f"Not read, as no NAME=value: {', '.join(f'line {number}' for number in found.unread)}")
     if dry_run:
         typer.echo("Dry run: nothing was changed.")
         return

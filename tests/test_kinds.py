@@ -16,7 +16,7 @@ from core.__main__ import app as command_line
 from core.actors import Actor
 from core.calling.adapters import ADAPTERS
 from core.kinds import KINDS, KeyFormat, KindFacts, facts_of
-from core.manage import providers, seed
+from core.manage import env_import, providers
 from core.models import catalogue
 from core.parameters import PARAMETERS, SENDABLE
 from core.store import db
@@ -128,7 +128,7 @@ def test_keys_come_from_the_variables_of_the_kinds(session: Session, admin: Acto
     """`import-env` moves the first variable of each vendor that is seeded, names all, and says so in its help."""
     by_vendor = {vendor.name: KINDS[vendor.kind].key_variables for vendor in catalogue.VENDORS}
     everything = [variable for variables in by_vendor.values() for variable in variables]
-    outcomes = seed.import_env(session, admin, {name: f"{name}-0123456789abcdef" for name in everything})
+    outcomes = env_import.import_env(session, admin, {name: f"{name}-0123456789abcdef" for name in everything})
     shown = CliRunner().invoke(command_line, ["import-env", "--help"], env={"COLUMNS": "200"}).stdout
 
     assert all(by_vendor.values())
@@ -140,13 +140,18 @@ def test_keys_come_from_the_variables_of_the_kinds(session: Session, admin: Acto
 
 @pytest.mark.parametrize(
     ("prefixes", "key", "warned"),
-    [((), "x" * 20, False), ((), "x" * 5, True), (("a-", "b-"), "b-" + "x" * 20, False), (("a-",), "x" * 20, True)],
+    [
+        ((), "Ab3d5" * 4, False),
+        ((), "Ab3d5" * 2, True),
+        (("a-", "b-"), "b-" + "Ab3d5" * 4, False),
+        (("a-",), "Ab3d5" * 4, True),
+    ],
 )
 def test_a_key_may_begin_with_anything(
     monkeypatch: pytest.MonkeyPatch, prefixes: tuple[str, ...], key: str, warned: bool
 ) -> None:
     """A kind whose keys have no prefix has a format too: their length."""
-    known = replace(KINDS["openai"], key_format=KeyFormat(prefixes, 10, "this test"))
+    known = replace(KINDS["openai"], key_format=KeyFormat(prefixes, 12, "this test"))
     monkeypatch.setattr(kinds, "KINDS", {**KINDS, "openai": known})
 
     assert (providers.validate_api_key_format("openai", key) is not None) == warned

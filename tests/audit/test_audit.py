@@ -32,7 +32,7 @@ from core.crypto import KeyRing, get_ring
 from core.errors import Forbidden, Invalid, NotFound
 from core.govern import audit_log
 from core.govern.audit_log import EventFilters, as_csv
-from core.manage import keys, providers, seed, settings
+from core.manage import env_import, keys, providers, seed, settings
 from core.resolve import Resolver
 from core.spreadsheet import harmless
 from core.store import db, grants, migrate
@@ -257,7 +257,7 @@ def test_deleting_a_provider_names_what_went(session: Session, admin: Actor) -> 
 def test_seed_and_import_are_recorded(session: Session) -> None:
     """Seeding and importing keys go through the same functions: each provider is an event of the command line."""
     seed.seed(session, COMMAND_LINE)
-    seed.import_env(session, COMMAND_LINE, {"OPENAI_API_KEY": CANARY})
+    env_import.import_env(session, COMMAND_LINE, {"OPENAI_API_KEY": CANARY})
 
     found = [(event.actor, event.action, event.target) for event in events(session, "provider")]
     assert ("command line", "provider.create", "openai") in found
@@ -740,7 +740,7 @@ def test_app_role_does_its_work(two_roles: tuple[Engine, Engine, str], monkeypat
     with db.transaction() as session:
         users.bootstrap(session, "root", PASSWORD)
         seed.seed(session, COMMAND_LINE)
-        seed.import_env(session, COMMAND_LINE, {"OPENAI_API_KEY": CANARY})
+        env_import.import_env(session, COMMAND_LINE, {"OPENAI_API_KEY": CANARY})
         admin = users.add(session, COMMAND_LINE, "ada", PASSWORD, "admin")
         actor = Actor("ada", admin.id, admin.auth_epoch)
     for prepare, work, *_ in (write for name, write in WRITES.items() if name != "users.bootstrap"):
@@ -888,7 +888,7 @@ def test_reader_role_resolves_and_does_nothing_else(two_roles: tuple[Engine, Eng
     owner, app, _ = two_roles
     urls = [engine.url.set(drivername="postgresql").render_as_string(hide_password=False) for engine in (owner, app)]
     with Session(owner) as session, session.begin():
-        seed.import_env(session, COMMAND_LINE, {"OPENAI_API_KEY": CANARY})
+        env_import.import_env(session, COMMAND_LINE, {"OPENAI_API_KEY": CANARY})
     granted = core("grant-reader", app.url.username or "", DATABASE_URL=urls[0])
     refused = core("grant-reader", app.url.username or "", DATABASE_URL=urls[1])
     resolver = Resolver(urls[1], ring=KeyRing(ENCRYPTION_KEY))

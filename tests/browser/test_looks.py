@@ -16,7 +16,7 @@ from sqlmodel import Session
 from core import config
 from core.access import tokens, users
 from core.actors import COMMAND_LINE
-from core.manage import providers, seed, settings
+from core.manage import env_import, providers, seed, settings
 from core.store import db
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, ROOT, fresh_database
 from tests.govern.test_usage import failed, log
@@ -74,7 +74,7 @@ def _fill(vendor: Vendor) -> None:
     with db.transaction() as session:
         seed.seed(session, COMMAND_LINE)
         env = {"OPENAI_API_KEY": f"sk-proj-{'0' * 40}", "ANTHROPIC_API_KEY": f"sk-ant-api03-{'0' * 90}"}
-        seed.import_env(session, COMMAND_LINE, env)
+        env_import.import_env(session, COMMAND_LINE, env)
         openai = providers.get_by_name(session, "openai").id
         settings.upsert_global(
             session, COMMAND_LINE, None, {"temperature": 0.4, "custom_settings": {"team": "platform"}}

@@ -21,7 +21,7 @@ from core.calling import addresses
 from core.calling.addresses import check_address, check_addresses, check_host, classify, read_host
 from core.errors import Invalid
 from core.kinds import KINDS, facts_of
-from core.manage import providers, seed
+from core.manage import env_import, providers, seed
 from core.store.tables import LlmProvider
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -560,10 +560,13 @@ def test_old_row_can_be_edited_but_not_kept_on_purpose(session: Session, admin: 
 
 
 def test_seed_and_import_name_no_host(session: Session, admin: Actor) -> None:
-    """Seeding and importing keys cannot set a base URL, whatever the environment says."""
+    """Seeding sets no base URL; importing one that leads into a cloud is refused, and the key goes nowhere else."""
     seed.seed(session, admin)
     bases = {"OPENAI_BASE_URL": "http://169.254.169.254", "ANTHROPIC_BASE_URL": "http://10.0.0.1"}
-    seed.import_env(session, admin, {**bases, "OPENAI_API_KEY": CANARY})
+    env_import.import_env(session, admin, {**bases, "OPENAI_API_KEY": CANARY})
+    refused = env_import.import_env(session, admin, {**bases, "OPENAI_API_KEY": CANARY, "OPENAI_MODEL": "m"})
+    assert "Nothing allows this" in refused[0].why
+    assert {provider.api_key_encrypted for provider in providers.list_all(session)} == {None}
     assert {provider.api_base_url for provider in providers.list_all(session)} == {None}
 
 

@@ -6,7 +6,7 @@ from sqlmodel import Session
 from core import config, crypto
 from core.actors import COMMAND_LINE, Actor
 from core.errors import Forbidden, Sealed
-from core.manage import providers, seed, settings
+from core.manage import env_import, providers, seed, settings
 from core.models import catalogue
 from core.store import db
 from core.store.schemas import parse_models
@@ -89,7 +89,7 @@ def test_seed_fills_the_gap(session: Session, admin: Actor) -> None:
 
 def test_only_an_admin_seeds(session: Session, analyst: Actor) -> None:
     """Both functions ask for an admin, and write nothing before."""
-    for write in (lambda: seed.seed(session, analyst), lambda: seed.import_env(session, analyst, KEYS)):
+    for write in (lambda: seed.seed(session, analyst), lambda: env_import.import_env(session, analyst, KEYS)):
         with pytest.raises(Forbidden):
             write()
     assert providers.count(session) == 0
@@ -97,7 +97,7 @@ def test_only_an_admin_seeds(session: Session, analyst: Actor) -> None:
 
 def test_import_creates_and_activates(session: Session, admin: Actor) -> None:
     """Into an empty store: each provider whose key is set is created whole, has its key and is active."""
-    outcomes = seed.import_env(session, admin, KEYS)
+    outcomes = env_import.import_env(session, admin, KEYS)
 
     assert _actions(outcomes) == {**dict.fromkeys(KEYS, "created"), "GEMINI_API_KEY": "left alone"}
     assert _states(session) == dict.fromkeys(NAMES, (True, "ok"))
@@ -110,7 +110,7 @@ def test_import_creates_and_activates(session: Session, admin: Actor) -> None:
 def test_import_updates_what_was_seeded(session: Session, admin: Actor) -> None:
     """A seeded provider gets its key and becomes active; one without a variable stays as it is."""
     seed.seed(session, admin)
-    outcomes = seed.import_env(session, admin, {"OPENAI_API_KEY": f"  {KEYS['OPENAI_API_KEY']}\n", "OTHER": "x"})
+    outcomes = env_import.import_env(session, admin, {"OPENAI_API_KEY": f"  {KEYS['OPENAI_API_KEY']}\n", "OTHER": "x"})
 
     assert _actions(outcomes) == {
         "OPENAI_API_KEY": "updated",
@@ -122,13 +122,13 @@ def test_import_updates_what_was_seeded(session: Session, admin: Actor) -> None:
 
 def test_import_twice_changes_nothing(session: Session, admin: Actor) -> None:
     """The second time the same keys are there already; another key never replaces the one stored."""
-    seed.import_env(session, admin, KEYS)
+    env_import.import_env(session, admin, KEYS)
     blobs = {row.name: row.api_key_encrypted for row in providers.list_all(session)}
-    again = seed.import_env(session, admin, KEYS)
+    again = env_import.import_env(session, admin, KEYS)
     assert set(_actions(again).values()) == {"left alone"}
     assert _whys(again)["OPENAI_API_KEY"] == "provider openai has this key already"
 
-    other = seed.import_env(session, admin, {"OPENAI_API_KEY": KEYS["OPENAI_API_KEY"] + "x"})
+    other = env_import.import_env(session, admin, {"OPENAI_API_KEY": KEYS["OPENAI_API_KEY"] + "x"})
     assert _whys(other)["OPENAI_API_KEY"] == "provider openai has another key; replace it on the Providers page"
     session.expire_all()
     assert {row.name: row.api_key_encrypted for row in providers.list_all(session)} == blobs
@@ -136,9 +136,9 @@ def test_import_twice_changes_nothing(session: Session, admin: Actor) -> None:
 
 def test_import_leaves_a_deactivated_provider_alone(session: Session, admin: Actor) -> None:
     """A provider that has its key and was switched off by somebody is not switched on again."""
-    seed.import_env(session, admin, KEYS)
+    env_import.import_env(session, admin, KEYS)
     providers.update(session, admin, providers.get_by_name(session, "openai").id or 0, {"is_active": False})
-    seed.import_env(session, admin, KEYS)
+    env_import.import_env(session, admin, KEYS)
 
     assert _states(session)["openai"] == (False, "ok")
 
@@ -154,7 +154,7 @@ def test_import_leaves_a_deactivated_provider_alone(session: Session, admin: Act
 )
 def test_two_names_for_googles_key(session: Session, admin: Actor, env: dict[str, str], used: str) -> None:
     """GOOGLE_API_KEY wins over GEMINI_API_KEY as in Google's SDK; alone or beside a blank one either is used."""
-    outcomes = seed.import_env(session, admin, env)
+    outcomes = env_import.import_env(session, admin, env)
 
     assert _actions(outcomes)[used] == "created"
     assert settings.effective(session, "google").api_key() == env[used]
@@ -163,13 +163,13 @@ def test_two_names_for_googles_key(session: Session, admin: Actor, env: dict[str
 
 
 @pytest.mark.parametrize("seeded", [True, False])
-@pytest.mark.parametrize("bad", ["short", "line\nbreak-inside-it", "x" * 501, "zero\u200bwidth-canary-key"])
+@pytest.mark.parametrize("bad", ["short", "line\nbreak-inside-it", "Ab3_" * 2049, "zero\u200bwidth-canary-key"])
 def test_key_that_is_refused_leaves_nothing(session: Session, admin: Actor, bad: str, *, seeded: bool) -> None:
     """A key that cannot be stored is left alone with the reason; its provider is neither made nor activated."""
     if seeded:
         seed.seed(session, admin)
     before = _states(session)
-    outcomes = seed.import_env(session, admin, {**KEYS, "OPENAI_API_KEY": bad})
+    outcomes = env_import.import_env(session, admin, {**KEYS, "OPENAI_API_KEY": bad})
 
     assert _actions(outcomes)["OPENAI_API_KEY"] == "left alone"
     assert _whys(outcomes)["OPENAI_API_KEY"].startswith("api_key: ")
@@ -183,10 +183,10 @@ def test_stored_key_that_cannot_be_opened_stays(
     session: Session, admin: Actor, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     """With another encryption key, or none, a stored key is left alone, and it is not claimed to be another one."""
-    seed.import_env(session, admin, KEYS)
+    env_import.import_env(session, admin, KEYS)
     blobs = {row.name: row.api_key_encrypted for row in providers.list_all(session)}
     _use(monkeypatch, key)
-    outcomes = seed.import_env(session, admin, KEYS)
+    outcomes = env_import.import_env(session, admin, KEYS)
 
     assert set(_actions(outcomes).values()) == {"left alone"}
     assert "cannot be opened" in _whys(outcomes)["OPENAI_API_KEY"]
@@ -199,14 +199,14 @@ def test_import_without_an_encryption_key(committed: str, monkeypatch: pytest.Mo
     """Without LLM_ENCRYPTION_KEY the import stops as a whole, and nothing of it stays."""
     _use(monkeypatch, "")
     with pytest.raises(Sealed), db.transaction() as session:
-        seed.import_env(session, COMMAND_LINE, KEYS)
+        env_import.import_env(session, COMMAND_LINE, KEYS)
     with db.transaction() as session:
         assert providers.count(session) == 0
 
 
 def test_odd_key_is_stored_with_a_note(session: Session, admin: Actor) -> None:
     """A key that does not look like its vendor's is stored all the same: vendors change their formats."""
-    outcomes = seed.import_env(session, admin, {"OPENAI_API_KEY": "canary-of-another-shape"})
+    outcomes = env_import.import_env(session, admin, {"OPENAI_API_KEY": "canary-of-another-shape"})
 
     assert _actions(outcomes)["OPENAI_API_KEY"] == "created"
     assert "Note: Keys of this kind usually begin with sk-" in _whys(outcomes)["OPENAI_API_KEY"]
@@ -219,24 +219,24 @@ def test_dry_run_rolls_back(session: Session, admin: Actor, *, seeded: bool) -> 
         seed.seed(session, admin)
     before = _states(session)
     attempt = session.begin_nested()
-    dry = seed.import_env(session, admin, {**KEYS, "GOOGLE_API_KEY": "short"})
+    dry = env_import.import_env(session, admin, {**KEYS, "GOOGLE_API_KEY": "short"})
     attempt.rollback()
 
     assert _states(session) == before
-    assert seed.import_env(session, admin, {**KEYS, "GOOGLE_API_KEY": "short"}) == dry
+    assert env_import.import_env(session, admin, {**KEYS, "GOOGLE_API_KEY": "short"}) == dry
 
 
 def test_no_outcome_holds_a_key(session: Session, admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
     """CHECKS 31: whatever becomes of a key, no outcome has it in its text."""
     bad = {"OPENAI_API_KEY": "canary 😀\nx" * 3, "ANTHROPIC_API_KEY": "canary" * 100, "GOOGLE_API_KEY": "canary"}
     outcomes = [
-        *seed.import_env(session, admin, bad),
-        *seed.import_env(session, admin, {**KEYS, **GEMINI}),
-        *seed.import_env(session, admin, {**KEYS, **GEMINI}),
-        *seed.import_env(session, admin, bad),
+        *env_import.import_env(session, admin, bad),
+        *env_import.import_env(session, admin, {**KEYS, **GEMINI}),
+        *env_import.import_env(session, admin, {**KEYS, **GEMINI}),
+        *env_import.import_env(session, admin, bad),
     ]
     _use(monkeypatch, "")
-    outcomes += seed.import_env(session, admin, {**KEYS, **GEMINI})
+    outcomes += env_import.import_env(session, admin, {**KEYS, **GEMINI})
 
     assert {outcome.action for outcome in outcomes} == {"created", "left alone"}
     assert "canary" not in repr(outcomes)
@@ -255,7 +255,7 @@ def test_provider_of_that_name_keeps_its_own_models(session: Session, admin: Act
             "default_model": "b",
         },
     )
-    assert _actions(seed.import_env(session, admin, KEYS))["OPENAI_API_KEY"] == "updated"
+    assert _actions(env_import.import_env(session, admin, KEYS))["OPENAI_API_KEY"] == "updated"
     session.refresh(made)
 
     assert (made.display_name, made.available_models, made.default_model) == ("Mine", ["a", "b"], "b")

@@ -1,0 +1,252 @@
+"""API keys that stand in environment variables today: each goes with the address beside it, and to no other."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from sqlmodel import Session, select
+
+from ..access.authority import require
+from ..actors import Actor
+from ..errors import AlreadyExists, Invalid
+from ..kinds import KINDS, Kind, origin_of
+from ..models import catalogue
+from ..store import api_keys
+from ..store.schemas import parse_models
+from ..store.tables import LlmProvider, id_of
+from . import providers
+from .seed import Outcome, create_vendor, find
+
+KEY_VARIABLES: Final = {
+    variable: vendor.name for vendor in catalogue.VENDORS for variable in KINDS[vendor.kind].key_variables
+}
+"""Environment variable -> the provider of the catalogue whose key it holds. What becomes of each is always told."""
+ALSO_KNOWN: Final = {"GOOGLE_GENERATIVE_AI_API_KEY": "google", "CLAUDE_API_KEY": "anthropic", "OPENAI_KEY": "openai"}
+"""Names that other programs use (Vercel's AI SDK and others); told of where they are set."""
+ADDRESSES: Final = {
+    "MISTRAL": "https://api.mistral.ai/v1",  # https://docs.mistral.ai/api
+    "GROQ": "https://api.groq.com/openai/v1",  # https://console.groq.com/docs/openai
+    "XAI": "https://api.x.ai/v1",  # https://docs.x.ai/docs/api-reference
+    "DEEPSEEK": "https://api.deepseek.com/v1",  # https://api-docs.deepseek.com
+    "OPENROUTER": "https://openrouter.ai/api/v1",  # https://openrouter.ai/docs/quickstart
+    "TOGETHER": "https://api.together.xyz/v1",  # https://docs.together.ai/docs/openai-api-compatibility
+    "LITELLM": "",
+    "VLLM": "",
+    "LMSTUDIO": "",
+    "OLLAMA": "",
+    "OPENAI_COMPATIBLE": "",
+}
+"""Beginning of a variable's name -> where that vendor speaks OpenAI's protocol; empty: wherever the variables say."""
+_BASES: Final = ("BASE_URL", "API_BASE", "API_BASE_URL", "API_BASE_URLS", "API_URL", "API_HOST", "PROXY_URL", "REVERSE_PROXY", "ENDPOINT")  # fmt: skip
+_MODELS: Final = ("MODEL", "MODELS", "MODEL_NAME", "DEFAULT_MODEL", "API_MODEL", "CHAT_MODEL", "MODEL_LIST")
+_KEY: Final = re.compile(r"[A-Z][A-Z0-9_]*_API_KEYS?(_[A-Z0-9_]+)?")
+
+
+class _Address(NamedTuple):
+    """Where the key of a vendor's variable is to be sent, as the variables beside it say."""
+
+    variable: str
+    url: str
+
+
+def import_env(session: Session, actor: Actor, env: Mapping[str, str]) -> list[Outcome]:
+    """Move API keys from *env* into the store, and activate their providers.
+
+    A key with a base URL beside it (``OPENAI_BASE_URL``, ``OPENAI_API_BASE``, …) goes to a provider of that URL, which is
+    made where the variables name a model too; never to the vendor's own. Placeholders, comments and references are no
+    keys. Idempotent: a provider that has a key already is left alone. For a dry run, roll the transaction back.
+
+    Returns:
+        What became of each of :data:`KEY_VARIABLES`, and of each other variable whose name is that of an API key.
+
+    Raises:
+        Forbidden, Sealed: The latter if this process has no encryption key.
+    """
+    require(session, actor, "provider.create")
+    outcomes: list[Outcome] = []
+    done: dict[str, str] = {}
+    for variable, name in {**KEY_VARIABLES, **ALSO_KNOWN}.items():
+        value = env.get(variable, "").strip()
+        if not value:
+            if variable in KEY_VARIABLES or variable in env:
+                outcomes.append(Outcome("left alone", variable, "is not set"))
+        elif name in done:
+            outcomes.append(Outcome("left alone", variable, f"{done[name]} is used for provider {name}"))
+        else:
+            done[name] = variable
+            outcomes.append(_vendors(session, actor, env, variable, name))
+    others = sorted(name for name in env if _KEY.fullmatch(name) and not {name} & {*KEY_VARIABLES, *ALSO_KNOWN})
+    return outcomes + [_other(session, actor, env, variable) for variable in others]
+
+
+def _vendors(session: Session, actor: Actor, env: Mapping[str, str], variable: str, name: str) -> Outcome:
+    """Import the key of a vendor of the catalogue."""
+    vendor = next(each for each in catalogue.VENDORS if each.name == name)
+    prefixes = {name.upper(), *(known.removesuffix("_API_KEY") for known, of in KEY_VARIABLES.items() if of == name)}
+    if name == "google":
+        prefixes |= {"GOOGLE_GEMINI", "GOOGLE_GENERATIVE_AI"}
+    if env.get(f"{name.upper()}_API_TYPE", "").strip().lower().startswith("azure"):
+        return _left(
+            variable,
+            f"{name.upper()}_API_TYPE says that it is Azure's key, not {vendor.display_name}'s. Add a provider of the kind "
+            "OpenAI-compatible with the base URL https://NAME.openai.azure.com/openai/v1/",
+        )
+    found = _addresses(env, sorted(prefixes), origin_of(vendor.kind, None))
+    if not found:
+        return _import(session, actor, variable, env[variable], vendor)
+    kind: Kind = "openai_compatible" if vendor.kind == "openai" else vendor.kind
+    models = [model.name for model in vendor.models] if kind == vendor.kind else []
+    return _elsewhere(session, actor, variable, env, kind=kind, addresses=found, prefixes=prefixes, models=models)
+
+
+def _other(session: Session, actor: Actor, env: Mapping[str, str], variable: str) -> Outcome:
+    """Tell what becomes of a key of no vendor of the catalogue; one that speaks OpenAI's protocol is imported."""
+    if not env[variable].strip():
+        return _left(variable, "is not set")
+    if "_API_KEYS" in variable:
+        return _left(variable, "is a list of keys, and a provider has one: add a provider for each")
+    prefix = variable.partition("_API_KEY")[0]
+    if prefix.startswith("AZURE"):
+        url = "https://NAME.openai.azure.com/openai/v1/"
+        return _left(
+            variable, f"Azure's keys go to a provider of the kind OpenAI-compatible with the base URL {url}: add one"
+        )
+    if prefix not in ADDRESSES:
+        return _left(variable, "is of no vendor that is known here")
+    found = _addresses(env, [prefix], "")
+    if not found and ADDRESSES[prefix]:
+        found = [_Address("", ADDRESSES[prefix])]
+    if not found:
+        return _left(variable, f"{prefix}_BASE_URL, which says where the key is sent, is not set beside it")
+    return _elsewhere(
+        session, actor, variable, env, kind="openai_compatible", addresses=found, prefixes={prefix}, models=[]
+    )
+
+
+def _addresses(env: Mapping[str, str], prefixes: list[str], own: str) -> list[_Address]:
+    """Return the base URLs that stand beside the key and lead elsewhere than to *own*, the vendor's origin."""
+    found = [_Address(name, env[name].strip()) for prefix in prefixes for name in _named(env, prefix, _BASES)]
+    elsewhere = [one for one in found if not own or origin_of("openai_compatible", one.url) != own]
+    return list({one.url: one for one in elsewhere}.values())
+
+
+def _named(env: Mapping[str, str], prefix: str, ends: tuple[str, ...]) -> list[str]:
+    names = [f"{prefix}_{end}" for end in ends]
+    return [name for name in names if (value := env.get(name, "").strip()) and not value.startswith("#")]
+
+
+def _elsewhere(
+    session: Session,
+    actor: Actor,
+    variable: str,
+    env: Mapping[str, str],
+    *,
+    kind: Kind,
+    addresses: list[_Address],
+    prefixes: set[str],
+    models: list[str],
+) -> Outcome:
+    """Import a key that belongs to an address of its own, into a provider of that address."""
+    if len(addresses) > 1:
+        names = " and ".join(one.variable for one in addresses)
+        return _left(variable, f"{names} lead to different places: the key would be sent to one of them by chance")
+    where, url = addresses[0]
+    beside = f"belongs to the address in {where}" if where else "has a provider of the kind OpenAI-compatible"
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        host = ""
+    if not host:
+        return _left(variable, f"{beside}, which is no URL: it is not sent to the vendor, and to nobody else")
+    try:
+        named = [
+            model
+            for prefix in sorted(prefixes)
+            for one in _named(env, prefix, _MODELS)
+            for model in parse_models(env[one])
+        ]
+    except Invalid as error:
+        return _left(variable, str(error))
+    models = list(dict.fromkeys(named)) or models
+    name = re.sub("[^a-z0-9]+", "-", f"{kind}-{host}".lower() if kind != "openai_compatible" else host.lower())[:50]
+    stored = _at(session, kind, url)
+    if stored is None and not models:
+        prefix = min(prefixes, key=len)
+        return _left(
+            variable,
+            f"{beside}. No provider of the kind {KINDS[kind].label} has that base URL, and no model is named: set "
+            f"{prefix}_MODEL beside it, or add the provider on the Providers page",
+        )
+    fields = {
+        "name": name.strip("-"),
+        "display_name": host[:100],
+        "kind": kind,
+        "api_base_url": url,
+        "available_models": models,
+        "default_model": models[0] if models else None,
+        "is_active": False,
+    }
+    return _into(session, actor, variable, env[variable], stored=stored, kind=kind, fields=fields)
+
+
+def _at(session: Session, kind: str, url: str) -> LlmProvider | None:
+    query = select(LlmProvider).where(LlmProvider.kind == kind).order_by(LlmProvider.name)
+    return next((row for row in session.exec(query) if (row.api_base_url or "").rstrip("/") == url.rstrip("/")), None)
+
+
+def _import(session: Session, actor: Actor, variable: str, api_key: str, vendor: catalogue.Vendor) -> Outcome:
+    stored = find(session, vendor.name)
+    own = origin_of(vendor.kind, None)
+    if stored is not None and origin_of(stored.kind, stored.api_base_url) != own:
+        return _left(
+            variable,
+            f"provider {vendor.name} has a base URL of another host, and no variable beside the key says that it belongs there",
+        )
+    return _into(session, actor, variable, api_key, stored=stored, kind=vendor.kind, fields=None)
+
+
+def _into(
+    session: Session,
+    actor: Actor,
+    variable: str,
+    api_key: str,
+    *,
+    stored: LlmProvider | None,
+    kind: str,
+    fields: Mapping[str, Any] | None,
+) -> Outcome:
+    """Store the key in *stored*, or in a provider made of *fields*; without those of the catalogue's."""
+    api_key = api_key.strip()
+    if stored is not None and stored.api_key_encrypted:
+        return _left(variable, f"provider {stored.name} {_has(session, stored, api_key)}")
+    if api_keys.placeholder(api_key) and not (fields is not None and api_keys.dummy(api_key)):
+        return _left(variable, "is a placeholder, and no key")
+    action: Literal["created", "updated"] = "created" if stored is None else "updated"
+    try:
+        with session.begin_nested():  # a key that is refused leaves nothing behind
+            if stored is None and fields is not None:
+                stored = providers.create(session, actor, fields)
+            elif stored is None:
+                stored = create_vendor(session, actor, next(v for v in catalogue.VENDORS if v.kind == kind))
+            providers.update(session, actor, id_of(stored), {"api_key": api_key, "is_active": True})
+    except Invalid as error:
+        return _left(variable, str(error))
+    except AlreadyExists as error:
+        return _left(variable, f"{error} Its base URL or its kind is another one")
+    warning = providers.validate_api_key_format(stored.kind, api_key)
+    where = f", which calls {urlsplit(stored.api_base_url).hostname}," if stored.api_base_url else ""
+    why = f"provider {stored.name}{where} has its key now and is active" + (f". Note: {warning}" if warning else "")
+    return Outcome(action, variable, why)
+
+
+def _has(session: Session, stored: LlmProvider, api_key: str) -> str:
+    state = providers.key_state(stored)
+    if state.state != "ok":
+        return f"has a key that cannot be opened ({state.state}); replace it on the Providers page"
+    same = providers.open_api_key(session, id_of(stored)) == api_key
+    return "has this key already" if same else "has another key; replace it on the Providers page"
+
+
+def _left(variable: str, why: str) -> Outcome:
+    return Outcome("left alone", variable, why)
