@@ -27,7 +27,8 @@ bench: tools
 
 # Changes decisions in the code, one at a time, to see whether tests notice: make mutants ARGS=core/resolving
 mutants: tools
-	@$(PYTHON) .ci/install.py .venv-mutants requirements-mutants.lock
+	test -x .venv-mutants/bin/cosmic-ray || { $(PYTHON) -m venv --clear .venv-mutants && \
+		.venv-mutants/bin/pip install -q --no-deps --require-hashes -r requirements-mutants.lock; } # yattag has no wheel
 	.venv-mutants/bin/python -m tests.mutants $(ARGS)
 
 # Pins stay where pyproject.toml allows them: make lock ARGS=--upgrade, or ARGS="--upgrade-package streamlit"

@@ -85,7 +85,7 @@ def test_every_dependency_has_its_hash(name: str) -> None:
     """One version each, and at least one hash; pip then refuses what has another."""
     lines = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
 
-    assert len(lines) > 50
+    assert len(lines) > 20
     assert [
         line for line in lines if not re.match(r"[\w.-]+(\[[\w,-]+\])?==\S+ .*--hash=sha256:[0-9a-f]{64}", line)
     ] == []
