@@ -325,7 +325,7 @@ def test_retry_after_beyond_the_deadline(vendor: Vendor) -> None:
     with pytest.raises(CallFailed) as caught:
         ai.complete("Hello", deadline=5)
 
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 3 * 5  # the deadline; the wait asked for is a minute
     assert (caught.value.retry_after, caught.value.attempts, caught.value.reason) == (60, 1, "rate_limit")
 
 
@@ -341,7 +341,7 @@ def test_one_deadline(vendor: Vendor, fault: str, way: str) -> None:
     with pytest.raises(CallFailed) as caught:
         WAYS[way]("Hello", deadline=1.5)
 
-    assert time.monotonic() - began < 1.5 + 2
+    assert time.monotonic() - began < 3 * 1.5
     assert caught.value.reason == "timeout"
 
 
@@ -421,7 +421,7 @@ def _check_fault(
     took = time.monotonic() - began
     vendor.serve()
     error = caught.value
-    assert took < 2 + 1, fault  # the deadline, and a busy machine
+    assert took < 3 * 2, fault  # three times the deadline: the machine may be busy
     assert fault not in {"silent", "drip_head", "drip_body"} or took > 1.9, fault
     assert (error.reason, error.status, error.attempts) == (reason, status, 2 if again else 1), fault
     assert len(vendor.calls()) - before == error.attempts, fault

@@ -484,7 +484,7 @@ def test_nobody_answers_at_start(database: str) -> None:
 
         with ThreadPoolExecutor(2 * len(ways)) as pool:
             found = list(pool.map(first, [*resolvers, *resolvers]))  # two callers each
-        assert max(seconds for seconds, _ in found) < 2.5
+        assert max(seconds for seconds, _ in found) < 3 * 2
         assert {status for _, status in found} <= {"store_unavailable", "ok"}
         begun = time.monotonic()
         for resolver in resolvers:
@@ -522,7 +522,7 @@ def test_line_falls_silent(admin: Connection, database: str, caplog: pytest.LogC
             assert [resolver.resolve("openai") for resolver in resolvers] == before
             assert {said(resolver, "nobody") for resolver in resolvers} == {None}
             slowest = max(slowest, time.monotonic() - asked)
-            assert time.monotonic() - begun < 15, "the silence was not noticed"
+            assert time.monotonic() - begun < 3 * 15, "the silence was not noticed"
             time.sleep(0.001)
         assert slowest < 1
         assert min(resolver.age() for resolver in resolvers) > 1
@@ -903,8 +903,8 @@ def test_tables_locked_by_a_migration(admin: Connection, database: str, resolver
             late = stack.enter_context(resolving(database))
             begun = time.monotonic()
             assert late.resolve("openai").status == "store_unavailable"
-            assert time.monotonic() - begun < 2.5
-            while time.monotonic() - begun < 3:
+            assert time.monotonic() - begun < 3 * 2
+            while time.monotonic() - begun < 8:
                 asked = time.monotonic()
                 assert resolver.resolve("openai") is before
                 assert time.monotonic() - asked < 1

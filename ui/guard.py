@@ -20,7 +20,7 @@ def guard(role: str = "admin") -> Actor:  # noqa: RET503 - st.stop() never retur
     """Return who is signed in and may act as *role* now; else draw the sign-in, or say why not, and end the run.
 
     First line of every page, dialog, fragment and callback: Streamlit runs each of them without the entry file in
-    some case (see docs/architecture.md).
+    some case (see docs/mechanisms.md).
     """
     actor = None
     try:

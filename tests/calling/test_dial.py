@@ -19,7 +19,7 @@ from tests.processes import python
 from tests.vendors import KEY, Status, Vendor, make_certificate
 
 WAYS = ("sync", "async")
-MARGIN = 2.0
+MARGIN = 2.0  # three times the second that is allowed
 """Seconds after its deadline by which a request has ended."""
 
 
