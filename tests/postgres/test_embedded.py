@@ -20,6 +20,7 @@ from sqlalchemy import text
 
 from core.errors import StoreUnavailable
 from core.postgres import embedded
+from core.postgres import processes as running
 from core.store import db
 
 ROOT = Path(__file__).parents[2]
@@ -143,7 +144,7 @@ def child(nothing: Path) -> Iterator[Callable[[], Child]]:
 
 def processes(data_dir: Path) -> tuple[list[int], list[int]]:
     """The server's process and its children."""
-    return embedded._Server(data_dir)._processes()
+    return running.of(data_dir / "postgres")
 
 
 def master(data_dir: Path) -> int | None:
@@ -736,7 +737,7 @@ def test_no_link_is_followed(data_dir: Path, name: str, how: str) -> None:
     else:
         os.mkfifo(place)
 
-    for work in (server.shorten_log, server._said) if name == "server.log" else (lambda: server.free(name),):
+    for work in (server.shorten_log, server._log_text) if name == "server.log" else (lambda: server.free(name),):
         with pytest.raises(OSError, match=r"file of its own|symbolic links|No such device"):
             work()
     assert precious.read_text() == before
