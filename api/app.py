@@ -20,6 +20,8 @@ from api.responses import READ, answers, named
 from core.errors import CoreError
 
 POLLED: Final = "/llm/settings"
+_PLAIN: Final = re.compile(rb"(?:/[A-Za-z0-9._~-]+)*")
+"""A path as it is sent: ours need no escape, so one with an escape is another spelling, which path rules of a proxy would miss."""
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 _DESCRIPTION: Final = """Which LLM providers, models and parameters an organisation's programs use.
 
@@ -136,7 +138,8 @@ class Api:
             await send(message)
 
         try:
-            if inner["method"] == "GET" and inner["path"] == inner.get("root_path", "") + POLLED:
+            polled = inner["method"] == "GET" and inner["path"] == inner.get("root_path", "") + POLLED
+            if polled and _is_plain(inner):
                 route = POLLED  # not by way of FastAPI, which would cost more than the answer
                 status, headers, body = await effective.serve(inner)
                 await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -163,7 +166,25 @@ class Api:
         known[1].observe(seconds)
 
 
-api: Final = Api(make())
+def _is_plain(scope: Scope) -> bool:
+    sent = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
+    return _PLAIN.fullmatch(sent) is not None
+
+
+class _Plain:
+    """Lets a request through to the routes whose path is spelt as theirs are."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not _is_plain(scope):
+            await errors.nothing_here()(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+api: Final = Api(_Plain(make()))
 
 
 def mounted() -> Mount:

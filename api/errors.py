@@ -144,8 +144,13 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         message = f"{request.method[:20]} is not possible here; possible: {allow}."
         return failure(Refused(status, "METHOD_NOT_ALLOWED", message, {"Allow": allow}))
     if status == 404:  # noqa: PLR2004 - Not Found
-        return failure(Refused(status, "NOT_FOUND", "There is nothing at this path; /api/docs lists what there is."))
+        return nothing_here()
     return failure(Refused(status, "REFUSED", "The request cannot be read.", headers))
+
+
+def nothing_here() -> Response:
+    """Return the answer to a path that is none of ours."""
+    return failure(Refused(404, "NOT_FOUND", "There is nothing at this path; /api/docs lists what there is."))
 
 
 def _methods(request: Request) -> set[str]:

@@ -269,18 +269,18 @@ def keys_adopt(provider: Annotated[str, typer.Argument(help="Name of the provide
 @users_app.command("add")
 def users_add(username: str, role: Annotated[str, typer.Option(help="admin or analyst")] = "analyst") -> None:
     """Add a user; asks for the password, or reads it from standard input."""
-    password = _password()
+    chosen = users.choose(_password())
     with _store(), db.transaction() as session:
-        user = users.add(session, COMMAND_LINE, username, password, role)
+        user = users.add(session, COMMAND_LINE, username, chosen, role)
     typer.echo(f"Added {user.username} as {user.role}.")
 
 
 @users_app.command("passwd")
 def users_passwd(username: str) -> None:
     """Set a user's password, which ends their sign-ins; asks for it, or reads it from standard input."""
-    password = _password()
+    chosen = users.choose(_password())
     with _store(), db.transaction() as session:
-        users.set_password(session, COMMAND_LINE, id_of(_user(session, username)), password)
+        users.set_password(session, COMMAND_LINE, id_of(_user(session, username)), chosen)
     typer.echo(f"Password set; sign-ins of {username} have ended.")
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from httpx2 import Client, Response, TransportError
@@ -20,6 +21,7 @@ from api.app import mounted
 from core.access import tokens
 from core.actors import COMMAND_LINE, Actor
 from core.store import db
+from tests.conftest import run_async
 from web import middleware
 from web.middleware import Middleware
 from web.request import COOKIE
@@ -89,6 +91,36 @@ def traffic(url: str, signed_in: dict[str, str]) -> Iterator[Counter[int]]:
         stop.set()
         for thread in crew:
             thread.join()
+
+
+def as_written(client: TestClient, method: str, target: str) -> tuple[int, dict[str, str]]:
+    """Send a path as it is written, which a client would put right first; return the status and the headers of the answer."""
+    answer: list[Any] = []
+
+    async def send(message: Any) -> None:
+        answer.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    headers = {"host": "127.0.0.1:8501", **client.headers}
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": unquote(target),  # as uvicorn has it
+        "raw_path": target.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 8501),
+    }
+    run_async(client.app(scope, receive, send))  # type: ignore[arg-type]  # an ASGI app
+    start = answer[0]
+    return start["status"], {name.decode().lower(): value.decode() for name, value in start["headers"]}
 
 
 def data(answer: Response, status: int = 200) -> Any:

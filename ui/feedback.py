@@ -25,8 +25,15 @@ class Outcome(NamedTuple):
     conflict: Conflict | None
 
 
-def attempt(work: Callable[[Session], object], done: str, then: Callable[[], object] = lambda: None) -> Outcome:
+def attempt(
+    work: Callable[[Session], object],
+    done: str,
+    then: Callable[[], object] = lambda: None,
+    first: Callable[[], object] = lambda: None,
+) -> Outcome:
     """Run *work* as one transaction; toast *done*, or show the error where the caller does not show it by a field.
+
+    *first* runs before the transaction, for what takes long and needs no database; its errors are shown alike.
 
     *then* runs right after the commit, and must not touch Streamlit: there a newer run of the page may stop this one,
     and what is saved would still be taken for unsaved.
@@ -45,6 +52,7 @@ def attempt(work: Callable[[Session], object], done: str, then: Callable[[], obj
             counted = True
 
     try:
+        first()
         db.retrying(within_limit)
     except Invalid as error:
         return Outcome(ok=False, errors=error.fields, conflict=None)

@@ -11,7 +11,7 @@ from sqlmodel import Session
 
 from core.access import sessions, sign_in, users
 from core.actors import Actor
-from core.errors import StoreUnavailable, TooManyAttempts
+from core.errors import Invalid, StoreUnavailable, TooManyAttempts
 from core.store import db
 from ui.feedback import attempt, field_error, other_errors
 from web import middleware
@@ -106,15 +106,20 @@ def change_own_password(actor: Actor, password: str, slots: dict[str, Any], curr
     made: list[tuple[Actor, str | None]] = []
 
     def work(session: Session) -> None:
-        user = users.change_password(session, actor, password, current)
+        user = users.change_password(session, actor, chosen, current)
         made[:] = [sessions.begin(session, user, _address(), _agent(), ticket=middleware.installed())]
 
     try:
+        chosen = users.choose(password)
         if current is not None:  # a guess at it counts like a guess at the sign-in
             with db.transaction() as session:
                 tried = sign_in.admit(session, actor.name, _address())
     except TooManyAttempts as error:
         st.error(str(error), icon=":material/hourglass_top:")
+        return
+    except Invalid as error:  # of the new one: no guess at the current one
+        for field, slot in slots.items():
+            field_error(slot, error.fields, field)
         return
     outcome = attempt(work, "Your password is changed. Sign-ins elsewhere have ended.")
     if current is not None and "current_password" not in outcome.errors:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -19,6 +20,10 @@ ANONYMOUS_SOCKETS: Final = 40
 """Open websockets from one address without a sign-in."""
 SOCKETS: Final = 40
 """Open websockets of one sign-in: tabs."""
+
+_OURS: Final = frozenset({SCRIPT_PATH, SIGN_IN_PATH})
+_LIKE_OURS: Final = re.compile(r"[/\\.;]*(?:api|sign-in(?:\.js)?)(?:[/\\;\s]|$)", re.IGNORECASE)
+"""What is meant for our own routes: in any other spelling than theirs it is nothing, not a page either."""
 
 _CLOSED = ("/_stcore/metrics", "/_stcore/agent", "/_stcore/upload_file")
 """What Streamlit answers to anybody, and no page of ours needs."""
@@ -78,7 +83,9 @@ class Middleware:
         if secret is not None and path.startswith(API_PATH):
             scope["headers"].append((SECRET_HEADER.encode(), secret.encode()))
         try:
-            if path == SCRIPT_PATH:
+            if _is_misspelt(scope):
+                await answer(send, 404, b"There is nothing here.\n")
+            elif path == SCRIPT_PATH:
                 await answer(send, 200, SCRIPT, "text/javascript")
             elif path == SIGN_IN_PATH and scope["method"] == "POST":
                 await exchange(receive, send, request)
@@ -118,6 +125,14 @@ class Middleware:
             self._open[owner] -= 1
             if not self._open[owner]:
                 del self._open[owner]
+
+
+def _is_misspelt(scope: Scope) -> bool:
+    """Tell whether this is a second spelling of a route of ours, which path rules of a proxy would not know."""
+    path, sent = scope["path"], scope.get("raw_path") or b""
+    if path in _OURS:
+        return b"%" in sent
+    return _LIKE_OURS.match(path) is not None and not path.startswith(API_PATH)
 
 
 class _Response:

@@ -21,12 +21,11 @@ from pydantic import (
 )
 
 from ..errors import Invalid
-from ..extras import from_extra
 from ..kinds import KINDS, Kind, base_url_of
 from ..parameters import PARAMETERS, SENDABLE, Parameter
 from ..redaction import remember
 from ..resolving.effective import is_deeper
-from . import api_keys
+from . import api_keys, passwords
 from .api_keys import MAX_KEY
 from .tables import USERNAME_PATTERN
 
@@ -36,8 +35,6 @@ MAX_CUSTOM_BYTES = 16 * 1024
 MAX_CUSTOM_DEPTH = 20
 MAX_PASSWORD_BYTES = 72
 """bcrypt reads no further."""
-MIN_GUESSES = 10**8
-"""zxcvbn's "safely unguessable", beyond what the throttle of the sign-in lets through in years."""
 
 _KINDS = f"one of {', '.join(KINDS)}"
 _PROVIDER_NAME = "[a-z0-9_-]{1,50}"
@@ -264,19 +261,11 @@ def _password(value: SecretStr) -> SecretStr:
         raise ValueError(f"takes {size} bytes; at most {MAX_PASSWORD_BYTES} (accents and emoji take several)")
     if plain != plain.strip():
         raise ValueError("must not begin or end with a space: the sign-in form trims it away")
-    if _guesses(plain) < MIN_GUESSES:
+    if passwords.is_easy(plain):
         raise ValueError(
             "is easy to guess: common words and patterns, or the same again. Add words that do not go together"
         )
     return value
-
-
-def _guesses(password: str) -> int:
-    """Return after how many guesses somebody would find *password* who tries common ones, words and patterns first."""
-    with from_extra():
-        from zxcvbn import zxcvbn  # noqa: PLC0415 - services set no passwords
-
-    return int(zxcvbn(password, ["llm", "settings", "llmsettings"])["guesses"])
 
 
 class PasswordInput(_SecretInput):

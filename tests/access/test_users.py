@@ -1,15 +1,20 @@
 """Who may sign in, and what ends a sign-in."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import bcrypt
 import pytest
 from sqlmodel import Session
 
-from core.access import authority, users
+from core.access import authority, sessions, users
 from core.actors import COMMAND_LINE, Actor
 from core.errors import AlreadyExists, Forbidden, Invalid, NotFound
+from core.store import db
 from tests.conftest import PASSWORD
 
 GOOD = "correct horse battery"
+OTHER = "a sentence of one's own"
 
 
 def test_password_is_stored_as_bcrypt(session: Session, admin: Actor) -> None:
@@ -116,3 +121,50 @@ def test_longer_name_is_nobody(session: Session) -> None:
 
     assert users.find(session, " " + "A" * 64) is not None
     assert users.find(session, "a" * 65) is None
+
+
+def test_judging_a_password_holds_up_nobody(committed: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - real commits
+    """While one user's new password is judged and hashed, others are managed: no lock is held for that."""
+    with db.transaction() as session:
+        grace = users.add(session, COMMAND_LINE, "grace", PASSWORD, "analyst")
+        mine, _ = sessions.begin(session, grace, None, None, ticket=False)
+    judging, go_on = threading.Event(), threading.Event()
+    judge = users._hash
+
+    def slow(password: str) -> str:
+        judging.set()
+        assert go_on.wait(20)
+        return judge(password)
+
+    def change() -> None:
+        with db.transaction() as session:
+            users.change_password(session, mine, OTHER, PASSWORD)
+
+    with monkeypatch.context() as patch, ThreadPoolExecutor(1) as crew:
+        patch.setattr(users, "_hash", slow)
+        changing = crew.submit(change)
+        assert judging.wait(20)
+        patch.setattr(users, "_hash", judge)
+        with db.transaction() as session:
+            assert users.add(session, COMMAND_LINE, "ada2", GOOD, "analyst").id
+        go_on.set()
+        changing.result(20)
+
+
+def test_password_that_was_changed_meanwhile(committed: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - real commits
+    """Of two changes of one password at the same moment, the second knows an old one, and is refused."""
+    with db.transaction() as session:
+        grace = users.add(session, COMMAND_LINE, "grace", PASSWORD, "analyst")
+        mine, _ = sessions.begin(session, grace, None, None, ticket=False)
+    judge = users._hash
+
+    def meanwhile(password: str) -> str:
+        monkeypatch.setattr(users, "_hash", judge)
+        with db.transaction() as session:
+            users.set_password(session, COMMAND_LINE, grace.id or 0, OTHER + " too")
+        return judge(password)
+
+    monkeypatch.setattr(users, "_hash", meanwhile)
+    with pytest.raises(Invalid) as refused, db.transaction() as session:
+        users.change_password(session, mine, OTHER, PASSWORD)
+    assert refused.value.fields.keys() == {"current_password"}

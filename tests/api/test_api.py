@@ -27,7 +27,7 @@ from core.manage import settings as rows
 from core.resolve import Resolver
 from core.store import db
 from tests.conftest import run_async
-from tests.rest import HOST, KEY, NEW, cookie, data, error, serving, token
+from tests.rest import HOST, KEY, NEW, as_written, cookie, data, error, serving, token
 from web.answers import security_headers
 
 TOKEN_SECONDS = effective.TOKEN_SECONDS
@@ -774,6 +774,92 @@ def test_denials_are_put_on_record(client: TestClient) -> None:
         found = session.execute(text("SELECT actor, target FROM audit_events WHERE action = 'denied'")).one()
     assert found.actor.startswith("token:analyst-")
     assert found.target == "rest.write"
+
+
+# Spellings
+
+
+def _spellings(path: str) -> Iterator[str]:
+    """Other ways to write a path, which some server or proxy somewhere takes for the same."""
+    first, _, rest = path[1:].partition("/")
+    for end in (
+        "%0a",
+        "%0A",
+        "%0d%0a",
+        "%00",
+        "%20",
+        "%09",
+        "%2f",
+        "%3b",
+        "%23",
+        "%3f",
+        "/",
+        "//",
+        "/.",
+        "/%2e",
+        ";a=b",
+        ".",
+        "%c2%85",
+    ):
+        yield f"{path}{end}"
+    for begin in ("/", "/.", "/%2e", "/x/..", "/x/%2e%2e", "/%2f", "/%5c", "/%0a"):
+        yield begin + path
+    yield path.replace("/", "//", 1) if rest else f"//{first}"
+    yield path.replace("/", "%2f")
+    yield path.replace("/", "%2F")
+    yield path.replace("/", "/./")
+    yield path.replace("/", "%5c")
+    yield path.upper()
+    yield f"/{first[0].upper()}{first[1:]}" + (f"/{rest}" if rest else "")
+    yield f"/%{ord(first[0]):02x}{first[1:]}" + (f"/{rest}" if rest else "")
+    yield f"/%25{ord(first[0]):02x}{first[1:]}" + (f"/{rest}" if rest else "")
+    yield f"/{first[:-1]}%{ord(first[-1]):02X}" + (f"/{rest}" if rest else "")
+    yield f"/{first[0]}\N{COMBINING ACUTE ACCENT}{first[1:]}" + (f"/{rest}" if rest else "")
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+@pytest.mark.usefixtures("acme")
+def test_a_route_has_one_spelling(root: TestClient, method: str, path: str) -> None:
+    """Any other spelling of a route's path is 404, in our form, whoever asks; nothing else of it runs."""
+    with db.transaction() as session:
+        before = session.execute(text("SELECT count(*) FROM audit_events")).scalar()
+    real = path.format(id=1, file="start.js")
+    whole = {f"/api{each}" for each in _spellings(real)}
+    whole |= {each for each in (f"//api{real}", f"/%61pi{real}", f"/api%2f{real[1:]}", f"/ap%69{real}") if "%" in each}
+    whole |= (
+        {
+            f"/api{path.format(id=wrong, file='start.js')}"
+            for wrong in ("01", "+1", "1.0", "%31", "1_0", "\N{FULLWIDTH DIGIT ONE}")
+        }
+        if "{id}" in path
+        else set()
+    )
+    for each in sorted(whole):
+        status, headers = as_written(root, method, each)
+        assert status == 404, each
+        assert headers["cache-control"] == "no-store", each
+    with db.transaction() as session:
+        assert session.execute(text("SELECT count(*) FROM audit_events")).scalar() == before
+
+
+@pytest.mark.parametrize(
+    "each", ["/API/llm/settings", "//api/llm/settings", "/Api", "/api;/llm/settings", "/./api/llm/settings"]
+)
+def test_what_is_meant_for_the_api_is_no_page(root: TestClient, each: str) -> None:
+    """Nor does a page answer where the API was meant."""
+    assert as_written(root, "GET", each)[0] == 404
+
+
+@given(
+    st.sampled_from(sorted({path for _, path in ROUTES})),
+    st.text(st.sampled_from("%0a2fE.;/\\ \n\0AbI"), min_size=1, max_size=6),
+    st.integers(0, 40),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_spelling_is_a_fault(root: TestClient, path: str, more: str, where: int) -> None:
+    """Whatever is put into a path: refused by its own status, never 5xx."""
+    real = path.format(id=1, file="start.js")
+    assert as_written(root, "GET", f"/api{real[:where]}{more}{real[where:]}")[0] < 500
 
 
 # Health, metrics and the description

@@ -62,11 +62,18 @@ def _add() -> None:
     st.caption("An admin manages everything; an analyst sees Effective Preview, and never a key.")
     slots["role"] = st.empty()
     password = _password_field(slots)
+    chosen: list[users.Chosen] = []
+
+    def first() -> None:
+        users.check(username, role)
+        chosen.append(users.choose(password))
+
     _save(
         slots,
-        lambda session: users.add(session, actor, username, password, role),
+        lambda session: users.add(session, actor, username, chosen[0], role),
         f"{username.strip().casefold()} can sign in now.",
         "Add user",
+        first=first,
     )
 
 
@@ -76,12 +83,14 @@ def _password(person: Person) -> None:
     st.markdown(f"A new password for **{plain(person.username)}** ends every sign-in with the old one.")
     slots: dict[str, Any] = {}
     password = _password_field(slots)
+    chosen: list[users.Chosen] = []
     _warn_self(person)
     _save(
         slots,
-        lambda session: users.set_password(session, actor, person.id, password),
+        lambda session: users.set_password(session, actor, person.id, chosen[0]),
         f"{person.username} has a new password.",
         "Set password",
+        first=lambda: chosen.append(users.choose(password)),
     )
 
 
@@ -159,14 +168,20 @@ def _warn_self(person: Person) -> None:
         st.warning("This is you: your own sign-in ends.", icon=":material/logout:")
 
 
-def _save(slots: dict[str, Any], work: Callable[[Session], object], done: str, label: str) -> None:
+def _save(
+    slots: dict[str, Any],
+    work: Callable[[Session], object],
+    done: str,
+    label: str,
+    first: Callable[[], object] = lambda: None,
+) -> None:
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Cancel", key="user_cancel"):
             _dialogs.done()
         pressed = st.button(label, key="user_save", type="primary")
     if not pressed:
         return
-    outcome = attempt(work, done)
+    outcome = attempt(work, done, first=first)
     if outcome.ok:
         _dialogs.leave()
         st.rerun()
