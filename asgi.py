@@ -16,9 +16,12 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from api.app import mounted
 from api.effective import resolver
 from core import env_file, redaction
+from core.config import get_config
 from core.errors import BadConfig
 from core.manage import bootstrap
+from web import connections
 from web.middleware import Middleware
+from web.request import Proxies
 
 redaction.set_up_logging()
 reachable = False
@@ -54,6 +57,8 @@ async def _passed_on(proxy_headers: Any, scope: Any, receive: Any, send: Any) ->
 # By default uvicorn believes X-Forwarded-For of every peer at 127.0.0.1, and puts it in the peer's place. Whom to believe
 # is for LLM_TRUSTED_PROXIES to say, and web/middleware.py has to see the real peer. uvicorn wraps the app after this import.
 ProxyHeadersMiddleware.__call__ = _passed_on
+connections.bound(Proxies(get_config().trusted_proxies).trusts)
+connections.raise_file_limit()
 
 app = st.App(
     Path(__file__).with_name("streamlit_app.py"),

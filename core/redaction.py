@@ -7,10 +7,12 @@ library, as :mod:`core.resolve` is to its services, leaves its host's log alone.
 import hmac
 import json
 import logging
+import math
 import re
 import sys
 import threading
 from base64 import b64encode
+from collections.abc import Mapping
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, NoReturn
@@ -91,6 +93,80 @@ def scrub(text: str) -> str:
     for pattern, kept in PATTERNS:
         text = pattern.sub(kept, text)
     return text
+
+
+def shortened(text: str, longest: int) -> str:
+    """Return *text* scrubbed, and then cut to *longest* characters: the other way round a cut secret would stay.
+
+    Of a text that is very much longer only the beginning is looked at, cut where no known secret is.
+    """
+    return scrub(text[: _cut(text, longest + _ROOM)])[:longest]
+
+
+def on_one_line(text: str, longest: int) -> str:
+    """Return *text* for people, who see it in a terminal, in a log or on a page: scrubbed, on one line, of *longest* characters.
+
+    Control characters, by which a terminal could be led, become U+FFFD; so do those that turn the direction of writing.
+    """
+    whole = text[: _cut(text, longest + _ROOM)]
+    return scrub(_TURNING.sub("\ufffd", harmless(" ".join(whole.split()))))[:longest]
+
+
+def harmless(text: str) -> str:
+    """Return *text* without control characters other than tab and line breaks; each becomes U+FFFD."""
+    return _CONTROL.sub("\ufffd", text)
+
+
+def cleaned(value: Any, depth: int = 0) -> Any:
+    """Return *value* as JSON can hold it and PostgreSQL takes it, each text in it scrubbed by itself.
+
+    JSON that is scrubbed as a whole loses escapes, and is none any more. A field whose name tells that it is a secret has
+    none of its value; what is nested deeper than any option is, is left out.
+    """
+    if isinstance(value, str):
+        return harmless(scrub(value).encode("utf-8", "replace").decode())
+    if depth > _DEEPEST:
+        return "…"
+    if isinstance(value, Mapping):
+        return {cleaned(str(name)): _named(str(name), cleaned(item, depth + 1)) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [cleaned(item, depth + 1) for item in value]
+    return _number(value) if value is None or isinstance(value, int | float) else cleaned(str(value), depth + 1)
+
+
+def _number(value: float | None) -> float | str | None:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return "…" if isinstance(value, int) and value.bit_length() > _DIGITS else value
+
+
+def _named(name: str, clean: Any) -> Any:
+    pair = f"{name}={clean}"
+    return MASK if isinstance(clean, str) and scrub(pair) != pair else clean
+
+
+_DEEPEST: Final = 40
+_DIGITS: Final = 10_000
+"""Binary ones of a number: Python itself writes no more than 4,300 decimal ones."""
+_CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_TURNING: Final = re.compile("[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_ROOM: Final = 65_536
+"""Characters behind the end that are looked at: what stands before it may become shorter."""
+
+
+def _cut(text: str, at: int) -> int:
+    """Return where to cut *text*: at *at*, or before it, at the beginning of a known secret."""
+    if len(text) <= at:
+        return len(text)
+    needles = _needles(_pinned + _passing)
+    moved = True
+    while moved:
+        moved = False
+        for needle in needles:
+            begins = text.find(needle, max(0, at - len(needle) + 1), at + len(needle) - 1)
+            if -1 < begins < at:
+                at, moved = begins, True
+    return at
 
 
 @lru_cache(maxsize=1)
@@ -175,6 +251,7 @@ def _format(handler: logging.Handler, record: logging.LogRecord) -> str:
             text = _formatter.format(record)  # whoever added the handler: one process, one form
         else:
             text = _format_of_handler(handler, record)
+        text = harmless(text.replace("\r", "\ufffd"))
     except Exception as error:  # noqa: BLE001 - logging would print the arguments as they are
         text = f"{record.name}: a line of {record.pathname}:{record.lineno} has no form ({type(error).__name__})"
     return scrub(text)

@@ -5,6 +5,7 @@ import copy
 import dataclasses
 import importlib
 import json
+import logging
 import pickle
 import pkgutil
 import re
@@ -475,3 +476,26 @@ def test_pages_show_no_details_of_errors() -> None:
     """CHECKS 31: Streamlit is told to show none, and prints no traceback past the log."""
     assert get_option("client.showErrorDetails") == "none"
     assert get_option("logger.enableRich") is False
+
+
+@given(st.text(max_size=30), st.integers(1, 40), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_cut_is_after_the_scrub(before: str, longest: int, on_one_line: bool) -> None:
+    """However a text is shortened, not four characters of a known secret stay at its end."""
+    secret = "qZ7rW9pX" * 3
+    remember(secret)
+    cut = redaction.on_one_line if on_one_line else redaction.shortened
+    short = cut(before + secret + "tail", longest)
+    assert len(short) <= longest
+    assert not any(secret[at : at + 4] in short for at in range(len(secret) - 3))
+
+
+def test_log_line_has_no_control_characters(caplog: pytest.LogCaptureFixture) -> None:
+    """What a vendor or a stranger sends cannot lead the terminal on which somebody reads the log."""
+    caplog.handler.setFormatter(None)
+    record = logging.LogRecord("x", logging.WARNING, "f", 1, "it said %s", ("\x1b]0;owned\x07\x9b\r\x00",), None)
+
+    shown = redaction._format(logging.StreamHandler(), record)
+
+    assert "it said" in shown
+    assert [c for c in shown if not c.isprintable() and c not in "\n\t\ufffd"] == []

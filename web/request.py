@@ -82,7 +82,7 @@ class Proxies:
         address = _neighbour(scope)
         forwarded = [part.strip() for part in headers.get("x-forwarded-for", "").split(",") if part.strip()]
         for part in reversed(forwarded):
-            if not self._trusts(address) or not _is_address(_without_port(part)):
+            if not self.trusts(address) or not _is_address(_without_port(part)):
                 break  # what stands further left is hearsay
             address = _without_port(part)
         return address
@@ -90,9 +90,10 @@ class Proxies:
     def _https(self, scope: Scope, headers: RequestHeaders) -> bool:
         if scope["scheme"] in {"https", "wss"}:
             return True
-        return self._trusts(_neighbour(scope)) and headers.get("x-forwarded-proto", "").strip().lower() == "https"
+        return self.trusts(_neighbour(scope)) and headers.get("x-forwarded-proto", "").strip().lower() == "https"
 
-    def _trusts(self, address: str) -> bool:
+    def trusts(self, address: str) -> bool:
+        """Tell whether an address is that of a trusted proxy."""
         return _is_address(address) and any(ipaddress.ip_address(address) in network for network in self._networks)
 
 

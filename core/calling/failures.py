@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Final, Literal, NamedTuple, Protocol
 
-from ..redaction import scrub
+from ..redaction import on_one_line
 
 Reason = Literal[
     "refused",
@@ -135,7 +135,7 @@ def answered(status: int | None, body: object, headers: Mapping[str, str] | None
 
 def line(text: str) -> str:
     """Return *text* as one line for people, scrubbed, of at most :data:`WORDS` characters."""
-    clean = scrub(" ".join(text[: 4 * WORDS].split()))
+    clean = on_one_line(text, WORDS + 1)
     return clean if len(clean) <= WORDS else f"{clean[:WORDS]}…"
 
 
@@ -157,7 +157,7 @@ def _not_understood(error: BaseException, body: bytes) -> Failure:
         read = None
     if isinstance(read, Mapping) and isinstance(read.get("error"), Mapping | str):
         return answered(None, read)
-    begins = line(body[: 4 * WORDS].decode("utf-8", "replace"))[:200]
+    begins = line(body.decode("utf-8", "replace"))[:200]
     shown = f": it begins with {begins}" if begins else f" ({type(error).__name__})"
     return Failure("not_understood", None, f"the answer is not what the vendor's API describes{shown}", retryable=False)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from ..errors import CoreError
 from ..postgres import lines
-from ..redaction import scrub
+from ..redaction import cleaned, harmless, shortened
 from ..resolving.effective import EffectiveSettings
 from ..wording import counted
 
@@ -255,15 +255,14 @@ def _text(value: Any) -> str | None:
         return None
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     whole = len(text)
-    text = scrub(text[: LONGEST + 1024]).encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
-    return text if whole <= LONGEST else f"{text[:LONGEST]}… (cut: {whole} characters in all)"
+    text = harmless(shortened(text, LONGEST)).encode("utf-8", "replace").decode()
+    return text if whole <= LONGEST else f"{text}… (cut: {whole} characters in all)"
 
 
 def _json(value: Mapping[str, Any] | None) -> str | None:
     if value is None:
         return None
-    text = json.dumps(value, ensure_ascii=True, default=str)
-    text = scrub(text).replace("\\u0000", "\\ufffd")
+    text = json.dumps(cleaned(value), ensure_ascii=True)  # not scrubbed as JSON: that eats escapes
     return text if len(text) <= LONGEST else json.dumps({"cut": f"{len(text)} characters in all"})
 
 

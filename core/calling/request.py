@@ -9,6 +9,7 @@ from typing import Any, Final, TypedDict
 
 from ..errors import Invalid
 from ..parameters import SENDABLE
+from ..redaction import shortened
 from .messages import Prompt, read_prompt
 from .sent import Omitted, check_given
 
@@ -153,7 +154,7 @@ def _common(how: Common) -> dict[str, Any]:
     user_id = how.get("user_id")
     return {
         "model": how.get("model"),
-        "user_id": None if user_id is None else str(user_id)[:200],
+        "user_id": None if user_id is None else shortened(str(user_id), 200),
         "options": how.get("options"),
         "deadline": deadline,
         "tags": tuple(tags),

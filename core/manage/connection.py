@@ -53,6 +53,9 @@ STAGES: Final[Mapping[StageName, str]] = {
 _PROMPT: Final = [{"role": "user", "content": "Reply with the word OK."}]
 _ANSWER: Final = 80
 """Characters of the model's answer that are shown."""
+_WORDS: Final = 2_000
+_ID: Final = 1_000
+"""Characters of a stage's words, and of a model's id, that are passed on."""
 _PASSING: Final = frozenset({"rate_limit", "busy", "timeout", "connection"})
 """Reasons that do not tell whether the provider works."""
 
@@ -169,10 +172,19 @@ def _key(
     if origin_of(wanted.kind, wanted.api_base_url) != origin_of(stored.kind, stored.api_base_url):
         name = "kind" if wanted.api_base_url == stored.api_base_url else "api_base_url"
         raise Invalid({name: "is another host than the stored key was saved with: type the API key, to test it there"})
+    if _path(wanted.kind, wanted.api_base_url) != _path(stored.kind, stored.api_base_url):
+        # a path of the same host that repeats what it is sent would give the stored key out
+        raise Invalid(
+            {"api_base_url": "has another path than the saved one: type the API key, or save first, to test it there"}
+        )
     try:
         return providers.open_api_key(session, id_of(stored)), ""
     except KeyUnreadable as error:
         return None, str(error)
+
+
+def _path(kind: str, base_url: str | None) -> str:
+    return urlsplit(base_url_of(kind, base_url) or "").path.rstrip("/")
 
 
 def run(target: Target, resolver: addresses.Resolver = socket.getaddrinfo) -> Report:
@@ -322,7 +334,7 @@ class _Test:
                 return False
             self._note("key", "not_checked", f"the list of models: {_in_words(failure)}", clock)
             return True
-        self._models = tuple(dict.fromkeys(listed[:MOST_MODELS]))
+        self._models = tuple(dict.fromkeys(redaction.on_one_line(each, _ID) for each in listed[:MOST_MODELS]))
         self._note("key", "verified", f"{len(self._models)} models are listed", clock)
         if self._target.model in self._models:
             self._note("model", "verified", f"{self._target.model} is in the vendor's list")
@@ -350,7 +362,7 @@ class _Test:
             self._note("call", "not_checked" if failure.reason in _PASSING else "refused", words, clock)
             return
         answer = " ".join(part.text.split())
-        words = f"answered “{redaction.scrub(answer[:_ANSWER])}”" if answer else "answered"
+        words = f"answered “{redaction.shortened(answer, _ANSWER)}”" if answer else "answered"
         self._note("call", "verified", words, clock)
         if not self._is_verified("key"):
             self._note("key", "verified", "the call was answered")
@@ -362,7 +374,9 @@ class _Test:
 
     def _note(self, name: StageName, state: State, words: str, clock: _Clock | None = None) -> None:
         """Note what a stage found out; without *clock* nothing was tried for it."""
-        self._done[name] = Stage(name, state, None if clock is None else clock.ms(), redaction.scrub(words))
+        self._done[name] = Stage(
+            name, state, None if clock is None else clock.ms(), redaction.on_one_line(words, _WORDS)
+        )
 
     def _left(self) -> float:
         left = self._ends - time.monotonic()

@@ -149,22 +149,3 @@ def test_judging_a_password_holds_up_nobody(committed: str, monkeypatch: pytest.
             assert users.add(session, COMMAND_LINE, "ada2", GOOD, "analyst").id
         go_on.set()
         changing.result(20)
-
-
-def test_password_that_was_changed_meanwhile(committed: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - real commits
-    """Of two changes of one password at the same moment, the second knows an old one, and is refused."""
-    with db.transaction() as session:
-        grace = users.add(session, COMMAND_LINE, "grace", PASSWORD, "analyst")
-        mine, _ = sessions.begin(session, grace, None, None, ticket=False)
-    judge = users._hash
-
-    def meanwhile(password: str) -> str:
-        monkeypatch.setattr(users, "_hash", judge)
-        with db.transaction() as session:
-            users.set_password(session, COMMAND_LINE, grace.id or 0, OTHER + " too")
-        return judge(password)
-
-    monkeypatch.setattr(users, "_hash", meanwhile)
-    with pytest.raises(Invalid) as refused, db.transaction() as session:
-        users.change_password(session, mine, OTHER, PASSWORD)
-    assert refused.value.fields.keys() == {"current_password"}

@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from core import logs
 from core.calling import log_writer
 from core.calling.log_writer import Call, Writer, entry
+from core.redaction import remember
 from core.resolving.effective import EffectiveSettings, Layer, ProviderFacts, build
 from tests.processes import python
 from tests.proxy import SWALLOW, Proxy, Way
@@ -156,6 +157,45 @@ def test_messages_secrets_and_odd_text(writer: Writer, database: str) -> None:
     assert found[1]["response"].endswith(f"… (cut: {log_writer.LONGEST + 1} characters in all)")
     assert len(found[1]["response"]) < log_writer.LONGEST + 60
     assert found[2]["error"] == "401: Incorrect API key provided: sk-proj-****"
+
+
+ODD = [
+    {"stop": ['password="x"']},
+    {"stop": ['api_key="abc"', '?key="', 'Authorization: Bearer "'], 'password="': 'secret="'},
+    {"api_key": "a-secret-of-a-caller", "nested": {"password": "another-of-them"}},
+    {"x": float("nan"), "y": float("-inf"), "z": 10**400, "t": (1, 2), "s": {3}, "b": b"bytes", "o": AT},
+    {"nul": "a\0b", "half": "\ud800", "\udfff": "\x1b[31m", "deep": None},
+    {1: "one", None: "none", (1, 2): {"n": None}, "huge": 10**6_000},
+]
+
+
+@pytest.mark.parametrize("parameters", ODD, ids=range(len(ODD)))
+def test_no_option_makes_a_call_vanish(writer: Writer, database: str, parameters: dict[Any, Any]) -> None:
+    """Whatever a call's options hold, its row is written and counted; what looks like a secret is not in it."""
+    deep: Any = "bottom"
+    for _ in range(300):
+        deep = [deep]
+    put(writer, parameters={**parameters, "deep": deep})
+
+    assert writer.flush(10)
+    found = rows(database)
+    assert (len(found), writer.dropped) == (1, 0)
+    assert "a-secret" not in str(found)
+    assert "another-of" not in str(found)
+    assert "\\u001b" not in str(found[0]["parameters"])
+
+
+def test_cut_leaves_no_part_of_a_key(writer: Writer, database: str) -> None:
+    """Where a long text is cut no part of a known key stays, however much secrets before it have shortened the text."""
+    key = "4f9Jq2LxT7" * 8
+    remember(key)
+    before = "Bearer 0123456789abcdefghij0123456789 " * 400
+    for more in range(0, 80, 7):
+        put(writer, response=before + "x" * (log_writer.LONGEST + 1024 - len(before) - more) + key + "y" * 70_000)
+
+    assert writer.flush(10)
+    for row in rows(database):
+        assert [key[at : at + 8] for at in range(len(key) - 7) if key[at : at + 8] in row["response"]] == []
 
 
 def test_one_bad_row_takes_no_other_along(writer: Writer, database: str) -> None:

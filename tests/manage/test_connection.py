@@ -289,6 +289,60 @@ def test_stored_key_goes_nowhere_else(session: Session, vendor: Vendor, change: 
         assert (elsewhere.asked, elsewhere.lines, vendor.lines) == ([], 0, 0)
 
 
+@pytest.mark.parametrize("path", ["/ids", "/v1/echo", "/V1", "/v1/.", ""])
+def test_stored_key_goes_to_no_other_path(session: Session, vendor: Vendor, path: str) -> None:
+    """Another path of the same host may repeat what it is sent: it takes the key typed as well, as another host does."""
+    provider_id = add(session, vendor.base_url("openai"))
+    draft = {"api_base_url": vendor.url + path}
+
+    with pytest.raises(Invalid, match="type the API key"):
+        prepare(session, COMMAND_LINE, provider_id, draft)
+
+    assert (vendor.asked, vendor.lines) == ([], 0)
+    if path != "/v1/.":  # which is no base URL at all
+        prepare(session, COMMAND_LINE, provider_id, {**draft, "api_key": KEY})
+    prepare(session, COMMAND_LINE, provider_id, {"api_base_url": vendor.base_url("openai") + "/"})
+
+
+PLAIN = "4f9Jq2LxT7" * 8 + "zyxw"
+"""A key of 84 characters without a telling form, as newer Azure keys are."""
+ECHOES = {
+    "an id": lambda text: Status(200, {}, {"object": "list", "data": [{"id": text, "object": "model"}]}),
+    "an error": lambda text: Status(400, {}, {"error": {"message": text, "type": "invalid_request_error"}}),
+}
+PADDINGS = ["", "x" * 30, " " * 1_908, "y" * 1_980, "z" * 70_000, "Bearer 0123456789abcdefghij0123456789 " * 2_000]
+
+
+@pytest.mark.parametrize("how", ECHOES)
+@pytest.mark.parametrize("padding", PADDINGS, ids=[str(len(each)) for each in PADDINGS])
+def test_echo_of_the_key(session: Session, vendor: Vendor, how: str, padding: str) -> None:
+    """CHECKS 34: a vendor that repeats the key, wherever in its words it stands: not 8 characters in a row come back."""
+    vendor.keys.append(PLAIN)
+    provider_id = add(session, vendor.base_url("openai"), key=PLAIN)
+    for _ in range(3):  # an SDK may ask again
+        vendor.fail(ECHOES[how](f"{padding}{PLAIN} and more"))
+
+    report = run(prepare(session, COMMAND_LINE, provider_id))
+
+    told = repr(report)
+    assert [PLAIN[at : at + 8] for at in range(len(PLAIN) - 7) if PLAIN[at : at + 8] in told] == []
+
+
+@pytest.mark.parametrize("how", ECHOES)
+def test_no_control_character_comes_through(session: Session, vendor: Vendor, how: str) -> None:
+    """What a vendor says cannot lead a terminal, begin a line of log, or turn a text round: report and command alike."""
+    provider_id = add(session, vendor.base_url("openai"))
+    nasty = "\x1b]0;owned\x07\x9b31m\r\n2026-01-01 forged\u202egnp.exe\x00"
+    for _ in range(3):
+        vendor.fail(ECHOES[how](nasty))
+
+    report = run(prepare(session, COMMAND_LINE, provider_id))
+
+    shown = [*(stage.words for stage in report.stages), *(report.models or ())]
+    assert any("forged" in text for text in shown)
+    assert [c for text in shown for c in text if not c.isprintable() and c != "\ufffd"] == []
+
+
 def test_moved_behind_our_back(session: Session, vendor: Vendor) -> None:
     """A base URL that SQL has changed: the key's binding does not hold, and it is not sent."""
     provider_id = add(session, vendor.base_url("openai"))
