@@ -69,6 +69,17 @@ def look(asked: Asked, *, action: str, role: str, limit: ratelimit.Name | None) 
     raise not_signed_in()
 
 
+def role_of(asked: Asked) -> str | None:
+    """Return the role of who calls, None for nobody. Nothing is refused: what they may not see is left out, not on record.
+
+    Raises:
+        StoreUnavailable: As everywhere.
+    """
+    with db.transaction() as session:
+        actor = _find(session, asked)
+        return None if actor is None else authority.role_of(session, actor)
+
+
 def _find(session: Session, asked: Asked) -> Actor | None:
     if asked.authorization is not None:
         scheme, _, token = asked.authorization.partition(" ")

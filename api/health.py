@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api import metrics, wire
-from api.callers import Asked, admitted, look
+from api.callers import Asked, admitted, role_of
 from api.effective import resolver
 from api.errors import Refused, success
 from api.responses import READ, answers, named
@@ -122,6 +122,6 @@ def _is_admin(request: Request) -> bool:
         return False
     asked = Asked(authorization, secret, request.headers.get(ADDRESS_HEADER, ""))
     try:
-        return look(asked, action="health.read", role="analyst", limit=None).role == "admin"
+        return role_of(asked) == "admin"
     except CoreError:
         return False

@@ -261,13 +261,27 @@ def ensure_key_file(path: Path) -> bool:
     draft = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
     draft.touch(mode=0o600, exist_ok=False)
     try:
-        draft.write_text(generate_key() + "\n", encoding="ascii")
+        with draft.open("w", encoding="ascii") as file:
+            file.write(generate_key() + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # a power cut must not leave an empty key file under a name that is there for good
         with suppress(FileExistsError):
             os.link(draft, path)  # never replaces a key; of several makers one wins, and never half a file
+            _sync(path.parent)
             return True
     finally:
         draft.unlink()
     return False
+
+
+def _sync(folder: Path) -> None:
+    """Have the names in *folder* survive a power cut, where folders can be synced."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def load_ring(config: Config) -> KeyRing:

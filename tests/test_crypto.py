@@ -530,6 +530,20 @@ def test_key_file_is_made_once_and_kept(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_key_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut right after the first start leaves a whole key file or none: key, then name, then the folder are synced."""
+    done: list[str] = []
+    link, sync = os.link, os.fsync
+    monkeypatch.setattr(os, "link", lambda *names: (done.append("name"), link(*names)))
+    monkeypatch.setattr(
+        os, "fsync", lambda file: (done.append("folder" if stat.S_ISDIR(os.fstat(file).st_mode) else "key"), sync(file))
+    )
+
+    assert crypto.ensure_key_file(tmp_path / "encryption.key")
+
+    assert done == ["key", "name", "folder"]
+
+
 def test_key_file_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
     """Even a key file that is empty or no key stays as it is: it may be all that opens the stored keys."""
     path = tmp_path / "encryption.key"

@@ -170,8 +170,8 @@ def bound(trusts: Callable[[str], bool]) -> None:
     begin: Any = HttpToolsProtocol.__init__
 
     def init(self: HttpToolsProtocol, *args: Any, **kwargs: Any) -> None:
+        self.__class__ = Bounded  # first: the parser takes its callbacks from the object
         begin(self, *args, **kwargs)
-        self.__class__ = Bounded
 
     HttpToolsProtocol.__init__ = init  # type: ignore[method-assign]
 

@@ -878,6 +878,17 @@ def test_health(client: TestClient, root: TestClient) -> None:
     assert "details" not in data(client.get("/api/health/ready", headers=token("analyst")))
 
 
+@pytest.mark.parametrize("role", ["metrics", "analyst", "admin"])
+def test_probes_are_not_put_on_record(client: TestClient, role: str) -> None:
+    """Whoever asks for health with whatever token is answered, and the audit has nothing of it: probes come by the thousand."""
+    headers = token(role)
+    for _ in range(3):
+        seen = data(client.get("/api/health/ready", headers=headers))
+        assert ("details" in seen) == (role == "admin")
+    with db.transaction() as session:
+        assert session.execute(text("SELECT count(*) FROM audit_events WHERE action = 'denied'")).scalar() == 0
+
+
 def test_not_ready_without_the_database(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """CHECKS 65: 503 and the check that fails; live goes on; a read is 503 with Retry-After."""
     from api import health  # noqa: PLC0415 - its memory is set back
