@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import multiprocessing
+import os
 import pickle
 import re
 import shutil
