@@ -35,9 +35,9 @@ def figure(label: str, value: int | str, help: str = "") -> None:  # noqa: A002 
     )
 
 
-_VALUE, _LABEL = 7, 15
+_VALUE, _LABEL = 8, 15
 """So many characters of a value and of a label fit into a narrow figure."""
-_NARROW, _WIDE = 150, 190
+_NARROW, _WIDE = 150, 175
 """Pixels."""
 
 

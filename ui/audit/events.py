@@ -45,6 +45,8 @@ _WORDS = {
     "session.sign_out": ("signed out", "logout"),
     "session.end": ("ended a sign-in of", "logout"),
     "session.end_all": ("ended every sign-in of", "logout"),
+    "token.create": ("made the API token", "vpn_key"),
+    "token.revoke": ("revoked the API token", "key_off"),
     "keys.rotate": ("moved to another encryption key:", "sync_lock"),
     "keys.old_key_lost": ("gave up a lost encryption key:", "sync_problem"),
     "audit.purge": ("purged", "auto_delete"),
