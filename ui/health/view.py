@@ -12,7 +12,7 @@ from ui.widgets import ago, exact
 
 State = Literal["ok", "note", "soon", "wrong"]
 """``soon``: something is to be done."""
-_SHOWN = 10
+SHOWN = 10
 _BADGES: dict[State, tuple[str, Literal["green", "orange", "red", "gray"]]] = {
     "ok": (":material/check_circle:", "green"),
     "note": (":material/info:", "gray"),
@@ -112,9 +112,9 @@ def _encryption_keys(health: Health) -> list[Line]:
     rows = [Line("Key of this process", state, word, status.canary.message or known)]
     rows += [_key(key, wrong=state == "wrong") for key in status.keys]
     singly = [row for row in health.unreadable if row.state not in {"unknown_key", "sealed"}]  # those are counted above
-    rows += [Line(f"API key of {row.name}", "wrong", row.state.capitalize(), row.message) for row in singly[:_SHOWN]]
-    if len(singly) > _SHOWN:
-        more = f"{len(singly) - _SHOWN} more API keys cannot be opened."
+    rows += [Line(f"API key of {row.name}", "wrong", row.state.capitalize(), row.message) for row in singly[:SHOWN]]
+    if len(singly) > SHOWN:
+        more = f"{len(singly) - SHOWN} more API keys cannot be opened."
         rows.append(Line("And more", "wrong", "Unreadable", more, "`python -m core keys check` lists them all."))
     if not health.unreadable and health.sealed_values:
         rows.append(Line("API keys", "ok", "Readable", f"All {health.sealed_values} can be opened."))
