@@ -463,7 +463,7 @@ def test_sockets_are_counted_by_address_and_given_back(inner: Inner, door: Middl
     tried = ANONYMOUS_SOCKETS + 60
 
     async def run() -> tuple[list[bool], bool, bool]:
-        stay = asyncio.Event()
+        stay, answered = asyncio.Event(), asyncio.Event()
 
         async def hold(_scope: Any, _receive: Any, send: Any) -> None:
             await send({"type": "websocket.accept"})
@@ -483,14 +483,15 @@ def test_sockets_are_counted_by_address_and_given_back(inner: Inner, door: Middl
 
             async def send(message: MutableMapping[str, Any]) -> None:
                 sent.setdefault(number, []).append(message["type"])
+                if len(sent) == tried + 1:
+                    answered.set()
 
             return asyncio.ensure_future(door(scope, None, send))  # type: ignore[arg-type]
 
         tasks = [open_one(n, f"2001:db8:1:2::{n:x}") for n in range(tried)]
         tasks.append(open_one("other", "198.51.100.9"))
         async with asyncio.timeout(30):
-            while len(sent) < tried + 1:
-                await asyncio.sleep(0.01)
+            await answered.wait()
         taken = [sent[n] == ["websocket.accept"] for n in range(tried)]
         other = sent["other"] == ["websocket.accept"]
         stay.set()
