@@ -85,7 +85,7 @@ with side_by_side, st.container(width="stretch", border=True):
     st.subheader("Preview", anchor=False)
     if names:
         shown = scope or st.selectbox(
-            "Of provider", list(names), format_func=lambda n: f"{names.get(n, n)}  ·  {n}", key="preview_provider"
+            "Of provider", list(names), format_func=lambda n: f"{names.get(n, n)}  ·  {n}", key="defaults_provider"
         )
         draft, saved = results(shown)
         warnings(draft, saved)

@@ -13,6 +13,8 @@ from ui.navigation import begin_page
 from ui.providers.cards import PAGE_SIZE, Clicked, draw_card, draw_encryption_keys, draw_figures, draw_nothing
 from ui.providers.dialogs import ask, draw_dialog
 
+_SEARCH, _STATE, _SHOW_ALL = "search", "state", "show_all_asked"
+_LISTED, _LISTING = "listed", "listing"
 STATES = {"All": None, "Active": True, "Inactive": False}
 
 actor = begin_page("providers", "LLM vendors and endpoints, their models, and the keys that your programs use.")
@@ -50,19 +52,19 @@ def act(clicked: Clicked) -> None:
 
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    if st.session_state.pop("show_all_asked", False):
-        st.session_state.update(search="", state="All")
+    if st.session_state.pop(_SHOW_ALL, False):
+        st.session_state.update({_SEARCH: "", _STATE: "All"})
     search = st.text_input(
-        "Search", key="search", placeholder="Name, kind or model", icon=":material/search:", max_chars=100, width=320
+        "Search", key=_SEARCH, placeholder="Name, kind or model", icon=":material/search:", max_chars=100, width=320
     )
-    st.session_state.setdefault("state", "All")
-    state = st.segmented_control("State", list(STATES), required=True, key="state") or "All"
+    st.session_state.setdefault(_STATE, "All")
+    state = st.segmented_control("State", list(STATES), required=True, key=_STATE) or "All"
     if st.button("Add provider", key="add_provider", type="primary", icon=":material/add:"):
         ask("add")
 
-if st.session_state.get("listed") != (search, state):  # another list begins at its first page: it has its own pager
-    st.session_state.update(listed=(search, state), listing=st.session_state.get("listing", 0) + 1)
-pager = f"page_number_{st.session_state['listing']}"
+if st.session_state.get(_LISTED) != (search, state):  # another list begins at its first page: it has its own pager
+    st.session_state.update({_LISTED: (search, state), _LISTING: st.session_state.get(_LISTING, 0) + 1})
+pager = f"page_number_{st.session_state[_LISTING]}"
 with db.transaction() as session:
     found = providers.count(session, active=STATES[state], search=search)
     pages = max(1, math.ceil(found / PAGE_SIZE))
@@ -76,7 +78,7 @@ if not shown:
     if asked == "add":
         ask("add")
     elif asked == "show_all":
-        st.session_state["show_all_asked"] = True
+        st.session_state[_SHOW_ALL] = True
         st.rerun()
 clicks = [(clicked, st.container()) for provider in shown if (clicked := draw_card(provider))]
 if pages > 1:

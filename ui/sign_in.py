@@ -18,6 +18,8 @@ from web import middleware
 from web.request import ADDRESS_HEADER
 from web.sign_on import SCRIPT_PATH
 
+_STATUS = "authentication_status"
+"""Where streamlit-authenticator keeps whether the password was right."""
 _BCRYPTS = threading.BoundedSemaphore(2)
 """Checks of a password at once: at about 200 ms each at most 10 a second, however many ask."""
 _LONGEST_QUEUE_SECONDS = 20
@@ -150,7 +152,7 @@ def _sign_in() -> None:
     form.cookie_controller.cookie_model = _NoCookie()
     known = _Users(_address())
     form.authentication_controller.authentication_model.credentials["usernames"] = known
-    st.session_state["authentication_status"] = None
+    st.session_state[_STATUS] = None
     below = st.container()
     try:
         with known:
@@ -159,7 +161,7 @@ def _sign_in() -> None:
         _put_on_record(known, error.retry_after)
         below.error(str(error), icon=":material/hourglass_top:")
         return
-    status = st.session_state["authentication_status"]
+    status = st.session_state[_STATUS]
     if (status and not _begin(known)) or status is False:
         _put_on_record(known)
         below.error("The username or the password is wrong.", icon=":material/lock:")

@@ -37,7 +37,7 @@ def test_page_begins_with_its_own_row(path: Path) -> None:
 
 def _is_work(node: ast.stmt) -> bool:
     """Constants alone do nothing."""
-    return not (isinstance(node, ast.Assign) and str(getattr(node.targets[0], "id", "")).isupper())
+    return not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).isupper())
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -15,6 +15,7 @@ from ui.defaults.draft import OMIT, Choice, Edit
 from ui.feedback import plain
 
 ALL = "All providers"
+_SCOPE = "scope"
 _EDITS, _DRAWN, _IN_URL, _GO_TO = "defaults_edits", "defaults_drawn", "defaults_in_url", "defaults_go_to"
 _FITS = 25
 """Longer names are cut off in the picker on a small screen, so they are shown whole below it."""
@@ -45,19 +46,19 @@ def pick_scope(names: Mapping[str, str]) -> str:
     """Draw the picker and return a provider's name, or "" for all; the address of the page says it, too."""
     state, asked = st.session_state, st.query_params.get("provider", "")
     if _GO_TO in state:
-        state["scope"] = state.pop(_GO_TO)
+        state[_SCOPE] = state.pop(_GO_TO)
     elif asked != state.get(_IN_URL, ""):
-        state["scope"] = asked or ("" if "scope" in state else state[_IN_URL])
-    elif "scope" not in state:
-        state["scope"] = asked
-    unknown = state["scope"] if state["scope"] and state["scope"] not in names else ""
+        state[_SCOPE] = asked or ("" if _SCOPE in state else state[_IN_URL])
+    elif _SCOPE not in state:
+        state[_SCOPE] = asked
+    unknown = state[_SCOPE] if state[_SCOPE] and state[_SCOPE] not in names else ""
     if unknown:
-        state["scope"] = ""
+        state[_SCOPE] = ""
     scope: str = st.selectbox(
         "Scope",
         ["", *names],
         format_func=lambda name: f"{names.get(name, name)}  ·  {name}" if name else ALL,
-        key="scope",
+        key=_SCOPE,
         filter_mode="contains",
         help="Type to search. A provider's own values win over those of all providers.",
         width=520,

@@ -23,6 +23,8 @@ _STATES = {
     "key_unreadable": ("Key unreadable", ":material/error:", "red"),
     "unknown_provider": ("No such provider", ":material/help:", "red"),
 }
+_PROVIDER = "preview_provider"
+_OTHER = "compare_with"
 _URL = "preview_url"
 """In the session: the provider that we wrote into the address, to tell it from one that came with a link or Back."""
 
@@ -31,10 +33,10 @@ def pick(names: Mapping[str, str]) -> tuple[str | None, str | None]:
     """Draw the two pickers; returns the provider, None if the one asked for does not exist, and what to compare with."""
     asked = st.query_params.get("provider") or None
     if asked and asked != st.session_state.get(_URL):
-        st.session_state["preview_provider"] = st.session_state[_URL] = asked
-    known = st.session_state.setdefault("preview_provider", next(iter(names))) in names
+        st.session_state[_PROVIDER] = st.session_state[_URL] = asked
+    known = st.session_state.setdefault(_PROVIDER, next(iter(names))) in names
     if not known:
-        st.session_state["preview_provider"] = None
+        st.session_state[_PROVIDER] = None
 
     def label(name: str) -> str:
         return f"{names.get(name, name)}  ·  {name}"
@@ -45,20 +47,20 @@ def pick(names: Mapping[str, str]) -> tuple[str | None, str | None]:
             list(names),
             index=0 if known else None,
             format_func=label,
-            key="preview_provider",
+            key=_PROVIDER,
             persist_state="session",
             placeholder="Choose a provider",
             width=380,
         )
         others = [name for name in names if name != chosen]
-        if st.session_state.get("compare_with") not in others:
-            st.session_state["compare_with"] = None
+        if st.session_state.get(_OTHER) not in others:
+            st.session_state[_OTHER] = None
         other = st.selectbox(
             "Compare with",
             others,
             index=None,
             format_func=label,
-            key="compare_with",
+            key=_OTHER,
             placeholder="No other provider",
             width=380,
         )

@@ -1,6 +1,7 @@
 """The fields of a provider, as a person edits them: widgets, and what was loaded into them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import streamlit as st
@@ -31,9 +32,22 @@ EMPTY: Mapping[str, Any] = {
 }
 
 
+@dataclass
+class Base:
+    """What the fields were loaded with."""
+
+    fields: dict[str, Any]
+    version: int | None
+    """What the edit is based on; None for a provider that is not stored yet."""
+    mask: str | None
+    """Of the stored API key."""
+    offered: bool = False
+    """Whether the form offers to set what is not sent."""
+
+
 def fill(fields: Mapping[str, Any], version: int | None, mask: str | None) -> None:
     """Load *fields* into the widgets, before they are drawn; *version* is what the edit is based on."""
-    st.session_state[_BASE] = {"fields": dict(fields), "version": version, "mask": mask}
+    st.session_state[_BASE] = Base(dict(fields), version, mask)
     for name, value in fields.items():
         st.session_state[_KEYS[name]] = "" if value is None and name != "default_model" else value
     # Set, not only forgotten: the browser still sends what was typed in the dialog before, which may be another's key.
@@ -46,15 +60,19 @@ def fill_from(provider: LlmProvider) -> None:
     fill(provider.model_dump(include=set(providers.FIELDS)), provider.version, provider.api_key_masked)
 
 
+def _base() -> Base:
+    base: Base = st.session_state[_BASE]
+    return base
+
+
 def version() -> int | None:
     """Return the version the edit is based on; None for a provider that is not stored yet."""
-    based_on: int | None = st.session_state[_BASE]["version"]
-    return based_on
+    return _base().version
 
 
 def patch() -> dict[str, Any]:
     """Return the fields that differ from what was loaded, and the key if one was typed."""
-    base = st.session_state[_BASE]["fields"]
+    base = _base().fields
     typed = {name: st.session_state.get(_KEYS[name], base[name]) for name in base}
     fields = {name: value for name, value in typed.items() if (value or None) != (base[name] or None)}
     if api_key := st.session_state.get(_KEYS["api_key"]):
@@ -64,7 +82,7 @@ def patch() -> dict[str, Any]:
 
 def omitted() -> list[str] | None:
     """Return the parameters to leave out for the model, or None to let them be."""
-    offered = st.session_state[_BASE].get("offered") and _omission_matters()
+    offered = _base().offered and _omission_matters()
     return sorted(_refused()) if offered and st.session_state.get(_KEYS["omit"]) else None
 
 
@@ -129,7 +147,7 @@ def draw(effective_omissions: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _draw_key(slots: dict[str, Any]) -> None:
-    mask = st.session_state[_BASE]["mask"]
+    mask = _base().mask
     sealed = crypto.get_ring().primary_id is None
     st.text_input(
         "API key",
@@ -194,7 +212,7 @@ def _draw_models(slots: dict[str, Any], kind: str) -> None:
             placeholder="Type a name and press Enter",
         )
         slots["available_models"] = st.empty()
-    base = st.session_state[_BASE]["fields"]["default_model"]
+    base = _base().fields["default_model"]
     if st.session_state.get(_KEYS["default_model"]) not in models:
         st.session_state[_KEYS["default_model"]] = None
     st.selectbox(
@@ -215,7 +233,7 @@ def _refused() -> frozenset[str]:
 
 
 def _omission_matters() -> bool:
-    base = st.session_state[_BASE]["fields"]
+    base = _base().fields
     new = version() is None
     other = any(st.session_state.get(_KEYS[name]) != base[name] for name in ("kind", "default_model"))
     return bool((new or other) and st.session_state.get(_KEYS["default_model"]))
@@ -223,10 +241,10 @@ def _omission_matters() -> bool:
 
 def _draw_omissions(effective_omissions: tuple[str, ...]) -> None:
     refused = _refused()
-    st.session_state[_BASE]["offered"] = offered = refused != set(effective_omissions)
+    _base().offered = offered = refused != set(effective_omissions)
     if not _omission_matters():
         return
-    base = st.session_state[_BASE]["fields"]
+    base = _base().fields
     model = st.session_state[_KEYS["default_model"]]
     if warning := catalogue.model_change_warning(base["default_model"], model, effective_omissions):
         st.warning(plain(warning), icon=":material/warning:")
