@@ -11,7 +11,7 @@ from api.errors import Refused
 from api.names import NAMED, NotAsNamed
 
 LIMIT: Final = 2 * 1024 * 1024
-"""Bytes of a body. The largest that is valid, 500 names of 200 characters in JSON's escapes of twelve bytes, has 1.2 MB."""
+"""Bytes of a body. The largest that is valid, 160,000 characters of model names in JSON's escapes of twelve bytes, has 1.94 MB."""
 DIGITS: Final = 400
 """A number with more is taken for infinity, which no field allows: Python would not even read 5,000."""
 

@@ -28,6 +28,8 @@ class Parameter:
     step: float | None = None
     choices: tuple[str, ...] = ()
     group: Literal["Model", "Retries and timeout", "Logging"] = "Model"
+    widened: tuple[str, float] | None = None
+    """The version that raised :attr:`maximum`, and what it was: services of versions before take more for not set."""
     is_amount: bool = True
     """Whether people read a whole number in thousands, as 60,000; a seed is no amount."""
 
@@ -62,7 +64,17 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
         Parameter(
             "temperature", "Temperature", float, 0.7, "0 is the most predictable, 2 the most varied.", 0.0, 2.0, 0.05
         ),
-        Parameter("max_tokens", "Max tokens", int, 2000, "Longest answer, in tokens.", 1, 100_000, 100),
+        Parameter(
+            "max_tokens",
+            "Max tokens",
+            int,
+            2000,
+            "Longest answer, in tokens.",
+            1,
+            1_000_000,
+            100,
+            widened=("0.2.0", 100_000),
+        ),
         Parameter("top_p", "Top P", float, 1.0, "Share of the probability that is sampled from.", 0.0, 1.0, 0.05),
         Parameter(
             "frequency_penalty",
@@ -106,9 +118,10 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
             60_000,
             "Longest wait for one answer.",
             1000,
-            300_000,
+            3_600_000,
             1000,
             group="Retries and timeout",
+            widened=("0.2.0", 300_000),
         ),
         Parameter(
             "enable_logging", "Log requests", bool, default=True, help="Off: nothing is logged.", group="Logging"

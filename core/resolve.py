@@ -27,6 +27,7 @@ from .postgres import lines, probe
 from .resolving import snapshot, snapshot_file
 from .resolving.effective import EffectiveSettings, Explained, Source, Status, build
 from .resolving.snapshot import Snapshot
+from .version import VERSION
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -269,7 +270,9 @@ class Resolver:
     def _listening(self) -> "Iterator[Connection[Any]]":
         import psycopg  # noqa: PLC0415 - keeps the import of this module lean
 
-        connection = lines.connect(self._url if self._url is not None else lines.find_store(), "llm-settings resolver")
+        connection = lines.connect(
+            self._url if self._url is not None else lines.find_store(), f"{lines.RESOLVER}/{VERSION}"
+        )
         with contextlib.closing(connection):
             # Before the first load: a notice sent in between is not lost. A standby has none; there is the heartbeat.
             with contextlib.suppress(psycopg.errors.ReadOnlySqlTransaction):

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.manage import providers, settings
+from core.manage import providers, services, settings
 from core.resolving.effective import EffectiveSettings
 from core.store import db
 from core.wording import counted
@@ -89,6 +89,10 @@ with side_by_side, st.container(width="stretch", border=True):
         )
         draft, saved = results(shown)
         warnings(draft, saved)
+        with db.transaction() as session:
+            unread = services.unread_warning(session, draft.as_dict())
+        if unread:
+            st.warning(plain(unread), icon=":material/history:")
         unfit = refused(draft) if provider else []
         if unfit and st.button("Don't send these", key="omit_refused", icon=":material/block:", help=form.names(unfit)):
             omit(scope_id, unfit)

@@ -7,13 +7,13 @@ from core.parameters import PARAMETERS
 
 RULES: Final[Mapping[str, tuple[Any, Callable[[Any], bool]]]] = {
     "temperature": (0.7, lambda v: 0 <= v <= 2),
-    "max_tokens": (2000, lambda v: 1 <= v <= 100_000),
+    "max_tokens": (2000, lambda v: 1 <= v <= 1_000_000),
     "top_p": (1.0, lambda v: 0 <= v <= 1),
     "frequency_penalty": (0, lambda v: -2 <= v <= 2),
     "presence_penalty": (0, lambda v: -2 <= v <= 2),
     "max_retries": (3, lambda v: 0 <= v <= 10),
     "retry_backoff_ms": (1000, lambda v: 100 <= v <= 10_000),
-    "request_timeout_ms": (60_000, lambda v: 1000 <= v <= 300_000),
+    "request_timeout_ms": (60_000, lambda v: 1000 <= v <= 3_600_000),
     "enable_logging": (True, lambda _: True),
     "log_level": ("full", lambda v: v in {"full", "minimal", "errors_only"}),
     "log_request_data": (True, lambda _: True),

@@ -111,7 +111,7 @@ def connections(url: str) -> set[int]:
     """The server's processes that serve resolvers."""
     with psycopg.connect(url) as connection:
         rows = connection.execute(
-            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '%resolver'"
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '%resolver/%'"
         )
         return {pid for (pid,) in rows}
 

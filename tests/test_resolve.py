@@ -172,7 +172,7 @@ def test_change_made_while_away_is_not_missed(resolver: Resolver, committed: str
     with psycopg.connect(committed, autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name LIKE '%resolver' AND datname = current_database()"
+            " WHERE application_name LIKE '%resolver/%' AND datname = current_database()"
         )
         connection.execute("UPDATE llm_providers SET default_model = 'm2'")
 
@@ -311,7 +311,7 @@ def test_a_reconnect_keeps_the_answers(resolver: Resolver, committed: str) -> No
     with psycopg.connect(committed, autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name LIKE '%resolver' AND datname = current_database()"
+            " WHERE application_name LIKE '%resolver/%' AND datname = current_database()"
         )
     _soon(lambda: resolver.stale)
     _soon(lambda: not resolver.stale)

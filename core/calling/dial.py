@@ -27,7 +27,7 @@ with from_extra():
     import httpx2
 
 LARGEST: Final = 32 * 1024 * 1024
-"""Bytes of an answer; the longest that a model can write, of 100,000 tokens, has about 1 MiB."""
+"""Bytes of an answer; the longest that a model can write, of 1,000,000 tokens, has about 10 MiB."""
 LIMITS: Final = httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=30)
 
 AT_ONCE: Final = 65_536

@@ -13,7 +13,7 @@ from ..config import get_config
 from ..crypto import KeyRing
 from ..store import migrate, outages, sealed
 from ..store.tables import AuditEvent, AuditHead, AuthSession
-from . import keys
+from . import keys, services
 
 
 class Health(NamedTuple):
@@ -29,6 +29,8 @@ class Health(NamedTuple):
     """Of the schema; None: it was never migrated."""
     head: str
     """The revision this version needs."""
+    older_services: tuple[services.Service, ...]
+    """Connected resolvers of versions before this one."""
     in_use: int
     """Connections of this process in use now, this look's own among them."""
     keys: keys.RingStatus
@@ -87,6 +89,7 @@ def look(session: Session, ring: KeyRing) -> Health:
         size=size,
         revision=MigrationContext.configure(connection).get_current_revision(),
         head=migrate.head(),
+        older_services=tuple(services.older(session)),
         in_use=pool.checkedout() if isinstance(pool, QueuePool) else 1,
         keys=keys.status(session, ring),
         sealed_values=len(tried),

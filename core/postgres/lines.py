@@ -10,6 +10,8 @@ from . import dsn
 if TYPE_CHECKING:
     from psycopg import Connection
 
+RESOLVER: Final = "llm-settings resolver"
+"""How connections of resolvers are called, before a slash and the version; those of 0.1.0 have nothing behind it."""
 PATIENCE: Final = 10.0
 """Longest wait for an answer of the database, in seconds; then the line counts as dead."""
 

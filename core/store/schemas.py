@@ -3,6 +3,7 @@
 import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar
@@ -30,7 +31,9 @@ from .api_keys import MAX_KEY
 from .tables import USERNAME_PATTERN
 
 MAX_TEXT = 10_000
-MAX_MODELS = 500
+MAX_MODELS = 5_000
+MAX_MODELS_TEXT = 160_000
+"""Characters of all model names together: a REST body of 2 MiB holds them, whatever they are and however they are escaped."""
 MAX_CUSTOM_BYTES = 16 * 1024
 MAX_CUSTOM_DEPTH = 20
 MAX_PASSWORD_BYTES = 72
@@ -97,9 +100,11 @@ def _url(value: str) -> str:
 
 
 def _distinct(models: list[str]) -> list[str]:
-    twice = sorted({m for m in models if models.count(m) > 1}) if len(models) <= MAX_MODELS else []
+    twice = sorted(model for model, times in Counter(models).items() if times > 1)
     if twice:
         raise ValueError(f"must name each model once; twice: {', '.join(twice)[:200]}")
+    if (size := sum(map(len, models))) > MAX_MODELS_TEXT:
+        raise ValueError(f"must have at most {MAX_MODELS_TEXT:,} characters in all names together; these have {size:,}")
     return models
 
 
@@ -179,7 +184,7 @@ class ProviderInput(_Input):
     ] = None
     available_models: Annotated[
         list[ModelName],
-        Field(min_length=1, max_length=MAX_MODELS, description=f"a list of 1 to {MAX_MODELS} model names"),
+        Field(min_length=1, max_length=MAX_MODELS, description=f"a list of 1 to {MAX_MODELS:,} model names"),
         AfterValidator(_distinct),
     ]
     default_model: OptionalModel = None

@@ -26,6 +26,7 @@ from core.manage import providers
 from core.manage import settings as rows
 from core.resolve import Resolver
 from core.store import db
+from core.store.schemas import MAX_MODELS_TEXT
 from tests.conftest import run_async
 from tests.rest import HOST, KEY, NEW, as_written, cookie, data, error, serving, token
 from web.answers import security_headers
@@ -376,7 +377,7 @@ def test_an_empty_key_is_refused(root: TestClient, key: str | None) -> None:
 
 def test_largest_provider_is_taken(root: TestClient) -> None:
     """What the rules allow fits into a body, however it is written: here each character takes twelve bytes."""
-    models = [f"{number:03}".ljust(200, "\N{BRAIN}") for number in range(500)]
+    models = [f"{number:03}".ljust(200, "\N{BRAIN}") for number in range(MAX_MODELS_TEXT // 200)]
     body = {"name": "large", "displayName": "Large", "kind": "openai", "availableModels": models}
 
     assert data(root.post("/api/llm/providers", json=body), 201)["availableModels"] == models

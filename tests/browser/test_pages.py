@@ -112,7 +112,7 @@ def test_error_stands_beside_its_field_and_loses_nothing(page: Page) -> None:
 
     expect(dialog.get_by_text("Must be 1 to 50 of the characters")).to_be_visible()
     expect(dialog.get_by_text("Must begin with")).to_be_visible()
-    expect(dialog.get_by_text("Must be a list of 1 to 500 model names")).to_be_visible()
+    expect(dialog.get_by_text("Must be a list of 1 to 5,000 model names")).to_be_visible()
     expect(dialog.get_by_role("textbox", name="Name", exact=True)).to_have_value("Not A Name")
     expect(dialog.get_by_role("textbox", name="Base URL")).to_have_value("ftp://host")
 

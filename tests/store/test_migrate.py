@@ -69,6 +69,22 @@ def test_down_and_up_keeps_the_data(engine: Engine) -> None:
     migrate.check(engine)
 
 
+def test_down_takes_back_what_the_version_before_does_not_take(engine: Engine) -> None:
+    """A value beyond the older range is not set after a step down, which that version would have read it as; the rest stays."""
+    with engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO llm_settings (max_tokens, request_timeout_ms, top_p) VALUES (128000, 300000, 0.5)")
+        )
+
+    migrate.downgrade(engine, "0008")
+
+    with engine.connect() as connection:
+        row = connection.execute(text("SELECT max_tokens, request_timeout_ms, top_p, version FROM llm_settings")).one()
+    assert tuple(row) == (None, 300_000, 0.5, 2)
+    assert migrate.upgrade(engine)
+    migrate.check(engine)
+
+
 def test_two_at_once_are_safe(database: str) -> None:
     """CHECKS 75: of several processes that migrate at once, one does it and the others find it done."""
     engines = [db.make_engine(database) for _ in range(4)]

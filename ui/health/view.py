@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.manage import keys
 from core.manage.health import Health
+from core.version import VERSION
 from core.wording import counted
 from ui.feedback import plain, told
 from ui.widgets import ago, exact
@@ -101,8 +102,23 @@ def _database(health: Health) -> list[Line]:
         Line("Connection", "ok", "Reachable", f"PostgreSQL {health.server}, {whose}."),
         schema,
         Line("Size", "ok", "OK", f"{health.size / 1_000_000:,.1f} MB on disk."),
+        _services(health),
         Line("Connections", "ok", "OK", f"{health.in_use} in use by this process, this page's own included."),
     ]
+
+
+def _services(health: Health) -> Line:
+    if not health.older_services:
+        return Line("Services", "ok", "OK", "No service of an older version is connected.")
+    versions = ", ".join(f"{service.number} of {service.version}" for service in health.older_services)
+    number = sum(service.number for service in health.older_services)
+    return Line(
+        "Services",
+        "soon",
+        "Older version",
+        f"{counted(number, 'service')} of an older version connected: {versions}. This is {VERSION}.",
+        "Upgrade services before values are used that only this version knows: they take those for not set.",
+    )
 
 
 def _encryption_keys(health: Health) -> list[Line]:
