@@ -40,6 +40,8 @@ class KindFacts:
     """The extra of the wheel that brings the SDK."""
     base_url: str | None = None
     """Where a provider without a base URL is reached: the SDK uses the same address. None: it needs one of its own."""
+    tails: tuple[str, ...] = ()
+    """Ends of a path that the SDK adds to the base URL by itself."""
     self_hosted: bool = False
     """Whether its base URL may point to a private address: a model on one's own network."""
     required: frozenset[str] = frozenset()
@@ -56,6 +58,8 @@ class KindFacts:
         """The parameters that its API does not know, whatever the model."""
         return frozenset(name for name, theirs in self.names.items() if theirs is None)
 
+
+_OPENAI_TAILS: Final = ("/chat/completions", "/completions", "/responses", "/embeddings")
 
 KINDS: Final[Mapping[str, KindFacts]] = {
     kind.name: kind
@@ -75,6 +79,7 @@ KINDS: Final[Mapping[str, KindFacts]] = {
             sdk="openai",
             extra="ai-openai",
             base_url="https://api.openai.com/v1",
+            tails=_OPENAI_TAILS,
             key_format=KeyFormat(
                 prefixes=("sk-",),  # sk-proj- and sk-svcacct- among them
                 min_length=40,  # the first ones had 51, later ones 150 and more
@@ -96,6 +101,7 @@ KINDS: Final[Mapping[str, KindFacts]] = {
             sdk="anthropic",
             extra="ai-anthropic",
             base_url="https://api.anthropic.com",
+            tails=("/v1/messages", "/v1/models", "/v1"),
             # https://platform.claude.com/docs/en/api/csharp/beta/messages/create ("required Long maxTokens"); litellm
             # 1.109.1, llms/anthropic/chat/transformation.py, fills it in
             required=frozenset({"max_tokens"}),
@@ -121,6 +127,7 @@ KINDS: Final[Mapping[str, KindFacts]] = {
             sdk="google.genai",
             extra="ai-google",
             base_url="https://generativelanguage.googleapis.com",
+            tails=("/v1beta/models", "/v1beta", "/v1alpha", "/v1"),
             key_format=KeyFormat(
                 prefixes=("AQ.", "AIza"),  # AI Studio has issued AQ. keys only since 2026; Google is ending AIza keys
                 min_length=39,  # the length of AIza keys; AQ. keys are longer
@@ -141,6 +148,7 @@ KINDS: Final[Mapping[str, KindFacts]] = {
             },
             sdk="openai",
             extra="ai-openai",
+            tails=_OPENAI_TAILS,
             self_hosted=True,
         ),
     )

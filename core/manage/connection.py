@@ -29,6 +29,7 @@ from ..errors import BadConfig, Invalid, KeyUnreadable, MissingExtra
 from ..extras import from_extra
 from ..kinds import base_url_of, facts_of, origin_of
 from ..resolving.effective import EffectiveSettings
+from ..store import base_urls
 from ..store.schemas import ApiKeyInput, ProviderInput, validate
 from ..store.tables import LlmProvider, id_of
 from . import providers, settings
@@ -217,6 +218,7 @@ class _Test:
         self._ends = time.monotonic() + LONGEST
         self._done: dict[StageName, Stage] = {}
         self._models: tuple[str, ...] | None = None
+        self._list_is_missing = False
 
     def run(self) -> Report:
         pinned = self._reach()
@@ -225,9 +227,9 @@ class _Test:
         stages = tuple(self._done.get(name, Stage(name, "not_checked", None, "")) for name in STAGES)
         if not self._models:  # not got, or empty as of some gateways: no model is gone for that
             return Report(stages, self._models, (), ())
-        known = self._target.models
-        new = tuple(model for model in self._models if model not in known)
-        return Report(stages, self._models, new, tuple(model for model in known if model not in self._models))
+        known, listed = set(map(_bare, self._target.models)), set(map(_bare, self._models))
+        new = tuple(model for model in self._models if _bare(model) not in known)
+        return Report(stages, self._models, new, tuple(m for m in self._target.models if _bare(m) not in listed))
 
     def _reach(self) -> tuple[str, ...]:
         """Look up, judge, connect and shake hands; return the addresses that this and all that follows may dial."""
@@ -332,11 +334,12 @@ class _Test:
             if failure.status == _UNAUTHORIZED or failure.reason in {"unacceptable", "tls"} or _redirects(failure):
                 self._note("key", "refused", _in_words(failure), clock)
                 return False
+            self._list_is_missing = failure.status == _NOT_FOUND
             self._note("key", "not_checked", f"the list of models: {_in_words(failure)}", clock)
             return True
         self._models = tuple(dict.fromkeys(redaction.on_one_line(each, _ID) for each in listed[:MOST_MODELS]))
         self._note("key", "verified", f"{len(self._models)} models are listed", clock)
-        if self._target.model in self._models:
+        if self._target.model is not None and _bare(self._target.model) in map(_bare, self._models):
             self._note("model", "verified", f"{self._target.model} is in the vendor's list")
         elif self._target.model is not None:
             self._note("model", "not_checked", f"{self._target.model} is not in the vendor's list")
@@ -355,7 +358,12 @@ class _Test:
         except Exception as error:  # noqa: BLE001 - judged
             failure = failures.judge(vendor, error)
             words = _in_words(failure)
-            if failure.reason == "key":
+            if self._nothing_is_there(failure):
+                meant = base_urls.hint(target.kind, target.base_url)
+                cure = f"The base URL is probably {meant}" if meant else "Check the path of the base URL"
+                self._note("model", "not_checked", "nothing was found at the base URL")
+                words = f"{words}. Neither a list of models nor the model is at this address: {cure}"
+            elif failure.reason == "key":
                 self._note("key", "refused", words, clock)
             elif failure.reason == "model":
                 self._note("model", "refused", words, clock)
@@ -368,6 +376,12 @@ class _Test:
             self._note("key", "verified", "the call was answered")
         if not self._is_verified("model"):
             self._note("model", "verified", f"{target.model} has answered")
+
+    def _nothing_is_there(self, failure: Failure) -> bool:
+        """Tell whether it is the address that is wrong: list and call are both missing, and no word is about the model."""
+        about = {"model", (self._target.model or "model").lower()}
+        is_about_model = any(word in failure.words.lower() for word in about)
+        return self._list_is_missing and failure.status == _NOT_FOUND and not is_about_model
 
     def _is_verified(self, name: StageName) -> bool:
         return name in self._done and self._done[name].state == "verified"
@@ -386,6 +400,12 @@ class _Test:
 
 
 _UNAUTHORIZED: Final = 401
+_NOT_FOUND: Final = 404
+
+
+def _bare(model: str) -> str:
+    """Return a model's name as it is called: Google lists ``models/NAME``, for its own protocol and OpenAI's alike."""
+    return model.removeprefix("models/")
 
 
 def _redirects(failure: Failure) -> bool:

@@ -16,7 +16,7 @@ from ..config import get_config
 from ..crypto import KeyRing, Place, get_ring, mask
 from ..errors import AlreadyExists, Invalid, KeyUnreadable, NotFound
 from ..kinds import origin_of
-from ..store import api_keys, violations
+from ..store import api_keys, base_urls, violations
 from ..store.schemas import ApiKeyInput, ProviderInput, SettingsInput, could_be_id, could_be_provider, validate
 from ..store.sealed import provider_place
 from ..store.tables import LlmProvider, LlmSettings, LlmUsage
@@ -347,6 +347,8 @@ def _locked(session: Session, provider_id: int) -> LlmProvider:
 def _guard_base_url(kind: str, api_base_url: str | None) -> None:
     if api_base_url:  # an empty one is the vendor's own
         addresses.check_host(urlsplit(api_base_url).hostname or "", kind, get_config().private_hosts)
+        if rule := base_urls.look(kind, api_base_url).refused:
+            raise Invalid({"api_base_url": rule})
 
 
 def _keep_preferred_models(session: Session, provider_id: int, models: list[str]) -> None:

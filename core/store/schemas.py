@@ -26,7 +26,7 @@ from ..kinds import KINDS, Kind, base_url_of
 from ..parameters import PARAMETERS, SENDABLE, Parameter
 from ..redaction import remember
 from ..resolving.effective import is_deeper
-from . import api_keys, passwords
+from . import api_keys, base_urls, passwords
 from .api_keys import MAX_KEY
 from .tables import USERNAME_PATTERN
 
@@ -89,11 +89,11 @@ def _url(value: str) -> str:
     except ValueError:
         raise ValueError("must name a host and perhaps a port, as https://host.example:8443/v1") from None
     if parts.scheme not in {"http", "https"} or not value.startswith(f"{parts.scheme}://"):
-        raise ValueError("must begin with https:// or http://")
+        raise ValueError("must begin with https:// or http://, in small letters")
     if "@" in parts.netloc or "\\" in value:
         raise ValueError("must have no user name, password or backslash in it")
     if parts.query or parts.fragment or value.endswith(("?", "#")):
-        raise ValueError("must end with the path: no ? and no #")
+        raise ValueError(f"must end with the path: no ? and no #{base_urls.without_query(value)}")
     if port == 0 or not parts.hostname or not _HOST.fullmatch(parts.hostname) or " " in value or not value.isascii():
         raise ValueError("must name a host, as https://host.example/v1, in ASCII")
     return value

@@ -4,6 +4,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -487,3 +488,48 @@ def test_command(committed: str, vendor: Vendor, key: str, code: int) -> None:
     assert ("acme: verified" if code == 0 else "acme: REFUSED") in done.stdout
     assert "Key accepted" in done.stdout
     assert key not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "tail", "meant"),
+    [
+        ("openai_compatible", "", "/v1"),
+        ("openai", "", "/v1"),
+        ("openai_compatible", "/v1/chat/completions", "/v1"),
+        ("anthropic", "/v1", ""),
+        ("google", "/v1beta", ""),
+    ],
+)
+def test_a_wrong_path_is_told_as_that(session: Session, vendor: Vendor, kind: str, tail: str, meant: str) -> None:
+    """List and call are both 404, without a word of a model: the address is at fault, not the model, and the right one is named."""
+    provider_id = add(session, vendor.base_url(kind), kind)
+    row = providers.get(session, provider_id)
+    target = replace(prepare(session, COMMAND_LINE, row.id), base_url=f"{vendor.url}{tail}")
+    vendor.lists = False
+    vendor.fail(*[Status(404, {}, "404 page not found")] * 4)
+
+    report = run(target)
+
+    assert words(report, "call").endswith(f"at this address: The base URL is probably {vendor.url}{meant}")
+    assert states(report)[5:] == "-R"
+    assert "model" not in [stage.name for stage in report.stages if stage.state == "refused"]
+
+
+def test_a_model_is_blamed_where_the_vendor_names_it(session: Session, vendor: Vendor) -> None:
+    """Without a list of models, a 404 with words about the model stays a fault of the model."""
+    vendor.lists = False
+    report = run(prepare(session, COMMAND_LINE, add(session, vendor.base_url("openai"), model="gone")))
+
+    assert states(report)[5:] == "RR"
+    assert "base URL" not in words(report, "call")
+
+
+def test_lists_are_compared_without_their_prefix(session: Session, vendor: Vendor) -> None:
+    """Google lists models/NAME for OpenAI's protocol, and answers to NAME: neither is new or gone."""
+    vendor.models[:] = ["models/m1", "models/m9", "m1"]
+    provider_id = add(session, vendor.base_url("openai_compatible"), "openai_compatible")
+
+    report = run(prepare(session, COMMAND_LINE, provider_id))
+
+    assert (report.new, report.gone) == (("models/m9",), ("gone",))
+    assert "is in the vendor's list" in words(report, "model")

@@ -11,7 +11,7 @@ from core.errors import Invalid, Sealed
 from core.kinds import KINDS, facts_of
 from core.manage import providers
 from core.models import catalogue
-from core.store import api_keys, schemas
+from core.store import api_keys, base_urls, schemas
 from core.store.tables import LlmProvider
 from ui.feedback import field_error, plain
 from ui.guard import guard
@@ -134,6 +134,9 @@ def draw(effective_omissions: tuple[str, ...]) -> dict[str, Any]:
         help="Empty: the vendor's own address. Another host needs the API key typed again.",
     )
     slots["api_base_url"] = st.empty()
+    if found := _url_look(kind):
+        field_error(slots["api_base_url"], {"api_base_url": found.refused}, "api_base_url")
+        st.button("Use what is proposed", key="provider_correct_url", on_click=_correct_url)
     _draw_key(slots)
     _draw_models(slots, kind)
     st.text_area("Description", key=_KEYS["description"], persist_state=_KEPT, max_chars=2000, height=80)
@@ -144,6 +147,17 @@ def draw(effective_omissions: tuple[str, ...]) -> dict[str, Any]:
     slots["is_active"] = st.empty()
     _draw_omissions(effective_omissions)
     return slots
+
+
+def _url_look(kind: str) -> base_urls.Look | None:
+    found = base_urls.look(kind, st.session_state.get(_KEYS["api_base_url"]) or "")
+    return found if found.correction else None
+
+
+def _correct_url() -> None:
+    guard("admin")
+    if found := _url_look(st.session_state[_KEYS["kind"]]):
+        st.session_state[_KEYS["api_base_url"]] = found.correction
 
 
 def _draw_key(slots: dict[str, Any]) -> None:
