@@ -44,6 +44,14 @@ class Status(NamedTuple):
     """None: what the vendor of this path says."""
 
 
+class Script(NamedTuple):
+    """A stream that is sent step by step: a text is sent as it is, a number is a pause in seconds."""
+
+    steps: tuple[str | float, ...]
+    ends: bool = True
+    """Whether the answer ends as HTTP wants it, or the line is cut."""
+
+
 class Asked(NamedTuple):
     """A request that came."""
 
@@ -77,7 +85,7 @@ class Vendor:
         self.asked: list[Asked] = []
         self.lines = 0
         """Connections so far."""
-        self._faults: deque[Status | str] = deque()
+        self._faults: deque[Status | Script | str] = deque()
         self._context: ssl.SSLContext | None = None
         if certificate:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -104,10 +112,10 @@ class Vendor:
         for thread in self._threads:
             thread.join(10)
 
-    def fail(self, *faults: Status | str | int) -> None:
+    def fail(self, *faults: Status | Script | str | int) -> None:
         """Answer the next requests so, one each; those after them are served."""
         for fault in faults:
-            assert isinstance(fault, Status | int) or fault in FAULTS, fault
+            assert isinstance(fault, Status | Script | int) or fault in FAULTS, fault
             self._faults.append(Status(fault) if isinstance(fault, int) else fault)
 
     def serve(self) -> None:
@@ -164,6 +172,8 @@ class Vendor:
             body = protocol.error(fault.status, "the vendor's own words") if fault.body is None else fault.body
             _send(line, fault.status, body, fault.headers)
             return True
+        if isinstance(fault, Script):
+            return self._perform(line, fault)
         if fault is not None:
             return self._go_wrong(line, fault, asked, protocol)
         key = protocol.key(asked)
@@ -174,6 +184,8 @@ class Vendor:
             _send(line, 200 if self.lists else 404, found)
         elif protocol.model(asked) not in self.models:
             _send(line, 404, protocol.error(404, f"The model {protocol.model(asked)} does not exist"))
+        elif "mbed" in asked.path.rpartition("/")[2]:
+            _send(line, 200, protocol.embeddings(asked))
         elif protocol.is_stream(asked):
             self._stream(line, protocol.events(asked))
         else:
@@ -187,6 +199,18 @@ class Vendor:
             line.sendall(b"%x\r\n%s\r\n" % (len(data), data))
         if upto is None:
             line.sendall(b"0\r\n\r\n")
+
+    def _perform(self, line: socket.socket, script: Script) -> bool:
+        self._stream(line, [], 0)
+        for step in script.steps:
+            if isinstance(step, str):
+                data = step.encode()
+                line.sendall(b"%x\r\n%s\r\n" % (len(data), data))
+            else:
+                self._ends.wait(step)
+        if script.ends:
+            line.sendall(b"0\r\n\r\n")
+        return script.ends
 
     def _go_wrong(self, line: socket.socket, fault: str, asked: Asked, protocol: Any) -> bool:
         body = json.dumps(protocol.answer(asked) if asked.body else protocol.models(self.models)).encode()
@@ -308,6 +332,14 @@ class _OpenAI:
     def error_event(self) -> str:
         return _sse(self.error(500, "the model broke down"))[0]
 
+    def embeddings(self, asked: Asked) -> Any:
+        rows = [
+            {"object": "embedding", "index": at, "embedding": [float(len(text)), 0.5]}
+            for at, text in enumerate(asked.body["input"])
+        ]
+        used = {"prompt_tokens": USED[0], "total_tokens": USED[0]}
+        return {"object": "list", "data": rows[::-1], "model": asked.body["model"], "usage": used}
+
     def _frame(self, asked: Asked, what: str) -> dict[str, Any]:
         return {"id": "chatcmpl-1", "object": what, "created": 1, "model": f"{asked.body['model']}-2026-01-01"}
 
@@ -398,6 +430,10 @@ class _Google:
 
     def error_event(self) -> str:
         return _sse(self.error(503, "the model broke down"))[0]
+
+    def embeddings(self, asked: Asked) -> Any:
+        texts = ["".join(part["text"] for part in one["content"]["parts"]) for one in asked.body["requests"]]
+        return {"embeddings": [{"values": [float(len(text)), 0.5]} for text in texts]}
 
     def _piece(self, asked: Asked, text: str, finish: str | None) -> Any:
         told, said, cached = USED

@@ -51,7 +51,7 @@ class Call:
         self._content: Any = None
         self._raw: Any = None
         self._first_part_at: float | None = None
-        self._is_logged = self._is_bare = False
+        self._is_logged, self._is_bare = False, _leaves_out(request, "stream_options")
         self._spare = 0
         """Attempts that do not count as retries."""
         self._outside = sys.exception()
@@ -132,7 +132,7 @@ class Call:
         part = self.vendor.part(event)
         self.collected.add(part)
         self._raw = event
-        if self._first_part_at is None and (part.text or part.reasoning or part.tools):
+        if self._first_part_at is None and (part.text or part.reasoning or part.refusal or part.tools):
             self._first_part_at = self._clock.now()
         return part.text
 
@@ -302,3 +302,9 @@ class Call:
                 error=error,
             ),
         )
+
+
+def _leaves_out(request: Request, name: str) -> bool:
+    """Tell whether the options say that *name*, which we would add, is not sent."""
+    options = request.options or {}
+    return name in options and (options[name] is None or options[name] is sent.OMIT)

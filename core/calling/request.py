@@ -107,7 +107,7 @@ def request_of(prompt: Prompt, how: How, *, streams: bool = False) -> Request:
     given = {name: how[name] for name in SENDABLE if name in how}  # type: ignore[literal-required]  # tested: How has all
     options = how.get("options")
     check_given(given, options)
-    if streams and any((options or {}).get(name, 1) not in {1, None} for name in SEVERAL):
+    if streams and any((options or {}).get(name) not in (None, 1) for name in SEVERAL):
         raise Invalid({"options": "asks for several answers, of which a stream has room for one: use complete()"})
     response_format = how.get("response_format")
     if response_format is not None and not hasattr(response_format, "model_json_schema"):

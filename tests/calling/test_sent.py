@@ -1,0 +1,143 @@
+"""Which parameters a request has: the settings', this call's own, and the options, each thing by one name."""
+
+from typing import Any, get_type_hints
+
+import pytest
+
+from core import ai
+from core.ai import OMIT
+from core.calling import request, sent
+from core.errors import Invalid
+from core.kinds import KINDS
+from core.parameters import SENDABLE
+from core.testing import override
+from tests.calls import WAYS, configure
+from tests.vendors import Vendor
+
+pytest_plugins = ["tests.calls"]
+
+LENGTHS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+
+
+def body_of(vendor: Vendor, kind: str) -> dict[str, Any]:
+    """The parameters of the last request."""
+    found: dict[str, Any] = vendor.asked[-1].body
+    return found["generationConfig"] if kind == "google" else found
+
+
+def test_every_parameter_can_be_given_for_one_call() -> None:
+    """The arguments of a call have each parameter that can be sent, and every spelling of it is known as it."""
+    assert set(SENDABLE) <= set(get_type_hints(request.How))
+    assert set(sent.SPELLINGS.values()) == set(SENDABLE)
+    for kind in KINDS.values():
+        for ours, theirs in kind.names.items():
+            assert theirs is None or sent.SPELLINGS[theirs] == ours
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_parameter_of_this_call(vendor: Vendor, kind: str, way: str) -> None:
+    """It counts more than the settings', goes out by the vendor's name, and OMIT leaves one out."""
+    configure(kind, temperature=0.5, max_tokens=77, omitted_parameters=["frequency_penalty", "presence_penalty"])
+
+    WAYS[way]("Hello", provider=kind, temperature=0.25, max_tokens=50, top_p=OMIT)
+
+    body, theirs = body_of(vendor, kind), KINDS[kind].names["max_tokens"]
+    wire = "maxOutputTokens" if kind == "google" else theirs
+    assert (body["temperature"], body[wire or ""]) == (0.25, 50)
+    assert not {"top_p", "topP", *LENGTHS} - {wire} & set(body)
+
+
+@pytest.mark.usefixtures("store")
+def test_what_settings_omit_by_its_old_name(vendor: Vendor) -> None:
+    """OpenAI's Max tokens reaches the vendor by its new name, also where the settings omit it, as the seeded ones do."""
+    configure("openai", max_tokens=500, omitted_parameters=["max_tokens", "temperature"])
+
+    done = ai.complete("Hello")
+    assert vendor.asked[-1].body["max_completion_tokens"] == 500
+    assert "max_tokens" not in vendor.asked[-1].body
+    assert "temperature" not in vendor.asked[-1].body
+    assert done.not_sent == ()
+
+    ai.complete("Hello", max_tokens=OMIT)
+    assert not set(LENGTHS) & set(vendor.asked[-1].body)
+    configure("openai_compatible", omitted_parameters=["max_tokens"])
+    ai.complete("Hello", provider="openai_compatible")
+    assert not set(LENGTHS) & set(vendor.asked[-1].body)
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    ("kind", "options", "expected"),
+    [
+        ("openai", {"max_tokens": 50}, {"max_completion_tokens": 50}),
+        ("openai", {"max_completion_tokens": 50}, {"max_completion_tokens": 50}),
+        ("openai_compatible", {"max_completion_tokens": 50}, {"max_completion_tokens": 50}),
+        ("openai_compatible", {"max_tokens": 50}, {"max_tokens": 50}),
+        ("anthropic", {"max_tokens": 50}, {"max_tokens": 50}),
+        ("openai", {"max_tokens": None}, {}),
+        ("openai", {"max_tokens": OMIT}, {}),
+    ],
+)
+def test_options_name_one_thing_once(
+    vendor: Vendor, kind: str, options: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """An option takes the place of the parameter that it is, whatever it is called; None and OMIT leave it out."""
+    ai.complete("Hello", provider=kind, options=options)
+
+    body = vendor.asked[-1].body
+    assert {name: body[name] for name in LENGTHS if name in body} == expected
+    assert "temperature" in body
+
+
+@pytest.mark.usefixtures("store")
+def test_options_without_a_parameter_of_ours(vendor: Vendor) -> None:
+    """None takes a parameter out of the request: it is not sent as null."""
+    ai.complete("Hello", options={"temperature": None, "reasoning_effort": "low", "seed": None})
+
+    body = vendor.asked[-1].body
+    assert body["reasoning_effort"] == "low"
+    assert "temperature" not in body
+    assert "seed" not in body
+
+
+@pytest.mark.parametrize(
+    ("kind", "how", "field"),
+    [
+        ("openai", {"temperature": 9}, "temperature"),
+        ("openai", {"max_tokens": "many"}, "max_tokens"),
+        ("openai", {"max_tokens": 50, "options": {"max_completion_tokens": 60}}, "options"),
+        ("openai", {"options": {"max_completion_tokens": 60, "max_tokens": 50}}, "options"),
+        ("anthropic", {"max_tokens": OMIT}, "max_tokens"),
+        ("anthropic", {"presence_penalty": 0.5}, "presence_penalty"),
+        ("openai", {"tags": ["x"] * 17}, "tags"),
+        ("openai", {"tags": "x"}, "tags"),
+        ("openai", {"tags": ["x" * 65]}, "tags"),
+        ("openai", {"tags": ["a\nb"]}, "tags"),
+        ("openai", {"correlation_id": ""}, "correlation_id"),
+        ("openai", {"response_format": {"type": "json_object"}}, "response_format"),
+    ],
+    ids=str,
+)
+def test_what_is_refused(vendor_of_its_own: Vendor, kind: str, how: dict[str, Any], field: str) -> None:
+    """By name and rule, before anything is dialled."""
+    with override(kind, kind=kind, base_url=vendor_of_its_own.base_url(kind)), pytest.raises(Invalid) as caught:
+        ai.complete("Hello", provider=kind, **how)
+
+    assert list(caught.value.fields) == [field]
+    assert vendor_of_its_own.asked == []
+
+
+def test_an_argument_that_does_not_exist() -> None:
+    """A misspelt one is a TypeError, as of any function."""
+    for call in (ai.complete, ai.stream, ai.embed):
+        with pytest.raises(TypeError, match="temprature"):
+            call(["Hello"], temprature=1)  # type: ignore[call-arg]  # that is the point
+
+
+@pytest.fixture
+def vendor_of_its_own() -> Any:
+    """A vendor, without a store."""
+    with Vendor() as vendor:
+        yield vendor

@@ -1,0 +1,108 @@
+"""What tests of calls share: a vendor, a database with a provider of each kind at it, and each way to call.
+
+A test file takes the fixtures by ``pytest_plugins = ["tests.calls"]``.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from core import ai, config, logs, resolve
+from core.actors import COMMAND_LINE
+from core.ai import Completion
+from core.calling import log_writer
+from core.kinds import KINDS
+from core.manage import providers
+from core.manage import settings as rows
+from core.resolve import Resolver
+from core.store import db
+from tests.conftest import run_async
+from tests.vendors import KEY, Vendor
+
+
+@pytest.fixture
+def vendor() -> Iterator[Vendor]:
+    """A vendor that serves."""
+    with Vendor() as vendor:
+        yield vendor
+
+
+@pytest.fixture
+def store(committed: str, vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A database in which each kind has a provider of its name, at the vendor; yields its URL. Calls are logged there."""
+    monkeypatch.setenv("LLM_PRIVATE_HOSTS", "127.0.0.1")
+    config.get_config.cache_clear()
+    resolver, writer = Resolver(committed), log_writer.Writer(committed)
+    monkeypatch.setattr(resolve, "resolver", resolver)
+    monkeypatch.setattr(log_writer, "_writer", writer)
+    with db.transaction() as session:
+        for kind in KINDS:
+            made = {"name": kind, "display_name": kind, "kind": kind, "api_base_url": vendor.base_url(kind)}
+            models = {"available_models": ["m1", "gone"], "default_model": "m1", "api_key": KEY}
+            providers.create(session, COMMAND_LINE, {**made, **models})
+    configure(retry_backoff_ms=100, max_retries=2, request_timeout_ms=10_000)
+    yield committed
+    resolver._stop.set()  # its thread ends by itself within half a second: nobody waits for it here
+    writer.close()
+
+
+def configure(kind: str | None = None, **values: Any) -> None:
+    """Change the settings of a provider, or of all, and wait until they are in force here."""
+    with db.transaction() as session:
+        provider_id = None if kind is None else providers.get_by_name(session, kind).id
+        rows.upsert_global(session, COMMAND_LINE, provider_id, values)
+    settle()
+
+
+def settle() -> None:
+    """Wait until what is stored is in force here."""
+    with psycopg.connect(str(resolve.resolver._url)) as connection:
+        found = connection.execute("SELECT generation FROM settings_generation").fetchone()
+    assert found
+    assert resolve.resolver.wait_for(found[0], 10)
+
+
+def logged(url: str) -> list[dict[str, Any]]:
+    """The request log, once all is written."""
+    assert logs.flush(10)
+    with psycopg.connect(url, row_factory=dict_row) as connection:
+        return connection.execute("SELECT * FROM llm_logs ORDER BY id").fetchall()
+
+
+def _sync(prompt: Any, **how: Any) -> Completion:
+    return ai.complete(prompt, **how)
+
+
+def _async(prompt: Any, **how: Any) -> Completion:
+    return run_async(ai.complete_async(prompt, **how))
+
+
+def _stream(prompt: Any, **how: Any) -> Completion:
+    stream = ai.stream(prompt, **how)
+    parts = list(stream)
+    assert stream.completion is not None
+    assert "".join(parts) == stream.completion.text
+    assert len(parts) > 1
+    return stream.completion
+
+
+def _stream_async(prompt: Any, **how: Any) -> Completion:
+    async def read() -> Completion:
+        stream = ai.stream_async(prompt, **how)
+        parts = [part async for part in stream]
+        assert stream.completion is not None
+        assert "".join(parts) == stream.completion.text
+        return stream.completion
+
+    return run_async(read())
+
+
+WAYS: Mapping[str, Callable[..., Completion]] = {
+    "sync": _sync,
+    "async": _async,
+    "stream": _stream,
+    "stream_async": _stream_async,
+}
