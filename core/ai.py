@@ -17,6 +17,7 @@ from contextlib import aclosing, suppress
 from typing import Any, Final, TypeVar, Unpack
 
 from . import resolve as resolving
+from .calling import stand_in
 from .calling.answers import Completion, Embeddings
 from .calling.call import END, Call
 from .calling.clients import beside, clients
@@ -78,7 +79,7 @@ def complete(prompt: Prompt, **how: Unpack[How]) -> Completion:
     calls = _Calls(request_of(prompt, how))
     while True:
         try:
-            return _whole(calls, Call.answered)
+            return _whole(calls, Call.answered, stand_in.completion)
         except CoreError as error:
             calls.go_on(error)
 
@@ -88,7 +89,7 @@ async def complete_async(prompt: Prompt, **how: Unpack[How]) -> Completion:
     calls = _Calls(request_of(prompt, how))
     while True:
         try:
-            return await _whole_async(calls, Call.answered)
+            return await _whole_async(calls, Call.answered, stand_in.completion)
         except CoreError as error:
             calls.go_on(error)
 
@@ -114,12 +115,12 @@ def embed(texts: Sequence[str], **how: Unpack[Common]) -> Embeddings:
     Raises:
         CoreError: As :func:`complete`; Invalid also where the provider's kind has no embeddings.
     """
-    return _whole(_Calls(embedding_of(texts, how)), Call.embedded)
+    return _whole(_Calls(embedding_of(texts, how)), Call.embedded, stand_in.embeddings)
 
 
 async def embed_async(texts: Sequence[str], **how: Unpack[Common]) -> Embeddings:
     """As :func:`embed`, for asyncio."""
-    return await _whole_async(_Calls(embedding_of(texts, how)), Call.embedded)
+    return await _whole_async(_Calls(embedding_of(texts, how)), Call.embedded, stand_in.embeddings)
 
 
 def prepare(provider: str = "openai") -> None:
@@ -171,6 +172,11 @@ class Stream:
 
     def _parts(self, calls: "_Calls") -> Iterator[str]:
         call = calls.next(resolving.resolve(calls.provider))
+        if (given := stand_in.of(call.settings)) is not None:
+            done = stand_in.completion(call.settings, call.request, given)
+            yield from stand_in.parts_of(done.text)
+            self.completion = done
+            return
         client = clients.get(call.settings, call.key)
         with call.begun(calls.clock()):
             while self.completion is None:
@@ -210,6 +216,12 @@ class AsyncStream:
 
     async def _parts(self, calls: "_Calls") -> AsyncGenerator[str]:
         call = calls.next(await _resolve_beside(calls.provider))
+        if (given := stand_in.of(call.settings)) is not None:
+            done = stand_in.completion(call.settings, call.request, given)
+            for text in stand_in.parts_of(done.text):
+                yield text
+            self.completion = done
+            return
         client = await clients.get_async(call.settings, call.key)
         with call.begun(calls.clock()):
             while self.completion is None:
@@ -261,8 +273,13 @@ class _Calls:
         self._place += 1
 
 
-def _whole(calls: _Calls, read: Callable[[Call, Any], A]) -> A:
+Standing = Callable[[EffectiveSettings, Request, stand_in.Answer], A]
+
+
+def _whole(calls: _Calls, read: Callable[[Call, Any], A], standing: Standing[A]) -> A:
     call = calls.next(resolving.resolve(calls.provider))
+    if (given := stand_in.of(call.settings)) is not None:
+        return standing(call.settings, call.request, given)
     client = clients.get(call.settings, call.key)
     with call.begun(calls.clock()):
         while True:
@@ -274,8 +291,10 @@ def _whole(calls: _Calls, read: Callable[[Call, Any], A]) -> A:
                 time.sleep(call.wait_after(error, attempt))
 
 
-async def _whole_async(calls: _Calls, read: Callable[[Call, Any], A]) -> A:
+async def _whole_async(calls: _Calls, read: Callable[[Call, Any], A], standing: Standing[A]) -> A:
     call = calls.next(await _resolve_beside(calls.provider))
+    if (given := stand_in.of(call.settings)) is not None:
+        return standing(call.settings, call.request, given)
     client = await clients.get_async(call.settings, call.key)
     with call.begun(calls.clock()):
         while True:

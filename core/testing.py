@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import Any, TypeVar, get_args
 
 from . import resolve
+from .calling import stand_in
+from .calling.stand_in import Answer
 from .errors import KeyUnreadable
 from .kinds import KINDS, facts_of
 from .parameters import PARAMETERS, SENDABLE
@@ -46,6 +48,9 @@ class override:  # noqa: N801 - used as a function: a block, and a decorator
         kind: Default: the provider's name where that is a kind, else ``openai_compatible``.
         base_url: Default: the vendor's own.
         status: What is to be tried out: ``unknown_provider``, ``store_unavailable``, ``disabled``, ``key_unreadable``.
+        answer: What the calls of :mod:`core.ai` are answered, without SDK, network, log or cost: a text, an error of
+            :mod:`core.errors`, or a function of the messages (of the texts to embed) that returns one; for ``embed`` vectors
+            too. None: they go to the vendor.
         **parameters: Of a settings row, as ``temperature=0.2`` or ``omitted_parameters=["top_p"]``; the rest has the
             built-in defaults.
 
@@ -63,6 +68,7 @@ class override:  # noqa: N801 - used as a function: a block, and a decorator
         kind: str | None = None,
         base_url: str | None = None,
         status: Status = "ok",
+        answer: Answer | None = None,
         **parameters: Any,
     ) -> None:
         if not isinstance(provider, str):
@@ -70,7 +76,7 @@ class override:  # noqa: N801 - used as a function: a block, and a decorator
         _check("status", status, get_args(Status))
         _check("kind", kind, (None, *KINDS))
         _check_parameters(parameters)
-        self.provider = provider
+        self.provider, self._answer = provider, answer
         if status in {"unknown_provider", "store_unavailable"}:
             self.settings = build(None, (), name=provider, missing=status)
         else:
@@ -93,6 +99,8 @@ class override:  # noqa: N801 - used as a function: a block, and a decorator
             if not _active:
                 _before.append(resolve.resolver)
             _active.append(self)
+            if self._answer is not None:
+                stand_in.begin(self.settings, self._answer)
             resolve.resolver = _Fixed({each.provider: each.settings for each in _active})
         return self.settings
 
@@ -101,6 +109,8 @@ class override:  # noqa: N801 - used as a function: a block, and a decorator
     ) -> None:
         with _lock:
             _active.remove(self)
+            if self._answer is not None:
+                stand_in.end(self.settings)
             answers = {each.provider: each.settings for each in _active}
             resolve.resolver = _Fixed(answers) if _active else _before.pop()
 

@@ -29,6 +29,8 @@ from core.store.tables import User
 
 T = TypeVar("T")
 
+pytest.register_assert_rewrite("tests.calls")
+
 ROOT = Path(__file__).parent.parent
 PASSWORD = "correct horse battery"
 ENCRYPTION_KEY = "0123456789abcdef" * 4

@@ -56,7 +56,11 @@ def test_certificates_that_cannot_be_read(store: str, vendor: Vendor, tmp_path: 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [("google", {"max_output_tokens": "many"}), ("google", {"tools": "none"}), ("openai", {"messages_": {}, "n": []})],
+    [
+        ("google", {"max_output_tokens": "many"}),
+        ("google", {"tools": "none"}),
+        ("openai", {"messages_": {}, "seed": []}),
+    ],
 )
 def test_what_no_request_can_be_made_of(vendor: Vendor, kind: str, options: dict[str, Any], way: str) -> None:
     """What the SDK refuses before it sends is the caller's: Invalid, at once. What it sends, the vendor judges."""
