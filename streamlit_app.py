@@ -1,28 +1,27 @@
-"""The frame around every page: sign-in and navigation. Runs alone with `streamlit run streamlit_app.py`."""
+"""The whole app: `streamlit run streamlit_app.py`, or `uvicorn asgi:app`. Its pages' script is this file too.
+
+Streamlit runs the script of a view under the name ``__main__``. Whoever serves it, also `streamlit run`, imports it for
+:data:`app`: pages, REST and the middleware in front of both. So there is no way to serve the pages alone.
+"""
 
 import streamlit as st
 
-from core.access import users
-from core.errors import CoreError
-from core.store import db
-from ui.feedback import plain, show_fault
-from ui.guard import guard, sign_out
-from ui.navigation import HOME, draw_menu
+if __name__ == "__main__":
+    from ui.frame import draw
 
-st.set_page_config(page_title=HOME, layout="wide")
-actor = guard("analyst")
+    draw()
+else:
+    from starlette.middleware import Middleware as Wrapped
 
-with db.transaction() as session:
-    role = users.get(session, actor.own_id()).role
-page = draw_menu(role)
+    from api.app import mounted
+    from api.effective import resolver
+    from web import process
+    from web.middleware import Middleware
 
-with st.sidebar:
-    st.caption(f"Signed in as **{plain(actor.name)}** ({role})")
-    if st.button("Sign out", key="sign_out", icon=":material/logout:", width="stretch"):
-        sign_out()
-        st.rerun()
-
-try:
-    page.run()
-except CoreError as error:
-    show_fault(error)
+    process.prepare()
+    app = st.App(
+        __file__,
+        lifespan=process.lifespan_with(resolver),
+        routes=[mounted()],
+        middleware=[Wrapped(Middleware)],
+    )

@@ -1,4 +1,4 @@
-"""The REST API as one ASGI app, to be mounted at /api by asgi.py."""
+"""The REST API as one ASGI app, to be mounted at /api by streamlit_app.py."""
 
 import re
 import time

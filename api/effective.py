@@ -38,7 +38,7 @@ CATCH_UP_SECONDS: Final = 1.0
 """A write waits at most so long until this process's own settings have caught up with it."""
 
 resolver = Resolver()
-"""Listens for changes; asgi.py starts and closes it."""
+"""Listens for changes; web/process.py starts and closes it."""
 
 _VARY = (b"vary", b"authorization, cookie")
 _CACHE = (b"cache-control", b"private, no-cache")  # to be kept, and asked for again with its ETag

@@ -6,13 +6,20 @@ from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import streamlit
 
 Message = MutableMapping[str, Any]
 """An ASGI message."""
 Send = Callable[[Message], Awaitable[None]]
+
+NO_PAGE: Final = b"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Page not found - LLM Settings</title>
+<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
+<body style="font-family: sans-serif; margin: 3rem auto; max-width: 40rem; padding: 0 1rem"><h1>There is no page here</h1>
+<p>The address may be misspelt. The pages of LLM Settings have addresses of one word, as <code>providers</code>.</p>
+"""
+"""For an address that no page has. No link: below a proxy's path nobody here knows where the pages begin."""
 
 
 async def answer(

@@ -1,4 +1,4 @@
-"""What stands in front of every page and route: who may connect, and as whom. Put around the app by asgi.py."""
+"""What stands in front of every page and route: who may connect, and as whom. Put around the app by streamlit_app.py."""
 
 import hashlib
 import logging
@@ -9,7 +9,7 @@ from typing import Final
 
 from core.access import sign_in
 from core.config import get_config
-from web.answers import Message, Send, answer, secured, security_headers
+from web.answers import NO_PAGE, Message, Send, answer, secured, security_headers
 from web.request import ADDRESS_HEADER, SECRET_HEADER, Proxies, Request, Scope, host_allowed, is_ours
 from web.sign_on import SCRIPT, SCRIPT_PATH, SIGN_IN_PATH, Receive, deleting, exchange, holds
 
@@ -30,12 +30,15 @@ _CLOSED = ("/_stcore/metrics", "/_stcore/agent", "/_stcore/upload_file")
 _MEDIA = "/media/"
 """Files that pages offer for download, by the hash of their content: for those who are signed in."""
 
+_DEEPER = ("/api/", "/_stcore/", "/media/", "/component/", "/static/")
+"""Below these there are addresses of more than one segment. A page has one."""
+
 _log = logging.getLogger(__name__)
 _installed = False
 
 
 def installed() -> bool:
-    """Tell whether this process has the middleware: without it (`streamlit run`) there is no cookie."""
+    """Tell whether this process has the middleware: without it (a page's script alone, in tests) there is no cookie."""
     return _installed
 
 
@@ -89,6 +92,8 @@ class Middleware:
                 await answer(send, 200, SCRIPT, "text/javascript")
             elif path == SIGN_IN_PATH and scope["method"] == "POST":
                 await exchange(receive, send, request)
+            elif "/" in path.strip("/") and not path.startswith(_DEEPER):
+                await answer(send, 404, NO_PAGE, "text/html")
             elif path.startswith(_CLOSED) or (path.startswith(_MEDIA) and not await holds(secret)):
                 await answer(send, 404, b"There is nothing here.\n")
             else:

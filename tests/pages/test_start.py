@@ -87,7 +87,8 @@ def test_embedded_store_says_that_it_needs_a_name(as_somebody: tuple[str, ...], 
 
 def test_start_that_fails_ends_the_process(tmp_path: Path) -> None:
     """What nobody foresaw ends the process with the reason, where uvicorn by itself would answer 500 to everything."""
-    shutil.copy(ROOT / "asgi.py", tmp_path)  # beside it there is no streamlit_app.py
+    whole = (ROOT / "streamlit_app.py").read_text(encoding="utf-8")
+    (tmp_path / "asgi.py").write_text(whole.replace("__file__,", "'missing.py',"), encoding="utf-8")
     command = [sys.executable, "-m", "uvicorn", "asgi:app", "--port", str(free_port()), *QUIETLY]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False

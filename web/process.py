@@ -1,0 +1,62 @@
+"""How the process is put together around the pages: configuration, the store's life, whom to believe. For streamlit_app.py."""
+
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from core import env_file, redaction
+from core.config import get_config
+from core.errors import BadConfig
+from core.manage import bootstrap
+from core.resolve import Resolver
+from web import connections
+from web.request import Proxies
+
+
+def prepare() -> None:
+    """Read the configuration and bound the connections; a malformed configuration ends the process here, in one sentence."""
+    redaction.set_up_logging()
+    reachable = False
+    with suppress(RuntimeError):  # no HOME, and a user without an entry in passwd: usual in containers
+        reachable = os.access(Path.home(), os.X_OK)
+    if not reachable:
+        os.environ["HOME"] = "/nonexistent"  # Streamlit looks for files of its user there, and would fail each request
+    try:
+        env_file.load()
+        bootstrap.check_configuration()
+    except BadConfig as error:
+        sys.exit(f"Not started: {error}")
+    # By default uvicorn believes X-Forwarded-For of every peer at 127.0.0.1, and puts it in the peer's place. Whom to
+    # believe is for LLM_TRUSTED_PROXIES to say, and web/middleware.py has to see the real peer. uvicorn wraps the app later.
+    ProxyHeadersMiddleware.__call__ = _passed_on  # type: ignore[method-assign, assignment]  # as above
+    connections.bound(Proxies(get_config().trusted_proxies).trusts)
+    connections.raise_file_limit()
+
+
+def lifespan_with(resolver: Resolver) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """Return the app's lifespan: the store is held, and *resolver* follows it, while the process serves."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Any) -> AsyncIterator[None]:
+        logging.getLogger("uvicorn.error").setLevel(logging.INFO)  # Streamlit has silenced it: it says where we serve
+        store = bootstrap.running()
+        await anyio.to_thread.run_sync(store.__enter__)  # starting and stopping takes a moment: not on the event loop
+        resolver.start()
+        try:
+            yield
+        finally:
+            await anyio.to_thread.run_sync(resolver.close)
+            await anyio.to_thread.run_sync(store.__exit__, None, None, None)
+
+    return lifespan
+
+
+async def _passed_on(proxy_headers: Any, scope: Any, receive: Any, send: Any) -> None:
+    await proxy_headers.app(scope, receive, send)
