@@ -12,9 +12,9 @@ from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 from core import kinds
-from core.__main__ import app as command_line
 from core.actors import Actor
 from core.calling.adapters import ADAPTERS
+from core.commands.app import app as command_line
 from core.kinds import KINDS, KeyFormat, KindFacts, facts_of
 from core.manage import env_import, providers
 from core.models import catalogue

@@ -230,12 +230,12 @@ EVERY_MODULE = """if True:
 @pytest.mark.parametrize(
     ("extras", "wanting"),
     [
-        ((), {"store", "ai"}),
+        ((), {"store", "cli", "ai"}),
         (("store",), {"cli", "app", "ai"}),
         (("cli",), {"app", "ai"}),
-        (("ai-openai",), {"store"}),
+        (("ai-openai",), {"store", "cli"}),
         (("ai-anthropic", "cli"), {"app"}),
-        (("ai-google", "embedded"), {"store"}),
+        (("ai-google", "embedded"), {"store", "cli"}),
     ],
 )
 def test_every_module_imports_or_names_its_extra(

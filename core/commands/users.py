@@ -1,0 +1,84 @@
+"""People who sign in."""
+
+import getpass
+import sys
+from typing import Annotated
+
+import typer
+from sqlmodel import Session
+
+from ..access import sessions, users
+from ..actors import COMMAND_LINE
+from ..errors import NotFound
+from ..store import db
+from ..store.tables import User, id_of
+from ..wording import counted
+from .opening import store
+
+app = typer.Typer(no_args_is_help=True, help="People who sign in.")
+
+
+@app.command("add")
+def add(username: str, role: Annotated[str, typer.Option(help="admin or analyst")] = "analyst") -> None:
+    """Add a user; asks for the password, or reads it from standard input."""
+    chosen = users.choose(_password())
+    with store(), db.transaction() as session:
+        user = users.add(session, COMMAND_LINE, username, chosen, role)
+    typer.echo(f"Added {user.username} as {user.role}.")
+
+
+@app.command("passwd")
+def passwd(username: str) -> None:
+    """Set a user's password, which ends their sign-ins; asks for it, or reads it from standard input."""
+    chosen = users.choose(_password())
+    with store(), db.transaction() as session:
+        users.set_password(session, COMMAND_LINE, id_of(_user(session, username)), chosen)
+    typer.echo(f"Password set; sign-ins of {username} have ended.")
+
+
+@app.command("disable")
+def disable(username: str, *, enable: Annotated[bool, typer.Option(help="Enable them again.")] = False) -> None:
+    """Disable a user, which ends their sign-ins."""
+    with store(), db.transaction() as session:
+        users.set_active(session, COMMAND_LINE, id_of(_user(session, username)), active=enable)
+    typer.echo(f"{username} is {'enabled' if enable else 'disabled'}.")
+
+
+@app.command("role")
+def role(username: str, role: str) -> None:
+    """Give a user another role, which ends their sign-ins."""
+    with store(), db.transaction() as session:
+        users.set_role(session, COMMAND_LINE, id_of(_user(session, username)), role)
+    typer.echo(f"{username} is {role}.")
+
+
+@app.command("sign-out")
+def sign_out(username: str) -> None:
+    """End every sign-in of a user at once."""
+    with store(), db.transaction() as session:
+        ended = sessions.end_all(session, COMMAND_LINE, id_of(_user(session, username)))
+    typer.echo(f"Ended {counted(ended, 'sign-in')} of {username}.")
+
+
+@app.command("list")
+def list_users() -> None:
+    """List the users."""
+    with store(), db.transaction() as session:
+        for user in users.list_all(session):
+            typer.echo(f"{user.username:<30} {user.role:<8} {'active' if user.is_active else 'disabled'}")
+
+
+def _user(session: Session, username: str) -> User:
+    user = users.find(session, username)
+    if user is None:
+        raise NotFound("user", username)
+    return user
+
+
+def _password() -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().removesuffix("\n")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Again: ") != password:
+        sys.exit("The two passwords differ.")
+    return password

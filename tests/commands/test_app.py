@@ -1,0 +1,75 @@
+"""The command line as a whole: its names, and that each command is documented and in a module of its group."""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+
+import pytest
+import typer
+from typer.main import get_command
+
+from core import commands
+from core.commands.app import app
+from tests.conftest import ROOT
+from tests.processes import core
+
+COMMANDS = {
+    "migrate": "schema",
+    "check-migrations": "schema",
+    "test": "providers",
+    "seed": "import_env",
+    "import-env": "import_env",
+    "generate-key": "keys",
+    "grant-app": "grants",
+    "grant-reader": "grants",
+    "explain": "explain",
+    **{f"keys {name}": "keys" for name in ("status", "rotate", "check", "adopt")},
+    **{f"users {name}": "users" for name in ("add", "passwd", "disable", "role", "sign-out", "list")},
+    **{f"audit {name}": "audit" for name in ("head", "verify", "purge", "export")},
+    "logs purge": "logs",
+    **{f"tokens {name}": "tokens" for name in ("create", "revoke", "list")},
+}
+"""Command -> the module of core.commands that has it."""
+
+
+def _commands(command: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Each command's name, and the module of its function."""
+    found = getattr(command, "commands", None)
+    if found is None:
+        yield name.strip(), getattr(command, "callback").__module__.rpartition(".")[2]  # noqa: B009 - of click
+        return
+    for each, below in found.items():
+        yield from _commands(below, f"{name} {each}")
+
+
+def test_each_command_is_in_the_module_of_its_group() -> None:
+    """The names that people type are these, each in its room; every room has some."""
+    rooms = {module.name for module in pkgutil.iter_modules(commands.__path__)}
+
+    assert dict(_commands(get_command(app))) == COMMANDS
+    assert rooms == {*COMMANDS.values(), "app", "opening"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_is_documented(name: str) -> None:
+    """The documentation has every command by its whole name."""
+    pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md"))
+
+    assert re.search(rf"(python -m core|llm-settings|`) ?{name}\b", pages)
+
+
+def test_help_names_every_command() -> None:
+    """`--help` of the program and of its groups list the commands, each with a sentence."""
+    top = core("--help").stdout
+
+    assert all(name.split()[0] in top for name in COMMANDS)
+    for group in {name.split()[0] for name in COMMANDS if " " in name}:
+        text = core(group, "--help").stdout
+        assert all(re.search(rf"{name.split()[1]} +[A-Z]", text) for name in COMMANDS if name.startswith(f"{group} "))
+
+
+def test_a_group_is_one_module() -> None:
+    """A module that has a group calls it `app`, and the group's commands are nowhere else."""
+    for name in {name.split()[0] for name in COMMANDS if " " in name}:
+        assert isinstance(importlib.import_module(f"core.commands.{name}").app, typer.Typer)
