@@ -7,11 +7,21 @@ from functools import cache
 from pathlib import Path
 from typing import Self
 
-from .environment import check_hosts, database_url, entries, networks, no_comment, secret, storage_url
+from .environment import (
+    check_hosts,
+    database_url,
+    entries,
+    networks,
+    no_comment,
+    secret,
+    storage_url,
+    write_database_url,
+)
 from .redaction import Secret
 
 VARIABLES = {
     "DATABASE_URL": "PostgreSQL 15 or newer, as postgresql://user:password@host:5432/name. Unset: embedded PostgreSQL; empty is an error.",
+    "LLM_WRITE_DATABASE_URL": "The primary, where DATABASE_URL of a service names a replica or a pooler: its request log goes there.",
     "LLM_DATA_DIR": "Folder of the embedded PostgreSQL and its encryption key. Default: .data",
     "LLM_SNAPSHOT_FILE": "Where a service keeps its last settings, without keys, for a start while the database is away. Default: nowhere.",
     "LLM_ENCRYPTION_KEY": "64 hex digits; seals and opens API keys. Make one: python -m core generate-key",
@@ -33,6 +43,7 @@ class Config:
     """What this process reads from its environment; see :data:`VARIABLES`."""
 
     database_url: Secret | None
+    write_database_url: Secret | None
     data_dir: Path
     snapshot_file: Path | None
     encryption_key: Secret | None
@@ -59,6 +70,7 @@ class Config:
         env = {name: value for name in VARIABLES if (value := no_comment(name, env.get(name))) is not None}
         return cls(
             database_url=database_url(env.get("DATABASE_URL")),
+            write_database_url=write_database_url(env.get("LLM_WRITE_DATABASE_URL")),
             data_dir=Path(env.get("LLM_DATA_DIR") or ".data").resolve(),
             snapshot_file=Path(name).absolute() if (name := env.get("LLM_SNAPSHOT_FILE")) else None,
             encryption_key=secret(key) if (key := env.get("LLM_ENCRYPTION_KEY")) else None,

@@ -78,6 +78,18 @@ def database_url(raw: str | None) -> Secret | None:
     return Secret(f"postgresql://{user}{hosts}{path}{_one_host(queries, query)}")
 
 
+def write_database_url(raw: str | None) -> Secret | None:
+    """Read ``LLM_WRITE_DATABASE_URL`` as :func:`database_url` does; None if it is empty, or not set.
+
+    Raises:
+        BadConfig: As there, with this name.
+    """
+    try:
+        return database_url(raw) if raw and raw.strip() else None
+    except BadConfig as error:
+        raise BadConfig(str(error).replace("DATABASE_URL", "LLM_WRITE_DATABASE_URL")) from None
+
+
 def _require_url(url: str) -> None:
     if not url:
         raise BadConfig(

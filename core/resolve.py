@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from .config import get_config
 from .crypto import KeyRing, load_ring
 from .errors import BadKey, CoreError, StoreUnavailable
-from .postgres import lines, probe
+from .postgres import lines, probe, threads
 from .resolving import snapshot, snapshot_file
 from .resolving.effective import EffectiveSettings, Explained, Source, Status, build
 from .resolving.snapshot import Snapshot
@@ -41,11 +41,17 @@ FILE_WAIT = 0.03
 """The same where there is a snapshot file, and the database does not answer at once."""
 HEARTBEAT = 2.0
 """Seconds after which the generation is read even without a notice: one may have been lost."""
+UNTOLD_HEARTBEAT = 1.0
+"""The same where no notices come: from a replica, or through a pooler. A change is there within 2 seconds."""
 POLL = 0.5
 """Longest wait for one notice, in seconds; how soon a closed resolver's thread ends."""
 SPACING = 0.02
 """Shortest time between two looks, in seconds: a burst of changes is read once."""
 BACKOFF = (0.1, 2.0)
+REFUSED_BACKOFF = 5.0
+"""Longest wait, in seconds, before a database is asked again that has refused this process, or had no room for it."""
+MOST_REASONS = 5
+"""So many lines of one outage are logged: the first, and one for each reason for which the database refuses."""
 FILE_SPACING, FILE_EVERY = 1.0, 300.0
 """Seconds after which the snapshot file is written again: at the earliest, and even without a change, as it says when it was
 last right."""
@@ -63,7 +69,8 @@ class Started:
 
     def wait(self, timeout: float = FIRST_WAIT) -> bool:
         """Wait until the database was read, or could not be, at most *timeout* seconds; return whether it was read."""
-        self._resolver._tried.wait(timeout)  # noqa: SLF001 - same module
+        if self._resolver._thread is not None:  # noqa: SLF001 - same module
+            self._resolver._tried.wait(timeout)  # noqa: SLF001 - same module
         return not self._resolver.stale
 
     def __await__(self) -> Generator[Any, Any, bool]:
@@ -93,7 +100,9 @@ class Resolver:
         "_file_at",
         "_file_written",
         "_first",
+        "_not_before",
         "_reason",
+        "_reasons",
         "_ring",
         "_ring_given",
         "_snapshot",
@@ -103,6 +112,7 @@ class Resolver:
         "_url",
         "_verified_at",
     )
+    _not_before: float
 
     def __init__(
         self, url: str | None = None, *, ring: KeyRing | None = None, snapshot_file: Path | None = None
@@ -114,6 +124,7 @@ class Resolver:
         self._verified_at = float("-inf")
         self._connected: bool | None = None
         self._reason: str | None = None
+        self._reasons: frozenset[str] = frozenset()
         self._thread: threading.Thread | None = None
         self._file_at, self._file_written = float("-inf"), True
         self._reset()
@@ -134,20 +145,29 @@ class Resolver:
         """Answer for a name that was not asked for yet; waits for the first snapshot if there is none yet."""
         found = self._snapshot or self._first_snapshot()
         name = provider if isinstance(provider, str) else f"<{type(provider).__name__}>"
+        if self._thread is None:
+            self.start()  # it could not be started, or is gone with a fork: again, now and then
         if found is None:
             return build(None, (), name=name, missing="store_unavailable", problem=self._reason)
-        return found.answer(name, self._ring, self._reason)
+        return found.answers.get(name) or found.answer(name, self._ring, self._reason)
 
     def start(self) -> Started:
-        """Start the refresh thread, if it is not running yet; does not wait for it. What it returns can be awaited."""
+        """Start the refresh thread, if it is not running yet; does not wait for it. What it returns can be awaited.
+
+        Where no thread can be started it does not raise: :attr:`EffectiveSettings.cure` says why, and it is tried again.
+        """
         with self._changed:
-            if self._thread is None and not self._stop.is_set():
+            if self._thread is None and not self._stop.is_set() and time.monotonic() >= self._not_before:
                 if self._url is None and self._file is None:
                     with contextlib.suppress(CoreError):  # the thread meets it again, and says so
                         self._file = get_config().snapshot_file
                 self._deadline = time.monotonic() + (FILE_WAIT if self._file else FIRST_WAIT)
-                self._thread = threading.Thread(target=self._run, args=(self._stop,), name="llm-settings", daemon=True)
-                self._thread.start()
+                try:
+                    self._thread = threads.start(self._run, "llm-settings", self._stop)
+                except threads.NoThread as error:
+                    self._not_before = time.monotonic() + threads.AGAIN
+                    self._note(connected=False, why=error)
+                self._answer_from(self._snapshot)
         return Started(self)
 
     def close(self) -> None:
@@ -186,7 +206,9 @@ class Resolver:
 
     def _first_snapshot(self) -> Snapshot | None:
         self.start()
-        while (left := self._deadline - time.monotonic()) > 0 and not self._first.wait(left):
+        while (
+            self._thread is not None and (left := self._deadline - time.monotonic()) > 0 and not self._first.wait(left)
+        ):
             pass  # the deadline is put off once the database has answered
         self._fall_back()
         return self._snapshot
@@ -197,6 +219,7 @@ class Resolver:
         self._first, self._tried = threading.Event(), threading.Event()
         self._thread = None
         self._deadline = 0.0
+        self._not_before = float("-inf")
 
     def _after_fork(self) -> None:
         """In the child: the snapshot stays, the thread is gone; the connection is the parent's and is not touched."""
@@ -216,14 +239,13 @@ class Resolver:
             self._look_before()
         while not stop.is_set():
             try:
-                with self._listening() as connection:
+                with self._connection() as connection:
                     self._follow(connection, stop)
                     wait = least
             except Exception as error:  # noqa: BLE001 - whatever ends a connection, the next one is tried
                 wait = least if self._connected else wait
-                self._explain(error)
                 self._fall_back()
-                self._note(connected=False, why=error)
+                most = REFUSED_BACKOFF if self._note(connected=False, why=error) else BACKOFF[1]
                 self._first.set()
                 self._tried.set()
             stop.wait(wait * random.uniform(0.75, 1.25))  # noqa: S311 - jitter, not a secret
@@ -251,11 +273,8 @@ class Resolver:
                 self._verified_at = time.monotonic() - (time.time() - saved.verified_at)
                 self._publish(saved.snapshot)
 
-    def _explain(self, why: Exception) -> None:
+    def _explain(self, reason: str) -> None:
         """Keep for `cure` why the database is out of reach; answers that say otherwise are made anew."""
-        reason = f"The database cannot be reached ({_words(why)}): check DATABASE_URL and that the server runs."
-        if isinstance(why, CoreError):
-            reason = f"The database is out of reach: {_words(why)}"
         if reason != self._reason:
             self._reason = reason
             if self._snapshot is not None and not self._snapshot.has_keys:
@@ -263,24 +282,23 @@ class Resolver:
 
     def _publish(self, found: Snapshot) -> None:
         self._snapshot = found
-        self._answers = found.answers
+        self._answer_from(found)
         self._changed.notify_all()
 
-    @contextlib.contextmanager
-    def _listening(self) -> "Iterator[Connection[Any]]":
-        import psycopg  # noqa: PLC0415 - keeps the import of this module lean
+    def _answer_from(self, found: Snapshot | None) -> None:
+        """Have callers look up what was merged already; without a thread each of them comes by :meth:`miss`."""
+        self._answers = {} if found is None or self._thread is None else found.answers
 
-        connection = lines.connect(
-            self._url if self._url is not None else lines.find_store(), f"{lines.RESOLVER}/{VERSION}"
-        )
+    @contextlib.contextmanager
+    def _connection(self) -> "Iterator[Connection[Any]]":
+        url = self._url if self._url is not None else lines.find_store()
+        connection = lines.connect(url, f"{lines.RESOLVER}/{VERSION}")
         with contextlib.closing(connection):
-            # Before the first load: a notice sent in between is not lost. A standby has none; there is the heartbeat.
-            with contextlib.suppress(psycopg.errors.ReadOnlySqlTransaction):
-                connection.execute(f"LISTEN {CHANNEL}")
             yield connection
 
     def _follow(self, connection: "Connection[Any]", stop: threading.Event) -> None:
         self._ring = self._ring_given or _environment_ring()
+        is_told = _listen(connection)  # before the first load: a notice sent in between is not lost
         self._refresh(connection, afresh=True)  # the database may be another one: restored, or a replica that took over
         self._note(connected=True)
         self._tried.set()
@@ -289,13 +307,14 @@ class Resolver:
             self._keep()
             notices = list(connection.notifies(timeout=POLL, stop_after=1))
             since = time.monotonic() - heard
-            if not notices and since < HEARTBEAT:
+            if not notices and since < (HEARTBEAT if is_told else UNTOLD_HEARTBEAT):
                 continue
             if since < SPACING:
                 stop.wait(SPACING - since)
                 for _ in connection.notifies(timeout=0):
                     pass  # the rest of a burst
             heard = time.monotonic()
+            is_told = is_told or _listen(connection)  # a replica may have been promoted
             self._refresh(connection)
 
     def _refresh(self, connection: "Connection[Any]", *, afresh: bool = False) -> None:
@@ -323,23 +342,49 @@ class Resolver:
         except OSError as error:
             _log.warning("The snapshot file %s cannot be written: %s.", self._file, error.strerror)
 
-    def _note(self, *, connected: bool, why: Exception | None = None) -> None:
-        if connected is self._connected:
-            return
+    def _note(self, *, connected: bool, why: Exception | None = None) -> bool:
+        """Keep the state and its reason, and log what is new; return whether the database refuses, which waits longer."""
+        reason, refuses = ("", False) if why is None else _reason(why)
+        if not connected:
+            self._explain(f"The database is out of reach: {reason.rstrip('.')}.")
+        if connected is self._connected and (
+            not refuses or reason in self._reasons or len(self._reasons) >= MOST_REASONS
+        ):
+            return refuses
+        self._reasons = frozenset({reason, *(self._reasons if connected is self._connected else ())})
         self._connected = connected
         found = self._snapshot
         if connected:
             _log.info("Settings are up to date: generation %d, %d providers.", self.generation, len(self.names()))
-            return
+            return refuses
         kept = "built-in defaults"
         if found is not None:
             name = "the last snapshot" if found.has_keys else f"the snapshot file, {self.age():.0f} seconds old,"
             kept = f"{name} (generation {found.generation})"
-        _log.warning("The settings database is out of reach (%s); answering from %s.", _words(why), kept)
+        _log.warning("The settings database is out of reach (%s); answering from %s.", reason, kept)
+        return refuses
 
 
-def _words(why: Exception | None) -> str:
-    return str(why) if isinstance(why, CoreError) else type(why).__name__  # a driver's text may name a password
+def _listen(connection: "Connection[Any]") -> bool:
+    """Have changes told on *connection*, where that holds; return whether they are."""
+    if not lines.is_direct(connection):
+        return False
+    connection.execute(f"LISTEN {CHANNEL}")
+    return True
+
+
+def _reason(error: Exception) -> tuple[str, bool]:
+    """Return what *error* is to people, and whether the database refuses; a driver's own text may name a password."""
+    from .postgres import refusals  # noqa: PLC0415 - keeps the import of this module lean
+
+    if isinstance(error, CoreError | threads.NoThread):
+        return str(error), False
+    if isinstance(error, ImportError):
+        return "the database driver cannot be loaded: install psycopg[binary]", True
+    found = refusals.read(error)
+    if found is None:
+        return f"{type(error).__name__}: check DATABASE_URL and that the server runs", False
+    return str(found), found.lasting or found.sqlstate == refusals.FULL
 
 
 def _environment_ring() -> KeyRing:

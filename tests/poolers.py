@@ -33,19 +33,20 @@ class Pooler:
 
 
 @contextlib.contextmanager
-def pooler(database: str, mode: str, **settings: str) -> Iterator[Pooler]:
+def pooler(database: str, mode: str, *, port: int = 0, **settings: str) -> Iterator[Pooler]:
     """Run PgBouncer as Debian installs it, in pool mode *mode*, before the database with the URL *database*.
 
     Args:
         database: A URL with a socket's folder in it.
         mode: ``session``, ``transaction`` or ``statement``.
+        port: Where it listens; 0: anywhere.
         **settings: More lines of its section ``[pgbouncer]``.
     """
     program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     require("pgbouncer", program)
     parts = urlsplit(database)
     query = parse_qs(parts.query)
-    name, port = parts.path.strip("/"), free_port()
+    name, port = parts.path.strip("/"), port or free_port()
     folder = Path(tempfile.mkdtemp(prefix="llm-pgb-"))
     if program is None:
         raise AssertionError

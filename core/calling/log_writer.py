@@ -1,10 +1,13 @@
 """The request log: what of a call is kept, and the writer that never holds a call up. For services; reading is core.govern.usage.
 
-One thread writes, in batches by COPY, on a connection of its own. What waits is bounded in number and in size; when the
-database is away for long, the newest calls are not logged, are counted in :func:`dropped`, and one line of the log says so.
+One thread writes, in batches by COPY, on a connection of its own, which is closed when there is nothing to write. What waits
+is bounded in number and in size; when the database is away for long, the newest calls are not logged, are counted in
+:func:`dropped`, and one line of the log says so. Where the database refuses this process (no right, read-only, a wrong
+password), nothing waits at all.
 """
 
 import atexit
+import contextlib
 import json
 import logging
 import os
@@ -16,8 +19,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from ..config import get_config
 from ..errors import CoreError
-from ..postgres import lines
+from ..postgres import lines, refusals, threads
 from ..redaction import cleaned, harmless, shortened
 from ..resolving.effective import EffectiveSettings
 from ..wording import counted
@@ -33,10 +37,16 @@ QUEUED_BYTES: Final = 64 * 1024 * 1024
 """Characters of prompts and answers that wait at most."""
 LONGEST: Final = 65_536
 """Characters of a prompt or an answer; the rest is cut off, and the cut is said."""
+_OF_A_ROW: Final = ("22", "23", "42", "54", "P0")
+"""Classes of SQLSTATE that a value causes: bad data, a broken constraint, a type, a size, what a trigger raises."""
 BATCH: Final = 1000
 EVERY: Final = 0.25
 """Seconds between two batches: so long a call may be missing on the Usage page."""
 BACKOFF: Final = (0.5, 30.0)
+REFUSED: Final = 30.0
+"""Seconds for which nothing is queued after the database has refused to write; then the next call tries again."""
+IDLE: Final = 10.0
+"""Seconds without a call after which the connection is closed."""
 AT_EXIT: Final = 2.0
 """Seconds that a process which ends waits for the last batch."""
 
@@ -107,17 +117,24 @@ def _is_logged(settings: EffectiveSettings, call: Call) -> bool:
 
 def put(settings: EffectiveSettings, call: Call) -> None:
     """Have *call* written, soon; never waits and never raises. Settings that came from no store leave no trace."""
-    if settings.generation and _is_logged(settings, call):
-        _writer.put(settings, call)
+    try:
+        if settings.generation and _is_logged(settings, call):
+            _writer.put(settings, call)
+    except Exception as error:  # noqa: BLE001 - the call was answered, and is paid for
+        _writer.dropped += 1
+        _log.warning("A call is not logged (%s).", type(error).__name__)
 
 
 def flush(timeout: float = AT_EXIT) -> bool:
-    """Wait until all that was put is written, at most *timeout* seconds; return whether it is."""
+    """Wait until nothing of what was put waits any more, at most *timeout* seconds; return whether that is so.
+
+    What could not be written does not wait: see :func:`dropped`.
+    """
     return _writer.flush(timeout)
 
 
 def dropped() -> int:
-    """Return how many calls of this process were not logged, for want of room or because the database refused them."""
+    """Return how many calls of this process were not logged: for want of room, or because the database refused them or this process."""
     return _writer.dropped
 
 
@@ -136,11 +153,17 @@ class Writer:
         self._writing = 0
         self._thread: threading.Thread | None = None
         self._ending = self._full = self._closed = False
+        self._reason: str | None = None
+        """Why nothing is written now, as the log was told."""
+        self._refused_until = self._not_before = float("-inf")
 
     def put(self, settings: EffectiveSettings, call: Call) -> None:
         """Queue a call, or count it as dropped."""
-        size = _size(call.prompt) + len(call.response or "")
         with self._changed:
+            if time.monotonic() < self._refused_until:
+                self.dropped += 1
+                return
+            size = _size(call.prompt) + len(call.response or "")
             if len(self._calls) >= QUEUED or self._size + size > QUEUED_BYTES:
                 self.dropped += 1
                 if not self._full:
@@ -150,15 +173,18 @@ class Writer:
             self._calls.append((settings, call, size))
             self._size += size
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="llm-settings log", daemon=True)
-                self._thread.start()
+                self._start()
             elif len(self._calls) == BATCH:
                 self._changed.notify_all()
 
     def flush(self, timeout: float) -> bool:
-        """Wait until the queue is empty and written, at most *timeout* seconds; return whether it is."""
+        """Wait until the queue is empty, at most *timeout* seconds; return whether it is."""
         deadline = time.monotonic() + timeout
         with self._changed:
+            if self._thread is None and self._calls:
+                self._start()
+            if self._thread is None:
+                return not self._calls
             self._ending = True
             self._changed.notify_all()
             done = self._changed.wait_for(
@@ -175,70 +201,157 @@ class Writer:
         if self._thread is not None:
             self._thread.join(BACKOFF[1])
 
+    def _start(self) -> None:
+        if time.monotonic() < self._not_before:
+            return
+        try:
+            self._thread = threads.start(self._run, "llm-settings log")
+        except threads.NoThread as error:
+            self._not_before = time.monotonic() + threads.AGAIN
+            if error.lasting:
+                self._refuse(str(error), 0)
+            else:
+                self._say(f"{error}; calls wait in memory")
+
     def _run(self) -> None:
         connection: Connection[Any] | None = None
-        least, most = BACKOFF
-        wait = least
+        used = time.monotonic()
         while not self._closed:
-            with self._changed:
-                self._changed.wait_for(
-                    lambda: self._closed or len(self._calls) >= BATCH or (self._ending and self._calls), EVERY
-                )
-                taken = [self._calls.popleft() for _ in range(min(BATCH, len(self._calls)))]
-                self._writing = len(taken)
-            if not taken:
-                continue
-            rows = [row for settings, call, _ in taken if (row := entry(settings, call)) is not None]
-            refused = 0
-            while not self._closed:
-                try:
-                    connection = connection or lines.connect(self._url or lines.find_store(), "llm-settings log")
-                    refused = _write(connection, rows)
-                    break
-                except Exception as error:  # noqa: BLE001 - whatever it is, the calls of the host go on
-                    _close(connection)
-                    connection = None
-                    if wait == least:
-                        reason = str(error) if isinstance(error, CoreError) else type(error).__name__
-                        _log.warning("The request log cannot be written (%s); calls wait in memory.", reason)
-                    with self._changed:
-                        self._changed.wait_for(lambda: self._closed, wait)
-                    wait = min(wait * 2, most)
-            if wait != least:
-                _log.warning("The request log is written again; not logged: %s.", counted(self.dropped, "call"))
-            wait = least
-            with self._changed:
-                self.dropped += refused
-                self._size -= sum(size for _, _, size in taken)
-                self._writing = 0
-                self._full = False
-                self._changed.notify_all()
+            taken = self._take()
+            if taken:
+                connection = self._written(connection, taken)
+                used = time.monotonic()
+            elif connection is not None and time.monotonic() - used > IDLE:
+                connection.close()
+                connection = None
         _close(connection)
 
+    def _take(self) -> list[tuple[EffectiveSettings, Call, int]]:
+        """Wait for the next batch; it may be empty."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed or len(self._calls) >= BATCH or (self._ending and self._calls), EVERY
+            )
+            taken = [self._calls.popleft() for _ in range(min(BATCH, len(self._calls)))]
+            self._writing = len(taken)
+        return taken
 
-def _write(connection: "Connection[Any]", rows: list[dict[str, Any]]) -> int:
-    """Write *rows*; return how many the database refuses whatever one does."""
-    import psycopg  # noqa: PLC0415 - with the first batch
+    def _written(
+        self, connection: "Connection[Any] | None", taken: list[tuple[EffectiveSettings, Call, int]]
+    ) -> "Connection[Any] | None":
+        """Write *taken*, however long it takes, or drop it; return the connection, where it still holds."""
+        cells, lost = _cells_of(taken)
+        wait, most = BACKOFF
+        while not self._closed:
+            try:
+                connection = connection or lines.connect(self._url or lines.find_primary(), "llm-settings log")
+                lost += _write(connection, cells)
+                if self._reason is not None:
+                    missed = counted(self.dropped + lost, "call")
+                    _log.warning("The request log is written again; not logged: %s.", missed)
+                self._reason = None
+                break
+            except Exception as error:  # noqa: BLE001 - whatever it is, the calls of the host go on
+                _close(connection)
+                connection = None
+                reason, lasts = _why(error)
+                if lasts:
+                    with self._changed:
+                        self._refuse(reason, len(taken))
+                    lost = 0
+                    break
+                self._say(f"{reason}; calls wait in memory")
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed, wait)
+            wait = min(wait * 2, most)
+        with self._changed:
+            self.dropped += lost
+            self._size -= sum(size for _, _, size in taken)
+            self._writing = 0
+            self._full = False
+            self._changed.notify_all()
+        return connection
 
-    cells = [_cells(row) for row in rows]
+    def _refuse(self, reason: str, taken: int) -> None:
+        """Drop what waits, and what comes soon: it would never be written."""
+        self._refused_until = time.monotonic() + REFUSED
+        self.dropped += taken + len(self._calls)
+        self._size -= sum(size for _, _, size in self._calls)
+        self._calls.clear()
+        self._say(f"{reason}; calls are not logged", anew=True)
+
+    def _say(self, reason: str, *, anew: bool = False) -> None:
+        """Log *reason*, once an outage; where it is *anew*, whenever it is another one."""
+        if self._reason is None or (anew and reason != self._reason):
+            self._reason = reason
+            _log.warning("The request log cannot be written: %s.", reason)
+
+
+def _why(error: Exception) -> tuple[str, bool]:
+    """Return why nothing can be written, and whether that lasts."""
+    if isinstance(error, CoreError):
+        return str(error).rstrip("."), False
+    variable = "DATABASE_URL"
+    with contextlib.suppress(CoreError):
+        variable = "LLM_WRITE_DATABASE_URL" if get_config().write_database_url is not None else variable
+    refusal = refusals.read(error, variable=variable, grant="grant-reader ROLE --log")
+    return (type(error).__name__, False) if refusal is None else (str(refusal), refusal.lasting)
+
+
+def _cells_of(taken: list[tuple[EffectiveSettings, Call, int]]) -> tuple[list[tuple[Any, ...]], int]:
+    """Return the rows of *taken* as they are written, and how many cannot be."""
+    cells, lost = [], 0
+    for settings, call, _ in taken:
+        try:
+            row = entry(settings, call)
+            if row is not None:
+                cells.append(_cells(row))
+        except Exception as error:  # noqa: BLE001 - a prompt may be anything; one must not stop the others
+            lost += 1
+            _log.warning("A row of the request log cannot be written (%s).", type(error).__name__)
+    return cells, lost
+
+
+def _write(connection: "Connection[Any]", cells: list[tuple[Any, ...]]) -> int:
+    """Write rows; return how many the database refuses whatever one does."""
     try:
         _copy(connection, cells)
-    except (psycopg.DataError, psycopg.IntegrityError, UnicodeError):
-        refused = 0
-        for one in cells:  # one bad row must not take the others with it
-            try:
-                _copy(connection, [one])
-            except (psycopg.DataError, psycopg.IntegrityError, UnicodeError) as error:
-                refused += 1
-                _log.warning("The database refuses a row of the request log (%s).", type(error).__name__)
-        return refused
+    except Exception as error:
+        if not _is_of_a_row(error):
+            raise
+        with connection.transaction():  # all or none: what is written is not written again
+            return sum(not _copy_one(connection, one) for one in cells)
     return 0
 
 
+def _copy_one(connection: "Connection[Any]", cells: tuple[Any, ...]) -> bool:
+    """Write one row, which must not take the others with it; return whether it was."""
+    try:
+        _copy(connection, [cells])
+    except Exception as error:
+        if not _is_of_a_row(error):
+            raise
+        _log.warning("The database refuses a row of the request log (%s).", type(error).__name__)
+        return False
+    return True
+
+
+def _is_of_a_row(error: Exception) -> bool:
+    """Tell whether a row's own content is at fault, and not the line, the server or this process's rights."""
+    import psycopg  # noqa: PLC0415 - with the first batch
+
+    if isinstance(error, CoreError | OSError) or refusals.read(error) is not None:
+        return False
+    code = getattr(error, "sqlstate", None)
+    return code[:2] in _OF_A_ROW if code else not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+
+
 def _copy(connection: "Connection[Any]", cells: list[tuple[Any, ...]]) -> None:
-    with connection.cursor() as cursor, cursor.copy(f"COPY llm_logs ({', '.join(COLUMNS)}) FROM STDIN") as copy:
-        for one in cells:
-            copy.write_row(one)
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute(lines.LIMITS)
+        with cursor.copy(f"COPY llm_logs ({', '.join(COLUMNS)}) FROM STDIN") as copy:
+            for one in cells:
+                copy.write_row(one)
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -1,4 +1,9 @@
-"""Where the store is, and a background thread's own connection to it, on which a line that fell silent is found out."""
+"""Where the store is, and a background thread's own connection to it, on which a line that fell silent is found out.
+
+The connection may lead through a pooler that gives each transaction another session of the server. So nothing is asked
+for at its start that PgBouncer refuses, nothing is set for longer than a transaction (it would stay on the shared session
+for everybody else), and nothing is prepared: each transaction begins with :data:`LIMITS`.
+"""
 
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -14,12 +19,12 @@ RESOLVER: Final = "llm-settings resolver"
 """How connections of resolvers are called, before a slash and the version; those of 0.1.0 have nothing behind it."""
 PATIENCE: Final = 10.0
 """Longest wait for an answer of the database, in seconds; then the line counts as dead."""
+LIMITS: Final = "SET LOCAL statement_timeout = '10s'"
+"""The first statement of each transaction. No time zone: every moment that is written or compared has its own."""
 
 
 def connect(url: str, name: str) -> "Connection[Any]":
     """Return a connection that commits by itself; *name* is what the server's list of connections shows.
-
-    It must be a direct one: PgBouncer's transaction pooling loses LISTEN.
 
     Raises:
         BadConfig: If *url* has words that the driver does not know.
@@ -42,8 +47,24 @@ def connect(url: str, name: str) -> "Connection[Any]":
                 raise
 
     watched = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 2, "tcp_user_timeout": 9000}
-    arguments = dsn.arguments(url, name=name, connect_timeout=2, options="-c statement_timeout=10s")
+    arguments = dsn.arguments(url, name=name, connect_timeout=2, options="")
     return Impatient.connect(autocommit=True, prepare_threshold=None, **{**watched, **arguments})
+
+
+def is_direct(connection: "Connection[Any]") -> bool:
+    """Tell whether LISTEN holds on *connection*: not where a pooler stands in between, nor on a replica.
+
+    A pooler hands out numbers of its own for the server's processes. In PgBouncer's session mode LISTEN would hold, but
+    nothing tells that mode from the others without leaving something behind in one of the others.
+    """
+    row = connection.execute("SELECT pg_backend_pid(), pg_is_in_recovery()").fetchone()
+    return row is not None and row == (connection.info.backend_pid, False)
+
+
+def find_primary() -> str:
+    """Return the URL for what is written: ``LLM_WRITE_DATABASE_URL``, else as :func:`find_store`, and with its errors."""
+    config = get_config()
+    return config.write_database_url.reveal() if config.write_database_url is not None else find_store()
 
 
 def find_store() -> str:

@@ -14,6 +14,8 @@ STARTING: Final = "57P03"
 FULL: Final = "53300"
 READ_ONLY: Final = "25006"
 """SQLSTATEs that callers tell apart: https://www.postgresql.org/docs/current/errcodes-appendix.html."""
+_STATE: Final = ("08", "53", "57", "58")
+"""Classes of what befalls a server as a whole: of these its own words are passed on, for no value of ours is in them."""
 LONGEST: Final = 200
 """Characters of a server's own words."""
 
@@ -93,19 +95,38 @@ _AT_THE_LINE: Final = (
         "nobody listens there",
         "check host and port in {variable}, and that the server runs",
         r"Connection refused|No such file",
+        lasting=False,
     ),
     _Kind(
         "the host's name is not known",
         "check the host in {variable}",
         r"failed to resolve|could not translate host name",
+        lasting=False,
     ),
-    _Kind("no answer in time", "check host and port in {variable}, and firewalls in between", r"timeout|timed out"),
-    _Kind("the server's certificate is refused", "check sslmode and sslrootcert in {variable}", r"certificate"),
-    _Kind("server and client do not agree on TLS", "check sslmode in {variable}", r"SSL|TLS"),
+    _Kind(
+        "no answer in time",
+        "check host and port in {variable}, and firewalls in between",
+        r"timeout|timed out",
+        lasting=False,
+    ),
+    _Kind(
+        "the server's certificate is refused",
+        "check sslmode and sslrootcert in {variable}",
+        r"certificate",
+        lasting=False,
+    ),
+    _Kind("server and client do not agree on TLS", "check sslmode in {variable}", r"SSL|TLS", lasting=False),
+    _Kind(
+        "the connection broke off",
+        "it is tried again; if it goes on, look at the server's log",
+        r"server closed the connection|connection (?:is|was) (?:lost|closed)|consuming input failed|reset by peer|roken pipe",
+        lasting=False,
+    ),
     _Kind(
         "{variable} cannot be read",
         "write postgresql://user:password@host:5432/name, special characters as %XX",
         r"invalid (?:percent|URI|port|integer|connection option)|missing \"=\"",
+        lasting=False,
     ),
 )
 """What never reached a server, or was broken off; none of it lasts, for networks and name servers come back."""
@@ -121,30 +142,46 @@ def read(error: BaseException, *, variable: str = "DATABASE_URL", grant: str = "
         variable: The name of what the URL comes from, for the cure.
         grant: The command that gives the role what it lacks here, for the cure.
     """
-    for one in _inside(error):
-        code = getattr(one, "sqlstate", None) or ""
-        kind = _KINDS.get(code) or _KINDS.get(code[:2])
-        if code and kind is not None and code != "08P01":  # that one has many meanings
-            return _refusal(code, kind, variable, grant)
-        if type(one).__module__.partition(".")[0] != "psycopg":
-            continue
-        words = str(one)
-        for code, kind in _KINDS.items():
-            if kind.words and re.search(kind.words, words):
-                return _refusal(code, kind, variable, grant)
-        if getattr(one, "sqlstate", None) is None:
-            if found := _SAID.search(words):
-                said = scrub(found["words"])[:LONGEST]
-                return Refusal("", f"the server says {said!r}", f"check {variable} and the server", lasting=False)
-            for kind in _AT_THE_LINE:
-                if re.search(kind.words, words):
-                    return _refusal("", kind, variable, grant)
+    found = (_by_code(one) or _by_words(one) for one in _inside(error))
+    return next((_in_words(*pair, variable, grant) for pair in found if pair is not None), None)
+
+
+def _by_code(one: BaseException) -> tuple[str, _Kind] | None:
+    code = getattr(one, "sqlstate", None) or ""
+    kind = _KINDS.get(code) or _KINDS.get(code[:2])
+    if kind is not None and code != "08P01":  # that one has many meanings
+        return code, kind
+    diag = getattr(one, "diag", None)
+    if code[:2] in _STATE and diag is not None and diag.message_primary and not _known_words(str(one)):
+        return code, _server_says(diag.message_primary, "wait, and look at the server's log")
     return None
 
 
-def _refusal(code: str, kind: _Kind, variable: str, grant: str) -> Refusal:
+def _by_words(one: BaseException) -> tuple[str, _Kind] | None:
+    if type(one).__module__.partition(".")[0] != "psycopg":
+        return None
+    words = str(one)
+    if known := _known_words(words):
+        return known
+    if getattr(one, "sqlstate", None):
+        return None
+    if said := _SAID.search(words):
+        return "", _server_says(said["words"], "check {variable}, and the server's log")
+    return next((("", kind) for kind in _AT_THE_LINE if re.search(kind.words, words)), None)
+
+
+def _known_words(words: str) -> tuple[str, _Kind] | None:
+    return next(((code, kind) for code, kind in _KINDS.items() if kind.words and re.search(kind.words, words)), None)
+
+
+def _server_says(words: str, cure: str) -> _Kind:
+    said = repr(scrub(words)[:LONGEST]).replace("{", "{{").replace("}", "}}")
+    return _Kind(f"the server says {said}", cure, lasting=False)
+
+
+def _in_words(code: str, kind: _Kind, variable: str, grant: str) -> Refusal:
     reason, cure = (text.format(variable=variable, grant=grant) for text in (kind.reason, kind.cure))
-    return Refusal(code, reason, cure, kind.lasting and bool(code))
+    return Refusal(code, reason, cure, kind.lasting)
 
 
 def _inside(error: BaseException) -> Iterator[BaseException]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..crypto import KeyRing
 from ..errors import StoreUnavailable
 from ..parameters import PARAMETERS
+from ..postgres.lines import LIMITS
 from .effective import EffectiveSettings, build, layer_of, provider_of, read_json
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ _TABLES: Final[Mapping[str, tuple[Columns, Mapping[str, str], str]]] = {
     "llm_settings": (SETTINGS, {}, ACTIVE),
 }
 """Table -> its columns, those that are read by another expression, and of which rows."""
-_BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_BEGIN: Final = f"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; {LIMITS}"
 _GENERATION: Final = "SELECT generation, epoch FROM settings_generation"
 SEALED: Final = 3
 """So many columns of a provider are sealed; in a line without them one stands instead: ``t`` if there was a key."""
@@ -164,8 +165,7 @@ class Snapshot:
 
 def load(connection: "Connection[Any]") -> Snapshot:
     """Read everything, as it is at one moment."""
-    cursor = connection.execute(f"{_BEGIN}; {_GENERATION}".encode())
-    cursor.nextset()
+    cursor = _begin(connection, _GENERATION)
     generation, epoch = _generation(cursor)
     new = Snapshot(generation, epoch, *(_copied(connection, table) for table in _TABLES))
     connection.execute(b"COMMIT")
@@ -182,8 +182,7 @@ def update(connection: "Connection[Any]", old: Snapshot) -> Snapshot | None:
         not every change is known.
     """
     changes_since = f"SELECT generation, table_name, row_id FROM settings_changes WHERE generation > {old.generation}"  # noqa: S608 - a number
-    cursor = connection.execute(f"{_BEGIN}; {_GENERATION}; {changes_since}".encode())
-    cursor.nextset()
+    cursor = _begin(connection, f"{_GENERATION}; {changes_since}")
     generation, epoch = _generation(cursor)
     cursor.nextset()
     changes = cursor.fetchall()
@@ -202,6 +201,14 @@ def update(connection: "Connection[Any]", old: Snapshot) -> Snapshot | None:
         found[table] |= _fetched(cursor)
         cursor.nextset()
     return old.after(generation, *found.values())
+
+
+def _begin(connection: "Connection[Any]", statements: str) -> "Cursor[Any]":
+    """Begin a transaction; return the results of *statements*."""
+    cursor = connection.execute(f"{_BEGIN}; {statements}".encode())
+    for _ in _BEGIN.split(";"):
+        cursor.nextset()
+    return cursor
 
 
 def _selected(table: str) -> str:

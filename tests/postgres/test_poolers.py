@@ -1,0 +1,155 @@
+"""A resolver and a log behind PgBouncer: in transaction mode everybody shares the server's sessions, and finds them clean."""
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from core.calling.log_writer import Writer
+from core.crypto import KeyRing
+from core.resolve import UNTOLD_HEARTBEAT, Resolver
+from tests.calling.test_log_writer import CALL, settings
+from tests.poolers import Pooler, pooler
+
+pytestmark = pytest.mark.kill
+NONE = KeyRing(None)
+
+
+@pytest.fixture(autouse=True)
+def _isolated() -> None:
+    """Replaces the fixture of the same name for all tests: these need no engine."""
+
+
+@pytest.fixture
+def owner(database: str) -> Iterator["psycopg.Connection[Any]"]:
+    """A direct connection to the test's database, with one provider in it."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO llm_providers (name, display_name, kind, available_models, default_model)"
+            " VALUES ('openai', 'before', 'openai', '[\"m1\"]', 'm1')"
+        )
+        yield connection
+
+
+@pytest.fixture
+def shared(owner: "psycopg.Connection[Any]", database: str) -> Iterator[Pooler]:  # noqa: ARG001 - its provider is there first
+    """PgBouncer as Debian installs it, in transaction mode, with one session of the server for all."""
+    with pooler(database, "transaction", default_pool_size="1") as bouncer:
+        yield bouncer
+
+
+def change(owner: "psycopg.Connection[Any]", resolver: Resolver, words: str) -> float:
+    """Commit a change; return the seconds until the resolver has it."""
+    owner.execute("UPDATE llm_providers SET display_name = %s", [words])
+    begun = time.monotonic()
+    while resolver.resolve("openai").display_name != words:
+        assert time.monotonic() - begun < 20
+        time.sleep(0.005)
+    return time.monotonic() - begun
+
+
+def test_transaction_mode_reads_and_leaves_nothing_behind(owner: "psycopg.Connection[Any]", shared: Pooler) -> None:
+    """Changes come by the heartbeat; no LISTEN, no SET that stays, nothing prepared, no notice to anybody else."""
+    resolver = Resolver(shared.url, ring=NONE)
+    try:
+        assert resolver.resolve("openai").display_name == "before"
+        assert not resolver.stale
+        waits = [change(owner, resolver, f"turn {turn}") for turn in range(5)]
+        with psycopg.connect(shared.url, autocommit=True, prepare_threshold=None) as other:
+            assert other.execute("SELECT count(*) FROM pg_listening_channels()").fetchone() == (0,)
+            assert other.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
+            left = other.execute("SELECT name, setting FROM pg_settings WHERE source = 'session'").fetchall()
+    finally:
+        resolver.close()
+    assert max(waits) < 3 * 2.0
+    assert sum(waits) / len(waits) < UNTOLD_HEARTBEAT * 2
+    assert {name for name, _ in left} <= {"application_name", "client_encoding", "DateStyle", "TimeZone"}
+    assert "statement_timeout" not in {name for name, _ in left}
+    assert "got packet 'A'" not in shared.log()  # a notice for nobody
+
+
+def test_the_log_is_written_through_a_pooler(owner: "psycopg.Connection[Any]", shared: Pooler) -> None:
+    """With the one session shared by the resolver, the log and others."""
+    writer, resolver = Writer(shared.url), Resolver(shared.url, ring=NONE)
+    try:
+        for number in range(50):
+            writer.put(settings(), CALL._replace(user_id=str(number)))
+            resolver.resolve("openai")
+        assert writer.flush(20)
+        assert writer.dropped == 0
+        assert owner.execute("SELECT count(*) FROM llm_logs").fetchone() == (50,)
+        with psycopg.connect(shared.url, autocommit=True, prepare_threshold=None) as other:
+            assert other.execute("SHOW statement_timeout").fetchone() == ("0",)
+    finally:
+        writer.close()
+        resolver.close()
+
+
+def test_each_transaction_has_its_limits(owner: "psycopg.Connection[Any]", database: str) -> None:
+    """What runs inside is limited to ten seconds; there is no LISTEN, nothing set for longer, and nothing prepared."""
+    row = owner.execute("SELECT current_database()").fetchone()
+    assert row is not None
+    owner.execute(f"ALTER DATABASE {row[0]} SET log_statement = 'all'")
+    with pooler(database, "transaction") as bouncer:
+        seen = _watch(owner)
+        resolver, writer = Resolver(bouncer.url, ring=NONE), Writer(bouncer.url)
+        try:
+            assert resolver.resolve("openai").display_name == "before"
+            change(owner, resolver, "after")
+            writer.put(settings(), CALL)
+            assert writer.flush(20)
+        finally:
+            resolver.close()
+            writer.close()
+    statements = [line for line in seen() if re.search(r"statement: |execute ", line)]
+    begun = [line for line in statements if "BEGIN ISOLATION" in line]
+    assert len(begun) >= 2
+    assert all("SET LOCAL statement_timeout = '10s'" in line for line in begun)
+    assert [line for line in statements if "COPY llm_logs" in line]
+    own = "SET application_name="  # PgBouncer's, which gives each client its own
+    assert not [
+        line for line in statements if own not in line and re.search(r"LISTEN|\bSET (?!LOCAL)|PREPARE|execute ", line)
+    ]
+
+
+def _watch(owner: "psycopg.Connection[Any]") -> Any:
+    row = owner.execute("SELECT current_database(), current_setting('data_directory')").fetchone()
+    assert row is not None
+    logs = [*Path(row[1]).rglob("*.log"), *Path(row[1]).glob("log"), *Path(row[1]).parent.glob("*log*")]
+    assert logs, "the server's log is not there"
+    ends = {path: path.stat().st_size for path in logs if path.is_file()}
+    return lambda: [line for path, end in ends.items() for line in path.read_text(errors="replace")[end:].splitlines()]
+
+
+def test_a_pooler_that_restarts_is_found_again(owner: "psycopg.Connection[Any]", database: str) -> None:
+    """The resolver goes on from its snapshot, and reads again through the next one."""
+    with pooler(database, "transaction") as first:
+        resolver = Resolver(first.url, ring=NONE)
+        assert resolver.resolve("openai").display_name == "before"
+        port = first.port
+    try:
+        assert resolver.resolve("openai").display_name == "before"
+        with pooler(database, "transaction", port=port):
+            assert change(owner, resolver, "after") < 20
+    finally:
+        resolver.close()
+
+
+def test_a_pooler_without_room_is_told_as_such(owner: "psycopg.Connection[Any]", database: str) -> None:  # noqa: ARG001
+    """max_client_conn reached: the cure says so, and it goes on when there is room."""
+    with pooler(database, "transaction", max_client_conn="1") as bouncer:
+        taken = psycopg.connect(bouncer.url)
+        resolver = Resolver(bouncer.url, ring=NONE)
+        try:
+            answer = resolver.resolve("openai")
+            assert answer.status == "store_unavailable"
+            assert "no free connection" in (answer.cure or "")
+            taken.close()
+            assert resolver.wait_for(0, 20)
+        finally:
+            taken.close()
+            resolver.close()
