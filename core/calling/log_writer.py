@@ -347,8 +347,7 @@ def _is_of_a_row(error: Exception) -> bool:
 
 
 def _copy(connection: "Connection[Any]", cells: list[tuple[Any, ...]]) -> None:
-    with connection.transaction(), connection.cursor() as cursor:
-        cursor.execute(lines.LIMITS)
+    with lines.transaction(connection), connection.cursor() as cursor:
         with cursor.copy(f"COPY llm_logs ({', '.join(COLUMNS)}) FROM STDIN") as copy:
             for one in cells:
                 copy.write_row(one)

@@ -25,8 +25,8 @@ def arguments(url: str, *, name: str, connect_timeout: int, options: str) -> dic
         url: As :attr:`core.config.Config.database_url`.
         name: What the server's list of connections shows.
         connect_timeout: Seconds, for each host of the URL; libpq takes 2 at least.
-        options: The server's settings, as ``-c statement_timeout=5s``; empty: none is asked for at start-up, not even
-            the time zone, and they are for each transaction to say.
+        options: The server's settings, as ``-c statement_timeout=5s``; empty: none of ours is asked for at start-up,
+            where the URL has none either, for a pooler may refuse them.
 
     Raises:
         BadConfig: If the URL has a word that libpq does not know. No part of it is repeated but such a word.
@@ -44,7 +44,7 @@ def arguments(url: str, *, name: str, connect_timeout: int, options: str) -> dic
         raise BadConfig("DATABASE_URL: connect_timeout is no number of seconds.")
     given.setdefault("application_name", name)
     given.setdefault("connect_timeout", connect_timeout)
-    if options:
+    if options or given.get("options"):
         given["options"] = " ".join(filter(None, (options, given.get("options"), "-c timezone=UTC")))
     given["client_encoding"] = "utf8"
     return given

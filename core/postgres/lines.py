@@ -2,10 +2,12 @@
 
 The connection may lead through a pooler that gives each transaction another session of the server. So nothing is asked
 for at its start that PgBouncer refuses, nothing is set for longer than a transaction (it would stay on the shared session
-for everybody else), and nothing is prepared: each transaction begins with :data:`LIMITS`.
+for everybody else), and nothing is prepared: each transaction begins with what :func:`limits_of` says.
 """
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from ..config import get_config
@@ -20,7 +22,8 @@ RESOLVER: Final = "llm-settings resolver"
 PATIENCE: Final = 10.0
 """Longest wait for an answer of the database, in seconds; then the line counts as dead."""
 LIMITS: Final = "SET LOCAL statement_timeout = '10s'"
-"""The first statement of each transaction. No time zone: every moment that is written or compared has its own."""
+"""The first statement of each transaction, where the URL has no limit of its own. No time zone: each moment that is
+written or compared has one."""
 
 
 def connect(url: str, name: str) -> "Connection[Any]":
@@ -36,6 +39,8 @@ def connect(url: str, name: str) -> "Connection[Any]":
     class Impatient(psycopg.Connection[Any]):
         """The kernel's keepalives see no more than the next machine, which may be a proxy."""
 
+        limits = LIMITS
+
         def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
             begun = time.monotonic()
             try:
@@ -48,7 +53,23 @@ def connect(url: str, name: str) -> "Connection[Any]":
 
     watched = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 2, "tcp_user_timeout": 9000}
     arguments = dsn.arguments(url, name=name, connect_timeout=2, options="")
-    return Impatient.connect(autocommit=True, prepare_threshold=None, **{**watched, **arguments})
+    connection = Impatient.connect(autocommit=True, prepare_threshold=None, **{**watched, **arguments})
+    connection.limits = "" if "statement_timeout" in arguments.get("options", "") else LIMITS
+    return connection
+
+
+def limits_of(connection: "Connection[Any]") -> str:
+    """Return the first statement of each transaction on *connection*; empty where the URL's own limit holds."""
+    return str(getattr(connection, "limits", LIMITS))
+
+
+@contextlib.contextmanager
+def transaction(connection: "Connection[Any]") -> "Iterator[None]":
+    """A transaction with its limits; one inside another is a savepoint."""
+    with connection.transaction():
+        if limits := limits_of(connection):
+            connection.execute(limits)
+        yield
 
 
 def is_direct(connection: "Connection[Any]") -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..crypto import KeyRing
 from ..errors import StoreUnavailable
 from ..parameters import PARAMETERS
-from ..postgres.lines import LIMITS
+from ..postgres.lines import limits_of
 from .effective import EffectiveSettings, build, layer_of, provider_of, read_json
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ _TABLES: Final[Mapping[str, tuple[Columns, Mapping[str, str], str]]] = {
     "llm_settings": (SETTINGS, {}, ACTIVE),
 }
 """Table -> its columns, those that are read by another expression, and of which rows."""
-_BEGIN: Final = f"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; {LIMITS}"
+_BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _GENERATION: Final = "SELECT generation, epoch FROM settings_generation"
 SEALED: Final = 3
 """So many columns of a provider are sealed; in a line without them one stands instead: ``t`` if there was a key."""
@@ -205,8 +205,9 @@ def update(connection: "Connection[Any]", old: Snapshot) -> Snapshot | None:
 
 def _begin(connection: "Connection[Any]", statements: str) -> "Cursor[Any]":
     """Begin a transaction; return the results of *statements*."""
-    cursor = connection.execute(f"{_BEGIN}; {statements}".encode())
-    for _ in _BEGIN.split(";"):
+    before = [*filter(None, (_BEGIN, limits_of(connection)))]
+    cursor = connection.execute("; ".join((*before, statements)).encode())
+    for _ in before:
         cursor.nextset()
     return cursor
 

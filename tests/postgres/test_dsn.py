@@ -31,7 +31,7 @@ def _app(url: str, query: str) -> Any:
 
 
 def _service(url: str, query: str) -> Any:
-    with lines.connect(url, "llm-settings test") as connection:
+    with lines.connect(url, "llm-settings test") as connection, lines.transaction(connection):
         return connection.execute(query).fetchone()[0]  # type: ignore[index]
 
 
