@@ -347,10 +347,10 @@ def _is_of_a_row(error: Exception) -> bool:
 
 
 def _copy(connection: "Connection[Any]", cells: list[tuple[Any, ...]]) -> None:
-    with lines.transaction(connection), connection.cursor() as cursor:
-        with cursor.copy(f"COPY llm_logs ({', '.join(COLUMNS)}) FROM STDIN") as copy:
-            for one in cells:
-                copy.write_row(one)
+    into = f"COPY llm_logs ({', '.join(COLUMNS)}) FROM STDIN"
+    with lines.transaction(connection), connection.cursor() as cursor, cursor.copy(into) as copy:
+        for one in cells:
+            copy.write_row(one)
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
