@@ -18,6 +18,7 @@ from api.callers import SPENT, limit_headers
 from api.names import camel
 from api.responses import READ, answers, named
 from core.errors import CoreError
+from core.store import waits
 
 POLLED: Final = "/llm/settings"
 _PLAIN: Final = re.compile(rb"(?:/[A-Za-z0-9._~-]+)*")
@@ -141,11 +142,13 @@ class Api:
             polled = inner["method"] == "GET" and inner["path"] == inner.get("root_path", "") + POLLED
             if polled and _is_plain(inner):
                 route = POLLED  # not by way of FastAPI, which would cost more than the answer
-                status, headers, body = await effective.serve(inner)
+                with waits.within(waits.REQUEST):
+                    status, headers, body = await effective.serve(inner)
                 await send({"type": "http.response.start", "status": status, "headers": headers})
                 await send({"type": "http.response.body", "body": body})
             else:
-                await self._app(inner, receive, told)
+                with waits.within(waits.REQUEST):
+                    await self._app(inner, receive, told)
                 found = inner.get("route")
                 route = found.path_format if isinstance(found, APIRoute) else route  # else what this is mounted by
         except CoreError as error:  # of the polled route; FastAPI has its handlers

@@ -10,7 +10,7 @@ LARGEST = 2**31 - 1
 
 
 class _Row(Convertor[str]):
-    regex = "[1-9][0-9]{0,9}"
+    regex = "(?:0|[1-9][0-9]{0,9})"
 
     def convert(self, value: str) -> str:
         return value

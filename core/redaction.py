@@ -4,6 +4,7 @@ Standard library only: the resolver imports it through :mod:`core.config`. :func
 library, as :mod:`core.resolve` is to its services, leaves its host's log alone.
 """
 
+import copy
 import hmac
 import json
 import logging
@@ -11,6 +12,7 @@ import math
 import re
 import sys
 import threading
+import weakref
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import lru_cache
@@ -244,9 +246,36 @@ _format_of_handler: Final = logging.Handler.format
 _log = logging.getLogger(__package__)
 
 
+def _once_a_minute(record: logging.LogRecord) -> logging.LogRecord:
+    """Return *record*, or the same in a line where a stranger can have this traceback written as often as they like."""
+    kind, _, trace = record.exc_info or (None, None, None)
+    if record.name.partition(".")[0] not in _REACHED or kind is None or trace is None:
+        return record
+    while (inner := trace.tb_next) is not None:
+        trace = inner
+    place = f"{kind.__name__} at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+    last = _traced.get(place)
+    if last is None or last[1]() is record or record.created - last[0] > _TRACED_EVERY:
+        if len(_traced) >= MOST:
+            _traced.clear()
+        _traced[place] = (record.created, weakref.ref(record))  # a second handler writes the same one whole
+        return record
+    short = copy.copy(record)
+    short.exc_info = short.exc_text = short.args = None
+    short.msg = f"Again {place}; its traceback was logged within the last minute"
+    return short
+
+
+_REACHED: Final = frozenset({"streamlit", "web", "uvicorn"})
+"""Loggers that write of what strangers send."""
+_TRACED_EVERY: Final = 60.0
+_traced: dict[str, "tuple[float, weakref.ref[logging.LogRecord]]"] = {}
+
+
 def _format(handler: logging.Handler, record: logging.LogRecord) -> str:
     stream = getattr(handler, "stream", None)
     try:
+        record = _once_a_minute(record)
         if stream is not None and (stream is sys.stderr or stream is sys.stdout):
             text = _formatter.format(record)  # whoever added the handler: one process, one form
         else:

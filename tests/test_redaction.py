@@ -9,6 +9,7 @@ import logging
 import pickle
 import pkgutil
 import re
+import sys
 import tempfile
 import time
 import traceback
@@ -499,3 +500,26 @@ def test_log_line_has_no_control_characters(caplog: pytest.LogCaptureFixture) ->
 
     assert "it said" in shown
     assert [c for c in shown if not c.isprintable() and c not in "\n\t\ufffd"] == []
+
+
+def test_traceback_of_a_stranger_is_written_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody sends a hundred times is a line each, after one traceback; another fault has its own; ours are whole."""
+    monkeypatch.setattr(redaction, "_traced", {})
+    handler = logging.StreamHandler()
+
+    def fails(logger: str, at: float, *, elsewhere: bool = False) -> str:
+        try:
+            int("x") if elsewhere else {}["x"]
+        except (KeyError, ValueError):
+            record = logging.LogRecord(logger, logging.ERROR, "f", 1, "failed", None, sys.exc_info())
+        record.created = at
+        assert redaction._format(handler, record) == redaction._format(handler, record), "two handlers, one text"
+        return redaction._format(handler, record)
+
+    assert "Traceback" in fails("streamlit.x", 100)
+    assert all("Traceback" not in fails("streamlit.x", 100 + n / 2) for n in range(1, 100))
+    assert "Again KeyError at" in fails("web.middleware", 120)
+    assert len(fails("streamlit.x", 121)) < 250
+    assert "Traceback" in fails("streamlit.x", 122, elsewhere=True)
+    assert "Traceback" in fails("core.x", 123)
+    assert "Traceback" in fails("streamlit.x", 161)

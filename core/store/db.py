@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Engine, QueuePool, create_engine, event, func, select, text
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, func, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlmodel import Session
 
@@ -23,11 +23,7 @@ RETRYABLE = {"40001", "40P01"}
 """SQLSTATE of a serialization failure and of a deadlock."""
 ATTEMPTS = 3
 MAX_OVERFLOW = 5
-POOL_SECONDS = 1.5
-"""Longest wait for a free connection."""
-OPTIONS = (
-    f"-c statement_timeout={waits.STATEMENT:.0f}s -c lock_timeout=1500ms -c idle_in_transaction_session_timeout=30s"
-)
+OPTIONS = f"-c statement_timeout={waits.STATEMENT:.0f}s -c lock_timeout={waits.LOCK * 1000:.0f}ms -c idle_in_transaction_session_timeout=30s"
 
 T = TypeVar("T")
 _AFTER_ROLLBACK = "after_rollback"
@@ -52,7 +48,7 @@ def make_engine(url: str) -> Engine:
         pool_pre_ping=True,
         pool_size=5,
         max_overflow=MAX_OVERFLOW,
-        pool_timeout=POOL_SECONDS,
+        poolclass=waits.Pool,
     )
     waits.bound(engine)
     event.listen(engine, "connect", _check_server)
@@ -115,6 +111,13 @@ def transaction() -> Iterator[Session]:
         if unavailable is None:
             raise
         raise unavailable from error
+
+
+def _shorten_locks(_session: Session, _transaction: object, connection: Connection) -> None:
+    waits.shorten_locks(connection)
+
+
+event.listen(Session, "after_begin", _shorten_locks)
 
 
 def after_rollback(session: Session, work: Callable[[Session], object]) -> None:

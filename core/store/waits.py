@@ -7,12 +7,14 @@ keepalives see no further than the next machine, and nothing at all on a Unix so
 import os
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 
 import psycopg
 from psycopg.errors import ConnectionTimeout
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, QueuePool, event
 
 from ..postgres import probe
 
@@ -24,6 +26,12 @@ PING: Final = 2.0
 """Longest wait on a line that is taken out of the pool, in seconds: then it is replaced."""
 STATEMENT: Final = 5.0
 """Seconds that the server gives one statement, unless a unit of work asks for more."""
+FREE: Final = 1.5
+"""Longest wait for a free connection, in seconds."""
+LOCK: Final = 1.5
+"""Longest wait for a lock, in seconds."""
+REQUEST: Final = 1.6
+"""Seconds that one request may wait for both, however many transactions it makes."""
 MARGIN: Final = 1.0
 """Seconds that a statement's end, told by the server, has to arrive."""
 LONGEST: Final = 3600.0
@@ -140,6 +148,44 @@ def bound(engine: Engine) -> None:
 
     event.listen(engine, "checkout", taken)
     event.listen(engine, "checkin", given_back)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Have all waits of this context for free connections and for locks be over in *seconds*: one request makes several."""
+    token = _deadline.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def left(longest: float, shortest: float) -> float:
+    """Return how many seconds this context may still wait: *longest*, or what is left, but *shortest* at least."""
+    deadline = _deadline.get()
+    return longest if deadline is None else max(shortest, min(longest, deadline - time.monotonic()))
+
+
+_deadline: Final[ContextVar[float | None]] = ContextVar("deadline", default=None)
+
+
+class Pool(QueuePool):
+    """A pool whose callers wait as long as is left for them."""
+
+    @property
+    def _timeout(self) -> float:
+        return left(FREE, 0.1)
+
+    @_timeout.setter
+    def _timeout(self, _seconds: float) -> None:
+        """SQLAlchemy sets what it was given, or read here."""
+
+
+def shorten_locks(connection: Connection) -> None:
+    """Have a transaction that begins wait for locks as long as is left; the server's own limit is :data:`LOCK`."""
+    seconds = left(LOCK, 0.3)
+    if seconds < LOCK - 0.1:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{round(seconds * 1000)}ms'")
 
 
 def allow(connection: Connection, seconds: float | None) -> None:

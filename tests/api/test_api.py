@@ -489,7 +489,28 @@ def test_text_of_any_kind(root: TestClient, word: str, field: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "hostile", ["'; DROP TABLE llm_providers; --", "<script>alert(1)</script>", "![](http://x)", "=cmd()", "\u202eabc"]
+    ("typed", "kept"),
+    [
+        ("\u202eabc", "abc"),
+        ("\u2066Acme\u2069", "Acme"),
+        ("A\U000e0041\u200fcme", "Acme"),
+        ("\u202e", None),
+        ("\U000e0041\U000e0042", None),
+        ("\u2066 \u2069\u200f", None),
+    ],
+)
+def test_names_are_seen_as_they_are(root: TestClient, typed: str, kept: str | None) -> None:
+    """What is not seen, or turns a name round, is taken away; a name of nothing else is none."""
+    made = root.post("/api/llm/providers", json={**NEW, "displayName": typed})
+
+    if kept is None:
+        assert "displayName" in error(made, 422, "VALIDATION_ERROR")["fields"]
+    else:
+        assert data(made, 201)["displayName"] == kept
+
+
+@pytest.mark.parametrize(
+    "hostile", ["'; DROP TABLE llm_providers; --", "<script>alert(1)</script>", "![](http://x)", "=cmd()"]
 )
 def test_hostile_names_are_text(root: TestClient, hostile: str) -> None:
     """CHECKS 51, 57: stored and answered literally, as JSON that no browser takes for a page."""

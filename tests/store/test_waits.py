@@ -174,3 +174,32 @@ def test_one_looks_at_a_silent_server(database: str, proxy: Proxy) -> None:
     proxy.treat(PASS)
     time.sleep(waits.AGAIN)
     assert silence.is_over()
+
+
+def test_waits_of_one_request_are_added_up(engine: Engine) -> None:  # noqa: ARG001 - the process's
+    """CHECKS 71: free connection and lock together end in 2 seconds, however many transactions a request makes."""
+    with db.transaction() as session:
+        session.execute(text("CREATE TABLE locked (value int)"))
+
+    def wait_for_lock() -> None:
+        with pytest.raises(StoreUnavailable, match="Somebody else"):
+            run(lambda session: session.execute(text("INSERT INTO locked VALUES (1)")))
+
+    with db.transaction() as other, contextlib.ExitStack() as stack:
+        other.execute(text("LOCK TABLE locked IN ACCESS EXCLUSIVE MODE"))
+        begun = time.monotonic()
+        with waits.within(waits.REQUEST):
+            for _ in range(4):
+                wait_for_lock()
+        assert time.monotonic() - begun < 3 * 2.0 - 1.5, "each waited for itself"
+        begun = time.monotonic()
+        wait_for_lock()
+        assert time.monotonic() - begun > waits.LOCK - 0.1, "without a request a lock has its time"
+        for _ in range(9):
+            stack.enter_context(db.get_engine().connect())
+        begun = time.monotonic()
+        with waits.within(0.2):
+            for _ in range(3):
+                with pytest.raises(StoreUnavailable, match="are in use"):
+                    ask()
+        assert time.monotonic() - begun < waits.FREE
