@@ -17,6 +17,7 @@ from api import wire
 from api.names import camel
 from core.actors import Actor
 from core.calling import sent
+from core.calling.request import How, Omitted
 from core.errors import Invalid
 from core.kinds import KINDS
 from core.manage import providers, settings
@@ -30,6 +31,13 @@ from tests.conftest import ROOT
 from tests.parameters import RULES, SENT, another
 
 each_parameter = pytest.mark.parametrize("parameter", PARAMETERS.values(), ids=PARAMETERS)
+EXAMPLES = {
+    "core/models/catalogue.py",
+    "tests/models/test_catalogue.py",
+    "tests/calling/test_sent.py",
+    "tests/test_ai.py",
+}
+"""What is said there of some parameters by name need not be said of a new one."""
 COLUMNS = {float: "double precision", int: "integer", bool: "boolean", str: "text"}
 TYPESCRIPT = {float: "number", int: "number", bool: "boolean", str: "string"}
 GO = {float: "float64", int: "int", bool: "bool", str: "string"}
@@ -153,6 +161,15 @@ def test_attribute_and_wire(parameter: Parameter) -> None:
 
 
 @each_parameter
+def test_a_call_may_set_it(parameter: Parameter) -> None:
+    """Type checkers know it as an argument of a call by core.ai, if it goes to the model."""
+    hints = get_type_hints(How)
+    assert (parameter.name in hints) == parameter.sendable
+    if parameter.sendable:
+        assert set(get_args(hints[parameter.name])) == {parameter.value_type, Omitted}
+
+
+@each_parameter
 def test_resolver_reads_it(parameter: Parameter) -> None:
     """The line of a settings row has it, and its text is read as its type."""
     value = another(parameter.name)
@@ -191,6 +208,22 @@ def test_docs_say_type_range_and_default(parameter: Parameter) -> None:
         values = f"{low} to {high}"
     row = f"| {parameter.label} | `{parameter.name}` | {values} | {default} |"
     assert _lines_are_in([row], "administration.md")
+
+
+def test_recipe_names_every_file_with_a_list_of_them() -> None:
+    """CONTRIBUTING, "A new parameter", has at most 12 files, and every file that names all parameters that are sent."""
+    recipe = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## A new parameter\n")[2].partition("\n## ")[0]
+    named = {path for path in re.findall(r"`([\w./]+\.(?:py|md))`", recipe) if (ROOT / path).exists()}
+    folders = ("core", "ui", "api", "web", "pages", "docs", "tests")
+    files = {path for folder in folders for path in (ROOT / folder).rglob("*.*") if path.suffix in {".py", ".md"}}
+    lists = {
+        str(path.relative_to(ROOT))
+        for path in files
+        if all(re.search(rf"\b({name}|{camel(name)})\b", path.read_text("utf-8")) for name in SENDABLE)
+    }
+
+    assert lists <= named | EXAMPLES
+    assert len(named - {"tests/test_parameters.py"}) + 1 <= 12  # and the migration
 
 
 @each_parameter

@@ -351,7 +351,7 @@ def test_normalising_twice_changes_nothing(value: str) -> None:
         ({"available_models": ["a", "b\x00"]}, "available_models", "control characters"),
         ({"available_models": [str(n) for n in range(5001)]}, "available_models", "a list of 1 to 5,000"),
         ({"available_models": [f"{n:0200}" for n in range(801)]}, "available_models", "at most 160,000 characters"),
-        ({"available_models": ["a"] * 1_000_000}, "available_models", "a list of 1 to 500"),
+        ({"available_models": ["a"] * 1_000_000}, "available_models", "a list of 1 to 5,000"),
         ({"default_model": "b"}, "default_model", "one of the available models"),
         ({"default_model": "M"}, "default_model", "one of the available models"),
     ],
