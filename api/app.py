@@ -85,7 +85,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
             version=app.version,
             description=app.description,
             routes=app.routes,
-            servers=[{"url": "/api"}],
+            servers=[{"url": ".", "description": "beside this description, also below a path of a proxy"}],
         )
         found["components"]["securitySchemes"] = {
             "token": {"type": "http", "scheme": "bearer", "description": "An API token, llms_…"},

@@ -52,7 +52,7 @@ def add_provider(request: Request, actor: Writer, body: Body) -> Response:
     """Add a provider, with or without its key."""
     row = write(request, actor, lambda s: providers.create(s, actor, _typed(body)))
     caught_up()
-    return success(wire.provider(row), 201, {"Location": f"/api/llm/providers/{row.id}", "ETag": f'"{row.version}"'})
+    return success(wire.provider(row), 201, {"Location": f"providers/{row.id}", "ETag": f'"{row.version}"'})
 
 
 @router.get("/llm/providers/{id:row}", responses=answers(wire.Provider, 404, *READ), summary="One provider")

@@ -185,8 +185,9 @@ def _enter(actor: Actor, ticket: str | None) -> None:
     if ticket is None:
         st.session_state["actor"] = actor
         st.rerun()
+    # Without the slash: below a path, as a proxy may serve the app, the script is beside the page.
     st.html(
-        f'<span id="llm-settings-ticket" data-ticket="{ticket}"></span><script src="{SCRIPT_PATH}"></script>',
+        f'<span id="llm-settings-ticket" data-ticket="{ticket}"></span><script src="{SCRIPT_PATH[1:]}"></script>',
         unsafe_allow_javascript=True,
     )
     st.caption(":material/hourglass_top: Signing in…")

@@ -22,7 +22,8 @@ SCRIPT: Final = b"""(() => {
   const ticket = mark.dataset.ticket;
   mark.remove();
   const again = () => location.reload();
-  fetch("/sign-in", {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({ticket})})
+  const door = new URL("sign-in", document.currentScript ? document.currentScript.src : location.href);
+  fetch(door, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({ticket})})
     .then(again, again);
 })();
 """

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -160,7 +161,7 @@ def test_providers_from_first_to_last(root: TestClient) -> None:
     made = data(added, 201)
     url = f"/api/llm/providers/{made['id']}"
 
-    assert added.headers["Location"] == url
+    assert urljoin("/api/llm/providers", added.headers["Location"]) == url
     assert made["apiKeyMasked"] == "sk-proj...****"
     assert data(root.get(url)) == made
     assert data(root.get("/api/llm/providers")) == [made]
