@@ -20,3 +20,22 @@ def open_page(name: str, actor: Actor, **query: str) -> AppTest:
     at.run()
     assert not at.exception
     return at
+
+
+def click(at: AppTest, key: str) -> AppTest:
+    """Press a button."""
+    at.button(key=key).click().run()
+    assert not at.exception
+    return at
+
+
+def has(at: AppTest, key: str) -> bool:
+    """Tell whether there is such a button."""
+    return any(button.key == key for button in at.button)
+
+
+def everything(at: AppTest) -> str:
+    """Return all text that a page shows, as Markdown, plain text and code; of a line that opens its label."""
+    kinds = ("markdown", "caption", "text", "warning", "error", "success", "info", "code")
+    shown = [element.value for kind in kinds for element in getattr(at, kind)]
+    return "\n".join([*shown, *(expander.label for expander in at.expander)])

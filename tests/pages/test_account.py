@@ -11,7 +11,7 @@ from core.actors import COMMAND_LINE, Actor
 from core.store import db
 from core.store.tables import User
 from tests.conftest import PASSWORD
-from tests.screens import open_page
+from tests.screens import everything, open_page
 
 page = partial(open_page, "account")
 
@@ -30,10 +30,6 @@ def elsewhere(session: Session, actor: Actor, agent: str | None = None) -> Actor
     user = session.get(User, actor.user_id)
     assert user is not None
     return sessions.begin(session, user, "198.51.100.9", agent, ticket=False)[0]
-
-
-def everything(at: AppTest) -> str:
-    return "\n".join(element.value for kind in ("markdown", "caption", "error") for element in getattr(at, kind))
 
 
 def live(actor: Actor) -> list[int | None]:

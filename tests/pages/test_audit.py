@@ -17,7 +17,7 @@ from core.govern.audit_log import EventFilters
 from core.manage import providers, settings
 from core.store import db
 from tests.conftest import ROOT
-from tests.screens import open_page
+from tests.screens import everything, open_page
 from ui.audit import events
 
 page = partial(open_page, "audit")
@@ -29,12 +29,6 @@ HOSTILE = "![x](http://evil.example/a.png) [y](javascript:z) :red[w] <script> $e
 def lines(at: AppTest) -> list[str]:
     """The lines of the list."""
     return [expander.label for expander in at.expander]
-
-
-def everything(at: AppTest) -> str:
-    """All text that the page shows."""
-    kinds = ("markdown", "caption", "text", "warning", "error", "success", "info", "code")
-    return "\n".join([*(element.value for kind in kinds for element in getattr(at, kind)), *lines(at)])
 
 
 def told(at: AppTest) -> dict[str, str]:

@@ -13,7 +13,7 @@ from core.parameters import PARAMETERS
 from core.store import db
 from core.store.tables import LlmSettings
 from tests.conftest import ROOT
-from tests.screens import open_page
+from tests.screens import everything, has, open_page
 from ui.defaults.draft import OMIT, VALUE, Choice, patch, tidy
 
 page = partial(open_page, "defaults")
@@ -36,16 +36,6 @@ def stored(scope_id: int | None) -> LlmSettings | None:
 
 def choose(app: AppTest, name: str, mode: str) -> AppTest:
     return app.segmented_control(key=f"{name}_mode").set_value(mode).run()
-
-
-def everything(app: AppTest) -> str:
-    """All text that the page shows as Markdown or plain text."""
-    kinds = ("markdown", "caption", "text", "warning", "error", "success", "info")
-    return "\n".join(element.value for kind in kinds for element in getattr(app, kind))
-
-
-def has(app: AppTest, key: str) -> bool:
-    return any(button.key == key for button in app.button)
 
 
 def test_stranger_and_analyst_see_nothing(analyst: Actor) -> None:

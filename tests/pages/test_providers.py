@@ -18,7 +18,7 @@ from core.store import db
 from core.store.tables import LlmProvider
 from tests.conftest import ROOT
 from tests.govern.test_usage import failed, log
-from tests.screens import open_page
+from tests.screens import click, has, open_page
 from tests.vendors import KEY as RIGHT
 from tests.vendors import Vendor
 
@@ -52,19 +52,9 @@ def everything(app: AppTest) -> str:
     return "\n".join(str(element.value) for kind in SHOWN for element in getattr(app, kind))
 
 
-def has(app: AppTest, key: str) -> bool:
-    return any(button.key == key for button in app.button)
-
-
-def press(app: AppTest, key: str) -> AppTest:
-    app.button(key=key).click().run()
-    assert not app.exception
-    return app
-
-
 def fill_new(app: AppTest, **fields: Any) -> AppTest:
     """Open *Add* and fill in a provider that can be saved."""
-    press(app, "add_provider")
+    click(app, "add_provider")
     app.text_input(key="provider_display_name").set_value(fields.get("display_name", "Acme AI"))
     app.text_input(key="provider_name").set_value(fields.get("name", "acme"))
     app.selectbox(key="provider_kind").set_value(fields.get("kind", "openai"))
@@ -102,7 +92,7 @@ def test_empty_page_says_what_to_do(admin: Actor) -> None:
     app = page(admin)
 
     assert "There is no provider yet" in everything(app)
-    press(app, "add_first")
+    click(app, "add_first")
     assert has(app, "provider_save")
 
 
@@ -110,7 +100,7 @@ def test_provider_is_added_with_its_key(admin: Actor) -> None:
     """What was filled in is stored; the key is masked on the card and neither shown nor kept."""
     app = fill_new(page(admin))
     app.text_input(key="provider_api_key").set_value(KEY).run()
-    press(app, "provider_save")
+    click(app, "provider_save")
 
     provider = named("acme")
     assert (provider.display_name, provider.available_models, provider.default_model) == ("Acme AI", ["m1", "m2"], "m1")
@@ -128,7 +118,7 @@ def test_error_stands_beside_its_field_and_typing_stays(session: Session, admin:
     add(session, admin)
     app = fill_new(page(admin), name="Not A Name!", display_name="Second")
     app.text_input(key="provider_api_base_url").set_value("ftp://host").run()
-    press(app, "provider_save")
+    click(app, "provider_save")
 
     told = [error.value for error in app.error]
     assert any("1 to 50 of the characters" in line for line in told)
@@ -138,7 +128,7 @@ def test_error_stands_beside_its_field_and_typing_stays(session: Session, admin:
 
     app.text_input(key="provider_api_base_url").set_value("")
     app.text_input(key="provider_name").set_value("acme").run()
-    press(app, "provider_save")
+    click(app, "provider_save")
     assert any("already a provider" in error.value for error in app.error)
     assert app.text_input(key="provider_display_name").value == "Second"
 
@@ -149,15 +139,15 @@ def test_doubtful_key_is_saved_on_demand_only(admin: Actor) -> None:
     app.text_input(key="provider_api_key").set_value("xx-not-an-openai-key").run()
     assert any("usually begin with" in warning.value for warning in app.warning)
     app.text_input(key="provider_api_base_url").set_value("ftp://host")
-    press(app, "provider_save")
+    click(app, "provider_save")
     assert [error.value for error in app.error if "Must begin" in error.value or "Looks wrong" in error.value][1:]
     app.text_input(key="provider_api_base_url").set_value("")
-    press(app, "provider_save")
+    click(app, "provider_save")
     with pytest.raises(NotFound):
         named("acme")
 
     app.checkbox(key="provider_api_key_anyway").check().run()
-    press(app, "provider_save")
+    click(app, "provider_save")
 
     assert named("acme").api_key_masked == "xx-not-...****"
 
@@ -166,9 +156,9 @@ def test_empty_key_leaves_the_stored_one(session: Session, admin: Actor) -> None
     """Saving other fields without typing a key changes nothing of it."""
     provider_id = add(session, admin, api_key=KEY)
     blob = stored(provider_id).api_key_encrypted
-    app = press(page(admin), "edit_acme")
+    app = click(page(admin), "edit_acme")
     app.text_input(key="provider_display_name").set_value("Renamed").run()
-    press(app, "provider_save")
+    click(app, "provider_save")
 
     assert stored(provider_id).display_name == "Renamed"
     assert stored(provider_id).api_key_encrypted == blob
@@ -177,14 +167,14 @@ def test_empty_key_leaves_the_stored_one(session: Session, admin: Actor) -> None
 def test_another_host_needs_the_key_again(session: Session, admin: Actor) -> None:
     """A new origin is refused beside the base URL; with the key typed again it is saved."""
     provider_id = add(session, admin, api_key=KEY)
-    app = press(page(admin), "edit_acme")
+    app = click(page(admin), "edit_acme")
     app.text_input(key="provider_api_base_url").set_value("https://elsewhere.example/v1").run()
-    press(app, "provider_save")
+    click(app, "provider_save")
     assert any("type the API key again" in error.value for error in app.error)
     assert stored(provider_id).api_base_url is None
 
     app.text_input(key="provider_api_key").set_value(KEY).run()
-    press(app, "provider_save")
+    click(app, "provider_save")
 
     assert stored(provider_id).api_base_url == "https://elsewhere.example/v1"
 
@@ -200,10 +190,10 @@ def test_private_address_is_told_beside_the_base_url(
         fill_new(app)
     else:
         add(session, admin)
-        press(app.run(), "edit_acme")
+        click(app.run(), "edit_acme")
     for url, rule in {"http://127.1:8000": "LLM_PRIVATE_HOSTS", "http://0xa9fea9fe": "Nothing allows this"}.items():
         app.text_input(key="provider_api_base_url").set_value(url).run()
-        press(app, "provider_save")
+        click(app, "provider_save")
         drawn = [node for node in app._tree if node.type in {"text_input", "selectbox", "multiselect", "error"}]
         told = [above.key for above, node in pairwise(drawn) if rule in str(node.value).replace("\\", "")]
         assert told == ["provider_api_base_url"]
@@ -212,7 +202,7 @@ def test_private_address_is_told_beside_the_base_url(
 
     app.text_input(key="provider_api_base_url").set_value("http://127.1:8000")
     app.selectbox(key="provider_kind").set_value("openai_compatible").run()
-    press(app, "provider_save")
+    click(app, "provider_save")
     assert (named("acme").kind, named("acme").api_base_url) == ("openai_compatible", "http://127.1:8000")
 
 
@@ -220,7 +210,7 @@ def test_parameters_the_model_refuses_are_left_out(admin: Actor) -> None:
     """A new provider's settings row leaves out, by default, what its API would answer 400 to."""
     app = fill_new(page(admin), kind="anthropic", models=["claude-next"], default="claude-next")
     assert app.checkbox(key="provider_omit").value
-    press(app, "provider_save")
+    click(app, "provider_save")
 
     with db.transaction() as session:
         row = settings.get_global(session, named("acme").id)
@@ -232,7 +222,7 @@ def test_parameters_stay_if_so_chosen(admin: Actor) -> None:
     """With the box unticked no settings row is written."""
     app = fill_new(page(admin), kind="anthropic", models=["claude-next"], default="claude-next")
     app.checkbox(key="provider_omit").uncheck().run()
-    press(app, "provider_save")
+    click(app, "provider_save")
 
     with db.transaction() as session:
         assert settings.get_global(session, named("acme").id) is None
@@ -242,7 +232,7 @@ def test_another_default_model_tells_what_is_left_out(session: Session, admin: A
     """Omissions that were set for one model are told of when another becomes the default."""
     provider_id = add(session, admin)
     settings.upsert_global(session, admin, provider_id, {"omitted_parameters": ["top_p"]})
-    app = press(page(admin), "edit_acme")
+    app = click(page(admin), "edit_acme")
     assert not app.warning
 
     app.selectbox(key="provider_default_model").set_value("m2").run()
@@ -252,15 +242,15 @@ def test_another_default_model_tells_what_is_left_out(session: Session, admin: A
 
 def test_models_are_pasted(admin: Actor) -> None:
     """A JSON array, or one name a line, becomes the models; what is neither is told beside the field and stays."""
-    app = press(page(admin), "add_provider")
+    app = click(page(admin), "add_provider")
     app.text_area(key="provider_paste").set_value('["a", "b"')
-    press(app, "provider_use_models")
+    click(app, "provider_use_models")
     assert any("Is not a JSON array" in error.value for error in app.error)
     assert app.text_area(key="provider_paste").value == '["a", "b"'
 
     for pasted in ('["a", "b"]', "a\nb\na"):
         app.text_area(key="provider_paste").set_value(pasted)
-        press(app, "provider_use_models")
+        click(app, "provider_use_models")
         assert app.multiselect(key="provider_available_models").value == ["a", "b"]
     assert app.selectbox(key="provider_default_model").options == ["a", "b"]
 
@@ -269,17 +259,17 @@ def test_models_are_pasted(admin: Actor) -> None:
 def test_second_of_two_admins_chooses(session: Session, admin: Actor, choice: str, name: str) -> None:
     """Who saves on an old version sees both values; writing mine keeps what only they changed, keeping loses mine."""
     provider_id = add(session, admin)
-    app = press(page(admin), "edit_acme")
+    app = click(page(admin), "edit_acme")
     app.text_input(key="provider_display_name").set_value("Mine").run()
     with db.transaction() as other:
         providers.update(other, Actor("grace"), provider_id, {"display_name": "Theirs", "description": "by grace"})
-    press(app, "provider_save")
+    click(app, "provider_save")
     assert stored(provider_id).display_name == "Theirs"
     assert "grace" in everything(app)
     row = next(r for _, r in app.table[0].value.iterrows() if r["Field"] == "display name")
     assert (row["Saved now"], row["Yours"]) == ("Theirs", "Mine")
 
-    press(app, choice)
+    click(app, choice)
 
     assert stored(provider_id).display_name == name
     assert stored(provider_id).description == "by grace"
@@ -288,12 +278,12 @@ def test_second_of_two_admins_chooses(session: Session, admin: Actor, choice: st
 def test_conflict_keeps_the_typed_key(session: Session, admin: Actor) -> None:
     """A key that was typed before a conflict is saved by *Write mine*, not lost without a word."""
     provider_id = add(session, admin)
-    app = press(page(admin), "edit_acme")
+    app = click(page(admin), "edit_acme")
     app.text_input(key="provider_api_key").set_value(KEY).run()
     with db.transaction() as other:
         providers.update(other, Actor("grace"), provider_id, {"description": "by grace"})
-    press(app, "provider_save")
-    press(app, "provider_write")
+    click(app, "provider_save")
+    click(app, "provider_write")
 
     assert stored(provider_id).api_key_masked == "sk-proj...****"
     assert all(value != KEY for value in app.session_state.values())
@@ -306,11 +296,11 @@ def test_dialog_opens_with_an_empty_key(session: Session, admin: Actor) -> None:
     what the page sends.
     """
     add(session, admin)
-    app = press(page(admin), "add_provider")
+    app = click(page(admin), "add_provider")
     app.text_input(key="provider_api_key").set_value("xx-not-an-openai-key").run()
     app.checkbox(key="provider_api_key_anyway").check().run()
-    press(app, "provider_cancel")
-    field = press(app, "edit_acme").text_input(key="provider_api_key")
+    click(app, "provider_cancel")
+    field = click(app, "edit_acme").text_input(key="provider_api_key")
     assert field.proto.set_value
     assert (field.proto.value, field.value) == ("", "")
 
@@ -323,7 +313,7 @@ def test_dialog_left_by_another_page_harms_nothing(session: Session, admin: Acto
     """Going away while a dialog is open, and coming back, does not break the page."""
     add(session, admin)
     for button in ("add_provider", "edit_acme"):
-        app = press(page(admin), button)
+        app = click(page(admin), button)
         app.switch_page("pages/defaults.py").run()
         app.switch_page("pages/providers.py").run()
         assert not app.exception
@@ -343,9 +333,9 @@ def test_toggle_switches_a_provider(session: Session, admin: Actor) -> None:
 def test_key_is_removed_after_a_question(session: Session, admin: Actor) -> None:
     """*Remove key* asks first; after it the card says that there is none."""
     provider_id = add(session, admin, api_key=KEY)
-    app = press(page(admin), "remove_key_acme")
+    app = click(page(admin), "remove_key_acme")
     assert stored(provider_id).api_key_encrypted
-    press(app, "remove_key_confirm")
+    click(app, "remove_key_confirm")
 
     assert stored(provider_id).api_key_encrypted is None
     assert not has(app, "remove_key_acme")
@@ -359,7 +349,7 @@ def test_foreign_key_is_adopted(session: Session, admin: Actor) -> None:
     session.flush()
     app = page(admin)
     assert "Key not adopted" in everything(app)
-    press(app, "adopt_acme")
+    click(app, "adopt_acme")
     assert providers.key_state(stored(provider_id)).state == "ok"
 
     session.execute(text("UPDATE llm_providers SET api_key_key_id = '00000000'"))
@@ -374,17 +364,17 @@ def test_deleting_wants_the_name(session: Session, admin: Actor) -> None:
     """The dialog says what goes, refuses another text, and deletes with the name typed."""
     provider_id = add(session, admin, api_key=KEY)
     settings.upsert_global(session, admin, provider_id, {"top_p": 0.5})
-    app = press(page(admin), "delete_acme")
+    app = click(page(admin), "delete_acme")
     shown = everything(app).replace("\\", "")
     assert all(line in shown for line in providers.deletion(session, provider_id))
 
     app.text_input(key="delete_name").set_value("acmee").run()
-    press(app, "delete_confirm")
+    click(app, "delete_confirm")
     assert stored(provider_id)
     assert app.text_input(key="delete_name").value == "acmee"
 
     app.text_input(key="delete_name").set_value("acme").run()
-    press(app, "delete_confirm")
+    click(app, "delete_confirm")
     with pytest.raises(NotFound):
         stored(provider_id)
 
@@ -394,11 +384,11 @@ def test_deleting_what_programs_use_warns(session: Session, admin: Actor) -> Non
     add(session, admin, api_key=KEY)
     long_ago = datetime.now(UTC) - timedelta(days=31)
     log(session, {"provider": "acme", "at": long_ago}, {"provider": "other"})
-    app = press(page(admin), "delete_acme")
+    app = click(page(admin), "delete_acme")
     assert "Programs use it" not in everything(app)
 
     log(session, *[{"provider": "acme"}] * 3, failed(provider="acme"))
-    app = press(page(admin), "delete_acme")
+    app = click(page(admin), "delete_acme")
     assert "Programs use it: 4 logged calls in the last 30 days" in everything(app)
     assert "such calls fail" in everything(app)
 
@@ -406,15 +396,15 @@ def test_deleting_what_programs_use_warns(session: Session, admin: Actor) -> Non
 def test_deleting_what_was_changed_meanwhile_asks_again(session: Session, admin: Actor) -> None:
     """What somebody changed since the dialog was opened is not deleted before it was seen."""
     provider_id = add(session, admin)
-    app = press(page(admin), "delete_acme")
+    app = click(page(admin), "delete_acme")
     app.text_input(key="delete_name").set_value("acme").run()
     with db.transaction() as other:
         providers.set_api_key(other, Actor("grace"), provider_id, KEY)
-    press(app, "delete_confirm")
+    click(app, "delete_confirm")
     assert any("grace changed it meanwhile" in warning.value for warning in app.warning)
     assert stored(provider_id)
 
-    press(app, "delete_confirm")
+    click(app, "delete_confirm")
 
     with pytest.raises(NotFound):
         stored(provider_id)
@@ -423,7 +413,7 @@ def test_deleting_what_was_changed_meanwhile_asks_again(session: Session, admin:
 def test_provider_deleted_elsewhere_is_told(session: Session, admin: Actor) -> None:
     """Saving a provider that somebody has deleted meanwhile says so, and the page works on."""
     provider_id = add(session, admin)
-    app = press(page(admin), "edit_acme")
+    app = click(page(admin), "edit_acme")
     with db.transaction() as other:
         providers.delete(other, admin, provider_id)
     app.button(key="provider_save").click().run()
@@ -440,7 +430,7 @@ def test_hostile_text_is_shown_as_it_is(session: Session, admin: Actor) -> None:
     app = page(admin)
     for button in (None, "edit_acme", "provider_cancel", "delete_acme"):
         if button:
-            press(app, button)
+            click(app, button)
         for kind in ("markdown", "caption", "warning", "error", "info"):
             assert not any("![x](" in element.value or "<b>" in element.value for element in getattr(app, kind))
 
@@ -453,12 +443,12 @@ def test_without_encryption_key_the_field_says_so(
     monkeypatch.delenv("LLM_ENCRYPTION_KEY")
     config.get_config.cache_clear()
     crypto.get_ring.cache_clear()
-    app = press(page(admin), "edit_acme")
+    app = click(page(admin), "edit_acme")
     assert app.text_input(key="provider_api_key").disabled
     assert "LLM_ENCRYPTION_KEY is not set" in everything(app).replace("\\", "")
 
     app.text_input(key="provider_display_name").set_value("Renamed").run()
-    press(app, "provider_save")
+    click(app, "provider_save")
 
     assert stored(provider_id).display_name == "Renamed"
 
@@ -490,8 +480,8 @@ def test_long_list_comes_in_pages(session: Session, admin: Actor) -> None:
     assert cards(app) == [f"p{i}" for i in range(1, 21)]
     to_page(app, 3)
     assert cards(app)[0] == "p41"
-    press(app, "edit_p41")
-    press(app, "provider_cancel")
+    click(app, "edit_p41")
+    click(app, "provider_cancel")
     assert cards(app)[0] == "p41"
 
     app.segmented_control(key="state").set_value("Inactive").run()
@@ -508,7 +498,7 @@ def test_search_without_hits_offers_the_way_back(session: Session, admin: Actor)
     app.segmented_control(key="state").set_value("Inactive")
     app.text_input(key="search").set_value("nothing![x](y)").run()
     assert not cards(app)
-    press(app, "show_all")
+    click(app, "show_all")
 
     assert cards(app) == ["acme"]
     assert app.text_input(key="search").value == ""
@@ -546,7 +536,7 @@ def test_test_of_what_is_saved(session: Session, admin: Actor, vendor: Vendor) -
     """Each stage is shown with its word; what is new in the vendor's list can be added, what has gone taken away."""
     provider_id = at_vendor(session, admin, vendor)
 
-    app = press(page(admin), "test_acme")
+    app = click(page(admin), "test_acme")
 
     shown = everything(app)
     assert "It works" in shown
@@ -555,7 +545,7 @@ def test_test_of_what_is_saved(session: Session, admin: Actor, vendor: Vendor) -
     asked = len(vendor.asked)
     app.multiselect(key="connection_new").set_value(["m2"]).run()
     app.multiselect(key="connection_gone").set_value(["gone"]).run()
-    press(app, "connection_models")
+    click(app, "connection_models")
     assert stored(provider_id).available_models == ["m1", "m2"]
     assert len(vendor.asked) == asked  # it was not tested again
 
@@ -564,12 +554,12 @@ def test_test_of_what_is_typed(session: Session, admin: Actor, vendor: Vendor) -
     """A wrong key is refused in the vendor's words, the right one verified; nothing is saved, and nothing typed is lost."""
     provider_id = at_vendor(session, admin, vendor)
     wrong, before = RIGHT.replace("right", "wrong"), stored(provider_id).version
-    app = press(page(admin), "edit_acme")
+    app = click(page(admin), "edit_acme")
 
     app.text_input(key="provider_api_key").set_value(wrong).run()
-    refused = everything(press(app, "provider_test"))
+    refused = everything(click(app, "provider_test"))
     app.text_input(key="provider_api_key").set_value(RIGHT).run()
-    verified = everything(press(app, "provider_test"))
+    verified = everything(click(app, "provider_test"))
 
     assert "Incorrect API key provided" in refused
     assert "Refused" in refused
@@ -582,10 +572,10 @@ def test_test_of_what_is_typed(session: Session, admin: Actor, vendor: Vendor) -
 def test_stored_key_is_not_tested_elsewhere(session: Session, admin: Actor, vendor: Vendor) -> None:
     """CHECKS 41: another host typed, the key not: the rule stands at the field, and nobody is dialled."""
     at_vendor(session, admin, vendor)
-    app = press(page(admin), "edit_acme")
+    app = click(page(admin), "edit_acme")
     with Vendor() as elsewhere:
         app.text_input(key="provider_api_base_url").set_value(elsewhere.base_url("openai")).run()
-        shown = everything(press(app, "provider_test"))
+        shown = everything(click(app, "provider_test"))
 
         assert "type the API key" in shown
         assert (elsewhere.lines, vendor.lines) == (0, 0)
@@ -596,13 +586,13 @@ def test_a_key_with_something_around_it_is_corrected(session: Session, admin: Ac
     app = fill_new(page(admin))
     app.text_input(key="provider_api_key").set_value(f'export OPENAI_API_KEY="{KEY}"').run()
     assert any("leave out the name" in error.value for error in app.error)
-    press(app, "provider_save")
+    click(app, "provider_save")
     with pytest.raises(NotFound):
         named("acme")
 
-    press(app, "provider_correct_key")
+    click(app, "provider_correct_key")
     assert not has(app, "provider_correct_key")
-    press(app, "provider_save")
+    click(app, "provider_save")
 
     assert providers.open_api_key(session, named("acme").id or 0) == KEY
 
@@ -615,7 +605,7 @@ def test_a_short_key_of_ones_own_server(admin: Actor) -> None:
     assert any("counts as no secret" in caption.value for caption in app.caption)
     assert not app.warning
 
-    press(app, "provider_save")
+    click(app, "provider_save")
 
     assert named("acme").api_key_masked == r"****"
 

@@ -11,21 +11,9 @@ from core.access import tokens
 from core.actors import COMMAND_LINE, Actor
 from core.store import db
 from tests.conftest import ROOT, make_user
-from tests.screens import open_page
+from tests.screens import click, everything, open_page
 
 page = partial(open_page, "tokens")
-
-
-def click(at: AppTest, key: str) -> AppTest:
-    at.button(key=key).click().run()
-    assert not at.exception
-    return at
-
-
-def everything(at: AppTest) -> str:
-    """All text that the page shows."""
-    kinds = ("markdown", "caption", "text", "warning", "error", "success", "info", "code")
-    return "\n".join(element.value for kind in kinds for element in getattr(at, kind))
 
 
 def made(name: str = "billing", **more: object) -> int:

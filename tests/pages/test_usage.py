@@ -16,7 +16,7 @@ from core.govern.usage import CallFilters
 from core.store import db
 from tests.conftest import ROOT
 from tests.govern.test_usage import failed, log
-from tests.screens import open_page
+from tests.screens import everything, open_page
 from ui.usage import calls
 from ui.widgets import dollars
 
@@ -31,11 +31,6 @@ def told(at: AppTest) -> dict[str, str]:
 
 def lines(at: AppTest) -> list[str]:
     return [expander.label for expander in at.expander]
-
-
-def everything(at: AppTest) -> str:
-    kinds = ("markdown", "caption", "text", "warning", "error", "success", "info", "code")
-    return "\n".join([*(element.value for kind in kinds for element in getattr(at, kind)), *lines(at)])
 
 
 @pytest.mark.usefixtures("session")
