@@ -616,8 +616,8 @@ def test_a_base_url_with_a_known_end_is_corrected(admin: Actor) -> None:
     app.text_input(key="provider_api_base_url").set_value("http://vllm:8000/v1/chat/completions").run()
     assert any("added when a call is made" in error.value for error in app.error)
 
-    press(app, "provider_correct_url")
+    click(app, "provider_correct_url")
     assert not has(app, "provider_correct_url")
-    press(app, "provider_save")
+    click(app, "provider_save")
 
     assert named("acme").api_base_url == "http://vllm:8000/v1"
