@@ -45,6 +45,9 @@ EVERY: Final = 0.25
 BACKOFF: Final = (0.5, 30.0)
 REFUSED: Final = 30.0
 """Seconds for which nothing is queued after the database has refused to write; then the next call tries again."""
+FAILOVER: Final = 30.0
+"""Seconds for which calls wait in memory though the database refuses to write, where it has written before: while a replica
+takes over, or a password is changed, the same address refuses for a while."""
 IDLE: Final = 10.0
 """Seconds without a call after which the connection is closed."""
 AT_EXIT: Final = 2.0
@@ -155,7 +158,7 @@ class Writer:
         self._ending = self._full = self._closed = False
         self._reason: str | None = None
         """Why nothing is written now, as the log was told."""
-        self._refused_until = self._not_before = float("-inf")
+        self._refused_until = self._not_before = self._trusted_until = float("-inf")
 
     def put(self, settings: EffectiveSettings, call: Call) -> None:
         """Queue a call, or count it as dropped."""
@@ -246,6 +249,7 @@ class Writer:
             try:
                 connection = connection or lines.connect(self._url or lines.find_primary(), "llm-settings log")
                 lost += _write(connection, cells)
+                self._trusted_until = float("inf")
                 if self._reason is not None:
                     missed = counted(self.dropped + lost, "call")
                     _log.warning("The request log is written again; not logged: %s.", missed)
@@ -255,7 +259,7 @@ class Writer:
                 _close(connection)
                 connection = None
                 reason, lasts = _why(error)
-                if lasts:
+                if lasts and self._is_for_good():
                     with self._changed:
                         self._refuse(reason, len(taken))
                     lost = 0
@@ -271,6 +275,11 @@ class Writer:
             self._full = False
             self._changed.notify_all()
         return connection
+
+    def _is_for_good(self) -> bool:
+        """Tell whether a refusal is no failover: nothing was written before, or it has gone on for :data:`FAILOVER`."""
+        self._trusted_until = min(self._trusted_until, time.monotonic() + FAILOVER)
+        return time.monotonic() >= self._trusted_until
 
     def _refuse(self, reason: str, taken: int) -> None:
         """Drop what waits, and what comes soon: it would never be written."""

@@ -130,6 +130,32 @@ def test_a_read_only_database_is_told_the_way_out(
     assert "is written again; not logged: 1 call." in caplog.text
 
 
+@pytest.mark.parametrize("grace", [30.0, 0.5])
+def test_a_failover_is_no_refusal(
+    owner: Connection, database: str, grace: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it was written before, calls wait for a while; if it goes on, they are dropped."""
+    name = urlsplit(database).path[1:]
+    monkeypatch.setattr(log_writer, "FAILOVER", grace)
+    writer = Writer(database)
+    try:
+        put(writer, user_id="before")
+        assert writer.flush(20)
+        owner.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        owner.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE '%log' AND datname = current_database()"
+        )
+        put(writer, user_id="during")
+        assert writer.flush(3) is (grace < 1)
+        assert writer.dropped == (1 if grace < 1 else 0)
+        owner.execute("SET default_transaction_read_only = off")
+        owner.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        assert writer.flush(30)
+    finally:
+        writer.close()
+    assert [row["user_id"] for row in rows(database)] == ["before"] + ["during"] * (grace > 1)
+
+
 def test_the_log_goes_where_it_can_be_written(database: str, reader: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With LLM_WRITE_DATABASE_URL the log alone goes there; DATABASE_URL may be a replica, or a role that only reads."""
     monkeypatch.setenv("DATABASE_URL", reader)
