@@ -20,7 +20,7 @@ async def read_json(request: Request) -> dict[str, Any]:
     """Return the body, a JSON object.
 
     Raises:
-        Refused: 415 for another content type, 413 over ``LIMIT``, 400 for what is no JSON.
+        Refused: 415 for another content type, 413 over ``LIMIT``, 400 for what is no JSON in UTF-8; a mark before it is skipped.
         NotAsNamed: If it is no object, or a key stands twice: readers would differ in which one counts.
     """
     kind, _, parameters = request.headers.get("content-type", "").partition(";")
@@ -29,7 +29,9 @@ async def read_json(request: Request) -> dict[str, Any]:
         raise Refused(415, "UNSUPPORTED_MEDIA_TYPE", "Send JSON in UTF-8, with Content-Type: application/json.")
     raw = await _read(request)
     try:
-        found = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_int=_int)
+        found = json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_once, parse_int=_int)
+    except UnicodeDecodeError:
+        raise Refused(400, "NOT_JSON", "The body is not in UTF-8, as JSON is. Save or send it as UTF-8.") from None
     except (ValueError, RecursionError) as error:
         where = f" at line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         raise Refused(400, "NOT_JSON", f"The body is no JSON that can be read{where}.") from None

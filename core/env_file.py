@@ -57,7 +57,7 @@ def read(path: Path) -> EnvFile:
         raise BadConfig(f"{path} cannot be read: {error.strerror}.") from error
     if len(content) > _LARGEST:
         raise BadConfig(f"{path} is larger than 1 MB: that is no .env file.")
-    return parse(_decoded(content, path))
+    return parse(decoded(content, str(path)))
 
 
 def parse(text: str) -> EnvFile:
@@ -75,12 +75,17 @@ def parse(text: str) -> EnvFile:
     return EnvFile({name: value for name, value in values.items() if value is not None}, raw, unread)
 
 
-def _decoded(content: bytes, path: Path) -> str:
+def decoded(content: bytes, name: str) -> str:
+    """Return the text of a file, or of what came on standard input, without the mark before it.
+
+    Raises:
+        BadConfig: With *name*, if it is neither in UTF-8 nor in UTF-16 or UTF-32 with a mark.
+    """
     encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:  # also UTF-16 without its mark, which every other byte of it gives away
-        raise BadConfig(f"{path} is not in UTF-8, nor in UTF-16 with a mark: save it as UTF-8.") from None
+        raise BadConfig(f"{name} is not in UTF-8, nor in UTF-16 with a mark: save it as UTF-8.") from None
     return text

@@ -13,6 +13,12 @@ _WRITTEN_BY: Final = {
     "sslaccept": "Write sslmode=require, or sslmode=verify-full with sslrootcert=.",
 }
 """Words of Prisma, whose URLs are copied most often: https://www.prisma.io/docs/orm/overview/databases/postgresql."""
+_VALUES: Final = {
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "channel_binding": ("disable", "prefer", "require"),
+    "target_session_attrs": ("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
+}
+"""What libpq takes. It says so itself, but only where it connects, beside all that may pass by itself."""
 
 
 def arguments(url: str, *, name: str, connect_timeout: int, options: str) -> dict[str, Any]:
@@ -42,6 +48,9 @@ def arguments(url: str, *, name: str, connect_timeout: int, options: str) -> dic
         raise BadConfig(_explained(fault))
     if not str(given.get("connect_timeout", "0")).strip().lstrip("-").isdecimal():
         raise BadConfig("DATABASE_URL: connect_timeout is no number of seconds.")
+    for word, known in _VALUES.items():
+        if word in given and given[word] not in known:
+            raise BadConfig(f"DATABASE_URL: {word} is none of {', '.join(known)}.")
     given.setdefault("application_name", name)
     given.setdefault("connect_timeout", connect_timeout)
     if options or given.get("options"):

@@ -362,7 +362,7 @@ def parse_json_object(text: str, field: str) -> dict[str, Any] | None:
 
 
 def parse_models(text: str) -> list[str]:
-    """Read model names that a person pasted: a JSON array, or one a line, or with commas between."""
+    """Read model names that a person pasted: a JSON array, or one a line, or with commas between; perhaps in quotes, or as a list of YAML."""
     if text.lstrip().startswith("["):
         try:
             value = json.loads(text)
@@ -371,7 +371,17 @@ def parse_models(text: str) -> list[str]:
         if not all(isinstance(item, str) for item in value):
             raise Invalid({"available_models": "must hold names in quotes only"})
         return list(value)
-    return [name for name in (part.strip() for part in re.split(r"[\n,]", text)) if name]
+    lines = (re.sub(r"^\s*[-*\u2022]\s+", "", line) for line in text.splitlines())  # lists of YAML and Markdown
+    parts = (_quoted_or_not(found) for line in lines for found in re.finditer(_LISTED, line))
+    return [name for name in parts if name]
+
+
+_LISTED = re.compile(r"\s*(?P<quote>[\"'`])(?P<inner>.+?)(?P=quote)\s*(?:,|$)|(?P<plain>[^,]+)")
+"""One name of a line: in quotes, where a comma is a part of it, or up to the next comma."""
+
+
+def _quoted_or_not(found: re.Match[str]) -> str:
+    return (found["inner"] or found["plain"]).strip()
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -283,6 +283,9 @@ def test_stale_writes_are_told_both_values(root: TestClient, acme: dict[str, Any
         (b"{", "application/json", 400, "NOT_JSON"),
         (b"", "application/json", 400, "NOT_JSON"),
         (b"\xff\xfe{}", "application/json", 400, "NOT_JSON"),
+        ("{}".encode("utf-16"), "application/json", 400, "NOT_JSON"),
+        ('{"temperature":"é"}'.encode("latin-1"), "application/json", 400, "NOT_JSON"),
+        ("{\u00e9}".encode("utf-8-sig"), "application/json", 400, "NOT_JSON"),
         (b"[" * 100_000, "application/json", 400, "NOT_JSON"),
         (b'{"customSettings":' + b'{"a":' * 9_000 + b"1" + b"}" * 9_001, "application/json", 400, "NOT_JSON"),
         (b"[1]", "application/json", 422, "VALIDATION_ERROR"),
@@ -1048,3 +1051,14 @@ def test_keys_of_a_server_of_ones_own_may_be_short(root: TestClient) -> None:
     assert data(root.post("/api/llm/providers", json=own), 201)["apiKeyMasked"] == "****"
     told = error(root.post("/api/llm/providers", json={**NEW, "name": "b", "apiKey": "EMPTY"}), 422, "VALIDATION_ERROR")
     assert told["fields"] == {"apiKey": "must be 10 to 8,192 characters"}
+
+
+def test_bodies_as_powershell_sends_them(root: TestClient) -> None:
+    """A mark before UTF-8 is skipped; what is in another encoding is told as that."""
+    kind = {"Content-Type": "application/json"}
+    marked = json.dumps(NEW).encode("utf-8-sig")
+    data(root.post("/api/llm/providers", content=marked, headers=kind), 201)
+    for encoding in ("utf-16", "latin-1"):
+        raw = json.dumps({**NEW, "name": "b", "displayName": "K\u00f6ln"}, ensure_ascii=False).encode(encoding)
+        told = error(root.post("/api/llm/providers", content=raw, headers=kind), 400, "NOT_JSON")
+        assert "not in UTF-8" in told["message"]

@@ -1,11 +1,16 @@
 """`users`, run as people run it."""
 
 import re
+import subprocess
+import sys
+
+import bcrypt
+import pytest
 
 from core.access import users
 from core.store import db
-from tests.conftest import PASSWORD
-from tests.processes import core
+from tests.conftest import PASSWORD, ROOT
+from tests.processes import core, environment
 
 
 def test_users_are_managed(committed: str) -> None:
@@ -31,3 +36,32 @@ def test_users_are_managed(committed: str) -> None:
         grace = users.find(session, "grace")
         assert grace is not None
         assert grace.auth_epoch == 3
+
+
+@pytest.mark.parametrize(
+    ("encoding", "end"), [("utf-8", "\n"), ("utf-8", "\r\n"), ("utf-8", ""), ("utf-8-sig", "\r\n"), ("utf-16", "\r\n")]
+)
+def test_passwords_as_windows_writes_them(committed: str, encoding: str, end: str) -> None:
+    """A mark, CRLF and UTF-16 on standard input are no part of the password: it signs in as it was meant."""
+    done = _from_stdin(committed, f"{PASSWORD}{end}second line".encode(encoding) if end else PASSWORD.encode(encoding))
+
+    assert done.returncode == 0, done.stderr
+    with db.transaction() as session:
+        user = users.find(session, "grace")
+        assert user is not None
+        assert bcrypt.checkpw(PASSWORD.encode(), user.password_hash.encode())
+
+
+def test_a_password_in_another_encoding_is_told(committed: str) -> None:
+    """Latin-1, and UTF-16 without its mark, are refused with the cure, and nobody is added."""
+    for raw in (f"{PASSWORD}é\n".encode("latin-1"), PASSWORD.encode("utf-16-le")):
+        done = _from_stdin(committed, raw)
+        assert done.returncode == 1
+        assert b"The password on standard input is not in UTF-8" in done.stderr
+        assert PASSWORD.encode() not in done.stderr
+
+
+def _from_stdin(url: str, raw: bytes) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "core", "users", "add", "grace"]
+    env = environment(DATABASE_URL=url)
+    return subprocess.run(command, input=raw, env=env, cwd=ROOT, capture_output=True, timeout=60, check=False)

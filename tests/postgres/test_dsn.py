@@ -16,7 +16,7 @@ from core.errors import BadConfig
 from core.postgres import dsn, lines
 from core.store import db
 from tests.conftest import named
-from tests.processes import core, free_port
+from tests.processes import core, free_port, python
 
 Ask = Callable[[str, str], Any]
 
@@ -131,10 +131,44 @@ def test_another_programs_words_are_named(word: str) -> None:
 
 def test_words_that_are_none(ask: Ask) -> None:
     """A query that is no list of words, and a patience that is no number, are refused."""
-    for query in ("?S3cretPassw0rd", "?S3cretPassw0rd=1", "?connect_timeout=S3cretPassw0rd"):
+    for query in (
+        *("?S3cretPassw0rd", "?S3cretPassw0rd=1", "?connect_timeout=S3cretPassw0rd", "?sslmode=S3cretPassw0rd"),
+        *("?channel_binding=S3cretPassw0rd", "?target_session_attrs=S3cretPassw0rd"),
+    ):
         with pytest.raises(BadConfig) as told:
             ask(f"postgresql://h/d{query}", "SELECT 1")
         assert "S3cret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("", "unset it for the embedded store"),
+        ("  ", "unset it for the embedded store"),
+        ("llm:S3cretPassw0rd@db:5432/llm", "names none: PostgreSQL is the only database"),
+        ("postgresql://u:S3cretPassw0rd@127.0.0.1:1/d?pgbouncer=true", "does not know pgbouncer="),
+        ("postgresql://u:S3cretPassw0rd@127.0.0.1:1/d?sslmode=no-verify", "sslmode is none of disable"),
+        ("postgresql://u:S3cret@Passw0rd@127.0.0.1:1/d", "@ is %40"),
+    ],
+)
+def test_a_service_is_told_the_cure(url: str, words: str) -> None:
+    """`resolve` answers store_unavailable with what is wrong in DATABASE_URL; neither answer, error nor log has the password."""
+    code = (
+        "from core.resolve import resolve, resolver\n"
+        "settings = resolve('openai')\n"
+        "print(settings.status, settings.cure)\n"
+        "try: settings.api_key()\n"
+        "except Exception as error: print(error)\n"
+        "resolver.close()\n"
+    )
+    done = python(code, DATABASE_URL=url)
+
+    first, second = done.stdout.splitlines()
+    assert first.startswith("store_unavailable ")
+    assert words in first
+    assert words in second
+    for secret in ("S3cret", "Passw0rd"):
+        assert secret not in done.stdout + done.stderr
 
 
 def test_migrate_names_the_database(database: str) -> None:

@@ -596,10 +596,21 @@ def test_json_that_cannot_be_read(typed: str, rule: str) -> None:
         ("a, b\nc\r\n d ", ["a", "b", "c", "d"]),
         ('["a", "b, c"]', ["a", "b, c"]),
         (" []", []),
+        ("- gpt-4o\n- o3\n\u2022 x", ["gpt-4o", "o3", "x"]),
+        ('"gpt-4o","o3", \'x\'', ["gpt-4o", "o3", "x"]),
+        ('"Qwen3 30B A3B, thinking"\nb', ["Qwen3 30B A3B, thinking", "b"]),
+        ('- "a"\n- b, c', ["a", "b", "c"]),
+        ("-x\n*", ["-x", "*"]),
+        (
+            "ft:gpt-4o:org:name:id,accounts/x/models/y,m[1m],@cf/x",
+            ["ft:gpt-4o:org:name:id", "accounts/x/models/y", "m[1m]", "@cf/x"],
+        ),
+        ("it's, that's", ["it's", "that's"]),
+        ('"half, b', ['"half', "b"]),
     ],
 )
 def test_models_that_a_person_pasted(typed: str, models: list[str]) -> None:
-    """Model names come as a JSON array, one a line, or with commas between."""
+    """Model names come as a JSON array, one a line, with commas between, in quotes or as a list of YAML."""
     assert parse_models(typed) == models
 
 
