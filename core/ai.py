@@ -187,6 +187,7 @@ class Stream:
                     with _Closing(events):
                         while (event := call.event(events, attempt)) is not END:
                             if text := call.took(event):
+                                calls.has_begun = True
                                 with calls.clock().away():
                                     yield text
                     self.completion = call.streamed(attempt)
@@ -232,6 +233,7 @@ class AsyncStream:
                     async with _Closing(events):
                         while (event := await call.event_async(events, attempt)) is not END:
                             if text := call.took(event):
+                                calls.has_begun = True
                                 with calls.clock().away():
                                     yield text
                     self.completion = call.streamed(attempt)
@@ -245,6 +247,8 @@ class _Calls:
     def __init__(self, request: Request) -> None:
         self._request, self._place = request, 0
         self._clock: Clock | None = None
+        self.has_begun = False
+        """Whether a part of a stream has gone to the caller: from then on nobody can stand in."""
 
     @property
     def provider(self) -> str:
@@ -268,7 +272,7 @@ class _Calls:
         deadline = self._request.deadline
         is_late = deadline is not None and self.clock().now() >= deadline
         is_last = self._place + 1 >= len(self._request.providers)
-        if is_last or is_late or not (reason in UNAVAILABLE or status in _NOT_READY):
+        if is_last or is_late or self.has_begun or not (reason in UNAVAILABLE or status in _NOT_READY):
             raise error
         self._place += 1
 

@@ -5,7 +5,22 @@ plain enough for JSON; so ``type(error)(*error.args)`` is the error again. That 
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+
+Reason = Literal[
+    "refused",
+    "key",
+    "model",
+    "quota",
+    "rate_limit",
+    "busy",
+    "timeout",
+    "connection",
+    "tls",
+    "unacceptable",
+    "not_understood",
+]
+"""Why a call has failed; see docs/calls.md."""
 
 
 class CoreError(Exception):
@@ -258,7 +273,7 @@ class CallFailed(CoreError):
         self,
         provider: str,
         model: str,
-        reason: str,
+        reason: Reason,
         status: int | None,
         words: str,
         attempts: int,

@@ -116,7 +116,7 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
             "Request timeout (ms)",
             int,
             60_000,
-            "Longest wait for one answer.",
+            "Longest wait for one answer; of a stream: for its next part.",
             1000,
             3_600_000,
             1000,

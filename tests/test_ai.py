@@ -4,7 +4,6 @@ import asyncio
 import email.utils
 import gc
 import json
-import re
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -673,28 +672,6 @@ def test_after_a_fork(store: str, vendor: Vendor) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines() == [f"{TEXT}|{TEXT}"] * 2
     assert (vendor.lines, len(logged(store))) == (2, 3)
-
-
-SNIPPETS = re.findall(
-    r"^```python\n(.*?)^```", (ROOT / "docs" / "calls.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-)
-
-
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
-def test_docs(store: str, vendor: Vendor, snippet: str) -> None:
-    """Every snippet of docs/calls.md runs as it stands, and each call in it is answered and logged."""
-    ended = python(snippet, DATABASE_URL=store, LLM_PRIVATE_HOSTS="127.0.0.1")
-
-    calls = len(re.findall(r"\b(?:complete|stream)(?:_async)?\(", snippet))
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert len(vendor.calls()) == len(logged(store)) == calls
-    assert ended.stdout.count(TEXT) == snippet.count("print(answer.text)") + snippet.count("print(text")
-    assert calls or "0" in ended.stdout
-
-
-def test_the_docs_have_snippets() -> None:
-    """What the test above rests on."""
-    assert len(SNIPPETS) == 5
 
 
 def test_import_is_lean() -> None:

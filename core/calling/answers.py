@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ..errors import Invalid
-from .vendors import Counts, Part, Tokens, ToolCall
+from .vendors import Counts, Part, Tokens, ToolCall, ToolPart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +129,11 @@ class Collected:
         self.id: str | None = None
         self.texts: tuple[str, ...] = ()
         self.is_answer = False
-        self._tools: dict[int, Tool] = {}
+        self._tools: list[Tool] = []
+        self._current: dict[int, int] = {}
+        """The vendor's place -> the call that its parts belong to now."""
+        self._places: dict[int, str] = {}
+        """The vendor's place -> the id that was last begun there."""
 
     def add(self, part: Part) -> None:
         """Take a part in."""
@@ -143,10 +147,20 @@ class Collected:
         self.model, self.id = part.model or self.model, part.id or self.id
         self.texts = part.texts or self.texts
         for piece in part.tools:
-            place = piece.place if piece.place >= 0 else len(self._tools)
-            tool = self._tools.setdefault(place, Tool(piece.id, piece.name, []))
-            if piece.arguments:
-                tool.arguments.append(piece.arguments)
+            self._add_tool(piece)
+
+    def _add_tool(self, piece: ToolPart) -> None:
+        """Take a part of a tool call in. An id begins a call: some servers give each the place 0, or none."""
+        if piece.place < 0 or (piece.id and self._places.get(piece.place, piece.id) not in {piece.id, ""}):
+            place = len(self._tools)
+        else:
+            place = self._current.get(piece.place, len(self._tools))
+        self._current[piece.place] = place
+        self._places[piece.place] = piece.id or self._places.get(piece.place, "")
+        if place == len(self._tools):
+            self._tools.append(Tool(piece.id, piece.name, []))
+        if piece.arguments:
+            self._tools[place].arguments.append(piece.arguments)
 
     @property
     def text(self) -> str:
@@ -161,7 +175,7 @@ class Collected:
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """The calls, in their order."""
-        return tuple(ToolCall(tool.id, tool.name, "".join(tool.arguments) or "{}") for tool in self._tools.values())
+        return tuple(ToolCall(tool.id, tool.name, "".join(tool.arguments) or "{}") for tool in self._tools)
 
 
 def logged(completion_text: str, tools: tuple[ToolCall, ...], refusal: str | None) -> str:

@@ -300,6 +300,9 @@ class Call:
                 token_usage=None if usage is None else usage._asdict(),
                 cost=cost,
                 error=error,
+                operation="chat" if request.messages else "embed",
+                tags=request.tags,
+                correlation_id=request.correlation_id,
             ),
         )
 

@@ -9,23 +9,10 @@ import json
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
+from ..errors import Reason
 from ..redaction import on_one_line
-
-Reason = Literal[
-    "refused",
-    "key",
-    "model",
-    "quota",
-    "rate_limit",
-    "busy",
-    "timeout",
-    "connection",
-    "tls",
-    "unacceptable",
-    "not_understood",
-]
 
 RETRYABLE: Final = frozenset({408, 409, 429})
 """Statuses below 500 that may pass by themselves; of 500 and above all may."""

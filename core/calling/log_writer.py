@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 Status = Literal["ok", "error", "cancelled"]
+Operation = Literal["chat", "embed"]
 
 QUEUED: Final = 10_000
 """So many calls wait to be written at most."""
@@ -53,9 +54,12 @@ IDLE: Final = 10.0
 AT_EXIT: Final = 2.0
 """Seconds that a process which ends waits for the last batch."""
 
+LATER: Final = ("operation", "tags", "correlation_id")
+"""Columns that the table has since migration 0010: services are upgraded before the database is."""
 COLUMNS: Final = (
     *("at", "user_id", "provider_id", "provider", "model", "status", "attempts", "latency_ms", "generation"),
     *("prompt", "parameters", "response", "token_usage", "input_tokens", "output_tokens", "cost", "error"),
+    *LATER,
 )
 
 _log = logging.getLogger(__name__)
@@ -80,6 +84,11 @@ class Call(NamedTuple):
     cost: Decimal | None
     """US dollars; None: not known."""
     error: str | None
+    operation: Operation = "chat"
+    tags: tuple[str, ...] = ()
+    """The caller's own."""
+    correlation_id: str | None = None
+    """The same in the caller's answer, and in the rows of all providers that were asked for it."""
 
 
 def entry(settings: EffectiveSettings, call: Call) -> dict[str, Any] | None:
@@ -101,6 +110,9 @@ def entry(settings: EffectiveSettings, call: Call) -> dict[str, Any] | None:
         "latency_ms": call.latency_ms,
         "generation": settings.generation,
         "error": call.error,
+        "operation": call.operation,
+        "tags": list(call.tags) or None,
+        "correlation_id": call.correlation_id,
     }
     if settings.log_level != "errors_only":
         usage = call.token_usage or {}
@@ -356,16 +368,28 @@ def _is_of_a_row(error: Exception) -> bool:
 
 
 def _copy(connection: "Connection[Any]", cells: list[tuple[Any, ...]]) -> None:
-    into = f"COPY llm_logs ({', '.join(COLUMNS)}) FROM STDIN"
-    with lines.transaction(connection), connection.cursor() as cursor, cursor.copy(into) as copy:
-        for one in cells:
-            copy.write_row(one)
+    with lines.transaction(connection), connection.cursor() as cursor:
+        names = _columns(connection)
+        with cursor.copy(f"COPY llm_logs ({', '.join(names)}) FROM STDIN") as copy:
+            for one in cells:
+                copy.write_row(one[: len(names)])
+
+
+def _columns(connection: "Connection[Any]") -> tuple[str, ...]:
+    """Return the columns that can be written: an older database has no others, an older role no right to them."""
+    query = (
+        "SELECT count(*) FROM pg_attribute WHERE attrelid = 'llm_logs'::regclass AND attname = ANY(%s)"
+        " AND NOT attisdropped AND has_column_privilege(attrelid, attnum, 'INSERT')"
+    )
+    found = connection.execute(query, [list(LATER)]).fetchone()
+    return COLUMNS if found == (len(LATER),) else COLUMNS[: -len(LATER)]
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
     kept = dict(row)
-    for name in ("prompt", "response", "error", "user_id", "model"):
+    for name in ("prompt", "response", "error", "user_id", "model", "correlation_id"):
         kept[name] = _text(kept[name])
+    kept["tags"] = None if kept["tags"] is None else json.dumps([_text(tag) for tag in kept["tags"]])
     kept["parameters"] = _json(kept["parameters"])
     kept["token_usage"] = _json(kept["token_usage"])
     return tuple(kept[name] for name in COLUMNS)
@@ -388,9 +412,12 @@ def _json(value: Mapping[str, Any] | None) -> str | None:
 
 
 def _size(prompt: Any) -> int:
-    if isinstance(prompt, list):
-        return sum(len(str(item.get("content", ""))) for item in prompt)
-    return len(prompt) if isinstance(prompt, str) else 0
+    """Return about how many characters a prompt has, at any depth: an image is a text in a part of a message."""
+    if isinstance(prompt, str | bytes):
+        return len(prompt)
+    if isinstance(prompt, Mapping):
+        return sum(_size(value) for value in prompt.values())
+    return sum(_size(one) for one in prompt) if isinstance(prompt, list | tuple) else 0
 
 
 def _close(connection: "Connection[Any] | None") -> None:

@@ -40,6 +40,7 @@ USERNAME_PATTERN = r"^[a-z0-9][a-z0-9._@-]{0,63}$"
 ROLES = ("admin", "analyst")
 TOKEN_ROLES = (*ROLES, "metrics")
 CALL_STATUSES = ("ok", "error", "cancelled")
+CALL_OPERATIONS = ("chat", "embed")
 
 
 class Table(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING))):
@@ -337,6 +338,7 @@ class LlmLog(Table, table=True):
         CheckConstraint(_one_of("status", CALL_STATUSES), name="status"),
         CheckConstraint("attempts >= 0 AND latency_ms >= 0", name="counts"),
         CheckConstraint("cost >= 0", name="cost"),
+        CheckConstraint(_one_of("operation", CALL_OPERATIONS), name="operation"),
         Index(None, "at", "id"),
         Index(None, "provider", "at", "id"),
         Index(None, "model", "at", "id"),
@@ -363,6 +365,9 @@ class LlmLog(Table, table=True):
     output_tokens: int | None = None
     cost: Decimal | None = Field(default=None, sa_column=Column(Numeric(20, 10)))
     error: str | None = Field(default=None, sa_type=Text)
+    operation: str = Field(default="chat", sa_column=Column(Text, nullable=False, server_default="chat"))
+    tags: list[Any] | None = Field(default=None, sa_column=Column(JSONB))
+    correlation_id: str | None = Field(default=None, sa_type=Text)
 
 
 class LlmUsage(Table, table=True):

@@ -134,6 +134,30 @@ TABLE = {
     "Anthropic counts by half": Case(
         "anthropic", message([], usage={"input_tokens": 6, "output_tokens": None}), "", {"usage": None}
     ),
+    # google/adk-python#1357, stanford-crfm/helm#3804
+    "Google thought until the end": Case(
+        "google",
+        {
+            "candidates": [{"content": {"role": "model"}, "finishReason": "MAX_TOKENS"}],
+            "usageMetadata": {
+                "billablePromptUsage": {"textCount": 5080},
+                "promptTokenCount": 1706,
+                "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 1706}],
+                "thoughtsTokenCount": 2999,
+                "totalTokenCount": 4705,
+            },
+            "modelVersion": "m1-dated",
+        },
+        "",
+        {"finish_reason": "MAX_TOKENS", "usage": Tokens(1706, 2999)},
+    ),
+    # xtekky/gpt4free#2341
+    "Google's safety": Case(
+        "google",
+        {"candidates": [{"finishReason": "SAFETY", "index": 0}]},
+        "",
+        {"finish_reason": "SAFETY", "usage": None},
+    ),
     "Google leaves a zero out": Case(
         "google", content([], usageMetadata={"promptTokenCount": 5, "totalTokenCount": 5}), "", {"usage": Tokens(5, 0)}
     ),
@@ -306,6 +330,54 @@ STREAMS: dict[str, tuple[str, list[Any], str, dict[str, Any]]] = {
         [delta(refusal="I "), delta(refusal="cannot."), delta(finish="stop"), "[DONE]"],
         "",
         {"refusal": "I cannot."},
+    ),
+    # QwenLM/qwen-code#6249, vllm-project/vllm#28806, sigoden/aichat#1217
+    "a tool without arguments": (
+        "openai_compatible",
+        [delta(tool_calls=[begun(0, "light")]), delta(finish="tool_calls"), "[DONE]"],
+        "",
+        {"tool_calls": (ToolCall("call_0", "light", "{}"),)},
+    ),
+    # LibreChat-AI/agents#260, ollama/ollama#15457, ai-dynamo/dynamo#4723
+    "every call at place 0": (
+        "openai_compatible",
+        [
+            delta(tool_calls=[begun(0, "one", '{"a":') | {"id": "x"}]),
+            delta(tool_calls=[begun(0, None, "1}")]),
+            delta(tool_calls=[begun(0, "two", '{"b":') | {"id": "y"}]),
+            delta(tool_calls=[begun(0, None, "2}")]),
+            delta(finish="tool_calls"),
+            "[DONE]",
+        ],
+        "",
+        {"tool_calls": (ToolCall("x", "one", '{"a":1}'), ToolCall("y", "two", '{"b":2}'))},
+    ),
+    # openai/openai-python#3246, SamSaffron/term-llm#314, AstrBotDevs/AstrBot#6692
+    "calls without a place": (
+        "openai_compatible",
+        [
+            delta(tool_calls=[{"id": "x", "type": "function", "function": {"name": "one", "arguments": ""}}]),
+            delta(tool_calls=[{"function": {"arguments": '{"a":1}'}}]),
+            delta(tool_calls=[{"id": "y", "type": "function", "function": {"name": "two", "arguments": "{}"}}]),
+            delta(finish="tool_calls"),
+            "[DONE]",
+        ],
+        "",
+        {"tool_calls": (ToolCall("x", "one", '{"a":1}'), ToolCall("y", "two", "{}"))},
+    ),
+    # BerriAI/litellm#7094, BerriAI/litellm#936
+    "null and empty chunks among the text": (
+        "openai_compatible",
+        [
+            {"id": "", "object": "", "created": 0, "model": "", "choices": []},
+            delta(content=None),
+            delta(content="Hi."),
+            delta(content=None),
+            delta(finish="stop"),
+            "[DONE]",
+        ],
+        "Hi.",
+        {"response_model": "m1-dated"},
     ),
     "the end is only marked": ("openai_compatible", [delta(content="Hi."), "[DONE]"], "Hi.", {"finish_reason": ""}),
     "an empty reason": ("openai_compatible", [delta(content="Hi.", finish=""), "[DONE]"], "Hi.", {"finish_reason": ""}),

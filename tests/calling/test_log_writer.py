@@ -36,6 +36,9 @@ CALL = Call(
     token_usage={"input": 10, "output": 20, "cache_read": 3, "cache_write": 0},
     cost=Decimal("0.00125"),
     error=None,
+    operation="embed",
+    tags=("night", "eu"),
+    correlation_id="job-1",
 )
 CALLS = {
     "ok": CALL,
@@ -44,7 +47,8 @@ CALLS = {
     "cancelled": CALL._replace(status="cancelled", response="half an ans", cost=None),
 }
 ALWAYS = {
-    *("at", "user_id", "provider_id", "provider", "model", "status", "attempts", "latency_ms", "generation", "error")
+    *("at", "user_id", "provider_id", "provider", "model", "status", "attempts", "latency_ms", "generation", "error"),
+    *("operation", "tags", "correlation_id"),
 }
 TOKENS = {"token_usage", "input_tokens", "output_tokens", "cost"}
 REQUEST, RESPONSE = {"prompt", "parameters"}, {"response"}
@@ -90,6 +94,7 @@ def test_what_is_kept(level: str, flags: tuple[bool, bool, bool], outcome: str) 
         usage = call.token_usage or {}
         whole = {
             **call._asdict(),
+            "tags": list(call.tags),
             "provider": "acme",
             "provider_id": 7,
             "generation": 9,

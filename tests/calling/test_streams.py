@@ -164,3 +164,25 @@ def test_stream_options_where_they_are_refused(vendor: Vendor, way: str) -> None
     with pytest.raises(CallFailed) as caught:
         read(way, provider="openai_compatible")
     assert (caught.value.reason, caught.value.attempts) == ("refused", 2)
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("way", WAYS)
+def test_comments_between_events_with_ids(vendor: Vendor, way: str) -> None:
+    """A gateway that numbers its events and sends comments in between (openai/openai-python#2722, llmgateway#2334)."""
+    vendor.fail(Script(("id: 1\n" + part("x"), ": ping\n\n", "id: 2\n" + part("y"), ": ping\n\n", *END)))
+
+    assert read(way)[0] == ["x", "y"]
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("way", WAYS)
+def test_a_comment_sent_as_data(vendor: Vendor, way: str) -> None:
+    """A gateway that breaks the protocol (mnfst/llm-gateway#2053) is not understood, in one sentence and one attempt."""
+    vendor.fail(Script(("data: : OPENROUTER PROCESSING\n\n", part("x"), *END)))
+
+    with pytest.raises(CallFailed) as caught:
+        read(way)
+
+    assert (caught.value.reason, caught.value.attempts) == ("not_understood", 1)
+    assert "OPENROUTER PROCESSING" in caught.value.words

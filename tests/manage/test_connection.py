@@ -533,3 +533,27 @@ def test_lists_are_compared_without_their_prefix(session: Session, vendor: Vendo
 
     assert (report.new, report.gone) == (("models/m9",), ("gone",))
     assert "is in the vendor's list" in words(report, "model")
+
+
+@pytest.mark.parametrize("body", [None, {"object": "list", "data": []}])
+def test_no_model_is_gone_for_a_list_that_is_not_there(session: Session, vendor: Vendor, body: Any) -> None:
+    """Where the vendor's list was not got, or is empty, nothing is called new or gone."""
+    provider_id = add(session, vendor.base_url("openai"))
+    vendor.fail(Status(404 if body is None else 200, {}, body))
+
+    report = run(prepare(session, COMMAND_LINE, provider_id))
+
+    assert (report.new, report.gone) == ((), ())
+    assert report.models == (None if body is None else ())
+
+
+def test_a_long_list_and_a_long_answer(session: Session, vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list is cut at its bound, and so are the model's words."""
+    monkeypatch.setattr(connection, "MOST_MODELS", 2)
+    monkeypatch.setattr(connection, "_ANSWER", 5)
+
+    report = run(prepare(session, COMMAND_LINE, add(session, vendor.base_url("openai"))))
+
+    assert report.models == ("m1", "m2")
+    assert "Hello" in words(report, "call")
+    assert "from" not in words(report, "call")

@@ -80,7 +80,7 @@ class OpenAI:
             id=string(look(event, "id")) or None,
             reasoning=_reasoning(delta),
             refusal=string(look(delta, "refusal")),
-            tools=_tools(delta),
+            tools=_tools(delta, is_part=True),
         )
 
     def models(self, client: Any, timeout: float) -> list[str]:
@@ -133,7 +133,8 @@ def _reasoning(message: object) -> str:
     return beside + "".join(within)
 
 
-def _tools(message: object) -> tuple[ToolPart, ...]:
+def _tools(message: object, *, is_part: bool = False) -> tuple[ToolPart, ...]:
+    """Return the tool calls of a message; of a stream's parts one without a place goes on with the one before."""
     calls = look(message, "tool_calls")
     if not isinstance(calls, list):
         return ()
@@ -141,7 +142,7 @@ def _tools(message: object) -> tuple[ToolPart, ...]:
     for at, call in enumerate(calls):
         function, index = look(call, "function") or look(call, "custom"), look(call, "index")
         arguments = string(look(function, "arguments")) or string(look(function, "input"))
-        place = index if isinstance(index, int) else at
+        place = index if isinstance(index, int) else 0 if is_part else at
         found.append(ToolPart(place, string(look(call, "id")), string(look(function, "name")), arguments))
     return tuple(found)
 

@@ -1,0 +1,190 @@
+"""What an error means: by classes, chains and answers, each bound at its edge."""
+
+import ssl
+import subprocess
+import sys
+from email.utils import formatdate
+from itertools import pairwise
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from core.calling import failures
+from core.calling.adapters import ADAPTERS, adapter_of
+from core.calling.dial import Unacceptable
+from core.calling.failures import Failure, answered, causes, judge, line
+from core.errors import UnknownKind
+from tests.conftest import ROOT
+
+OPENAI = ADAPTERS["openai"]
+
+
+class Odd(Exception):
+    """An error of nobody's."""
+
+
+def test_an_adapter_of_every_kind_and_of_no_other() -> None:
+    """A kind that this version does not know, or none, is an error that says what to do."""
+    assert adapter_of("google") is ADAPTERS["google"]
+    for kind in ("of-tomorrow", None, ""):
+        with pytest.raises(UnknownKind, match="upgrade llm-settings in this service"):
+            adapter_of(kind)
+
+
+def test_words_are_cut() -> None:
+    """A vendor's words have an end, also in the whole failure."""
+    assert line("x" * failures.WORDS) == "x" * failures.WORDS
+    assert line("x" * (failures.WORDS + 1)) == "x" * failures.WORDS + "…"
+    assert len(answered(400, {"error": {"message": "x" * 2000}}).words) == failures.WORDS + 1
+    assert line("a\n  b\tc") == "a b c"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "wait"),
+    [
+        ({"retry-after": "86400"}, None, 86_400),
+        ({"retry-after": "86401"}, None, 86_400),
+        ({"retry-after-ms": "1e12"}, None, 86_400),
+        ({"retry-after": "nan"}, None, None),
+        ({"retry-after": "-1"}, None, 0),
+        ({"retry-after": formatdate(4e9, usegmt=True)}, None, 86_400),
+        ({"retry-after": "soon"}, None, None),
+        ({}, {"error": {"details": [{"retryDelay": "90000s"}]}}, 86_400),
+        ({}, {"error": {"details": [{"x": 1}, {"retryDelay": "3s"}]}}, 3),
+        ({}, {"error": {"details": "none"}}, None),
+        ({}, [1], None),
+    ],
+)
+def test_a_wait_is_a_day_at_most(headers: dict[str, str], body: object, wait: float | None) -> None:
+    """Whatever the vendor asks for, in seconds, milliseconds, as a date, or as Google does."""
+    assert answered(429, body, headers).retry_after == wait
+
+
+def test_causes_that_lead_to_each_other() -> None:
+    """Each is looked at once; what the caller was handling, and what led to that, is no cause."""
+    one, two = Odd("one"), Odd("two")
+    one.__cause__, two.__cause__ = two, one
+    assert list(causes(one)) == [one, two]
+    assert list(causes(one, two)) == [one]
+    assert judge(OPENAI, one).reason == "not_understood"
+
+
+def chained(*errors: BaseException) -> BaseException:
+    """The first error, caused by the second, and so on."""
+    for error, cause in pairwise(errors):
+        error.__cause__ = cause
+    return errors[0]
+
+
+CERTIFICATE = ssl.SSLCertVerificationError(1, "self-signed")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "retryable"),
+    [
+        (chained(Odd(), Unacceptable("too large")), "unacceptable", False),
+        (chained(Odd(), httpx2.ConnectError("x"), CERTIFICATE), "tls", False),
+        (chained(Odd(), httpx2.ConnectError("x"), ssl.SSLError(1, "eof")), "tls", True),
+        (chained(Odd(), httpx2.ReadTimeout("x")), "timeout", True),
+        (chained(Odd(), TimeoutError()), "timeout", True),
+        (httpx2.ReadError("x"), "connection", True),
+        (ConnectionResetError("x"), "connection", True),
+        (FileNotFoundError(2, "no such file"), "not_understood", False),
+        (PermissionError(13, "denied"), "not_understood", False),
+        (KeyError("choices"), "not_understood", False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),
+)
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_errors_of_the_way(kind: str, error: BaseException, reason: str, retryable: bool) -> None:
+    """By their classes, for every kind; a file that an SDK does not find is no connection."""
+    found = judge(ADAPTERS[kind], error)
+
+    assert (found.reason, found.retryable, found.status) == (reason, retryable, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "retryable"),
+    [
+        *((299, "busy", True), (300, "refused", False), (399, "refused", False), (400, "refused", False)),
+        *((499, "refused", False), (500, "busy", True), (408, "timeout", True), (409, "busy", True)),
+        (429, "rate_limit", True),
+    ],
+)
+def test_statuses(status: int, reason: str, retryable: bool) -> None:
+    """At their edges."""
+    found = answered(status, {"error": {"message": "m"}})
+
+    assert (found.reason, found.retryable) == (reason, retryable)
+    assert found.status == (status if status >= 300 else None)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (399, "busy"),
+        (400, "refused"),
+        (599, "busy"),
+        (600, "busy"),
+        ("404", "model"),
+        ("4x4", "busy"),
+        ("²", "busy"),
+        (None, "busy"),
+    ],
+)
+def test_codes_within_an_answer(code: object, reason: str) -> None:
+    """A code that is no status of an error says nothing."""
+    assert answered(200, {"error": {"message": "m", "code": code}}).reason == reason
+
+
+def test_bodies_that_are_nothing() -> None:
+    """Whatever comes, there is a failure with words."""
+    for body in (None, "", [], {}, 7, "text", {"error": None}, {"error": []}, {"error": {"message": ""}}):
+        assert isinstance(answered(500, body, None, "Internal Server Error"), Failure)
+    assert answered(500, None, None, "Internal Server Error").words == "Internal Server Error"
+    assert answered(500, "text").words == "text"
+
+
+TYPED = """
+from openai.types.chat import ChatCompletionMessageParam
+from anthropic.types import MessageParam
+from core.ai import OMIT, complete, complete_async, stream
+from core.errors import CallFailed
+
+ours: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hi"}]
+theirs: list[MessageParam] = [{"role": "user", "content": "Hi"}]
+text: str = complete(ours, provider="openai", temperature=OMIT, tags=["a"]).text
+complete(theirs, provider="anthropic", max_tokens=5)
+complete([{"role": "user", "content": "Hi"}])
+complete("Hi", fallback=["anthropic"])
+for part in stream(ours):
+    part.upper()
+complete("Hi", temprature=1)  # type: ignore[call-arg]
+"""
+
+
+@pytest.mark.kill  # mypy reads three SDKs
+def test_types_of_a_service(tmp_path: Path) -> None:
+    """A service that hands over the SDKs' own message types passes mypy --strict, and a misspelt argument does not."""
+    (tmp_path / "service.py").write_text(TYPED)
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--no-error-summary",
+            "--cache-dir",
+            str(tmp_path / "cache"),
+            "service.py",
+        ],
+        cwd=tmp_path,
+        env={"MYPYPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
