@@ -48,14 +48,14 @@ MORE_TESTS = {
     "core/access/authority.py": ["tests/access", "tests/audit"],
     "core/access/sessions.py": ["tests/web/test_middleware.py"],
     "core/access/sign_in.py": ["tests/ui/test_guard.py"],
-    **dict.fromkeys(
-        (
+    **{
+        key: ["tests/calling/test_answers.py", "tests/calling/test_messages.py"]
+        for key in (
             "core/calling/answers.py",
             "core/calling/vendors.py",
             *(f"core/calling/adapters/{n}.py" for n in ("openai", "anthropic", "google")),
-        ),
-        ["tests/calling/test_answers.py", "tests/calling/test_messages.py"],
-    ),
+        )
+    },
     "core/calling/attempt.py": ["tests/calling/test_streams.py"],
     "core/calling/clients.py": ["tests/calling/test_call.py"],
     "core/calling/lookup.py": ["tests/calling/test_call.py", "tests/calling/test_dial.py"],
