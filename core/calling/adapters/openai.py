@@ -1,6 +1,7 @@
 """OpenAI, and whoever speaks its chat completions."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import Invalid
@@ -26,6 +27,7 @@ class OpenAI:
         client = made(api_key=key, base_url=base_url, http_client=http, max_retries=0)
         client.organization = client.project = None  # of the environment: the settings alone say whose key it is
         client._custom_headers = {}  # noqa: SLF001 - OPENAI_CUSTOM_HEADERS would even replace the key
+        client._make_sse_decoder = _decoder()  # noqa: SLF001 - the SDK has no other place for it
         arguments_of(client.chat.completions.__class__)  # imported with its first use
         return client
 
@@ -123,6 +125,24 @@ class OpenAI:
         if isinstance(error, package.APIError) and error.body:
             return answered(None, error.body)
         return None
+
+
+@cache
+def _decoder() -> Any:
+    """Return the SDK's decoder of a stream's lines, which takes no event without data for one.
+
+    https://html.spec.whatwg.org/multipage/server-sent-events.html: "If the data buffer is an empty string, set the data
+    buffer and the event type buffer to the empty string and return". The SDK reads a comment of a gateway that numbers its
+    events as such an event, and breaks (openai/openai-python#2722).
+    """
+    base: Any = sdk("openai._streaming").SSEDecoder
+
+    class Decoder(base):  # type: ignore[misc]  # a class of the SDK, imported just now
+        def decode(self, line: str) -> Any:
+            event = super().decode(line)
+            return event if event is not None and event.data else None
+
+    return Decoder
 
 
 def _reasoning(message: object) -> str:
