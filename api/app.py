@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import docs, effective, errors, health, metrics, providers, settings, wire
 from api.callers import SPENT, limit_headers
+from api.ids import LARGEST
 from api.names import camel
 from api.responses import READ, answers, named
 from core.errors import CoreError
@@ -34,6 +35,9 @@ API token as `Authorization: Bearer llms_…`; an admin makes one on the API tok
 def effective_settings(
     provider: Annotated[  # noqa: ARG001 - for OpenAPI
         str | None, Query(description="name of a provider; without it all active ones")
+    ] = None,
+    provider_id: Annotated[  # noqa: ARG001 - for OpenAPI
+        int | None, Query(alias="providerId", ge=1, le=LARGEST, description="the same by its id; not beside provider")
     ] = None,
     *,
     explain: Annotated[  # noqa: ARG001 - for OpenAPI

@@ -12,6 +12,8 @@ from api.names import NAMED, NotAsNamed
 
 LIMIT: Final = 2 * 1024 * 1024
 """Bytes of a body. The largest that is valid, 160,000 characters of model names in JSON's escapes of twelve bytes, has 1.94 MB."""
+EXACT: Final = 2**53
+"""Below it each whole number is a float of its own."""
 DIGITS: Final = 400
 """A number with more is taken for infinity, which no field allows: Python would not even read 5,000."""
 
@@ -37,7 +39,12 @@ async def read_json(request: Request) -> dict[str, Any]:
         raise Refused(400, "NOT_JSON", f"The body is no JSON that can be read{where}.") from None
     if not isinstance(found, dict):
         raise NotAsNamed({"body": 'must be a JSON object, as {"name": "value"}'})
-    return found
+    return {name: _whole(value) for name, value in found.items()}
+
+
+def _whole(value: Any) -> Any:
+    """Return 2000.0 as 2000, which to JSON is the same number (RFC 8259 names no integers); below the top a value is as it was."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < EXACT else value
 
 
 async def _read(request: Request) -> bytes:

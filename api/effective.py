@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterable
 from functools import lru_cache, partial
-from typing import Final, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
 from urllib.parse import parse_qsl
 
 import anyio.to_thread
@@ -20,6 +20,7 @@ from starlette.types import Scope
 from api import wire
 from api.callers import Asked, limit_headers, look, tell
 from api.errors import dumps
+from api.ids import LARGEST
 from api.metrics import SETTINGS_ANSWERS
 from api.names import NotAsNamed
 from core.access import ratelimit
@@ -59,33 +60,38 @@ class Picture:
 
     def __init__(self, stored: settings.Stored) -> None:
         self.stored = stored
-        self._pages: dict[tuple[str | None, bool, bool], Page] = {}
+        self._pages: dict[tuple[str | int | None, bool, bool], Page] = {}
 
-    def known(self, name: str | None, *, brief: bool, explain: bool) -> Page | None:
+    def known(self, name: str | int | None, *, brief: bool, explain: bool) -> Page | None:
         """Return an answer that is built already."""
         return self._pages.get((name, brief, explain))
 
-    def page(self, name: str | None, *, brief: bool, explain: bool) -> Page:
-        """Return the answer for a provider, or with None for all active ones; raises NotFound."""
+    def page(self, name: str | int | None, *, brief: bool, explain: bool) -> Page:
+        """Return the answer for a provider, by name or id, or with None for all active ones; raises NotFound."""
         found = self._pages.get((name, brief, explain))
         if found is None:
             found = self._build(name, brief=brief, explain=explain)
             self._pages[name, brief, explain] = found
         return found
 
-    def _build(self, name: str | None, *, brief: bool, explain: bool) -> Page:
+    def _build(self, name: str | int | None, *, brief: bool, explain: bool) -> Page:
         providers = self.stored.providers
-        if name is not None and name not in providers:
+        names = [n for n, row in providers.items() if (row["is_active"] if name is None else name in {n, row["id"]})]
+        if name is not None and not names:
             raise NotFound("provider", name)
-        one = partial(wire.effective, brief=brief, explain=explain)
-        names = (name,) if name is not None else tuple(n for n, row in providers.items() if row["is_active"])
-        shown = [one(self.stored.effective(n), providers[n]) for n in names]
+        shown = [self._one(n, brief=brief, explain=explain) for n in names]
         body = dumps({"success": True, "data": shown if name is None else shown[0]})
         etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         generation = (b"llm-settings-generation", str(self.stored.generation).encode())
         bare = ((b"etag", etag.encode()), generation, _CACHE, _VARY)
         kind, length = (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())
         return Page((kind, length, *bare), bare, etag, body)
+
+    def _one(self, name: str, *, brief: bool, explain: bool) -> dict[str, Any]:
+        stored, row = self.stored, self.stored.providers[name]
+        layer = stored.layers.get(row["id"]) or stored.layers.get(None)
+        of_row = None if layer is None else layer.values
+        return wire.effective(stored.effective(name), row, of_row, brief=brief, explain=explain)
 
 
 class _Known(NamedTuple):
@@ -188,7 +194,7 @@ def _looked(digest: bytes, task: "asyncio.Task[_Known]") -> None:
         _tokens.pop(digest, None)
 
 
-async def _page(name: str | None, *, brief: bool, explain: bool) -> Page:
+async def _page(name: str | int | None, *, brief: bool, explain: bool) -> Page:
     picture = _picture
     if picture is not None and not resolver.stale and picture.stored.generation == resolver.generation:
         page = picture.known(name, brief=brief, explain=explain)
@@ -197,7 +203,7 @@ async def _page(name: str | None, *, brief: bool, explain: bool) -> Page:
     return await anyio.to_thread.run_sync(partial(_built, name, brief=brief, explain=explain))
 
 
-def _built(name: str | None, *, brief: bool, explain: bool) -> Page:
+def _built(name: str | int | None, *, brief: bool, explain: bool) -> Page:
     global _picture  # noqa: PLW0603 - replaced whole
     with _loading:  # of those who find it old, one reads
         picture = _picture
@@ -222,7 +228,7 @@ _WANTED = frozenset({b"authorization", b"if-none-match", _SECRET, _ADDRESS})
 
 
 @lru_cache(maxsize=2048)
-def _read_query(query: bytes) -> tuple[str | None, bool]:
+def _read_query(query: bytes) -> tuple[str | int | None, bool]:
     if not query:
         return None, False
     try:
@@ -230,18 +236,26 @@ def _read_query(query: bytes) -> tuple[str | None, bool]:
     except ValueError:
         raise NotAsNamed({"query": "cannot be read"}) from None
     sent = dict(pairs)
-    problems = {name[:50]: "is no parameter here; there are: explain, provider" for name in sent.keys() - _PARAMETERS}
+    problems = {
+        name[:50]: "is no parameter here; there are: explain, provider, providerId"
+        for name in sent.keys() - _PARAMETERS
+    }
     if len(sent) < len(pairs):
         problems |= {name[:50]: "stands twice" for name in sent if [n for n, _ in pairs].count(name) > 1}
     explain = sent.get("explain", "false")
     if explain not in {"true", "false"}:
         problems["explain"] = "must be true or false"
+    by_id = sent.get("providerId")
+    if by_id is not None and not (by_id.isdecimal() and by_id.isascii() and 0 < int(by_id[:11]) <= LARGEST):
+        problems["providerId"] = "must be the id of a provider"
+    if by_id is not None and "provider" in sent:
+        problems["providerId"] = "stands beside provider: one of them says which"
     if problems:
         raise NotAsNamed(problems)
-    return sent.get("provider"), explain == "true"
+    return sent.get("provider") if by_id is None else int(by_id), explain == "true"
 
 
-_PARAMETERS = {"provider", "explain"}
+_PARAMETERS = {"provider", "providerId", "explain"}
 
 
 def _matches(if_none_match: str, etag: str) -> bool:

@@ -13,7 +13,8 @@ from api.errors import success
 from api.ids import Id
 from api.names import from_wire
 from api.responses import READ, WRITE, answers, named
-from api.writes import Body, IfMatch, documented, take_version
+from api.writes import Body, IfMatch, documented, take_read_only, take_version
+from core.kinds import kind_for
 from core.manage import connection, providers
 from core.store import db
 from core.store.schemas import ApiKeyInput, validate
@@ -27,6 +28,15 @@ def _typed(body: Mapping[str, Any]) -> dict[str, Any]:
     fields = from_wire(body, (*providers.FIELDS, "api_key"))
     if "api_key" in fields:
         validate(ApiKeyInput, {"api_key": fields["api_key"]})
+    return fields
+
+
+def _with_kind(fields: dict[str, Any]) -> dict[str, Any]:
+    """Add the kind where it is not named and name or base URL tell it."""
+    name, base_url = fields.get("name"), fields.get("api_base_url")
+    if "kind" not in fields and isinstance(name, str) and (base_url is None or isinstance(base_url, str)):
+        kind = kind_for(name.strip(), base_url)
+        return {**fields, "kind": kind} if kind else fields
     return fields
 
 
@@ -49,8 +59,8 @@ def list_providers(
     summary="Add a provider",
 )
 def add_provider(request: Request, actor: Writer, body: Body) -> Response:
-    """Add a provider, with or without its key."""
-    row = write(request, actor, lambda s: providers.create(s, actor, _typed(body)))
+    """Add a provider, with or without its key. Without a kind, its name or base URL says which."""
+    row = write(request, actor, lambda s: providers.create(s, actor, _with_kind(_typed(body))))
     caught_up()
     return success(wire.provider(row), 201, {"Location": f"providers/{row.id}", "ETag": f'"{row.version}"'})
 
@@ -70,11 +80,15 @@ def one_provider(_actor: Reader, provider_id: Id) -> Response:
     summary="Change a provider",
 )
 def change_provider(request: Request, actor: Writer, provider_id: Id, body: Body, if_match: IfMatch = None) -> Response:
-    """Change the fields that are named; the others stay. A base URL of another host takes the key again."""
+    """Change the fields that are named; the others stay. A base URL of another host takes the key again.
+
+    What GET gave may be sent back whole: its read-only fields are ignored, and its version counts.
+    """
 
     def work(session: Session) -> LlmProvider:
         data = dict(body)
         version = take_version(data, if_match, needed=True)
+        take_read_only(data, wire.provider(providers.get(session, provider_id)), version)
         return providers.update(session, actor, provider_id, _typed(data), version=version)
 
     row = write(request, actor, work)

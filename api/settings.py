@@ -12,7 +12,7 @@ from api.errors import success
 from api.ids import LARGEST, Id, ProviderId
 from api.names import NotAsNamed, from_wire
 from api.responses import READ, WRITE, answers, named
-from api.writes import Body, IfMatch, documented, take_version
+from api.writes import Body, IfMatch, documented, take_read_only, take_version
 from core.manage import providers, settings
 from core.store import db
 from core.store.tables import LlmSettings
@@ -44,8 +44,11 @@ def upsert_settings(request: Request, actor: Writer, body: Body, if_match: IfMat
     def work(session: Session) -> tuple[LlmSettings, bool]:
         data = dict(body)
         version = take_version(data, if_match, needed=False)
-        scope = _scope(data.pop("providerId", None))
-        new = settings.get_global(session, scope) is None
+        scope = _scope(data)
+        row = settings.get_global(session, scope)
+        new = row is None
+        if row is not None:
+            take_read_only(data, wire.settings_row(row), version)
         return settings.upsert_global(session, actor, scope, from_wire(data, settings.FIELDS), version=version), new
 
     row, new = write(request, actor, work)
@@ -60,11 +63,12 @@ def upsert_settings(request: Request, actor: Writer, body: Body, if_match: IfMat
     summary="Change a settings row",
 )
 def change_settings(request: Request, actor: Writer, settings_id: Id, body: Body, if_match: IfMatch = None) -> Response:
-    """Set the fields that are named; null inherits, the others stay."""
+    """Set the fields that are named; null inherits, the others stay. What GET gave may be sent back whole."""
 
     def work(session: Session) -> LlmSettings:
         data = dict(body)
         version = take_version(data, if_match, needed=True)
+        take_read_only(data, wire.settings_row(settings.get(session, settings_id)), version)
         return settings.update(session, actor, settings_id, from_wire(data, settings.FIELDS), version=version)
 
     row = write(request, actor, work)
@@ -85,7 +89,10 @@ def delete_settings(request: Request, actor: Writer, settings_id: Id, if_match: 
     return success({"id": settings_id, "deleted": [f"the settings row {settings_id}"]})
 
 
-def _scope(given: Any) -> int | None:
+def _scope(body: dict[str, Any]) -> int | None:
+    if "providerId" not in body:  # a program whose variable is undefined would else change every provider
+        raise NotAsNamed({"providerId": "is needed: the id of a provider, or null for all providers"})
+    given = body.pop("providerId")
     if given is None:
         return None
     if isinstance(given, bool) or not isinstance(given, int) or not 0 < given <= LARGEST:

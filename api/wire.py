@@ -198,6 +198,9 @@ class ExplainedValue(_Wire):
 class Effective(_Wire):
     """The settings in force for one provider: a settings row with nothing left to inherit."""
 
+    id: int | None = Field(
+        description="of the provider's own settings row, or of that of all providers; null: there is neither"
+    )
     provider: Provider | ProviderBrief
     provider_id: int
     organization_id: int | None
@@ -223,6 +226,8 @@ class Effective(_Wire):
     custom_settings: dict[str, Any]
     is_active: bool
     is_overridden: bool = Field(description="by an organisation's own settings; false until there are organisations")
+    created_at: datetime | None = Field(description="of that settings row")
+    updated_at: datetime | None = Field(description="of that settings row")
     explain: list[ExplainedValue] | None = Field(default=None, description="with ?explain=true")
 
 
@@ -248,17 +253,24 @@ def settings_row(row: LlmSettings) -> dict[str, Any]:
 
 
 def effective(
-    settings: EffectiveSettings, row: Mapping[str, Any], *, brief: bool, explain: bool = False
+    settings: EffectiveSettings,
+    row: Mapping[str, Any],
+    settings_row: Mapping[str, Any] | None = None,
+    *,
+    brief: bool,
+    explain: bool = False,
 ) -> dict[str, Any]:
     """Return effective settings as they go over the wire.
 
     Args:
         settings: What is in force.
         row: The provider, column -> value.
+        settings_row: The provider's own settings row, or that of all providers; None: there is neither.
         brief: For somebody who is no admin.
         explain: With the source of each value.
     """
     found = {
+        "id": settings_row["id"] if settings_row else None,
         "provider": provider(row, brief=brief),
         "providerId": settings.provider_id,
         "organizationId": None,
@@ -271,6 +283,7 @@ def effective(
         "customSettings": settings.custom_settings,
         "isActive": row["is_active"],
         "isOverridden": False,  # settings of organisations are a layer to come
+        **{camel(name): _plain(settings_row[name]) if settings_row else None for name in ("created_at", "updated_at")},
     }
     if explain:
         found["explain"] = [_explained(item) for item in settings.explain()]
@@ -347,11 +360,18 @@ _NAME: Final = {
 }
 _PROVIDER_ID: Final = {
     "anyOf": [{"type": "integer", "minimum": 1, "maximum": 2**31 - 1}, {"type": "null"}],
-    "description": "null or missing: the row of all providers",
+    "description": "null: the row of all providers",
 }
 
+_AS_READ: Final = {
+    "id": {"type": "integer", "description": "as it was read; it cannot be changed"},
+    "createdAt": {"type": "string", "description": "as it was read"},
+    "updatedAt": {"type": "string", "description": "as it was read"},
+}
+"""What a change may carry along, because GET gave it."""
+
 NEW_PROVIDER: Final = _schema(
-    ProviderInput, required=("name", "displayName", "kind", "availableModels"), name=_NAME, apiKey=_KEY
+    ProviderInput, required=("name", "displayName", "availableModels"), name=_NAME, apiKey=_KEY
 ) | {
     "example": {
         "name": "openai",
@@ -361,16 +381,27 @@ NEW_PROVIDER: Final = _schema(
         "defaultModel": "gpt-5.1-mini",
     }
 }
-CHANGED_PROVIDER: Final = _schema(ProviderInput, required=(), name=_NAME, apiKey=_KEY, version=_VERSION) | {
-    "example": {"defaultModel": "gpt-5.1", "version": 3}
-}
+CHANGED_PROVIDER: Final = _schema(
+    ProviderInput,
+    required=(),
+    name=_NAME,
+    apiKey=_KEY,
+    version=_VERSION,
+    apiKeyMasked={"type": ["string", "null"], "description": "as it was read"},
+    **_AS_READ,
+) | {"example": {"defaultModel": "gpt-5.1", "version": 3}}
 TESTED_PROVIDER: Final = _schema(ProviderInput, required=(), name=_NAME, apiKey=_KEY) | {
     "example": {"apiKey": "sk-proj-…another key…", "defaultModel": "gpt-5.1"}
 }
 API_KEY: Final = _schema(required=("apiKey",), apiKey=_KEY) | {"example": {"apiKey": "sk-proj-…your key…"}}
-UPSERTED_SETTINGS: Final = _schema(SettingsInput, required=(), providerId=_PROVIDER_ID, version=_VERSION) | {
-    "example": {"providerId": 1, "temperature": 0.2, "maxTokens": 4000}
-}
-CHANGED_SETTINGS: Final = _schema(SettingsInput, required=(), version=_VERSION) | {
-    "example": {"temperature": 0.2, "topP": None, "version": 7}
-}
+UPSERTED_SETTINGS: Final = _schema(
+    SettingsInput, required=("providerId",), providerId=_PROVIDER_ID, version=_VERSION
+) | {"example": {"providerId": 1, "temperature": 0.2, "maxTokens": 4000}}
+CHANGED_SETTINGS: Final = _schema(
+    SettingsInput,
+    required=(),
+    version=_VERSION,
+    organizationId={"type": "null"},
+    providerId={"type": ["integer", "null"], "description": "as it was read"},
+    **_AS_READ,
+) | {"example": {"temperature": 0.2, "topP": None, "version": 7}}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, Request
@@ -15,6 +16,8 @@ from core.errors import CoreError
 
 _IF_MATCH = re.compile(r'(?:W/)?"(\d{1,10})"')
 OVERWRITE: Final = "*"
+READ_ONLY: Final = frozenset({"id", "organizationId", "providerId", "apiKeyMasked", "createdAt", "updatedAt"})
+"""Fields of an answer that a change may carry along."""
 
 
 async def _body(request: Request, actor: Writer) -> dict[str, Any]:
@@ -60,6 +63,34 @@ def take_version(body: dict[str, Any], if_match: str | None, *, needed: bool) ->
     if given is not None and given != int(found[1]):
         raise NotAsNamed({"version": "is another one than If-Match names"})
     return int(found[1])
+
+
+def take_read_only(body: dict[str, Any], stored: Mapping[str, Any], version: int | None) -> None:
+    """Take out of *body* what an answer carries and nobody can write, so that what was read can be sent back whole.
+
+    Args:
+        body: What was sent.
+        stored: The same fields as an answer has them now.
+        version: What the change is based on. Another one than is stored: the fields are not compared, for the conflict
+            is what the caller has to hear of.
+
+    Raises:
+        NotAsNamed: If one has another value than is stored.
+    """
+    changed = [name for name in READ_ONLY & body.keys() & stored.keys() if not _same(body.pop(name), stored[name])]
+    if changed and (version is None or version == stored["version"]):
+        rule = "cannot be changed here: leave it out, or send it as it was read"
+        raise NotAsNamed(dict.fromkeys(sorted(changed), rule))
+
+
+def _same(given: Any, stored: Any) -> bool:
+    if given == stored or not (isinstance(given, str) and isinstance(stored, str)):
+        return bool(given == stored) and isinstance(given, bool) == isinstance(stored, bool)
+    try:  # a client may write a moment in its own form
+        read, kept = datetime.fromisoformat(given), datetime.fromisoformat(stored)
+        return abs(read - kept) < timedelta(milliseconds=1)
+    except (ValueError, TypeError):
+        return False
 
 
 def documented(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -179,3 +179,15 @@ def origin_of(kind: str, api_base_url: str | None) -> str:
         return f"{parts.scheme}://{(parts.hostname or '').rstrip('.')}:{port}"
     except (ValueError, KeyError):
         return ""
+
+
+def kind_for(name: str, api_base_url: str | None) -> str | None:
+    """Return the kind of a provider that names none, by its base URL, else by its name; None: neither tells.
+
+    A base URL that is no vendor's own is that of an OpenAI-compatible server.
+    """
+    if api_base_url:
+        origin = origin_of("", api_base_url)
+        own = (facts.name for facts in KINDS.values() if facts.base_url and origin_of("", facts.base_url) == origin)
+        return next(own, "openai_compatible")
+    return name if name in KINDS and KINDS[name].base_url else None

@@ -61,7 +61,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "/llm/providers/{id}"): {"description": "new", "version": 1},
     ("POST", "/llm/providers/{id}/api-key"): {"apiKey": KEY},
     ("POST", "/llm/providers/{id}/test"): {},
-    ("POST", "/llm/settings/global"): {"temperature": 0.5},
+    ("POST", "/llm/settings/global"): {"providerId": None, "temperature": 0.5},
     ("PUT", "/llm/settings/{id}"): {"temperature": 0.5, "version": 1},
 }
 
@@ -184,7 +184,7 @@ def test_settings_from_first_to_last(root: TestClient, acme: dict[str, Any]) -> 
     """A row is made by the upsert, changed by it and by PUT, listed, and deleted."""
     made = data(root.post("/api/llm/settings/global", json={"providerId": acme["id"], "topP": 0.0}), 201)
     again = data(root.post("/api/llm/settings/global", json={"providerId": acme["id"], "maxTokens": 7}))
-    common = data(root.post("/api/llm/settings/global", json={"temperature": 1.5}), 201)
+    common = data(root.post("/api/llm/settings/global", json={"providerId": None, "temperature": 1.5}), 201)
     url = f"/api/llm/settings/{made['id']}"
 
     assert again["id"] == made["id"]
@@ -201,7 +201,13 @@ def test_settings_from_first_to_last(root: TestClient, acme: dict[str, Any]) -> 
 
 def test_effective_settings(root: TestClient, client: TestClient, acme: dict[str, Any]) -> None:
     """GET /api/llm/settings: for one, for all active ones, explained; an analyst sees neither mask nor base URL."""
-    data(root.post("/api/llm/settings/global", json={"temperature": 1.5, "customSettings": {"snake_key": 1}}), 201)
+    data(
+        root.post(
+            "/api/llm/settings/global",
+            json={"providerId": None, "temperature": 1.5, "customSettings": {"snake_key": 1}},
+        ),
+        201,
+    )
     data(
         root.post("/api/llm/settings/global", json={"providerId": acme["id"], "temperature": 0, "logLevel": "minimal"}),
         201,
@@ -389,7 +395,7 @@ def test_largest_provider_is_taken(root: TestClient) -> None:
 
 def test_many_names_at_fault_are_told_in_short(root: TestClient) -> None:
     """An answer names twenty: it does not grow with what was sent."""
-    unknown = {f"field{number}": 1 for number in range(100_000)}
+    unknown = {"providerId": None} | {f"field{number}": 1 for number in range(100_000)}
     told = error(root.post("/api/llm/settings/global", json=unknown), 422, "VALIDATION_ERROR")
     assert told["fields"] == {f"field{number}": "is not a field here" for number in range(20)}
 
@@ -406,7 +412,7 @@ def test_charset_and_case_of_the_content_type_do_not_matter(root: TestClient) ->
     """`Application/JSON; charset="UTF-8"` is JSON in UTF-8."""
     kind = {"Content-Type": 'Application/JSON; charset="UTF-8"'}
 
-    data(root.post("/api/llm/settings/global", content=b'{"temperature":1}', headers=kind), 201)
+    data(root.post("/api/llm/settings/global", content=b'{"providerId":null,"temperature":1}', headers=kind), 201)
 
 
 @pytest.mark.parametrize(
@@ -416,7 +422,8 @@ def test_charset_and_case_of_the_content_type_do_not_matter(root: TestClient) ->
 @pytest.mark.parametrize("field", ["temperature", "maxTokens", "version", "providerId"])
 def test_numbers_that_are_none(root: TestClient, field: str, number: str) -> None:
     """CHECKS 53: refused with the field's name, never stored, never a 500."""
-    body = f'{{"{field}":{number}}}'.encode()
+    scope = "" if field == "providerId" else '"providerId":null,'
+    body = f'{{{scope}"{field}":{number}}}'.encode()
 
     answer = root.post("/api/llm/settings/global", content=body, headers={"Content-Type": "application/json"})
 
@@ -426,7 +433,7 @@ def test_numbers_that_are_none(root: TestClient, field: str, number: str) -> Non
 
 def test_minus_zero_is_zero_and_zero_is_a_value(root: TestClient) -> None:
     """CHECKS 53: -0.0 is stored as 0.0."""
-    made = data(root.post("/api/llm/settings/global", json={"temperature": -0.0}), 201)
+    made = data(root.post("/api/llm/settings/global", json={"providerId": None, "temperature": -0.0}), 201)
 
     assert str(made["temperature"]) == "0.0"
 
@@ -434,7 +441,7 @@ def test_minus_zero_is_zero_and_zero_is_a_value(root: TestClient) -> None:
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
 def test_custom_settings_hold_json_only(root: TestClient, number: str) -> None:
     """A number that JSON does not have is refused inside customSettings too."""
-    body = f'{{"customSettings":{{"a":[{number}]}}}}'.encode()
+    body = f'{{"providerId":null,"customSettings":{{"a":[{number}]}}}}'.encode()
 
     answer = root.post("/api/llm/settings/global", content=body, headers={"Content-Type": "application/json"})
 

@@ -147,7 +147,7 @@ def test_polling_gets_304(served: Served, folder: Path) -> None:
     kept = (folder / "settings.json").read_text()
     second = bash(script, folder, **env)
     after = (folder / "settings.json").read_text()
-    change = '-X POST -H "Content-Type: application/json" -d \'{"maxRetries": 7}\' "$LLM_SETTINGS_URL/api/llm/settings/global"'
+    change = '-X POST -H "Content-Type: application/json" -d \'{"providerId": null, "maxRetries": 7}\' "$LLM_SETTINGS_URL/api/llm/settings/global"'
     bash(f'curl -sSf -H "Authorization: Bearer $LLM_SETTINGS_ADMIN_TOKEN" {change}', folder, **env)
     third = bash(script, folder, **env)
     changed = json.loads((folder / "settings.json").read_text())
