@@ -138,7 +138,7 @@ def test_wheel_carries_the_checkouts_core_and_another_name_of_it(wheel: Path) ->
     with zipfile.ZipFile(wheel) as archive:
         packed = {name: archive.read(name) for name in archive.namelist()}
     files = {path.relative_to(ROOT / "core").as_posix() for path in (ROOT / "core").rglob("*.py")}
-    top = {re.sub(r"-[\d.]+", "", name.split("/")[0]) for name in packed}
+    top = {re.sub(r"-[\d.]+(?=dist-info)", ".", name.split("/")[0]) for name in packed}
 
     assert {name: packed[f"llm_settings/{name}"] for name in files} == {
         name: (ROOT / "core" / name).read_bytes() for name in files
