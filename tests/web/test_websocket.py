@@ -32,6 +32,7 @@ from tests.processes import App, environment, running_app
 from tests.streamlit_client import Client, client_socket, handshake, raw, streamlit_client
 from ui.navigation import SCREENS, names_for
 from web.answers import security_headers
+from web.connections import LINE_BYTES
 from web.middleware import ANONYMOUS_SOCKETS, SOCKETS
 from web.request import COOKIE
 
@@ -778,13 +779,13 @@ def test_strange_cookies_are_nobodys(app: App) -> None:
         f"{COOKIE.upper()}={person.secret}",
     ]
     cookies += [f"__Host-{COOKIE}={person.secret}", f"unused={NONE_TOKEN}", ";;;=;", "=", "_streamlit_user=x; a"]
-    before = len(app.output())
+    before, longest = len(app.output()), LINE_BYTES - len("cookie")
     for cookie in cookies:
-        with connect(app, cookie=cookie[:8000]) as client:  # uvicorn answers longer headers of a websocket with 431
+        with connect(app, cookie=cookie[:longest]) as client:
             assert only_the_sign_in(client.open()), cookie
         head = f"GET / HTTP/1.1\nHost: 127.0.0.1:{app.port}\nAccept: text/html\nCookie: {cookie}"
         status, headers, _ = raw(app.port, head.encode("latin-1"))
-        assert status == 200
+        assert status == (200 if len(cookie) <= longest else 431)
         assert person.secret not in headers
     two_lines = f"GET / HTTP/1.1\nHost: 127.0.0.1\nCookie: {person.cookie}\nCookie: {COOKIE}=y"
     assert raw(app.port, two_lines.encode())[0] == 200
