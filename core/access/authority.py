@@ -7,9 +7,10 @@ from sqlmodel import Session, col, func, or_, select
 
 from ..actors import Actor
 from ..audit.record import Target, record
-from ..errors import Forbidden, PasswordChangeNeeded
+from ..errors import Forbidden, PasswordChangeNeeded, TooManyRequests
 from ..store import db
 from ..store.tables import ApiToken, AuthSession, User
+from .ratelimit import get_limiter, who_is
 
 IDLE_MINUTES: Final = 30
 """A sign-in that is not used for so long has ended."""
@@ -95,6 +96,10 @@ def _signed_in(session: Session, actor: Actor) -> bool:
 
 def _deny(session: Session, actor: Actor, action: str, message: str) -> None:
     def put_on_record(later: Session) -> None:
+        try:
+            get_limiter().spend(f"denied:{who_is(actor)}", "general")
+        except TooManyRequests:
+            return  # nobody fills the audit without an end: the first hundred have told it
         record(later, actor, "denied", Target("action", None, action), {"reason": (None, message)})
 
     db.after_rollback(session, put_on_record)

@@ -123,7 +123,7 @@ def opener(url: str, arguments: dict[str, Any]) -> Callable[[], Line]:
 
     def connect() -> Line:
         if not silence.is_over():
-            raise Silent("no answer a moment ago")
+            raise Silent("no answer: the server is silent")
         try:
             line = Line.connect(**{"tcp_user_timeout": 2000, **arguments})
         except ConnectionTimeout:

@@ -5,13 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import bcrypt
 import pytest
+from sqlalchemy import text
 from sqlmodel import Session
 
 from core.access import authority, sessions, users
 from core.actors import COMMAND_LINE, Actor
 from core.errors import AlreadyExists, Forbidden, Invalid, NotFound
 from core.store import db
-from tests.conftest import PASSWORD
+from tests.conftest import PASSWORD, make_user
 
 GOOD = "correct horse battery"
 OTHER = "a sentence of one's own"
@@ -149,3 +150,18 @@ def test_judging_a_password_holds_up_nobody(committed: str, monkeypatch: pytest.
             assert users.add(session, COMMAND_LINE, "ada2", GOOD, "analyst").id
         go_on.set()
         changing.result(20)
+
+
+def test_denials_of_one_actor_do_not_fill_the_audit(committed: str, analyst_committed: Actor) -> None:  # noqa: ARG001 - real commits
+    """A page that is asked for again and again leaves a hundred denials on record, of each actor, and no more."""
+    for _ in range(110):
+        with pytest.raises(Forbidden), db.transaction() as session:
+            authority.require(session, analyst_committed, "page.view")
+    with db.transaction() as session:
+        assert session.execute(text("SELECT count(*) FROM audit_events WHERE action = 'denied'")).scalar() == 100
+
+
+@pytest.fixture
+def analyst_committed(committed: str) -> Actor:  # noqa: ARG001 - real commits
+    """The analyst alan, in a database of the test's own."""
+    return make_user("alan", "analyst")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -136,6 +137,34 @@ def test_database_that_is_away_at_start(committed: str, tmp_path: Path) -> None:
 
     assert "The database cannot be reached" in away
     assert "Traceback" not in away
+    assert status == 200
+
+
+def test_database_that_is_read_only_at_start(committed: str, tmp_path: Path) -> None:
+    """A replica, or a primary in trouble: the app starts, says what it is, and works once changes are taken."""
+    name = committed.partition("?")[0].rpartition("/")[2]
+    with psycopg.connect(named(committed, "postgres"), autocommit=True) as admin:
+        db.get_engine().dispose()
+        admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        with running_app(tmp_path / "log", DATABASE_URL=committed, LLM_ADMIN_PASSWORD=PASSWORD) as app:
+            away = app.output()
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(f"{app.url}/api/health/ready", timeout=10)
+            checks = refused.value.read().decode()
+            admin.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+            deadline = time.monotonic() + 10
+            while True:
+                try:
+                    with urllib.request.urlopen(f"{app.url}/api/health/ready", timeout=10) as answer:
+                        status = answer.status
+                    break
+                except urllib.error.HTTPError:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.2)
+
+    assert "The database is read-only" in away
+    assert "Traceback" not in away
+    assert (refused.value.code, '"read_only"' in checks) == (503, True)
     assert status == 200
 
 

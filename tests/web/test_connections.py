@@ -77,6 +77,30 @@ def test_bodies_are_no_heads(app: App) -> None:
             assert answer.startswith(b"HTTP/1.1 ")
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "/api/llm/settings%0a",
+            "/api/health/live%00",
+            "/api//health/live",
+            "//api/health/live",
+            "/api/./health/live",
+        ),
+        *("/API/health/live", "/api/health/live/", "/api/health/%6cive", "/%61pi/health/live", "/api%2fhealth/live"),
+        *("/sign-in.js%0a", "/%73ign-in.js", "/SIGN-IN.js", "//sign-in.js", "/sign-in.js/"),
+    ],
+)
+def test_spellings_by_the_real_server(app: App, path: str) -> None:
+    """A second spelling is 404 by the server that is used, too, and leaves nothing in the log."""
+    before = len(app.output())
+    with dial(app) as line:
+        line.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        answer = line.recv(65_536)
+    assert answer.startswith(b"HTTP/1.1 404"), answer[:200]
+    assert app.output()[before:] == ""
+
+
 def test_half_sent_heads(app: App) -> None:
     """Half-sent requests and silent lines are closed in time, and do not keep others of another network out meanwhile."""
     lines = [dial(app) for _ in range(connections.MOST)]
