@@ -225,7 +225,7 @@ def test_every_fault_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_everybody_sees(store: Store, fault: str) -> None:
-    """Each cell of the table: statuses, the words in quotes, and that every answer comes in time; then all is back."""
+    """CHECKS 65, 67, 71, 79: each cell of the table: statuses, the words in quotes, and that every answer comes in time; then all is back."""
     if fault == "disk full" and not AS_ROOT:
         pytest.skip("!!! SKIPPED: a small disk takes root to mount !!!")
     row = documented()[fault]
