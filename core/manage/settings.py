@@ -1,5 +1,6 @@
 """Settings rows: the stored parameters of all providers, or of one. NULL inherits."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,12 +12,15 @@ from ..actors import Actor
 from ..audit.record import Target, changes_between, record
 from ..crypto import get_ring
 from ..errors import AlreadyExists, Invalid, NotFound
+from ..parameters import PARAMETERS
 from ..resolving.effective import EffectiveSettings, Layer, build, layer_of, provider_of
 from ..store import violations
 from ..store.schemas import SettingsInput, could_be_id, could_be_provider, validate
 from ..store.tables import LlmProvider, LlmSettings, SettingsGeneration
 from ..store.versions import refuse_stale
+from . import services
 
+_log = logging.getLogger(__name__)
 FIELDS = tuple(SettingsInput.model_fields)
 
 
@@ -265,4 +269,6 @@ def _stored(session: Session, row: LlmSettings) -> LlmSettings:
     scope = "all providers" if row.provider_id is None else f"provider {row.provider_id}"
     violations.flush(session, AlreadyExists("settings row of", scope, "provider_id"))
     session.refresh(row)
+    if unread := services.unread_warning(session, {name: getattr(row, name) for name in PARAMETERS}):
+        _log.warning("Settings of %s: %s", scope, unread)
     return row

@@ -102,6 +102,18 @@ def test_the_version_before_reads_more_as_not_set(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("old")
+def test_saving_says_it_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever saves such a value by REST or a program of their own leaves a line in the log; other values leave none."""
+    admin = make_user("ada", "admin")
+    with db.transaction() as session:
+        rows.upsert_global(session, admin, None, {"max_tokens": 100_000})
+        assert "connected services" not in caplog.text
+        rows.upsert_global(session, admin, None, {"max_tokens": 128_000})
+
+    assert "all providers: 3 connected services of a version before 0.2.0 read Max tokens 128,000" in caplog.text
+
+
+@pytest.mark.usefixtures("old")
 def test_pages_say_it() -> None:
     """Health lists the older services; Defaults says what they do not read, before it is saved and after."""
     admin = make_user("ada", "admin")
