@@ -41,7 +41,7 @@ def no_comment(name: str, value: str | None) -> str | None:
     """
     if value is not None and re.match(r"#(\s|$)", value):
         raise BadConfig(
-            f"{name} begins with # and a blank: in a .env file that is no comment after an empty value. "
+            f"{name} begins with # and a blank: whoever read the file took a comment for the value. "
             "Put the comment on a line of its own."
         )
     return value

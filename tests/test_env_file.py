@@ -84,6 +84,15 @@ def test_lines_that_are_no_variable_are_numbered() -> None:
     assert found.raw["LLM_D"] == "${LLM_A}"
 
 
+def test_forms_that_other_readers_differ_in() -> None:
+    """metronix-memory#458 (a comment after nothing), docker/compose#9938 (# and quotes), docker/cli#3328 (blanks), nuget#2 (a colon)."""
+    text = 'A=      # only for cloud\nB=val#bla\nC="val #space"#bla\nD=foo bar baz\n- E:monkey\n'
+    found = env_file.parse(text)
+
+    assert found.values == {"A": "", "B": "val#bla", "C": "val #space", "D": "foo bar baz"}
+    assert found.unread == (5,)
+
+
 def test_a_folder_and_a_large_file_are_told(tmp_path: Path) -> None:
     """Neither is read as a .env file."""
     (tmp_path / "large").write_bytes(b"A" * (1024 * 1024 + 1))

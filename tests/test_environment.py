@@ -137,6 +137,8 @@ def test_an_empty_database_url_is_an_error(value: str) -> None:
         ("postgresql://h:99999/d", "from 1 to 65535"),
         ("postgresql://::1:5432/d", "in brackets"),
         ("# postgresql://u:p@h/d", "a line of its own"),
+        ("postgres://user:Superp@$$W0rd01@db_host:5432/d", "an @ too many"),  # pgsync#236
+        ("postgres://a:%yaron11@localhost:5432/d?sslmode=disable", "a % without two hex digits"),  # pgweb#96
     ],
 )
 def test_a_database_url_is_refused_with_its_cure(url: str, words: str) -> None:
@@ -158,6 +160,10 @@ def test_a_database_url_is_refused_with_its_cure(url: str, words: str) -> None:
         ("postgresql://u@h1:1,h2:2/d?target_session_attrs=any", "postgresql://u@h1:1,h2:2/d?target_session_attrs=any"),
         ("postgresql://u@/d?host=a:1&host=b&user=x", "postgresql://u@/d?host=a,b&port=1,5432&user=x"),
         ("postgresql://[::1]:5432,[::2]/d", "postgresql://[::1]:5432,[::2]/d"),
+        # dbmate#212, lazysql#74, langfuse#13314: passwords that other programs' readers of URLs refuse
+        ("postgresql://u:]Srs\\|^[P-{tNhoDy5E4t.*G@h:5432/d", "postgresql://u:]Srs\\|^[P-{tNhoDy5E4t.*G@h:5432/d"),
+        ("postgresql://u:t9>EBKfHKmp0!@h:2001/d", "postgresql://u:t9>EBKfHKmp0!@h:2001/d"),
+        ("postgresql://u:a&b?c@h/d", "postgresql://u:a&b?c@h/d"),
         ("postgresql://h/d?host=a,b&port=1,2", "postgresql://h/d?host=a,b&port=1,2"),
     ],
 )

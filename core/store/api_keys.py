@@ -34,9 +34,10 @@ _LABEL: Final = (
 _REFERENCE: Final = (
     r"\$\{.*|\$\(.*|\$[A-Z_][A-Z0-9_]*|%[A-Za-z_]\w*%|\{\{.*|(os\.)?environ[/.\[].*|process\.env\..*|env[:/][A-Za-z_]\w*"
     r"|(op|vault|secrets?|keyring|file|gcpsm|gcp-sm|aws-sm|awssm|azurekeyvault|akv|bws|doppler)://?.*|vault:.*"
+    r"|/(run|var|etc|home|mnt|opt|secrets|usr|tmp|root)/[\w./-]+|[A-Za-z]:\\.*"
     r"|ref\+.*|arn:aws[\w-]*:.*|projects/[^/]+/secrets/.*|@Microsoft\.KeyVault\(.*|!(vault|secret|ENV)\b.*"
 )
-"""Of shells and .env files, LiteLLM (os.environ/), 1Password (op://), Vault, vals (ref+), AWS, Google, Azure, Ansible."""
+"""Of shells and .env files, LiteLLM (os.environ/), 1Password (op://), Vault, vals (ref+), AWS, Google, Azure, Ansible; files."""
 _REFUSED: Final = tuple(
     (re.compile(pattern, re.DOTALL), rule)
     for pattern, rule in (

@@ -33,6 +33,10 @@ def look(kind: str, url: str) -> Look:
     clean, rule = re.sub("/{2,}", "/", f"{slash}{path}"), ""
     if clean != f"{slash}{path}":
         rule = "has a doubled slash in its path"
+    if (once := re.sub(r"(/v\d+)(?:\1)+(?=/|$)", r"\1", clean)) != clean:
+        clean, rule = once, "has its version twice in its path"
+    if facts_of(kind).sdk == "openai" and (listed := re.fullmatch(r"(.*/v\d+)/models/?", clean)):
+        clean, rule = listed[1], "ends in /models, which is added when the list is asked for"
     tails = sorted(facts_of(kind).tails, key=len, reverse=True)
     while tail := next((tail for tail in tails if clean.rstrip("/").lower().endswith(tail)), ""):
         clean = clean.rstrip("/")[: -len(tail)]

@@ -41,6 +41,8 @@ REFUSED = [
     ("arn:aws:secretsmanager:eu-west-1:1:secret:llm", "reference", ""),
     ("projects/p/secrets/llm/versions/1", "reference", ""),
     ("@Microsoft.KeyVault(SecretUri=https://v.example/llm)", "reference", ""),
+    ("/run/secrets/openai_key", "reference", ""),  # immich-stack PR#74, Cleanuparr#107: a secret's file
+    ("C:\\keys\\openai.txt", "reference", ""),
     ("https://litellm.corp.example/v1", "URL", ""),
     ('{"type": "service_account", "private_key": "x"}', "JSON", ""),
     (f"Bearer {OPENAI}", "header", OPENAI),

@@ -24,6 +24,9 @@ CUT = [
     ("openai_compatible", f"{H}//v1", f"{H}/v1"),
     ("openai_compatible", f"{H}/v1/embeddings", f"{H}/v1"),
     ("openai_compatible", "https://x.openai.azure.com/openai/deployments/d/chat/completions", "https://x.openai.azure.com/openai/v1/"),
+    ("openai_compatible", f"{H}/inference/v1/v1", f"{H}/inference/v1"),  # LifeOS PR#708, github-copilot-llm-gateway#21
+    ("openai_compatible", f"{H}/v1/models", f"{H}/v1"),
+    ("anthropic", f"{H}/v1/v1/messages", H),
     ("anthropic", f"{H}/v1", H),
     ("anthropic", f"{H}/v1/", H),
     ("anthropic", f"{H}/v1/messages", H),
@@ -41,6 +44,8 @@ KEPT = [
     ("openai_compatible", "https://generativelanguage.googleapis.com/v1beta/openai/"),
     ("openai_compatible", f"{H}/api/paas/v4"),
     ("openai_compatible", f"{H}/models"),
+    ("openai_compatible", f"{H}/v1/v10"),
+    ("openai_compatible", f"{H}/av1/v1"),
     ("anthropic", f"{H}/anthropic"),
     ("anthropic", H),
     ("google", H),
