@@ -103,17 +103,17 @@ def test_the_app_lock_has_all_that_the_app_declares() -> None:
     assert lacking == []
 
 
-def _wheel(folder: Path, name: str, version: str, *requirements: str) -> str:
+def _wheel(folder: Path, name: str, version: str, *requirements: str, tag: str = "py3-none-any") -> str:
     """Make a wheel in *folder*; return its line in a lock."""
     info = f"{name}-{version}.dist-info"
     needs = "".join(f"Requires-Dist: {text}\n" for text in requirements)
     files = {
         f"{name}.py": f"version = {version!r}\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
     }
     record = "".join(f"{file},,\n" for file in (*files, f"{info}/RECORD"))
-    path = folder / f"{name}-{version}-py3-none-any.whl"
+    path = folder / f"{name}-{version}-{tag}.whl"
     with zipfile.ZipFile(path, "w") as archive:
         for file, text in {**files, f"{info}/RECORD": record}.items():
             archive.writestr(file, text)
@@ -338,3 +338,44 @@ def test_a_failed_start_ends_the_process(name: str) -> None:
 
     assert starts
     assert [line for line in starts if "--lifespan on" not in line] == []
+
+
+@pytest.mark.kill
+def test_lock_refuses_a_pin_that_has_no_wheel_somewhere(tmp_path: Path) -> None:
+    """A pin without a wheel for one platform is named with it, and no lock changes; with one, all locks are written."""
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / "shelf").mkdir()
+    shutil.copy(ROOT / ".ci/lock", tmp_path / ".ci")
+    (tmp_path / "pyproject.toml").write_text(
+        "[project]\nname = 'x'\nversion = '1'\n[project.optional-dependencies]\napp = ['engine']\n"
+        "[dependency-groups]\ndev = ['tool']\n",
+        encoding="utf-8",
+    )
+    locks = [f"requirements{part}.lock" for part in ("", "-app", "-bench", "-mutants")]
+    for name in (*locks, "requirements-bench.in", "requirements-mutants.in"):
+        (tmp_path / name).write_text("", encoding="utf-8")
+    _wheel(tmp_path / "shelf", "tool", "1.0")
+    for tag in ("manylinux_2_17_x86_64", "manylinux_2_17_aarch64", "win_amd64"):
+        _wheel(tmp_path / "shelf", "engine", "1.0", tag=f"cp311-abi3-{tag}")
+
+    def lock() -> "subprocess.CompletedProcess[str]":
+        ours = {"UV": str(UV), "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(tmp_path / "shelf"), "UV_NO_CONFIG": "1"}
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("UV_")}
+        return subprocess.run(
+            [".ci/lock"], cwd=tmp_path, env={**clean, **ours}, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    refused = lock()
+    assert refused.returncode == 1
+    assert "engine" in refused.stderr
+    assert [line for line in refused.stdout.splitlines() if "No wheel" in line] == [
+        f"No wheel: aarch64-apple-darwin, Python 3.{minor}" for minor in (11, 12, 13, 14)
+    ]
+    assert {(tmp_path / name).read_text(encoding="utf-8") for name in locks} == {""}
+
+    _wheel(tmp_path / "shelf", "engine", "1.0", tag="cp311-abi3-macosx_11_0_arm64")
+    done = lock()
+    assert done.returncode == 0, done.stderr
+    written = {name: set(pins((tmp_path / name).read_text(encoding="utf-8"))) for name in locks}
+    assert written["requirements-app.lock"] == {"engine"}
+    assert written["requirements.lock"] == {"engine", "tool"}
