@@ -244,12 +244,10 @@ def _parse(text: str, name: str) -> bytes:
         raise BadKey(
             f"{name} begins or ends with {ends}. Remove it: the key is {KEY_DIGITS} hex digits and nothing else."
         )
-    if blank := re.search(r"\s", text):
-        raise BadKey(
-            f"{name} has a blank or a line break inside, after {blank.start()} characters. Write it in one piece."
-        )
     if len(text) != KEY_DIGITS:
         hint = " It looks like base64; write it as hex." if re.fullmatch(r"[A-Za-z0-9+/_-]{43}=?", text) else ""
+        if blank := re.search(r"\s", text):
+            hint = f" It has a blank or a line break inside, after {blank.start()} characters."
         raise BadKey(f"{name} has {len(text)} characters; it must be {KEY_DIGITS} hex digits.{hint}")
     wrong = next((i for i, c in enumerate(text, start=1) if c not in "0123456789abcdefABCDEF"), None)
     if wrong is not None:

@@ -343,6 +343,10 @@ def test_key_id_is_stable_and_tells_nothing() -> None:
     ("key", "reason"),
     [
         (ENCRYPTION_KEY[:-1], "has 63 characters; it must be 64 hex digits"),
+        (
+            f"{ENCRYPTION_KEY[:60]}\n{ENCRYPTION_KEY[60:]}",
+            "has 65 characters.*line break inside, after 60",
+        ),  # devguard#2841
         (f"{ENCRYPTION_KEY}0", "has 65 characters; it must be 64 hex digits"),
         ("", "has 0 characters"),
         (f"{ENCRYPTION_KEY[:-1]}g", "character 64 is not a hex digit"),
