@@ -23,9 +23,9 @@ PASSWORD = "right-0123456789"
 class Pooler:
     """A running PgBouncer; ``url`` leads through it."""
 
-    def __init__(self, port: int, database: str, folder: Path) -> None:
+    def __init__(self, port: int, database: str, folder: Path, password: str) -> None:
         self.port, self.folder = port, folder
-        self.url = f"postgresql://pooled:{PASSWORD}@127.0.0.1:{port}/{database}"
+        self.url = f"postgresql://pooled:{password}@127.0.0.1:{port}/{database}"
 
     def log(self) -> str:
         """What it has written so far."""
@@ -33,13 +33,14 @@ class Pooler:
 
 
 @contextlib.contextmanager
-def pooler(database: str, mode: str, *, port: int = 0, **settings: str) -> Iterator[Pooler]:
+def pooler(database: str, mode: str, *, port: int = 0, password: str = PASSWORD, **settings: str) -> Iterator[Pooler]:
     """Run PgBouncer as Debian installs it, in pool mode *mode*, before the database with the URL *database*.
 
     Args:
         database: A URL with a socket's folder in it.
         mode: ``session``, ``transaction`` or ``statement``.
         port: Where it listens; 0: anywhere.
+        password: Of the one user.
         **settings: More lines of its section ``[pgbouncer]``.
     """
     program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -62,7 +63,7 @@ def pooler(database: str, mode: str, *, port: int = 0, **settings: str) -> Itera
         **settings,
     }
     socket = f"{query['host'][0]}/.s.PGSQL.{query.get('port', ['5432'])[0]}"
-    (folder / "users").write_text(f'"pooled" "{PASSWORD}"\n')
+    (folder / "users").write_text(f'"pooled" "{password}"\n')
     (folder / "log").touch()
     with Proxy(socket) as proxy:  # the socket's folder is closed to others
         target = f"host=127.0.0.1 port={proxy.port} dbname={name} user={parts.username}"
@@ -70,7 +71,7 @@ def pooler(database: str, mode: str, *, port: int = 0, **settings: str) -> Itera
         (folder / "ini").write_text(f"[databases]\n{name} = {target}\n[pgbouncer]\n{section}")
         try:
             with _running(program, folder) as process:
-                made = Pooler(port, name, folder)
+                made = Pooler(port, name, folder, password)
                 _await(made, process)
                 yield made
         finally:

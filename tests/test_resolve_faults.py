@@ -33,7 +33,7 @@ from core.crypto import KeyRing, Place
 from core.errors import ApiKeyUnavailable
 from core.kinds import origin_of
 from core.parameters import PARAMETERS, SENDABLE
-from core.resolve import Resolver
+from core.resolve import UNTOLD_HEARTBEAT, Resolver
 from core.resolving.effective import EffectiveSettings
 from core.store import migrate
 from tests.conftest import ENCRYPTION_KEY, ROOT, named, require
@@ -749,7 +749,9 @@ def test_standby(make_cluster: Callable[[], Cluster]) -> None:
             assert connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
             connection.execute("SELECT pg_promote()")
             say(connection, "openai", "promoted")
-        hears(resolver, "promoted", 10)
+            hears(resolver, "promoted", 10)
+            time.sleep(3 * UNTOLD_HEARTBEAT)
+            is_told(resolver, connection)
 
 
 # What the resolver does to the server

@@ -15,15 +15,17 @@ from ..errors import StoreUnavailable
 from . import dsn
 
 if TYPE_CHECKING:
-    from psycopg import Connection
+    from psycopg import Connection, Cursor
 
 RESOLVER: Final = "llm-settings resolver"
 """How connections of resolvers are called, before a slash and the version; those of 0.1.0 have nothing behind it."""
 PATIENCE: Final = 10.0
 """Longest wait for an answer of the database, in seconds; then the line counts as dead."""
-LIMITS: Final = "SET LOCAL statement_timeout = '10s'"
-"""The first statement of each transaction, where the URL has no limit of its own. No time zone: each moment that is
-written or compared has one."""
+OWN_PATH: Final = "SET LOCAL search_path TO DEFAULT"
+"""On a shared session another program may have left its own, as what pg_dump writes does."""
+LIMITS: Final = f"SET LOCAL statement_timeout = '10s'; {OWN_PATH}"
+"""The first statements of each transaction, where the URL has no limit of its own. No time zone: each moment that is written
+or compared has one."""
 
 
 def connect(url: str, name: str) -> "Connection[Any]":
@@ -54,21 +56,35 @@ def connect(url: str, name: str) -> "Connection[Any]":
     watched = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 2, "tcp_user_timeout": 9000}
     arguments = dsn.arguments(url, name=name, connect_timeout=2, options="")
     connection = Impatient.connect(autocommit=True, prepare_threshold=None, **{**watched, **arguments})
-    connection.limits = "" if "statement_timeout" in arguments.get("options", "") else LIMITS
+    connection.limits = OWN_PATH if "statement_timeout" in arguments.get("options", "") else LIMITS
     return connection
 
 
 def limits_of(connection: "Connection[Any]") -> str:
-    """Return the first statement of each transaction on *connection*; empty where the URL's own limit holds."""
+    """Return the first statements of each transaction on *connection*; none is a limit where the URL has its own."""
     return str(getattr(connection, "limits", LIMITS))
+
+
+def begin(connection: "Connection[Any]", statements: str, how: str) -> "Cursor[Any]":
+    """Begin a transaction in one round trip with its limits; return the results of *statements*.
+
+    Args:
+        connection: Of :func:`connect`.
+        statements: They go with it, and may end it.
+        how: ``BEGIN``, with its modes.
+    """
+    before = f"{how}; {limits_of(connection)}"
+    cursor = connection.execute(f"{before}; {statements}".encode())
+    for _ in before.split(";"):
+        cursor.nextset()
+    return cursor
 
 
 @contextlib.contextmanager
 def transaction(connection: "Connection[Any]") -> "Iterator[None]":
     """A transaction with its limits; one inside another is a savepoint."""
     with connection.transaction():
-        if limits := limits_of(connection):
-            connection.execute(limits)
+        connection.execute(limits_of(connection))
         yield
 
 
@@ -78,7 +94,8 @@ def is_direct(connection: "Connection[Any]") -> bool:
     A pooler hands out numbers of its own for the server's processes. In PgBouncer's session mode LISTEN would hold, but
     nothing tells that mode from the others without leaving something behind in one of the others.
     """
-    row = connection.execute("SELECT pg_backend_pid(), pg_is_in_recovery()").fetchone()
+    cursor = begin(connection, "SELECT pg_backend_pid(), pg_is_in_recovery(); COMMIT", "BEGIN READ ONLY")
+    row = cursor.fetchone()
     return row is not None and row == (connection.info.backend_pid, False)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..crypto import KeyRing
 from ..errors import StoreUnavailable
 from ..parameters import PARAMETERS
-from ..postgres.lines import limits_of
+from ..postgres.lines import begin
 from .effective import EffectiveSettings, build, layer_of, provider_of, read_json
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class Snapshot:
 
 def load(connection: "Connection[Any]") -> Snapshot:
     """Read everything, as it is at one moment."""
-    cursor = _begin(connection, _GENERATION)
+    cursor = begin(connection, _GENERATION, _BEGIN)
     generation, epoch = _generation(cursor)
     new = Snapshot(generation, epoch, *(_copied(connection, table) for table in _TABLES))
     connection.execute(b"COMMIT")
@@ -182,7 +182,7 @@ def update(connection: "Connection[Any]", old: Snapshot) -> Snapshot | None:
         not every change is known.
     """
     changes_since = f"SELECT generation, table_name, row_id FROM settings_changes WHERE generation > {old.generation}"  # noqa: S608 - a number
-    cursor = _begin(connection, f"{_GENERATION}; {changes_since}")
+    cursor = begin(connection, f"{_GENERATION}; {changes_since}", _BEGIN)
     generation, epoch = _generation(cursor)
     cursor.nextset()
     changes = cursor.fetchall()
@@ -201,15 +201,6 @@ def update(connection: "Connection[Any]", old: Snapshot) -> Snapshot | None:
         found[table] |= _fetched(cursor)
         cursor.nextset()
     return old.after(generation, *found.values())
-
-
-def _begin(connection: "Connection[Any]", statements: str) -> "Cursor[Any]":
-    """Begin a transaction; return the results of *statements*."""
-    before = [*filter(None, (_BEGIN, limits_of(connection)))]
-    cursor = connection.execute("; ".join((*before, statements)).encode())
-    for _ in before:
-        cursor.nextset()
-    return cursor
 
 
 def _selected(table: str) -> str:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -106,8 +107,8 @@ def test_each_transaction_has_its_limits(owner: "psycopg.Connection[Any]", datab
             resolver.close()
             writer.close()
     statements = [line for line in seen() if re.search(r"statement: |execute ", line)]
-    begun = [line for line in statements if "BEGIN ISOLATION" in line]
-    assert len(begun) >= 2
+    begun = [line for line in statements if "BEGIN" in line and "READ ONLY" in line]
+    assert len(begun) >= 4
     assert all("SET LOCAL statement_timeout = '10s'" in line for line in begun)
     assert [line for line in statements if "COPY llm_logs" in line]
     own = "SET application_name="  # PgBouncer's, which gives each client its own
@@ -153,3 +154,47 @@ def test_a_pooler_without_room_is_told_as_such(owner: "psycopg.Connection[Any]",
         finally:
             taken.close()
             resolver.close()
+
+
+def test_what_others_leave_on_the_shared_session_does_not_matter(
+    owner: "psycopg.Connection[Any]", shared: Pooler
+) -> None:
+    """A search path, as what pg_dump writes leaves one, and limits: the next transaction of ours has its own."""
+    resolver, writer = Resolver(shared.url, ring=NONE), Writer(shared.url)
+    try:
+        assert resolver.resolve("openai").display_name == "before"
+        with psycopg.connect(shared.url, autocommit=True, prepare_threshold=None) as other:
+            other.execute("SELECT set_config('search_path', '', false), set_config('statement_timeout', '200', false)")
+            change(owner, resolver, "after")
+            writer.put(settings(), CALL)
+            assert writer.flush(20)
+            assert other.execute("SHOW search_path").fetchone() == ("",)  # theirs is as they left it
+        assert (resolver.stale, writer.dropped) == (False, 0)
+    finally:
+        resolver.close()
+        writer.close()
+
+
+def test_a_password_that_changes_is_read_again(
+    owner: "psycopg.Connection[Any]", database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without one in the URL it comes from the password file, at each connection: no service has to start again."""
+    file = tmp_path / "pgpass"
+    monkeypatch.setenv("PGPASSFILE", str(file))
+    with pooler(database, "transaction") as first:
+        port = first.port
+        file.write_text(f"127.0.0.1:{port}:*:pooled:{urlsplit(first.url).password}\n")
+        file.chmod(0o600)
+        resolver = Resolver(first.url.replace(f":{urlsplit(first.url).password}@", "@"), ring=NONE)
+        assert resolver.resolve("openai").display_name == "before"
+    try:
+        with pooler(database, "transaction", port=port, password="another-0123456789"):
+            deadline = time.monotonic() + 30
+            while "password" not in (resolver._reason or ""):
+                assert time.monotonic() < deadline, resolver._reason
+                time.sleep(0.02)
+            assert resolver.resolve("openai").display_name == "before"
+            file.write_text(f"127.0.0.1:{port}:*:pooled:another-0123456789\n")
+            change(owner, resolver, "after")
+    finally:
+        resolver.close()
