@@ -26,6 +26,7 @@ from core.resolving.effective import EffectiveSettings
 from core.resolving.snapshot import SETTINGS
 from core.resolving.words import state_of, value_text, warnings_of
 from core.store.schemas import SettingsInput, validate
+from core.store.tables import LlmSettings
 from core.testing import override
 from tests.conftest import ROOT
 from tests.parameters import RULES, SENT, another
@@ -117,14 +118,18 @@ def test_what_fits_is_exact(parameter: Parameter) -> None:
 @each_parameter
 def test_column(session: Session, parameter: Parameter) -> None:
     """The migrated database has a column of its type, which may be NULL and has no default, and a CHECK of its range."""
+    field = LlmSettings.model_fields.get(parameter.name)
+    assert field is not None, f"core/store/tables.py: LlmSettings has no {parameter.name}"
+    assert _type_of(field.annotation) == (parameter.value_type, True)
     row = session.execute(
         text(
             "SELECT data_type, is_nullable, column_default FROM information_schema.columns"
             " WHERE table_name = 'llm_settings' AND column_name = :name"
         ),
         {"name": parameter.name},
-    ).one()
+    ).one_or_none()
 
+    assert row is not None, f"no migration for llm_settings.{parameter.name}"
     assert tuple(row) == (COLUMNS[parameter.value_type], "YES", None)
     if parameter.minimum is not None and parameter.maximum is not None:
         for value in (parameter.minimum, parameter.maximum):
