@@ -32,6 +32,10 @@ class EnvFile(NamedTuple):
     unread: tuple[int, ...]
     """Numbers of the lines that are no ``NAME=value``."""
 
+    def as_written(self) -> dict[str, str]:
+        """Return the values; where ``${NAME}`` led to nothing, what was written: it was meant to be something."""
+        return {name: value or self.raw.get(name, "") for name, value in self.values.items()}
+
 
 def load(path: Path = Path(".env")) -> None:
     """Put the variables of *path* into the environment, where not already set. Missing file: nothing.

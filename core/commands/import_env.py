@@ -32,7 +32,7 @@ def import_env(
     found = env_file.read(file) if file else env_file.EnvFile(dict(os.environ), {}, ())
     with store(), db.transaction() as session:
         attempt = session.begin_nested()
-        outcomes = env_import.import_env(session, COMMAND_LINE, found.values)
+        outcomes = env_import.import_env(session, COMMAND_LINE, found.as_written())
         if dry_run:
             attempt.rollback()
     _report(outcomes)

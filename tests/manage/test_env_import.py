@@ -1,5 +1,7 @@
 """What becomes of keys in the environment: each goes where it belonged, or nowhere."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -200,9 +202,23 @@ def test_no_environment_sends_a_key_astray(session: Session, admin: Actor, besid
         assert sent == {OPENAI: "https://api.openai.com:443"}
 
 
-def test_a_file_of_powershell(committed: str, tmp_path: object) -> None:
+def test_references_that_lead_nowhere(committed: str, tmp_path: Path) -> None:
+    """A key, or an address beside a key, that refers to a variable which is not set is told as that: the key goes nowhere."""
+    file = tmp_path / "service.env"
+    lines = [f"OPENAI_API_KEY={OPENAI}", "OPENAI_BASE_URL=${NOT_SET_HERE}", "GEMINI_API_KEY=${NOT_SET_EITHER}"]
+    file.write_text("\n".join(lines), encoding="utf-8")
+
+    done = core("import-env", str(file), DATABASE_URL=committed)
+
+    assert "left alone  OPENAI_API_KEY: belongs to the address in OPENAI_BASE_URL, which is no URL" in done.stdout
+    assert "left alone  GEMINI_API_KEY: api_key: is a reference to a secret" in done.stdout
+    with db.transaction() as session:
+        assert _sent_to(session) == {}
+
+
+def test_a_file_of_powershell(committed: str, tmp_path: Path) -> None:
     """import-env reads UTF-16, numbers the lines that are no variable, and says what became of every key."""
-    file = tmp_path / "service.env"  # type: ignore[operator]
+    file = tmp_path / "service.env"
     lines = [
         "# keys",
         f"OPENAI_API_KEY={OPENAI}",
