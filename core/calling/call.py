@@ -264,8 +264,9 @@ class Call:
     def _ended(self, error: BaseException) -> None:
         """Log a call that brought nothing, or only a part."""
         came = self.collected.text or None
-        if isinstance(error, CallFailed):
+        if isinstance(error, CallFailed | Invalid):
             error.__context__ = None  # the SDK's error has the request in it, key and all
+        if isinstance(error, CallFailed):
             self._put("error", came, self.collected.usage, None, str(error))
         elif isinstance(error, Exception):
             self._put("error", None, None, None, f"{type(error).__name__}: {redaction.scrub(str(error))[:500]}")

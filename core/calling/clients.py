@@ -46,6 +46,11 @@ class Client(NamedTuple):
 class Kept(dict[Wanted, Client]):
     """The clients of a loop, or those of all threads."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.pid = os.getpid()
+        """A child that goes on with its parent's loop has no part in its parent's connections."""
+
     keeper: AsyncGenerator[None] | None = None
     """Ended by the loop when it is shut down."""
 
@@ -110,7 +115,7 @@ class Clients:
     async def _of_this_loop(self) -> Kept:
         loop = running_loop()
         kept: Kept | None = getattr(loop, _ON_THE_LOOP, None)
-        if kept is None:
+        if kept is None or kept.pid != os.getpid():
             kept = Kept()
             setattr(loop, _ON_THE_LOOP, kept)
             self.loops.add(loop)

@@ -34,7 +34,7 @@ class Common(TypedDict, total=False):
     deadline: float | None
     """Longest time of the whole call, all attempts and waits, in seconds. Default: the request timeout for each of the
     attempts that the settings allow; none for a stream whose parts come."""
-    tags: Sequence[str]
+    tags: Sequence[str] | None
     """At most 16 short texts, for the log and for the answer."""
     correlation_id: str | None
     """For the log and for the answer. Default: a new one."""
@@ -50,7 +50,7 @@ class How(Common, total=False):
     presence_penalty: float | Omitted
     response_format: type[Any] | None
     """A class of pydantic's: the answer is asked for as its JSON, and ``answer.parsed`` is an object of it."""
-    fallback: Sequence[str]
+    fallback: Sequence[str] | None
     """Providers that are asked one after the other when the first is unavailable after its retries."""
 
 
@@ -115,7 +115,7 @@ def request_of(prompt: Prompt, how: How, *, streams: bool = False) -> Request:
     return Request(
         prompt=prompt,
         messages=read_prompt(prompt),
-        providers=(how.get("provider", "openai"), *how.get("fallback", ())),
+        providers=(how.get("provider", "openai"), *_names("fallback", how.get("fallback"))),
         given=given,
         response_format=response_format,
         streams=streams,
@@ -142,24 +142,36 @@ def _known(how: Mapping[str, Any], arguments: Any) -> None:
 
 
 def _common(how: Common) -> dict[str, Any]:
-    deadline = how.get("deadline")
-    if deadline is not None and not deadline > 0:
+    deadline: object = how.get("deadline")
+    if deadline is not None and not (isinstance(deadline, int | float) and deadline > 0):
         raise Invalid({"deadline": "must be a number of seconds above 0"})
-    tags = how.get("tags", ())
-    if isinstance(tags, str) or len(tags) > TAGS or not all(_is_short(tag) for tag in tags):
+    model: object = how.get("model")
+    if model is not None and not (isinstance(model, str) and model):
+        raise Invalid({"model": "must be the name of one of the provider's models"})
+    tags = _names("tags", how.get("tags"))
+    if len(tags) > TAGS or not all(_is_short(tag) for tag in tags):
         raise Invalid({"tags": f"must be at most {TAGS} texts of 1 to {TAG} characters"})
     correlation_id = how.get("correlation_id")
     if correlation_id is not None and not _is_short(correlation_id):
         raise Invalid({"correlation_id": f"must be a text of 1 to {TAG} characters"})
     user_id = how.get("user_id")
     return {
-        "model": how.get("model"),
+        "model": model,
         "user_id": None if user_id is None else shortened(str(user_id), 200),
         "options": how.get("options"),
         "deadline": deadline,
-        "tags": tuple(tags),
+        "tags": tags,
         "correlation_id": correlation_id or uuid.uuid4().hex,
     }
+
+
+def _names(field: str, given: object) -> tuple[str, ...]:
+    """Return a list of texts; a text alone is none, though Python reads it as one of letters."""
+    if given is None:
+        return ()
+    if isinstance(given, str) or not isinstance(given, Sequence) or not all(isinstance(one, str) for one in given):
+        raise Invalid({field: "must be a list of texts"})
+    return tuple(given)
 
 
 def _is_short(text: object) -> bool:

@@ -48,6 +48,8 @@ def check_given(given: Mapping[str, Any], options: Mapping[str, Any] | None) -> 
             raise Invalid({name: f"must be from {parameter.minimum:g} to {parameter.maximum:g}, or OMIT"})
     if not options:
         return
+    if not isinstance(options, Mapping):
+        raise Invalid({"options": "must be a mapping of names to what JSON can hold"})
     if taken := sorted(RESERVED.intersection(options)):
         raise Invalid({"options": f"may not have {', '.join(taken)}: the settings and the call decide that"})
     try:

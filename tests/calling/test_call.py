@@ -313,3 +313,31 @@ def test_retry_after_of_an_hour(vendor: Vendor) -> None:
         with pytest.raises(CallFailed) as caught:
             way("Hello")
         assert (caught.value.retry_after, caught.value.attempts) == (3600, 1)
+
+
+NO_THREAD = """
+import threading, time
+start = threading.Thread.start
+
+def refuse(self):
+    if self.name == "llm-settings log":
+        raise RuntimeError("can't start new thread")
+    start(self)
+
+threading.Thread.start = refuse
+from core import ai, logs
+print(ai.complete("Hi").text, logs.flush(1), logs.dropped())
+threading.Thread.start = start
+time.sleep(1.2)
+print(ai.complete("Hi").text, logs.flush(10), logs.dropped())
+"""
+
+
+@pytest.mark.kill  # it waits for a second
+def test_a_log_that_cannot_start_spoils_no_answer(store: str, vendor: Vendor) -> None:
+    """The call is answered, and its row is written once a thread can be started again."""
+    ended = python(NO_THREAD, DATABASE_URL=store, LLM_PRIVATE_HOSTS="127.0.0.1")
+
+    assert ended.stdout.splitlines() == [f"{TEXT} False 0", f"{TEXT} True 0"], ended.stderr
+    assert [row["status"] for row in logged(store)] == ["ok", "ok"]
+    assert len(vendor.asked) == 2
