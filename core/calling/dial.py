@@ -306,7 +306,7 @@ class _AsyncBackend(httpcore2.AnyIOBackend):
         """Look up in a thread of ours: a hung one would take one of the loop's, which the host's program needs."""
         answer = asyncio.wrap_future(addresses_of(host, port))
         try:
-            return await asyncio.wait_for(asyncio.shield(answer), _left(timeout))
+            return await asyncio.wait_for(answer, _left(timeout))
         except (OSError, UnicodeError) as error:
             return error
 

@@ -34,6 +34,7 @@ class Lookups:
             if (running := self._running.get(name)) is not None:
                 return running
             done: Future[T] = Future()
+            done.set_running_or_notify_cancel()  # one who gives up waiting must not cancel it for the others
             if len(self._running) >= AT_ONCE:
                 done.set_exception(Crowded(f"{AT_ONCE} look-ups wait for the name server"))
                 return done
