@@ -2,7 +2,7 @@
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, Final
@@ -65,10 +65,8 @@ class Call:
         if is_first and (lacking := sorted(set(not_sent) & set(given))):
             raise Invalid(dict.fromkeys(lacking, f"is nothing that {self.settings.display_name}'s API has"))
         if (asked := self.request.response_format) is not None:
-            wanted = self.vendor.format(asked.__name__, structured.schema_of(asked))
-            if taken := sorted(set(wanted) & set(values)):
-                raise Invalid({"options": f"has {', '.join(taken)}, which response_format stands for"})
-            values |= wanted
+            for name, wanted in self.vendor.format(asked.__name__, structured.schema_of(asked)).items():
+                values[name] = _joined(name, values.get(name), wanted)
         return values, not_sent
 
     # The clock
@@ -306,6 +304,15 @@ class Call:
                 correlation_id=request.correlation_id,
             ),
         )
+
+
+def _joined(name: str, given: Any, wanted: Any) -> Any:
+    """Return what ``response_format`` wants beside what the options have: Anthropic's ``output_config`` is for both."""
+    if given is None:
+        return wanted
+    if isinstance(given, Mapping) and isinstance(wanted, Mapping) and not set(given) & set(wanted):
+        return {**given, **wanted}
+    raise Invalid({"options": f"has {name}, which response_format stands for"})
 
 
 def _leaves_out(request: Request, name: str) -> bool:

@@ -172,6 +172,11 @@ def test_response_format(vendor: Vendor) -> None:
     assert "name" in json.dumps(body)
     body = sent(vendor, "anthropic", "Who?", response_format=Person)
     assert body["output_config"]["format"]["schema"]["required"] == ["name", "age"]
+    low = {"output_config": {"effort": "low"}}
+    body = sent(vendor, "anthropic", "Who?", response_format=Person, options=low)
+    assert (body["output_config"]["effort"], "format" in body["output_config"]) == ("low", True)
+    with pytest.raises(Invalid, match="which response_format stands for"):
+        sent(vendor, "openai", "Who?", response_format=Person, options={"response_format": {"type": "json_object"}})
 
     def answer(text: str | None, refusal: str | None = None) -> Status:
         message = {"role": "assistant", "content": text, "refusal": refusal}
