@@ -11,42 +11,51 @@ import os
 import random
 import re
 import resource
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
-from sqlalchemy import NullPool, create_engine
 
-from core.crypto import KeyRing, Place
 from core.errors import ApiKeyUnavailable
-from core.kinds import origin_of
 from core.parameters import PARAMETERS, SENDABLE
 from core.resolve import UNTOLD_HEARTBEAT, Resolver
 from core.resolving.effective import EffectiveSettings
-from core.store import migrate
-from tests.conftest import ENCRYPTION_KEY, ROOT, named, require
+from tests.clusters import (
+    KEY,
+    LISTENERS,
+    RING,
+    Cluster,
+    Connection,
+    Sampler,
+    add,
+    by_proxy,
+    connect,
+    generation_of,
+    hears,
+    is_told,
+    listeners,
+    new_folder,
+    resolving,
+    said,
+    say,
+    socket_of,
+    soon,
+)
+from tests.conftest import ROOT, named, require
 from tests.parameters import another
 from tests.processes import environment
 from tests.proxy import MUTE, PASS, SWALLOW, Proxy, Way
 
-Connection = psycopg.Connection[Any]
-
-KEY = "sk-canary-0123456789abcdef"
-RING = KeyRing(ENCRYPTION_KEY)
 STATUSES = {"unknown_provider", "disabled", "no_model", "no_key", "key_unreadable", "ok"}
-LISTENERS = "FROM pg_stat_activity WHERE application_name LIKE '%resolver%' AND datname = current_database()"
 
 
 @pytest.fixture(autouse=True)
@@ -54,254 +63,11 @@ def _isolated() -> None:
     """Replaces the fixture of the same name for all tests: these need no engine."""
 
 
-# Words of these tests
-
-
-def soon(fact: Callable[[], object], seconds: float = 5.0) -> float:
-    """Wait until *fact* holds; return how long it took."""
-    begun = time.monotonic()
-    while not fact():
-        assert time.monotonic() - begun < seconds, f"did not come true in {seconds} seconds"
-        time.sleep(0.005)
-    return time.monotonic() - begun
-
-
-def connect(url: str) -> Connection:
-    return psycopg.connect(url, autocommit=True)
-
-
-def add(connection: Connection, name: str, says: str = "as added", *, key: str | None = None) -> int:
-    """Insert a provider whose display name is *says*; return its id."""
-    row = connection.execute(
-        "INSERT INTO llm_providers (name, display_name, kind, available_models, default_model)"
-        " VALUES (%s, %s, 'openai', '[\"m1\", \"m2\"]', 'm1') RETURNING id",
-        [name, says],
-    ).fetchone()
-    assert row is not None
-    if key is not None:
-        sealed = RING.seal(key, Place("llm_providers", row[0], "api_key", origin_of("openai", None)))
-        connection.execute(
-            "UPDATE llm_providers SET api_key_encrypted = %s, api_key_key_id = %s, api_key_binding = %s WHERE id = %s",
-            [*sealed, row[0]],
-        )
-    return int(row[0])
-
-
-def say(connection: Connection, name: str, words: str) -> None:
-    """Change a provider: its display name is what a test tells versions apart by."""
-    connection.execute("UPDATE llm_providers SET display_name = %s WHERE name = %s", [words, name])
-
-
-def said(resolver: Resolver, name: str = "openai") -> str | None:
-    """Return what the resolver knows of it; None if it does not know the provider."""
-    answer = resolver.resolve(name)
-    return None if answer.status == "unknown_provider" else answer.display_name
-
-
-def hears(resolver: Resolver, words: str, seconds: float = 5.0, name: str = "openai") -> None:
-    """Wait until the resolver knows what was said."""
-    soon(lambda: said(resolver, name) == words, seconds)
-
-
-def is_told(resolver: Resolver, connection: Connection) -> None:
-    """Assert that notices arrive: ten changes, one after the other, in less time than five heartbeats."""
-    begun = time.monotonic()
-    for turn in range(10):
-        say(connection, "openai", f"told {turn}")
-        hears(resolver, f"told {turn}")
-    assert time.monotonic() - begun < 10
-
-
-def generation_of(connection: Connection) -> int:
-    row = connection.execute("SELECT generation FROM settings_generation").fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-def listeners(connection: Connection) -> list[int]:
-    """Return the backends of the resolvers on this database."""
-    return [row[0] for row in connection.execute(f"SELECT pid {LISTENERS}").fetchall()]
-
-
-@contextlib.contextmanager
-def resolving(url: str, *, ring: KeyRing = RING) -> Iterator[Resolver]:
-    resolver = Resolver(url, ring=ring)
-    yield resolver
-    resolver.close()
-
-
-def by_proxy(url: str, *proxies: Proxy) -> str:
-    """Return *url* by way of the proxies instead of the socket's folder."""
-    parts = urlsplit(url)
-    hosts = ",".join(f"127.0.0.1:{proxy.port}" for proxy in proxies)
-    return f"postgresql://{parts.username}@{hosts}{parts.path}"
-
-
-def socket_of(url: str) -> str:
-    query = parse_qs(urlsplit(url).query)
-    return f"{query['host'][0]}/.s.PGSQL.{query.get('port', ['5432'])[0]}"
-
-
-class Sampler:
-    """A thread that looks all the time, and keeps what it saw: each value once, in the order it came."""
-
-    def __init__(self, look: Callable[[], object], *, every: float = 0.0005) -> None:
-        self.seen: list[Any] = []
-        self._look, self._every = look, every
-        self._leaving = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self) -> None:
-        while not self._leaving.wait(self._every):
-            if (found := self._look()) != (self.seen[-1] if self.seen else None):
-                self.seen.append(found)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._leaving.set()
-        self._thread.join()
-
-
-# Servers of their own
-
-
-class Cluster:
-    """A PostgreSQL server of a test's own, on a Unix socket; it may be killed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.log = folder, folder / "log"
-        self.url = f"postgresql://postgres@/llm?host={folder}"
-        self._process: subprocess.Popen[bytes] | None = None
-        self._settings: dict[str, str] = {}
-
-    def initdb(self) -> None:
-        command = [str(_tools() / "initdb"), "-D", str(self.folder / "data"), "-U", "postgres", "-A", "trust", "-N"]
-        subprocess.run([*command, "-E", "UTF8", "--locale=C"], check=True, capture_output=True, **_as_owner())
-        self.start()
-        with connect(named(self.url, "postgres")) as connection:
-            connection.execute("CREATE DATABASE llm")
-        migrate.upgrade(create_engine(self.url.replace(":", "+psycopg:", 1), poolclass=NullPool))
-        with connect(self.url) as connection:
-            add(connection, "openai", "before", key=KEY)
-            add(connection, "other", "before", key=KEY)
-        self.stop()
-
-    def start(self, **settings: str) -> None:
-        """Launch it, and return as soon as it accepts connections."""
-        self._settings = settings or self._settings
-        deadline = time.monotonic() + 30
-        while True:
-            if self._process is None or self._process.poll() is not None:  # the rest of a killed one is still there
-                self._launch()
-            try:
-                connect(named(self.url, "postgres")).close()
-            except psycopg.OperationalError:
-                assert time.monotonic() < deadline, self.log.read_text()
-                time.sleep(0.01)
-            else:
-                return
-
-    def _launch(self) -> None:
-        settings = {
-            "listen_addresses": "",
-            "unix_socket_directories": str(self.folder),
-            "dynamic_shared_memory_type": "mmap",  # in the folder: a killed server leaves nothing in /dev/shm
-            "shared_buffers": "16MB",
-            "fsync": "off",  # nobody cuts the power
-            "log_line_prefix": "%a|",
-            **self._settings,
-        }
-        words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [_tools() / "postgres", "-D", self.folder / "data", *words],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                **_as_owner(),
-            )
-
-    def kill(self) -> None:
-        """As the kernel does when memory runs out: the postmaster is gone at once, its children follow."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def kill_a_backend(self) -> None:
-        """Kill -9 one of its processes: the postmaster ends all others, and starts anew."""
-        with connect(self.url) as connection:
-            [victim, *_] = listeners(connection)
-        os.kill(victim, signal.SIGKILL)
-
-    def stop(self) -> None:
-        """Shut down fast, as ``systemctl restart`` does."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-            self._process.wait(30)
-
-    @contextlib.contextmanager
-    def frozen(self) -> Iterator[None]:
-        """Stop all its processes where they are: connections hold, the kernel accepts new ones, nobody answers."""
-        assert self._process is not None
-        with connect(self.url) as connection:
-            row = connection.execute("SELECT array_agg(pid) FROM pg_stat_activity").fetchone()
-        assert row is not None
-        pids = [self._process.pid, *row[0]]
-        try:
-            _send(signal.SIGSTOP, pids)
-            yield
-        finally:
-            _send(signal.SIGCONT, pids)
-
-    def remove(self) -> None:
-        """End it, and leave nothing behind: of a killed one not even its shared memory."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGQUIT)
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        with contextlib.suppress(FileNotFoundError):
-            lines = (self.folder / "data" / "postmaster.pid").read_text().splitlines()
-            subprocess.run(["ipcrm", "-m", lines[6].split()[1]], check=False, capture_output=True)
-        shutil.rmtree(self.folder)
-
-
-def _tools() -> Path:
-    return min(Path("/usr/lib/postgresql").glob("*/bin/postgres")).parent
-
-
-def _as_owner() -> dict[str, Any]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    how: dict[str, Any] = {"env": clean | {"LC_ALL": "C"}, "cwd": "/"}
-    if os.geteuid() == 0:
-        how |= {"user": "postgres", "group": "postgres", "extra_groups": []}
-    return how
-
-
-def _send(order: signal.Signals, pids: Iterable[int]) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, order)
-
-
-def _folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="llm-pg-"))
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres")
-    return folder
-
-
 @pytest.fixture(scope="session")
 def template() -> Iterator[Path]:
     """The folder of a stopped server with a migrated database, and two providers with keys."""
     require("postgresql", list(Path("/usr/lib/postgresql").glob("*/bin/postgres")))
-    cluster = Cluster(_folder())
+    cluster = Cluster(new_folder())
     try:
         cluster.initdb()
         yield cluster.folder
@@ -315,7 +81,7 @@ def make_cluster(template: Path) -> Iterator[Callable[[], Cluster]]:
     made: list[Cluster] = []
 
     def make() -> Cluster:
-        made.append(Cluster(_folder()))
+        made.append(Cluster(new_folder()))
         subprocess.run(["cp", "-a", template / "data", made[-1].folder], check=True)
         return made[-1]
 
@@ -333,7 +99,7 @@ def cluster(make_cluster: Callable[[], Cluster]) -> Cluster:
 
 
 @pytest.fixture
-def admin(database: str) -> Iterator[Connection]:
+def owner(database: str) -> Iterator[Connection]:
     """A connection to the test's database on the shared server, with the provider ``openai`` in it."""
     with connect(database) as connection:
         add(connection, "openai", "before", key=KEY)
@@ -341,7 +107,7 @@ def admin(database: str) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def resolver(admin: Connection, database: str) -> Iterator[Resolver]:  # noqa: ARG001 - its provider is there first
+def resolver(owner: Connection, database: str) -> Iterator[Resolver]:  # noqa: ARG001 - its provider is there first
     """A resolver of the test's database that has its first snapshot."""
     with resolving(database) as resolver:
         assert said(resolver) == "before"
@@ -422,46 +188,46 @@ def test_restarted_while_listening(cluster: Cluster, how: str) -> None:
 
 @pytest.mark.kill
 def test_listener_terminated_twenty_times(
-    admin: Connection, resolver: Resolver, caplog: pytest.LogCaptureFixture
+    owner: Connection, resolver: Resolver, caplog: pytest.LogCaptureFixture
 ) -> None:
     """CHECKS 69: the listener's backend terminated 20 times: back each time, no thread, connection or file more."""
     caplog.set_level(logging.DEBUG, logger="core.resolve")
-    soon(lambda: len(listeners(admin)) == 1)
+    soon(lambda: len(listeners(owner)) == 1)
     threads, files = threading.active_count(), len(list(Path("/dev/fd").iterdir()))
     for turn in range(20):
-        soon(lambda: len(listeners(admin)) == 1)
-        [pid] = listeners(admin)
-        admin.execute("SELECT pg_terminate_backend(%s)", [pid])
-        say(admin, "openai", f"turn {turn}")
+        soon(lambda: len(listeners(owner)) == 1)
+        [pid] = listeners(owner)
+        owner.execute("SELECT pg_terminate_backend(%s)", [pid])
+        say(owner, "openai", f"turn {turn}")
         hears(resolver, f"turn {turn}", 3)
 
     soon(lambda: not resolver.stale)
-    is_told(resolver, admin)
-    assert len(listeners(admin)) == 1
+    is_told(resolver, owner)
+    assert len(listeners(owner)) == 1
     assert threading.active_count() == threads
     assert len(list(Path("/dev/fd").iterdir())) == files
     assert states(caplog) == ["WARNING", "INFO"] * 20
 
 
-def test_one_connection_each_and_none_when_closed(admin: Connection, database: str) -> None:
+def test_one_connection_each_and_none_when_closed(owner: Connection, database: str) -> None:
     """Each resolver has exactly one connection, however it is used; a closed one has none, and still answers."""
     resolvers = [Resolver(database, ring=RING) for _ in range(3)]
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(lambda turn: said(resolvers[turn % 3]), range(200))) == {"before"}
-    assert len(listeners(admin)) == 3
+    assert len(listeners(owner)) == 3
     for each in resolvers:
         each.close()
-    soon(lambda: listeners(admin) == [])
-    say(admin, "openai", "after")
+    soon(lambda: listeners(owner) == [])
+    say(owner, "openai", "after")
     assert {said(each) for each in resolvers} == {"before"}
-    assert listeners(admin) == []
+    assert listeners(owner) == []
 
 
 # The line
 
 
 @pytest.mark.kill
-@pytest.mark.usefixtures("admin")
+@pytest.mark.usefixtures("owner")
 def test_nobody_answers_at_start(database: str) -> None:
     """CHECKS 65, 67: whatever the line does from the first byte on, or in the middle of the first load, the first call
     takes at most 2.5 seconds, later ones no time; once the line is right, so are the answers."""
@@ -500,7 +266,7 @@ def test_nobody_answers_at_start(database: str) -> None:
 
 
 @pytest.mark.kill
-def test_line_falls_silent(admin: Connection, database: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_line_falls_silent(owner: Connection, database: str, caplog: pytest.LogCaptureFixture) -> None:
     """CHECKS 67: bytes are lost without FIN or RST, both ways, one way or from within a message on, by a line whose
     next hop is alive: noticed within 15 seconds, callers do not wait; new lines pass: what was changed meanwhile is
     there."""
@@ -515,7 +281,7 @@ def test_line_falls_silent(admin: Connection, database: str, caplog: pytest.LogC
         assert {answer.display_name for answer in before} == {"before"}
         for proxy, way in zip(proxies, ways, strict=True):
             proxy.treat(way)
-        say(admin, "openai", "meanwhile")
+        say(owner, "openai", "meanwhile")
         begun, slowest = time.monotonic(), 0.0
         while not all(resolver.stale for resolver in resolvers):
             asked = time.monotonic()
@@ -533,7 +299,7 @@ def test_line_falls_silent(admin: Connection, database: str, caplog: pytest.LogC
             hears(resolver, "meanwhile")
             soon(lambda: not any(each.stale for each in resolvers))
         for resolver in resolvers:
-            is_told(resolver, admin)
+            is_told(resolver, owner)
         assert states(caplog) == ["INFO"] * 3 + ["WARNING"] * 3 + ["INFO"] * 3
 
 
@@ -556,7 +322,7 @@ def test_server_falls_silent(cluster: Cluster) -> None:
 CUT_OFF = """
 import subprocess, sys, time
 from pathlib import Path
-from tests.test_resolve_faults import Cluster, connect, resolving, said, say, soon
+from tests.clusters import Cluster, connect, resolving, said, say, soon
 
 def link(state):
     subprocess.run(["ip", "link", "set", "lo", state], check=True)
@@ -602,7 +368,7 @@ def test_network_is_unplugged(make_cluster: Callable[[], Cluster]) -> None:
 
 
 @pytest.mark.kill
-def test_line_breaks(admin: Connection, database: str, proxy: Proxy) -> None:
+def test_line_breaks(owner: Connection, database: str, proxy: Proxy) -> None:
     """CHECKS 69: lines that are reset, cut off between messages or in the middle of one, refused, or slow: what was
     changed is seen, each time."""
     with resolving(by_proxy(database, proxy)) as resolver:
@@ -611,7 +377,7 @@ def test_line_breaks(admin: Connection, database: str, proxy: Proxy) -> None:
 
         def change_is_seen(lines: int) -> None:
             words, before = f"turn {next(turns)}", proxy.accepted
-            say(admin, "openai", words)
+            say(owner, "openai", words)
             hears(resolver, words)
             soon(lambda: proxy.accepted == before + lines)
 
@@ -631,18 +397,18 @@ def test_line_breaks(admin: Connection, database: str, proxy: Proxy) -> None:
         time.sleep(0.5)
         proxy.admit()
         change_is_seen(1)
-        is_told(resolver, admin)
+        is_told(resolver, owner)
         proxy.treat(Way(delay=0.1))
         change_is_seen(0)
         assert not resolver.stale
-        soon(lambda: len(listeners(admin)) == 1)
+        soon(lambda: len(listeners(owner)) == 1)
 
 
 @pytest.mark.kill
-def test_load_that_breaks_off_is_not_published(admin: Connection, database: str, proxy: Proxy) -> None:
+def test_load_that_breaks_off_is_not_published(owner: Connection, database: str, proxy: Proxy) -> None:
     """CHECKS 69: a load of many rows that breaks off anywhere leaves the old snapshot whole."""
     for number in range(300):
-        add(admin, f"a{number}")
+        add(owner, f"a{number}")
 
     with resolving(by_proxy(database, proxy)) as resolver:
         assert len(resolver.names()) == 301
@@ -650,11 +416,11 @@ def test_load_that_breaks_off_is_not_published(admin: Connection, database: str,
             proxy.refuse()
             proxy.end_lines("cut")
             soon(lambda: resolver.stale)
-            admin.execute(
+            owner.execute(
                 "INSERT INTO llm_providers (name, display_name, kind, available_models)"
                 " SELECT 'b' || n, 'B', 'openai', '[\"m\"]' FROM generate_series(1, 1000) AS n"
             )
-            admin.execute("DELETE FROM llm_providers WHERE name LIKE 'a%'")
+            owner.execute("DELETE FROM llm_providers WHERE name LIKE 'a%'")
             proxy.treat_new(*(Way("cut", after) for after in (600, 2000, 20_000, 40_000)), PASS)
             proxy.admit()
             soon(lambda: sampler.seen[-1] == 1001, 15)
@@ -708,9 +474,9 @@ def test_failover_to_another_address(make_cluster: Callable[[], Cluster], case: 
             is_told(resolver, two)
 
 
-def test_address_leads_elsewhere(admin: Connection, database: str, cluster: Cluster) -> None:
+def test_address_leads_elsewhere(owner: Connection, database: str, cluster: Cluster) -> None:
     """CHECKS 68: the same address, another server behind it (a virtual one that moves): everything is the other's."""
-    add(admin, "here")
+    add(owner, "here")
     with Proxy(socket_of(database)) as proxy, contextlib.ExitStack() as stack:
         url = named(by_proxy(database, proxy), "llm")
         with pytest.raises(psycopg.OperationalError):  # the database is named alike only on the other server
@@ -872,7 +638,7 @@ def test_burst_of_changes(cluster: Cluster, watched: str) -> None:
     assert time.process_time() - used < 20
 
 
-def test_seen_while_the_process_is_busy(admin: Connection, resolver: Resolver) -> None:
+def test_seen_while_the_process_is_busy(owner: Connection, resolver: Resolver) -> None:
     """A change is seen while eight threads do nothing but calculate."""
     leaving = threading.Event()
 
@@ -884,7 +650,7 @@ def test_seen_while_the_process_is_busy(admin: Connection, resolver: Resolver) -
     try:
         for thread in threads:
             thread.start()
-        say(admin, "openai", "after")
+        say(owner, "openai", "after")
         hears(resolver, "after", 10)
     finally:
         leaving.set()
@@ -893,7 +659,7 @@ def test_seen_while_the_process_is_busy(admin: Connection, resolver: Resolver) -
 
 
 @pytest.mark.kill
-def test_tables_locked_by_a_migration(admin: Connection, database: str, resolver: Resolver) -> None:
+def test_tables_locked_by_a_migration(owner: Connection, database: str, resolver: Resolver) -> None:
     """Tables locked for 3 seconds, with reads of them cancelled as a timeout does it: callers do not wait, then all is
     seen; once more, with the resolver begun while they are locked."""
     before = resolver.resolve("openai")
@@ -910,11 +676,11 @@ def test_tables_locked_by_a_migration(admin: Connection, database: str, resolver
                 asked = time.monotonic()
                 assert resolver.resolve("openai") is before
                 assert time.monotonic() - asked < 1
-                admin.execute(f"SELECT pg_cancel_backend(pid) {LISTENERS} AND random() < 0.05")
+                owner.execute(f"SELECT pg_cancel_backend(pid) {LISTENERS} AND random() < 0.05")
                 time.sleep(0.02)
         for each in (resolver, late):
             hears(each, "after")
-        say(admin, "openai", "later")
+        say(owner, "openai", "later")
         for each in (resolver, late):
             hears(each, "later")
             assert not each.stale
@@ -924,11 +690,11 @@ def test_tables_locked_by_a_migration(admin: Connection, database: str, resolver
 
 
 @pytest.fixture
-def three(admin: Connection, database: str) -> Iterator[list[Connection]]:
+def three(owner: Connection, database: str) -> Iterator[list[Connection]]:
     """Three connections that commit when they are told to, and a provider for each."""
     with contextlib.ExitStack() as stack:
         for name in "abc":
-            add(admin, name, "before")
+            add(owner, name, "before")
         yield [stack.enter_context(psycopg.connect(database)) for _ in "abc"]
 
 
@@ -942,7 +708,7 @@ def number_taken(connection: Connection) -> int:
 
 @pytest.mark.parametrize("order", [*itertools.permutations(range(2)), *itertools.permutations(range(3))])
 def test_commits_out_of_order(
-    admin: Connection, resolver: Resolver, three: list[Connection], order: tuple[int, ...]
+    owner: Connection, resolver: Resolver, three: list[Connection], order: tuple[int, ...]
 ) -> None:
     """Transactions that write in one order and commit in another: after each commit all that was committed is there,
     and nothing else."""
@@ -955,13 +721,13 @@ def test_commits_out_of_order(
         for writer in order:
             writers[writer].commit()
             done.add(writer)
-            assert resolver.wait_for(generation_of(admin), 5)
+            assert resolver.wait_for(generation_of(owner), 5)
             known = [said(resolver, name) for name in "abc"[: len(order)]]
             assert known == [turn if number in done else others for number in range(len(order))]
 
 
 @pytest.mark.parametrize("ending", ["commit", "rollback"])
-def test_number_taken_early(admin: Connection, resolver: Resolver, three: list[Connection], ending: str) -> None:
+def test_number_taken_early(owner: Connection, resolver: Resolver, three: list[Connection], ending: str) -> None:
     """A transaction that takes its number long before it ends holds up the others: none passes it by, none is lost."""
     early, late, later = three
     say(early, "a", "after")
@@ -971,7 +737,7 @@ def test_number_taken_early(admin: Connection, resolver: Resolver, three: list[C
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(late.commit), pool.submit(later.commit)]
         say_nothing = resolver.wait_for(number, 0.3)
-        assert (say_nothing, generation_of(admin)) == (False, number - 1)
+        assert (say_nothing, generation_of(owner)) == (False, number - 1)
         assert [said(resolver, name) for name in "abc"] == ["before"] * 3
         if ending == "commit":
             early.commit()
@@ -980,15 +746,15 @@ def test_number_taken_early(admin: Connection, resolver: Resolver, three: list[C
         for each in waiting:
             each.result(10)
     last = number + 2 if ending == "commit" else number + 1
-    assert generation_of(admin) == last
+    assert generation_of(owner) == last
     assert resolver.wait_for(last, 5)
     assert [said(resolver, name) for name in "abc"] == ["after" if ending == "commit" else "before", "after", "after"]
 
 
-def test_savepoints_and_rollbacks(admin: Connection, resolver: Resolver, three: list[Connection]) -> None:
+def test_savepoints_and_rollbacks(owner: Connection, resolver: Resolver, three: list[Connection]) -> None:
     """What was rolled back, wholly or to a savepoint, with or without a number taken, is not there; the rest is."""
     writer, *_ = three
-    before = generation_of(admin)
+    before = generation_of(owner)
     say(writer, "a", "rolled back")
     number_taken(writer)
     writer.rollback()
@@ -1003,44 +769,44 @@ def test_savepoints_and_rollbacks(admin: Connection, resolver: Resolver, three: 
             writer.execute("DELETE FROM llm_providers")
     writer.commit()
 
-    assert generation_of(admin) == before + 1
+    assert generation_of(owner) == before + 1
     assert resolver.wait_for(before + 1, 5)
     assert [said(resolver, name) for name in ("a", "b", "c", "openai")] == ["kept", "before", "kept", "before"]
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["in one transaction", "in two"])
-def test_deleted_and_made_again(admin: Connection, resolver: Resolver, together: bool) -> None:
+def test_deleted_and_made_again(owner: Connection, resolver: Resolver, together: bool) -> None:
     """A provider deleted and made again under its name is the new one: other id, no key, none of the old one's
     settings."""
     old = resolver.resolve("openai")
-    admin.execute("INSERT INTO llm_settings (provider_id, temperature) VALUES (%s, 1.5)", [old.provider_id])
+    owner.execute("INSERT INTO llm_settings (provider_id, temperature) VALUES (%s, 1.5)", [old.provider_id])
     soon(lambda: resolver.resolve("openai").temperature == 1.5)
-    with admin.transaction() if together else contextlib.nullcontext():
-        admin.execute("DELETE FROM llm_providers")
+    with owner.transaction() if together else contextlib.nullcontext():
+        owner.execute("DELETE FROM llm_providers")
         if not together:
             soon(lambda: said(resolver) is None)
-        new = add(admin, "openai", "again")
-    assert resolver.wait_for(generation_of(admin), 5)
+        new = add(owner, "openai", "again")
+    assert resolver.wait_for(generation_of(owner), 5)
 
     answer = resolver.resolve("openai")
     assert (answer.provider_id, answer.display_name, answer.status, answer.temperature) == (new, "again", "no_key", 0.7)
     assert resolver.names() == ["openai"]
-    admin.execute("DELETE FROM llm_providers")
+    owner.execute("DELETE FROM llm_providers")
     soon(lambda: said(resolver) is None)
     assert resolver.names() == []
 
 
-def test_renamed(admin: Connection, resolver: Resolver) -> None:
+def test_renamed(owner: Connection, resolver: Resolver) -> None:
     """A renamed provider is known by its new name alone, with its key; two may swap their names."""
-    admin.execute("UPDATE llm_providers SET name = 'renamed'")
-    assert resolver.wait_for(generation_of(admin), 5)
+    owner.execute("UPDATE llm_providers SET name = 'renamed'")
+    assert resolver.wait_for(generation_of(owner), 5)
     assert resolver.resolve("openai").status == "unknown_provider"
     assert resolver.resolve("renamed").api_key() == KEY
-    add(admin, "openai", "successor")
-    with admin.transaction():
+    add(owner, "openai", "successor")
+    with owner.transaction():
         for old, new in (("renamed", "between"), ("openai", "renamed"), ("between", "openai")):
-            admin.execute("UPDATE llm_providers SET name = %s WHERE name = %s", [new, old])
-    assert resolver.wait_for(generation_of(admin), 5)
+            owner.execute("UPDATE llm_providers SET name = %s WHERE name = %s", [new, old])
+    assert resolver.wait_for(generation_of(owner), 5)
     assert (said(resolver, "openai"), said(resolver, "renamed"), said(resolver, "between")) == (
         "before",
         "successor",
@@ -1049,16 +815,16 @@ def test_renamed(admin: Connection, resolver: Resolver) -> None:
     assert resolver.names() == ["openai", "renamed"]
 
 
-def test_rows_that_move(admin: Connection, resolver: Resolver) -> None:
+def test_rows_that_move(owner: Connection, resolver: Resolver) -> None:
     """A settings row that is switched off and on, goes to another provider, to all, to an organisation or back applies
     where it is, and nowhere else."""
-    other = add(admin, "other", key=KEY)
+    other = add(owner, "other", key=KEY)
     here = resolver.resolve("openai").provider_id
-    admin.execute("INSERT INTO llm_settings (provider_id, temperature) VALUES (%s, 1.5)", [here])
+    owner.execute("INSERT INTO llm_settings (provider_id, temperature) VALUES (%s, 1.5)", [here])
 
     def temperatures_after(change: str) -> tuple[float, float]:
-        admin.execute(f"UPDATE llm_settings SET {change}".encode())
-        assert resolver.wait_for(generation_of(admin), 5)
+        owner.execute(f"UPDATE llm_settings SET {change}".encode())
+        assert resolver.wait_for(generation_of(owner), 5)
         return resolver.resolve("openai").temperature, resolver.resolve("other").temperature
 
     assert temperatures_after("top_p = 0.5") == (1.5, 0.7)
@@ -1069,61 +835,61 @@ def test_rows_that_move(admin: Connection, resolver: Resolver) -> None:
     assert temperatures_after("is_active = true") == (1.25, 1.25)
     assert temperatures_after("organization_id = 5") == (0.7, 0.7)
     assert temperatures_after(f"organization_id = NULL, provider_id = {here}") == (1.25, 0.7)
-    admin.execute("DELETE FROM llm_settings")
-    assert resolver.wait_for(generation_of(admin), 5)
+    owner.execute("DELETE FROM llm_settings")
+    assert resolver.wait_for(generation_of(owner), 5)
     assert resolver.resolve("openai").temperature == 0.7
 
 
-def test_row_gets_another_id(admin: Connection, resolver: Resolver) -> None:
+def test_row_gets_another_id(owner: Connection, resolver: Resolver) -> None:
     """By raw SQL a row may get another id: it applies once, under the new one, and is gone when it is deleted."""
-    admin.execute("INSERT INTO llm_settings (provider_id, temperature) SELECT id, 1.5 FROM llm_providers")
+    owner.execute("INSERT INTO llm_settings (provider_id, temperature) SELECT id, 1.5 FROM llm_providers")
     soon(lambda: resolver.resolve("openai").temperature == 1.5)
-    admin.execute("UPDATE llm_settings SET id = id + 1000, temperature = NULL")
-    assert resolver.wait_for(generation_of(admin), 5)
+    owner.execute("UPDATE llm_settings SET id = id + 1000, temperature = NULL")
+    assert resolver.wait_for(generation_of(owner), 5)
     assert resolver.resolve("openai").temperature == 0.7
-    admin.execute("DELETE FROM llm_settings")
-    admin.execute("UPDATE llm_providers SET id = id + 1000")
-    assert resolver.wait_for(generation_of(admin), 5)
+    owner.execute("DELETE FROM llm_settings")
+    owner.execute("UPDATE llm_providers SET id = id + 1000")
+    assert resolver.wait_for(generation_of(owner), 5)
     assert resolver.resolve("openai").status == "key_unreadable", "the key was sealed for the other row"
-    admin.execute("DELETE FROM llm_providers")
-    assert resolver.wait_for(generation_of(admin), 5)
+    owner.execute("DELETE FROM llm_providers")
+    assert resolver.wait_for(generation_of(owner), 5)
     assert said(resolver) is None
 
 
-def test_truncated(admin: Connection, resolver: Resolver) -> None:
+def test_truncated(owner: Connection, resolver: Resolver) -> None:
     """TRUNCATE, as scripts that restore a backup begin with, is a change like any other: alone, with rows made again in
     the same transaction, or rolled back."""
-    add(admin, "other")
+    add(owner, "other")
     here = resolver.resolve("openai").provider_id
-    admin.execute("INSERT INTO llm_settings (provider_id, temperature) VALUES (%s, 1.5)", [here])
+    owner.execute("INSERT INTO llm_settings (provider_id, temperature) VALUES (%s, 1.5)", [here])
     soon(lambda: resolver.resolve("openai").temperature == 1.5)
-    with admin.transaction(force_rollback=True):
-        admin.execute("TRUNCATE llm_providers CASCADE")
-    admin.execute("TRUNCATE llm_settings")
+    with owner.transaction(force_rollback=True):
+        owner.execute("TRUNCATE llm_providers CASCADE")
+    owner.execute("TRUNCATE llm_settings")
     soon(lambda: resolver.resolve("openai").temperature == 0.7)
-    with admin.transaction():
-        admin.execute("TRUNCATE llm_providers CASCADE")
-        add(admin, "openai", "restored")
+    with owner.transaction():
+        owner.execute("TRUNCATE llm_providers CASCADE")
+        add(owner, "openai", "restored")
     hears(resolver, "restored")
     soon(lambda: resolver.names() == ["openai"])
     assert said(resolver, "other") is None
-    admin.execute("TRUNCATE llm_providers CASCADE")
+    owner.execute("TRUNCATE llm_providers CASCADE")
     soon(lambda: resolver.names() == [])
-    add(admin, "openai", "at last")
+    add(owner, "openai", "at last")
     hears(resolver, "at last")
 
 
 @pytest.mark.kill
-def test_eight_writers(admin: Connection, database: str, resolver: Resolver) -> None:
+def test_eight_writers(owner: Connection, database: str, resolver: Resolver) -> None:
     """CHECKS 70: eight writers, 50 commits each, which dawdle before they commit, some with their number taken: once a
     commit's generation has arrived, what it wrote is there, or what is newer; two rows of one transaction never come
     apart."""
     names = [f"p{number}" for number in range(12)]
     for name in names:
-        row = add(admin, name, "0")
-        admin.execute("INSERT INTO llm_settings (provider_id, max_tokens, top_p) VALUES (%s, 1, 0.0)", [row])
-    admin.execute("INSERT INTO llm_settings (max_retries) VALUES (0)")
-    assert resolver.wait_for(generation_of(admin), 5)
+        row = add(owner, name, "0")
+        owner.execute("INSERT INTO llm_settings (provider_id, max_tokens, top_p) VALUES (%s, 1, 0.0)", [row])
+    owner.execute("INSERT INTO llm_settings (max_retries) VALUES (0)")
+    assert resolver.wait_for(generation_of(owner), 5)
     torn: list[object] = []
 
     def pairs() -> int:
@@ -1160,14 +926,14 @@ def test_eight_writers(admin: Connection, database: str, resolver: Resolver) -> 
                 late += int(resolver.resolve(name).display_name) < row[1]
         return late
 
-    before = generation_of(admin)
+    before = generation_of(owner)
     with Sampler(pairs) as sampler, ThreadPoolExecutor(8) as pool:
         assert list(pool.map(write, range(8))) == [0] * 8
-    assert generation_of(admin) == before + 400
+    assert generation_of(owner) == before + 400
     assert resolver.wait_for(before + 400, 5)
     assert torn == []
     assert sampler.seen == sorted(sampler.seen)
-    rows = admin.execute(
+    rows = owner.execute(
         "SELECT name, display_name, max_tokens FROM llm_providers p JOIN llm_settings s ON s.provider_id = p.id"
         " ORDER BY name"
     ).fetchall()
@@ -1261,29 +1027,34 @@ GOOD = {name: another(name) for name in PARAMETERS}
 
 
 @pytest.fixture
-def unguarded(admin: Connection) -> Connection:
+def unguarded(owner: Connection) -> Connection:
     """The database without the CHECKs, NOT NULLs, unique indexes, foreign keys and triggers of its two tables."""
     for table, columns in GARBAGE.items():
-        found = admin.execute(
+        found = owner.execute(
             "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype IN ('c', 'f')", [table]
         ).fetchall()
         for (name,) in found:
-            admin.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}".encode())
+            owner.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}".encode())
         for column in columns:
-            admin.execute(f"ALTER TABLE {table} ALTER {column} DROP NOT NULL".encode())
-    admin.execute("DROP INDEX llm_providers_name_idx, llm_settings_active_scope_key")
-    return admin
+            owner.execute(f"ALTER TABLE {table} ALTER {column} DROP NOT NULL".encode())
+    owner.execute("DROP INDEX llm_providers_name_idx, llm_settings_active_scope_key")
+    return owner
 
 
-def spoil(connection: Connection, seed: int, rows: int) -> None:
-    """Insert rows of garbage into both tables, past the triggers, and tell of them as the triggers would."""
+def spoil(connection: Connection, seed: int, rows: int, sparing: list[int]) -> None:
+    """Insert rows of garbage into both tables, past the triggers, and tell of them as the triggers would.
+
+    None is of the providers *sparing*: it would rightly apply to them.
+    """
+    others = [number for number in range(1, 400) if number not in sparing] + [-5, 2**31 - 1]
+    garbage = {**GARBAGE, "llm_settings": {**GARBAGE["llm_settings"], "provider_id": others}}
     chance = random.Random(seed)
     moved = connection.execute("SELECT api_key_encrypted FROM llm_providers WHERE name = 'openai'").fetchone()
     assert moved is not None
     with connection.transaction():
         connection.execute("SET LOCAL session_replication_role = replica")
         connection.execute("UPDATE settings_generation SET generation = generation + 1")
-        for table, columns in GARBAGE.items():
+        for table, columns in garbage.items():
             names = ", ".join(columns)
             marks = ", ".join(["%s"] * len(columns))
             for turn in range(rows):
@@ -1320,6 +1091,19 @@ def check(answer: EffectiveSettings) -> None:
         assert answer.client_options()["api_key"] == KEY
 
 
+def check_beside_garbage(resolver: Resolver) -> None:
+    """Assert that every provider is answered validly, and the good ones with what they are."""
+    for name in [*resolver.names(), *TEXTS]:
+        check(resolver.resolve(name))
+    for number in range(5):
+        answer = resolver.resolve(f"good{number}")
+        assert (answer.status, answer.display_name, answer.model) == ("ok", f"Good {number}", "m1")
+        assert {name: getattr(answer, name) for name in GOOD} == GOOD
+        assert answer.omitted == ()
+        assert answer.custom_settings["own"] == [1]
+        assert answer.api_key() == KEY
+
+
 @pytest.mark.kill
 def test_garbage_rows(unguarded: Connection, database: str) -> None:
     """CHECKS 73: hundreds of rows with garbage in every column, there at the first load or changed later: each provider
@@ -1332,27 +1116,16 @@ def test_garbage_rows(unguarded: Connection, database: str) -> None:
             [row_id, *GOOD.values()],
         )
     unguarded.execute("SELECT setval('llm_settings_id_seq', 1000)")
-    for seed in range(20):  # no garbage on the good ones: their rows would rightly apply
-        GARBAGE["llm_settings"]["provider_id"] = [x for x in range(1, 400) if x not in good] + [-5, 2**31 - 1]
-        if seed == 5:
-            resolver = Resolver(database, ring=RING)
-            resolver.resolve("good0")
-        spoil(unguarded, seed, 20)
-        if seed < 5:
-            continue
-        if seed > 5:
+    for seed in range(5):
+        spoil(unguarded, seed, 20, good)
+    with resolving(database) as resolver:
+        resolver.resolve("good0")
+        check_beside_garbage(resolver)
+        for seed in range(5, 20):
+            spoil(unguarded, seed, 20, good)
             assert resolver.wait_for(generation_of(unguarded), 5)
             assert not resolver.stale
-        for name in [*resolver.names(), *TEXTS]:
-            check(resolver.resolve(name))
-        for number in range(5):
-            answer = resolver.resolve(f"good{number}")
-            assert (answer.status, answer.display_name, answer.model) == ("ok", f"Good {number}", "m1")
-            assert {name: getattr(answer, name) for name in GOOD} == GOOD
-            assert answer.omitted == ()
-            assert answer.custom_settings["own"] == [1]
-            assert answer.api_key() == KEY
-    resolver.close()
+            check_beside_garbage(resolver)
 
 
 def test_settings_nested_deep(unguarded: Connection, resolver: Resolver) -> None:

@@ -12,8 +12,8 @@ from sqlmodel import Session
 
 from core.errors import StoreUnavailable
 from core.store import db, waits
+from tests.clusters import by_proxy, socket_of
 from tests.proxy import MUTE, PASS, SWALLOW, Proxy, Way
-from tests.test_resolve_faults import by_proxy, socket_of
 
 BOUND = 3 * 2.0
 """Three times what is promised: two cores, many tests."""
