@@ -14,7 +14,7 @@ from api.names import camel
 from core.kinds import KINDS
 from core.manage.connection import Report
 from core.parameters import PARAMETERS
-from core.resolving.effective import EffectiveSettings, Explained, LayerName, LogLevel, Source
+from core.resolving.effective import CURES, EffectiveSettings, Explained, LayerName, LogLevel, Source
 from core.store.api_keys import MAX_KEY
 from core.store.schemas import ProviderInput, SettingsInput
 from core.store.tables import LlmProvider, LlmSettings
@@ -275,7 +275,7 @@ def effective(
         "providerId": settings.provider_id,
         "organizationId": None,
         "status": settings.status,
-        "cure": settings.cure,
+        "cure": _cure(settings, brief=brief),
         "model": settings.model,
         "preferredModel": settings.model,
         **{camel(name): getattr(settings, name) for name in PARAMETERS},
@@ -288,6 +288,13 @@ def effective(
     if explain:
         found["explain"] = [_explained(item) for item in settings.explain()]
     return found
+
+
+def _cure(settings: EffectiveSettings, *, brief: bool) -> str | None:
+    """Return what to do about a status; a key's own problem, which names encryption keys, is for admins."""
+    if not brief or settings.cure is None:
+        return settings.cure
+    return f"{CURES.get(settings.status, '')} Ask an admin.".strip()
 
 
 def _explained(item: Explained) -> dict[str, Any]:

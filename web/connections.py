@@ -6,6 +6,7 @@ A bound here is for the machine without a proxy, or with one that passes everyth
 import asyncio
 import contextlib
 import logging
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -178,6 +179,8 @@ def bound(trusts: Callable[[str], bool]) -> None:
 
 def raise_file_limit() -> None:
     """Let this process have as many open files as it may: the usual 1,024 are soon taken by sockets of strangers."""
+    if sys.platform == "win32":
+        return
     import resource  # noqa: PLC0415 - not on Windows
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

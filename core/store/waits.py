@@ -30,7 +30,7 @@ FREE: Final = 1.5
 """Longest wait for a free connection, in seconds."""
 LOCK: Final = 1.5
 """Longest wait for a lock, in seconds."""
-REQUEST: Final = 1.6
+REQUEST: Final = 1.3
 """Seconds that one request may wait for both, however many transactions it makes."""
 MARGIN: Final = 1.0
 """Seconds that a statement's end, told by the server, has to arrive."""
@@ -183,7 +183,7 @@ class Pool(QueuePool):
 
 def shorten_locks(connection: Connection) -> None:
     """Have a transaction that begins wait for locks as long as is left; the server's own limit is :data:`LOCK`."""
-    seconds = left(LOCK, 0.3)
+    seconds = left(LOCK, 0.2)
     if seconds < LOCK - 0.1:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{round(seconds * 1000)}ms'")
 

@@ -26,6 +26,7 @@ from core.errors import CoreError
 from core.manage import providers
 from core.manage import settings as rows
 from core.resolve import Resolver
+from core.resolving.effective import ProviderFacts, build
 from core.store import db
 from core.store.schemas import MAX_MODELS_TEXT
 from tests.conftest import run_async
@@ -807,6 +808,20 @@ def test_denials_are_put_on_record(client: TestClient) -> None:
         found = session.execute(text("SELECT actor, target FROM audit_events WHERE action = 'denied'")).one()
     assert found.actor.startswith("token:analyst-")
     assert found.target == "rest.write"
+
+
+def test_cure_of_an_unreadable_key_is_for_admins() -> None:
+    """An analyst is told that the key cannot be opened, and whom to ask; which encryption key it needs is for admins."""
+    facts = ProviderFacts(7, "acme", "Acme", "openai", None, "m1", is_active=True, version=1, changes={}, open_box=None)
+    problem = "This key was sealed with encryption key 1a2b3c4d. Add it to LLM_ENCRYPTION_KEYS_EXTRA."
+    settings = build(facts, [], problem=problem)
+    row = dict.fromkeys(wire.Provider.model_fields) | {"is_active": True}
+
+    for brief in (False, True):
+        told = wire.effective(settings, row, brief=brief)["cure"]
+        assert ("1a2b3c4d" in told) == (not brief)
+        assert ("LLM_ENCRYPTION" in told) == (not brief)
+    assert told.endswith("Ask an admin.")
 
 
 # Spellings
