@@ -4,7 +4,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urljoin
 
 import pytest
@@ -22,7 +22,7 @@ from api.errors import STATUSES, Refused
 from core import errors
 from core.access import ratelimit
 from core.actors import Actor
-from core.errors import CoreError
+from core.errors import CoreError, KeyUnreadable
 from core.manage import providers
 from core.manage import settings as rows
 from core.resolve import Resolver
@@ -812,9 +812,15 @@ def test_denials_are_put_on_record(client: TestClient) -> None:
 
 def test_cure_of_an_unreadable_key_is_for_admins() -> None:
     """An analyst is told that the key cannot be opened, and whom to ask; which encryption key it needs is for admins."""
-    facts = ProviderFacts(7, "acme", "Acme", "openai", None, "m1", is_active=True, version=1, changes={}, open_box=None)
-    problem = "This key was sealed with encryption key 1a2b3c4d. Add it to LLM_ENCRYPTION_KEYS_EXTRA."
-    settings = build(facts, [], problem=problem)
+
+    def open_box() -> NoReturn:
+        raise KeyUnreadable("unknown_key", "Sealed with encryption key 1a2b3c4d. Add it to LLM_ENCRYPTION_KEYS_EXTRA.")
+
+    facts = ProviderFacts(
+        7, "acme", "Acme", "openai", None, "m1", is_active=True, version=1, changes={}, open_box=open_box
+    )
+    settings = build(facts, [])
+    assert settings.status == "key_unreadable"
     row = dict.fromkeys(wire.Provider.model_fields) | {"is_active": True}
 
     for brief in (False, True):
