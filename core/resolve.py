@@ -346,7 +346,7 @@ class Resolver:
         """Keep the state and its reason, and log what is new; return whether the database refuses, which waits longer."""
         reason, refuses = ("", False) if why is None else _reason(why)
         if not connected:
-            self._explain(f"The database is out of reach: {reason.rstrip('.')}.")
+            self._explain(f"The database cannot be reached: {reason.rstrip('.')}.")
         if connected is self._connected and (
             not refuses or reason in self._reasons or len(self._reasons) >= MOST_REASONS
         ):

@@ -601,7 +601,7 @@ def test_stopped_early(store: str, vendor: Vendor) -> None:
 
     async def cancelled() -> None:
         vendor.fail("silent")
-        task = asyncio.create_task(ai.completeWAYS["async"]("Hello"))
+        task = asyncio.create_task(ai.complete_async("Hello"))
         while len(vendor.asked) < 2:  # noqa: ASYNC110 - the vendor is a thread
             await asyncio.sleep(0.01)
         task.cancel()
@@ -636,7 +636,7 @@ def test_the_loop_goes_on(vendor: Vendor) -> None:
 
     async def all_at_once() -> tuple[int, float]:
         ticks, began = 0, time.monotonic()
-        calls = asyncio.gather(*(ai.completeWAYS["async"]("Hello") for _ in range(8)))
+        calls = asyncio.gather(*(ai.complete_async("Hello") for _ in range(8)))
         while not calls.done():
             await asyncio.sleep(0.01)
             ticks += 1
