@@ -193,11 +193,14 @@ def refused(kind: str, model: str | None) -> frozenset[str]:
     return known.refuses | never if known else never
 
 
-def omission_warnings(kind: str, model: str | None, omitted: Collection[str], unset: Collection[str] = ()) -> list[str]:
+def omission_warnings(
+    kind: str, model: str | None, omitted: Collection[str], unset: Collection[str] | None = None
+) -> list[str]:
     """Say, each time with the cure, where *omitted* does not fit *model*; of an unknown model only what its kind implies.
 
-    *unset* are parameters that have no value, and hence are not sent either.
+    *unset* are parameters that have no value, and hence are not sent either; default: those without a built-in default.
     """
+    unset = [name for name in SENDABLE if PARAMETERS[name].default is None] if unset is None else unset
     known = find(kind, model or "")
     api = f"{facts_of(kind).label}'s API"
     warnings = []
