@@ -50,3 +50,17 @@ def test_every_wing_is_described() -> None:
     wings = [f"core/{path.parent.name}/" for path in (ROOT / "core").glob("*/__init__.py")]
 
     assert [wing for wing in [*wings, "pages/", "ui/", "web/", "api/"] if f"`{wing}`" not in text] == []
+
+
+def test_decisions_are_numbered_and_dated() -> None:
+    """Each has a number of its own, without gaps, and a date; the list of them is that of the files."""
+    folder, rows = ROOT / "docs" / "decisions", []
+    for path in folder.glob("*.md"):
+        if path.name != "README.md":
+            head = re.match(r"# (\d+)\. (.+)\n\nDecided on (\d{4}-\d\d-\d\d)\.\n", path.read_text(encoding="utf-8"))
+            assert head, f"{path.name} begins with '# NUMBER. Title' and 'Decided on YYYY-MM-DD.'"
+            rows.append((int(head[1]), f"| {head[1]} | [{head[2]}]({path.name}) | {head[3]} |"))
+
+    assert [number for number, _ in sorted(rows)] == list(range(1, len(rows) + 1))
+    listed = (folder / "README.md").read_text(encoding="utf-8")
+    assert [line for line in listed.splitlines() if re.match(r"\| \d", line)] == [line for _, line in sorted(rows)]
