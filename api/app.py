@@ -130,7 +130,7 @@ class Api:
         began, status, route = time.perf_counter(), 500, "none"
         inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
-        async def told(message: MutableMapping[str, Any]) -> None:
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -152,14 +152,14 @@ class Api:
                 await send({"type": "http.response.body", "body": body})
             else:
                 with waits.within(waits.REQUEST):
-                    await self._app(inner, receive, told)
+                    await self._app(inner, receive, send_with_headers)
                 found = inner.get("route")
                 route = found.path_format if isinstance(found, APIRoute) else route  # else what this is mounted by
         except CoreError as error:  # of the polled route; FastAPI has its handlers
-            await errors.failure(error)(inner, receive, told)
+            await errors.failure(error)(inner, receive, send_with_headers)
         except Exception:
             if route == POLLED:
-                await errors.fault()(inner, receive, told)
+                await errors.fault()(inner, receive, send_with_headers)
             raise  # for the log
         finally:
             self._count(scope["method"], route, status, time.perf_counter() - began)

@@ -97,22 +97,22 @@ def success(data: Any, status: int = 200, headers: Mapping[str, str] | None = No
 
 def failure(error: CoreError) -> Response:
     """Return the answer of a request that was refused, or failed."""
-    told: dict[str, Any] = {"code": error.code, "message": str(error)}
+    body: dict[str, Any] = {"code": error.code, "message": str(error)}
     headers: dict[str, str] = {}
     if isinstance(error, Refused):
         status, headers = error.status, error.headers
-        told |= error.more
+        body |= error.more
     else:
         status = next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
     if isinstance(error, errors.Invalid):
-        told["message"] = "Some fields break a rule; nothing was changed."
+        body["message"] = "Some fields break a rule; nothing was changed."
         as_sent = isinstance(error, NotAsNamed)
-        told["fields"] = {name if as_sent else camel(name): rule for name, rule in error.fields.items()}
+        body["fields"] = {name if as_sent else camel(name): rule for name, rule in error.fields.items()}
     elif isinstance(error, errors.AlreadyExists):
-        told["fields"] = {camel(error.field): "is taken"}
+        body["fields"] = {camel(error.field): "is taken"}
     elif isinstance(error, errors.Conflict):
-        told |= {"version": error.version, "changedBy": error.changed_by, "changedAt": error.changed_at}
-        told["changes"] = {
+        body |= {"version": error.version, "changedBy": error.changed_by, "changedAt": error.changed_at}
+        body["changes"] = {
             camel(name): {"stored": stored, "yours": yours}
             for name, (stored, yours) in error.changes.items()
             if stored != yours
@@ -121,7 +121,7 @@ def failure(error: CoreError) -> Response:
         headers["Retry-After"] = str(error.retry_after)
     elif isinstance(error, errors.StoreUnavailable):
         headers["Retry-After"] = str(RETRY_AFTER)
-    return Response(dumps({"success": False, "error": told}), status, headers, media_type="application/json")
+    return Response(dumps({"success": False, "error": body}), status, headers, media_type="application/json")
 
 
 async def on_core_error(_request: Request, error: Exception) -> Response:

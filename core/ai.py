@@ -186,7 +186,7 @@ class Stream:
                         events = call.send(client, attempt)
                     with _Closing(events):
                         while (event := call.event(events, attempt)) is not END:
-                            if text := call.took(event):
+                            if text := call.receive(event):
                                 calls.has_begun = True
                                 with calls.clock().away():
                                     yield text
@@ -232,7 +232,7 @@ class AsyncStream:
                         events = await call.send(client, attempt)
                     async with _Closing(events):
                         while (event := await call.event_async(events, attempt)) is not END:
-                            if text := call.took(event):
+                            if text := call.receive(event):
                                 calls.has_begun = True
                                 with calls.clock().away():
                                     yield text

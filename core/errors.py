@@ -279,9 +279,9 @@ class CallFailed(CoreError):
         attempts: int,
         retry_after: float | None = None,
     ) -> None:
-        told = f"{status}: {words}" if status else words
+        reply = f"{status}: {words}" if status else words
         tries = f"{attempts} attempts" if attempts != 1 else "1 attempt"
-        text = f"The call to {model} of provider {provider!r} failed ({reason}, {tries}): {told}"
+        text = f"The call to {model} of provider {provider!r} failed ({reason}, {tries}): {reply}"
         super().__init__(text, made_with=(provider, model, reason, status, words, attempts, retry_after))
         self.provider, self.model, self.reason, self.status = provider, model, reason, status
         self.words, self.attempts, self.retry_after = words, attempts, retry_after

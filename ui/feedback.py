@@ -104,7 +104,7 @@ def plain(text: str) -> str:
     return escaped.replace("\n", "  \n")
 
 
-def told(message: str) -> str:
+def as_markdown(message: str) -> str:
     """Return *message* of core as Markdown: `commands` as code, the rest as it is."""
     return "".join(f"`{part}`" if odd % 2 else plain(part) for odd, part in enumerate(message.split("`")))
 

@@ -142,8 +142,8 @@ _SYSTEMS = {
 
 def browser(user_agent: str | None) -> str:
     """Return what a browser calls itself in two words: ``Firefox on Linux``."""
-    said = user_agent or ""
-    names = [next((name for mark, name in known.items() if mark in said), None) for known in (_BROWSERS, _SYSTEMS)]
+    agent = user_agent or ""
+    names = [next((name for mark, name in known.items() if mark in agent), None) for known in (_BROWSERS, _SYSTEMS)]
     return " on ".join(name for name in names if name) or "unknown browser"
 
 

@@ -137,17 +137,17 @@ class _Walk:
         given = self._given
         if given and given.seq <= self.start.seq:
             yield from self._purged(given)
-        last, told = self.start, self.start.seq == 0
+        last, explained = self.start, self.start.seq == 0
         for row in self._events():
             yield from self._out_of_place(last, row)
             last = Head(row[0], row[1])
-            told = told or (row[7] == "audit.purge" and _tells_of(row[11], self.start))
+            explained = explained or (row[7] == "audit.purge" and _records_purge_up_to(row[11], self.start))
             self.checked += 1
         if last != self.head:
             yield _wrong_end(last, self.head)
         if given and given.seq > last.seq:
             yield f"The chain ends at event {last.seq}, before the head given ({given.seq}): its end was cut off."
-        if not told:
+        if not explained:
             yield f"The chain begins behind event {self.start.seq}, and no event tells of a purge up to there."
 
     def _events(self) -> Iterator[Any]:
@@ -193,6 +193,6 @@ def _wrong_end(last: Head, stored: Head) -> str:
     return f"The head's hash is not that of event {last.seq}: the head was changed."
 
 
-def _tells_of(changes: str, start: Head) -> bool:
+def _records_purge_up_to(changes: str, start: Head) -> bool:
     found = json.loads(changes)
     return [found.get(name, {}).get("after") for name in ("up_to", "hash")] == [start.seq, fingerprint(start.hash)]

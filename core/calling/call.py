@@ -125,7 +125,7 @@ class Call:
         with attempt.in_force():
             return await anext(events, END)
 
-    def took(self, event: Any) -> str:
+    def receive(self, event: Any) -> str:
         """Take an event of a streamed answer in; return its text."""
         part = self.vendor.part(event)
         self.collected.add(part)

@@ -22,9 +22,9 @@ def explain(
         settings, names = resolve(provider), resolver.names()
         items = settings.explain()
         if as_json:
-            told = {name: getattr(settings, name) for name in ("provider", "status", "cure", "generation")}
-            told |= {"stale": resolver.stale, "settings": [item.as_dict() for item in items]}
-            typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+            parts = {name: getattr(settings, name) for name in ("provider", "status", "cure", "generation")}
+            parts |= {"stale": resolver.stale, "settings": [item.as_dict() for item in items]}
+            typer.echo(json.dumps(parts, indent=2, ensure_ascii=False))
         else:
             _explain(settings, items, stale=resolver.stale)
             if settings.status == "unknown_provider" and names:
@@ -43,19 +43,19 @@ def _explain(settings: EffectiveSettings, items: list[Explained], *, stale: bool
     width = max(len(item.name) for item in items)
     for item in items:
         value = value_text(item.name, item.value)
-        typer.echo(f"{item.name:<{width}}  {value:<14}  {state_of(item):<11}  {_whence(item.source)}")
+        typer.echo(f"{item.name:<{width}}  {value:<14}  {state_of(item):<11}  {_source_text(item.source)}")
         if item.omitted_by:
-            typer.echo(f"{'':<{width}}  not sent, says {_whence(item.omitted_by)}")
+            typer.echo(f"{'':<{width}}  not sent, says {_source_text(item.omitted_by)}")
         for source, hidden in item.shadows:
-            typer.echo(f"{'':<{width}}  hides {value_text(item.name, hidden)}: {_whence(source)}")
+            typer.echo(f"{'':<{width}}  hides {value_text(item.name, hidden)}: {_source_text(source)}")
 
 
-def _whence(source: Source) -> str:
-    told = [LAYERS[source.layer]]
+def _source_text(source: Source) -> str:
+    parts = [LAYERS[source.layer]]
     if source.row_id is not None:
-        told.append(f"row {source.row_id}, version {source.version}")
+        parts.append(f"row {source.row_id}, version {source.version}")
     if source.changed_by:
-        told.append(f"by {source.changed_by}")
+        parts.append(f"by {source.changed_by}")
     if source.changed_at:
-        told.append(f"{source.changed_at:%Y-%m-%d %H:%M} UTC")
-    return ", ".join(told)
+        parts.append(f"{source.changed_at:%Y-%m-%d %H:%M} UTC")
+    return ", ".join(parts)

@@ -42,16 +42,16 @@ def rotate(
 
     Exit 1 if a key of LLM_ENCRYPTION_KEYS_EXTRA must stay, or an API key cannot be opened.
     """
-    moved, unreadable, said = 0, set[sealed.Tried](), time.monotonic()
+    moved, unreadable, reported = 0, set[sealed.Tried](), time.monotonic()
     with store():
         ring = crypto.get_ring()
         work = keys.rotate(db.retrying, COMMAND_LINE, ring, batch=batch, dry_run=dry_run, old_key_lost=old_key_lost)
         for done in work:
             moved += done.moved
             unreadable.update(done.unreadable)
-            if time.monotonic() - said > 1:
+            if time.monotonic() - reported > 1:
                 typer.echo(f"{moved} so far")
-                said = time.monotonic()
+                reported = time.monotonic()
         typer.echo(f"{counted(moved, 'API key')} {'would move' if dry_run else 'moved'} to {ring.primary_id}.")
         for row in sorted(unreadable):
             typer.echo(f"Left as it is: {row.name} ({row.state}). {row.message}")

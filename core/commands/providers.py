@@ -19,8 +19,10 @@ def test(provider: Annotated[str, typer.Argument(help="Name of the provider.")])
             target = connection.prepare(session, COMMAND_LINE, row.id)
         report = connection.run(target)
     for stage in report.stages:
-        took = "" if stage.latency_ms is None else f"{stage.latency_ms} ms"
-        typer.echo(f"{connection.STAGES[stage.name]:<16} {_STATES[stage.state]:<12} {took:>9}  {stage.words}".rstrip())
+        duration = "" if stage.latency_ms is None else f"{stage.latency_ms} ms"
+        typer.echo(
+            f"{connection.STAGES[stage.name]:<16} {_STATES[stage.state]:<12} {duration:>9}  {stage.words}".rstrip()
+        )
     if report.new:
         typer.echo(f"The vendor lists {counted(len(report.new), 'model')} not here: {', '.join(report.new[:20])}")
     if report.gone:

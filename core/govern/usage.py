@@ -241,12 +241,12 @@ def purge(transact: Transact, actor: Actor, *, older_than: int, with_usage: bool
 
     def begin(session: Session) -> int:
         require(session, actor, "logs.purge")
-        told = {"older_than_days": (None, older_than), "with_usage": (None, with_usage)}
+        details = {"older_than_days": (None, older_than), "with_usage": (None, with_usage)}
         if dry_run:
             session.execute(text("SET LOCAL statement_timeout = '60s'"))
             waits.allow(session.connection(), 60)
             return session.scalar(select(func.count()).select_from(_LOGS).where(_is_old(_LOGS.c.at))) or 0
-        record(session, actor, "logs.purge", Target("logs", None, f"calls before {older_than} days"), told)
+        record(session, actor, "logs.purge", Target("logs", None, f"calls before {older_than} days"), details)
         if with_usage:
             session.execute(text("SET LOCAL statement_timeout = 0"))
             waits.allow(session.connection(), None)

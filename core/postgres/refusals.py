@@ -130,7 +130,7 @@ _AT_THE_LINE: Final = (
     ),
 )
 """What never reached a server, or was broken off; none of it lasts, for networks and name servers come back."""
-_SAID: Final = re.compile(r"(?:^|: )\w+:  (?P<words>.+)", re.MULTILINE)
+_SERVER_MESSAGE: Final = re.compile(r"(?:^|: )\w+:  (?P<words>.+)", re.MULTILINE)
 """A severity in whatever language, and two spaces: how libpq prints an error of the server."""
 
 
@@ -165,8 +165,8 @@ def _by_words(one: BaseException) -> tuple[str, _Kind] | None:
         return known
     if getattr(one, "sqlstate", None):
         return None
-    if said := _SAID.search(words):
-        return "", _server_says(said["words"], "check {variable}, and the server's log")
+    if match := _SERVER_MESSAGE.search(words):
+        return "", _server_says(match["words"], "check {variable}, and the server's log")
     return next((("", kind) for kind in _AT_THE_LINE if re.search(kind.words, words)), None)
 
 
@@ -175,8 +175,8 @@ def _known_words(words: str) -> tuple[str, _Kind] | None:
 
 
 def _server_says(words: str, cure: str) -> _Kind:
-    said = repr(scrub(words)[:LONGEST]).replace("{", "{{").replace("}", "}}")
-    return _Kind(f"the server says {said}", cure, lasting=False)
+    quoted = repr(scrub(words)[:LONGEST]).replace("{", "{{").replace("}", "}}")
+    return _Kind(f"the server says {quoted}", cure, lasting=False)
 
 
 def _in_words(code: str, kind: _Kind, variable: str, grant: str) -> Refusal:

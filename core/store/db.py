@@ -107,7 +107,7 @@ def transaction() -> Iterator[Session]:
                 _run_after_rollback(session)
                 raise
     except SQLAlchemyError as error:
-        unavailable = outages.told(error, saving=saving)
+        unavailable = outages.outage_of(error, saving=saving)
         if unavailable is None:
             raise
         raise unavailable from error
@@ -140,7 +140,7 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        unavailable = outages.told(error)
+        unavailable = outages.outage_of(error)
         if unavailable is None:
             raise
         raise unavailable from error

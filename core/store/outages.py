@@ -87,7 +87,7 @@ causes: Final = Causes()
 """Of this process."""
 
 
-def told(error: Exception, *, saving: bool = False) -> StoreUnavailable | None:
+def outage_of(error: Exception, *, saving: bool = False) -> StoreUnavailable | None:
     """Return *error* in words for people, and note it; None for one that does not speak of the database's state.
 
     Args:
@@ -126,7 +126,7 @@ def _refused(refusal: refusals.Refusal | None) -> str:
 
 def _words(cause: Any, refusal: refusals.Refusal | None) -> str:
     """Return the reason for the log, on one line: never DETAIL, which has values, nor a driver's text, which has the URL's."""
-    said = getattr(getattr(cause, "diag", None), "message_primary", None)
-    if said is None and isinstance(cause, Silent):
-        said = str(cause)
-    return scrub(" ".join((said or str(refusal or type(cause).__name__)).split()))[:_SHOWN]
+    message = getattr(getattr(cause, "diag", None), "message_primary", None)
+    if message is None and isinstance(cause, Silent):
+        message = str(cause)
+    return scrub(" ".join((message or str(refusal or type(cause).__name__)).split()))[:_SHOWN]

@@ -8,7 +8,7 @@ from core.manage import keys
 from core.manage.health import Health
 from core.version import VERSION
 from core.wording import counted
-from ui.feedback import plain, told
+from ui.feedback import as_markdown, plain
 from ui.widgets import ago, exact
 
 State = Literal["ok", "note", "soon", "wrong"]
@@ -87,9 +87,9 @@ def _draw(row: Line) -> None:
             with st.container(width=155):
                 st.badge(row.word, icon=icon, color=color)
         with st.container(width=560, gap=None):
-            st.markdown(told(row.detail), help=row.hover or None)
+            st.markdown(as_markdown(row.detail), help=row.hover or None)
             if row.cure:
-                st.caption(told(row.cure))
+                st.caption(as_markdown(row.cure))
 
 
 def _database(health: Health) -> list[Line]:

@@ -11,7 +11,7 @@ from core.manage.providers import KeyState, ProviderFigures
 from core.models import catalogue
 from core.store.tables import LlmProvider
 from core.wording import counted
-from ui.feedback import plain, told
+from ui.feedback import as_markdown, plain
 from ui.widgets import ago, changed, exact, figure
 
 PAGE_SIZE = 20
@@ -42,7 +42,7 @@ def draw_figures(figures: ProviderFigures) -> None:
 def draw_encryption_keys(status: RingStatus) -> None:
     """Draw one line: how many API keys each encryption key holds, and what is to be done about it."""
     if status.canary.state == "wrong_key":
-        st.error(told(status.canary.message), icon=":material/key_off:")
+        st.error(as_markdown(status.canary.message), icon=":material/key_off:")
     counts = [
         f"{key.key_id} ({ROLES[key.role]}) holds {key.rows}" for key in status.keys if key.rows or key.role == "primary"
     ]

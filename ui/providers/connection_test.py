@@ -56,8 +56,10 @@ def draw(report: Report) -> None:
 
 def _draw_stage(stage: Stage) -> None:
     icon, color, word = _LOOKS[stage.state]
-    took = "" if stage.latency_ms is None else f" · {stage.latency_ms:,} ms" if stage.latency_ms else " · under 1 ms"
-    st.markdown(f":{color}[:material/{icon}: **{word}**] {connection.STAGES[stage.name]}{took}")
+    duration = (
+        "" if stage.latency_ms is None else f" · {stage.latency_ms:,} ms" if stage.latency_ms else " · under 1 ms"
+    )
+    st.markdown(f":{color}[:material/{icon}: **{word}**] {connection.STAGES[stage.name]}{duration}")
     if stage.words:
         st.caption(plain(stage.words))
 
