@@ -127,7 +127,7 @@ def test_cache_control_of_the_system(vendor: Vendor) -> None:
         ("openai", {"role": "user", "content": None}, "must have a content"),
         ("openai", {"role": "assistant"}, "or tool calls"),
         ("openai", {"role": "user", "content": 7}, "a text or a list"),
-        ("openai", {"role": "user", "content": [{"text": object()}]}, "JSON cannot hold"),
+        ("openai", {"role": "user", "content": [{"text": ...}]}, "JSON cannot hold"),
         ("openai", {"role": "user", "content": [{"type": "text", "text": "\ud83d"}]}, "half a character"),
     ],
     ids=str,
