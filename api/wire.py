@@ -192,7 +192,7 @@ class ExplainedValue(_Wire):
     sent: bool = Field(description="whether it goes to the model with a request")
     source: ValueSource
     shadows: list[Shadowed]
-    omitted_by: ValueSource | None = Field(description="who says that it is not sent to the model; null: it is sent")
+    omitted_by: ValueSource | None = Field(description="who says that it is not sent to the model; null: nobody")
 
 
 class Effective(_Wire):

@@ -226,8 +226,12 @@ def omission_warnings(
 
 
 def to_omit(kind: str, model: str | None) -> frozenset[str]:
-    """Return what to add to the omitted parameters of *model*: what it refuses and what would be sent by default."""
-    return frozenset(name for name in refused(kind, model) if PARAMETERS[name].default is not None)
+    """Return what *model* is not to be sent: what its kind's API never accepts, and what it refuses of the built-in defaults.
+
+    What has no default is never accepted or it is set on purpose: Effective Preview warns of the latter.
+    """
+    never = facts_of(kind).never_accepted
+    return never | {name for name in refused(kind, model) if PARAMETERS[name].default is not None}
 
 
 def range_warnings(kind: str, sent: Mapping[str, Any]) -> list[str]:

@@ -21,7 +21,7 @@ from ..errors import (
     ProviderMissing,
     StoreUnavailable,
 )
-from ..kinds import base_url_of, origin_of
+from ..kinds import base_url_of, facts_of, origin_of
 from ..parameters import PARAMETERS, SENDABLE
 
 Status = Literal["store_unavailable", "unknown_provider", "disabled", "no_model", "no_key", "key_unreadable", "ok"]
@@ -85,12 +85,14 @@ class Explained(NamedTuple):
     """The values of lower layers that this one hides, nearest first."""
     omitted_by: Source | None
     """The layer that says *do not send*, or None."""
+    accepted: bool = True
+    """Whether the API of the provider's kind knows it: else it is not sent, whatever the layers say."""
 
     @property
     def sent(self) -> bool:
         """Whether it is sent to the model: see :meth:`EffectiveSettings.request_options`."""
         sendable = self.name == "model" or self.name in SENDABLE
-        return sendable and self.omitted_by is None and self.value is not None
+        return sendable and self.accepted and self.omitted_by is None and self.value is not None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
@@ -191,8 +193,11 @@ class EffectiveSettings:
 
     def explain(self) -> list[Explained]:
         """Return every value with its source, what it shadows, and who says it is not sent; all of it the caller's own."""
+        never = facts_of(self.kind).never_accepted
         return [
-            Explained(name, candidates[0][1], candidates[0][0], candidates[1:], self._omitted_by.get(name))
+            Explained(
+                name, candidates[0][1], candidates[0][0], candidates[1:], self._omitted_by.get(name), name not in never
+            )
             for name, candidates in deepcopy(dict(self._candidates)).items()
         ]
 
@@ -222,11 +227,15 @@ class EffectiveSettings:
         }
 
     def request_options(self) -> dict[str, Any]:
-        """Return what is sent with a request: ``model`` and every sendable parameter that is set and not omitted."""
-        return {"model": self.model, **self.sent_parameters()}
+        """Return what is sent with a request: ``model`` and every parameter that is set, not omitted, and known to the vendor.
+
+        What no model of the kind takes is left out in any case: the vendor's SDK would raise a TypeError.
+        """
+        theirs, sent = facts_of(self.kind).names, self.sent_parameters()
+        return {"model": self.model, **{name: sent[name] for name in sent if theirs.get(name)}}
 
     def sent_parameters(self) -> dict[str, Any]:
-        """Return every sendable parameter that has a value and is not omitted."""
+        """Return every sendable parameter that has a value and is not omitted, also what the vendor does not know."""
         values = {name: getattr(self, name) for name in SENDABLE if name not in self.omitted}
         return {name: value for name, value in values.items() if value is not None}
 

@@ -19,7 +19,9 @@ def state_of(item: Explained) -> State:
         return "not sent"
     if item.sent:
         return "sent"
-    return "not set" if item.value is None else "client side"
+    if item.value is None:
+        return "not set"
+    return "client side" if item.accepted else "not sent"
 
 
 def label_of(name: str) -> str:

@@ -6,6 +6,7 @@ from sqlmodel import Session
 from core import config, crypto
 from core.actors import COMMAND_LINE, Actor
 from core.errors import Forbidden, Sealed
+from core.kinds import facts_of
 from core.manage import env_import, providers, seed, settings
 from core.models import catalogue
 from core.store import db
@@ -57,7 +58,8 @@ def test_seed_omits_what_the_default_model_refuses(session: Session, admin: Acto
     seed.seed(session, admin)
     for vendor in catalogue.VENDORS:
         answer = settings.effective(session, vendor.name)
-        assert set(answer.omitted) == set(catalogue.refused(vendor.kind, vendor.default_model))
+        assert set(answer.omitted) == catalogue.to_omit(vendor.kind, vendor.default_model)
+        assert facts_of(vendor.kind).never_accepted <= set(answer.omitted)
         assert not set(answer.request_options()) & set(answer.omitted)
         assert catalogue.omission_warnings(vendor.kind, answer.model, answer.omitted) == []
 

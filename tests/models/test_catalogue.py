@@ -1,12 +1,14 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from core import kinds
 from core.kinds import KINDS, facts_of
 from core.models import catalogue
 from core.models.catalogue import VENDORS, Model, Vendor
-from core.parameters import SENDABLE
+from core.parameters import PARAMETERS, SENDABLE
 
 VENDOR_IDS = [vendor.name for vendor in VENDORS]
 MODELS = [(vendor, model) for vendor in VENDORS for model in vendor.models]
@@ -83,6 +85,18 @@ def test_refused(kind: str, model: str | None, expected: set[str]) -> None:
 @pytest.mark.parametrize(("vendor", "model"), MODELS, ids=MODEL_IDS)
 def test_omitting_what_is_refused_leaves_nothing_to_say(vendor: Vendor, model: Model) -> None:
     assert catalogue.omission_warnings(vendor.kind, model.name, catalogue.refused(vendor.kind, model.name)) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", SENDABLE)
+def test_what_is_never_accepted_is_omitted(monkeypatch: pytest.MonkeyPatch, kind: str, name: str) -> None:
+    """Also a parameter without a built-in default: somebody may set it for all providers."""
+    known = replace(KINDS[kind], names={**KINDS[kind].names, name: None})
+    monkeypatch.setattr(kinds, "KINDS", {**KINDS, kind: known})
+    monkeypatch.setitem(PARAMETERS, name, replace(PARAMETERS[name], default=None))  # type: ignore[misc]
+
+    for model in (None, *(model.name for vendor in VENDORS for model in vendor.models if vendor.kind == kind)):
+        assert name in catalogue.to_omit(kind, model)
 
 
 def test_a_refused_parameter_that_is_sent() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from core.crypto import Box, KeyRing, Place
 from core.errors import ApiKeyUnavailable, Invalid, KeyUnreadable
+from core.kinds import KINDS
 from core.parameters import PARAMETERS, SENDABLE
 from core.resolving.effective import (
     BUILT_IN,
@@ -25,8 +26,9 @@ from core.resolving.effective import (
     layer_of,
     provider_of,
 )
+from core.resolving.words import state_of
 from tests.conftest import ENCRYPTION_KEY
-from tests.parameters import RULES, SENT
+from tests.parameters import RULES, SENT, another
 
 CANARY = "sk-canary-0123456789abcdef"
 RING = KeyRing(ENCRYPTION_KEY)
@@ -349,6 +351,19 @@ def test_request_options_are_what_is_sent() -> None:
     sent = {name: RULES[name][0] for name in SENT if RULES[name][0] is not None and name != "top_p"}
     assert answer.request_options() == {"model": "m1", **sent, "temperature": 0.0}
     assert SENDABLE == SENT
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_request_options_leave_out_what_the_vendor_never_accepts(kind: str) -> None:
+    """Its SDK would raise a TypeError, whoever set the value; the reasons say the same, and nothing else is left out."""
+    values = {name: another(name) for name in SENDABLE}
+    answer = build(_provider(kind=kind, base_url="https://host.example"), [_own(**values)])
+    expected = {name: value for name, value in values.items() if name not in KINDS[kind].never_accepted}
+    states = {item.name: state_of(item) for item in answer.explain()}
+
+    assert answer.request_options() == {"model": "m1", **expected}
+    assert {item.name for item in answer.explain() if item.sent} == {"model", *expected}
+    assert {name: states[name] for name in SENDABLE} == {n: "sent" if n in expected else "not sent" for n in SENDABLE}
 
 
 def test_plain_form_is_json_without_a_key() -> None:
