@@ -1,5 +1,6 @@
 """The throttle of sign-ins: in the database, before bcrypt, for all processes, and no lock on anybody."""
 
+import re
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from sqlalchemy import text
 from sqlmodel import select
 
 from core.access import sign_in, users
+from core.access.sign_in import FREE_TRIES
 from core.errors import TooManyAttempts
 from core.store import db
 from core.store.tables import AuditEvent
@@ -37,9 +39,9 @@ def pass_time(seconds: int) -> None:
         session.execute(text("UPDATE login_attempts SET at = at - make_interval(secs => :s)"), {"s": seconds})
 
 
-def test_five_tries_are_free_then_each_waits_twice_as_long() -> None:
-    """After five failures in a quarter of an hour: 30 s, then 60, 120, 240, 480, and never more than 15 minutes."""
-    assert [try_once() for _ in range(5)] == ["checked"] * 5
+def test_some_tries_are_free_then_each_waits_twice_as_long() -> None:
+    """After the free ones in a quarter of an hour: 30 s, then 60, 120, 240, 480, and never more than 15 minutes."""
+    assert [try_once() for _ in range(FREE_TRIES)] == ["checked"] * FREE_TRIES
     for wait in (30, 60, 120):
         refused = try_once()
         assert isinstance(refused, int)
@@ -56,7 +58,7 @@ def test_there_is_no_permanent_lock() -> None:
         try_once()
     pass_time(15 * 60 + 1)
 
-    assert [try_once() for _ in range(5)] == ["checked"] * 5
+    assert [try_once() for _ in range(FREE_TRIES)] == ["checked"] * FREE_TRIES
     assert try_once() != "checked"
 
 
@@ -75,8 +77,8 @@ def test_longest_wait_is_the_window() -> None:
 
 
 def test_owner_signs_in_from_elsewhere() -> None:
-    """CHECKS 20: five failures by an attacker do not keep the owner out who comes from another address."""
-    for _ in range(6):
+    """CHECKS 20: the failures of an attacker do not keep the owner out who comes from another address."""
+    for _ in range(FREE_TRIES + 1):
         try_once(address=THERE)
 
     assert try_once(address=THERE) != "checked"
@@ -96,16 +98,16 @@ def test_one_address_has_thirty_tries() -> None:
 def test_unknown_users_are_throttled_alike(username: str) -> None:
     """CHECKS 19: whether the name exists cannot be seen from the waits."""
     make_user("ada", "admin")
-    answers = [try_once(username) for _ in range(7)]
+    answers = [try_once(username) for _ in range(FREE_TRIES + 2)]
 
-    assert answers[:5] == ["checked"] * 5
-    assert all(isinstance(answer, int) for answer in answers[5:])
+    assert answers[:FREE_TRIES] == ["checked"] * FREE_TRIES
+    assert all(isinstance(answer, int) for answer in answers[FREE_TRIES:])
 
 
 @pytest.mark.parametrize("written", ["ADA", " ada ", "Ada"])
 def test_one_user_however_written(written: str) -> None:
     """Case and spaces make no second user."""
-    for _ in range(5):
+    for _ in range(FREE_TRIES):
         try_once("ada")
 
     assert try_once(written) != "checked"
@@ -113,12 +115,12 @@ def test_one_user_however_written(written: str) -> None:
 
 def test_ipv6_counts_by_network() -> None:
     """A customer has 2^64 addresses: the /64 counts. An IPv4 address in IPv6 clothes is the IPv4 address."""
-    for n in range(5):
+    for n in range(FREE_TRIES):
         try_once(address=f"2001:db8:1:2::{n}")
 
     assert try_once(address="2001:db8:1:2:ffff::1") != "checked"
     assert try_once(address="2001:db8:1:3::1") == "checked"
-    for _ in range(5):
+    for _ in range(FREE_TRIES):
         try_once(address=f"::ffff:{HERE}")
     assert try_once(address=HERE) != "checked"
 
@@ -135,13 +137,13 @@ def test_strange_names_and_addresses_are_counted(username: str, address: str) ->
 
 def test_success_forgets_the_users_failures() -> None:
     """The right password clears the count of this user from this address, not the address's own, and not another user's."""
-    for _ in range(4):
+    for _ in range(FREE_TRIES - 1):
         try_once("ada")
         try_once("alan")
     with db.transaction() as session:
         sign_in.succeeded(session, sign_in.admit(session, "ada", HERE))
 
-    assert [try_once("ada") for _ in range(5)] == ["checked"] * 5
+    assert [try_once("ada") for _ in range(FREE_TRIES)] == ["checked"] * FREE_TRIES
     assert try_once("alan") == "checked"
     assert try_once("alan") != "checked"
 
@@ -149,7 +151,7 @@ def test_success_forgets_the_users_failures() -> None:
 def test_table_holds_no_name() -> None:
     """What is typed as a name may be a password: it stands nowhere, neither among the tries nor in the audit."""
     typed = "hunter2 is my password"
-    for _ in range(7):
+    for _ in range(FREE_TRIES + 2):
         try_once(typed)
     with db.transaction() as session:
         sign_in.failed(session, users.find(session, typed), HERE)
@@ -187,7 +189,7 @@ def test_old_tries_go() -> None:
 
 @pytest.mark.usefixtures("committed")
 def test_parallel_tries_do_not_outrun_the_count() -> None:
-    """Of 40 tries at once, five are looked at."""
+    """Of 40 tries at once, the free ones are looked at."""
     start = threading.Barrier(8)
 
     def run(_: int) -> int | str:
@@ -197,7 +199,7 @@ def test_parallel_tries_do_not_outrun_the_count() -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(run, range(40)))
 
-    assert answers.count("checked") == 5
+    assert answers.count("checked") == FREE_TRIES
 
 
 PROGRAM = """
@@ -233,3 +235,12 @@ def test_processes_share_the_count_and_it_survives_a_restart(committed: str) -> 
     assert process(3) == ["checked"] * 3
     assert process(2) == ["checked"] * 2
     assert process(1)[0].startswith("wait ")
+
+
+@pytest.mark.parametrize("page", ["administration.md", "security.md", "decisions/sign-in-throttle.md"])
+def test_docs_say_how_many_tries_are_free(page: str) -> None:
+    """The number that people read is the one that holds."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    word = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"][FREE_TRIES]
+
+    assert re.search(rf"\b({word}|{FREE_TRIES})\b[^.]* (wrong|free)", text)

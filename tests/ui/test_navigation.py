@@ -8,12 +8,23 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.actors import Actor
+from core.manage import providers
+from core.store import db
 from core.store.tables import ROLES
 from tests.conftest import ROOT
-from tests.screens import PAGES, open_page
+from tests.screens import PAGES, everything, open_page
 from ui.navigation import HOME, SCREENS, names_for
 
 ADDING = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## A new page\n")[2].partition("\n## ")[0]
+CANARY = {
+    "name": "acme",
+    "display_name": "Acme",
+    "kind": "openai_compatible",
+    "api_base_url": "https://canary.example/v1",
+    "api_key": "cnry-kk-0123456789abcdefghij",
+    "available_models": ["m"],
+    "default_model": "m",
+}
 DOCS = ("README.md", "docs/administration.md")
 
 
@@ -80,10 +91,28 @@ def test_readme_lists_the_pages() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", names_for("analyst"))
+def test_analysts_see_no_address_and_no_mask(name: str, admin: Actor, analyst: Actor) -> None:
+    """Of a provider an analyst's pages show neither where it is nor any part of its key."""
+    with db.transaction() as session:
+        providers.create(session, admin, CANARY)
+    at = open_page(name, analyst)
+
+    shown = everything(at) + "".join(str(frame.value) for frame in [*at.dataframe, *at.table])
+    for secret in ("canary.example", CANARY["api_key"][:7]):
+        assert secret not in shown
+
+
 @pytest.mark.parametrize("name", SCREENS)
 def test_administration_describes_the_page(name: str) -> None:
-    """docs/administration.md names each page."""
-    assert SCREENS[name].title in (ROOT / "docs" / "administration.md").read_text("utf-8")
+    """docs/administration.md has a section on each page, or speaks of *its title* as a page."""
+    text, title = (ROOT / "docs" / "administration.md").read_text("utf-8"), re.escape(SCREENS[name].title)
+
+    assert re.search(
+        rf"^#+ (The )?{title}$|(\*\*{title}\*\*|\*{title}\*|{title}) page|page \*\*?{title}",
+        text,
+        re.MULTILINE | re.IGNORECASE,
+    )
 
 
 def test_contributing_says_which_files_a_new_page_touches() -> None:

@@ -20,8 +20,10 @@ _LABEL = 80
 _NAMED = 3
 LIST = "audit"
 """What the keys of the list's pager begin with."""
-_ACTOR, _ACTION, _TARGET = "audit_actor", "audit_action", "audit_target"
-_FROM, _TO, _CLEAR = "audit_from", "audit_to", "audit_clear"
+FILTERS = ("audit_actor", "audit_action", "audit_target", "audit_from", "audit_to")
+"""The keys of the filters: what *Clear filters* empties."""
+_ACTOR, _ACTION, _TARGET, _FROM, _TO = FILTERS
+_CLEAR = "audit_clear"
 
 _WORDS = {
     "provider.create": ("added provider", "add_circle"),
@@ -73,7 +75,7 @@ def draw_figures(figures: EventFigures) -> None:
 def pick_filters(choices: EventChoices) -> EventFilters | None:
     """Draw the filters; returns what is chosen, None if it contradicts itself."""
     if st.session_state.pop(_CLEAR, False):
-        for key in (_ACTOR, _ACTION, _TARGET, _FROM, _TO):
+        for key in FILTERS:
             st.session_state.pop(key, None)
     groups = sorted({f"{name.partition('.')[0]}.*" for name in choices.actions if "." in name})
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -95,7 +97,7 @@ def pick_filters(choices: EventChoices) -> EventFilters | None:
             "Clear filters",
             key="audit_clear_button",
             icon=":material/filter_alt_off:",
-            disabled=not any((who, action, target, since, until)),
+            disabled=not any(st.session_state.get(key) for key in FILTERS),
         ):
             clear_filters()
     if since and until and since > until:
