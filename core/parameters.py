@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from .wording import plain_number
+
 Value = float | bool | str
 """What a parameter may have: an int is a float to a type checker."""
 
@@ -46,6 +48,16 @@ class Parameter:
         if self.minimum is not None:
             return self.minimum
         return self.choices[0] if self.choices else False
+
+    @property
+    def rule(self) -> str:
+        """What a value must be, as errors and forms say it: ``a whole number from 0 to 10``."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        if self.minimum is None or self.maximum is None:
+            return "true or false"
+        what = "a whole number" if self.value_type is int else "a number"
+        return f"{what} from {plain_number(self.minimum)} to {plain_number(self.maximum)}"
 
     def fits(self, value: object) -> bool:
         """Tell whether a stored value is one that this parameter may have; raw SQL may have stored others."""

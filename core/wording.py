@@ -1,6 +1,13 @@
 """Numbers in sentences to people."""
 
+from decimal import Decimal
+
 
 def counted(number: int, noun: str) -> str:
     """Return ``1 model``, ``2 models`` or ``1,200 models``: for nouns that take an s."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def plain_number(value: float) -> str:
+    """Return ``2``, ``0.7`` or ``1000000``: a whole number as it is, a float to 6 digits, neither with an exponent."""
+    return str(value) if isinstance(value, int) else f"{Decimal(f'{value:.6g}'):f}"

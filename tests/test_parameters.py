@@ -15,12 +15,14 @@ from streamlit.testing.v1 import AppTest
 
 from api import wire
 from api.names import camel
+from core import kinds
 from core.actors import Actor
 from core.calling import sent
 from core.calling.request import How, Omitted
 from core.errors import Invalid
 from core.kinds import KINDS
 from core.manage import providers, settings
+from core.models import catalogue
 from core.parameters import PARAMETERS, SENDABLE, Parameter
 from core.resolving.effective import EffectiveSettings
 from core.resolving.snapshot import SETTINGS
@@ -113,6 +115,35 @@ def test_what_fits_is_exact(parameter: Parameter) -> None:
 
     assert types <= {bool: {bool}, str: {str}, int: {int}, float: {int, float}}[parameter.value_type]
     assert parameter.value_type is not int or not parameter.fits(float(parameter.first))
+
+
+@each_parameter
+def test_the_rule_in_words(parameter: Parameter) -> None:
+    """It says the limits as people write them, and is what the validator says."""
+    rule = parameter.rule
+
+    assert SettingsInput.model_fields[parameter.name].description == rule
+    assert "e+" not in rule
+    if parameter.minimum is not None and parameter.maximum is not None:
+        low, high = re.fullmatch(r"a (?:whole )?number from (\S+) to (\S+)", rule).groups()  # type: ignore[union-attr]
+        assert (float(low), float(high)) == (parameter.minimum, parameter.maximum)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1e6, "1000000"), (-1e9, "-1000000000"), (1e-7, "0.0000001"), (0.7, "0.7")]
+)
+def test_no_number_has_an_exponent(value: float, text: str) -> None:
+    """Neither in a rule, nor on a page, nor in a warning of the vendor's range."""
+    low, high = sorted((value, value + 1))
+    wide = replace(PARAMETERS["top_p"], minimum=value, maximum=value)
+
+    assert (wide.rule, value_text("top_p", value)) == (f"a number from {text} to {text}", text)
+    known = replace(KINDS["openai"], ranges={"top_p": (low, high)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kinds, "KINDS", {**KINDS, "openai": known})
+        (warning,) = catalogue.range_warnings("openai", {"top_p": 2e9})
+    assert "2000000000" in warning
+    assert f"from {text} to " in warning
 
 
 @each_parameter

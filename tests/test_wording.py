@@ -32,5 +32,21 @@ def test_nothing_makes_a_plural_by_hand() -> None:
     assert places == []
 
 
+def test_nothing_formats_a_number_with_an_exponent() -> None:
+    """``:g`` is 1e+06 of a million: only the one helper has it, and that of sums in dollars, which asks a Decimal."""
+    allowed = {"core/wording.py", "ui/widgets.py"}
+    places = {
+        str(path.relative_to(ROOT))
+        for folder in ("core", "ui", "pages", "web", "api")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FormattedValue)
+        and node.format_spec is not None
+        and ast.unparse(node.format_spec).rstrip("'\"").endswith("g")
+    }
+
+    assert places == allowed
+
+
 def _is_s(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value == "s"

@@ -6,19 +6,24 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from ..errors import Invalid
-from ..kinds import KindFacts, facts_of
+from ..kinds import KINDS, KindFacts, facts_of
 from ..parameters import PARAMETERS, SENDABLE
 from ..resolving.effective import EffectiveSettings
 
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return "".join([head, *map(str.title, tail)])
+
+
 SPELLINGS: Final[Mapping[str, str]] = {
-    **{name: name for name in SENDABLE},
-    **{
-        "".join([head, *map(str.title, tail)]): "_".join([head, *tail])
-        for head, *tail in (n.split("_") for n in SENDABLE)
-    },
-    **dict.fromkeys(("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens"), "max_tokens"),
+    spelling: ours
+    for kind in KINDS.values()
+    for ours, theirs in kind.names.items()
+    for name in (ours, theirs or ours)
+    for spelling in (name, _camel(name))
 }
-"""What some vendor calls it -> our parameter: two of one parameter are never sent."""
+"""What some vendor calls it, also in camel case -> our parameter: two of one parameter are never sent."""
 RESERVED: Final = frozenset(
     {"model", "messages", "contents", "stream", "timeout", "http_options", "extra_body", "extra_headers", "extra_query"}
 )
@@ -45,7 +50,7 @@ def check_given(given: Mapping[str, Any], options: Mapping[str, Any] | None) -> 
     for name, value in given.items():
         parameter = PARAMETERS[name]
         if value is not OMIT and not parameter.fits(value):
-            raise Invalid({name: f"must be from {parameter.minimum:g} to {parameter.maximum:g}, or OMIT"})
+            raise Invalid({name: f"must be {parameter.rule}, or OMIT"})
     if not options:
         return
     if not isinstance(options, Mapping):

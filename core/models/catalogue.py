@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from ..kinds import Kind, facts_of
 from ..parameters import PARAMETERS, SENDABLE
+from ..wording import plain_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +243,8 @@ def range_warnings(kind: str, sent: Mapping[str, Any]) -> list[str]:
         value = sent.get(name)
         if value is not None and not low <= value <= high:
             warnings.append(
-                f"{known.label}'s API takes {name} from {low:g} to {high:g}, and this is {value:g}. "
+                f"{known.label}'s API takes {name} from {plain_number(low)} to {plain_number(high)}, "
+                f"and this is {plain_number(value)}. "
                 f"Choose a value in that range, or add {name} to the omitted parameters."
             )
     return warnings

@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 from ..models import catalogue
 from ..parameters import PARAMETERS, SENDABLE
+from ..wording import plain_number
 from .effective import EffectiveSettings, Explained
 
 State = Literal["sent", "not sent", "not set", "client side"]
@@ -41,7 +42,7 @@ def value_text(name: str, value: Any) -> str:
         return "On" if value else "Off"
     if isinstance(value, int) and name in PARAMETERS and PARAMETERS[name].is_amount:
         return f"{value:,}"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return plain_number(value) if isinstance(value, float) else str(value)
 
 
 def warnings_of(settings: EffectiveSettings) -> list[str]:

@@ -287,12 +287,10 @@ class PasswordInput(_SecretInput):
 
 def _parameter_type(parameter: Parameter) -> Any:
     if parameter.choices:
-        return Annotated[Literal[parameter.choices] | None, Field(description=f"one of {', '.join(parameter.choices)}")]
+        return Annotated[Literal[parameter.choices] | None, Field(description=parameter.rule)]
     if parameter.value_type is bool:
-        return Annotated[bool | None, Field(description="true or false")]
-    what, form = ("a whole number", "") if parameter.value_type is int else ("a number", "g")
-    rule = f"{what} from {parameter.minimum:{form}} to {parameter.maximum:{form}}"
-    bounds = Field(ge=parameter.minimum, le=parameter.maximum, description=rule)
+        return Annotated[bool | None, Field(description=parameter.rule)]
+    bounds = Field(ge=parameter.minimum, le=parameter.maximum, description=parameter.rule)
     zero = AfterValidator(lambda v: v + 0.0 if isinstance(v, float) else v)  # -0.0 is 0.0
     return Annotated[parameter.value_type | None, bounds, zero]
 

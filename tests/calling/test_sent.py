@@ -4,12 +4,13 @@ from typing import Any, get_type_hints
 
 import pytest
 
+from api.names import camel
 from core import ai
 from core.ai import OMIT
 from core.calling import request, sent
 from core.errors import Invalid
 from core.kinds import KINDS
-from core.parameters import SENDABLE
+from core.parameters import PARAMETERS, SENDABLE
 from core.testing import override
 from tests.calls import WAYS, configure
 from tests.vendors import Vendor
@@ -31,7 +32,17 @@ def test_every_parameter_can_be_given_for_one_call() -> None:
     assert set(sent.SPELLINGS.values()) == set(SENDABLE)
     for kind in KINDS.values():
         for ours, theirs in kind.names.items():
-            assert theirs is None or sent.SPELLINGS[theirs] == ours
+            for name in (ours, theirs or ours):
+                assert (sent.SPELLINGS[name], sent.SPELLINGS[camel(name)]) == (ours, ours)
+
+
+@pytest.mark.parametrize("name", SENDABLE)
+def test_a_value_that_does_not_fit_is_told_the_rule(name: str) -> None:
+    """The same words as on the pages and in REST: a limit is written out, never as 1e+06."""
+    with pytest.raises(Invalid) as caught:
+        sent.check_given({name: object()}, None)
+
+    assert caught.value.fields[name] == f"must be {PARAMETERS[name].rule}, or OMIT"
 
 
 @pytest.mark.usefixtures("store")
