@@ -2,7 +2,7 @@
 
 import tomllib
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from sqlalchemy import text
@@ -11,6 +11,7 @@ from sqlmodel import Session
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
+from api.names import camel
 from core import kinds
 from core.actors import Actor
 from core.calling.adapters import ADAPTERS
@@ -21,8 +22,11 @@ from core.models import catalogue
 from core.parameters import PARAMETERS, SENDABLE
 from core.store import db
 from core.store.schemas import ProviderInput
+from core.testing import override
 from tests.conftest import ROOT
+from tests.parameters import another
 from tests.rest import serving, token
+from tests.vendors import KEY, Vendor
 from ui.preview.table import python_snippet
 
 NEWER = "newest"
@@ -106,6 +110,46 @@ def test_each_kind_has_a_snippet(kind: KindFacts) -> None:
     assert kind.sdk is not None
     package, _, module = kind.sdk.partition(".")
     assert snippet.startswith(f"from {package} import {module}\n" if module else f"import {package}\n")
+
+
+@pytest.mark.parametrize(
+    ("kind", "renamed"),
+    [(kind, None) for kind in KINDS.values()]
+    + [(kind, name) for kind in KINDS.values() if kind.sdk in {*KINDS} - {kind.name} for name in SENDABLE],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_the_snippet_calls_the_vendor(monkeypatch: pytest.MonkeyPatch, kind: KindFacts, renamed: str | None) -> None:
+    """As people copy it: the vendor gets each parameter by its own name, also one that another vendor's SDK does not know."""
+    if renamed:
+        kind = replace(kind, names={**kind.names, renamed: "random_seed"})
+        monkeypatch.setattr(kinds, "KINDS", {**KINDS, kind.name: kind})
+    values: dict[str, Any] = {name: another(name) for name in SENDABLE}
+    # what Anthropic's SDK has no argument for cannot be sent by it: seeded providers omit it
+    model = next((vendor.default_model for vendor in catalogue.VENDORS if vendor.kind == kind.sdk == "anthropic"), None)
+    omitted = catalogue.to_omit(kind.name, model)
+    with Vendor() as vendor:
+        names = {"messages": [{"role": "user", "content": "Hello"}], "prompt": "Hello"}
+        url = vendor.base_url(kind.name)
+        with override(
+            "acme",
+            model=vendor.models[0],
+            kind=kind.name,
+            base_url=url,
+            api_key=KEY,
+            omitted_parameters=sorted(omitted),
+            **values,
+        ):
+            exec(python_snippet("acme", kind.name), names)
+        body = vendor.asked[-1].body
+
+    got = body["generationConfig"] if kind.sdk == "google.genai" else body
+    expected = {
+        camel(theirs) if kind.sdk == "google.genai" else theirs: values[ours]
+        for ours, theirs in kind.names.items()
+        if theirs and ours not in omitted
+    }
+    assert {name: got.get(name) for name in expected} == expected
+    assert not set(got) & {ours for ours, theirs in kind.names.items() if theirs != ours}
 
 
 @each_kind

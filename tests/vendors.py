@@ -24,6 +24,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from core.kinds import facts_of
+
 KEY: Final = "sk-proj-right-0123456789abcdefghijklmnopqrstuvwxyz"
 TEXT: Final = "Hello from the model"
 USED: Final = (12, 9, 4)
@@ -128,7 +130,7 @@ class Vendor:
 
     def base_url(self, kind: str) -> str:
         """The base URL of a provider of this kind."""
-        return f"{self.url}/v1" if kind.startswith("openai") else self.url
+        return f"{self.url}/v1" if facts_of(kind).sdk == "openai" else self.url
 
     # The line
 

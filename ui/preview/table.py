@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 
 import streamlit as st
 
-from core.kinds import Sdk, facts_of
+from core.kinds import KINDS, KindFacts, Sdk, facts_of
 from core.parameters import PARAMETERS
 from core.resolving.effective import CURES, LAYERS, EffectiveSettings, Explained, Source
 from core.resolving.words import label_of, state_of, value_text, warnings_of
@@ -157,8 +157,10 @@ def as_json(settings: EffectiveSettings) -> str:
 
 def python_snippet(name: str, kind: str | None) -> str:
     """Return the lines with which a program calls a provider of this kind by its vendor's SDK."""
-    importing, calling = _BY_SDK[facts_of(kind).sdk]
-    return f"{importing}from core.resolve import resolve\n\nsettings = resolve({json.dumps(name)})\n{calling}"
+    facts = facts_of(kind)
+    importing, client, call = _BY_SDK[facts.sdk]
+    settings = f"from core.resolve import resolve\n\nsettings = resolve({json.dumps(name)})\n"
+    return f"{importing}{settings}{client}options = settings.request_options()\n{_renaming(facts)}{call}"
 
 
 def curl_snippet(name: str, page_url: str | None) -> str:
@@ -168,27 +170,17 @@ def curl_snippet(name: str, page_url: str | None) -> str:
     return f'curl -H "Authorization: Bearer $LLM_SETTINGS_TOKEN" "{host}/api/llm/settings?provider={quote(name)}"'
 
 
-_BY_SDK: Final[Mapping[Sdk | None, tuple[str, str]]] = {
-    None: (
-        "",
-        """\
-client_options = settings.client_options()
-request_options = settings.request_options()
-""",
-    ),
+_BY_SDK: Final[Mapping[Sdk | None, tuple[str, str, str]]] = {
+    None: ("", "client_options = settings.client_options()\n", ""),
     "openai": (
         "import openai\n\n",
-        """\
-client = openai.OpenAI(**settings.client_options())
-answer = client.chat.completions.create(messages=messages, **settings.request_options())
-""",
+        "client = openai.OpenAI(**settings.client_options())\n",
+        "answer = client.chat.completions.create(messages=messages, **options)\n",
     ),
     "anthropic": (
         "import anthropic\n\n",
-        """\
-client = anthropic.Anthropic(**settings.client_options())
-answer = client.messages.create(messages=messages, **settings.request_options())
-""",
+        "client = anthropic.Anthropic(**settings.client_options())\n",
+        "answer = client.messages.create(messages=messages, **options)\n",
     ),
     "google.genai": (
         "from google import genai\n\n",
@@ -197,14 +189,29 @@ client = genai.Client(
     api_key=settings.api_key(),
     http_options={"base_url": settings.base_url, "timeout": settings.request_timeout_ms},
 )
-options = settings.request_options()
+""",
+        """\
 model = options.pop("model")
-if "max_tokens" in options:
-    options["max_output_tokens"] = options.pop("max_tokens")
 answer = client.models.generate_content(model=model, contents=prompt, config=options)
 """,
     ),
 }
+"""By SDK: the lines that import it, that make its client, and that call the model."""
+
+
+def _renaming(kind: KindFacts) -> str:
+    """Return the lines that give the options the names of the vendor's API, where those are not ours.
+
+    A name that is not of the vendor who makes the SDK is no argument there, and goes in as ``extra_body``.
+    """
+    own = facts_of(kind.sdk).names.values()
+    lines = []
+    for ours, theirs in kind.names.items():
+        if theirs and theirs != ours:
+            extra = kind.sdk in KINDS and theirs not in own
+            place = f'options.setdefault("extra_body", {{}})["{theirs}"]' if extra else f'options["{theirs}"]'
+            lines.append(f'if "{ours}" in options:\n    {place} = options.pop("{ours}")\n')
+    return "".join(lines)
 
 
 def _label(name: str) -> str:
