@@ -10,7 +10,7 @@ from sqlmodel import Session, select
 from ..access.authority import require
 from ..actors import Actor
 from ..errors import AlreadyExists, Invalid
-from ..kinds import KINDS, Kind, origin_of
+from ..kinds import KINDS, KindFacts, base_url_of, facts_of, kind_for, origin_of
 from ..models import catalogue
 from ..store import api_keys
 from ..store.schemas import parse_models
@@ -37,7 +37,10 @@ ADDRESSES: Final = {
     "OLLAMA": "",
     "OPENAI_COMPATIBLE": "",
 }
-"""Beginning of a variable's name -> where that vendor speaks OpenAI's protocol; empty: wherever the variables say."""
+"""Beginning of a variable's name -> where that vendor speaks OpenAI's protocol; empty: wherever the variables say.
+
+Of vendors that have no kind of their own: a variable of a kind (``key_variables``) goes to the kind's address.
+"""
 _BASES: Final = ("BASE_URL", "API_BASE", "API_BASE_URL", "API_BASE_URLS", "API_URL", "API_HOST", "PROXY_URL", "REVERSE_PROXY", "ENDPOINT")  # fmt: skip
 _MODELS: Final = ("MODEL", "MODELS", "MODEL_NAME", "DEFAULT_MODEL", "API_MODEL", "CHAT_MODEL", "MODEL_LIST")
 _KEY: Final = re.compile(r"[A-Z][A-Z0-9_]*_API_KEYS?(_[A-Z0-9_]+)?")
@@ -76,7 +79,10 @@ def import_env(session: Session, actor: Actor, env: Mapping[str, str]) -> list[O
         else:
             done[name] = variable
             outcomes.append(_vendors(session, actor, env, variable, name))
-    others = sorted(name for name in env if _KEY.fullmatch(name) and not {name} & {*KEY_VARIABLES, *ALSO_KNOWN})
+    named = {variable for kind in KINDS.values() for variable in kind.key_variables}
+    others = sorted(
+        name for name in env if (_KEY.fullmatch(name) or name in named) and name not in {*KEY_VARIABLES, *ALSO_KNOWN}
+    )
     return outcomes + [_other(session, actor, env, variable) for variable in others]
 
 
@@ -95,33 +101,51 @@ def _vendors(session: Session, actor: Actor, env: Mapping[str, str], variable: s
     found = _addresses(env, sorted(prefixes), origin_of(vendor.kind, None))
     if not found:
         return _import(session, actor, variable, env[variable], vendor)
-    kind: Kind = "openai_compatible" if vendor.kind == "openai" else vendor.kind
+    kind = _kind_at(KINDS[vendor.kind], found[0].url)
     models = [model.name for model in vendor.models] if kind == vendor.kind else []
     return _elsewhere(session, actor, variable, env, kind=kind, addresses=found, prefixes=prefixes, models=models)
 
 
 def _other(session: Session, actor: Actor, env: Mapping[str, str], variable: str) -> Outcome:
-    """Tell what becomes of a key of no vendor of the catalogue; one that speaks OpenAI's protocol is imported."""
+    """Tell what becomes of a key of no vendor of the catalogue; one of a kind, or for OpenAI's protocol, is imported."""
     if not env[variable].strip():
         return _left(variable, "is not set")
     if "_API_KEYS" in variable:
         return _left(variable, "is a list of keys, and a provider has one: add a provider for each")
-    prefix = variable.partition("_API_KEY")[0]
+    prefix = _prefix(variable)
     if prefix.startswith("AZURE"):
         url = "https://NAME.openai.azure.com/openai/v1/"
         return _left(
             variable, f"Azure's keys go to a provider of the kind OpenAI-compatible with the base URL {url}: add one"
         )
-    if prefix not in ADDRESSES:
+    named = next((kind for kind in KINDS.values() if variable in kind.key_variables), None)
+    if named is None and prefix not in ADDRESSES:
         return _left(variable, "is of no vendor that is known here")
-    found = _addresses(env, [prefix], "")
-    if not found and ADDRESSES[prefix]:
-        found = [_Address("", ADDRESSES[prefix])]
+    prefixes = {prefix, *(_prefix(known) for known in (named.key_variables if named else ()))}
+    own = (named.base_url if named else ADDRESSES[prefix]) or ""
+    found = _addresses(env, sorted(prefixes), origin_of("", own))
+    if not found and own:
+        found = [_Address("", own)]
     if not found:
         return _left(variable, f"{prefix}_BASE_URL, which says where the key is sent, is not set beside it")
-    return _elsewhere(
-        session, actor, variable, env, kind="openai_compatible", addresses=found, prefixes={prefix}, models=[]
-    )
+    kind = _kind_at(named, found[0].url)
+    return _elsewhere(session, actor, variable, env, kind=kind, addresses=found, prefixes=prefixes, models=[])
+
+
+def _prefix(variable: str) -> str:
+    return re.split("_API_KEY|_KEY$|_TOKEN$", variable)[0]
+
+
+def _kind_at(named: KindFacts | None, url: str) -> str:
+    """Return the kind of a provider at *url* whose key stands in a variable of the kind *named*.
+
+    A protocol of its own is spoken at a gateway as well. OpenAI's is spoken by many: the kind is that whose address it is,
+    unless this one has its own protocol there beside OpenAI's, as Google has.
+    """
+    if named and named.sdk != "openai":
+        return named.name
+    there = facts_of(kind_for("", url))
+    return there.name if there.sdk == "openai" else "openai_compatible"
 
 
 def _addresses(env: Mapping[str, str], prefixes: list[str], own: str) -> list[_Address]:
@@ -142,7 +166,7 @@ def _elsewhere(
     variable: str,
     env: Mapping[str, str],
     *,
-    kind: Kind,
+    kind: str,
     addresses: list[_Address],
     prefixes: set[str],
     models: list[str],
@@ -152,7 +176,7 @@ def _elsewhere(
         names = " and ".join(one.variable for one in addresses)
         return _left(variable, f"{names} lead to different places: the key would be sent to one of them by chance")
     where, url = addresses[0]
-    beside = f"belongs to the address in {where}" if where else "has a provider of the kind OpenAI-compatible"
+    beside = f"belongs to the address in {where}" if where else f"has a provider of the kind {KINDS[kind].label}"
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:
@@ -182,7 +206,7 @@ def _elsewhere(
         "name": name.strip("-"),
         "display_name": host[:100],
         "kind": kind,
-        "api_base_url": url,
+        "api_base_url": None if url == KINDS[kind].base_url else url,
         "available_models": models,
         "default_model": models[0] if models else None,
         "is_active": False,
@@ -192,7 +216,14 @@ def _elsewhere(
 
 def _at(session: Session, kind: str, url: str) -> LlmProvider | None:
     query = select(LlmProvider).where(LlmProvider.kind == kind).order_by(LlmProvider.name)
-    return next((row for row in session.exec(query) if (row.api_base_url or "").rstrip("/") == url.rstrip("/")), None)
+    return next(
+        (
+            row
+            for row in session.exec(query)
+            if (base_url_of(kind, row.api_base_url) or "").rstrip("/") == url.rstrip("/")
+        ),
+        None,
+    )
 
 
 def _import(session: Session, actor: Actor, variable: str, api_key: str, vendor: catalogue.Vendor) -> Outcome:

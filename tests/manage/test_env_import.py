@@ -10,11 +10,12 @@ from sqlmodel import Session
 
 from core import env_file
 from core.actors import COMMAND_LINE, Actor
-from core.kinds import origin_of
+from core.kinds import KINDS, KindFacts, origin_of
 from core.manage import env_import, providers, seed
 from core.manage.seed import Outcome
 from core.store import db
 from tests.processes import core
+from tests.store.test_api_keys import REAL
 
 OPENAI = "sk-proj-canary-0123456789abcdefghijklmnopqrstuvwxyz"
 GATEWAY = "sk-litellm-team-a-canary-0123456789abcdefghijklmnop"
@@ -172,6 +173,36 @@ def test_every_key_is_told_of(session: Session, admin: Actor, env: dict[str, str
 
     assert found[variable].action == "left alone"
     assert words in found[variable].why
+
+
+@pytest.mark.parametrize("gateway", ["", "https://gateway.example/x"])
+@pytest.mark.parametrize(
+    ("kind", "variable"), [(kind, variable) for kind in KINDS.values() for variable in kind.key_variables]
+)
+def test_a_key_of_a_kind_that_is_not_seeded(
+    session: Session, admin: Actor, monkeypatch: pytest.MonkeyPatch, kind: KindFacts, variable: str, gateway: str
+) -> None:
+    """Its variables alone say where it goes: a provider of that kind is made, at the kind's address or the one beside it."""
+    monkeypatch.setattr(env_import, "KEY_VARIABLES", {})
+    monkeypatch.setattr(env_import, "ALSO_KNOWN", {})
+    prefix = variable.removesuffix("_API_KEY")
+    env = {variable: REAL[kind.name], f"{prefix}_MODEL": "m", **({f"{prefix}_BASE_URL": gateway} if gateway else {})}
+    first, again = _import(session, admin, **env), _import(session, admin, **env)
+
+    assert (first[variable].action, again[variable].action) == ("created", "left alone")
+    (row,) = providers.list_all(session)
+    expected = "openai_compatible" if gateway and kind.sdk == "openai" else kind.name
+    assert (row.kind, row.api_base_url, row.default_model) == (expected, gateway or None, "m")
+    assert _sent_to(session) == {REAL[kind.name]: origin_of(kind.name, gateway)}
+
+
+@pytest.mark.parametrize("url", [kind.base_url for kind in KINDS.values() if kind.base_url and kind.sdk != "openai"])
+def test_openais_protocol_at_another_vendor(session: Session, admin: Actor, url: str) -> None:
+    """Google and others speak it at their own address as well: the provider is OpenAI-compatible."""
+    found = _import(session, admin, OPENAI_API_KEY=GATEWAY, OPENAI_BASE_URL=f"{url}/openai", OPENAI_MODEL="m")
+
+    assert found["OPENAI_API_KEY"].action == "created"
+    assert [row.kind for row in providers.list_all(session)] == ["openai_compatible"]
 
 
 @given(
