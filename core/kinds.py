@@ -44,6 +44,8 @@ class KindFacts:
     """Ends of a path that the SDK adds to the base URL by itself."""
     self_hosted: bool = False
     """Whether its base URL may point to a private address: a model on one's own network."""
+    stream_usage: bool = True
+    """Whether a stream may ask for its tokens (OpenAI's ``stream_options``): False saves a request that is refused each time."""
     required: frozenset[str] = frozenset()
     """Parameters without which its API answers 400."""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from .. import redaction
 from ..errors import BadConfig, CallFailed, Invalid, MissingExtra
+from ..kinds import facts_of
 from ..resolving.effective import EffectiveSettings
 from . import failures, log_writer, sent, structured
 from .adapters import adapter_of
@@ -51,7 +52,8 @@ class Call:
         self._content: Any = None
         self._raw: Any = None
         self._first_part_at: float | None = None
-        self._is_logged, self._is_bare = False, _leaves_out(request, "stream_options")
+        self._is_logged = False
+        self._is_bare = _leaves_out(request, "stream_options") or not facts_of(settings.kind).stream_usage
         self._spare = 0
         """Attempts that do not count as retries."""
         self._outside = sys.exception()

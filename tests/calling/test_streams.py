@@ -2,12 +2,14 @@
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from core import ai
+from core import ai, kinds
 from core.errors import CallFailed
+from core.kinds import KINDS
 from tests.calls import configure, logged
 from tests.conftest import run_async
 from tests.vendors import Script, Status, Vendor
@@ -140,6 +142,27 @@ def test_the_mark_of_the_end_may_come_in_two(vendor: Vendor, way: str, cut: int)
     vendor.fail(Script((part("data: [DONE]"),)))
     with pytest.raises(CallFailed, match="broke off"):
         read(way)
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("usage", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_that_refuses_stream_options(
+    vendor: Vendor, monkeypatch: pytest.MonkeyPatch, kind: str, way: str, *, usage: bool
+) -> None:
+    """It is never asked with them, but where a call names them itself; the others are, if they speak OpenAI's protocol."""
+    monkeypatch.setattr(kinds, "KINDS", {**KINDS, kind: replace(KINDS[kind], stream_usage=usage)})
+
+    done = read(way, provider=kind)[1]
+
+    asked = usage and KINDS[kind].sdk == "openai"
+    assert done is not None
+    assert done.attempts == 1
+    assert [one.body.get("stream_options") for one in vendor.calls()] == [{"include_usage": True} if asked else None]
+    if KINDS[kind].sdk == "openai":
+        read(way, provider=kind, options={"stream_options": {"include_usage": False}})
+        assert vendor.asked[-1].body["stream_options"] == {"include_usage": False}
 
 
 @pytest.mark.usefixtures("store")
