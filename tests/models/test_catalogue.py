@@ -16,8 +16,11 @@ MODEL_IDS = [model.name for _, model in MODELS]
 
 
 def test_the_three_vendors_are_there() -> None:
-    """One provider of each vendor's own kind, named like it; openai_compatible is nobody's."""
-    assert ["openai", "anthropic", "google"] == VENDOR_IDS == [vendor.kind for vendor in VENDORS]
+    """One provider of a vendor's own kind, named like it; a kind without an address of its own is nobody's."""
+    assert [vendor.kind for vendor in VENDORS] == VENDOR_IDS
+    assert (
+        {"openai", "anthropic", "google"} <= set(VENDOR_IDS) <= {kind.name for kind in KINDS.values() if kind.base_url}
+    )
 
 
 @pytest.mark.parametrize("vendor", VENDORS, ids=VENDOR_IDS)
@@ -101,7 +104,7 @@ def test_what_is_never_accepted_is_omitted(monkeypatch: pytest.MonkeyPatch, kind
 
 def test_a_refused_parameter_that_is_sent() -> None:
     """The sentence names model and parameters, in the order of the form, then the cure, then why."""
-    (warning,) = catalogue.omission_warnings("openai", "gpt-5.4", [])
+    (warning,) = catalogue.omission_warnings("openai", "gpt-5.4", facts_of("openai").never_accepted)
 
     assert warning == (
         "gpt-5.4 does not take max_tokens, frequency_penalty and presence_penalty. "
@@ -111,7 +114,7 @@ def test_a_refused_parameter_that_is_sent() -> None:
 
 
 def test_one_refused_parameter_without_a_note() -> None:
-    omitted = ["temperature", "frequency_penalty", "presence_penalty"]
+    omitted = {"temperature", *facts_of("anthropic").never_accepted}
 
     assert catalogue.omission_warnings("anthropic", "claude-opus-5-5", omitted) == [
         "claude-opus-5-5 does not take top_p. Add it to the omitted parameters, or choose another model."
@@ -144,12 +147,14 @@ def test_a_required_parameter_that_is_omitted(model: str | None) -> None:
 
 
 def test_an_unknown_model_has_the_limits_of_its_kind() -> None:
-    assert catalogue.omission_warnings("anthropic", "claude-unheard-of", ["temperature", "presence_penalty"]) == [
+    omitted = {"temperature", *facts_of("anthropic").never_accepted} - {"frequency_penalty"}
+
+    assert catalogue.omission_warnings("anthropic", "claude-unheard-of", omitted) == [
         "Anthropic's API does not know frequency_penalty. Add it to the omitted parameters."
     ]
 
 
-@pytest.mark.parametrize("kind", ["openai", "google", "openai_compatible", "unheard-of"])
+@pytest.mark.parametrize("kind", [*(k for k, f in KINDS.items() if not f.never_accepted | f.required), "unheard-of"])
 @pytest.mark.parametrize("model", ["unheard-of", None])
 @pytest.mark.parametrize("omitted", [(), SENDABLE, ("no such parameter",)])
 def test_nothing_known_nothing_said(kind: str, model: str | None, omitted: tuple[str, ...]) -> None:

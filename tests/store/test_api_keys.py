@@ -10,13 +10,22 @@ from sqlmodel import Session
 
 from core.actors import COMMAND_LINE, Actor
 from core.errors import Invalid
-from core.kinds import KINDS
+from core.kinds import KINDS, KeyFormat
 from core.manage import connection, providers
 from core.store import api_keys
 from core.store.schemas import ApiKeyInput, validate
 
 OPENAI = "sk-proj-canary-0123456789abcdefghijklmnopqrstuvwxyz"
-REAL = {
+
+
+def _like(known: KeyFormat | None) -> str:
+    """A key as the kind's row describes it."""
+    return f"{known.prefixes[0] if known and known.prefixes else ''}{'Ab3_-' * 24}"[
+        : max(40, known.min_length if known else 0)
+    ]
+
+
+REAL = {kind.name: _like(kind.key_format) for kind in KINDS.values()} | {
     "openai": OPENAI,
     "anthropic": "sk-ant-api03-" + "Ab3_-" * 19 + "AA",
     "google": "AIzaSyCanary0123456789abcdefghijklmnopqr",
@@ -115,8 +124,9 @@ def test_a_mask_that_comes_back_leaves_the_key(session: Session, admin: Actor) -
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_real_keys_pass(kind: str) -> None:
-    """A key in the vendor's form passes without a word."""
-    assert api_keys.look(kind, f"  {REAL[kind]}\n") == api_keys.Look()
+    """A key in the vendor's form passes without a word, as does one made of the kind's row."""
+    for key in (REAL[kind], _like(KINDS[kind].key_format)):
+        assert api_keys.look(kind, f"  {key}\n") == api_keys.Look()
 
 
 @pytest.mark.parametrize(
