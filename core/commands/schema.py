@@ -5,13 +5,16 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
+from alembic.util import CommandError
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..actors import COMMAND_LINE
 from ..audit.record import Target, record
 from ..config import get_config
+from ..errors import SchemaMismatch
 from ..postgres import embedded
-from ..store import db
+from ..store import db, drift
 from ..store import migrate as migrations
 from .opening import leave
 
@@ -44,7 +47,7 @@ def _database(engine: Engine) -> str:
 
 
 def check_migrations() -> None:
-    """Compare tables and migrations on a temporary server, which is stopped again; exit 1 if they differ."""
+    """Compare tables and migrations on a temporary server, which is stopped again; exit 1 if they differ or fail."""
     with TemporaryDirectory(prefix="llm-") as folder:
         path = Path(folder)
         try:
@@ -53,6 +56,8 @@ def check_migrations() -> None:
             found = migrations.differences(engine)
             migrations.downgrade(engine, "base")
             engine.dispose()
+        except (SQLAlchemyError, CommandError) as error:  # of a migration that is being written
+            raise SchemaMismatch(f"A migration fails: {drift.reason(error)}.") from error
         finally:
             embedded.stop(path)
     for difference in found:

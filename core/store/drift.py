@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from .tables import Table
 
@@ -75,13 +76,26 @@ def differences(engine: Engine) -> list[str]:
         triggers, functions = _lines(connection, _TRIGGERS, own), _lines(connection, _FUNCTIONS, own)
         connection.execute(text(f"CREATE SCHEMA {_SCHEMA}"))
         translated = connection.execution_options(schema_translate_map={None: _SCHEMA})
-        Table.metadata.create_all(translated, checkfirst=False)
-        here = _lines(connection, _DESCRIBED, _SCHEMA)
+        try:
+            Table.metadata.create_all(translated, checkfirst=False)
+            here, refused = _lines(connection, _DESCRIBED, _SCHEMA), ""
+        except DBAPIError as error:
+            here, refused = set(), reason(error)
         connection.rollback()
     there = {line for line in there if " alembic_version" not in line}
-    found = _compared("tables", there, here)
+    if refused:
+        cure = "Each row of core/parameters.py needs a column there."
+        found = [f"tables: PostgreSQL cannot make those of core/store/tables.py: {refused}. {cure}"]
+    else:
+        found = _compared("tables", there, here)
     found += _compared("triggers", triggers, TRIGGERS)
     return found + _compared("functions", functions, FUNCTIONS)
+
+
+def reason(error: Exception) -> str:
+    """Return what PostgreSQL or Alembic says of what it refuses, in one line and without the statement."""
+    words = str(getattr(error, "orig", None) or error).splitlines() or [""]
+    return words[0].rstrip(".")
 
 
 def _compared(what: str, there: AbstractSet[str], here: AbstractSet[str]) -> list[str]:

@@ -1,7 +1,12 @@
 """`migrate`, run as people run it."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
+from core.commands.schema import check_migrations
+from core.errors import SchemaMismatch
 from core.store import db, migrate
 from tests.processes import core
 
@@ -26,3 +31,28 @@ def test_database_url_that_is_none_is_refused(url: str) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("Error: DATABASE_URL")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("body", "down", "words"),
+    [
+        ('op.execute("SELECT nothing_of_that_name")', "", 'column "nothing_of_that_name" does not exist'),
+        ("pass", "0001", "ultiple head"),
+    ],
+)
+def test_a_migration_that_fails_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, down: str, words: str
+) -> None:
+    """`check-migrations` says what PostgreSQL, or Alembic, refuses in one that is being written."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(migrate.scripts_folder(), folder)
+    lines = ["from alembic import op", 'revision = "9999"', f"down_revision = {(down or migrate.head())!r}"]
+    lines += ["def upgrade():", f"    {body}", "def downgrade():", "    pass"]
+    (folder / "versions/9999_more.py").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.setattr(migrate, "scripts_folder", lambda: folder)
+
+    with pytest.raises(SchemaMismatch, match="A migration fails: ") as caught:
+        check_migrations()
+
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

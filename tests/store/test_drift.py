@@ -1,9 +1,10 @@
 """Where a migrated database differs from what this version describes: every kind of difference is named."""
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import CheckConstraint, Engine, text
 
 from core.store import db, drift, migrate
+from core.store.tables import Table
 
 TOP_P = "llm_settings_top_p_check"
 
@@ -56,3 +57,18 @@ def test_every_kind_of_difference_is_named(engine: Engine, statement: str, named
 
     assert all(word in found for word in named), found
     assert found.splitlines()[0] in [str(difference) for difference in migrate.differences(engine)]
+
+
+def test_tables_that_cannot_be_made_are_told_of(engine: Engine) -> None:
+    """A parameter without a column, as when one is being added, is named; it is no traceback."""
+    table = Table.metadata.tables["llm_settings"]
+    check = CheckConstraint("no_such BETWEEN 0 AND 9", name="no_such")
+    table.append_constraint(check)
+    try:
+        found = drift.differences(engine)
+    finally:
+        table.constraints.discard(check)
+
+    assert len(found) == 1
+    assert 'column "no_such" does not exist' in found[0]
+    assert drift.differences(engine) == []
