@@ -231,8 +231,12 @@ class EffectiveSettings:
 
         What no model of the kind takes is left out in any case: the vendor's SDK would raise a TypeError.
         """
-        theirs, sent = facts_of(self.kind).names, self.sent_parameters()
-        return {"model": self.model, **{name: sent[name] for name in sent if theirs.get(name)}}
+        options: dict[str, Any] = {"model": self.model}
+        omitted, theirs = self.omitted, facts_of(self.kind).names
+        for name in SENDABLE:  # a loop: every call of a service asks for this
+            if theirs.get(name) and name not in omitted and (value := getattr(self, name)) is not None:
+                options[name] = value
+        return options
 
     def sent_parameters(self) -> dict[str, Any]:
         """Return every sendable parameter that has a value and is not omitted, also what the vendor does not know."""

@@ -263,6 +263,24 @@ def test_value_says_whether_it_is_sent(admin: Actor) -> None:
     assert "client side" in found["Max retries"][0]
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind].never_accepted])
+def test_what_the_vendor_has_not_is_not_sent(session: Session, admin: Actor, kind: str) -> None:
+    """Nobody omits it, and it is not sent all the same: the table says why, and a comparison marks it."""
+    add_provider(session, admin, "acme", kind=kind, api_base_url=None)
+    add_provider(session, admin, "beta")
+    at = page(admin, provider="acme")
+    alone = rows(at)
+    compared = choose(at, "compare_with", "beta").table[0].value.to_numpy().tolist()
+
+    for name in KINDS[kind].never_accepted - {p.name for p in PARAMETERS.values() if p.default is None}:
+        label = PARAMETERS[name].label
+        assert "not sent" in alone[label][0]
+        assert "the vendor's API has no such parameter" in alone[label][1]
+        (cells,) = [row for row in compared if str(row[0]).startswith(label)]
+        assert ["not sent" in str(cell) for cell in cells[1:]] == [True, False]
+        assert "differs" in str(cells[0])
+
+
 def test_small_difference_is_one(session: Session, admin: Actor, acme: int) -> None:
     """What differs is counted and compared as it is, not as it is rounded for people; the status counts, too."""
     beta = add_provider(session, admin, "beta", is_active=False)

@@ -234,13 +234,13 @@ def _state(settings: EffectiveSettings) -> str:
 
 def _outcome(item: Explained | None) -> Any:
     """Return what two providers may differ in: the value itself, not as it is rounded when shown, and whether it is sent."""
-    return item and (json.dumps(item.value, sort_keys=True), item.omitted_by is None)
+    return item and (json.dumps(item.value, sort_keys=True), state_of(item))
 
 
 def _side(item: Explained | None) -> str:
     if item is None:
         return "not set"
-    mark = f"  \n{_NOT_SENT}" if item.omitted_by else ""
+    mark = f"  \n{_NOT_SENT}" if state_of(item) == "not sent" else ""
     return f"{_bare(item)}{mark}  \n:gray[:small[{plain(LAYERS[(item.omitted_by or item.source).layer])}]]"
 
 
@@ -262,6 +262,8 @@ def _why(item: Explained) -> str:
     if item.omitted_by:
         who = f" · {item.omitted_by.changed_by}" if item.omitted_by.changed_by else ""
         lines.append(f":orange[:small[not sent: {plain(LAYERS[item.omitted_by.layer] + who)}]]")
+    elif state_of(item) == "not sent":
+        lines.append(":orange[:small[not sent: the vendor's API has no such parameter]]")
     return "  \n".join(lines)
 
 
