@@ -172,6 +172,8 @@ class EffectiveSettings:
     _candidates: Mapping[str, tuple[tuple[Source, Any], ...]] = field(repr=False, compare=False)
     _omitted_by: Mapping[str, Source] = field(repr=False, compare=False)
     _box: Box | None = field(repr=False, compare=False)
+    _request: Mapping[str, Any] = field(repr=False, compare=False)
+    """What :meth:`request_options` returns, made once: every call of a service asks for it."""
 
     @property
     def custom_settings(self) -> dict[str, Any]:
@@ -231,12 +233,7 @@ class EffectiveSettings:
 
         What no model of the kind takes is left out in any case: the vendor's SDK would raise a TypeError.
         """
-        options: dict[str, Any] = {"model": self.model}
-        omitted, theirs = self.omitted, facts_of(self.kind).names
-        for name in SENDABLE:  # a loop: every call of a service asks for this
-            if theirs.get(name) and name not in omitted and (value := getattr(self, name)) is not None:
-                options[name] = value
-        return options
+        return dict(self._request)
 
     def sent_parameters(self) -> dict[str, Any]:
         """Return every sendable parameter that has a value and is not omitted, also what the vendor does not know."""
@@ -303,6 +300,8 @@ def build(
     custom = _merge_custom(down, candidates)
     status, box, problem = _status(provider, candidates["model"][0][1]) if provider else (missing, None, problem)
     values = {parameter: candidates[parameter][0][1] for parameter in PARAMETERS}
+    theirs = facts_of(provider.kind if provider else None).names
+    sent = {n: values[n] for n in SENDABLE if theirs.get(n) and n not in omitted_by and values[n] is not None}
     return EffectiveSettings(
         provider=provider.name if provider else name or "",
         status=status,
@@ -318,6 +317,7 @@ def build(
         _candidates=candidates,
         _omitted_by=omitted_by,
         _box=box,
+        _request={"model": candidates["model"][0][1], **sent},
         **values,
     )
 
