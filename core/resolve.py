@@ -260,7 +260,7 @@ class Resolver:
                 return
         self._fall_back()
         if self._snapshot is not None:
-            self._note(connected=False, why=StoreUnavailable("no answer"))
+            self._note(connected=False, why=StoreUnavailable("no answer: check DATABASE_URL, and that the server runs"))
             self._first.set()
 
     def _fall_back(self) -> None:

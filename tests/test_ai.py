@@ -514,7 +514,7 @@ def test_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
     resolver = Resolver("postgresql://127.0.0.1:1/none")
     monkeypatch.setattr(resolve, "resolver", resolver)
     try:
-        with pytest.raises(KeyOutOfReach, match="database is out of reach: nobody listens there"):
+        with pytest.raises(KeyOutOfReach, match="database cannot be reached: nobody listens there"):
             ai.complete("Hello")
     finally:
         resolver.close()

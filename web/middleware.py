@@ -135,7 +135,7 @@ class Middleware:
 def _is_misspelt(scope: Scope) -> bool:
     """Tell whether this is a second spelling of a route of ours, which path rules of a proxy would not know."""
     path, sent = scope["path"], scope.get("raw_path") or b""
-    if path in _OURS or "\0" in path:
+    if path in _OURS or ("\0" in path and not path.startswith(API_PATH)):
         return b"%" in sent
     return _LIKE_OURS.match(path) is not None and not path.startswith(API_PATH)
 

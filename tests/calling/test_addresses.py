@@ -596,7 +596,11 @@ def _stays(session: Session, admin: Actor, number: int, *patches: dict[str, Any]
         [{"is_active": False, "api_base_url": EVIL}],
         [{"api_base_url": VENDOR}, {"api_base_url": EVIL}],
         [{"api_base_url": VENDOR}, {"api_base_url": None}, {"kind": "anthropic"}],
-        [{"kind": OWN, "api_base_url": VENDOR}, {"kind": "google"}, {"api_base_url": None}],
+        [
+            {"kind": OWN, "api_base_url": VENDOR},
+            {"kind": "google", "api_base_url": VENDOR[:-3]},
+            {"api_base_url": None},
+        ],
         [{"kind": OWN, "api_base_url": VENDOR}, {"kind": "openai", "api_base_url": ""}, {"kind": "anthropic"}],
         [{"api_base_url": "https://API.OPENAI.COM./v1"}, {"api_base_url": "https://api.openai.com.evil.example"}],
         [{"api_base_url": "https://api.openai.com:443"}, {"api_base_url": "https://api.openai.com:444"}],
