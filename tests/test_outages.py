@@ -148,19 +148,34 @@ def stopped(store: Store) -> Iterator[None]:
 
 @contextlib.contextmanager
 def full(store: Store) -> Iterator[None]:
-    store.sql("CHECKPOINT")
+    """The server gives room back now and then, as with a file that it makes anew: it is taken again at once."""
+    store.sql("ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()", "CHECKPOINT")
     ballast = store.folder / "ballast"
-    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"\0" * 4096)
-    try:
-        deadline = time.monotonic() + 60
-        while write(store).status_code == 201:  # what the server has in reserve
-            assert time.monotonic() < deadline
-        time.sleep(1.1)  # what was seen of `ready` is old now
-        yield
-    finally:
-        ballast.unlink()
+    ends = threading.Event()
+
+    def fill() -> None:
+        with ballast.open("wb", buffering=0) as file:
+            while not ends.is_set():
+                with contextlib.suppress(OSError):
+                    while True:
+                        file.write(b"\0" * 4096)
+                ends.wait(0.005)
+
+    with ThreadPoolExecutor(1) as crew:
+        filling = crew.submit(fill)
+        try:
+            deadline = time.monotonic() + 60
+            refused = 0
+            while refused < 20:  # the server has nothing in reserve any more
+                refused = 0 if write(store).status_code == 201 else refused + 1
+                assert time.monotonic() < deadline
+            time.sleep(1.1)  # what was seen of `ready` is old now
+            yield
+        finally:
+            ends.set()
+            filling.result()
+            ballast.unlink()
+    store.sql("ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()")
 
 
 @contextlib.contextmanager

@@ -301,6 +301,26 @@ def test_the_command_line_answers_to_both_names(install: Callable[..., Path], co
     assert "llm-settings = llm_settings.__main__:main" in scripts.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("extra", ["store", "cli"])
+def test_a_denial_is_on_record_without_rate_limits(install: Callable[..., Path], committed: str, extra: str) -> None:
+    """What counts requests is the app's; a program without it refuses, and puts on record, all the same."""
+    code = """if True:
+        from llm_settings.actors import Actor
+        from llm_settings.errors import Forbidden
+        from llm_settings.manage import providers
+        from llm_settings.store.db import transaction
+        try:
+            with transaction() as session:
+                providers.create(session, Actor("nobody", token_id=0), {})
+        except Forbidden as error:
+            print(error)"""
+
+    assert _prints(install(extra), code, DATABASE_URL=committed).startswith("This API token is revoked")
+    with psycopg.connect(committed) as connection:
+        found = connection.execute("SELECT actor FROM audit_events WHERE action = 'denied'").fetchall()
+    assert found == [("nobody",)]
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("extras", [(), ("store",)])
 def test_the_command_line_names_its_extra(install: Callable[..., Path], extras: tuple[str, ...], name: str) -> None:

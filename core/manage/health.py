@@ -64,7 +64,7 @@ def readiness(session: Session, ring: KeyRing) -> Readiness:
     canary = keys.look_at_canary(session, ring).state
     key_ring = "ok" if canary in {"first_use", "new_primary"} else canary
     if session.scalar(text("SELECT current_setting('transaction_read_only') = 'on'")):
-        outages.causes.note(outages.READ_ONLY, "it takes no changes")
+        outages.causes.note(outages.READ_ONLY, "it allows read-only transactions alone")
         session.invalidate()  # a new line may find the primary, or a database that takes changes again
         return Readiness("read_only", "ok", key_ring)
     return Readiness("disk_full" if outages.causes.came(outages.DISK_FULL) else "ok", "ok", key_ring)
