@@ -220,7 +220,7 @@ def test_operators_postgresql_with_two_apps(postgresql_15: str, browser: Browser
     url = named(postgresql_15, "main_job")
     with psycopg.connect(postgresql_15, autocommit=True) as connection:
         connection.execute("CREATE DATABASE main_job")
-    assert core("migrate", DATABASE_URL=url).stdout.startswith("Migrated: the database t_")
+    assert core("migrate", DATABASE_URL=url).stdout.startswith("Migrated: the database main_job at ")
     env = {"DATABASE_URL": url, "LLM_ADMIN_PASSWORD": PASSWORD}
     with running_app(tmp_path / "one.log", **env) as one, running_app(tmp_path / "two.log", **env) as two:
         first, second = browser.new_page(), browser.new_page()
