@@ -74,8 +74,9 @@ def _fill(vendor: Vendor) -> None:
     _add_admin()
     with db.transaction() as session:
         seed.seed(session, COMMAND_LINE)
-        env = {"OPENAI_API_KEY": f"sk-proj-{'0' * 40}", "ANTHROPIC_API_KEY": f"sk-ant-api03-{'0' * 90}"}
-        env_import.import_env(session, COMMAND_LINE, env)
+        env = {"OPENAI_API_KEY": f"sk-proj-{'a1B2' * 10}", "ANTHROPIC_API_KEY": f"sk-ant-api03-{'a1B2' * 22}AA"}
+        outcomes = env_import.import_env(session, COMMAND_LINE, env)
+        assert {each.name for each in outcomes if each.action == "updated"} == set(env), "these pages are to show keys"
         openai = providers.get_by_name(session, "openai").id
         settings.upsert_global(
             session, COMMAND_LINE, None, {"temperature": 0.4, "custom_settings": {"team": "platform"}}
