@@ -1,6 +1,7 @@
 """Real processes for tests: the command line and the app, on a database and in a folder of the test's own."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.conftest import ENCRYPTION_KEY, ROOT
@@ -49,10 +50,14 @@ def core(*arguments: str, stdin: str = "", cwd: Path = ROOT, **env: str) -> subp
 
 
 def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port nobody listens on now, below those that the kernel hands out: no other test is given it in the meantime."""
+    first = 20_000 + 2_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    while True:
+        port = first + random.randrange(2_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 QUIETLY = ("--no-access-log", "--lifespan", "on", "--timeout-graceful-shutdown", "3")
