@@ -6,8 +6,9 @@ from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
 from api.app import api
-from asgi import lifespan
+from api.effective import resolver
 from tests.conftest import ROOT
+from web import process
 from web.middleware import Middleware
 
 BODY = b'{"success":true,"data":{' + b",".join(b'"value%d":0.7' % i for i in range(60)) + b"}}"
@@ -20,9 +21,10 @@ async def raw(_scope: Scope, _receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": BODY})
 
 
+process.prepare()
 app = st.App(
     ROOT / "streamlit_app.py",
-    lifespan=lifespan,
+    lifespan=process.lifespan_with(resolver),
     routes=[Mount("/raw", app=raw), Mount("/api", app=api)],
     middleware=[Wrapped(Middleware)],
 )
