@@ -14,6 +14,8 @@ Message = MutableMapping[str, Any]
 """An ASGI message."""
 Send = Callable[[Message], Awaitable[None]]
 
+NO_ROUTE: Final = b'{"success":false,"error":{"code":"NOT_FOUND","message":"There is nothing at this path."}}'
+"""For a path below the API that has NUL in it: Streamlit would answer before the API does."""
 NO_PAGE: Final = b"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Page not found - LLM Settings</title>
 <meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
 <body style="font-family: sans-serif; margin: 3rem auto; max-width: 40rem; padding: 0 1rem"><h1>There is no page here</h1>

@@ -9,7 +9,7 @@ from typing import Final
 
 from core.access import sign_in
 from core.config import get_config
-from web.answers import NO_PAGE, Message, Send, answer, secured, security_headers
+from web.answers import NO_PAGE, NO_ROUTE, Message, Send, answer, secured, security_headers
 from web.request import ADDRESS_HEADER, SECRET_HEADER, Proxies, Request, Scope, host_allowed, is_ours
 from web.sign_on import SCRIPT, SCRIPT_PATH, SIGN_IN_PATH, Receive, deleting, exchange, holds
 
@@ -87,7 +87,8 @@ class Middleware:
             scope["headers"].append((SECRET_HEADER.encode(), secret.encode()))
         try:
             if _is_misspelt(scope):
-                await answer(send, 404, b"There is nothing here.\n")
+                of_api = path.startswith(API_PATH)
+                await answer(send, 404, *((NO_ROUTE, "application/json") if of_api else (b"There is nothing here.\n",)))
             elif path == SCRIPT_PATH:
                 await answer(send, 200, SCRIPT, "text/javascript")
             elif path == SIGN_IN_PATH and scope["method"] == "POST":
@@ -135,7 +136,7 @@ class Middleware:
 def _is_misspelt(scope: Scope) -> bool:
     """Tell whether this is a second spelling of a route of ours, which path rules of a proxy would not know."""
     path, sent = scope["path"], scope.get("raw_path") or b""
-    if path in _OURS or ("\0" in path and not path.startswith(API_PATH)):
+    if path in _OURS or "\0" in path:
         return b"%" in sent
     return _LIKE_OURS.match(path) is not None and not path.startswith(API_PATH)
 
