@@ -399,7 +399,8 @@ import time
 begun = time.perf_counter()
 from core.resolve import resolve, resolver
 answer = resolve("acme")
-took = time.perf_counter() - begun
+while answer.generation == 0 and time.perf_counter() - begun < 6:  # three times the first wait: a busy machine
+    answer = resolve("acme")
 print(answer.status, answer.temperature, resolver.stale, answer.source("temperature").layer, flush=True)
 time.sleep(60)
 """
