@@ -1,5 +1,7 @@
 """The frame around every page: sign-in and navigation."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from core.access import users
@@ -10,9 +12,13 @@ from ui.guard import guard, sign_out
 from ui.navigation import HOME, draw_menu
 
 
+# A file of our own: the browser would fetch an icon of Streamlit's set from elsewhere, and our policy refuses that
+_ICON = str(Path(__file__).with_name("icon.svg"))
+
+
 def draw() -> None:
     """Draw the page that was asked for, in its frame, for who is signed in; for anybody else the sign-in."""
-    st.set_page_config(page_title=HOME, layout="wide")
+    st.set_page_config(page_title=HOME, page_icon=_ICON, layout="wide")
     actor = guard("analyst")
 
     with db.transaction() as session:

@@ -1,5 +1,6 @@
 """REST and the pages together: the API's own page, and a person and a program who edit the same provider."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.browser.conftest import sign_in
 from tests.conftest import PASSWORD
 from tests.processes import App, running_app
 from tests.rest import data, token
+from ui.navigation import SCREENS
 
 pytestmark = pytest.mark.browser
 PROVIDER = {"name": "acme", "display_name": "Acme AI", "kind": "openai", "available_models": ["m1"]}
@@ -35,6 +37,26 @@ def page(app: App, browser: Browser) -> Iterator[Page]:
     sign_in(page, app.url, "admin", PASSWORD)
     yield page
     page.close()
+
+
+def test_no_page_asks_another_host_or_breaks_our_policy(app: App, browser: Browser) -> None:
+    """From the sign-in on, a page loads from the app alone, its icon too, and our content security policy refuses nothing."""
+    page = browser.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    elsewhere: list[str] = []
+    page.on("request", lambda request: elsewhere.append(request.url) if not request.url.startswith(app.url) else None)
+
+    sign_in(page, app.url, "admin", PASSWORD)
+    for name, screen in SCREENS.items():
+        page.goto(f"{app.url}/{name}")
+        expect(page.get_by_role("heading", name=screen.title, exact=True)).to_be_visible()
+        expect(page.locator("link[rel*=icon]")).to_have_attribute("href", re.compile(r"^(data:image/svg|.*/media/)"))
+    page.close()
+
+    # Below an address like /providers Streamlit's script looks for its server first under that address, which is a 404
+    assert [text for text in said if "404 (Not Found)" not in text] == []
+    assert [url for url in elsewhere if not url.startswith(("data:", "blob:"))] == []
 
 
 def test_the_page_of_the_api(page: Page, app: App) -> None:
