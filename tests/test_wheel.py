@@ -148,6 +148,11 @@ def test_wheel_carries_the_checkouts_core_and_another_name_of_it(wheel: Path) ->
     )
     assert {name for name in packed if name.startswith("core/")} == {
         *("core/__init__.py", "core/__main__.py", "core/py.typed"),
+        *(
+            f"core/{name.removesuffix('/__init__.py').removesuffix('.py')}.py"
+            for name in files
+            if re.fullmatch(r"\w+(/__init__)?\.py", name) and not name.startswith("__")
+        ),
         *(f"core/{name}i" for name in files if name != "__main__.py"),
     }
     assert top == {"core", "llm_settings", "llm_settings.dist-info"}
@@ -357,6 +362,12 @@ ONE_OBJECT = {
     "crew = [threading.Thread(target=importlib.import_module, args=(n,)) for n in names]\n"
     "[t.start() for t in crew]; [t.join() for t in crew]\n"
     "print(all(sys.modules[f'core.{m}'] is sys.modules[f'llm_settings.{m}'] for m in ('resolve', 'ai', 'testing')))",
+    "a thread that imports while another is about to": "import threading, time, sys\nfrom importlib import import_module\n"
+    "class Slow:\n    def find_spec(self, name, *_):\n        if name == 'llm_settings': time.sleep(0.5)\n"
+    "sys.meta_path.insert(0, Slow()); first = threading.Thread(target=import_module, args=('core',)); first.start()\n"
+    "while 'core' not in sys.modules: time.sleep(0.001)\n"
+    "a = import_module('core.resolving.effective'); b = import_module('core.errors'); first.join()\n"
+    "import llm_settings.resolving.effective as c, llm_settings.errors as d; print(a is c and b is d)",
     "what is not there": "import importlib.util as u\ntry: import core.migrate\n"
     "except ModuleNotFoundError as e: print(str(e) == \"No module named 'core.migrate'\" and not u.find_spec('core.x'))",
     "what is there, unloaded": "import sys, importlib.util as u; print(bool(u.find_spec('core.resolve')) and"
