@@ -11,7 +11,6 @@ from ui.feedback import plain, show_fault
 from ui.guard import guard, sign_out
 from ui.navigation import HOME, draw_menu
 
-
 # A file of our own: the browser would fetch an icon of Streamlit's set from elsewhere, and our policy refuses that
 _ICON = str(Path(__file__).with_name("icon.svg"))
 
