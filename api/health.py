@@ -50,8 +50,8 @@ def ready(request: Request) -> Response:
     limits = ratelimit.get_limiter().state
     checks = {"database": found.database, "schema": found.schema, "keyRing": found.key_ring, "snapshot": snapshot}
     checks["rateLimits"] = "ok" if limits != "redis_unreachable" else limits
-    if found.database in {"unreachable", "read_only"} or found.schema != "ok":
-        message = "Not ready: the database is out of reach or read-only, or its schema is not this version's."
+    if not found.serves:
+        message = "Not ready: the database is out of reach, read-only or refuses this process, or its schema is another version's."
         raise Refused(503, "NOT_READY", message, {"Retry-After": "2"}, {"checks": checks})
     whole: dict[str, Any] = {
         "status": "ready" if set(checks.values()) == {"ok"} else "degraded",
@@ -103,8 +103,8 @@ def _look() -> health.Readiness:
         try:
             with db.transaction() as session:
                 found = health.readiness(session, get_ring())
-        except CoreError:
-            found = health.UNREACHABLE
+        except CoreError as error:
+            found = health.unready(error)
         _last = (time.monotonic(), found)
         return found
     finally:

@@ -16,12 +16,31 @@ def main() -> None:
     redaction.set_up_logging()
     try:
         env_file.load()
-        app()
+        try:
+            app()
+        finally:
+            _flush()
     except CoreError as error:
         sys.exit(f"Error: {error}")
+    except OSError as error:  # of a full disk, most of them; what is printed may be lost as well
+        where = f" ({error.filename})" if error.filename else ""
+        sys.exit(
+            f"Error: {error.strerror or type(error).__name__}{where}. What was to be printed may be incomplete; look before you run it again."
+        )
     except Exception:
         logging.getLogger(__name__).critical("Ended by an exception", exc_info=True)
         sys.exit(1)
+
+
+def _flush() -> None:
+    """Write out what was printed, here, where a full disk is one sentence; what cannot be written is given up."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        sys.stdout = None  # else the interpreter tries it once more, and prints a traceback
+        raise
 
 
 if __name__ == "__main__":

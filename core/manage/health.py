@@ -11,7 +11,8 @@ from sqlmodel import Session, col, func, select
 from ..access.authority import is_live
 from ..config import get_config
 from ..crypto import KeyRing
-from ..store import migrate, outages, sealed
+from ..errors import CoreError
+from ..store import grants, migrate, outages, sealed
 from ..store.tables import AuditEvent, AuditHead, AuthSession
 from . import keys, services
 
@@ -46,28 +47,42 @@ class Health(NamedTuple):
 class Readiness(NamedTuple):
     """Whether this process can do its work, in words that give nothing away."""
 
-    database: Literal["ok", "unreachable", "read_only", "disk_full"]
-    """``disk_full``: it refused a change for that within the last minute; reading works."""
+    database: str
+    """``ok``, ``unreachable``, or one of :data:`core.store.outages.WORDS`. ``disk_full``: it refused a change for that within
+    the last minute; reading works."""
     schema: Literal["ok", "mismatch", "unknown"]
     key_ring: str
     """``ok``, ``unknown``, or what :func:`core.manage.keys.look_at_canary` says of the primary key."""
+    serves: bool = True
+    """Whether requests are better sent here than refused."""
 
 
-UNREACHABLE: Final = Readiness("unreachable", "unknown", "unknown")
+UNREACHABLE: Final = Readiness("unreachable", "unknown", "unknown", serves=False)
 
 
 def readiness(session: Session, ring: KeyRing) -> Readiness:
     """Return whether the database has this version's schema, and knows this process's key."""
     connection = session.connection()
     if MigrationContext.configure(connection).get_current_revision() != migrate.head():
-        return Readiness("ok", "mismatch", "unknown")
+        return Readiness("ok", "mismatch", "unknown", serves=False)
+    if lacks := grants.lacking(session):
+        table, right = lacks[0]
+        outages.causes.note(
+            outages.NO_RIGHT, f"no {right} on {table}: run `python -m core grant-app ROLE` as the owner"
+        )
+        return Readiness("no_rights", "ok", "unknown", serves=all(right != "SELECT" for _, right in lacks))
     canary = keys.look_at_canary(session, ring).state
     key_ring = "ok" if canary in {"first_use", "new_primary"} else canary
     if session.scalar(text("SELECT current_setting('transaction_read_only') = 'on'")):
         outages.causes.note(outages.READ_ONLY, "it allows read-only transactions alone")
         session.invalidate()  # a new line may find the primary, or a database that takes changes again
-        return Readiness("read_only", "ok", key_ring)
+        return Readiness("read_only", "ok", key_ring, serves=False)
     return Readiness("disk_full" if outages.causes.came(outages.DISK_FULL) else "ok", "ok", key_ring)
+
+
+def unready(error: CoreError) -> Readiness:
+    """Return why there is nothing to look at, by the error that a transaction ended with."""
+    return UNREACHABLE._replace(database=outages.word_of(error))
 
 
 def look(session: Session, ring: KeyRing) -> Health:

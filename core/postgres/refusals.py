@@ -79,7 +79,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     ),
     FULL: _Kind(
         "the server has no free connection",
-        "raise max_connections, start fewer processes, or put a pooler in front",
+        "raise max_connections, or the CONNECTION LIMIT of the role or database, start fewer processes, or put a pooler in front",
         r"too many clients|connection slots are reserved|too many connections|no more connections allowed",
         lasting=False,
     ),

@@ -1,5 +1,6 @@
 """Roles in PostgreSQL: the owner migrates and purges, the app cannot change its audit, services read what they resolve."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -42,6 +43,15 @@ READER: Final = {
 """The same of a role for services, which only resolve."""
 CALLER: Final = READER | {"llm_logs": f"INSERT ({', '.join(log_writer.COLUMNS)})"}
 """The same of a role for services that call models by :mod:`core.ai`: they add to the request log, and cannot read it."""
+
+
+def lacking(session: Session) -> list[tuple[str, str]]:
+    """Return table and privilege, one a pair, of what the application needs and this connection's role may not do.
+
+    Raises:
+        sqlalchemy.exc.ProgrammingError: If a table is missing.
+    """
+    return [(table, right) for table, right, may in session.execute(text(_MAY), {"asked": _ASKED}) if not may]
 
 
 def grant_app(session: Session, role: str) -> list[str]:
@@ -91,6 +101,20 @@ def _grant(session: Session, role: str, rights: Mapping[str, str]) -> list[str]:
     return statements
 
 
+_ASKED: Final = [
+    f"{table} {right} {column.strip()}"
+    for table, rights in RIGHTS.items()
+    for right, columns in re.findall(r"([A-Z]+)(?: \(([^)]*)\))?", rights)
+    for column in columns.split(",")
+]
+"""Table, privilege, and the column where it is one of a column."""
+_MAY = """
+    SELECT a[1], a[2], bool_and(
+        CASE a[3] WHEN '' THEN has_table_privilege(a[1], a[2]) ELSE has_column_privilege(a[1], a[3], a[2]) END
+    )
+    FROM unnest(CAST(:asked AS text[])) each, string_to_array(each, ' ') a
+    GROUP BY 1, 2 ORDER BY 1, 2
+"""
 _STATE = """
     SELECT quote_ident(r.rolname) AS role, quote_ident(n.nspname) AS schema,
         r.rolsuper OR pg_has_role(r.oid, t.relowner, 'MEMBER') AS owns, pg_has_role(t.relowner, 'MEMBER') AS may_grant

@@ -19,6 +19,8 @@ LOCKED: Final = "55P03"
 TIMED_OUT: Final = "57014"
 DISK_FULL: Final = "53100"
 READ_ONLY: Final = "25006"
+NO_RIGHT: Final = "42501"
+NO_TABLE: Final = "42P01"
 """SQLSTATEs: https://www.postgresql.org/docs/current/errcodes-appendix.html."""
 
 LOG_EVERY: Final = 60.0
@@ -38,6 +40,19 @@ _REASONS: Final = {
         f"{_UNSAVED}; it works again as soon as the database takes changes."
     ),
 }
+_STATE_OF_THE_STORE: Final = frozenset({NO_RIGHT, NO_TABLE})
+"""Codes that SQLAlchemy takes for faults of a statement, and that tell what a restore or an operator did to the database."""
+WORDS: Final = {
+    NO_RIGHT: "no_rights",
+    NO_TABLE: "no_tables",
+    "3D000": "no_database",
+    refusals.FULL: "no_connections",
+    "28": "refused",
+    READ_ONLY: "read_only",
+    DISK_FULL: "disk_full",
+}
+"""What readiness calls them; a code, or its class."""
+_GRANT: Final = "grant-app ROLE"
 _POOL: Final = f"All connections of this process to the database are in use. {_UNSAVED}; try again in a moment."
 _SILENT: Final = f"The database cannot be reached: it does not answer. {_UNSAVED}; try again in a moment."
 _AWAY: Final = f"The database cannot be reached, or did not answer in time. {_UNSAVED}; try again in a moment."
@@ -102,9 +117,10 @@ def outage_of(error: Exception, *, saving: bool = False) -> StoreUnavailable | N
     cause = error.orig
     code = getattr(cause, "sqlstate", None) or ""
     known = _REASONS.get(code)
-    if known is None and not isinstance(error, OperationalError | InterfaceError) and not error.connection_invalidated:
+    of_the_store = known is not None or code in _STATE_OF_THE_STORE or error.connection_invalidated
+    if not of_the_store and not isinstance(error, OperationalError | InterfaceError):
         return None
-    refusal = refusals.read(error)
+    refusal = refusals.read(error, grant=_GRANT)
     causes.note(code or (refusal.sqlstate if refusal else "") or type(cause).__name__, _words(cause, refusal))
     if saving and error.connection_invalidated and code != READ_ONLY:
         return StoreUnavailable(_UNKNOWN)
@@ -115,13 +131,22 @@ def outage_of(error: Exception, *, saving: bool = False) -> StoreUnavailable | N
     return StoreUnavailable(known or _refused(refusal))
 
 
+def word_of(error: BaseException) -> str:
+    """Return what readiness calls the state of a database that refuses so: one of :data:`WORDS`, else ``unreachable``."""
+    refusal = refusals.read(error)
+    code = refusal.sqlstate if refusal else ""
+    return WORDS.get(code) or WORDS.get(code[:2]) or "unreachable"
+
+
 def _refused(refusal: refusals.Refusal | None) -> str:
     """Return what people are told; the server's own words, which may name a role or a host, are for the log."""
     if refusal is None or refusal.reason.startswith("the server says"):
         return _AWAY
+    cure = f"Whoever runs LLM Settings: {refusal.cure}."
     if refusal.lasting:
-        return f"The database cannot be used: {refusal.reason}. {_UNSAVED}. Whoever runs LLM Settings: {refusal.cure}."
-    return f"The database cannot be reached: {refusal.reason}. {_UNSAVED}; try again in a moment."
+        return f"The database cannot be used: {refusal.reason}. {_UNSAVED}. {cure}"
+    again = f"The database cannot be reached: {refusal.reason}. {_UNSAVED}; try again in a moment."
+    return f"{again} {cure}" if refusal.sqlstate == refusals.FULL else again
 
 
 def _words(cause: Any, refusal: refusals.Refusal | None) -> str:

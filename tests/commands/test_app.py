@@ -3,7 +3,10 @@
 import importlib
 import pkgutil
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import typer
@@ -12,7 +15,7 @@ from typer.main import get_command
 from core import commands
 from core.commands.app import app
 from tests.conftest import ROOT
-from tests.processes import core
+from tests.processes import core, environment
 
 COMMANDS = {
     "migrate": "schema",
@@ -73,3 +76,38 @@ def test_a_group_is_one_module() -> None:
     """A module that has a group calls it `app`, and the group's commands are nowhere else."""
     for name in {name.split()[0] for name in COMMANDS if " " in name}:
         assert isinstance(importlib.import_module(f"core.commands.{name}").app, typer.Typer)
+
+
+@pytest.mark.parametrize("arguments", [("generate-key",), ("keys", "status")])
+@pytest.mark.parametrize("streams", ["1", "2", "12", "closed"])
+def test_output_that_cannot_be_written_is_no_traceback(
+    committed: str, arguments: tuple[str, ...], streams: str, tmp_path: Path
+) -> None:
+    """A full disk under stdout, stderr or both, or none of them open: one sentence where there is room for it, and an exit code."""
+    code = "import os, runpy, sys\n" + (
+        "os.close(1); os.close(2); sys.stdout = sys.stderr = None\n" if streams == "closed" else ""
+    )
+    code += f"sys.argv = ['core', *{list(arguments)!r}]\nrunpy.run_module('core', run_name='__main__')"
+    kept = {}
+    for number in "12":
+        path = Path("/dev/full") if number in streams else tmp_path / number
+        kept[number] = path.open("w+", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(DATABASE_URL=committed),
+        cwd=ROOT,
+        stdout=kept["1"],
+        stderr=kept["2"],
+        timeout=60,
+        check=False,
+    )
+    for file in kept.values():
+        file.close()
+
+    written = "".join(path.read_text() for path in tmp_path.iterdir())
+    assert "Traceback" not in written
+    assert "OSError" not in written
+    if "1" in streams:
+        assert done.returncode == 1
+    if streams == "1":
+        assert "No space left on device" in written
