@@ -15,7 +15,7 @@ else:
 
     from api.app import mounted
     from api.effective import resolver
-    from web import process
+    from web import process, runs
     from web.middleware import Middleware
 
     process.prepare()
@@ -24,4 +24,5 @@ else:
         lifespan=process.lifespan_with(resolver),
         routes=[mounted()],
         middleware=[Wrapped(Middleware)],
+        on_script_error=runs.failed,
     )

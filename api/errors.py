@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from api.names import NotAsNamed, camel
-from core import errors
+from core import errors, request_ids
 from core.errors import CoreError
 
 STATUSES: Final[Mapping[type[CoreError], int]] = {
@@ -97,7 +97,7 @@ def success(data: Any, status: int = 200, headers: Mapping[str, str] | None = No
 
 def failure(error: CoreError) -> Response:
     """Return the answer of a request that was refused, or failed."""
-    body: dict[str, Any] = {"code": error.code, "message": str(error)}
+    body: dict[str, Any] = {"code": error.code, "message": str(error), "requestId": request_ids.current()}
     headers: dict[str, str] = {}
     if isinstance(error, Refused):
         status, headers = error.status, error.headers
@@ -170,7 +170,9 @@ async def on_fault(_request: Request, _error: Exception) -> Response:
 
 def fault() -> Response:
     """Return the answer to what nobody foresaw."""
-    return failure(Refused(500, "INTERNAL_ERROR", "Something went wrong on our side. It is in the log."))
+    return failure(
+        Refused(500, "INTERNAL_ERROR", "Something went wrong on our side. It is in the log, under this requestId.")
+    )
 
 
 def _rule(message: str) -> str:

@@ -2,10 +2,9 @@
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import Counter, Gauge, Histogram, generate_latest
 
-REGISTRY: Final = CollectorRegistry(auto_describe=True)
-"""Our own: nothing of Python's or of the machine is told."""
+from web.metrics import REGISTRY
 
 REQUESTS: Final = Counter(
     "llm_settings_requests", "REST requests, by route and status", ("method", "route", "status"), registry=REGISTRY

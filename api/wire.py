@@ -44,6 +44,7 @@ class _Change(_Wire):
 class _Told(_Wire):
     code: str = Field(description="in capitals: what a program goes by", examples=["FORBIDDEN"])
     message: str = Field(description="for people: what happened, and the cure")
+    request_id: str = Field(description="of this request, as in the header X-Request-ID and in the app's log")
     fields: dict[str, str] | None = Field(default=None, description="field at fault -> the rule it breaks")
     version: int | None = Field(default=None, description="of a conflict: the version that is stored now")
     changed_by: str | None = None

@@ -2,8 +2,10 @@
 
 import logging
 import sys
+from typing import NoReturn
 
-from . import env_file, redaction
+from . import env_file, log_lines, redaction
+from .config import choose_log_format
 from .errors import CoreError, MissingExtra
 
 
@@ -15,21 +17,26 @@ def main() -> None:
         sys.exit("The command line needs an extra: pip install 'llm-settings[cli]'")
     redaction.set_up_logging()
     try:
+        choose_log_format()
         env_file.load()
+        choose_log_format()
         try:
             app()
         finally:
             _flush()
     except CoreError as error:
-        sys.exit(f"Error: {error}")
+        _give_up(str(error))
     except OSError as error:  # of a full disk, most of them; what is printed may be lost as well
         where = f" ({error.filename})" if error.filename else ""
-        sys.exit(
-            f"Error: {error.strerror or type(error).__name__}{where}. What was to be printed may be incomplete; look before you run it again."
-        )
+        reason = error.strerror or type(error).__name__
+        _give_up(f"{reason}{where}. What was to be printed may be incomplete; look before you run it again.")
     except Exception:
         logging.getLogger(__name__).critical("Ended by an exception", exc_info=True)
         sys.exit(1)
+
+
+def _give_up(reason: str) -> NoReturn:
+    sys.exit(log_lines.sentence(f"Error: {reason}", "ERROR"))
 
 
 def _flush() -> None:

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Self
 
+from . import log_lines
 from .environment import (
     check_hosts,
     database_url,
@@ -17,6 +18,7 @@ from .environment import (
     storage_url,
     write_database_url,
 )
+from .errors import BadConfig
 from .redaction import Secret
 
 VARIABLES = {
@@ -34,6 +36,7 @@ VARIABLES = {
     "LLM_RATE_LIMIT_SENSITIVE": "REST writes of one user or token. Default: 10 per 5 minutes",
     "LLM_RATE_LIMIT_PAGES": "Saves of one user on the pages. Default: 60 per 5 minutes",
     "LLM_RATE_LIMIT_STORAGE_URL": "Where several processes count together, as redis://host:6379. Default: memory://, each process by itself.",
+    "LLM_LOG_FORMAT": "Lines of log of the app and the command line: text, or json, one object each. Default: text",
     "LLM_PRIVATE_HOSTS": "Comma list of private host names, addresses or networks that any provider's base URL may name; * for all.",
 }
 
@@ -107,6 +110,18 @@ def check_at_start(config: Config) -> None:
     """
     check_hosts("LLM_ALLOWED_HOSTS", config.allowed_hosts, as_networks=False, everything=False)
     check_hosts("LLM_PRIVATE_HOSTS", config.private_hosts, as_networks=True, everything=True)
+
+
+def choose_log_format(env: Mapping[str, str] = os.environ) -> None:
+    """Have this process write its log as ``LLM_LOG_FORMAT`` says. For programs; a service's log is its own.
+
+    Raises:
+        BadConfig: If it says something else than ``text`` or ``json``.
+    """
+    form = no_comment("LLM_LOG_FORMAT", env.get("LLM_LOG_FORMAT")) or log_lines.FORMS[0]
+    if form not in log_lines.FORMS:
+        raise BadConfig(f"LLM_LOG_FORMAT must be {' or '.join(log_lines.FORMS)}.")
+    log_lines.choose(form)
 
 
 @cache

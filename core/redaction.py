@@ -20,6 +20,8 @@ from types import TracebackType
 from typing import Any, Final, NoReturn
 from urllib.parse import quote_from_bytes
 
+from . import log_lines
+
 MASK: Final = "****"
 SHORTEST: Final = 8
 """A known secret of fewer characters is not looked for: it would take ordinary words out of the log."""
@@ -236,12 +238,6 @@ PATTERNS: Final = tuple(
 """(pattern, what stays). None of them looks back over what it has read: a start that fails is short, or has a guard."""
 
 
-class _Formatter(logging.Formatter):
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z")
-
-
-_formatter: Final = _Formatter()
 _format_of_handler: Final = logging.Handler.format
 _log = logging.getLogger(__package__)
 
@@ -277,13 +273,15 @@ def _format(handler: logging.Handler, record: logging.LogRecord) -> str:
     try:
         record = _once_a_minute(record)
         if stream is not None and (stream is sys.stderr or stream is sys.stdout):
-            text = _formatter.format(record)  # whoever added the handler: one process, one form
-        else:
-            text = _format_of_handler(handler, record)
-        text = harmless(text.replace("\r", "\ufffd"))
+            return log_lines.written(record, _clean)  # whoever added the handler: one process, one form
+        return _clean(_format_of_handler(handler, record))
     except Exception as error:  # noqa: BLE001 - logging would print the arguments as they are
         text = f"{record.name}: a line of {record.pathname}:{record.lineno} has no form ({type(error).__name__})"
-    return scrub(text)
+        return log_lines.sentence(text, "ERROR", _clean)
+
+
+def _clean(text: str) -> str:
+    return scrub(harmless(text.replace("\r", "\ufffd")))
 
 
 def set_up_logging(level: int = logging.WARNING) -> None:

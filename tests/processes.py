@@ -64,15 +64,17 @@ QUIETLY = ("--no-access-log", "--lifespan", "on", "--timeout-graceful-shutdown",
 
 
 class App:
-    """``uvicorn asgi:app`` as a process; the words *before* it run it as somebody else."""
+    """``uvicorn asgi:app`` as a process, or another *entry*; the words *before* it run it as somebody else."""
 
-    def __init__(self, log: Path, cwd: Path = ROOT, before: tuple[str, ...] = (), **env: str) -> None:
+    def __init__(
+        self, log: Path, cwd: Path = ROOT, before: tuple[str, ...] = (), entry: str = "asgi:app", **env: str
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
         with log.open("a", encoding="utf-8") as out:
             self.process = subprocess.Popen(
-                [*before, sys.executable, "-m", "uvicorn", "asgi:app", "--port", str(self.port), *QUIETLY],
+                [*before, sys.executable, "-m", "uvicorn", entry, "--port", str(self.port), *QUIETLY],
                 cwd=cwd,
                 env=environment(**env),
                 stdout=out,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import streamlit as st
 from sqlmodel import Session
 
+from core import request_ids
 from core.access import ratelimit
 from core.actors import Actor
 from core.errors import AlreadyExists, Conflict, CoreError, Forbidden, Invalid
@@ -74,7 +75,10 @@ def attempt(
 def show_fault(error: CoreError) -> None:
     """Draw what stands in place of a page that cannot work now."""
     st.error(str(error), icon=":material/cloud_off:")
-    st.caption("Nothing is lost: services go on with the settings they have, and this page works again once it can.")
+    reference = f" Reference: `{request_ids.current()}`." if request_ids.current() else ""
+    st.caption(
+        f"Nothing is lost: services go on with the settings they have, and this page works again once it can.{reference}"
+    )
     st.button("Try again", icon=":material/refresh:", key="try_again")
 
 

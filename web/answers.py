@@ -1,6 +1,7 @@
 """What the middleware answers itself, and the security headers that every answer carries."""
 
 import hashlib
+import json
 import re
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -10,12 +11,14 @@ from typing import Any, Final
 
 import streamlit
 
+from core import request_ids
+
 Message = MutableMapping[str, Any]
 """An ASGI message."""
 Send = Callable[[Message], Awaitable[None]]
 
-NO_ROUTE: Final = b'{"success":false,"error":{"code":"NOT_FOUND","message":"There is nothing at this path."}}'
-"""For a path below the API that has NUL in it: Streamlit would answer before the API does."""
+REQUEST_ID: Final = b"x-request-id"
+"""Of a request and of its answer: by it the lines of the log are found."""
 NO_PAGE: Final = b"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Page not found - LLM Settings</title>
 <meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
 <body style="font-family: sans-serif; margin: 3rem auto; max-width: 40rem; padding: 0 1rem"><h1>There is no page here</h1>
@@ -46,8 +49,14 @@ async def answer(
     await send({"type": "http.response.body", "body": body})
 
 
+def no_route() -> bytes:
+    """Return the answer to a path below the API that has NUL in it: Streamlit would answer before the API does."""
+    error = {"code": "NOT_FOUND", "message": "There is nothing at this path.", "requestId": request_ids.current()}
+    return json.dumps({"success": False, "error": error}).encode()
+
+
 def secured(send: Send, *, https: bool) -> Send:
-    """Return *send* that adds the security headers an answer has not set itself; on https HSTS too."""
+    """Return *send* that adds the request's id, and the security headers an answer has not set itself; on https HSTS too."""
 
     async def sender(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -55,6 +64,7 @@ def secured(send: Send, *, https: bool) -> Send:
             ours = [pair for pair in security_headers() if pair[0] not in given]
             if https:
                 ours.append((b"strict-transport-security", b"max-age=31536000"))
+            ours.append((REQUEST_ID, request_ids.current().encode()))
             message["headers"] = [*message.get("headers", ()), *ours]
         await send(message)
 

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from core import request_ids
 from core.access import sign_in
 from core.config import get_config
-from web.answers import NO_PAGE, NO_ROUTE, Message, Send, answer, secured, security_headers
+from web.answers import NO_PAGE, REQUEST_ID, Message, Send, answer, no_route, secured, security_headers
 from web.request import ADDRESS_HEADER, SECRET_HEADER, Proxies, Request, Scope, host_allowed, is_ours
 from web.sign_on import SCRIPT, SCRIPT_PATH, SIGN_IN_PATH, Receive, deleting, exchange, holds
 
@@ -33,6 +34,8 @@ _MEDIA = "/media/"
 _DEEPER = ("/api/", "/_stcore/", "/media/", "/component/", "/static/")
 """Below these there are addresses of more than one segment. A page has one."""
 
+_SHOWN: Final = 200
+"""Characters of a path in the log; never its query, which may have a ticket in it."""
 _log = logging.getLogger(__name__)
 _installed = False
 
@@ -65,6 +68,7 @@ class Middleware:
             await self._app(scope, receive, send)
             return
         request = self._proxies.read(scope)
+        request_ids.begin(request.headers.get(REQUEST_ID.decode()))
         if not host_allowed(request.headers.get("host"), self._hosts):
             _log.warning("Refused a request from %s for a host name that is not allowed", request.address)
             if scope["type"] == "websocket":
@@ -88,7 +92,9 @@ class Middleware:
         try:
             if _is_misspelt(scope):
                 of_api = path.startswith(API_PATH)
-                await answer(send, 404, *((NO_ROUTE, "application/json") if of_api else (b"There is nothing here.\n",)))
+                await answer(
+                    send, 404, *((no_route(), "application/json") if of_api else (b"There is nothing here.\n",))
+                )
             elif path == SCRIPT_PATH:
                 await answer(send, 200, SCRIPT, "text/javascript")
             elif path == SIGN_IN_PATH and scope["method"] == "POST":
@@ -100,9 +106,10 @@ class Middleware:
             else:
                 await self._app(scope, receive, response.send)
         except Exception:  # noqa: BLE001 - whatever it was, the answer has our headers and no details
-            _log.exception("A request failed")
-            if not response.started:
-                await answer(send, 500, b"Something went wrong. It is in the log.\n")
+            _log.exception("A request failed: %s %s, status %d", scope["method"], path[:_SHOWN], response.status or 500)
+            if not response.status:
+                sentence = f"Something went wrong. It is in the log, as request {request_ids.current()}.\n"
+                await answer(send, 500, sentence.encode())
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send, request: Request) -> None:
         origin, secret = request.headers.get("origin"), request.secret
@@ -142,17 +149,18 @@ def _is_misspelt(scope: Scope) -> bool:
 
 
 class _Response:
-    """The app's answer on its way out: whether it has begun, and the end of a cookie whose sign-in has ended."""
+    """The app's answer on its way out: its status, and the end of a cookie whose sign-in has ended."""
 
     def __init__(self, send: Send, request: Request) -> None:
         self._send = send
         self._request = request
-        self.started = False
+        self.status = 0
+        """Of an answer that has begun."""
 
     async def send(self, message: Message) -> None:
         """Pass one message on; with a page, take a cookie back that signs nobody in."""
         if message["type"] == "http.response.start":
-            self.started = True
+            self.status = message["status"]
             if await self._has_ended():
                 message["headers"] = [*message.get("headers", ()), deleting(self._request)]
         await self._send(message)

@@ -11,12 +11,12 @@ from typing import Any
 import anyio
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from core import env_file, redaction
-from core.config import get_config
+from core import env_file, log_lines, redaction
+from core.config import choose_log_format, get_config
 from core.errors import BadConfig
 from core.manage import bootstrap
 from core.resolve import Resolver
-from web import connections
+from web import connections, runs
 from web.request import Proxies
 
 
@@ -29,15 +29,18 @@ def prepare() -> None:
     if not reachable:
         os.environ["HOME"] = "/nonexistent"  # Streamlit looks for files of its user there, and would fail each request
     try:
+        choose_log_format()
         env_file.load()
+        choose_log_format()
         bootstrap.check_configuration()
     except BadConfig as error:
-        sys.exit(f"Not started: {error}")
+        sys.exit(log_lines.sentence(f"Not started: {error}", "CRITICAL"))
     # By default uvicorn believes X-Forwarded-For of every peer at 127.0.0.1, and puts it in the peer's place. Whom to
     # believe is for LLM_TRUSTED_PROXIES to say, and web/middleware.py has to see the real peer. uvicorn wraps the app later.
     ProxyHeadersMiddleware.__call__ = _passed_on  # type: ignore[method-assign, assignment]  # as above
     connections.bound(Proxies(get_config().trusted_proxies).trusts)
     connections.raise_file_limit()
+    runs.give_ids()
 
 
 def lifespan_with(resolver: Resolver) -> Callable[[Any], AbstractAsyncContextManager[None]]:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from sqlalchemy.exc import DBAPIError
 
-from .. import crypto
+from .. import crypto, log_lines
 from ..access import users
 from ..actors import Actor
 from ..config import Config, check_at_start, get_config
@@ -23,7 +23,7 @@ _ready = threading.Event()
 
 def _print(sentence: str) -> None:
     with suppress(OSError):  # a full disk under the log must not keep the app from starting
-        print(sentence, flush=True)  # noqa: T201 - for the person at the terminal, not for the log
+        print(log_lines.sentence(sentence), flush=True)  # noqa: T201 - for the person at the terminal, not for the log
 
 
 def check_configuration() -> None:

@@ -1,0 +1,97 @@
+"""Each run of a page has an id of its own, which the log has, and which the person is shown when the page breaks."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core import request_ids
+from core.actors import Actor
+from tests.conftest import ROOT
+from tests.processes import App
+from tests.rest import cookie
+from tests.streamlit_client import streamlit_client
+from ui import feedback
+from web import metrics, runs
+
+BROKEN = """
+import logging
+from asgi import app
+from core.errors import StoreUnavailable
+from ui import frame
+drawn = frame.draw_menu
+
+def draw_menu(role):
+    page = drawn(role)
+    logging.getLogger("core.page").warning("drawing")
+    if page.url_path == "health":
+        raise KeyError("llms_0123456789abcdefghij")
+    if page.url_path == "audit":
+        raise StoreUnavailable("The database cannot be reached.")
+    return page
+
+frame.draw_menu = draw_menu
+"""
+
+
+@pytest.fixture
+def broken(committed: str, tmp_path: Path) -> Iterator[App]:
+    """The app, of which one page breaks."""
+    (tmp_path / "broken.py").write_text(BROKEN, encoding="utf-8")
+    app = App(tmp_path / "log", entry="broken:app", DATABASE_URL=committed, PYTHONPATH=f"{ROOT}:{tmp_path}")
+    try:
+        app.wait_until_served()
+        yield app
+    finally:
+        app.stop()
+
+
+@pytest.mark.browser
+def test_a_broken_page_shows_the_reference_that_the_log_has(broken: App, admin: Actor) -> None:
+    """And nothing of the error; each run of one websocket has another id, in each of its lines."""
+    with streamlit_client(broken.port, cookie=cookie(admin)["Cookie"]) as client:
+        client.open()  # until then Streamlit serves the files of pages/ without the frame
+        (said,) = client.open("health").alerts()
+        first = re.search(r"reference `([0-9a-f]{16})`", said)
+        (again,) = client.open("health").alerts()
+        second = re.search(r"reference `([0-9a-f]{16})`", again)
+        client.open("users")
+        assert client.titles() == ["Users"]
+
+    log = broken.output()
+    assert first is not None, said
+    assert second is not None
+    assert first[1] != second[1]
+    assert "KeyError" not in said + again
+    assert f"ERROR streamlit.error_util [{first[1]}]: Uncaught app execution" in log
+    assert f"[{second[1]}]" in log
+    assert len(set(re.findall(r"core\.page \[([0-9a-f]{16})\]: drawing", log))) == 4
+    assert "llms_0123456789abcdefghij" not in log
+
+
+def test_runs_are_counted_by_page(admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run once, under the page's address; one with an error in its page too."""
+    runs.give_ids()
+    runs.give_ids()
+    seen: list[str] = []
+    monkeypatch.setattr("ui.frame.draw_menu", lambda *_: seen.append(request_ids.current()) or 1 / 0)
+
+    def counted() -> float:
+        return sum(
+            sample.value
+            for family in metrics.PAGE_RUNS.collect()
+            for sample in family.samples
+            if "_count" in sample.name
+        )
+
+    before = counted()
+    app = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=60)
+    app.session_state[feedback.ACTOR] = admin
+    app.run()
+    app.run()
+
+    assert counted() == before + 2
+    assert len(set(seen)) == 2
+    assert all(seen)
