@@ -1,5 +1,6 @@
 """What a person is told after a click."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -106,6 +107,11 @@ def plain(text: str) -> str:
     text = text.replace("://", ":\u2060//").replace("www.", "www\u2060.")  # a word joiner: else it becomes a link
     escaped = "".join(f"\\{c}" if c in _MARKDOWN else c for c in text)
     return escaped.replace("\n", "  \n")
+
+
+def plain_cell(text: str) -> str:
+    """Return *text* as :func:`plain` does, for a cell of a table, which cuts a word that is wider than itself: it may break."""
+    return plain(re.sub(r"\S{24}", "\\g<0>\u200b", text))
 
 
 def as_markdown(message: str) -> str:

@@ -10,6 +10,7 @@ from core.store import db
 from ui.feedback import plain, show_fault
 from ui.guard import guard, sign_out
 from ui.navigation import HOME, draw_menu
+from web.leaving import SCRIPT_PATH
 
 # A file of our own: the browser would fetch an icon of Streamlit's set from elsewhere, and our policy refuses that
 _ICON = str(Path(__file__).with_name("icon.svg"))
@@ -30,6 +31,8 @@ def draw() -> None:
             sign_out()
             st.rerun()
 
+    # Without the slash: below a path, as a proxy may serve the app, the script is beside the page.
+    st.html(f'<script src="{SCRIPT_PATH[1:]}"></script>', unsafe_allow_javascript=True)
     try:
         page.run()
     except CoreError as error:

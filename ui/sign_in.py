@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import Any, Self, cast
 
 import streamlit as st
-import streamlit_authenticator as stauth
 from sqlmodel import Session
+from streamlit_authenticator.controllers import AuthenticationController
 
 from core.access import sessions, sign_in, users
 from core.actors import Actor
@@ -18,15 +18,13 @@ from web import middleware
 from web.request import ADDRESS_HEADER
 from web.sign_on import SCRIPT_PATH
 
-_STATUS = "authentication_status"
-"""Where streamlit-authenticator keeps whether the password was right."""
 _BCRYPTS = threading.BoundedSemaphore(2)
 """Checks of a password at once: at about 200 ms each at most 10 a second, however many ask."""
 _LONGEST_QUEUE_SECONDS = 20
 
 
 class _Users(dict[str, dict[str, Any]]):
-    """Usernames as the login form wants them, read from the database when it asks; a try is admitted first.
+    """Usernames as streamlit-authenticator wants them, read from the database when it asks; a try is admitted first.
 
     Every name is *known*, so that an unknown or disabled one costs the same bcrypt and gets the same message.
     """
@@ -57,19 +55,6 @@ class _Users(dict[str, dict[str, Any]]):
         fits = user is not None and user.is_active
         self[name] = {"name": name, "password": cast("Any", user).password_hash if fits else users.decoy_hash()}
         return self[name]
-
-
-class _NoCookie:
-    """In place of the form's cookie, which still signs in after logout and password change."""
-
-    def get_cookie(self) -> None:
-        """No cookie of the form's signs anybody in."""
-
-    def set_cookie(self) -> None:
-        """Write nothing: the middleware sets ours."""
-
-    def delete_cookie(self) -> None:
-        """Nothing to delete."""
 
 
 def draw_sign_in() -> None:
@@ -145,23 +130,26 @@ def _alone() -> Iterator[None]:
 def _sign_in() -> None:
     st.title("LLM Settings", anchor=False)
     st.caption("Which LLM providers, models, keys and parameters your programs use.")
-    unseen = st.empty()  # the form's constructor draws its cookie component, which is not used
-    with unseen:
-        form = stauth.Authenticate({"usernames": {}}, "unused", "unused", 0, auto_hash=False, login_sleep_time=0)
-    unseen.empty()
-    form.cookie_controller.cookie_model = _NoCookie()
-    known = _Users(_address())
-    form.authentication_controller.authentication_model.credentials["usernames"] = known
-    st.session_state[_STATUS] = None
+    with st.form("sign_in"):
+        st.header("Sign in", anchor=False)
+        username = st.text_input("Username", autocomplete="username")
+        password = st.text_input("Password", type="password", autocomplete="current-password")
+        pressed = st.form_submit_button("Sign in", key="sign_in_button", type="primary")
+    # Focuses the first field. Without the slash: below a path, as a proxy may serve the app, the script is beside the page.
+    st.html(f'<script src="{SCRIPT_PATH[1:]}"></script>', unsafe_allow_javascript=True)
     below = st.container()
+    if not pressed:
+        return
+    checker = AuthenticationController({"usernames": {}}, auto_hash=False)
+    known = _Users(_address())
+    checker.authentication_model.credentials["usernames"] = known
     try:
         with known:
-            form.login(fields={"Form name": "Sign in", "Login": "Sign in"}, key="sign_in")
+            status = checker.login(username, password)
     except TooManyAttempts as error:
         _put_on_record(known, error.retry_after)
         below.error(str(error), icon=":material/hourglass_top:")
         return
-    status = st.session_state[_STATUS]
     if (status and not _begin(known)) or status is False:
         _put_on_record(known)
         below.error("The username or the password is wrong.", icon=":material/lock:")
@@ -185,7 +173,6 @@ def _enter(actor: Actor, ticket: str | None) -> None:
     if ticket is None:
         st.session_state["actor"] = actor
         st.rerun()
-    # Without the slash: below a path, as a proxy may serve the app, the script is beside the page.
     st.html(
         f'<span id="llm-settings-ticket" data-ticket="{ticket}"></span><script src="{SCRIPT_PATH[1:]}"></script>',
         unsafe_allow_javascript=True,

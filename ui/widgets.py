@@ -7,7 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from ui.feedback import plain, show_toast
+from core.resolving.words import CUSTOM, label_of
+from ui.feedback import plain, plain_cell, show_toast
 
 
 def page_head(title: str, purpose: str) -> None:
@@ -90,6 +91,13 @@ def cut(text: str, longest: int) -> str:
     """Return *text* as one line of at most *longest* characters, for Markdown that shows it as it is."""
     line = " ".join(text.split())
     return plain(line if len(line) <= longest else f"{line[: longest - 1]}…")
+
+
+def parameter_cell(name: str) -> str:
+    """Return what people call the parameter *name*, the model, or a custom setting, for a cell of a table."""
+    if name.startswith(CUSTOM):
+        return f"{plain_cell(name.removeprefix(CUSTOM))}  \n:gray[:small[custom]]"
+    return label_of(name)
 
 
 def opening_line(key: str, sentence: str, icon: str, moment: datetime) -> Any:

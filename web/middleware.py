@@ -10,9 +10,10 @@ from typing import Final
 from core import request_ids
 from core.access import sign_in
 from core.config import get_config
+from web import leaving, sign_on
 from web.answers import NO_PAGE, REQUEST_ID, Message, Send, answer, no_route, secured, security_headers
 from web.request import ADDRESS_HEADER, SECRET_HEADER, Proxies, Request, Scope, host_allowed, is_ours
-from web.sign_on import SCRIPT, SCRIPT_PATH, SIGN_IN_PATH, Receive, deleting, exchange, holds
+from web.sign_on import SIGN_IN_PATH, Receive, deleting, exchange, holds
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -22,8 +23,9 @@ ANONYMOUS_SOCKETS: Final = 40
 SOCKETS: Final = 40
 """Open websockets of one sign-in: tabs."""
 
-_OURS: Final = frozenset({SCRIPT_PATH, SIGN_IN_PATH})
-_LIKE_OURS: Final = re.compile(r"[/\\.;]*(?:api|sign-in(?:\.js)?)(?:[/\\;\s]|$)", re.IGNORECASE)
+_SCRIPTS: Final = {module.SCRIPT_PATH: module.SCRIPT for module in (sign_on, leaving)}
+_OURS: Final = frozenset({*_SCRIPTS, SIGN_IN_PATH})
+_LIKE_OURS: Final = re.compile(r"[/\\.;]*(?:api|sign-in(?:\.js)?|leaving\.js)(?:[/\\;\s]|$)", re.IGNORECASE)
 """What is meant for our own routes: in any other spelling than theirs it is nothing, not a page either."""
 
 _CLOSED = ("/_stcore/metrics", "/_stcore/agent", "/_stcore/upload_file")
@@ -95,8 +97,8 @@ class Middleware:
                 await answer(
                     send, 404, *((no_route(), "application/json") if of_api else (b"There is nothing here.\n",))
                 )
-            elif path == SCRIPT_PATH:
-                await answer(send, 200, SCRIPT, "text/javascript")
+            elif path in _SCRIPTS:
+                await answer(send, 200, _SCRIPTS[path], "text/javascript")
             elif path == SIGN_IN_PATH and scope["method"] == "POST":
                 await exchange(receive, send, request)
             elif "/" in path.strip("/") and not path.startswith(_DEEPER):

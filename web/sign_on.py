@@ -18,7 +18,11 @@ SIGN_IN_PATH: Final = "/sign-in"
 SCRIPT_PATH: Final = "/sign-in.js"
 SCRIPT: Final = b"""(() => {
   const mark = document.getElementById("llm-settings-ticket");
-  if (!mark) return;
+  if (!mark) {
+    const first = document.querySelector("input[autocomplete=username]");
+    if (first) first.focus();
+    return;
+  }
   const ticket = mark.dataset.ticket;
   mark.remove();
   const again = () => location.reload();
@@ -27,7 +31,8 @@ SCRIPT: Final = b"""(() => {
     .then(again, again);
 })();
 """
-"""Runs in the page that has drawn the ticket: exchanges it for the cookie, and starts afresh."""
+"""Runs in the sign-in: focuses its first field. In the page that has drawn the ticket: exchanges it for the cookie, and
+starts afresh."""
 
 _BODY_LIMIT = 1024
 

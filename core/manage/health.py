@@ -6,14 +6,14 @@ from typing import Final, Literal, NamedTuple
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, select
 
-from ..access.authority import is_live
+from ..access import sessions
 from ..config import get_config
 from ..crypto import KeyRing
 from ..errors import CoreError
 from ..store import grants, migrate, outages, sealed
-from ..store.tables import AuditEvent, AuditHead, AuthSession
+from ..store.tables import AuditEvent, AuditHead
 from . import keys, services
 
 
@@ -109,7 +109,7 @@ def look(session: Session, ring: KeyRing) -> Health:
         keys=keys.status(session, ring),
         sealed_values=len(tried),
         unreadable=tuple(row for row in tried if row.state != "ok"),
-        sign_ins=session.exec(select(func.count()).select_from(AuthSession).where(is_live())).one(),
+        sign_ins=sum(sessions.count_live(session).values()),
         events=session.exec(select(AuditHead.seq)).one_or_none() or 0,
         newest_event=session.exec(select(AuditEvent.at).order_by(col(AuditEvent.at).desc()).limit(1)).one_or_none(),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Error, Locator, Page, expect
 
 from core.actors import COMMAND_LINE
 from core.manage import providers
@@ -83,7 +83,7 @@ def test_key_typed_for_one_provider_reaches_no_other(page: Page, committed: str)
     """A key that was typed and abandoned is not in the next dialog, and is not stored with its provider."""
     page.locator(".st-key-edit_acme button").click()
     page.get_by_test_id("stDialog").get_by_role("textbox", name="API key").fill(f"{CANARY}-abandoned")
-    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Add provider").click()
     dialog = page.get_by_test_id("stDialog")
     expect(dialog.get_by_role("textbox", name="API key")).to_have_value("")
@@ -99,6 +99,36 @@ def test_key_typed_for_one_provider_reaches_no_other(page: Page, committed: str)
         masks = connection.execute("SELECT name, api_key_masked FROM llm_providers ORDER BY name").fetchall()
 
     assert masks == [("acme", "sk-proj...****"), ("second", None)]
+
+
+def test_nothing_typed_is_thrown_away_by_a_slip(page: Page) -> None:
+    """Escape, or a click beside it, closes no dialog with fields or with what is shown once; a reload asks first."""
+    asked: list[str] = []
+    page.on("dialog", lambda question: (asked.append(question.type), question.dismiss()))
+
+    def stays(field: Locator) -> None:
+        for _ in range(2):
+            page.keyboard.press("Escape")
+            page.mouse.click(5, 5)
+        expect(field).to_be_visible()
+
+    page.get_by_role("button", name="Add provider").click()
+    name = page.get_by_role("dialog").get_by_role("textbox", name="Display name")
+    name.fill("Half typed")
+    stays(name)
+    expect(name).to_have_value("Half typed")
+    with pytest.raises(Error):
+        page.reload(timeout=2_000)
+    assert asked == ["beforeunload"]
+    expect(name).to_have_value("Half typed")
+    page.get_by_role("button", name="Cancel").click()
+
+    page.get_by_test_id("stSidebarNav").get_by_text("API tokens").click()
+    page.get_by_role("button", name="Make a token").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox", name="Name").fill("a program")
+    dialog.get_by_role("button", name="Make token").click()
+    stays(dialog.get_by_text("llms_").first)
 
 
 def test_error_stands_beside_its_field_and_loses_nothing(page: Page) -> None:

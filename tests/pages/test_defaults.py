@@ -1,5 +1,6 @@
 """The Defaults page: choices, unsaved changes, saving, conflicts."""
 
+import re
 from functools import partial
 from typing import Any
 
@@ -118,6 +119,17 @@ def test_preview_follows_the_form(session: Session, admin: Actor) -> None:
     assert "presence_penalty" not in app.code[0].value
     assert '"model": "m2"' in app.code[0].value
     assert "Check that it still fits m2" in everything(app)
+
+
+def test_a_long_custom_setting_leaves_its_value_room(session: Session, admin: Actor) -> None:
+    """A table makes a column as wide as its longest word: names and values of custom settings may break."""
+    add_provider(session, admin)
+    settings.upsert_global(session, admin, None, {"custom_settings": {"k" * 60: "v" * 60}})
+    table = page(admin).table[0].value
+
+    for cell in (table["Parameter"].iloc[-1], table["Value"].iloc[-1]):
+        assert max(map(len, re.split(r"[\s\u200b]", cell))) <= 30
+    assert table["Parameter"].iloc[-1].endswith(":gray[:small[custom]]")
 
 
 def test_broken_json_stays_with_its_error(admin: Actor) -> None:

@@ -70,6 +70,10 @@ def test_all_is_well(admin: Actor) -> None:
         for hours in (1, -1):
             expires = datetime.now(UTC) + timedelta(hours=hours)
             session.add(AuthSession(user_id=admin.user_id, auth_epoch=1, sid_hash=str(hours), expires_at=expires))
+        # Of before the password was changed: as Users and Account, this page does not count it
+        session.add(
+            AuthSession(user_id=admin.user_id, auth_epoch=0, sid_hash="old", expires_at=expires + timedelta(hours=9))
+        )
     at = page(admin)
     shown = everything(at)
 

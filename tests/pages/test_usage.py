@@ -17,6 +17,7 @@ from core.store import db
 from tests.conftest import ROOT
 from tests.govern.test_usage import failed, log
 from tests.screens import everything, open_page
+from ui.feedback import plain
 from ui.usage import calls
 from ui.widgets import dollars
 
@@ -46,7 +47,13 @@ def test_nothing_yet(admin: Actor) -> None:
 
 def test_figures_and_calls(session: Session, admin: Actor) -> None:
     """Figures, an unknown price said beside the sum, and a line for each call, newest first."""
-    log(session, {}, {"cost": None, "user_id": None}, failed(error="The call failed (x): 401: no"), {"attempts": 3})
+    log(
+        session,
+        {},
+        {"cost": None, "user_id": None},
+        failed(error="The call failed (x): 401: no"),
+        {"attempts": 3, "user_id": "ada_b-c@example.com"},
+    )
 
     at = page(admin)
 
@@ -55,6 +62,7 @@ def test_figures_and_calls(session: Session, admin: Actor) -> None:
     assert "1 call that worked without a known price: not in the sum, and not free." in everything(at)
     third, second = lines(at)[:2]
     assert "3 attempts" in third
+    assert f"for {plain('ada_b-c@example.com')}" in third
     assert second.startswith(":red[**acme** m1] · 401")
     assert len(lines(at)) == 4
 

@@ -35,7 +35,7 @@ def _close() -> None:
     st.session_state.pop(_OPEN, None)
 
 
-@st.dialog("This was changed while you were editing", width="large", icon=":material/group:", on_dismiss=_close)
+@st.dialog("This was changed while you were editing", width="large", icon=":material/group:", dismissible=False)
 def _resolve_conflict(scope_id: int | None, title: str, stored: StoredScope, edit: Edit) -> None:
     actor = guard("admin")
     if stored.version:

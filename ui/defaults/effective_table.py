@@ -6,15 +6,16 @@ import streamlit as st
 
 from core.models import catalogue
 from core.resolving.effective import LAYERS, EffectiveSettings, Explained, Source
-from core.resolving.words import label_of, value_text, warnings_of
-from ui.feedback import plain
+from core.resolving.words import value_text, warnings_of
+from ui.feedback import plain, plain_cell
+from ui.widgets import parameter_cell
 
 
 def preview(draft: EffectiveSettings, saved: EffectiveSettings) -> None:
     """Draw *draft* as a table with sources; what differs from *saved* is marked."""
     after, before = ({item.name: item for item in settings.explain()} for settings in (draft, saved))
     rows = [
-        {"Parameter": plain(label_of(name)), "Value": _cell(after.get(name), before.get(name))}
+        {"Parameter": parameter_cell(name), "Value": _cell(after.get(name), before.get(name))}
         for name in after | before
     ]
     st.table(rows, border="horizontal", alt="Effective settings with the source of each value")
@@ -46,10 +47,10 @@ def _cell(item: Explained | None, before: Explained | None) -> str:
     """Return the value with its source below; bold, with what it was, if that changes."""
     if item is None:
         return ":orange[:material/edit: removed]"
-    value, source = plain(_value(item)), _source(item)
-    if before and (value, source.layer) == (plain(_value(before)), _source(before).layer):
+    value, source = plain_cell(_value(item)), _source(item)
+    if before and (value, source.layer) == (plain_cell(_value(before)), _source(before).layer):
         return f"{value}  \n:gray[:small[{_from(source)}]]"
-    was = f"was {plain(_value(before))}, {_from(_source(before))}" if before else "new"
+    was = f"was {plain_cell(_value(before))}, {_from(_source(before))}" if before else "new"
     return f":orange[:material/edit:] **{value}**  \n:gray[:small[{_from(source)}]]  \n:orange[:small[{was}]]"
 
 

@@ -167,15 +167,16 @@ def _model_row(edit: Edit, models: list[str], inherited: Explained, problems: Ma
 
 
 def _custom_row(edit: Edit, problems: Mapping[str, str]) -> str | None:
-    text = "Anything else that your programs read: a JSON object, merged key by key over what is inherited."
+    text = "A JSON object, merged key by key over what is inherited."
     undo = _label(edit, _CUSTOM, text, width="stretch")
     st.text_area(
         LABELS[_CUSTOM],
         key=_CUSTOM,
         height=120,
-        placeholder='{"reasoning_effort": "low"}',
+        placeholder='{"team": "search"}',
         label_visibility="collapsed",
     )
+    st.caption("For your own programs to read. Not sent to the model.")
     field_error(st.empty(), problems, _CUSTOM)
     return undo
 

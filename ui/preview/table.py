@@ -1,7 +1,6 @@
 """How Effective Preview shows effective settings: each value with its reason, alone or beside another provider's."""
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -9,11 +8,10 @@ from urllib.parse import quote, urlsplit
 import streamlit as st
 
 from core.kinds import KINDS, KindFacts, Sdk, facts_of
-from core.parameters import PARAMETERS
 from core.resolving.effective import CURES, LAYERS, EffectiveSettings, Explained, Source
-from core.resolving.words import label_of, state_of, value_text, warnings_of
-from ui.feedback import plain
-from ui.widgets import ago, exact
+from core.resolving.words import state_of, value_text, warnings_of
+from ui.feedback import plain, plain_cell
+from ui.widgets import ago, exact, parameter_cell
 
 _STATES = {
     "ok": ("Ready", ":material/check_circle:", "green"),
@@ -96,7 +94,7 @@ def draw_reasons(settings: EffectiveSettings) -> None:
     items = settings.explain()
     _draw_times(items)
     st.table(
-        [{"Parameter": _label(item.name), "Value": _value(item), "Why": _why(item)} for item in items],
+        [{"Parameter": parameter_cell(item.name), "Value": _value(item), "Why": _why(item)} for item in items],
         border="horizontal",
         alt="Each parameter with its value and the reason for it",
     )
@@ -108,7 +106,7 @@ def draw_comparison(left: EffectiveSettings, right: EffectiveSettings, *, only_d
     rows = [("Status", _state(left), _state(right), left.status != right.status)]
     for name in ours | theirs:
         pair = ours.get(name), theirs.get(name)
-        rows.append((_label(name), _side(pair[0]), _side(pair[1]), _outcome(pair[0]) != _outcome(pair[1])))
+        rows.append((parameter_cell(name), _side(pair[0]), _side(pair[1]), _outcome(pair[0]) != _outcome(pair[1])))
     number = sum(differs for *_, differs in rows)
     if not number:
         st.success("The two resolve to the same values.", icon=":material/check:")
@@ -214,17 +212,8 @@ def _renaming(kind: KindFacts) -> str:
     return "".join(lines)
 
 
-def _label(name: str) -> str:
-    return PARAMETERS[name].label if name in PARAMETERS else _cell(label_of(name))
-
-
-def _cell(text: str) -> str:
-    """Return *text* as a cell of a table shows it: a cell cuts a word that is wider than itself, so it may break."""
-    return plain(re.sub(r"\S{24}", "\\g<0>\u200b", text))
-
-
 def _title(settings: EffectiveSettings) -> str:
-    return _cell(f"{settings.display_name} · {settings.provider}")
+    return plain_cell(f"{settings.display_name} · {settings.provider}")
 
 
 def _state(settings: EffectiveSettings) -> str:
@@ -245,7 +234,7 @@ def _side(item: Explained | None) -> str:
 
 
 def _bare(item: Explained) -> str:
-    return _cell(value_text(item.name, item.value))
+    return plain_cell(value_text(item.name, item.value))
 
 
 _NOT_SENT = ":orange[:small[:material/block: not sent]]"
@@ -258,7 +247,7 @@ def _value(item: Explained) -> str:
 
 def _why(item: Explained) -> str:
     lines = [plain(_reason(item.source))]
-    lines += [f":gray[:small[hides {_cell(_shadow(item.name, value, source))}]]" for source, value in item.shadows]
+    lines += [f":gray[:small[hides {plain_cell(_shadow(item.name, value, source))}]]" for source, value in item.shadows]
     if item.omitted_by:
         who = f" · {item.omitted_by.changed_by}" if item.omitted_by.changed_by else ""
         lines.append(f":orange[:small[not sent: {plain(LAYERS[item.omitted_by.layer] + who)}]]")
@@ -290,7 +279,7 @@ def _draw_times(items: list[Explained]) -> None:
     times: dict[str, list[str]] = {}
     for source, name in dated:
         when = f"{exact(source.changed_at)}, {source.changed_by or 'somebody'}, {LAYERS[source.layer]}"
-        times.setdefault(when, []).append(_label(name))
+        times.setdefault(when, []).append(parameter_cell(name))
     lines = [f"{plain(when)}: {', '.join(times[when])}" for when in sorted(times, reverse=True)]
     st.caption(
         plain(f"Newest change: {newest.changed_by or 'somebody'}, {ago(newest.changed_at)}"), help="\n\n".join(lines)

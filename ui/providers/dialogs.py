@@ -66,7 +66,7 @@ def _done() -> None:
     st.rerun()
 
 
-@st.dialog("Add a provider", width="large", icon=":material/add:", on_dismiss=_close)
+@st.dialog("Add a provider", width="large", icon=":material/add:", dismissible=False)
 def _add() -> None:
     actor = guard("admin")
     slots = form.draw(())
@@ -78,7 +78,7 @@ def _add() -> None:
     _save(slots, create, "Provider added.", "Add provider", None)
 
 
-@st.dialog("Edit provider", width="large", icon=":material/edit:", on_dismiss=_close)
+@st.dialog("Edit provider", width="large", icon=":material/edit:", dismissible=False)
 def _edit(provider_id: int, display_name: str) -> None:
     actor = guard("admin")
     with db.transaction() as session:

@@ -37,7 +37,7 @@ def draw_dialog() -> None:
         _revoke(token_id)
 
 
-@st.dialog("Make an API token", icon=":material/vpn_key:", on_dismiss=_dialogs.close)
+@st.dialog("Make an API token", icon=":material/vpn_key:", dismissible=False)
 def _make() -> None:
     actor = guard("admin")
     made: str | None = st.session_state.get(_MADE)

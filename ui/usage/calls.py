@@ -110,7 +110,7 @@ def sentence(call: Call) -> str:
     if call.input_tokens is not None:
         facts.append(f"{call.input_tokens + (call.output_tokens or 0):,} tokens")
     if call.cost is not None:
-        facts.append(dollars(call.cost))
+        facts.append(plain(dollars(call.cost)))
     if call.attempts > 1:
         facts.append(f"{call.attempts} attempts")
     if call.user_id:
@@ -118,9 +118,9 @@ def sentence(call: Call) -> str:
     what = f"**{cut(call.provider, 50)}** {cut(call.model, 50)}"
     if call.status == "error":
         why = (call.error or "").partition("): ")[2] or call.error or "failed"  # what was called stands before it
-        return f":red[{what}] · {cut(why, 80)} · {plain(' · '.join(facts))}"
+        return f":red[{what}] · {cut(why, 80)} · {' · '.join(facts)}"
     cancelled = "cancelled · " if call.status == "cancelled" else ""
-    return f"{what} · {cancelled}{plain(' · '.join(facts))}"
+    return f"{what} · {cancelled}{' · '.join(facts)}"
 
 
 def export_csv(actor: Actor, filters: CallFilters, *, contents: bool) -> bytes:

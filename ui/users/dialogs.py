@@ -53,7 +53,7 @@ def draw_dialog() -> None:
             {"password": _password, "role": _role, "active": _active, "sign_out": _sign_out}[name](person)
 
 
-@st.dialog("Add a user", icon=":material/person_add:", on_dismiss=_dialogs.close)
+@st.dialog("Add a user", icon=":material/person_add:", dismissible=False)
 def _add() -> None:
     actor = guard("admin")
     username = st.text_input("Username", key=_USERNAME, persist_state="page", max_chars=64, autocomplete="off")
@@ -77,7 +77,7 @@ def _add() -> None:
     )
 
 
-@st.dialog("Set a password", icon=":material/password:", on_dismiss=_dialogs.close)
+@st.dialog("Set a password", icon=":material/password:", dismissible=False)
 def _password(person: Person) -> None:
     actor = guard("admin")
     st.markdown(f"A new password for **{plain(person.username)}** ends every sign-in with the old one.")
