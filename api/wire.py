@@ -96,6 +96,7 @@ class Provider(_Wire):
     kind: str = Field(description=_KIND)
     api_key_masked: str | None = Field(description="enough to tell keys apart; null without a key")
     api_base_url: str | None = Field(description="null: the vendor's own")
+    needs_key: bool = Field(description="false: it is called without an API key, as a server of one's own may be")
     available_models: list[str]
     default_model: str | None
     is_active: bool

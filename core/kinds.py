@@ -183,6 +183,12 @@ def origin_of(kind: str, api_base_url: str | None) -> str:
         return ""
 
 
+def vendor_at(kind: str, api_base_url: str | None) -> KindFacts | None:
+    """Return the kind whose vendor is at the address that is really called; None: it is somebody else's."""
+    origin = origin_of(kind, api_base_url)
+    return next((f for f in KINDS.values() if f.base_url and origin_of("", f.base_url) == origin), None)
+
+
 def kind_for(name: str, api_base_url: str | None) -> str | None:
     """Return the kind of a provider that names none, by its base URL, else by its name; None: neither tells.
 

@@ -72,6 +72,21 @@ def test_every_kind_in_every_way(store: str, vendor: Vendor, kind: str, way: str
     assert row["parameters"]["model"] == "m1"
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_without_a_key(store: str, vendor: Vendor, kind: str, way: str) -> None:
+    """A provider that needs no key is called by each SDK, with the word that stands for none, which is no secret."""
+    vendor.keys[:] = ["not-needed"]
+    with db.transaction() as session:
+        made = providers.get_by_name(session, kind)
+        providers.remove_api_key(session, COMMAND_LINE, made.id or 0)
+        providers.update(session, COMMAND_LINE, made.id or 0, {"needs_key": False})
+    settle()
+
+    assert WAYS[way]("A key is not-needed here.", provider=kind).text == TEXT
+    assert logged(store)[0]["prompt"] == "A key is not-needed here."
+
+
 SENT = {
     "openai": {"temperature": 0.0, "max_completion_tokens": 77, "presence_penalty": 0.5},
     "openai_compatible": {"temperature": 0.0, "max_tokens": 77, "presence_penalty": 0.5},

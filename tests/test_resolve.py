@@ -8,11 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from core.actors import COMMAND_LINE
 from core.crypto import KeyRing, get_ring
@@ -20,8 +23,10 @@ from core.errors import ApiKeyUnavailable
 from core.manage import providers, settings
 from core.parameters import PARAMETERS
 from core.resolve import Resolver
+from core.resolving import snapshot
 from core.resolving.effective import Source
-from core.store.db import transaction
+from core.store import migrate
+from core.store.db import make_engine, transaction
 from tests.conftest import ENCRYPTION_KEY, ROOT, named, run_async
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -101,6 +106,55 @@ def test_sees_a_change(resolver: Resolver, provider_id: int) -> None:
     assert (source.layer, source.version, source.changed_by) == ("provider", 1, "command line")
     _write(None, top_p=0.5)
     assert _soon(lambda: resolver.resolve("openai").top_p == 0.5) < 1
+
+
+def test_a_provider_that_needs_no_key(resolver: Resolver, provider_id: int) -> None:
+    """Its switch is seen in another process's snapshot, there and back; a key that stays stored is not served meanwhile."""
+    assert resolver.resolve("openai").api_key() == CANARY
+    own = {"kind": "openai_compatible", "api_base_url": "http://127.0.0.1:11434/v1", "api_key": CANARY}
+    for patch, key in ((own, CANARY), ({"needs_key": False}, "not-needed"), ({"needs_key": True}, CANARY)):
+        with transaction() as session:
+            providers.update(session, COMMAND_LINE, provider_id, patch)
+        _soon(lambda key=key: resolver.resolve("openai").api_key() == key)  # type: ignore[misc]  # mypy cannot infer it
+        assert resolver.resolve("openai").client_options()["api_key"] == key
+
+
+def test_services_may_be_newer_than_the_schema(database: str) -> None:
+    """Services are upgraded first: on a schema without its column they answer, and see it once there is one, unrestarted.
+
+    So does a role that was granted its columns before.
+    """
+    engine, name = make_engine(database), f"older_{uuid.uuid4().hex}"
+    role = sql.Identifier(name)
+    migrate.downgrade(engine, "0010")
+    with psycopg.connect(database, autocommit=True) as owner:
+        columns = ", ".join(name for name in snapshot.PROVIDERS if name not in snapshot.ADDED["llm_providers"])
+        owner.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
+        grant = f"GRANT SELECT ({columns}) ON llm_providers TO {{0}}; GRANT SELECT ON llm_settings TO {{0}};"
+        more = "GRANT SELECT ON settings_generation TO {0}; GRANT SELECT ON settings_changes TO {0}"
+        owner.execute(sql.SQL(grant + more).format(role))  # type: ignore[arg-type]  # names of ours
+        owner.execute(
+            "INSERT INTO llm_providers (name, display_name, kind, api_base_url, available_models, default_model)"
+            " VALUES ('own', 'Own', 'openai_compatible', 'http://127.0.0.1:11434/v1', '[\"m1\", \"m2\"]', 'm1')"
+        )
+        parts = urlsplit(database)
+        login = f"{name}:x@{parts.netloc.rpartition('@')[2]}"
+        resolver = Resolver(parts._replace(netloc=login).geturl(), ring=get_ring())
+        try:
+            assert resolver.resolve("own").status == "no_key"
+            owner.execute("UPDATE llm_providers SET default_model = 'm2'")
+            _soon(lambda: resolver.resolve("own").model == "m2")
+            assert migrate.upgrade(engine)
+            owner.execute("UPDATE llm_providers SET needs_key = false")
+            _soon(lambda: resolver.resolve("own").status == "ok")
+            migrate.downgrade(engine, "0010")
+            owner.execute("UPDATE llm_providers SET default_model = 'm1'")
+            _soon(lambda: (resolver.resolve("own").model, resolver.resolve("own").status) == ("m1", "no_key"), 10)
+        finally:
+            resolver.close()
+            owner.execute(sql.SQL("DROP OWNED BY {}").format(role))
+            owner.execute(sql.SQL("DROP ROLE {}").format(role))
+            engine.dispose()
 
 
 def test_change_without_a_notice_is_seen(resolver: Resolver, committed: str) -> None:

@@ -16,7 +16,7 @@ from .. import redaction
 from ..errors import Invalid
 from ..extras import from_extra
 from ..kinds import facts_of
-from ..resolving.effective import EffectiveSettings
+from ..resolving.effective import NOT_NEEDED, EffectiveSettings
 from . import pricing
 from .adapters import adapter_of
 
@@ -100,7 +100,8 @@ class Clients:
     def _make(self, kept: Kept, wanted: Wanted, *, is_async: bool) -> Client:
         with from_extra(facts_of(wanted.kind).extra):
             from . import dial  # noqa: PLC0415 - needs httpx2, which comes with the extra
-        redaction.remember(wanted.key)
+        if wanted.key != NOT_NEEDED:
+            redaction.remember(wanted.key)
         adapter = adapter_of(wanted.kind)
         with self._making:
             if wanted in kept:  # made while this thread waited

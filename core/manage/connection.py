@@ -28,7 +28,7 @@ from ..config import get_config
 from ..errors import BadConfig, Invalid, KeyUnreadable, MissingExtra
 from ..extras import from_extra
 from ..kinds import base_url_of, facts_of, origin_of
-from ..resolving.effective import EffectiveSettings
+from ..resolving.effective import NOT_NEEDED, EffectiveSettings
 from ..store import base_urls
 from ..store.schemas import ApiKeyInput, ProviderInput, validate
 from ..store.tables import LlmProvider, id_of
@@ -105,6 +105,8 @@ class Target:
     key: str | None = field(repr=False)
     key_problem: str = ""
     """Why there is no key."""
+    needs_key: bool = True
+    """False: *key* is the word that stands for none."""
 
 
 def prepare(
@@ -153,19 +155,28 @@ def prepare(
         ),
         key=key,
         key_problem=problem,
+        needs_key=wanted.needs_key,
     )
     asked = {
         "base_url": (None, target.base_url),
         "model": (None, model),
-        "key": (None, "typed" if typed else "stored" if key else "none"),
+        "key": (None, _which_key(target, typed)),
     }
     record(session, actor, "provider.test", AuditTarget("provider", provider_id, wanted.name), asked)
     return target
 
 
+def _which_key(target: Target, typed: str | None) -> str:
+    if not target.needs_key:
+        return "none needed"
+    return "typed" if typed else "stored" if target.key else "none"
+
+
 def _key(
     session: Session, stored: LlmProvider | None, wanted: ProviderInput, typed: str | None
 ) -> tuple[str | None, str]:
+    if not wanted.needs_key:
+        return NOT_NEEDED, ""
     if typed is not None:
         return typed, ""
     if stored is None or not stored.api_key_encrypted:
@@ -195,7 +206,7 @@ def run(target: Target, resolver: addresses.Resolver = socket.getaddrinfo) -> Re
         target: What :func:`prepare` returned.
         resolver: Looks the host up.
     """
-    if target.key:
+    if target.key and target.needs_key:
         redaction.remember(target.key)
     return _Test(target, resolver).run()
 
@@ -247,7 +258,8 @@ class _Test:
         with connection:
             self._note("connected", "verified", "", clock)
             if url.scheme != "https":
-                self._note("tls", "not_checked", "the base URL begins with http: the key is sent unencrypted")
+                what = "the key" if self._target.needs_key else "what is asked"
+                self._note("tls", "not_checked", f"the base URL begins with http: {what} is sent unencrypted")
                 return pinned
             return pinned if self._shake_hands(connection, host) else ()
 
@@ -332,13 +344,14 @@ class _Test:
         except Exception as error:  # noqa: BLE001 - judged
             failure = failures.judge(vendor, error)
             if failure.status == _UNAUTHORIZED or failure.reason in {"unacceptable", "tls"} or _redirects(failure):
-                self._note("key", "refused", _in_words(failure), clock)
+                self._note("key", "refused", self._of_key(failure), clock)
                 return False
             self._list_is_missing = failure.status == _NOT_FOUND
             self._note("key", "not_checked", f"the list of models: {_in_words(failure)}", clock)
             return True
         self._models = tuple(dict.fromkeys(redaction.on_one_line(each, _ID) for each in listed[:MOST_MODELS]))
-        self._note("key", "verified", f"{len(self._models)} models are listed", clock)
+        listing = f"{len(self._models)} models are listed"
+        self._note("key", "verified", listing if self._target.needs_key else f"none is needed: {listing}", clock)
         if self._target.model is not None and _bare(self._target.model) in map(_bare, self._models):
             self._note("model", "verified", f"{self._target.model} is in the vendor's list")
         elif self._target.model is not None:
@@ -364,7 +377,7 @@ class _Test:
                 self._note("model", "not_checked", "nothing was found at the base URL")
                 words = f"{words}. Neither a list of models nor the model is at this address: {cure}"
             elif failure.reason == "key":
-                self._note("key", "refused", words, clock)
+                self._note("key", "refused", self._of_key(failure), clock)
             elif failure.reason == "model":
                 self._note("model", "refused", words, clock)
             self._note("call", "not_checked" if failure.reason in _PASSING else "refused", words, clock)
@@ -373,9 +386,16 @@ class _Test:
         words = f"answered “{redaction.shortened(answer, _ANSWER)}”" if answer else "answered"
         self._note("call", "verified", words, clock)
         if not self._is_verified("key"):
-            self._note("key", "verified", "the call was answered")
+            self._note("key", "verified", "the call was answered" if target.needs_key else "none is needed")
         if not self._is_verified("model"):
             self._note("model", "verified", f"{target.model} has answered")
+
+    def _of_key(self, failure: Failure) -> str:
+        """Return a refusal in words, with the cure where no key was sent."""
+        words = _in_words(failure)
+        if self._target.needs_key or failure.status != _UNAUTHORIZED:
+            return words
+        return f"{words}. This server wants a key: switch on that the provider needs one, and enter it"
 
     def _nothing_is_there(self, failure: Failure) -> bool:
         """Tell whether it is the address that is wrong: list and call are both missing, and no word is about the model."""

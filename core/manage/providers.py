@@ -32,9 +32,9 @@ class KeyState(NamedTuple):
     """Whether a provider's key can be opened."""
 
     state: str
-    """``none``, ``ok``, or the reason of :class:`~core.errors.KeyUnreadable`."""
+    """``none``, ``not_needed``, ``ok``, or the reason of :class:`~core.errors.KeyUnreadable`."""
     message: str
-    """For people: what is wrong and the cure; empty for ``none`` and ``ok``."""
+    """For people: what is wrong and the cure; empty where nothing is wrong."""
 
 
 class ProviderFigures(NamedTuple):
@@ -113,7 +113,13 @@ def names(session: Session, *, active: bool | None = None) -> dict[str, str]:
 
 def figures(session: Session, ring: KeyRing | None = None) -> ProviderFigures:
     """Count providers for the row of figures. A key counts as unreadable as :func:`key_state` says."""
-    needed = (LlmProvider.kind, LlmProvider.api_base_url, LlmProvider.is_active, LlmProvider.updated_at)
+    needed = (
+        LlmProvider.needs_key,
+        LlmProvider.kind,
+        LlmProvider.api_base_url,
+        LlmProvider.is_active,
+        LlmProvider.updated_at,
+    )
     sealed = (LlmProvider.api_key_encrypted, LlmProvider.api_key_key_id, LlmProvider.api_key_binding)
     columns: list[Any] = [LlmProvider.id, LlmProvider.name, *needed, *sealed]
     rows: Any = session.execute(sql_select(*columns)).all()  # no objects: there may be 1,000
@@ -122,7 +128,7 @@ def figures(session: Session, ring: KeyRing | None = None) -> ProviderFigures:
         total=len(rows),
         active=sum(row.is_active for row in rows),
         without_key=states.count("none"),
-        unreadable=sum(state not in {"none", "ok"} for state in states),
+        unreadable=sum(state not in {"none", "not_needed", "ok"} for state in states),
         last_change=max((row.updated_at for row in rows), default=None),
     )
 
@@ -286,6 +292,8 @@ def open_api_key(session: Session, provider_id: int) -> str:
 
 def key_state(provider: LlmProvider, ring: KeyRing | None = None) -> KeyState:
     """Return whether the provider's key can be opened: a state of this one row, never an error of the list."""
+    if not provider.needs_key:
+        return KeyState("not_needed", "")
     if not provider.api_key_encrypted:
         return KeyState("none", "")
     try:
@@ -366,6 +374,8 @@ def _keep_preferred_models(session: Session, provider_id: int, models: list[str]
 
 def _seal(session: Session, provider: LlmProvider, api_key: str) -> None:
     plain = validate(ApiKeyInput, {"api_key": api_key, "kind": provider.kind}).api_key.get_secret_value()
+    if not provider.needs_key:
+        raise Invalid({"api_key": "would not be used: this provider needs none. Say first that it needs one"})
     session.flush()
     keys.require_known(session, get_ring())
     place = place_of(provider)

@@ -69,6 +69,10 @@ class Source(NamedTuple):
         return self._asdict() | {"changed_at": self.changed_at.isoformat() if self.changed_at else None}
 
 
+NOT_NEEDED: Final = "not-needed"
+"""What :meth:`EffectiveSettings.api_key` gives for a provider that needs none: SDKs insist on a text, such servers look at
+none. It is no secret."""
+
 DEEPEST: Final = 100
 """Levels of a JSON column; what is nested deeper came by raw SQL, and counts as not set."""
 
@@ -138,6 +142,18 @@ class ProviderFacts:
     open_box: Callable[[], Box] | None = field(repr=False)
     """Verifies the stored key and returns its box, or raises KeyUnreadable, or StoreUnavailable where only the database has
     it; None without a key."""
+    needs_key: bool = True
+    """False: it is called without one, whatever is stored."""
+
+
+class NoKey:
+    """What is opened in place of a key by a provider that needs none."""
+
+    __slots__ = ()
+
+    def open(self) -> str:
+        """Return :data:`NOT_NEEDED`."""
+        return NOT_NEEDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +187,7 @@ class EffectiveSettings:
     _custom: str = field(repr=False)
     _candidates: Mapping[str, tuple[tuple[Source, Any], ...]] = field(repr=False, compare=False)
     _omitted_by: Mapping[str, Source] = field(repr=False, compare=False)
-    _box: Box | None = field(repr=False, compare=False)
+    _box: Box | NoKey | None = field(repr=False, compare=False)
     _request: Mapping[str, Any] = field(repr=False, compare=False)
     """What :meth:`request_options` returns, made once: every call of a service asks for it."""
 
@@ -204,7 +220,7 @@ class EffectiveSettings:
         ]
 
     def api_key(self) -> str:
-        """Open the key now, in memory only.
+        """Open the key now, in memory only; :data:`NOT_NEEDED` for a provider that needs none.
 
         Raises:
             ApiKeyUnavailable: For every status but ``ok``, a subclass for each; names the provider and the cure.
@@ -345,11 +361,13 @@ def _merge_custom(down: list[Layer], candidates: dict[str, tuple[tuple[Source, A
     return json.dumps({key: merged[key][0][1] for key in sorted(merged)})
 
 
-def _status(provider: ProviderFacts, model: str | None) -> tuple[Status, Box | None, str | None]:
+def _status(provider: ProviderFacts, model: str | None) -> tuple[Status, Box | NoKey | None, str | None]:
     if not provider.is_active:
         return "disabled", None, None
     if model is None:
         return "no_model", None, None
+    if not provider.needs_key:
+        return "ok", NoKey(), None
     if provider.open_box is None:
         return "no_key", None, None
     try:
@@ -410,6 +428,7 @@ def provider_of(row: Mapping[str, Any], ring: KeyRing, open_box: Callable[[], Bo
         version=row["version"],
         changes=row["field_changes"],
         open_box=open_box,
+        needs_key=row["needs_key"] is not False,  # a version before, and raw SQL, may have none
     )
 
 

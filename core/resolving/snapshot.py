@@ -35,6 +35,7 @@ PROVIDERS: Final[Columns] = {
     "is_active": lambda text: text == "t",
     "version": int,
     "field_changes": lambda text: {"default_model": read_json(text)},
+    "needs_key": lambda text: text == "t",
     "api_key_encrypted": str,
     "api_key_key_id": str,
     "api_key_binding": str,
@@ -59,7 +60,11 @@ _TABLES: Final[Mapping[str, tuple[Columns, Mapping[str, str], str]]] = {
     "llm_settings": (SETTINGS, {}, ACTIVE),
 }
 """Table -> its columns, those that are read by another expression, and of which rows."""
+ADDED: Final[Mapping[str, Mapping[str, str]]] = {"llm_providers": {"needs_key": "true"}}
+"""Table -> column that a schema one version older does not have -> what stands for it there: services may be upgraded first."""
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_UNDEFINED_COLUMN: Final = "42703"
+"""SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html."""
 _GENERATION: Final = "SELECT generation, epoch FROM settings_generation"
 SEALED: Final = 3
 """So many columns of a provider are sealed; in a line without them one stands instead: ``t`` if there was a key."""
@@ -74,9 +79,10 @@ class Snapshot:
         providers: Row id -> line.
         settings: Row id -> line.
         has_keys: Whether the lines of providers have what is sealed: those of a file do not.
+        is_older: Whether they were read from a schema that lacks what is in ``ADDED``.
     """
 
-    __slots__ = ("_names", "_scopes", "answers", "epoch", "generation", "has_keys", "providers", "settings")
+    __slots__ = ("_names", "_scopes", "answers", "epoch", "generation", "has_keys", "is_older", "providers", "settings")
 
     def __init__(
         self,
@@ -86,7 +92,9 @@ class Snapshot:
         settings: Mapping[int, bytes],
         *,
         has_keys: bool = True,
+        is_older: bool = False,
     ) -> None:
+        self.is_older = is_older
         self.generation, self.epoch, self.has_keys = generation, epoch, has_keys
         self.providers, self.settings = dict(providers), dict(settings)
         self.answers: dict[str, EffectiveSettings] = {}
@@ -164,10 +172,21 @@ class Snapshot:
 
 
 def load(connection: "Connection[Any]") -> Snapshot:
-    """Read everything, as it is at one moment."""
+    """Read everything, as it is at one moment; from a schema one version older too."""
+    try:
+        return _load(connection, is_older=False)
+    except Exception as error:
+        if getattr(error, "sqlstate", None) != _UNDEFINED_COLUMN:
+            raise
+    connection.execute(b"ROLLBACK")
+    return _load(connection, is_older=True)
+
+
+def _load(connection: "Connection[Any]", *, is_older: bool) -> Snapshot:
     cursor = begin(connection, _GENERATION, _BEGIN)
     generation, epoch = _generation(cursor)
-    new = Snapshot(generation, epoch, *(_copied(connection, table) for table in _TABLES))
+    lines = (_copied(connection, table, is_older=is_older) for table in _TABLES)
+    new = Snapshot(generation, epoch, *lines, is_older=is_older)
     connection.execute(b"COMMIT")
     return new
 
@@ -191,6 +210,9 @@ def update(connection: "Connection[Any]", old: Snapshot) -> Snapshot | None:
         if table in found:  # a newer version may list others
             found[table][row_id] = None
     tables = [table for table in _TABLES if found[table]]
+    if old.is_older and changes:  # it may have been migrated meanwhile: asked for what is new, it says so
+        connection.execute(b"COMMIT")
+        return None
     rows = [f"{_selected(table)} AND id IN ({', '.join(map(str, found[table]))})" for table in tables]
     cursor = connection.execute("; ".join((*rows, "COMMIT")).encode())
     if epoch != old.epoch or len({number for number, _, _ in changes}) != generation - old.generation:
@@ -203,8 +225,9 @@ def update(connection: "Connection[Any]", old: Snapshot) -> Snapshot | None:
     return old.after(generation, *found.values())
 
 
-def _selected(table: str) -> str:
+def _selected(table: str, *, is_older: bool = False) -> str:
     columns, expressions, condition = _TABLES[table]
+    expressions = {**expressions, **(ADDED.get(table, {}) if is_older else {})}
     values = ", ".join(expressions.get(name, name) for name in columns)
     return f"SELECT {values} FROM {table} WHERE {condition}"  # noqa: S608 - names of ours
 
@@ -216,8 +239,9 @@ def _generation(cursor: "Cursor[Any]") -> tuple[int, str]:
     return row[0], row[1]
 
 
-def _copied(connection: "Connection[Any]", table: str) -> dict[int, bytes]:
-    with connection.cursor() as cursor, cursor.copy(f"COPY ({_selected(table)}) TO STDOUT".encode()) as copy:
+def _copied(connection: "Connection[Any]", table: str, *, is_older: bool) -> dict[int, bytes]:
+    query = f"COPY ({_selected(table, is_older=is_older)}) TO STDOUT"
+    with connection.cursor() as cursor, cursor.copy(query.encode()) as copy:
         lines = b"".join(copy).split(b"\n")  # a line break inside a value is escaped
     lines.pop()
     return {

@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from ..errors import Invalid
-from ..kinds import KINDS, Kind, base_url_of
+from ..kinds import KINDS, Kind, base_url_of, vendor_at
 from ..parameters import PARAMETERS, SENDABLE, Parameter
 from ..redaction import remember
 from ..resolving.effective import is_deeper
@@ -182,6 +182,7 @@ class ProviderInput(_Input):
         BeforeValidator(normalised),
         Field(description="an http or https URL of at most 500 characters"),
     ] = None
+    needs_key: Annotated[bool, Field(description="true or false")] = True
     available_models: Annotated[
         list[ModelName],
         Field(min_length=1, max_length=MAX_MODELS, description=f"a list of 1 to {MAX_MODELS:,} model names"),
@@ -197,6 +198,8 @@ class ProviderInput(_Input):
             problems["default_model"] = "must be one of the available models"
         if base_url_of(self.kind, self.api_base_url) is None:
             problems["api_base_url"] = f"is needed for the kind {self.kind}: it has no address of its own"
+        elif not self.needs_key and (vendor := vendor_at(self.kind, self.api_base_url)):
+            problems["needs_key"] = f"must be true: {vendor.label} answers nobody without a key"
         if problems:
             raise _Problems(problems)
         return self

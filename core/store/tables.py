@@ -125,6 +125,7 @@ class LlmProvider(Table, table=True):
     api_key_binding: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
     api_key_set_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     api_base_url: str | None = Field(default=None, sa_type=Text)
+    needs_key: bool = Field(default=True, sa_column=_active())
     available_models: list[str] = Field(sa_column=Column(JSONB, nullable=False))
     default_model: str | None = Field(default=None, sa_type=Text)
     is_active: bool = Field(default=True, sa_column=_active())

@@ -225,7 +225,7 @@ def test_effective_settings(root: TestClient, client: TestClient, acme: dict[str
     assert (one["isOverridden"], one["organizationId"], one["preferredModel"]) == (False, None, "m1")
     assert one["customSettings"] == {"snake_key": 1}
     assert one["provider"] == data(root.get(f"/api/llm/providers/{acme['id']}"))
-    assert one["provider"].keys() - seen["provider"].keys() == {"apiKeyMasked", "apiBaseUrl"}
+    assert one["provider"].keys() - seen["provider"].keys() == {"apiKeyMasked", "apiBaseUrl", "needsKey"}
     assert "explain" not in one
     assert explained["temperature"]["source"]["layer"] == "provider"
     assert [s["value"] for s in explained["temperature"]["shadows"]] == [1.5, 0.7]
@@ -606,6 +606,24 @@ def test_moved_key_is_refused(root: TestClient, acme: dict[str, Any]) -> None:
         assert "type the API key again" in next(iter(told["fields"].values()))
     moved = root.put(url, json={"apiBaseUrl": "https://proxy.example/v1", "apiKey": KEY, "version": version})
     assert data(moved)["apiBaseUrl"] == "https://proxy.example/v1"
+
+
+def test_a_provider_that_needs_no_key(root: TestClient) -> None:
+    """`needsKey` goes in and out; its status is ok without a key, and the refusals name field and rule."""
+    own = {**NEW, "kind": "openai_compatible", "apiBaseUrl": "http://127.0.0.1:11434/v1", "needsKey": False}
+    made = data(root.post("/api/llm/providers", json=own), 201)
+    url = f"/api/llm/providers/{made['id']}"
+
+    assert (made["needsKey"], made["apiKeyMasked"]) == (False, None)
+    assert data(root.get("/api/llm/settings", params={"providerId": made["id"]}))["status"] == "ok"
+    assert "would not be used" in error(root.post(f"{url}/api-key", json={"apiKey": KEY}), 422)["fields"]["api_key"]
+    told = error(root.put(url, json={"apiBaseUrl": "https://api.openai.com/v1", "version": made["version"]}), 422)
+    assert told["fields"] == {"needsKey": "must be true: OpenAI answers nobody without a key"}
+    for wrong in (None, 0, "false"):
+        assert list(error(root.put(url, json={"needsKey": wrong, "version": 1}), 422)["fields"]) == ["needsKey"]
+    back = root.put(url, json={**data(root.get(url)), "needsKey": True})
+    assert data(back)["needsKey"] is True
+    assert data(root.get("/api/llm/settings", params={"providerId": made["id"]}))["status"] == "no_key"
 
 
 @pytest.mark.usefixtures("acme")

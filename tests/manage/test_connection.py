@@ -73,6 +73,33 @@ def test_all_is_well(session: Session, vendor: Vendor, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_server_that_needs_no_key(session: Session, vendor: Vendor, kind: str) -> None:
+    """It goes on to the list and the call without a key, typed or stored; the audit says that none was needed."""
+    vendor.keys[:] = ["not-needed"]
+    provider_id = add(session, vendor.base_url(kind), kind, key=None)
+    draft = {"needs_key": False}
+    typed = run(prepare(session, COMMAND_LINE, provider_id, {**draft, "api_key": OTHER}))
+    providers.update(session, COMMAND_LINE, provider_id, draft)
+    report = run(prepare(session, COMMAND_LINE, provider_id))
+
+    assert (states(report), report.state) == (states(typed), typed.state) == ("vvv-vvv", "verified")
+    assert words(report, "key") == "none is needed: 3 models are listed"
+    assert "the key" not in words(report, "tls")
+    assert not any(OTHER in str(asked) for asked in vendor.asked)
+    recorded = session.scalars(text("SELECT changes->'key'->>'after' FROM audit_events WHERE action = 'provider.test'"))
+    assert set(recorded) == {"none needed"}
+
+
+def test_server_that_wants_a_key_after_all(session: Session, vendor: Vendor) -> None:
+    """401 without a key: the cure is to switch the need of one on."""
+    provider_id = add(session, vendor.base_url("openai"), key=None)
+    report = run(prepare(session, COMMAND_LINE, provider_id, {"needs_key": False}))
+
+    assert states(report) == "vvv-R--"
+    assert "This server wants a key: switch on that the provider needs one" in words(report, "key")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_wrong_key(session: Session, vendor: Vendor, kind: str) -> None:
     """CHECKS 34: refused in the vendor's own words, without the key in them; nothing more is asked."""
     report = run(prepare(session, COMMAND_LINE, add(session, vendor.base_url(kind), kind, key=OTHER)))

@@ -26,6 +26,7 @@ from core.errors import (
     Sealed,
     WrongEncryptionKey,
 )
+from core.kinds import KINDS
 from core.manage import providers, settings
 from core.store import db
 from core.store.tables import LlmProvider
@@ -99,6 +100,58 @@ def test_provider_may_have_no_key(session: Session, admin: Actor) -> None:
         assert providers.key_state(made) == ("none", "")
         with pytest.raises(NotFound, match="API key of provider"):
             providers.open_api_key(session, _id(made))
+
+
+OWN = {"kind": "openai_compatible", "api_base_url": "http://127.0.0.1:11434/v1"}
+
+
+def test_a_provider_that_needs_no_key(session: Session, admin: Actor) -> None:
+    """It is stored so, is active, counts as no provider without a key, and the switch is on record."""
+    made = providers.create(session, admin, _data("own", **OWN, needs_key=False))
+    assert (made.needs_key, made.is_active, made.api_key_encrypted) == (False, True, None)
+    assert providers.key_state(made) == ("not_needed", "")
+    assert providers.figures(session)[:4] == (1, 1, 0, 0)
+    assert settings.effective(session, "own").status == "ok"
+    assert settings.effective(session, "own").api_key() == "not-needed"
+
+    providers.update(session, admin, _id(made), {"needs_key": True})
+    assert providers.figures(session)[:4] == (1, 1, 1, 0)
+    changes = session.scalars(text("SELECT changes->'needs_key' FROM audit_events WHERE action = 'provider.update'"))
+    assert list(changes) == [{"before": False, "after": True}]
+
+
+def test_a_stored_key_stays_unused(session: Session, admin: Actor) -> None:
+    """Switched off and on again the key is there as before; no other is taken meanwhile, and its host is not changed."""
+    made = providers.create(session, admin, _data("own", **OWN, api_key=CANARY))
+    providers.update(session, admin, _id(made), {"needs_key": False})
+    assert settings.effective(session, "own").api_key() == "not-needed"
+    for write in (
+        lambda: providers.set_api_key(session, admin, _id(made), "sk-0123456789abcdef"),
+        lambda: providers.update(session, admin, _id(made), {"api_key": "sk-0123456789abcdef"}),
+        lambda: providers.create(session, admin, _data("two", **OWN, needs_key=False, api_key=CANARY)),
+    ):
+        with pytest.raises(Invalid, match="would not be used") as caught, session.begin_nested():
+            write()
+        assert list(caught.value.fields) == ["api_key"]
+    with pytest.raises(Invalid, match="type the API key again, or remove it first"), session.begin_nested():
+        providers.update(session, admin, _id(made), {"api_base_url": "http://127.0.0.2:11434/v1"})
+
+    providers.update(session, admin, _id(made), {"needs_key": True})
+    assert settings.effective(session, "own").api_key() == CANARY
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_vendors_answer_nobody_without_a_key(session: Session, admin: Actor, kind: str) -> None:
+    """Each vendor's own address is refused, left empty or written out in whatever kind; a gateway of one's own is not."""
+    own = KINDS[kind].base_url
+    addresses = [*([None] if own else []), *(f.base_url for f in KINDS.values() if f.base_url)]
+    for url in addresses:
+        with pytest.raises(Invalid, match="answers nobody without a key") as caught, session.begin_nested():
+            providers.create(session, admin, _data(kind=kind, api_base_url=url, needs_key=False))
+        assert list(caught.value.fields) == ["needs_key"]
+    made = providers.create(session, admin, _data(kind=kind, api_base_url="https://gw.example/llm", needs_key=False))
+    with pytest.raises(Invalid, match="answers nobody"), session.begin_nested():
+        providers.update(session, admin, _id(made), {"api_base_url": addresses[0] or addresses[1]})
 
 
 @pytest.mark.usefixtures("provider")
@@ -281,7 +334,7 @@ def test_history_is_kept_by_field(session: Session, admin: Actor, provider: LlmP
     history = provider.field_changes
 
     assert {name: (change["by"], change["version"]) for name, change in history.items()} == {
-        **dict.fromkeys(["name", "kind", "available_models", "is_active"], ("ada", 1)),
+        **dict.fromkeys(["name", "kind", "needs_key", "available_models", "is_active"], ("ada", 1)),
         "display_name": ("bob", before + 1),
         "api_key": ("ada", before + 2),
         "default_model": ("bob", before + 3),

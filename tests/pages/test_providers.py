@@ -164,6 +164,50 @@ def test_empty_key_leaves_the_stored_one(session: Session, admin: Actor) -> None
     assert stored(provider_id).api_key_encrypted == blob
 
 
+def test_a_server_that_needs_no_key_is_added(admin: Actor) -> None:
+    """Switched off, the key's field is gone and what was typed there is not sent; the card says that none is needed."""
+    app = fill_new(page(admin), kind="openai_compatible")
+    app.text_input(key="provider_api_base_url").set_value("http://127.0.0.1:11434/v1").run()
+    app.text_input(key="provider_api_key").set_value("ollama").run()
+    assert "switch “Needs an API key” off instead" in everything(app)
+    app.toggle(key="provider_needs_key").set_value(False).run()
+    assert not any(field.key == "provider_api_key" for field in app.text_input)
+    assert "Programs get the word “not-needed”" in everything(app).replace("\\", "")
+    app.toggle(key="provider_needs_key").set_value(True).run()
+    assert app.text_input(key="provider_api_key").value == "ollama"  # nothing typed is lost
+    app.toggle(key="provider_needs_key").set_value(False).run()
+    click(app, "provider_save")
+
+    provider = named("acme")
+    assert (provider.needs_key, provider.is_active, provider.api_key_encrypted) == (False, True, None)
+    told = everything(app)
+    assert "Needs no key" in told
+    assert "none needed" in told
+    assert "No key" not in told
+    assert next(metric.value for metric in app.metric if metric.label == "Without key") == "0"
+
+
+def test_a_vendor_does_not_go_without_a_key(session: Session, admin: Actor) -> None:
+    """The refusal stands beside the switch; a stored key stays, and the card and the form say so."""
+    provider_id = add(session, admin, api_key=KEY)
+    app = click(page(admin), "edit_acme")
+    app.toggle(key="provider_needs_key").set_value(False).run()
+    assert "sk-proj...**** stays stored, and is not used." in everything(app).replace("\\", "")
+    click(app, "provider_save")
+    drawn = [node for node in app._tree if node.type in {"toggle", "text_input", "error"}]
+    (above,) = [above.key for above, node in pairwise(drawn) if "answers nobody without" in str(node.value)]
+    assert above == "provider_needs_key"
+    app.text_input(key="provider_api_base_url").set_value("https://gateway.example/v1").run()
+    app.toggle(key="provider_needs_key").set_value(True).run()
+    app.text_input(key="provider_api_key").set_value(KEY).run()
+    click(app, "provider_save")
+    click(app, "edit_acme").toggle(key="provider_needs_key").set_value(False).run()
+    click(app, "provider_save")
+
+    assert not stored(provider_id).needs_key
+    assert "kept, and not used" in everything(app)
+
+
 def test_another_host_needs_the_key_again(session: Session, admin: Actor) -> None:
     """A new origin is refused beside the base URL; with the key typed again it is saved."""
     provider_id = add(session, admin, api_key=KEY)

@@ -18,6 +18,7 @@ from core.resolving.effective import (
     BUILT_IN,
     CURES,
     LAYERS,
+    NOT_NEEDED,
     Layer,
     ProviderFacts,
     Source,
@@ -290,6 +291,8 @@ STATUSES: list[tuple[Status, dict[str, Any] | None]] = [
     ("no_key", {"open_box": None}),
     ("key_unreadable", {"open_box": _unreadable}),
     ("ok", {}),
+    ("disabled", {"is_active": False, "needs_key": False}),
+    ("no_model", {"default_model": None, "needs_key": False}),
     ("unknown_provider", None),
     ("store_unavailable", None),
 ]
@@ -319,6 +322,15 @@ def test_status_is_the_first_that_holds(status: Status, facts: dict[str, Any] | 
         assert "'openai'" in str(caught.value)
         assert cure in str(caught.value)
         assert cure in (answer.cure or "")
+
+
+@pytest.mark.parametrize("open_box", [None, _unreadable])
+def test_without_need_of_a_key_nothing_is_opened(open_box: Any) -> None:
+    """A provider that needs no key is ok, and gives the word that stands for none, whatever is stored."""
+    answer = build(_provider(needs_key=False, open_box=open_box), [])
+
+    assert (answer.status, answer.cure, answer.key_problem) == ("ok", None, None)
+    assert answer.api_key() == answer.client_options()["api_key"] == NOT_NEEDED == "not-needed"
 
 
 def test_every_status_has_a_cure() -> None:
@@ -399,6 +411,7 @@ def test_rows_of_the_database_are_read() -> None:
         "is_active": True,
         "version": 5,
         "field_changes": {},
+        "needs_key": True,
         "api_key_encrypted": blob,
         "api_key_key_id": key_id,
         "api_key_binding": binding,
@@ -413,6 +426,8 @@ def test_rows_of_the_database_are_read() -> None:
     assert moved.status == "key_unreadable"
     assert build(provider_of({**row, "api_key_encrypted": None}, RING), ()).status == "no_key"
     assert build(provider_of({**row, "api_key_encrypted": ""}, RING), ()).status == "no_key"
+    assert build(provider_of({**row, "api_key_encrypted": "", "needs_key": None}, RING), ()).status == "no_key"
+    assert build(provider_of({**row, "needs_key": False}, RING), ()).api_key() == NOT_NEEDED
 
 
 def _reference(layers: list[Mapping[str, Any]], default_model: str | None) -> dict[str, Any]:

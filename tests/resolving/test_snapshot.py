@@ -88,6 +88,7 @@ PROVIDER = st.fixed_dictionaries(
         "is_active": MOSTLY,
         "version": _maybe(1, -5),
         "field_changes": st.sampled_from(CHANGES),
+        "needs_key": MOSTLY,
         "key": st.sampled_from(["none", "ours", "ours", "moved", "garbage", "unbound"]),
     }
 )
@@ -148,14 +149,10 @@ def _expected(row_id: int, provider: dict[str, Any], rows: list[dict[str, Any]])
             custom |= row["custom_settings"]
         if row["provider_id"] == row_id and row["preferred_model"]:
             model = row["preferred_model"]
-    if not provider["is_active"]:
-        status = "disabled"
-    elif model is None:
-        status = "no_model"
-    elif provider["key"] == "none":
-        status = "no_key"
-    else:
-        status = "ok" if provider["key"] == "ours" else "key_unreadable"
+    of_key = {"none": "no_key", "ours": "ok"}.get(provider["key"], "key_unreadable")
+    if provider["needs_key"] is False:
+        of_key = "ok"
+    status = "disabled" if not provider["is_active"] else "no_model" if model is None else of_key
     told = {"model": model, "status": status, "omitted": [name for name in SENT if name in omitted]}
     return answer | told | {"custom_settings": custom}
 
@@ -188,10 +185,11 @@ def test_any_state_of_the_tables_gives_valid_settings(lawless: psycopg.Connectio
             assert answer.generation == taken.generation
             json.dumps([item.as_dict() for item in answer.explain()])
             if answer.status == "ok":
-                assert answer.api_key() == CANARY
+                assert answer.api_key() == ("not-needed" if provider["needs_key"] is False else CANARY)
             again = bare.answer(provider["name"], RING)
             keyless = "store_unavailable" if provider["key"] != "none" else "no_key"
-            expected["status"] = keyless if expected["status"] in {"ok", "key_unreadable"} else expected["status"]
+            if provider["needs_key"] is not False and expected["status"] in {"ok", "key_unreadable"}:
+                expected["status"] = keyless
             assert {name: again.as_dict()[name] for name in expected} == expected
         assert taken.answer("nobody", RING).status == "unknown_provider"
 
@@ -302,7 +300,7 @@ def test_a_change_costs_no_more_than_itself(committed: str) -> None:
 
 def test_a_name_is_kept_only_if_there_is_a_provider() -> None:
     """The memo grows by known names alone, and is shared: two callers get one object."""
-    line = b"1\tacme\tAcme\topenai\t\\N\tm\tt\t1\t\\N\t\\N\t\\N\t\\N"
+    line = b"1\tacme\tAcme\topenai\t\\N\tm\tt\t1\t\\N\tt\t\\N\t\\N\t\\N"
     taken = Snapshot(3, "here", {1: line}, {})
 
     assert taken.answer("acme", RING) is taken.answer("acme", RING)

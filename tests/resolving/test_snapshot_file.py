@@ -31,7 +31,7 @@ from tests.processes import free_port
 
 CANARY = "sk-canary-0123456789abcdef"
 NOBODY = "postgresql://u:secret-pw@127.0.0.1:{port}/x"
-ACME = b"1\tacme\tAcme\topenai\t\\N\tm1\tt\t1\t\\N\tiv:tag:ciphertext\tid\tbinding"
+ACME = b"1\tacme\tAcme\topenai\t\\N\tm1\tt\t1\t\\N\tt\tiv:tag:ciphertext\tid\tbinding"
 _OWN = {"id": b"5", "provider_id": b"1", "version": b"2", "field_changes": b"{}", "temperature": b"0.25"}
 OWN = b"\t".join(_OWN.get(column, rb"\N") for column in SETTINGS)
 
@@ -46,6 +46,17 @@ def path(tmp_path: Path) -> Path:
 
 def _away(path: Path, port: int | None = None) -> Resolver:
     return Resolver(NOBODY.format(port=port or free_port()), ring=KeyRing(None), snapshot_file=path)
+
+
+def test_a_provider_that_needs_no_key_is_whole_from_the_file(path: Path) -> None:
+    """What is called without a key is served from the file as well: there is nothing that the file would not hold."""
+    keyless = ACME.replace(b"\tt\tiv:tag:ciphertext\tid\tbinding", b"\tf" + b"\t\\N" * 3)
+    snapshot_file.write(path, Snapshot(7, "here", {1: keyless}, {5: OWN}), time.time() - 60)
+    resolver = _away(path)
+    answer = resolver.resolve("acme")
+    resolver.close()
+
+    assert (answer.status, answer.temperature, answer.api_key()) == ("ok", 0.25, "not-needed")
 
 
 def test_settings_come_from_the_file_and_the_key_does_not(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -340,7 +351,7 @@ def test_many_writers_and_a_reader(path: Path) -> None:
     """Processes that share a file never leave half of one: each look finds a whole snapshot."""
     seen: set[int] = set()
     lines = {
-        number: b"%d\tp%d\tP\topenai\t\\N\tm\tt\t1\t\\N\t\\N\t\\N\t\\N" % (number, number) for number in range(300)
+        number: b"%d\tp%d\tP\topenai\t\\N\tm\tt\t1\t\\N\tt\t\\N\t\\N\t\\N" % (number, number) for number in range(300)
     }
     script = f"""
 import sys, time
@@ -348,7 +359,7 @@ from pathlib import Path
 from typing import Any
 from core.resolving import snapshot_file
 from core.resolving.snapshot import SETTINGS, Snapshot
-lines = {{n: b"%d\\tp%d\\tP\\topenai\\t\\\\N\\tm\\tt\\t1\\t\\\\N\\t\\\\N\\t\\\\N\\t\\\\N" % (n, n) for n in range({len(lines)})}}
+lines = {{n: b"%d\\tp%d\\tP\\topenai\\t\\\\N\\tm\\tt\\t1\\t\\\\N\\tt\\t\\\\N\\t\\\\N\\t\\\\N" % (n, n) for n in range({len(lines)})}}
 while True:
     snapshot_file.write(Path({str(path)!r}), Snapshot(int(sys.argv[1]), "here", lines, {{}}), time.time())
 """

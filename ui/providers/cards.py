@@ -103,7 +103,9 @@ def draw_card(provider: LlmProvider) -> Clicked | None:
 
 
 def _badges(provider: LlmProvider, key: KeyState) -> None:
-    if key.state == "none":
+    if key.state == "not_needed":
+        st.badge("Needs no key", icon=":material/lock_open:", color="gray")
+    elif key.state == "none":
         st.badge("No key", icon=":material/key_off:", color="orange")
     elif key.state == "unbound":
         st.badge("Key not adopted", icon=":material/warning:", color="orange")
@@ -129,8 +131,11 @@ def _facts(provider: LlmProvider) -> None:
     with st.container(horizontal=True, gap="small"):
         with st.container(width=140, gap=None):
             st.caption("API key", help=f"Set {exact(provider.api_key_set_at)}" if provider.api_key_set_at else None)
-            st.text(f"{provider.api_key_masked or '****'}" if provider.api_key_encrypted else "not set")
-            if provider.api_key_set_at:
+            stored = (provider.api_key_masked or "****") if provider.api_key_encrypted else ""
+            st.text(stored or ("not set" if provider.needs_key else "none needed"))
+            if stored and not provider.needs_key:
+                st.caption("kept, and not used")
+            elif provider.api_key_set_at:
                 st.caption(f"set {ago(provider.api_key_set_at)}")
         with st.container(width=190, gap=None):
             st.caption("Default model")

@@ -11,6 +11,7 @@ from core.errors import Invalid, Sealed
 from core.kinds import KINDS, facts_of
 from core.manage import providers
 from core.models import catalogue
+from core.resolving.effective import NOT_NEEDED
 from core.store import api_keys, base_urls, schemas
 from core.store.tables import LlmProvider
 from ui.feedback import field_error, plain
@@ -26,6 +27,7 @@ EMPTY: Mapping[str, Any] = {
     "description": None,
     "kind": "openai",
     "api_base_url": None,
+    "needs_key": True,
     "available_models": [],
     "default_model": None,
     "is_active": True,
@@ -75,7 +77,7 @@ def patch() -> dict[str, Any]:
     base = _base().fields
     typed = {name: st.session_state.get(_KEYS[name], base[name]) for name in base}
     fields = {name: value for name, value in typed.items() if (value or None) != (base[name] or None)}
-    if api_key := st.session_state.get(_KEYS["api_key"]):
+    if typed["needs_key"] and (api_key := st.session_state.get(_KEYS["api_key"])):
         fields["api_key"] = api_key
     return {**typed, **fields} if version() is None else fields
 
@@ -88,7 +90,11 @@ def omitted() -> list[str] | None:
 
 def unconfirmed() -> dict[str, str]:
     """Return the error of a key that looks wrong and was not confirmed."""
-    if _key_look().warning and not st.session_state.get(_KEYS["api_key_anyway"]):
+    if (
+        st.session_state.get(_KEYS["needs_key"], True)
+        and _key_look().warning
+        and not st.session_state.get(_KEYS["api_key_anyway"])
+    ):
         return {"api_key": "looks wrong: check it, or tick 'Use this key anyway'"}
     return {}
 
@@ -161,7 +167,18 @@ def _correct_url() -> None:
 
 
 def _draw_key(slots: dict[str, Any]) -> None:
+    needs_key = st.toggle(
+        "Needs an API key",
+        key=_KEYS["needs_key"],
+        persist_state=_KEPT,
+        help="Off for a server that asks for none, as Ollama, LM Studio or vLLM on your own machines.",
+    )
+    slots["needs_key"] = st.empty()
     mask = _base().mask
+    if not needs_key:
+        kept = f" {mask} stays stored, and is not used." if mask else ""
+        st.caption(plain(f"Programs get the word “{NOT_NEEDED}” in place of a key, which every SDK takes.{kept}"))
+        return
     sealed = crypto.get_ring().primary_id is None
     st.text_input(
         "API key",
@@ -189,6 +206,12 @@ def _draw_key(slots: dict[str, Any]) -> None:
         st.checkbox("Use this key anyway", key=_KEYS["api_key_anyway"], persist_state=_KEPT)
     if found.note:
         st.caption(plain(found.note))
+    if facts_of(st.session_state[_KEYS["kind"]]).self_hosted and api_keys.dummy(
+        st.session_state[_KEYS["api_key"]] or ""
+    ):
+        st.caption(
+            "This is what servers without a key are given. Where it is one, switch “Needs an API key” off instead."
+        )
 
 
 def _key_look() -> api_keys.Look:
