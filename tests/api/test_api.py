@@ -616,11 +616,20 @@ def test_a_provider_that_needs_no_key(root: TestClient) -> None:
 
     assert (made["needsKey"], made["apiKeyMasked"]) == (False, None)
     assert data(root.get("/api/llm/settings", params={"providerId": made["id"]}))["status"] == "ok"
-    assert "would not be used" in error(root.post(f"{url}/api-key", json={"apiKey": KEY}), 422)["fields"]["api_key"]
-    told = error(root.put(url, json={"apiBaseUrl": "https://api.openai.com/v1", "version": made["version"]}), 422)
+    assert (
+        "would not be used"
+        in error(root.post(f"{url}/api-key", json={"apiKey": KEY}), 422, "VALIDATION_ERROR")["fields"]["apiKey"]
+    )
+    told = error(
+        root.put(url, json={"apiBaseUrl": "https://api.openai.com/v1", "version": made["version"]}),
+        422,
+        "VALIDATION_ERROR",
+    )
     assert told["fields"] == {"needsKey": "must be true: OpenAI answers nobody without a key"}
     for wrong in (None, 0, "false"):
-        assert list(error(root.put(url, json={"needsKey": wrong, "version": 1}), 422)["fields"]) == ["needsKey"]
+        assert list(
+            error(root.put(url, json={"needsKey": wrong, "version": 1}), 422, "VALIDATION_ERROR")["fields"]
+        ) == ["needsKey"]
     back = root.put(url, json={**data(root.get(url)), "needsKey": True})
     assert data(back)["needsKey"] is True
     assert data(root.get("/api/llm/settings", params={"providerId": made["id"]}))["status"] == "no_key"
