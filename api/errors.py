@@ -28,6 +28,7 @@ STATUSES: Final[Mapping[type[CoreError], int]] = {
     errors.TooManyRequests: 429,
     errors.Sealed: 503,
     errors.WrongEncryptionKey: 503,
+    errors.EncryptionKeyMissing: 503,
     errors.BadConfig: 500,
     errors.BadKey: 500,
     errors.KeyUnreadable: 409,

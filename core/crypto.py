@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from .config import Config, get_config
 from .errors import BadKey, Invalid, KeyUnreadable, Sealed
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_DIGITS = 64
+VARIABLE: Final = "LLM_ENCRYPTION_KEY"
 IV_BYTES = 16
 TAG_BYTES = 16
 MASK_FROM = 16
@@ -79,18 +80,20 @@ class KeyRing:
     Args:
         primary: 64 hex digits, or None: then the ring is *sealed*, it opens nothing and seals nothing new.
         extra: Further keys that may open.
+        kept_in: Where the primary key comes from, or should: the variable, or the name of an embedded store's key file.
 
     Raises:
         BadKey: If a key is malformed; says which one and the exact reason, never the key.
     """
 
-    __slots__ = ("_keys", "primary_id")
+    __slots__ = ("_keys", "kept_in", "primary_id")
 
-    def __init__(self, primary: str | None, extra: Iterable[str] = ()) -> None:
+    def __init__(self, primary: str | None, extra: Iterable[str] = (), *, kept_in: str = VARIABLE) -> None:
         self._keys: dict[str, _Key] = {}
         self.primary_id: str | None = None
+        self.kept_in = kept_in
         if primary is not None:
-            key = _Key(_parse(primary, "LLM_ENCRYPTION_KEY"))
+            key = _Key(_parse(primary, kept_in))
             self.primary_id = key.id
             self._keys[key.id] = key
         for number, text in enumerate(extra, start=1):
@@ -134,9 +137,7 @@ class KeyRing:
         if not key_id or not binding:
             raise KeyUnreadable("moved", "Part of this key's record is missing. Enter the API key again.")
         if not self._keys:
-            raise KeyUnreadable(
-                "sealed", "LLM_ENCRYPTION_KEY is not set for this process, so no API key can be opened."
-            )
+            raise KeyUnreadable("sealed", self.absent())
         key = self._keys.get(key_id)
         if key is None:
             raise KeyUnreadable(
@@ -165,9 +166,7 @@ class KeyRing:
             KeyUnreadable: ``sealed`` without any key, else ``damaged``: no key of the ring opens it.
         """
         if not self._keys:
-            raise KeyUnreadable(
-                "sealed", "LLM_ENCRYPTION_KEY is not set for this process, so no API key can be opened."
-            )
+            raise KeyUnreadable("sealed", self.absent())
         for key in self._keys.values():
             if (box := key.box(blob)) is not None:
                 return box.open()
@@ -176,6 +175,12 @@ class KeyRing:
     def find(self, blob: str) -> str | None:
         """Return the id of the key that opens *blob*, whoever wrote it; None if no key of the ring does."""
         return next((key.id for key in self._keys.values() if key.box(blob) is not None), None)
+
+    def absent(self) -> str:
+        """Say where the primary key is missing, for a ring without one."""
+        if self.kept_in == VARIABLE:
+            return f"{VARIABLE} is not set for this process, so no API key can be opened."
+        return f"{self.kept_in} is missing from the data folder: put it back, and restart. Until then no API key can be opened."
 
     def __repr__(self) -> str:
         return f"KeyRing(primary={self.primary_id}, ids={self.ids})"
@@ -293,10 +298,12 @@ def load_ring(config: Config) -> KeyRing:
         BadKey: If a key is malformed.
     """
     primary = config.encryption_key.reveal() if config.encryption_key else None
-    if primary is None and config.embedded and config.key_file.is_file():
+    by_file = primary is None and config.embedded
+    if by_file and config.key_file.is_file():
         primary = config.key_file.read_text(encoding="utf-8", errors="replace").removesuffix("\n")
         remember(primary, for_good=True)
-    return KeyRing(primary, [key.reveal() for key in config.encryption_keys_extra])
+    extra = [key.reveal() for key in config.encryption_keys_extra]
+    return KeyRing(primary, extra, kept_in=config.key_file.name if by_file else VARIABLE)
 
 
 @cache

@@ -172,19 +172,52 @@ class Sealed(CoreError):
 
 
 class WrongEncryptionKey(Sealed):
-    """This process's encryption key is not one that the database was used with, nor is any other of its ring."""
+    """This process's encryption key is not one that the database was used with, nor is any other of its ring.
+
+    Args:
+        primary: The id of this process's key.
+        known: Ids of the keys that the database was used with.
+        kept_in: Where this process's key comes from: a variable, or the file of an embedded store.
+    """
 
     code = "WRONG_ENCRYPTION_KEY"
 
-    def __init__(self, primary: str, known: Iterable[str]) -> None:
+    def __init__(self, primary: str, known: Iterable[str], kept_in: str = "LLM_ENCRYPTION_KEY") -> None:
         known = list(known)
+        cure = "Set the right key" if kept_in.isupper() else f"Put back the {kept_in} with that id"
         CoreError.__init__(
             self,
-            f"LLM_ENCRYPTION_KEY ({primary}) is not the key this database was used with (known: {', '.join(known)}). "
-            "Stored API keys cannot be opened, and none is stored, so that services do not end up with two keys. Set "
-            "the right key, or add it to LLM_ENCRYPTION_KEYS_EXTRA, and restart. If it is lost: "
+            f"{kept_in} ({primary}) is not the key this database was used with (known: {', '.join(known)}). "
+            f"Stored API keys cannot be opened, and none is stored, so that services do not end up with two keys. {cure}, "
+            "or add it to LLM_ENCRYPTION_KEYS_EXTRA, and restart. If it is lost: "
             "`python -m core keys rotate --old-key-lost`.",
-            made_with=(primary, known),
+            made_with=(primary, known, kept_in),
+        )
+
+
+class EncryptionKeyMissing(Sealed):
+    """This process has no encryption key, and what other processes, or this one before, have sealed is there.
+
+    Args:
+        known: Ids of the keys that the database was used with.
+        kept_in: Where the key should be: a variable, or the file of an embedded store.
+    """
+
+    code = "ENCRYPTION_KEY_MISSING"
+
+    def __init__(self, known: Iterable[str], kept_in: str = "LLM_ENCRYPTION_KEY") -> None:
+        known = list(known)
+        ids = " or ".join(known)
+        cure = f"{kept_in} is not set: set the one with id {ids} for every process, and restart."
+        anew = "set the output of `python -m core generate-key` for every process"
+        if not kept_in.isupper():
+            cure = f"{kept_in} is missing: put back the one with id {ids} into the data folder, and restart."
+            anew = f"write the output of `python -m core generate-key` into {kept_in}"
+        CoreError.__init__(
+            self,
+            f"{cure} Until then API keys can be neither opened nor stored; all else works. No new key was made, for it would "
+            f"open none of them. If it is lost for good: {anew}, and run `python -m core keys rotate --old-key-lost`.",
+            made_with=(known, kept_in),
         )
 
 

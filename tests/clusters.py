@@ -20,7 +20,7 @@ from core.crypto import KeyRing, Place
 from core.kinds import origin_of
 from core.resolve import Resolver
 from core.store import migrate
-from tests.conftest import ENCRYPTION_KEY, named
+from tests.conftest import ENCRYPTION_KEY, named, require
 from tests.proxy import Proxy
 
 Connection = psycopg.Connection[Any]
@@ -152,9 +152,14 @@ class Cluster:
         self._process: subprocess.Popen[bytes] | None = None
         self._settings: dict[str, str] = {}
 
-    def initdb(self) -> None:
+    def make(self) -> None:
+        """Make a server without a database of ours; it is not started."""
         command = [str(_tools() / "initdb"), "-D", str(self.folder / "data"), "-U", "postgres", "-A", "trust", "-N"]
         subprocess.run([*command, "-E", "UTF8", "--locale=C"], check=True, capture_output=True, **_as_owner())
+
+    def initdb(self) -> None:
+        """Make a server with a migrated database and two providers with keys; it is stopped."""
+        self.make()
         self.start()
         with connect(named(self.url, "postgres")) as connection:
             connection.execute("CREATE DATABASE llm")
@@ -199,6 +204,11 @@ class Cluster:
                 start_new_session=True,
                 **_as_owner(),
             )
+
+    def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the server's own programs, as pg_dump."""
+        how: dict[str, Any] = {"capture_output": True, "text": True, **_as_owner()}
+        return subprocess.run([_tools() / program, *arguments], check=False, **how)
 
     def kill(self) -> None:
         """As the kernel does when memory runs out: the postmaster is gone at once, its children follow."""
@@ -263,6 +273,18 @@ def _send(order: signal.Signals, pids: Iterable[int]) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, order)
+
+
+def own_postgresql() -> Iterator[Cluster]:
+    """A server of the operator's own, of the oldest major on this machine, started: the body of a fixture."""
+    require("postgresql", list(Path("/usr/lib/postgresql").glob("*/bin/postgres")))
+    cluster = Cluster(new_folder())
+    try:
+        cluster.make()
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.remove()
 
 
 def new_folder() -> Path:

@@ -37,6 +37,8 @@ SAMPLES: list[CoreError] = [
     errors.TooManyRequests("10 per 5 minutes", 300),
     errors.Sealed(),
     errors.WrongEncryptionKey("0a1b2c3d", (known for known in ("11111111", "22222222"))),
+    errors.WrongEncryptionKey("0a1b2c3d", ["11111111"], "encryption.key"),
+    errors.EncryptionKeyMissing((known for known in ("11111111", "22222222")), "encryption.key"),
     errors.BadConfig("DATABASE_URL cannot be read"),
     errors.BadKey("LLM_ENCRYPTION_KEY is malformed"),
     errors.KeyUnreadable("moved", "The key was moved"),

@@ -2,12 +2,13 @@
 
 import typer
 
-from . import audit, explain, grants, import_env, keys, logs, providers, schema, tokens, users
+from . import audit, explain, grants, import_env, keys, logs, move, providers, schema, tokens, users
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Manage LLM Settings."
 )
 app.command("migrate")(schema.migrate)
+app.command("move")(move.move)
 app.command("check-migrations")(schema.check_migrations)
 app.command("test")(providers.test)
 app.command("seed")(import_env.seed)
@@ -15,6 +16,7 @@ app.command("import-env", help=import_env.IMPORT_ENV)(import_env.import_env)
 app.command("generate-key")(keys.generate_key)
 app.command("grant-app")(grants.grant_app)
 app.command("grant-reader")(grants.grant_reader)
+app.command("grant-backup")(grants.grant_backup)
 app.command("explain")(explain.explain)
 app.add_typer(keys.app, name="keys")
 app.add_typer(users.app, name="users")

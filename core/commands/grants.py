@@ -28,3 +28,11 @@ def grant_reader(
         statements = grants.grant_reader(session, role, log=log)
     for statement in statements:
         typer.echo(f"{statement};")
+
+
+def grant_backup(role: Annotated[str, typer.Argument(help="A role of PostgreSQL that may log in.")]) -> None:
+    """Give a role of PostgreSQL what pg_dump needs: it reads everything, tables of later versions too, and changes nothing."""
+    with store(), db.transaction() as session:
+        statements = grants.grant_backup(session, role)
+    for statement in statements:
+        typer.echo(f"{statement};")

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from sqlalchemy import Engine
 
 from ..config import check_at_start, get_config
 from ..manage import bootstrap
@@ -31,3 +32,18 @@ def leave() -> None:
     if config.embedded:
         db.close_engine()
         embedded.stop(config.data_dir)
+
+
+def database_of(engine: Engine) -> str:
+    """Return in words which database it is: the server's own host, port and name, and no user or password."""
+    with db.store_errors(), engine.connect() as connection:
+        found: Any = connection.connection.driver_connection
+        host = f"the socket in {found.info.host}" if found.info.host.startswith("/") else found.info.host
+        return f"the database {found.info.dbname} at {host}, port {found.info.port}"
+
+
+def here() -> str:
+    """Return in words which store this process works on."""
+    if get_config().embedded:
+        return f"the embedded store in {get_config().data_dir}"
+    return database_of(db.get_engine())

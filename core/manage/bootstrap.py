@@ -82,12 +82,9 @@ def _prepare(config: Config, say: Callable[[str], None]) -> None:
     password = config.admin_password.reveal() if config.admin_password else None
     if config.embedded:
         engine = db.get_engine()
-        if config.encryption_key is None and crypto.ensure_key_file(config.key_file):
-            crypto.get_ring.cache_clear()
-            say(
-                f"Made an encryption key for API keys: {config.key_file} (keep a copy: without it they cannot be read)."
-            )
         migrate.upgrade(engine)
+        if config.encryption_key is None and not config.key_file.is_file():
+            _make_key(config, say)
         made = None
         with db.transaction() as session:  # all of it or nothing: a first start that was killed is one again
             if users.none_yet(session):
@@ -100,10 +97,25 @@ def _prepare(config: Config, say: Callable[[str], None]) -> None:
         if password:
             with db.transaction() as session:
                 users.bootstrap(session, config.admin_username, password)
-        if config.encryption_key is None:
+        if config.encryption_key is None and not _used():
             say("Started sealed: LLM_ENCRYPTION_KEY is not set, so API keys can be neither stored nor opened.")
     _look_at_encryption_key(say)
     users.decoy_hash()
+
+
+def _make_key(config: Config, say: Callable[[str], None]) -> None:
+    """Make the key of a store that has none yet. Where one has sealed something, another would only hide that it is gone."""
+    if _used() and not config.key_file.is_file():  # looked at again: another process that starts may just have made it
+        return
+    if crypto.ensure_key_file(config.key_file):
+        say(f"Made an encryption key for API keys: {config.key_file} (keep a copy: without it they cannot be read).")
+    crypto.get_ring.cache_clear()
+
+
+def _used() -> bool:
+    """Whether the store was used with an encryption key."""
+    with db.transaction() as session:
+        return bool(keys.look_at_canary(session, crypto.KeyRing(None)).known)
 
 
 def _look_at_encryption_key(say: Callable[[str], None]) -> None:
@@ -115,5 +127,5 @@ def _look_at_encryption_key(say: Callable[[str], None]) -> None:
         why = str(error) if isinstance(error, CoreError) else type(error.orig).__name__
         say(f"The encryption key could not be checked: {why}")
     else:
-        if canary.message and canary.state != "sealed":
+        if canary.message and (canary.state != "sealed" or canary.known):
             say(canary.message)

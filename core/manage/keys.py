@@ -17,7 +17,7 @@ from ..access.authority import require
 from ..actors import Actor
 from ..audit.record import Target, record
 from ..crypto import KeyRing, Place
-from ..errors import KeyUnreadable, Sealed, WrongEncryptionKey
+from ..errors import EncryptionKeyMissing, KeyUnreadable, Sealed, WrongEncryptionKey
 from ..store import sealed
 from ..store.sealed import SealedColumn, Tried
 from ..store.tables import EncryptionCanary
@@ -41,7 +41,7 @@ class Canary(NamedTuple):
     message: str
     """For people: what is wrong and the cure, or what to do next; empty for ``first_use`` and ``ok``."""
     known: tuple[str, ...] = ()
-    """With ``wrong_key``: ids of the keys this database was used with."""
+    """With ``wrong_key`` and ``sealed``: ids of the keys this database was used with."""
 
 
 class Held(NamedTuple):
@@ -79,9 +79,12 @@ class Batch(NamedTuple):
 
 def look_at_canary(session: Session, ring: KeyRing) -> Canary:
     """Return whether this database knows the ring's primary key; writes nothing."""
-    if ring.primary_id is None:
-        return Canary("sealed", str(Sealed()))
     canaries = {row.key_id: row for row in session.execute(select(_CANARIES).order_by(_CANARIES.c.created_at))}
+    known = tuple(canaries) or tuple(
+        key_id for key_id in sealed.held(session) if key_id
+    )  # rows may be older than the canaries
+    if ring.primary_id is None:
+        return Canary("sealed", str(_without_key(ring, known)), known)
     if (own := canaries.get(ring.primary_id)) is not None:
         try:
             ring.open(own.blob, own.key_id, own.binding, _canary_place(own.key_id))
@@ -92,18 +95,19 @@ def look_at_canary(session: Session, ring: KeyRing) -> Canary:
                 "key. `python -m core keys rotate` makes it anew.",
             )
         return Canary("ok", "")
-    known = tuple(canaries) or tuple(
-        key_id for key_id in sealed.held(session) if key_id
-    )  # rows may be older than the canaries
-    if not known:
+    if not known or (not canaries and ring.primary_id in known):
         return Canary("first_use", "")
     if set(known) & set(ring.ids):
         return Canary(
             "new_primary",
-            f"LLM_ENCRYPTION_KEY is a new key, {ring.primary_id}. Once every process uses it, "
+            f"{ring.kept_in} is a new key, {ring.primary_id}. Once every process uses it, "
             "`python -m core keys rotate` moves the stored API keys to it.",
         )
-    return Canary("wrong_key", str(WrongEncryptionKey(ring.primary_id, known)), known)
+    return Canary("wrong_key", str(WrongEncryptionKey(ring.primary_id, known, ring.kept_in)), known)
+
+
+def _without_key(ring: KeyRing, known: tuple[str, ...]) -> Sealed:
+    return EncryptionKeyMissing(known, ring.kept_in) if known else Sealed()
 
 
 def check_canary(session: Session, ring: KeyRing) -> Canary:
@@ -121,14 +125,14 @@ def require_known(session: Session, ring: KeyRing) -> None:
     """Return when *ring* may seal values for this database.
 
     Raises:
-        Sealed: Without a primary key.
+        Sealed: Without a primary key; EncryptionKeyMissing if a file should hold it that has been there before.
         WrongEncryptionKey: If this database was used with other keys, and none of them is in the ring.
     """
     canary = check_canary(session, ring)
     if canary.state == "sealed":
-        raise Sealed
+        raise _without_key(ring, canary.known)
     if canary.state == "wrong_key":
-        raise WrongEncryptionKey(ring.primary_id or "", canary.known)
+        raise WrongEncryptionKey(ring.primary_id or "", canary.known, ring.kept_in)
 
 
 def status(session: Session, ring: KeyRing) -> RingStatus:

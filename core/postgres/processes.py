@@ -68,6 +68,17 @@ def programs() -> Path:
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 
+def major() -> int:
+    """Return the major version of the wheel's server.
+
+    Raises:
+        ValueError, OSError: If its program does not say.
+    """
+    command = [str(programs() / "postgres"), "--version"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603 - our own words
+    return int(said.rpartition(" ")[2].partition(".")[0])
+
+
 def send(order: signal.Signals, pids: list[int]) -> None:
     """Send a signal to each process; one that is gone meanwhile is no error."""
     for pid in pids:

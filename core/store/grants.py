@@ -77,6 +77,26 @@ def grant_reader(session: Session, role: str, *, log: bool = False) -> list[str]
     return _grant(session, role, CALLER if log else READER)
 
 
+def grant_backup(session: Session, role: str) -> list[str]:
+    """Let *role* read all tables and sequences, those of later versions too, as pg_dump does; returns the statements run.
+
+    Raises:
+        Forbidden, NotFound, Invalid: As :func:`grant_reader`.
+    """
+    statements = _grant(session, role, dict.fromkeys(RIGHTS, "SELECT"))
+    found: Any = session.execute(text(_STATE), {"role": role}).one()
+    more = [
+        f"GRANT SELECT ON SEQUENCE {sequence} TO {found.role}" for sequence in session.scalars(text(_ALL_SEQUENCES))
+    ]
+    more += [
+        f"ALTER DEFAULT PRIVILEGES FOR ROLE {found.owner} IN SCHEMA {found.schema} GRANT SELECT ON {what} TO {found.role}"
+        for what in ("TABLES", "SEQUENCES")
+    ]
+    for statement in more:
+        session.execute(text(statement.replace(":", "\\:")))
+    return [*statements, *more]
+
+
 def _grant(session: Session, role: str, rights: Mapping[str, str]) -> list[str]:
     found: Any = session.execute(text(_STATE), {"role": role}).one_or_none()
     if found is None:
@@ -116,10 +136,15 @@ _MAY = """
     GROUP BY 1, 2 ORDER BY 1, 2
 """
 _STATE = """
-    SELECT quote_ident(r.rolname) AS role, quote_ident(n.nspname) AS schema,
+    SELECT quote_ident(r.rolname) AS role, quote_ident(n.nspname) AS schema, quote_ident(pg_get_userbyid(t.relowner)) AS owner,
         r.rolsuper OR pg_has_role(r.oid, t.relowner, 'MEMBER') AS owns, pg_has_role(t.relowner, 'MEMBER') AS may_grant
     FROM pg_roles r, pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace
     WHERE r.rolname = :role AND t.oid = 'audit_events'::regclass
+"""
+_ALL_SEQUENCES = """
+    SELECT quote_ident(n.nspname) || '.' || quote_ident(s.relname) FROM pg_class s JOIN pg_namespace n ON n.oid = s.relnamespace
+    WHERE s.relkind = 'S' AND n.oid = (SELECT relnamespace FROM pg_class WHERE oid = 'audit_events'::regclass)
+        AND s.relowner = (SELECT relowner FROM pg_class WHERE oid = 'audit_events'::regclass) ORDER BY 1
 """
 _MAY_CREATE = """
     SELECT has_schema_privilege(:role, relnamespace, 'CREATE') FROM pg_class WHERE oid = 'audit_events'::regclass

@@ -1,5 +1,6 @@
 """Bring the database's schema to this version's, by Alembic."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic import command
@@ -34,12 +35,38 @@ def upgrade(engine: Engine, revision: str = "head") -> bool:
     return _run(engine, command.upgrade, revision)
 
 
-def downgrade(engine: Engine, revision: str) -> bool:
-    """Migrate down to *revision*; ``base`` removes everything this product stores."""
-    return _run(engine, command.downgrade, revision)
+def downgrade(engine: Engine, revision: str, after: Callable[[Connection], object] = lambda _: None) -> bool:
+    """Migrate down to *revision*; ``base`` removes everything this product stores.
+
+    *after* is called in the same transaction, once the step is done: what has to be on record with it.
+    """
+    return _run(engine, command.downgrade, revision, after)
 
 
-def _run(engine: Engine, step: object, revision: str) -> bool:
+def upgrade_within(connection: Connection) -> None:
+    """Make this version's tables in the transaction of *connection*, which its caller commits; for a database that has none.
+
+    Raises:
+        SQLAlchemyError: What the server says.
+    """
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    _apply(connection, command.upgrade, "head")
+
+
+def downgrade_within(connection: Connection, revision: str) -> None:
+    """Migrate down to *revision* in the transaction of *connection*, which its caller commits, or rolls back to see what goes."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    _refuse_newer(_current(connection))
+    _apply(connection, command.downgrade, revision)
+
+
+def _apply(connection: Connection, step: object, revision: str) -> None:
+    config = AlembicConfig(attributes={"connection": connection, "metadata": Table.metadata})
+    config.set_main_option("script_location", str(scripts_folder()).replace("%", "%%"))
+    step(config, revision)  # type: ignore[operator]  # alembic.command's functions are untyped
+
+
+def _run(engine: Engine, step: object, revision: str, after: Callable[[Connection], object] = lambda _: None) -> bool:
     with store_errors(), engine.connect() as connection:
         connection.execute(text("SET statement_timeout = 0"))
         waits.allow(connection, None)
@@ -49,11 +76,12 @@ def _run(engine: Engine, step: object, revision: str) -> bool:
         try:
             before = _current(connection)
             _refuse_newer(before)
-            config = AlembicConfig(attributes={"connection": connection, "metadata": Table.metadata})
-            config.set_main_option("script_location", str(scripts_folder()).replace("%", "%%"))
-            step(config, revision)  # type: ignore[operator]  # alembic.command's functions are untyped
+            _apply(connection, step, revision)
+            changed = _current(connection) != before
+            if changed:
+                after(connection)
             connection.commit()
-            return _current(connection) != before
+            return changed
         finally:
             connection.rollback()
             connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
@@ -84,6 +112,11 @@ def differences(engine: Engine) -> list[object]:
     with engine.connect() as connection:
         found = list(compare_metadata(MigrationContext.configure(connection), Table.metadata))
     return [*found, *drift.differences(engine)]
+
+
+def revision_of(connection: Connection) -> str | None:
+    """Return the revision that the database says it is at, also one that this version does not know; None without any."""
+    return _current(connection)
 
 
 def head() -> str:

@@ -23,7 +23,7 @@ from sqlmodel import Session, col, select
 from core import config, crypto
 from core.actors import COMMAND_LINE, Actor
 from core.crypto import KeyRing, Place
-from core.errors import Forbidden, KeyUnreadable, Sealed, WrongEncryptionKey
+from core.errors import EncryptionKeyMissing, Forbidden, KeyUnreadable, Sealed, WrongEncryptionKey
 from core.manage import bootstrap, keys, providers
 from core.store import db, sealed
 from core.store.tables import AuditEvent, EncryptionCanary, Table
@@ -212,6 +212,32 @@ def test_rows_older_than_the_canaries_tell_a_wrong_key(session: Session) -> None
     assert keys.look_at_canary(session, KeyRing(NEW)).state == "wrong_key"
     assert keys.look_at_canary(session, KeyRing(NEW)).known == (OLD_ID,)
     assert keys.look_at_canary(session, KeyRing(NEW, [OLD])).state == "new_primary"
+
+
+def test_the_old_key_is_not_new_after_an_upgrade_from_before_the_canaries(session: Session) -> None:
+    """Without any canary the key that holds the rows is the right one: nothing is said of it, and it gets its canary."""
+    fill(2)
+    sql("DELETE FROM encryption_canaries")
+
+    assert keys.check_canary(session, KeyRing(OLD)) == ("first_use", "", ())
+    assert keys.look_at_canary(session, KeyRing(OLD)).state == "ok"
+    assert keys.look_at_canary(session, KeyRing(NEW)).state == "wrong_key"
+
+
+def test_a_process_without_a_key_is_told_which_one_is_needed(session: Session) -> None:
+    """Where something is sealed, the key to set is named by its id, and where it should be; no new one is proposed first."""
+    fill(1)
+    by_file = keys.look_at_canary(session, KeyRing(None, kept_in="encryption.key"))
+    by_variable = keys.look_at_canary(session, KeyRing(None))
+
+    assert (by_file.state, by_variable.state) == ("sealed", "sealed")
+    assert by_file.message.startswith(
+        f"encryption.key is missing: put back the one with id {OLD_ID} into the data folder"
+    )
+    assert by_variable.message.startswith(f"LLM_ENCRYPTION_KEY is not set: set the one with id {OLD_ID}")
+    for ring in (KeyRing(None), KeyRing(None, kept_in="encryption.key")):
+        with pytest.raises(EncryptionKeyMissing):
+            keys.require_known(session, ring)
 
 
 def test_damaged_canary_is_the_row_and_not_the_key(session: Session, admin: Actor) -> None:

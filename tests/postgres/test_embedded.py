@@ -869,3 +869,29 @@ def test_root_without_the_capability_gets_a_sentence(nothing: Path) -> None:
 
     assert "the user llm_settings" in done.stderr
     assert "cannot get into all folders above" in done.stderr
+
+
+@pytest.mark.parametrize("made_by", [17, 19])
+def test_a_store_of_another_major_is_told_with_both(data_dir: Path, made_by: int) -> None:
+    """A folder that another major made: both are named, and the cure; nothing in it changes, and put right it starts."""
+    embedded.start(data_dir)
+    embedded.stop(data_dir)
+    version = data_dir / "postgres" / "data" / "PG_VERSION"
+    ours = version.read_text()
+    version.write_text(f"{made_by}\n")
+    before = sorted((path, path.stat().st_mtime_ns) for path in (data_dir / "postgres").rglob("*") if path.is_file())
+
+    with pytest.raises(StoreUnavailable) as caught:
+        embedded.start(data_dir)
+
+    found = sorted((path, path.stat().st_mtime_ns) for path in (data_dir / "postgres").rglob("*") if path.is_file())
+    assert [entry for entry in found if not entry[0].name.endswith(".lock")] == [
+        entry for entry in before if not entry[0].name.endswith(".lock")
+    ]
+    assert f"was made by PostgreSQL {made_by}, and the embedded server here is PostgreSQL {int(ours)}" in str(
+        caught.value
+    )
+    assert "docs/operations.md" in str(caught.value)
+    version.write_text(ours)
+    with psycopg.connect(embedded.start(data_dir)) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)

@@ -54,6 +54,8 @@ _WORDS = {
     "audit.purge": ("purged", "auto_delete"),
     "logs.purge": ("purged the request log:", "auto_delete"),
     "schema.migrate": ("migrated the schema to", "database"),
+    "schema.migrate_down": ("took the schema back to", "database"),
+    "store.move": ("moved the store here, at", "move_up"),
     audit_log.DENIED: ("was refused", "block"),
 }
 _ONESELF = ("session.sign_in", "session.sign_out")

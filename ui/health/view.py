@@ -124,6 +124,8 @@ def _services(health: Health) -> Line:
 def _encryption_keys(health: Health) -> list[Line]:
     status = health.keys
     state, word = _CANARY[status.canary.state]
+    if status.canary.state == "sealed" and status.canary.known:  # there is something that it should open
+        state = "wrong"
     known = "No API key has been stored yet." if state == "note" else "The database knows this process's primary key."
     rows = [Line("Key of this process", state, word, status.canary.message or known)]
     rows += [_key(key, wrong=state == "wrong") for key in status.keys]

@@ -179,7 +179,8 @@ def _draw_key(slots: dict[str, Any]) -> None:
         kept = f" {mask} stays stored, and is not used." if mask else ""
         st.caption(plain(f"Programs get the word “{NOT_NEEDED}” in place of a key, which every SDK takes.{kept}"))
         return
-    sealed = crypto.get_ring().primary_id is None
+    ring = crypto.get_ring()
+    sealed = ring.primary_id is None
     st.text_input(
         "API key",
         key=_KEYS["api_key"],
@@ -194,7 +195,9 @@ def _draw_key(slots: dict[str, Any]) -> None:
     )
     slots["api_key"] = st.empty()
     if sealed:
-        st.caption(f":orange[:material/lock: {plain(str(Sealed()))}]")
+        st.caption(
+            f":orange[:material/lock: {plain(str(Sealed()) if ring.kept_in == crypto.VARIABLE else ring.absent())}]"
+        )
         return
     found = _key_look()
     if found.refused:
