@@ -1,4 +1,4 @@
-"""What docs/deployment.md says of a failing database is what a page, REST, `ready`, the log and a service show."""
+"""What docs/operations.md says of a failing database is what a page, REST, `ready`, the log and a service show."""
 
 import contextlib
 import hashlib
@@ -222,8 +222,8 @@ FAULTS = {
 
 
 def documented() -> dict[str, dict[str, str]]:
-    """The table of docs/deployment.md: fault -> column -> cell."""
-    section = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8").partition(SECTION)[2].partition("\n## ")[0]
+    """The table of docs/operations.md: fault -> column -> cell."""
+    section = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").partition(SECTION)[2].partition("\n## ")[0]
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
     head, _, *rows = lines[: next((i for i, cells in enumerate(lines) if len(cells) != len(lines[0])), len(lines))]
     return {cells[0].partition(":")[0]: dict(zip(head, cells, strict=True)) for cells in rows}

@@ -225,8 +225,8 @@ def test_refusal_is_told_at_every_door(house: House, fault: str) -> None:
 
 
 def test_each_refusal_is_documented() -> None:
-    """The table of docs/deployment.md has each code, its words and what `ready` says."""
-    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8").partition("### What the database refuses")[2]
+    """The table of docs/operations.md has each code, its words and what `ready` says."""
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").partition("### What the database refuses")[2]
     rows = {row[2:7]: row for row in page.partition("\n## ")[0].splitlines() if row.startswith("| ")}
     for name, case in FAULTS.items():
         assert f"“{case.words}”" in rows[name[:5]]

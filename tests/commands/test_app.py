@@ -26,6 +26,8 @@ COMMANDS = {
     "generate-key": "keys",
     "grant-app": "grants",
     "grant-reader": "grants",
+    "grant-backup": "grants",
+    "move": "move",
     "explain": "explain",
     **{f"keys {name}": "keys" for name in ("status", "rotate", "check", "adopt")},
     **{f"users {name}": "users" for name in ("add", "passwd", "disable", "role", "sign-out", "list")},

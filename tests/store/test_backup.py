@@ -104,17 +104,15 @@ def test_restores_with_rights_and_without(own: Cluster, urls: dict[str, str]) ->
         connection.execute(f"DROP OWNED BY {lost}")
         connection.execute(f"DROP ROLE {lost}")
     file = dump(own, urls["backup"])
-    places = {role: url.rpartition("/")[2] for role, url in urls.items()}
     with owned(own) as other:
-        here, database = other["owner"], other["owner"].rpartition("/")[2].partition("?")[0]
+        here = other["owner"]
+        there = {role: here.replace(role_of(here), role_of(urls[role])) for role in ROLES}
         refused = own.run("pg_restore", "--no-owner", "--single-transaction", f"--dbname={here}", with_lost)
         assert refused.returncode == 1
         assert "does not exist" in refused.stderr
         assert one(here, "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace") == 0
         done = own.run("pg_restore", "--no-owner", "--no-privileges", "--single-transaction", f"--dbname={here}", file)
         assert done.returncode == 0, done.stderr
-        assert places["app"]
-        there = {role: url.replace(places[role].partition("?")[0], database) for role, url in urls.items()}
         resolver = Resolver(there["reader"], ring=KeyRing(ENCRYPTION_KEY))
         try:
             assert resolver.resolve("openai").status == "store_unavailable"
