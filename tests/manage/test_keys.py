@@ -277,7 +277,9 @@ def test_start_survives_whatever_the_check_meets(monkeypatch: pytest.MonkeyPatch
     crypto.get_ring.cache_clear()
     bootstrap._look_at_encryption_key(said.append)
 
-    assert said[0].startswith("The encryption key could not be checked: The database cannot be used: the tables are missing")
+    assert said[0].startswith(
+        "The encryption key could not be checked: The database cannot be used: the tables are missing"
+    )
     assert "LLM_ENCRYPTION_KEY has 2 characters" in said[1]
 
 
