@@ -29,6 +29,8 @@ STATUSES: Final[Mapping[type[CoreError], int]] = {
     errors.Sealed: 503,
     errors.WrongEncryptionKey: 503,
     errors.EncryptionKeyMissing: 503,
+    errors.OutdatedEncryptionKey: 503,
+    errors.ProcessesLackKey: 409,
     errors.BadConfig: 500,
     errors.BadKey: 500,
     errors.KeyUnreadable: 409,

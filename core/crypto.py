@@ -198,7 +198,7 @@ class _Key:
         from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415 - keeps the resolver lean
 
         self.aead = AESGCM(raw)
-        self.id = hmac.digest(raw, _KEY_ID_LABEL, hashlib.sha256)[:4].hex()
+        self.id = _id_of(raw)
         self._binding_key = HKDF(algorithm=SHA256(), length=32, salt=None, info=_BINDING_INFO).derive(raw)
 
     def __reduce__(self) -> NoReturn:
@@ -262,6 +262,22 @@ def _parse(text: str, name: str) -> bytes:
     return bytes.fromhex(text)
 
 
+def _id_of(raw: bytes) -> str:
+    return hmac.digest(raw, _KEY_ID_LABEL, hashlib.sha256)[:4].hex()
+
+
+def ids_of(config: Config) -> tuple[str, ...]:
+    """Return the ids of the keys of *config*, the primary one first, without the library that :func:`load_ring` needs.
+
+    Raises:
+        BadKey: As :func:`load_ring`.
+    """
+    primary, extra = _texts(config)
+    named = [(primary, "LLM_ENCRYPTION_KEY")] if primary is not None else []
+    named += [(text.strip(" "), "LLM_ENCRYPTION_KEYS_EXTRA") for text in extra]
+    return tuple(dict.fromkeys(_id_of(_parse(text, name)) for text, name in named))
+
+
 def ensure_key_file(path: Path) -> bool:
     """Make an encryption key for an embedded installation in *path* (mode 0600); False if there is one already."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -297,13 +313,17 @@ def load_ring(config: Config) -> KeyRing:
     Raises:
         BadKey: If a key is malformed.
     """
+    primary, extra = _texts(config)
+    by_file = config.encryption_key is None and config.embedded
+    return KeyRing(primary, extra, kept_in=config.key_file.name if by_file else VARIABLE)
+
+
+def _texts(config: Config) -> tuple[str | None, list[str]]:
     primary = config.encryption_key.reveal() if config.encryption_key else None
-    by_file = primary is None and config.embedded
-    if by_file and config.key_file.is_file():
+    if primary is None and config.embedded and config.key_file.is_file():
         primary = config.key_file.read_text(encoding="utf-8", errors="replace").removesuffix("\n")
         remember(primary, for_good=True)
-    extra = [key.reveal() for key in config.encryption_keys_extra]
-    return KeyRing(primary, extra, kept_in=config.key_file.name if by_file else VARIABLE)
+    return primary, [key.reveal() for key in config.encryption_keys_extra]
 
 
 @cache

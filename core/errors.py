@@ -221,6 +221,46 @@ class EncryptionKeyMissing(Sealed):
         )
 
 
+class OutdatedEncryptionKey(Sealed):
+    """This process's encryption key was replaced by one that it does not have."""
+
+    code = "OUTDATED_ENCRYPTION_KEY"
+
+    def __init__(self, primary: str, newer: Iterable[str]) -> None:
+        newer = list(newer)
+        CoreError.__init__(
+            self,
+            f"LLM_ENCRYPTION_KEY ({primary}) is not the newest key of this database: API keys are sealed with "
+            f"{', '.join(newer)}, which this process does not have. It can open what {primary} sealed, and stores no API "
+            "key, so that nothing new is sealed with a key that others may have put away. Make the newest key "
+            "LLM_ENCRYPTION_KEY, or add it to LLM_ENCRYPTION_KEYS_EXTRA, and restart. If it is lost: "
+            "`python -m core keys rotate --old-key-lost`.",
+            made_with=(primary, newer),
+        )
+
+
+class ProcessesLackKey(CoreError):
+    """A rotation that would take all API keys from processes that run.
+
+    Attributes:
+        processes: Each in words.
+    """
+
+    code = "PROCESSES_LACK_KEY"
+
+    def __init__(self, key_id: str, processes: Iterable[str], rows: int) -> None:
+        processes = list(processes)
+        many = len(processes) != 1
+        super().__init__(
+            f"Not rotated: {'these processes are' if many else 'this process is'} connected and {'lack' if many else 'lacks'} "
+            f"encryption key {key_id}, or {'do' if many else 'does'} not say whether they have it: {'; '.join(processes)}. "
+            f"{'Each' if many else 'It'} would lose {rows} API key{'' if rows == 1 else 's'} within a second. Put {key_id} into "
+            "LLM_ENCRYPTION_KEYS_EXTRA there and restart, then rotate. Or give up what they read: `keys rotate --force`.",
+            made_with=(key_id, processes, rows),
+        )
+        self.processes = processes
+
+
 class BadConfig(CoreError):
     """The environment of this process is wrong."""
 

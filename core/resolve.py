@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import get_config
-from .crypto import KeyRing, load_ring
+from .crypto import KeyRing, ids_of, load_ring
 from .errors import BadKey, CoreError, StoreUnavailable
-from .postgres import lines, probe, threads
+from .postgres import lines, names, probe, threads
 from .resolving import snapshot, snapshot_file
 from .resolving.effective import EffectiveSettings, Explained, Source, Status, build
 from .resolving.snapshot import Snapshot
-from .version import VERSION
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -292,9 +291,16 @@ class Resolver:
     @contextlib.contextmanager
     def _connection(self) -> "Iterator[Connection[Any]]":
         url = self._url if self._url is not None else lines.find_store()
-        connection = lines.connect(url, f"{lines.RESOLVER}/{VERSION}")
+        connection = lines.connect(url, names.written("resolver", self._key_ids()))
         with contextlib.closing(connection):
             yield connection
+
+    def _key_ids(self) -> tuple[str, ...]:
+        if self._ring_given is not None:
+            return self._ring_given.ids
+        with contextlib.suppress(CoreError, OSError):  # loading the ring says what is wrong
+            return ids_of(get_config())
+        return ()
 
     def _follow(self, connection: "Connection[Any]", stop: threading.Event) -> None:
         self._ring = self._ring_given or _environment_ring()

@@ -16,6 +16,7 @@ from core.config import choose_log_format, get_config
 from core.errors import BadConfig
 from core.manage import bootstrap
 from core.resolve import Resolver
+from core.store import db
 from web import connections, runs
 from web.request import Proxies
 
@@ -32,6 +33,7 @@ def prepare() -> None:
         choose_log_format()
         env_file.load()
         choose_log_format()
+        db.be("app")
         bootstrap.check_configuration()
     except BadConfig as error:
         sys.exit(log_lines.sentence(f"Not started: {error}", "CRITICAL"))

@@ -5,10 +5,11 @@ from collections import Counter
 from typing import Annotated
 
 import typer
+from sqlmodel import Session
 
 from .. import crypto
 from ..actors import COMMAND_LINE
-from ..manage import keys, providers
+from ..manage import keys, providers, services
 from ..store import db, sealed
 from ..store.tables import id_of
 from ..wording import counted
@@ -26,7 +27,9 @@ def generate_key() -> None:
 def status() -> None:
     """Say what each encryption key holds, and whether it may go. Opens no stored key."""
     with store(), db.transaction() as session:
-        _say_status(keys.status(session, crypto.get_ring()))
+        ring = crypto.get_ring()
+        _say_status(keys.status(session, ring))
+        _say_processes(session, ring.primary_id)
 
 
 @app.command("rotate")
@@ -37,6 +40,10 @@ def rotate(
     old_key_lost: Annotated[
         bool, typer.Option("--old-key-lost", help="Go on with LLM_ENCRYPTION_KEY though it opens nothing stored here.")
     ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Go on though connected processes lack the new key: they lose every API key."),
+    ] = False,
 ) -> None:
     """Seal all API keys anew with LLM_ENCRYPTION_KEY, while everything runs. Killed, it is run again.
 
@@ -45,7 +52,12 @@ def rotate(
     moved, unreadable, reported = 0, set[sealed.Tried](), time.monotonic()
     with store():
         ring = crypto.get_ring()
-        work = keys.rotate(db.retrying, COMMAND_LINE, ring, batch=batch, dry_run=dry_run, old_key_lost=old_key_lost)
+        if dry_run or force:
+            with db.transaction() as session:
+                _say_processes(session, ring.primary_id, cost=force)
+        work = keys.rotate(
+            db.retrying, COMMAND_LINE, ring, batch=batch, dry_run=dry_run, old_key_lost=old_key_lost, force=force
+        )
         for done in work:
             moved += done.moved
             unreadable.update(done.unreadable)
@@ -81,7 +93,7 @@ def check() -> None:
             typer.echo(f"{row.name}: {row.message}")
     if not rows:
         typer.echo("No API key is stored.")
-    if canary.state in {"sealed", "wrong_key", "damaged"} or any(row.state != "ok" for row in rows):
+    if canary.state in {"sealed", "wrong_key", "damaged", "behind"} or any(row.state != "ok" for row in rows):
         raise typer.Exit(1)
 
 
@@ -92,6 +104,20 @@ def adopt(provider: Annotated[str, typer.Argument(help="Name of the provider.")]
         row = providers.get_by_name(session, provider)
         providers.adopt_api_key(session, COMMAND_LINE, id_of(row))
     typer.echo(f"The key of {provider} is adopted.")
+
+
+def _say_processes(session: Session, primary: str | None, *, cost: bool = False) -> None:
+    """Print the connected processes with version and keys, and which of them lack the primary key."""
+    lack = services.lacking(session, primary) if primary else []
+    if cost:
+        rows = counted(sum(sealed.held(session).values()), "API key")
+        for process in lack:
+            typer.echo(f"Forced: {process} loses {rows} until it has encryption key {primary} and is restarted.")
+        return
+    for process in services.processes(session):
+        typer.echo(f"Connected: {process}{f'. LACKS {primary}: give it that key first' if process in lack else ''}.")
+    if lack:
+        typer.echo("`keys rotate` refuses while a connected process lacks the primary key, or does not say its keys.")
 
 
 def _say_status(status: keys.RingStatus) -> None:

@@ -14,7 +14,7 @@ from ..crypto import KeyRing
 from ..errors import CoreError
 from ..store import grants, migrate, outages, sealed
 from ..store.tables import AuditEvent, AuditHead
-from . import keys, services
+from . import keys, readable, services
 
 
 class Health(NamedTuple):
@@ -32,6 +32,10 @@ class Health(NamedTuple):
     """The revision this version needs."""
     older_services: tuple[services.Service, ...]
     """Connected resolvers of versions before this one."""
+    processes: tuple[services.Process, ...]
+    """Connected to this database, this one among them."""
+    without_the_key: tuple[services.Process, ...]
+    """Those of them that lack this process's primary key, or do not say their keys."""
     in_use: int
     """Connections of this process in use now, this look's own among them."""
     keys: keys.RingStatus
@@ -52,7 +56,8 @@ class Readiness(NamedTuple):
     the last minute; reading works."""
     schema: Literal["ok", "mismatch", "unknown"]
     key_ring: str
-    """``ok``, ``unknown``, or what :func:`core.manage.keys.look_at_canary` says of the primary key."""
+    """``ok``, ``unknown``, ``degraded`` where an active provider's API key cannot be opened, or what
+    :func:`core.manage.keys.look_at_canary` says of the primary key."""
     serves: bool = True
     """Whether requests are better sent here than refused."""
 
@@ -72,7 +77,9 @@ def readiness(session: Session, ring: KeyRing) -> Readiness:
         )
         return Readiness("no_rights", "ok", "unknown", serves=all(right != "SELECT" for _, right in lacks))
     canary = keys.look_at_canary(session, ring).state
-    key_ring = "ok" if canary in {"first_use", "new_primary"} else canary
+    key_ring: str = "ok" if canary in {"first_use", "new_primary"} else canary
+    if key_ring in {"ok", "behind", "damaged"} and not readable.all_open(session, ring):
+        key_ring = "degraded"
     if session.scalar(text("SELECT current_setting('transaction_read_only') = 'on'")):
         outages.causes.note(outages.READ_ONLY, "it allows read-only transactions alone")
         session.invalidate()  # a new line may find the primary, or a database that takes changes again
@@ -105,6 +112,8 @@ def look(session: Session, ring: KeyRing) -> Health:
         revision=MigrationContext.configure(connection).get_current_revision(),
         head=migrate.head(),
         older_services=tuple(services.older(session)),
+        processes=tuple(services.processes(session)),
+        without_the_key=tuple(services.lacking(session, ring.primary_id)) if ring.primary_id else (),
         in_use=pool.checkedout() if isinstance(pool, QueuePool) else 1,
         keys=keys.status(session, ring),
         sealed_values=len(tried),

@@ -17,11 +17,19 @@ from ..access.authority import require
 from ..actors import Actor
 from ..audit.record import Target, record
 from ..crypto import KeyRing, Place
-from ..errors import EncryptionKeyMissing, KeyUnreadable, Sealed, WrongEncryptionKey
+from ..errors import (
+    EncryptionKeyMissing,
+    KeyUnreadable,
+    OutdatedEncryptionKey,
+    ProcessesLackKey,
+    Sealed,
+    WrongEncryptionKey,
+)
 from ..store import sealed
 from ..store.sealed import SealedColumn, Tried
 from ..store.tables import EncryptionCanary
 from ..wording import counted
+from . import services
 
 BATCH: Final = 100
 """Rows of one transaction, which are locked until it ends."""
@@ -37,11 +45,11 @@ _LOCK = 0x6C6C6D6B  # "llmk": of two processes that are the first to use a key, 
 class Canary(NamedTuple):
     """What this database knows of a process's primary key."""
 
-    state: Literal["sealed", "first_use", "new_primary", "ok", "damaged", "wrong_key"]
+    state: Literal["sealed", "first_use", "new_primary", "ok", "damaged", "wrong_key", "behind"]
     message: str
     """For people: what is wrong and the cure, or what to do next; empty for ``first_use`` and ``ok``."""
     known: tuple[str, ...] = ()
-    """With ``wrong_key`` and ``sealed``: ids of the keys this database was used with."""
+    """With ``wrong_key`` and ``sealed``: ids of the keys this database was used with; with ``behind`` those that are newer, and in use."""
 
 
 class Held(NamedTuple):
@@ -85,16 +93,8 @@ def look_at_canary(session: Session, ring: KeyRing) -> Canary:
     )  # rows may be older than the canaries
     if ring.primary_id is None:
         return Canary("sealed", str(_without_key(ring, known)), known)
-    if (own := canaries.get(ring.primary_id)) is not None:
-        try:
-            ring.open(own.blob, own.key_id, own.binding, _canary_place(own.key_id))
-        except KeyUnreadable:
-            return Canary(
-                "damaged",
-                f"The canary of encryption key {ring.primary_id} is damaged: the row in encryption_canaries, not the "
-                "key. `python -m core keys rotate` makes it anew.",
-            )
-        return Canary("ok", "")
+    if ring.primary_id in canaries:
+        return _of_a_known_key(session, ring, ring.primary_id, canaries)
     if not known or (not canaries and ring.primary_id in known):
         return Canary("first_use", "")
     if set(known) & set(ring.ids):
@@ -108,6 +108,22 @@ def look_at_canary(session: Session, ring: KeyRing) -> Canary:
 
 def _without_key(ring: KeyRing, known: tuple[str, ...]) -> Sealed:
     return EncryptionKeyMissing(known, ring.kept_in) if known else Sealed()
+
+
+def _of_a_known_key(session: Session, ring: KeyRing, primary: str, canaries: Mapping[str, Any]) -> Canary:
+    own = canaries[primary]
+    try:
+        ring.open(own.blob, own.key_id, own.binding, _canary_place(own.key_id))
+    except KeyUnreadable:
+        return Canary(
+            "damaged",
+            f"The canary of encryption key {primary} is damaged: the row in encryption_canaries, not the key. "
+            "`python -m core keys rotate` makes it anew.",
+        )
+    later = [key_id for key_id, row in canaries.items() if row.created_at > own.created_at]
+    lacks = [key_id for key_id in later if key_id not in ring.ids]
+    newer = tuple(key_id for key_id in lacks if sealed.held(session)[key_id])
+    return Canary("behind", str(OutdatedEncryptionKey(primary, newer)), newer) if newer else Canary("ok", "")
 
 
 def check_canary(session: Session, ring: KeyRing) -> Canary:
@@ -127,12 +143,15 @@ def require_known(session: Session, ring: KeyRing) -> None:
     Raises:
         Sealed: Without a primary key; EncryptionKeyMissing if a file should hold it that has been there before.
         WrongEncryptionKey: If this database was used with other keys, and none of them is in the ring.
+        OutdatedEncryptionKey: If a newer key seals what is stored, and is not in the ring.
     """
     canary = check_canary(session, ring)
     if canary.state == "sealed":
         raise _without_key(ring, canary.known)
     if canary.state == "wrong_key":
         raise WrongEncryptionKey(ring.primary_id or "", canary.known, ring.kept_in)
+    if canary.state == "behind":
+        raise OutdatedEncryptionKey(ring.primary_id or "", canary.known)
 
 
 def status(session: Session, ring: KeyRing) -> RingStatus:
@@ -158,6 +177,7 @@ def rotate(
     batch: int = BATCH,
     dry_run: bool = False,
     old_key_lost: bool = False,
+    force: bool = False,
 ) -> Iterator[Batch]:
     """Seal anew, with the primary key, what other keys of the ring hold; yields each batch once it is committed.
 
@@ -170,12 +190,13 @@ def rotate(
         batch: Rows of one transaction.
         dry_run: Open everything, and write nothing.
         old_key_lost: Go on with the primary key, though the ring has none that this database was used with.
+        force: Go on, though connected processes lack the primary key.
 
     Raises:
-        Forbidden, Sealed, WrongEncryptionKey: Before anything is done.
+        Forbidden, Sealed, WrongEncryptionKey, OutdatedEncryptionKey, ProcessesLackKey: Before anything is done.
         KeyUnreadable: If a value does not read back; its batch is rolled back.
     """
-    run(lambda session: _begin(session, actor, ring, dry_run=dry_run, old_key_lost=old_key_lost))
+    run(lambda session: _begin(session, actor, ring, dry_run=dry_run, old_key_lost=old_key_lost, force=force))
     for number in range(PASSES):
         time.sleep(PAUSE if number else 0)
         unreadable = 0
@@ -239,24 +260,28 @@ def _seal_anew(
         raise KeyUnreadable("damaged", f"Not read back as written: {', '.join(wrong)}. This batch was not changed.")
 
 
-def _begin(session: Session, actor: Actor, ring: KeyRing, *, dry_run: bool, old_key_lost: bool) -> None:
+def _begin(session: Session, actor: Actor, ring: KeyRing, *, dry_run: bool, old_key_lost: bool, force: bool) -> None:
     require(session, actor, "keys.rotate")
     state = look_at_canary(session, ring).state
     if dry_run and state not in {"sealed", "wrong_key"}:
         return
+    lack = [] if force or ring.primary_id is None else services.lacking(session, ring.primary_id)
+    if lack:
+        raise ProcessesLackKey(ring.primary_id or "", map(str, lack), sum(sealed.held(session).values()))
     if state == "damaged":
         _put_canary(session, ring)
-    elif state == "wrong_key" and old_key_lost and not dry_run:
+    elif state in {"wrong_key", "behind"} and old_key_lost and not dry_run:
         _put_canary(session, ring)
         changes = {"encryption_key": (None, ring.primary_id)}
         record(session, actor, "keys.old_key_lost", Target("keys", None, _CANARIES.name), changes)
     else:
         require_known(session, ring)
+        _put_canary(session, ring)  # the newest one from now on, where this is the way back to an older key
 
 
 def _put_canary(session: Session, ring: KeyRing) -> None:
     put = insert(_CANARIES).values(ring.seal(_SAMPLE, _canary_place(ring.primary_id or ""))._asdict())
-    new = {"blob": put.excluded.blob, "binding": put.excluded.binding}
+    new = {"blob": put.excluded.blob, "binding": put.excluded.binding, "created_at": func.clock_timestamp()}
     session.execute(put.on_conflict_do_update(index_elements=["key_id"], set_=new))
 
 

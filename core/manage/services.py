@@ -1,20 +1,18 @@
-"""The services that are connected, by version: one of an older version reads some values as not set."""
+"""The processes that are connected: which version, which encryption keys; one of an older version reads some values as not set."""
 
-import re
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from sqlalchemy import text
 from sqlmodel import Session
 
 from ..parameters import PARAMETERS
-from ..postgres.lines import RESOLVER
+from ..postgres import names
 from ..version import VERSION
 from ..wording import counted
 
 FIRST_TO_SAY: Final = "0.1.0"
-"""What a resolver is taken for that does not say its version; later ones do."""
-_NAMED: Final = re.compile(rf"{RESOLVER}(?:/(\d+(?:\.\d+)*)\S*)?")
+"""What a process is taken for that does not say its version; later ones do."""
 
 
 class Service(NamedTuple):
@@ -24,24 +22,72 @@ class Service(NamedTuple):
     number: int
 
 
-def connected(session: Session) -> list[Service]:
-    """Return the resolvers that are connected to this database now, the oldest version first.
+class Process(NamedTuple):
+    """One process of ours, as far as its connections say."""
 
-    The name of a connection is what every role may see of another's. One that ``DATABASE_URL`` gives another
-    ``application_name``, or that is behind a pooler, is not recognised.
+    what: Literal["app", "service", "command line"]
+    version: str
+    keys: tuple[str, ...] | None
+    """Ids of its encryption keys, the primary one first; None: it does not say."""
+    more: bool
+    """Whether it has further keys."""
+    place: str
+    """Host and number of the process, else those of its connection, as far as the server says."""
+
+    def has(self, key_id: str) -> bool | None:
+        """Return whether it has that encryption key; None: it cannot be told."""
+        if self.keys is not None and key_id in self.keys:
+            return True
+        return None if self.keys is None or self.more else False
+
+    def __str__(self) -> str:
+        keys = "it does not say its keys" if self.keys is None else f"keys {'+'.join(self.keys) or 'none'}"
+        more = " and more" if self.more else ""
+        return f"{self.what} {self.version} at {self.place}, {keys}{more}"
+
+
+_ACTIVITY: Final = text(
+    "SELECT application_name, pid, coalesce(host(client_addr), '') FROM pg_stat_activity"
+    " WHERE datname = current_database() AND starts_with(application_name, :name)"
+    " ORDER BY backend_start, pid"
+)
+
+
+def processes(session: Session) -> list[Process]:
+    """Return the processes of ours that are connected to this database now, this one among them.
+
+    The name of a connection is what every role may see of another's. A process that ``DATABASE_URL`` gives another
+    ``application_name``, or that is connected to a replica, or idle behind a pooler, is not seen.
     """
-    names = session.execute(
-        text(
-            "SELECT application_name, count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND starts_with(application_name, :name) GROUP BY 1"
-        ),
-        {"name": RESOLVER},
-    )
+    found: dict[str, Process] = {}
+    for name, backend, address in session.execute(_ACTIVITY, {"name": names.OURS}):
+        read = names.read(name)
+        if read is None:
+            continue
+        what: Literal["app", "service", "command line"] = "service" if read.what == "resolver" else "command line"
+        if read.what == "app" or (read.version is None and not read.what):  # 0.1.0 called both so
+            what = "app"
+        place = read.place or f"{address or 'a host that the server does not say'}, connection {backend}"
+        known = found.get(place)
+        if known is None or what == "app":  # an app has a resolver too
+            found[place] = Process(what, read.version or FIRST_TO_SAY, read.keys, read.more, place)
+    return sorted(found.values(), key=lambda one: (one.what, _order(one.version), one.place))
+
+
+def lacking(session: Session, key_id: str) -> list[Process]:
+    """Return those of :func:`processes`, but this one, that do not have an encryption key, or do not say whether they do."""
+    own = names.read(session.scalar(text("SELECT current_setting('application_name')")) or "")
+    place = own.place if own else ""
+    return [process for process in processes(session) if process.place != place and not process.has(key_id)]
+
+
+def connected(session: Session) -> list[Service]:
+    """Return the resolvers that are connected to this database now, the oldest version first, the app's own among them."""
     found: dict[str, int] = {}
-    for name, number in names:
-        if read := _NAMED.fullmatch(name):
-            version = read[1] or FIRST_TO_SAY
-            found[version] = found.get(version, 0) + number
+    for name, *_ in session.execute(_ACTIVITY, {"name": names.RESOLVER}):
+        if read := names.read(name):
+            version = read.version or FIRST_TO_SAY
+            found[version] = found.get(version, 0) + 1
     return [Service(version, found[version]) for version in sorted(found, key=_order)]
 
 

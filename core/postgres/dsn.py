@@ -29,7 +29,7 @@ def arguments(url: str, *, name: str, connect_timeout: int, options: str) -> dic
 
     Args:
         url: As :attr:`core.config.Config.database_url`.
-        name: What the server's list of connections shows.
+        name: What the server's list of connections shows; empty: the caller says it later.
         connect_timeout: Seconds, for each host of the URL; libpq takes 2 at least.
         options: The server's settings, as ``-c statement_timeout=5s``; empty: none of ours is asked for at start-up,
             where the URL has none either, for a pooler may refuse them.
@@ -51,7 +51,8 @@ def arguments(url: str, *, name: str, connect_timeout: int, options: str) -> dic
     for word, known in _VALUES.items():
         if word in given and given[word] not in known:
             raise BadConfig(f"DATABASE_URL: {word} is none of {', '.join(known)}.")
-    given.setdefault("application_name", name)
+    if name:
+        given.setdefault("application_name", name)
     given.setdefault("connect_timeout", connect_timeout)
     if options or given.get("options"):
         given["options"] = " ".join(filter(None, (options, given.get("options"), "-c timezone=UTC")))

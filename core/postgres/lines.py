@@ -17,8 +17,6 @@ from . import dsn
 if TYPE_CHECKING:
     from psycopg import Connection, Cursor
 
-RESOLVER: Final = "llm-settings resolver"
-"""How connections of resolvers are called, before a slash and the version; those of 0.1.0 have nothing behind it."""
 PATIENCE: Final = 10.0
 """Longest wait for an answer of the database, in seconds; then the line counts as dead."""
 OWN_PATH: Final = "SET LOCAL search_path TO DEFAULT"

@@ -11,10 +11,11 @@ from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event,
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlmodel import Session
 
+from .. import crypto
 from ..config import get_config
-from ..errors import SchemaMismatch, StoreUnavailable
+from ..errors import BadKey, SchemaMismatch, StoreUnavailable
 from ..once import Once
-from ..postgres import dsn, embedded
+from ..postgres import dsn, embedded, names
 from ..resolving.effective import read_json
 from . import outages, waits
 
@@ -36,13 +37,13 @@ def make_engine(url: str) -> Engine:
     Five connections, five more under load; none free for 1.5 s is an error. How long an answer may take: :mod:`.waits`.
     The engine's own URL is for people: it has no password. Raises BadConfig if *url* has words that the driver does not know.
     """
-    arguments = dsn.arguments(url, name="llm-settings", connect_timeout=2, options=OPTIONS)
+    arguments = dsn.arguments(url, name="", connect_timeout=2, options=OPTIONS)
     shown: dict[str, str | tuple[str, ...]] = {
         name: str(arguments[name]) for name in ("host", "port") if name in arguments
     }
     engine = create_engine(
         URL.create("postgresql+psycopg", arguments.get("user"), database=arguments.get("dbname"), query=shown),
-        creator=waits.opener(url, arguments),  # libpq reads the URL: SQLAlchemy reads some of it otherwise
+        creator=waits.opener(url, arguments, _name),  # libpq reads the URL: SQLAlchemy reads some of it otherwise
         json_deserializer=read_json,
         hide_parameters=True,  # a database error would print the sealed key, or a plain one
         pool_pre_ping=True,
@@ -55,6 +56,23 @@ def make_engine(url: str) -> Engine:
     event.listen(engine, "handle_error", _drop_what_refuses)
     os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))  # the parent's sockets are the parent's
     return engine
+
+
+def be(what: str) -> None:
+    """Have the connections of this process be called so in the server's list: ``app``; else it is the command line."""
+    global _what  # noqa: PLW0603 - a fact of the process
+    _what = what
+
+
+_what = ""
+
+
+def _name() -> str:
+    try:
+        keys = crypto.ids_of(get_config())
+    except (BadKey, OSError):  # which the start says in words
+        keys = ()
+    return names.written(_what, keys)
 
 
 def _check_server(connection: Any, _record: object) -> None:

@@ -114,8 +114,10 @@ def _again(gen: Any) -> Generator[Any, Any, Any]:
         return done.value
 
 
-def opener(url: str, arguments: dict[str, Any]) -> Callable[[], Line]:
+def opener(url: str, arguments: dict[str, Any], name: Callable[[], str]) -> Callable[[], Line]:
     """Return what opens a :class:`Line` to the server of *url*, by the *arguments* of :func:`psycopg.connect`.
+
+    *name* is asked for each of them, and gives what the server's list of connections shows where *arguments* do not.
 
     ``tcp_user_timeout`` is set where they do not say it: for a line that is cut without a word, where the kernel sees it.
     """
@@ -125,7 +127,8 @@ def opener(url: str, arguments: dict[str, Any]) -> Callable[[], Line]:
         if not silence.is_over():
             raise Silent("no answer: the server is silent")
         try:
-            line = Line.connect(**{"tcp_user_timeout": 2000, **arguments})
+            given = arguments if arguments.get("application_name") else {**arguments, "application_name": name()}
+            line = Line.connect(**{"tcp_user_timeout": 2000, **given})
         except ConnectionTimeout:
             silence.begin()
             raise

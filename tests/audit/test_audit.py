@@ -369,7 +369,7 @@ def _descriptions(url: str) -> tuple[object, list[object]]:
         others = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         _wait(
             connection,
-            f"SELECT 1 WHERE NOT EXISTS ({others} AND application_name = 'llm-settings' AND state <> 'idle')",
+            f"SELECT 1 WHERE NOT EXISTS ({others} AND starts_with(application_name, 'llm-settings/') AND state <> 'idle')",
         )
         stored = connection.execute("SELECT description FROM llm_providers").fetchone()
         found = connection.execute(
@@ -395,7 +395,7 @@ def test_kill_between_row_and_event_leaves_both_or_none(committed: str, lock: st
         with _writer(committed, 1) as process:
             _wait(
                 watcher,
-                "SELECT 1 FROM pg_stat_activity WHERE application_name = 'llm-settings' AND wait_event_type = 'Lock'",
+                "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'llm-settings/%' AND wait_event_type = 'Lock'",
             )
             process.kill()
             process.wait(10)

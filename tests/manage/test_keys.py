@@ -23,7 +23,14 @@ from sqlmodel import Session, col, select
 from core import config, crypto
 from core.actors import COMMAND_LINE, Actor
 from core.crypto import KeyRing, Place
-from core.errors import EncryptionKeyMissing, Forbidden, KeyUnreadable, Sealed, WrongEncryptionKey
+from core.errors import (
+    EncryptionKeyMissing,
+    Forbidden,
+    KeyUnreadable,
+    OutdatedEncryptionKey,
+    Sealed,
+    WrongEncryptionKey,
+)
 from core.manage import bootstrap, keys, providers
 from core.store import db, sealed
 from core.store.tables import AuditEvent, EncryptionCanary, Table
@@ -743,8 +750,8 @@ class KeyMachine(RuleBasedStateMachine):
         self.ids: dict[str, int] = {}
         self.alive = list(ALL_KEYS)
         """Keys that nobody has lost."""
-        self.known: set[str] = set()
-        """Keys that were primary here."""
+        self.known: list[str] = []
+        """Keys that were primary here, the one that was first used, or rotated to, latest at the end."""
         self.ring: tuple[str, ...] = (OLD,)
         self.restart((OLD,))
 
@@ -754,14 +761,24 @@ class KeyMachine(RuleBasedStateMachine):
             state = keys.check_canary(session, KeyRing(ring[0], ring[1:])).state
         expected = "ok"
         if ring[0] not in self.known:
-            expected = "new_primary" if self.known & set(ring) else "wrong_key" if self.known else "first_use"
+            expected = "new_primary" if set(self.known) & set(ring) else "wrong_key" if self.known else "first_use"
+        elif self.is_behind:
+            expected = "behind"
         assert state == expected
-        if state != "wrong_key":
-            self.known.add(ring[0])
+        if state != "wrong_key" and ring[0] not in self.known:
+            self.known.append(ring[0])
+
+    @property
+    def is_behind(self) -> bool:
+        """A key that came later, and is not in the ring, holds something."""
+        if self.ring[0] not in self.known:
+            return False
+        later = self.known[self.known.index(self.ring[0]) + 1 :]
+        return any(key in later and key not in self.ring for _, key in self.typed.values())
 
     @property
     def accepted(self) -> bool:
-        return self.ring[0] in self.known
+        return self.ring[0] in self.known and not self.is_behind
 
     def key_ring(self) -> KeyRing:
         return KeyRing(self.ring[0], self.ring[1:])
@@ -777,7 +794,7 @@ class KeyMachine(RuleBasedStateMachine):
                         self.ids[name] = providers.create(session, COMMAND_LINE, data).id or 0
                 with db.transaction() as session:
                     providers.set_api_key(session, COMMAND_LINE, self.ids[name], typed)
-            except WrongEncryptionKey:
+            except (WrongEncryptionKey, OutdatedEncryptionKey):
                 assert not self.accepted
                 return
         assert self.accepted
@@ -789,14 +806,16 @@ class KeyMachine(RuleBasedStateMachine):
         unable = {name for name, (_, key) in self.typed.items() if key not in self.ring}
         try:
             moved, unreadable = rotate(*self.ring, batch=batch, dry_run=dry_run)
-        except WrongEncryptionKey:
+        except (WrongEncryptionKey, OutdatedEncryptionKey):
             assert not self.accepted
             return
-        assert self.accepted
+        assert self.accepted or (dry_run and self.is_behind)
         assert moved == len(able)
         assert {row.name for row in unreadable} == unable
         if not dry_run:
             self.typed.update({name: (self.typed[name][0], self.ring[0]) for name in able})
+            self.known.remove(self.ring[0])
+            self.known.append(self.ring[0])
 
     @rule(data=st.data())
     def restart_with_another_ring(self, data: st.DataObject) -> None:

@@ -27,6 +27,7 @@ _CANARY: dict[str, tuple[State, str]] = {
     "sealed": ("soon", "No key"),
     "damaged": ("soon", "Canary damaged"),
     "wrong_key": ("wrong", "Wrong key"),
+    "behind": ("wrong", "Older key"),
 }
 
 
@@ -103,6 +104,7 @@ def _database(health: Health) -> list[Line]:
         schema,
         Line("Size", "ok", "OK", f"{health.size / 1_000_000:,.1f} MB on disk."),
         _services(health),
+        *_processes(health),
         Line("Connections", "ok", "OK", f"{health.in_use} in use by this process, this page's own included."),
     ]
 
@@ -119,6 +121,29 @@ def _services(health: Health) -> Line:
         f"{counted(number, 'service')} of an older version connected: {versions}. This is {VERSION}.",
         "Upgrade services before values are used that only this version knows: they take those for not set.",
     )
+
+
+def _processes(health: Health) -> list[Line]:
+    """Return a row for each connected process, those first that a rotation would lock out."""
+    lack = health.without_the_key
+    shown = [*lack, *(one for one in health.processes if one not in lack)]
+    rows = []
+    for process in shown[:SHOWN]:
+        keys_of = "keys not said" if process.keys is None else f"keys {', '.join(process.keys) or 'none'}"
+        detail = f"{process.place}, {keys_of}{' and more' if process.more else ''}."
+        name = f"{process.what.capitalize()} {process.version}"
+        if process not in lack:
+            rows.append(Line(name, "ok", "Connected", detail))
+        elif process.keys is None or process.more:
+            rows.append(Line(name, "note", "Keys not known", detail, "Look at its key ring before you rotate."))
+        else:
+            cure = (
+                f"Give it {health.keys.keys[0].key_id} in LLM_ENCRYPTION_KEYS_EXTRA and restart it, before you rotate."
+            )
+            rows.append(Line(name, "soon", "Lacks the key", detail, cure))
+    if len(shown) > SHOWN:
+        rows.append(Line("And more", "note", "Connected", f"{len(shown) - SHOWN} more; `python -m core keys status`."))
+    return rows
 
 
 def _encryption_keys(health: Health) -> list[Line]:

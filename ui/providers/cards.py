@@ -41,7 +41,7 @@ def draw_figures(figures: ProviderFigures) -> None:
 
 def draw_encryption_keys(status: RingStatus) -> None:
     """Draw one line: how many API keys each encryption key holds, and what is to be done about it."""
-    if status.canary.state in {"wrong_key", "sealed"} and status.canary.known:
+    if status.canary.state in {"wrong_key", "sealed", "behind"} and status.canary.known:
         st.error(as_markdown(status.canary.message), icon=":material/key_off:")
     counts = [
         f"{key.key_id} ({ROLES[key.role]}) holds {key.rows}" for key in status.keys if key.rows or key.role == "primary"
