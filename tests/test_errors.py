@@ -39,6 +39,8 @@ SAMPLES: list[CoreError] = [
     errors.WrongEncryptionKey("0a1b2c3d", (known for known in ("11111111", "22222222"))),
     errors.WrongEncryptionKey("0a1b2c3d", ["11111111"], "encryption.key"),
     errors.EncryptionKeyMissing((known for known in ("11111111", "22222222")), "encryption.key"),
+    errors.OutdatedEncryptionKey("aa", ["bb"]),
+    errors.ProcessesLackKey("aa", ["service 0.2.0 at a:1, keys none"], 3),
     errors.BadConfig("DATABASE_URL cannot be read"),
     errors.BadKey("LLM_ENCRYPTION_KEY is malformed"),
     errors.KeyUnreadable("moved", "The key was moved"),

@@ -16,7 +16,7 @@ from ..audit import chain
 from ..audit.record import Target, record
 from ..crypto import KeyRing
 from ..errors import Forbidden, Invalid, StoreUnavailable
-from ..postgres.lines import RESOLVER
+from ..postgres.names import RESOLVER
 from ..store import contents, db, migrate, sealed, waits
 from ..wording import counted
 from . import keys

@@ -77,7 +77,7 @@ def test_rotation_stops_for_a_service_without_the_new_key_and_has_a_way_back(com
     ):
         old.says(WORKS)
         both.says(WORKS)
-        db.close_engine()  # this process is one with the old key alone, too
+        db.get_engine().dispose()  # this process is one with the old key alone, too
 
         refused = core("keys", "rotate", **new)
         dry = core("keys", "rotate", "--dry-run", **new)
@@ -98,7 +98,7 @@ def test_rotation_stops_for_a_service_without_the_new_key_and_has_a_way_back(com
         assert dry.returncode == 0
         with db.transaction() as session:
             assert keys.sealed.held(session) == {OLD_ID: 3}
-        db.close_engine()
+        db.get_engine().dispose()
 
         forced = core("keys", "rotate", "--force", **new)
         assert forced.returncode == 0, forced.stderr
