@@ -58,10 +58,10 @@ TRIGGERS: Final = frozenset(
 FUNCTIONS: Final = frozenset(
     {
         "llm_add_usage 6fd2657299ff4da1f9703bd59c77a636 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
-        "llm_audit_hash baab1a82135e870dd1ae394b191bc05e SET search_path=pg_catalog, pg_temp",
-        "llm_chain_event 6af59cf0d1e86ee6f28dbf2950ef7bdc SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
+        "llm_audit_hash bfc31c8f05c26717ab35e342fc084706 SET search_path=pg_catalog, pg_temp",
+        "llm_chain_event 867b8d15b641b8e0159e57b12b3d8c30 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; plan_cache_mode=force_generic_plan; enable_seqscan=off; enable_bitmapscan=off",
         "llm_count_change 93c77a29eaa007ce42b6cff643bc0435",
-        "llm_guard_audit ea649e02d06b3ba37e96c76d57da1957 SET search_path=pg_catalog, pg_temp",
+        "llm_guard_audit bbc441189ea245396d5c14ecf913a6b2 SET search_path=pg_catalog, pg_temp",
         "llm_stamp_row ca02fbdeb2de649d82b23afa48138df4",
     }
 )

@@ -31,7 +31,7 @@ from core.manage import providers
 from core.postgres import embedded
 from core.resolve import Resolver, resolve, resolver
 from core.store import db, migrate
-from tests.bench import calls, growth, usage
+from tests.bench import audit, calls, growth, usage
 from tests.bench.peers import MUST
 from tests.processes import free_port
 
@@ -539,6 +539,7 @@ def main() -> None:
         calls.run(url, row)
         thousand(url)
         writers(url)
+        audit.run(url, row)
         growth.run(url, row)
         usage.run(url, row)
         peers = compare(url, folder)

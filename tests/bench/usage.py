@@ -65,7 +65,7 @@ def fill(url: str, rows: int = ROWS) -> float:
 def queries() -> dict[str, float]:
     """Return the seconds of each query that the page makes, the best of three."""
     asked: dict[str, Callable[[Session], object]] = {
-        f"figures, {span} by {by}": partial(usage.usage, actor=COMMAND_LINE, span=span, by=by)
+        f"figures, {span} by {by}": partial(usage.course, actor=COMMAND_LINE, span=span, by=by)
         for span in usage.SPANS
         for by in ("provider", "model")
     }
