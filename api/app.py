@@ -170,6 +170,8 @@ class Api:
             counter = metrics.REQUESTS.labels(method if method in _METHODS else "other", route, str(status))
             known = self._counters[method, route, status] = (counter, metrics.SECONDS.labels(route))
         known[0].inc()
+        if status == 500:  # noqa: PLR2004 - Internal Server Error
+            metrics.FAULTS.inc()
         known[1].observe(seconds)
 
 

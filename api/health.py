@@ -1,38 +1,55 @@
 """Health, for whoever asks; metrics, for admins and tokens with that right."""
 
+import hashlib
 import math
-import threading
 import time
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from api import metrics, wire
+from api import readiness, scrape, wire
 from api.callers import Asked, admitted, role_of
 from api.effective import resolver
 from api.errors import Refused, success
 from api.responses import READ, answers, named
+from api.store_figures import reader
 from core.access import ratelimit
-from core.actors import Actor
-from core.crypto import get_ring
-from core.errors import CoreError
-from core.manage import health
+from core.errors import CoreError, StoreUnavailable
 from core.store import db, migrate
 from web.request import ADDRESS_HEADER, SECRET_HEADER
 
-LOOKED_FOR: Final = 1.0
-"""Seconds that one look at the database answers for: strangers may ask as often as they like."""
-PATIENCE: Final = 2.5
-"""Seconds to wait for somebody else's look; a silent database ends it sooner."""
-STALE_AFTER: Final = 10.0
-"""Seconds after which the settings in memory count as stale; the resolver looks every two."""
+REMEMBERED: Final = 3600.0
+"""Seconds that a token which was good for a scrape stays so while the database is away: docs/decisions/metrics-in-an-outage.md."""
+TOKENS: Final = 100
+"""So many are remembered."""
 
 router = APIRouter(generate_unique_id_function=named, tags=["health"])
-Scraper = Annotated[Actor, admitted("metrics.read", "metrics", None)]
+_admitted = admitted("metrics.read", "metrics", None).dependency
+_scrapers: dict[bytes, float] = {}
+"""Digest of a token -> when it was last found good."""
 
-_lock = threading.Lock()
-_last: tuple[float, health.Readiness] | None = None
+
+def _scraper(request: Request) -> None:
+    authorization = request.headers.get("authorization", "")
+    digest = hashlib.sha256(authorization.encode()).digest()
+    remembered = time.monotonic() - _scrapers.get(digest, -math.inf) < REMEMBERED
+    if remembered and not reader.fresh:
+        return
+    try:
+        _admitted(request)
+    except StoreUnavailable:
+        if not remembered:
+            raise
+        reader.failed()
+        return
+    except CoreError:
+        _scrapers.pop(digest, None)
+        raise
+    if authorization:
+        if len(_scrapers) >= TOKENS:
+            _scrapers.clear()
+        _scrapers[digest] = time.monotonic()
 
 
 @router.get("/health/live", responses=answers(wire.Live), summary="Does the process answer?")
@@ -44,12 +61,8 @@ def live() -> Response:
 @router.get("/health/ready", responses=answers(wire.Ready, 503), summary="Can the process do its work?")
 def ready(request: Request) -> Response:
     """For a load balancer: 503 while the database is out of reach or has another schema. Admins are told details."""
-    found = _look()
-    age = resolver.age()
-    snapshot = "none" if math.isinf(age) else "stale" if resolver.stale or age > STALE_AFTER else "ok"
-    limits = ratelimit.get_limiter().state
-    checks = {"database": found.database, "schema": found.schema, "keyRing": found.key_ring, "snapshot": snapshot}
-    checks["rateLimits"] = "ok" if limits != "redis_unreachable" else limits
+    found = readiness.look()
+    age, checks = resolver.age(), readiness.checks(found)
     if not found.serves:
         message = "Not ready: the database is out of reach, read-only or refuses this process, or its schema is another version's."
         raise Refused(503, "NOT_READY", message, {"Retry-After": "2"}, {"checks": checks})
@@ -63,7 +76,7 @@ def ready(request: Request) -> Response:
         whole["details"] = {
             "schema": migrate.head(),
             "generation": resolver.generation,
-            "rateLimits": limits,
+            "rateLimits": ratelimit.get_limiter().state,
             "poolSize": size,
             "poolUsed": used,
         }
@@ -79,41 +92,9 @@ def ready(request: Request) -> Response:
     response_class=Response,
     summary="Numbers for Prometheus",
 )
-def prometheus(_actor: Scraper) -> Response:
-    """Requests, answers from memory, age of the settings in memory, connections: of this process. Not limited."""
-    size, used = db.pool_figures()
-    metrics.AGE.set(resolver.age())
-    metrics.GENERATION.set(resolver.generation)
-    metrics.POOL_SIZE.set(size)
-    metrics.POOL_USED.set(used)
-    metrics.REDIS_AWAY.set(ratelimit.get_limiter().state == "redis_unreachable")
-    return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
-
-
-def _look() -> health.Readiness:
-    """Return what the last look found, if that was just now, else look; one looks, the others wait for it."""
-    global _last  # noqa: PLW0603 - what was found last
-    if (known := _known()) is not None:
-        return known
-    if not _lock.acquire(timeout=PATIENCE):
-        return health.UNREACHABLE  # nor was the one that looks answered; what was known before is old
-    try:
-        if (known := _known()) is not None:
-            return known
-        try:
-            with db.transaction() as session:
-                found = health.readiness(session, get_ring())
-        except CoreError as error:
-            found = health.unready(error)
-        _last = (time.monotonic(), found)
-        return found
-    finally:
-        _lock.release()
-
-
-def _known() -> health.Readiness | None:
-    last = _last
-    return last[1] if last is not None and time.monotonic() - last[0] < LOOKED_FOR else None
+def prometheus(_scraper: Annotated[None, Depends(_scraper)]) -> Response:
+    """Of this process, and of the store as it was read lately. Not limited. While the database is away: what is known, at once."""
+    return Response(scrape.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _is_admin(request: Request) -> bool:

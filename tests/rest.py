@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware as Wrapped
 from starlette.testclient import TestClient
 
-from api import effective
+from api import effective, health, scrape, store_figures
 from api.app import mounted
 from core.access import tokens
 from core.actors import COMMAND_LINE, Actor
@@ -37,6 +37,10 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     monkeypatch.setattr(middleware, "_installed", False)  # put back afterwards: other tests run without
     # A test that rolls back has one connection, which a look beside an answer would share.
     monkeypatch.setattr(effective, "TOKEN_SECONDS", 1e9)
+    reader = store_figures.Reader()  # of this test's database
+    for module in (health, scrape):
+        monkeypatch.setattr(module, "reader", reader)
+    monkeypatch.setattr(health, "_scrapers", {})
     app = Starlette(routes=[mounted()], middleware=[Wrapped(Middleware)])
     with TestClient(app, HOST, raise_server_exceptions=False) as client:
         yield client

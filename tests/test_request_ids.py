@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from api import health
+from api import readiness
 from core import log_lines, redaction, request_ids
 from core.errors import StoreUnavailable
 from core.store import db
@@ -127,7 +127,7 @@ def test_log_line_of_a_failed_request(client: TestClient, log: io.StringIO, monk
         logging.getLogger("core.deep").warning("deep in a thread of the pool")
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(health, "_look", fails)
+    monkeypatch.setattr(readiness, "look", fails)
     answer = client.get("/api/health/ready?ticket=0123456789abcdef", headers={"X-Request-ID": GOOD})
     logging.getLogger("core.else").warning("outside")
 

@@ -1,6 +1,7 @@
 """The pages, and who may see each: the one table that the menu, the pages' guards, the tests and the docs follow."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final, Literal, NamedTuple
 
 import streamlit as st
@@ -62,14 +63,28 @@ def draw_menu(role: str) -> st.Page:
 
     No page is Streamlit's default, whose address would be `/`: so a page has the same address for every role, and a
     link that an admin copies works for an analyst. The default is a hidden page that leads on to the first of the menu.
+
+    Hidden too is an address for each page that is not for *role*: not the page itself, but who may be asked for it. Streamlit
+    would say that there is no such page, and draw another one below.
     """
-    pages = [
-        st.Page(f"pages/{name}.py", title=SCREENS[name].title, icon=f":material/{SCREENS[name].icon}:")
-        for name in names_for(role)
-    ]
+    pages = {
+        name: st.Page(
+            f"pages/{name}.py" if name in names_for(role) else partial(_deny, screen),
+            title=screen.title,
+            icon=f":material/{screen.icon}:",
+            url_path=name,
+            visibility="visible" if name in names_for(role) else "hidden",
+        )
+        for name, screen in SCREENS.items()
+    }
 
     def go_on() -> None:
-        st.switch_page(pages[0], query_params=st.query_params.to_dict())
+        st.switch_page(pages[names_for(role)[0]], query_params=st.query_params.to_dict())
 
     home = st.Page(go_on, title=HOME, default=True, visibility="hidden")
-    return st.navigation([home, *pages])
+    return st.navigation([home, *pages.values()])
+
+
+def _deny(screen: Screen) -> None:
+    guard(screen.role)  # ends the run, and puts the denial on record
+    st.rerun()  # the role was changed just now

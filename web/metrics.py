@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # series that nobody asks for, a third of the answer
 
@@ -22,3 +22,4 @@ PAGE_ERRORS: Final = Counter(
     ("page",),
     registry=REGISTRY,
 )
+WEBSOCKETS: Final = Gauge("llm_settings_websockets_open", "Open pages: tabs of browsers", registry=REGISTRY)

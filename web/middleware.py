@@ -12,6 +12,7 @@ from core.access import sign_in
 from core.config import get_config
 from web import leaving, sign_on
 from web.answers import NO_PAGE, REQUEST_ID, Message, Send, answer, no_route, secured, security_headers
+from web.metrics import WEBSOCKETS
 from web.request import ADDRESS_HEADER, SECRET_HEADER, Proxies, Request, Scope, host_allowed, is_ours
 from web.sign_on import SIGN_IN_PATH, Receive, deleting, exchange, holds
 
@@ -32,6 +33,10 @@ _CLOSED = ("/_stcore/metrics", "/_stcore/agent", "/_stcore/upload_file")
 """What Streamlit answers to anybody, and no page of ours needs."""
 _MEDIA = "/media/"
 """Files that pages offer for download, by the hash of their content: for those who are signed in."""
+
+_PROBES: Final = frozenset({"/api/health/live", "/api/health/ready", "/api/metrics"})
+"""What probers, balancers and Prometheus ask under whatever name they know this machine by, or without one: a page of a rebound
+name learns nothing there that strangers are not told. docs/decisions/probes-by-any-name.md."""
 
 _DEEPER = ("/api/", "/_stcore/", "/media/", "/component/", "/static/")
 """Below these there are addresses of more than one segment. A page has one."""
@@ -71,7 +76,8 @@ class Middleware:
             return
         request = self._proxies.read(scope)
         request_ids.begin(request.headers.get(REQUEST_ID.decode()))
-        if not host_allowed(request.headers.get("host"), self._hosts):
+        named = host_allowed(request.headers.get("host"), self._hosts)
+        if not named and not _is_probe(scope):
             _log.warning("Refused a request from %s for a host name that is not allowed", request.address)
             if scope["type"] == "websocket":
                 await _close(send)
@@ -85,6 +91,8 @@ class Middleware:
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send, request)
         else:
+            if not named:
+                request = request.without_cookie()
             await self._http(scope, receive, secured(send, https=request.https), request)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send, request: Request) -> None:
@@ -131,15 +139,22 @@ class Middleware:
         if secret is not None:
             scope["headers"].append((SECRET_HEADER.encode(), secret.encode()))
         self._open[owner] += 1
+        WEBSOCKETS.inc()
         try:
             await self._app(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - a stranger's frames must not fill the log with stack traces
             signed_in = secret is not None
             _log.warning("A websocket from %s ended by %s", request.address, type(error).__name__, exc_info=signed_in)
         finally:
+            WEBSOCKETS.dec()
             self._open[owner] -= 1
             if not self._open[owner]:
                 del self._open[owner]
+
+
+def _is_probe(scope: Scope) -> bool:
+    """Tell whether this reads what any host name may ask for."""
+    return scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} and scope["path"] in _PROBES
 
 
 def _is_misspelt(scope: Scope) -> bool:

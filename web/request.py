@@ -61,6 +61,14 @@ class Request(NamedTuple):
         """The sign-in's secret from the cookie; its form is right, whether it holds was not asked."""
         return self.headers.cookie(cookie_name(https=self.https))
 
+    def without_cookie(self) -> "Request":
+        """Return the same request of nobody who is signed in."""
+        return self._replace(
+            headers=RequestHeaders(
+                (n.encode("latin-1"), v.encode("latin-1")) for n, v in self.headers.items() if n != "cookie"
+            )
+        )
+
 
 class Proxies:
     """The proxies whose word on a client counts: LLM_TRUSTED_PROXIES.

@@ -33,6 +33,7 @@ def give_ids() -> None:
             run(runner, rerun_data)
         finally:
             metrics.PAGE_RUNS.labels(_page()).observe(time.perf_counter() - began)
+            metrics.PAGE_ERRORS.labels(_page())  # from 0 on: Prometheus sees no increase in a series that begins with 1
 
     ScriptRunner._run_script = with_id  # type: ignore[method-assign, assignment]  # noqa: SLF001 - as above
 

@@ -83,6 +83,8 @@ class Limiter:
         self._lock = threading.Lock()  # the library's own lets two first requests of a window lose one
         self._redis = _storage(config.rate_limit_storage_url.reveal())
         self._away_until: float | None = None
+        self.refused: dict[Name, int] = dict.fromkeys(self._items, 0)
+        """How many requests each limit has refused."""
 
     @property
     def shared(self) -> bool:
@@ -109,6 +111,14 @@ class Limiter:
         return self._ask(who, name, count=False)
 
     def _ask(self, who: str, name: Name, *, count: bool) -> Spent:
+        try:
+            return self._counted(who, name, count=count)
+        except TooManyRequests:
+            with self._lock:
+                self.refused[name] += 1
+            raise
+
+    def _counted(self, who: str, name: Name, *, count: bool) -> Spent:
         item = self._items[name]
         key = item.key_for(name, who)
         if self._redis is not None and (self._away_until is None or time.monotonic() >= self._away_until):

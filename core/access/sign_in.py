@@ -6,7 +6,7 @@ attacker could put on somebody else: only the same user from the same address ha
 
 import hashlib
 import ipaddress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import text
 from sqlmodel import Session, col, delete, func, select
@@ -23,7 +23,11 @@ FIRST_WAIT_SECONDS: Final = 30
 ADDRESS_TRIES: Final = 30
 """Of all users from one address within the window."""
 KEPT_DAYS: Final = 1
+_LOOKED_AT: Final = 20_000
+"""Tries of one window that are counted: a flood must not be read whole at each scrape."""
 
+FAILED: Final = "session.sign_in_failed"
+"""The action of the audit."""
 _THROTTLED = "session.sign_in_throttled"
 _NOW: Any = func.clock_timestamp()
 
@@ -53,6 +57,36 @@ def admit(session: Session, username: str, address: str) -> int:
     return id_of(row)
 
 
+class Throttled(NamedTuple):
+    """How many have to wait now."""
+
+    names: int
+    """User names, each at one address at least."""
+    addresses: int
+    """Addresses, whatever name they try."""
+
+
+def throttled(session: Session) -> Throttled:
+    """Return how many names and addresses :func:`admit` would refuse now."""
+    age = func.extract("epoch", _NOW - col(LoginAttempt.at))
+    tries: Any = (
+        select(LoginAttempt.address, LoginAttempt.username, age)
+        .where(col(LoginAttempt.succeeded).is_(False))
+        .where(col(LoginAttempt.at) > _NOW - text(f"interval '{WINDOW_MINUTES} minutes'"))
+        .order_by(col(LoginAttempt.at).desc(), col(LoginAttempt.id).desc())
+        .limit(_LOOKED_AT)
+    )
+    by_address: dict[str, list[tuple[str, float]]] = {}
+    by_name: dict[tuple[str, str], list[float]] = {}
+    for address, name, seconds in session.exec(tries):
+        by_address.setdefault(address, []).append((name, float(seconds)))
+        by_name.setdefault((name, address), []).append(float(seconds))
+    return Throttled(
+        names=len({name for (name, _), ages in by_name.items() if _wait_of_user(ages) > 0}),
+        addresses=sum(_wait_of_address(found) > 0 for found in by_address.values()),
+    )
+
+
 def succeeded(session: Session, attempt: int) -> None:
     """Note that the password was right: the user's earlier failures from this address are forgotten."""
     row = session.get(LoginAttempt, attempt)
@@ -71,7 +105,7 @@ def succeeded(session: Session, attempt: int) -> None:
 def failed(session: Session, user: User | None, address: str) -> None:
     """Put a wrong password on record. What was typed as a name is not: people type passwords there."""
     name = user.username if user else "somebody unknown"
-    record(session, Actor(name, None, 0, None, address), "session.sign_in_failed", _target(user))
+    record(session, Actor(name, None, 0, None, address), FAILED, _target(user))
 
 
 def refused(session: Session, user: User | None, address: str, wait: int) -> None:

@@ -343,6 +343,8 @@ def test_analyst_is_offered_their_page_alone(app: App, browser: Browser, committ
     assert "sk-proj" not in text
     assert "api.openai.com" not in text
     page.goto(f"{app.url}/providers")
-    expect(page.get_by_role("heading", name="Page not found")).to_be_visible()
+    expect(page.get_by_text("Admin access required. Ask an admin, or open a page from the menu.")).to_be_visible()
+    expect(page.get_by_text("Page not found")).to_have_count(0)
     expect(page.get_by_text("Acme AI", exact=True)).to_have_count(0)
+    expect(page.get_by_test_id("stSidebarNavLink")).to_have_count(len(names_for("analyst")))
     page.close()

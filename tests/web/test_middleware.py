@@ -86,11 +86,12 @@ def ask(
     kind: str = "http",
     client: str = "192.0.2.7",
     scheme: str = "http",
+    hostless: bool = False,
 ) -> Reply:
-    """Send one request."""
+    """Send one request; to 127.0.0.1, unless the headers have a Host or it is to have none."""
     given = dict(headers) if isinstance(headers, dict) else None
     pairs = list(given.items()) if given is not None else list(headers)  # type: ignore[arg-type]
-    if not any(name == "host" for name, _ in pairs):
+    if not hostless and not any(name == "host" for name, _ in pairs):
         pairs.insert(0, ("host", "127.0.0.1:8501"))
     scope = {
         "type": kind,
@@ -163,6 +164,45 @@ def test_only_our_names_are_served(
         assert b"LLM_ALLOWED_HOSTS" in reply.body
     if not allowed and kind == "websocket":
         assert reply.types == ["websocket.close"]
+
+
+PROBES = ("/api/health/live", "/api/health/ready", "/api/metrics")
+NOT_PROBES = (
+    "/",
+    "/providers",
+    "/api/llm/settings",
+    "/api/health",
+    "/api/health/live/",
+    "/API/health/live",
+    "/api/metrics/x",
+)
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"host": "llm-settings.monitoring.svc:8501"}, {"host": "evil.example"}, {"host": ""}]
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_probes_may_use_any_name(headers: dict[str, str], method: str, door: Middleware, inner: Inner) -> None:
+    """Health and metrics, to be read, by whatever name a prober knows us, or by none as in HTTP/1.0; nothing else."""
+    for path in PROBES:
+        inner.asked.clear()
+        reply = ask(door, headers, path=path, method=method, hostless=True)
+        assert bool(inner.asked) is (method != "POST")
+        assert reply.status == (421 if method == "POST" else 200)
+    for path in NOT_PROBES:
+        inner.asked.clear()
+        assert ask(door, headers, path=path, method=method, hostless=True).status == 421
+        assert not inner.asked
+
+
+def test_probe_by_another_name_is_of_nobody_who_is_signed_in(door: Middleware, inner: Inner) -> None:
+    """The cookie counts under our own names alone: a rebound name is told what strangers are."""
+    secret = {"cookie": f"{COOKIE}={'a' * 43}"}
+    ask(door, {"host": "evil.example", **secret}, path="/api/health/ready")
+    assert inner.saw(SECRET_HEADER) == []
+
+    ask(door, {"host": "127.0.0.1", **secret}, path="/api/health/ready")
+    assert inner.saw(SECRET_HEADER) == ["a" * 43]
 
 
 def test_request_without_a_host_is_refused(door: Middleware, inner: Inner) -> None:

@@ -1,0 +1,141 @@
+"""What of the store wakes an operator: counts, sizes and ages, for Prometheus. No name of a user, a token or a key is in it."""
+
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import func, select, text
+from sqlmodel import Session, col
+
+from ..access import sign_in
+from ..access.authority import is_live, token_is_live
+from ..crypto import KeyRing
+from ..store import sealed
+from ..store.tables import ApiToken, AuthSession
+
+EXPIRES_SOON_DAYS: Final = 14
+"""A token that ends within so many days is worth a warning."""
+RECENT_MINUTES: Final = 15
+"""Failed sign-ins within so many minutes are counted: the time that the throttle looks back over."""
+MOST_PROVIDERS: Final = 50
+"""So many providers have numbers of their own, those with the most calls; the others are added up."""
+OTHERS: Final = "(others)"
+"""For those, and for names that no provider has any more; none can have this one."""
+GROWING: Final = {"llm_logs": "at", "llm_usage": "slot", "audit_events": "at"}
+"""Tables that grow with use -> when a row began."""
+
+
+class Size(NamedTuple):
+    """How large a table is."""
+
+    table: str
+    size: int
+    """Bytes on disk, indexes and all."""
+    rows: int
+    """About so many: by the statistics of the server."""
+    oldest: datetime | None
+    """When the oldest row began."""
+
+
+class Calls(NamedTuple):
+    """Logged calls of the last hour."""
+
+    provider: str
+    status: str
+    calls: int
+
+
+class Figures(NamedTuple):
+    """What was found."""
+
+    generation: int
+    """Of the store, which grows with every change of a provider."""
+    database_size: int
+    """Bytes."""
+    sizes: tuple[Size, ...]
+    events: int
+    """Of the audit, ever."""
+    failed_sign_ins: int
+    throttled: sign_in.Throttled
+    live_sign_ins: int
+    tokens: int
+    """That hold now."""
+    tokens_expiring: int
+    next_expiry: datetime | None
+    oldest_token: datetime | None
+    without_key: int
+    """Active providers that need an API key and have none."""
+    keys: int
+    """Stored API keys."""
+    keys_idle: int
+    """Those of providers that are not active."""
+    oldest_key: datetime | None
+    """When the oldest API key of an active provider was set."""
+    primary_since: datetime | None
+    """When this database first met the primary encryption key."""
+    calls: tuple[Calls, ...]
+
+
+def read(session: Session, ring: KeyRing) -> Figures:
+    """Return all of it, by look-ups that take as long at any number of logged calls. Opens nothing.
+
+    Raises:
+        StoreUnavailable: As everywhere.
+    """
+    now: Any = session.scalar(select(func.clock_timestamp()))  # a parameter: what is volatile is no bound for an index
+    given = {"now": now, "failed": sign_in.FAILED, "minutes": RECENT_MINUTES, "primary": ring.primary_id or ""}
+    counted = session.execute(_COUNTED, given).one()
+    soon = col(ApiToken.expires_at) < func.clock_timestamp() + text(f"interval '{EXPIRES_SOON_DAYS} days'")
+    expires, created = col(ApiToken.expires_at), col(ApiToken.created_at)
+    of_tokens = select(func.count(), func.count().filter(soon), func.min(expires), func.min(created))
+    tokens, expiring, next_expiry, oldest_token = session.execute(of_tokens.where(token_is_live())).one()
+    return Figures(
+        sizes=tuple(Size(*row) for row in session.execute(_SIZES)),
+        throttled=sign_in.throttled(session),
+        live_sign_ins=session.scalar(select(func.count()).select_from(AuthSession).where(is_live())) or 0,
+        tokens=tokens,
+        tokens_expiring=expiring,
+        next_expiry=next_expiry,
+        oldest_token=oldest_token,
+        calls=tuple(
+            Calls(*row) for row in session.execute(_CALLS, {"now": now, "most": MOST_PROVIDERS, "others": OTHERS})
+        ),
+        **counted._asdict(),
+    )
+
+
+def unreadable(session: Session, ring: KeyRing) -> int:
+    """Return how many stored API keys *ring* cannot open; tries every one, some 30 µs each."""
+    return sum(tried.state != "ok" for tried in sealed.open_all(session, ring))
+
+
+_COUNTED: Final = text("""
+    SELECT pg_database_size(current_database()) AS database_size,
+        (SELECT generation FROM settings_generation) AS generation, (SELECT seq FROM audit_head) AS events,
+        (SELECT count(*) FROM audit_events WHERE action = :failed AND at > :now - make_interval(mins => :minutes)) AS failed_sign_ins,
+        count(*) FILTER (WHERE is_active AND NOT has_key AND needs_key) AS without_key,
+        count(*) FILTER (WHERE has_key) AS keys,
+        count(*) FILTER (WHERE has_key AND NOT is_active) AS keys_idle,
+        min(api_key_set_at) FILTER (WHERE has_key AND is_active) AS oldest_key,
+        (SELECT created_at FROM encryption_canaries WHERE key_id = :primary) AS primary_since
+    FROM (SELECT is_active, api_key_set_at, coalesce(api_key_encrypted, '') <> '' AS has_key, needs_key
+        FROM llm_providers) found
+""")
+# The statistics' count of rows: at fifty million of them a true one would take a minute.
+_SIZES: Final = text(
+    " UNION ALL ".join(
+        f"SELECT '{table}', pg_total_relation_size('{table}'::regclass), "  # noqa: S608 - names of ours
+        f"greatest(pg_stat_get_live_tuples('{table}'::regclass), 0), (SELECT min({column}) FROM {table})"
+        for table, column in GROWING.items()
+    )
+)
+_CALLS: Final = text("""
+    WITH recent AS (
+        SELECT coalesce(p.name, :others) AS provider, u.status, sum(u.calls) AS calls
+        FROM llm_usage u LEFT JOIN llm_providers p ON p.name = u.provider
+        WHERE u.slot > :now - interval '1 hour' GROUP BY 1, 2
+    ), most AS (
+        SELECT provider FROM recent GROUP BY 1 ORDER BY sum(calls) DESC, provider LIMIT :most
+    )
+    SELECT coalesce(most.provider, :others), status, sum(calls)::bigint
+    FROM recent LEFT JOIN most USING (provider) GROUP BY 1, 2 ORDER BY 1, 2
+""")

@@ -1,0 +1,401 @@
+"""What Prometheus is answered: right in form, bounded, without a secret or a person's name; and at once while the database is away."""
+
+import math
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
+from starlette.testclient import TestClient
+
+from api import health, readiness, store_figures
+from core.access import sign_in, tokens
+from core.actors import COMMAND_LINE, Actor
+from core.govern import figures
+from core.manage import providers
+from core.store import db
+from core.store.tables import User
+from core.version import VERSION
+from tests.clusters import by_proxy, socket_of
+from tests.conftest import require
+from tests.proxy import SWALLOW, Proxy
+from tests.rest import KEY, cookie, error, serving, token
+
+PAGE = "/api/metrics"
+
+
+@pytest.fixture
+def client(committed: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """The API behind the middleware, on a database of its own, of which nothing is known yet."""
+    assert committed
+    monkeypatch.setattr(readiness, "_last", None)
+    monkeypatch.setattr(store_figures, "EVERY", 0.0)
+    with serving(monkeypatch) as client:
+        client.headers |= token("metrics")
+        yield client
+
+
+def families(answer: Any) -> dict[str, Metric]:
+    """The families of an answer, as Prometheus' own parser reads them."""
+    assert answer.status_code == 200, answer.text
+    return {family.name: family for family in text_string_to_metric_families(answer.text)}
+
+
+def values(client: TestClient, name: str) -> dict[str, float]:
+    """The values of one family by their labels' values."""
+    found = families(client.get(PAGE)).get(f"llm_settings_{name}")
+    return {} if found is None else {",".join(s.labels.values()): s.value for s in found.samples}
+
+
+def value(client: TestClient, name: str) -> float:
+    """The one value of a family."""
+    (found,) = values(client, name).values()
+    return found
+
+
+def execute(sql: str, **given: Any) -> None:
+    with db.transaction() as session:
+        session.execute(text(sql), given)
+
+
+def add(name: str, key: str | None = KEY, *, active: bool = True) -> int:
+    """Add a provider."""
+    row = {"name": name, "display_name": name, "kind": "openai", "available_models": ["m1"], "default_model": "m1"}
+    row |= {"is_active": active} | ({} if key is None else {"api_key": key})
+    with db.transaction() as session:
+        made = providers.create(session, COMMAND_LINE, row)
+        return int(made.id or 0)
+
+
+def logged(provider: str, number: int, status: str = "ok", age: str = "1 minute") -> None:
+    """Put calls into the request log; the database's trigger adds them up."""
+    execute(
+        "INSERT INTO llm_logs (at, provider, model, status, attempts, latency_ms, generation, user_id, error) SELECT"
+        " clock_timestamp() - CAST(:age AS interval), :provider, 'secret-model', :status, 1, 5, 1, 'emma', 'x'"
+        " FROM generate_series(1, :number)",
+        provider=provider,
+        number=number,
+        status=status,
+        age=age,
+    )
+
+
+# ---- form ----
+
+UNITS = ("_seconds", "_bytes", "_total", "_info", "_ratio")
+BAD_WORDS = ("millis", "_ms", "minutes", "hours", "days", "_kb", "_mb", "percent", "counter", "gauge")
+
+
+def everything(client: TestClient) -> str:
+    """A scrape of a store with something of everything in it."""
+    add("openai")
+    add("acme", None)
+    logged("openai", 3)
+    logged("openai", 1, "error")
+    client.get("/api/llm/providers")
+    return str(client.get(PAGE).text)
+
+
+def test_form_is_prometheus_own(client: TestClient) -> None:
+    """Parsed by its parser: each family has help and a type, base units, our prefix; no `_created`; no series twice."""
+    whole = everything(client)
+    found = {family.name: family for family in text_string_to_metric_families(whole)}
+
+    assert len(found) > 35
+    assert "_created" not in whole
+    series = [line.rpartition(" ")[0] for line in whole.splitlines() if not line.startswith("#")]
+    assert len(series) == len(set(series))
+    for name, family in found.items():
+        assert re.fullmatch(r"(llm_settings|process)(_[a-z]+)+", name)
+        assert family.type in {"counter", "gauge", "histogram"}
+        assert len(family.documentation) > 10
+        assert not any(word in name for word in BAD_WORDS)
+        if family.type == "counter":
+            assert all(sample.name.endswith("_total") for sample in family.samples)
+        if "timestamp" in name or "age" in name.split("_") or "size" in name.split("_")[-2:]:
+            assert name.endswith(UNITS) or name == "llm_settings_pool_size", name
+
+
+def test_promtool_finds_nothing(client: TestClient) -> None:
+    """Prometheus' own rules for names, units and help."""
+    require("promtool", shutil.which("promtool"))
+    done = subprocess.run(
+        ["promtool", "check", "metrics"],
+        input=everything(client),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_process_and_build(client: TestClient) -> None:
+    """Memory and open files of the process; version and schema."""
+    found = families(client.get(PAGE))
+
+    for name in ("process_resident_memory_bytes", "process_open_fds", "process_max_fds", "process_start_time_seconds"):
+        (sample,) = found[name].samples
+        assert sample.value > 0
+    (build,) = found["llm_settings_build_info"].samples
+    assert build.labels["version"] == VERSION
+    assert re.fullmatch(r"\d{4}", build.labels["schema"])
+
+
+# ---- values ----
+
+
+def test_checks_are_those_of_ready(client: TestClient) -> None:
+    """One gauge, a label for each check; what is not known is NaN, which no alert fires on."""
+    before = values(client, "check")
+    assert before.keys() == {"database", "schema", "keyRing", "snapshot", "rateLimits"}
+    assert (before["database"], before["schema"], before["keyRing"], value(client, "ready")) == (1, 1, 1, 1)
+
+    execute("UPDATE alembic_version SET version_num = '9999'")
+    time.sleep(readiness.LOOKED_FOR)
+    after = values(client, "check")
+
+    assert (after["database"], after["schema"], value(client, "ready")) == (1, 0, 0)
+    assert math.isnan(after["keyRing"])
+    assert client.get("/api/health/ready").json()["error"]["checks"]["schema"] == "mismatch"
+
+
+def test_keys_and_providers(client: TestClient) -> None:
+    """Unreadable, idle and missing keys, and how old the oldest is."""
+    add("good")
+    damaged = add("damaged")
+    add("idle", active=False)
+    add("bare", None)
+    add("bare-and-idle", None, active=False)
+    execute("UPDATE llm_providers SET api_key_set_at = to_timestamp(1700000000) WHERE name = 'good'")
+    assert value(client, "api_keys_unreadable") == 0
+    execute(
+        "UPDATE llm_providers SET api_key_encrypted = overlay(api_key_encrypted placing '0000' from 1) WHERE id = :i",
+        i=damaged,
+    )
+
+    assert value(client, "api_keys_unreadable") == 1
+    assert value(client, "providers_without_key") == 1
+    assert (value(client, "api_keys"), value(client, "api_keys_idle")) == (3, 1)
+    assert value(client, "api_key_oldest_timestamp_seconds") == 1_700_000_000
+    execute("UPDATE encryption_canaries SET created_at = to_timestamp(1600000000)")
+    assert value(client, "encryption_key_timestamp_seconds") == 1_600_000_000
+
+
+def test_keys_are_opened_again_only_after_a_change(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening ten thousand takes a third of a second: not at each scrape."""
+    tried: list[int] = []
+    opens = figures.unreadable
+    monkeypatch.setattr(figures, "unreadable", lambda *given: tried.append(1) or opens(*given))
+    add("one")
+    for _ in range(3):
+        assert value(client, "api_keys_unreadable") == 0
+    assert len(tried) == 1
+    add("two")
+    assert value(client, "api_keys_unreadable") == 0
+    assert len(tried) == 2
+
+
+def test_sign_ins(client: TestClient) -> None:
+    """Wrong passwords of the last minutes, names and addresses that have to wait, sign-ins that hold."""
+    with db.transaction() as session:
+        user = User(username="ada", role="admin", password_hash="*")
+        session.add(user)
+        session.flush()
+        for _ in range(3):
+            sign_in.failed(session, user, "192.0.2.1")
+        for _ in range(sign_in.FREE_TRIES):
+            sign_in.admit(session, "ada", "192.0.2.1")
+        for _ in range(sign_in.FREE_TRIES - 1):
+            sign_in.admit(session, "grace", "192.0.2.2")
+        for number in range(sign_in.ADDRESS_TRIES):
+            sign_in.admit(session, f"n{number}", "192.0.2.3")
+        actor = Actor("ada", user.id, 1)
+    cookie(actor)
+
+    assert value(client, "sign_in_failures") == 3
+    assert values(client, "sign_ins_throttled") == {"name": 1, "address": 1}
+    assert value(client, "sign_ins_open") == 1
+    execute("UPDATE login_attempts SET at = at - interval '1 hour'")
+    assert values(client, "sign_ins_throttled") == {"name": 0, "address": 0}
+
+
+def test_tokens(client: TestClient) -> None:
+    """How many hold, how many end soon, when the next one does, how old the oldest is; a revoked one is none."""
+    with db.transaction() as session:
+        for name, days in (("soon", 13), ("later", 15), ("never", None), ("gone", 1)):
+            tokens.create(session, COMMAND_LINE, {"name": name, "role": "analyst", "expires_in_days": days})
+        tokens.revoke(session, COMMAND_LINE, tokens.get_by_name(session, "gone").id or 0)
+    execute("UPDATE api_tokens SET created_at = to_timestamp(1500000000) WHERE name = 'never'")
+
+    assert value(client, "api_tokens") == 4  # that of the scrape is one
+    assert value(client, "api_tokens_expiring") == 1
+    assert 12.9 < (value(client, "api_token_next_expiry_timestamp_seconds") - time.time()) / 86400 < 13.1
+    assert value(client, "api_token_oldest_timestamp_seconds") == 1_500_000_000
+
+
+def test_tables(client: TestClient) -> None:
+    """Size, rows about, and the age of the oldest row, of what grows with use; events of the audit."""
+    assert "llm_logs" not in values(client, "table_oldest_timestamp_seconds")
+    logged("openai", 500, age="3 days")
+    with db.get_engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE llm_logs"))
+
+    assert values(client, "table_rows").keys() == figures.GROWING.keys()
+    assert values(client, "table_rows")["llm_logs"] == 500
+    assert values(client, "table_size_bytes")["llm_logs"] > 500 * 30
+    assert abs(values(client, "table_oldest_timestamp_seconds")["llm_logs"] - time.time() + 3 * 86400) < 300
+    assert value(client, "database_size_bytes") > 1_000_000
+    assert value(client, "audit_events") >= 1
+
+
+def test_calls_by_provider(client: TestClient) -> None:
+    """Of the last hour; a name that no provider has is among the others, and an old call is none."""
+    add("openai")
+    logged("openai", 3)
+    logged("openai", 2, "error")
+    logged("sk-typed-into-the-wrong-field", 7)
+    logged("openai", 9, age="2 hours")
+
+    assert values(client, "recent_calls") == {
+        "openai,ok": 3,
+        "openai,error": 2,
+        "openai,cancelled": 0,
+        "(others),ok": 7,
+        "(others),error": 0,
+        "(others),cancelled": 0,
+    }
+
+
+def test_refusals_by_limit(client: TestClient) -> None:
+    """Each limit from 0 on."""
+    assert values(client, "rate_limit_refusals") == {"general": 0, "sensitive": 0, "pages": 0}
+    reader = token("admin")
+    statuses = [client.get("/api/llm/settings", headers=reader).status_code for _ in range(103)]
+
+    assert statuses.count(429) == 3
+    assert values(client, "rate_limit_refusals")["general"] == 3
+
+
+# ---- nothing that is private, and bounded ----
+
+
+def test_no_secret_and_no_persons_name(client: TestClient) -> None:
+    """Users, names of tokens and keys, models, users of calls, masks: none is in any label or help."""
+    with db.transaction() as session:
+        session.add(User(username="grace.hopper", role="admin", password_hash="*"))
+        sign_in.admit(session, "margaret.hamilton", "192.0.2.9")
+        tokens.create(session, COMMAND_LINE, {"name": "billing-team", "role": "analyst", "expires_in_days": 3})
+    add("openai")
+    logged("openai", 2, "error")
+    whole = client.get(PAGE).text
+
+    for word in (
+        "hopper",
+        "hamilton",
+        "192.0.2",
+        "billing",
+        "sk-",
+        "llms_",
+        "secret-model",
+        "emma",
+        "****",
+        "postgres",
+    ):
+        assert word not in whole, word
+
+
+@pytest.mark.kill
+def test_ten_thousand_providers_stay_bounded(client: TestClient) -> None:
+    """Lines of an answer, and its time, where each of them was called; those with the most calls have their own numbers."""
+    execute(
+        "INSERT INTO llm_providers (name, display_name, kind, available_models, is_active)"
+        " SELECT 'p-' || n, 'P', 'openai', jsonb_build_array('m'), true FROM generate_series(1, 10000) n"
+    )
+    execute(
+        "INSERT INTO llm_usage (slot, provider, model, status, latency_bucket, calls, priced, input_tokens, output_tokens, cost)"
+        " SELECT date_bin('5 minutes', clock_timestamp(), 'epoch'), 'p-' || n, 'm', 'ok', 1, n, 0, 0, 0, 0"
+        " FROM generate_series(1, 10000) n"
+    )
+    began = time.monotonic()
+    calls = values(client, "recent_calls")
+    took = time.monotonic() - began
+
+    assert len([name for name in calls if name.endswith(",ok")]) == figures.MOST_PROVIDERS + 1
+    assert (calls["p-10000,ok"], calls["(others),ok"]) == (10_000, sum(range(1, 9951)))
+    assert len(client.get(PAGE).text.splitlines()) < 800
+    assert took < 3 * store_figures.WAIT
+
+
+# ---- while the database is away ----
+
+
+def test_scrape_while_the_database_is_away(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has what is known and says that it is old; a token that was never good gets 503, a revoked one is refused afterwards."""
+    add("bare", None)
+    headers = token("metrics")
+    assert value(client, "store_figures_fresh") == 1
+    assert families(client.get(PAGE, headers=headers))
+    engine = db.get_engine()
+    away = db.make_engine("postgresql://nobody:x@127.0.0.1:9/none")
+    monkeypatch.setattr(db, "get_engine", lambda: away)
+    time.sleep(readiness.LOOKED_FOR)
+
+    for _ in range(3):
+        assert value(client, "store_figures_fresh") == 0
+    assert value(client, "providers_without_key") == 1
+    assert values(client, "check")["database"] == 0
+    assert value(client, "ready") == 0
+    assert value(client, "store_figures_age_seconds") > 0.5
+    error(client.get(PAGE, headers={"Authorization": "Bearer llms_" + "x" * 43}), 503, "STORE_UNAVAILABLE")
+
+    monkeypatch.setattr(db, "get_engine", lambda: engine)
+    execute("UPDATE api_tokens SET revoked_at = clock_timestamp(), revoked_by = 'x'")
+    time.sleep(readiness.LOOKED_FOR)
+    deadline = time.monotonic() + 10
+    while client.get(PAGE, headers=headers).status_code != 401:
+        assert time.monotonic() < deadline, "a revoked token is still good"
+    error(client.get(PAGE), 401, "UNAUTHENTICATED")
+    away.dispose()
+
+
+def test_a_remembered_token_ends(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an hour without the database nobody knows any more whether it is good."""
+    assert families(client.get(PAGE))
+    away = db.make_engine("postgresql://nobody:x@127.0.0.1:9/none")
+    monkeypatch.setattr(db, "get_engine", lambda: away)
+    assert families(client.get(PAGE))
+    monkeypatch.setattr(health, "REMEMBERED", 0.0)
+
+    error(client.get(PAGE), 503, "STORE_UNAVAILABLE")
+    away.dispose()
+
+
+@pytest.mark.kill
+def test_a_silent_database_holds_up_one_scrape(
+    client: TestClient, committed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first waits as long as any request; those after it answer at once."""
+    with Proxy(socket_of(committed)) as proxy:
+        engine = db.make_engine(by_proxy(committed, proxy))
+        monkeypatch.setattr(db, "get_engine", lambda: engine)
+        assert value(client, "store_figures_fresh") == 1
+        proxy.treat(SWALLOW)
+        took = []
+        for _ in range(5):
+            began = time.monotonic()
+            answer = client.get(PAGE)
+            took.append(time.monotonic() - began)
+            assert families(answer)
+    engine.dispose()
+
+    assert "llm_settings_store_figures_fresh 0.0" in answer.text
+    assert took[0] < 3 * 2 * store_figures.WAIT
+    assert max(took[1:]) < 1.0
