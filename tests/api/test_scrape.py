@@ -174,6 +174,8 @@ def test_keys_and_providers(client: TestClient) -> None:
     add("idle", active=False)
     add("bare", None)
     add("bare-and-idle", None, active=False)
+    add("local", None)
+    execute("UPDATE llm_providers SET needs_key = false WHERE name = 'local'")
     execute("UPDATE llm_providers SET api_key_set_at = to_timestamp(1700000000) WHERE name = 'good'")
     assert value(client, "api_keys_unreadable") == 0
     execute(
