@@ -307,7 +307,7 @@ def test_rule_says_what_to_do(name: str) -> None:
 
 def test_promtool_takes_the_file() -> None:
     """Its own check of rules."""
-    require("promtool", shutil.which("promtool"))
+    require("prometheus", shutil.which("promtool"))
     done = subprocess.run(
         ["promtool", "check", "rules", str(FILE)], capture_output=True, text=True, timeout=60, check=False
     )

@@ -75,7 +75,7 @@ def test_legend_names_labels_that_are_left(panel: dict[str, Any]) -> None:
 
 def test_expressions_are_promql(tmp_path: Path) -> None:
     """Prometheus' own parser reads each."""
-    require("promtool", shutil.which("promtool"))
+    require("prometheus", shutil.which("promtool"))
     rules = [
         {"record": f"r{number}", "expr": expression.replace("$job", "x")}
         for number, expression in enumerate(EXPRESSIONS)
