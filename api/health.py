@@ -38,9 +38,10 @@ def _scraper(request: Request) -> None:
         return
     try:
         _admitted(request)
-    except StoreUnavailable:
+    except StoreUnavailable as error:
         if not remembered:
             raise
+        readiness.note(error)
         reader.failed()
         return
     except CoreError:

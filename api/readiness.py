@@ -44,6 +44,12 @@ def look() -> health.Readiness:
         _lock.release()
 
 
+def note(error: CoreError) -> None:
+    """Have what somebody met on the way count as the last look."""
+    global _last  # noqa: PLW0603 - as above
+    _last = (time.monotonic(), health.unready(error))
+
+
 def last() -> health.Readiness | None:
     """Return what was found last, however long ago, and look at nothing."""
     found = _last

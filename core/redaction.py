@@ -257,8 +257,8 @@ def _once_a_minute(record: logging.LogRecord) -> logging.LogRecord:
         _traced[place] = (record.created, weakref.ref(record))  # a second handler writes the same one whole
         return record
     short = copy.copy(record)
+    short.msg = f"{record.getMessage()}. Again {place}; its traceback was logged within the last minute"
     short.exc_info = short.exc_text = short.args = None
-    short.msg = f"Again {place}; its traceback was logged within the last minute"
     return short
 
 

@@ -350,6 +350,8 @@ def test_scrape_while_the_database_is_away(client: TestClient, monkeypatch: pyte
     monkeypatch.setattr(db, "get_engine", lambda: away)
     time.sleep(readiness.LOOKED_FOR)
 
+    first = client.get(PAGE).text
+    assert 'llm_settings_check{check="database"} 0.0' in first
     for _ in range(3):
         assert value(client, "store_figures_fresh") == 0
     assert value(client, "providers_without_key") == 1

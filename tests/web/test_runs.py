@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -11,7 +12,7 @@ from core import request_ids
 from core.actors import Actor
 from tests.conftest import ROOT
 from tests.processes import App
-from tests.rest import cookie
+from tests.rest import cookie, token
 from tests.streamlit_client import streamlit_client
 from ui import feedback
 from web import metrics, runs
@@ -59,6 +60,7 @@ def test_a_broken_page_shows_the_reference_that_the_log_has(broken: App, admin: 
         second = re.search(r"reference `([0-9a-f]{16})`", again)
         client.open("users")
         assert client.titles() == ["Users"]
+        scrape = httpx2.get(f"{broken.url}/api/metrics", headers=token("metrics")).text.splitlines()
 
     log = broken.output()
     assert first is not None, said
@@ -69,6 +71,12 @@ def test_a_broken_page_shows_the_reference_that_the_log_has(broken: App, admin: 
     assert f"[{second[1]}]" in log
     assert len(set(re.findall(r"core\.page \[([0-9a-f]{16})\]: drawing", log))) == 4
     assert "llms_0123456789abcdefghij" not in log
+    assert {
+        'llm_settings_page_errors_total{page="health"} 2.0',
+        'llm_settings_page_errors_total{page="users"} 0.0',
+        'llm_settings_page_run_seconds_count{page="users"} 1.0',
+        "llm_settings_websockets_open 1.0",
+    } <= set(scrape)
 
 
 def test_runs_are_counted_by_page(admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
