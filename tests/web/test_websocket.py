@@ -462,6 +462,16 @@ def test_page_outside_the_roles_navigation_is_not_run(app: App) -> None:
     assert asked == 4 * (len(PAGES) - len(FOR_EVERYBODY)) > 0
 
 
+def test_old_probers_send_no_host(app: App) -> None:
+    """HTTP/1.0, and names that only a balancer knows: health is answered, pages and the rest of REST are not."""
+    for lines in (b" HTTP/1.0", b" HTTP/1.1\nHost: llm-settings.monitoring.svc:8501\nConnection: close"):
+        assert raw(app.port, b"GET /api/health/live" + lines)[0] == 200
+        assert raw(app.port, b"HEAD /api/health/ready" + lines)[0] == 200
+        assert raw(app.port, b"GET /api/metrics" + lines)[0] == 401
+        for path in (b"/", b"/api/llm/settings", b"/_stcore/health"):
+            assert raw(app.port, b"GET " + path + lines)[0] == 421
+
+
 def test_page_opened_first_on_a_fresh_process(fresh: Process) -> None:
     """CHECKS 9: before anyone called st.navigation Streamlit runs each file of pages/ by itself: the sign-in, or the role's denial."""
     admin, analyst = sign_in("admin"), sign_in("analyst")
