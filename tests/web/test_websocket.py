@@ -40,7 +40,7 @@ pytestmark = pytest.mark.browser  # speaks to the whole process as a browser doe
 
 PAGES = [path.stem for path in screens.PAGES]
 FOR_EVERYBODY = set(names_for("analyst"))
-SIGN_IN = ["Username", "Password", "FormSubmitter:sign_in-Sign in"]
+SIGN_IN = ["Username", "Password", "sign_in_button"]
 ENDED = "Your sign-in has ended. Sign in again."
 WRONG = "The username or the password is wrong."
 
