@@ -10,10 +10,13 @@ from typing import Self
 from . import log_lines
 from .environment import (
     check_hosts,
+    check_no_proxy,
     database_url,
     entries,
     networks,
     no_comment,
+    proxy_address,
+    proxy_url,
     secret,
     storage_url,
     write_database_url,
@@ -38,6 +41,8 @@ VARIABLES = {
     "LLM_RATE_LIMIT_STORAGE_URL": "Where several processes count together, as redis://host:6379. Default: memory://, each process by itself.",
     "LLM_LOG_FORMAT": "Lines of log of the app and the command line: text, or json, one object each. Default: text",
     "LLM_PRIVATE_HOSTS": "Comma list of private host names, addresses or networks that any provider's base URL may name; * for all.",
+    "LLM_HTTP_PROXY": "The only way out to the vendors, as http://user:password@proxy.example:3128. Default: none, not even HTTPS_PROXY.",
+    "LLM_NO_PROXY": "Comma list of host names (with all below them), addresses or networks that are reached without it; * for all.",
 }
 
 
@@ -60,6 +65,8 @@ class Config:
     rate_limit_sensitive: str
     rate_limit_pages: str
     rate_limit_storage_url: Secret
+    http_proxy: Secret | None
+    no_proxy: tuple[str, ...]
 
     @classmethod
     def read(cls, env: Mapping[str, str] = os.environ) -> Self:
@@ -89,6 +96,8 @@ class Config:
             rate_limit_sensitive=env.get("LLM_RATE_LIMIT_SENSITIVE") or "10 per 5 minutes",
             rate_limit_pages=env.get("LLM_RATE_LIMIT_PAGES") or "60 per 5 minutes",
             rate_limit_storage_url=storage_url(env.get("LLM_RATE_LIMIT_STORAGE_URL")),
+            http_proxy=proxy_url(env.get("LLM_HTTP_PROXY")),
+            no_proxy=entries(env.get("LLM_NO_PROXY")),
         )
 
     @property
@@ -103,13 +112,18 @@ class Config:
 
 
 def check_at_start(config: Config) -> None:
-    """Check the lists of hosts, which only a start of the app or of a command refuses: a service needs none of them.
+    """Check the lists of hosts and the proxy, which only a start of the app or of a command refuses.
+
+    A service may need none of them: where it calls a vendor by the proxy, the call says what is wrong with it.
 
     Raises:
-        BadConfig: If an entry of a list could fit no host.
+        BadConfig: If an entry of a list could fit no host, or the proxy's URL cannot be read.
     """
     check_hosts("LLM_ALLOWED_HOSTS", config.allowed_hosts, as_networks=False, everything=False)
     check_hosts("LLM_PRIVATE_HOSTS", config.private_hosts, as_networks=True, everything=True)
+    check_no_proxy(config.no_proxy)
+    if config.http_proxy is not None:
+        proxy_address(config.http_proxy)
 
 
 def choose_log_format(env: Mapping[str, str] = os.environ) -> None:

@@ -5,7 +5,7 @@ Standard library only: the resolver imports it through :mod:`core.config`.
 
 import ipaddress
 import re
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from .errors import BadConfig
@@ -24,6 +24,7 @@ _BAD_PERCENT: Final = re.compile("%(?![0-9A-Fa-f]{2})|%00")
 # As libpq reads it (fe-connect.c, conninfo_uri_parse_options): a user and a password end at the first @ before any /.
 _URL: Final = re.compile(r"(?P<user>[^@/]*@)?(?P<hosts>[^/?]*)(?P<path>[^?]*)(?:\?(?P<query>.*))?", re.DOTALL)
 _HOST: Final = re.compile(r"(\[[^]]*\]|[^:]*)(:(?P<port>.*))?", re.DOTALL)
+_SOCKS: Final = re.compile("socks[45]?[ah]?", re.IGNORECASE)
 _BLANK: Final = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
@@ -147,6 +148,76 @@ def storage_url(raw: str | None) -> Secret:
         remember(text, for_good=True)
         remember(unquote(text), for_good=True)
     return Secret(url)
+
+
+class ProxyAddress(NamedTuple):
+    """A proxy, as its URL names it."""
+
+    scheme: str
+    host: str
+    port: int
+    user: Secret | None
+    """As it is written into a header: name, colon, password."""
+
+
+def proxy_url(raw: str | None) -> Secret | None:
+    """Return ``LLM_HTTP_PROXY`` as it is, its password known to the log's filter; unset or empty is None."""
+    url = (raw or "").strip()
+    if not url:
+        return None
+    _, _, rest = url.partition("://")
+    user, at, _ = rest.rpartition("@")
+    if at:
+        password = user.partition(":")[2] or user
+        for text in (password, unquote(password)):
+            remember(text, for_good=True)
+    return Secret(url)
+
+
+def proxy_address(url: Secret) -> ProxyAddress:
+    """Read the URL of a proxy.
+
+    Raises:
+        BadConfig: If it is none of http or https, or malformed. The error repeats nothing of it.
+    """
+    text, sample = url.reveal(), "http://user:password@proxy.example:3128"
+    scheme, _, rest = text.partition("://")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if scheme.lower() not in {"http", "https"} or not rest:
+        known = f" begins with {found[0]}://, which is not supported" if (found := _SOCKS.fullmatch(scheme)) else ""
+        raise BadConfig(f"LLM_HTTP_PROXY{known or ' is no URL of a proxy'}. It takes http:// or https://, as {sample}.")
+    if not host or port == 0 or _BLANK.search(text) or not host.isascii():
+        raise BadConfig(f"LLM_HTTP_PROXY cannot be read: its host or port is malformed. In a password write {_CODES}.")
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise BadConfig(f"LLM_HTTP_PROXY has something behind its host: a proxy has no path. It takes {sample}.")
+    user = None
+    if parts.username is not None or parts.password is not None:
+        named = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+        if not named.isascii():
+            raise BadConfig("LLM_HTTP_PROXY: user name and password must be ASCII.")
+        user = Secret(named)
+    return ProxyAddress(scheme.lower(), host, port or {"http": 80, "https": 443}[scheme.lower()], user)
+
+
+def check_no_proxy(found: tuple[str, ...]) -> None:
+    """Refuse an entry of ``LLM_NO_PROXY`` that would fit no host.
+
+    Raises:
+        BadConfig: Names the entry by its place, and the rule.
+    """
+    for place, text in enumerate(found, start=1):
+        bare = re.sub(r"^([^:]+|\[[^]]*\]):\d{1,5}$", r"\1", text)
+        bare = bare if _is_network(bare) else bare.removeprefix("*").removeprefix(".")
+        if text == "*" or _is_network(bare) or _is_host(bare):
+            continue
+        raise BadConfig(
+            f"LLM_NO_PROXY: entry {place} {_fault(text)}. It takes host names (with all names below them), addresses and "
+            "networks, each perhaps with a port, with commas between, as corp.example,10.0.0.0/8,vllm:8000; * alone is all."
+        )
 
 
 def entries(raw: str | None) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from .parameters import SENDABLE
 
-Kind = Literal["openai", "anthropic", "google", "openai_compatible"]
+Kind = Literal["openai", "anthropic", "google", "openai_compatible", "azure_openai"]
 Sdk = Literal["openai", "anthropic", "google.genai"]
 
 
@@ -36,6 +36,8 @@ class KindFacts:
     """Each parameter that can be sent -> what the vendor's API calls it; None: the API has none such."""
     sdk: Sdk | None = None
     """The package by which it is called, and which the Python snippet imports."""
+    client: str = "OpenAI"
+    """The class of the SDK that takes :meth:`~core.resolving.effective.EffectiveSettings.client_options`."""
     extra: str = "ai"
     """The extra of the wheel that brings the SDK."""
     base_url: str | None = None
@@ -46,6 +48,12 @@ class KindFacts:
     """Whether its base URL may point to a private address: a model on one's own network."""
     stream_usage: bool = True
     """Whether a stream may ask for its tokens (OpenAI's ``stream_options``): False saves a request that is refused each time."""
+    lists_models: bool = True
+    """Whether an API key gets the list of what can be called."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    """Query parameters without which its API answers 404 -> what is sent where the provider says nothing else."""
+    beside: frozenset[str] = frozenset()
+    """Parameters that its API knows and its SDK has no argument for: they go in as ``extra_body``."""
     required: frozenset[str] = frozenset()
     """Parameters without which its API answers 400."""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -101,12 +109,14 @@ KINDS: Final[Mapping[str, KindFacts]] = {
                 "presence_penalty": None,
             },
             sdk="anthropic",
+            client="Anthropic",
             extra="ai-anthropic",
             base_url="https://api.anthropic.com",
             tails=("/v1/messages", "/v1/models", "/v1"),
             # https://platform.claude.com/docs/en/api/csharp/beta/messages/create ("required Long maxTokens"); litellm
             # 1.109.1, llms/anthropic/chat/transformation.py, fills it in
             required=frozenset({"max_tokens"}),
+            beside=frozenset({"temperature", "top_p"}),  # gone from messages.create() with anthropic 2.12
             ranges={"temperature": (0.0, 1.0)},
             key_format=KeyFormat(
                 prefixes=("sk-ant-",),
@@ -127,6 +137,7 @@ KINDS: Final[Mapping[str, KindFacts]] = {
                 "presence_penalty": "presence_penalty",
             },
             sdk="google.genai",
+            client="Client",
             extra="ai-google",
             base_url="https://generativelanguage.googleapis.com",
             tails=("/v1beta/models", "/v1beta", "/v1alpha", "/v1"),
@@ -152,6 +163,32 @@ KINDS: Final[Mapping[str, KindFacts]] = {
             extra="ai-openai",
             tails=_OPENAI_TAILS,
             self_hosted=True,
+        ),
+        KindFacts(
+            name="azure_openai",
+            label="Azure OpenAI deployments",
+            # https://learn.microsoft.com/azure/ai-foundry/openai/reference: max_completion_tokens since 2024-09-01-preview;
+            # models that reason refuse the old name there too
+            names={
+                "temperature": "temperature",
+                "max_tokens": "max_completion_tokens",
+                "top_p": "top_p",
+                "frequency_penalty": "frequency_penalty",
+                "presence_penalty": "presence_penalty",
+            },
+            sdk="openai",
+            client="AzureOpenAI",
+            extra="ai-openai",
+            tails=("/openai",),
+            lists_models=False,  # a key gets the models of the region; deployments are a matter of Azure's management API
+            # the last one that is generally available: .../azure/ai-foundry/openai/api-version-lifecycle
+            query={"api-version": "2024-10-21"},
+            key_format=KeyFormat(
+                prefixes=(),
+                min_length=32,  # 32 hex digits; of newer resources 84 characters
+                source="https://github.com/microsoft/security-utilities, GeneratedSecretPatterns: SEC101/200 and 190",
+            ),
+            key_variables=("AZURE_OPENAI_API_KEY", "AZURE_API_KEY"),
         ),
     )
 }

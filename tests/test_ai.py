@@ -89,6 +89,7 @@ def test_every_kind_without_a_key(store: str, vendor: Vendor, kind: str, way: st
 
 SENT = {
     "openai": {"temperature": 0.0, "max_completion_tokens": 77, "presence_penalty": 0.5},
+    "azure_openai": {"temperature": 0.0, "max_completion_tokens": 77, "presence_penalty": 0.5},
     "openai_compatible": {"temperature": 0.0, "max_tokens": 77, "presence_penalty": 0.5},
     "anthropic": {"temperature": 0.0, "max_tokens": 77},
     "google": {"temperature": 0.0, "maxOutputTokens": 77, "presencePenalty": 0.5},
@@ -124,7 +125,8 @@ def test_what_is_sent(vendor: Vendor, kind: str, way: str) -> None:
         assert body["messages"] == talk
         assert body["some_new_field"] == [1]
         assert body.get("system") == ("Be brief." if kind == "anthropic" else None)
-        assert asked.headers["authorization"] == f"Bearer {KEY}"
+        key = {"azure_openai": ("api-key", KEY)}.get(kind, ("authorization", f"Bearer {KEY}"))
+        assert key in asked.headers.items()
 
 
 @pytest.mark.usefixtures("store")
@@ -142,6 +144,9 @@ ELSEWHERE = {
     **{f"{name}_BASE_URL": "http://127.0.0.1:1" for name in ("OPENAI", "ANTHROPIC", "GOOGLE_GEMINI", "GEMINI")},
     **{f"{name}_API_KEY": "sk-of-the-environment" for name in ("OPENAI", "ANTHROPIC", "GOOGLE", "GEMINI")},
     **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:1"),
+    "AZURE_OPENAI_ENDPOINT": "http://127.0.0.1:1",
+    "AZURE_OPENAI_AD_TOKEN": "token-of-the-environment",
+    "OPENAI_API_VERSION": "env",
     "OPENAI_ORG_ID": "org-env",
     "OPENAI_PROJECT_ID": "proj-env",
     "ANTHROPIC_AUTH_TOKEN": "token-of-the-environment",

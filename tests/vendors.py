@@ -9,6 +9,7 @@ import datetime as dt
 import gzip
 import ipaddress
 import json
+import re
 import socket
 import ssl
 import struct
@@ -130,7 +131,7 @@ class Vendor:
 
     def base_url(self, kind: str) -> str:
         """The base URL of a provider of this kind."""
-        return f"{self.url}/v1" if facts_of(kind).sdk == "openai" else self.url
+        return f"{self.url}/v1" if facts_of(kind).client == "OpenAI" else self.url
 
     # The line
 
@@ -288,6 +289,8 @@ def _send(line: socket.socket, status: int, body: Any, headers: Mapping[str, str
 def _vendor(asked: Asked) -> str:
     if "x-goog-api-key" in asked.headers:
         return "google"
+    if "/openai/deployments/" in asked.path:
+        return "azure"
     return "anthropic" if "anthropic-version" in asked.headers else "openai"
 
 
@@ -349,6 +352,30 @@ class _OpenAI:
         told, said, cached = USED
         details = {"prompt_tokens_details": {"cached_tokens": cached}}
         return {"prompt_tokens": told, "completion_tokens": said, "total_tokens": told + said, **details}
+
+
+class _Azure(_OpenAI):
+    """Classic deployments: the model in the path, the API's version in the query, the key in a header of its own."""
+
+    def key(self, asked: Asked) -> str:
+        return asked.headers.get("api-key", "") if "authorization" not in asked.headers else "two keys"
+
+    def model(self, asked: Asked) -> str:
+        path, _, query = asked.path.partition("?")
+        name = path.partition("/deployments/")[2].partition("/")[0]
+        return name if re.fullmatch(r"api-version=\d{4}-\d\d-\d\d(-preview)?", query) else "without a version"
+
+    def error(self, status: int, words: str) -> Any:
+        if status == 404:  # https://learn.microsoft.com/answers/questions/1631059
+            words = (
+                "The API deployment for this resource does not exist. If you created the deployment within the last "
+                "5 minutes, please wait a moment and try again."
+            )
+            return {"error": {"code": "DeploymentNotFound", "message": words}}
+        return {"error": {"code": str(status), "message": words}}
+
+    def _frame(self, asked: Asked, what: str) -> dict[str, Any]:
+        return {**super()._frame(asked, what), "model": f"{self.model(asked)}-2026-01-01"}
 
 
 class _Anthropic:
@@ -452,11 +479,16 @@ def _parts() -> list[str]:
     return [words[0], *(f" {word}" for word in words[1:])]
 
 
-_PROTOCOLS: Final[Mapping[str, Any]] = {"openai": _OpenAI(), "anthropic": _Anthropic(), "google": _Google()}
+_PROTOCOLS: Final[Mapping[str, Any]] = {
+    "openai": _OpenAI(),
+    "azure": _Azure(),
+    "anthropic": _Anthropic(),
+    "google": _Google(),
+}
 
 
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """Make a certificate for 127.0.0.1 that nobody has signed but itself; return its file and its key's."""
+def make_certificate(folder: Path, names: tuple[str, ...] = ()) -> tuple[Path, Path]:
+    """Make a certificate for 127.0.0.1, and for *names*, that nobody has signed but itself; return its file and its key's."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = dt.datetime.now(dt.UTC)
@@ -468,7 +500,10 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1")), *map(x509.DNSName, names)]),
+            critical=False,
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

@@ -110,6 +110,15 @@ def classify(address: Address | str) -> Verdict:
     return max(verdicts, key=lambda verdict: ("public", "private", "never").index(verdict.reach))
 
 
+def by_name(host: str) -> Verdict:
+    """Return what *host*, a name or an address, leads to as far as that can be seen without a look-up."""
+    try:
+        read = read_host(host)
+    except ValueError:
+        return Verdict("never", "something that is no host")
+    return _known(read) if isinstance(read, str) else classify(read)
+
+
 def read_host(host: str) -> Address | str:
     """Return the host of a URL as a C resolver reads it: an address in any notation, or a name in lower case.
 

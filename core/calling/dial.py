@@ -4,7 +4,8 @@
   their clock anew with each read, so that an answer of a byte a second never ends. A stream's is for each of its parts
   (:class:`core.calling.attempt.Attempt`).
 - Redirects are not followed and proxies of the environment are not used: either would carry a key elsewhere. (httpx drops
-  ``Authorization`` on the way to another host, ``x-api-key`` and ``x-goog-api-key`` it does not.)
+  ``Authorization`` on the way to another host, ``x-api-key`` and ``x-goog-api-key`` it does not.) A proxy is used where
+  ``LLM_HTTP_PROXY`` names one (:mod:`core.calling.proxies`).
 - An answer has a largest size, and no encoding: none was asked for, and 10 MB of gzip may be 10 GB of text.
 - An address that is never allowed (a cloud's metadata service) gets no request.
 """
@@ -21,6 +22,7 @@ from ..extras import from_extra
 from . import addresses
 from .attempt import Attempt, current
 from .lookup import addresses_of
+from .proxies import NAME, AsyncRoutes, Refused, Routes, Way, way_out
 
 with from_extra():
     import httpcore2
@@ -66,13 +68,19 @@ _HOW: Final[Any] = {"follow_redirects": False, "trust_env": False, "headers": {"
 class Transport(httpx2.HTTPTransport):
     """httpx's transport, over connections that keep to the rules above."""
 
+    _way: Way | None = None
+
     def __init__(self, pinned: Pinned | None, largest: int) -> None:
         self._largest = largest
-        self._pool = httpcore2.ConnectionPool(network_backend=_Backend(pinned), **_pool_options())
+        self._pool: Any = httpcore2.ConnectionPool(network_backend=_Backend(pinned), **_pool_options())
+        if (way := way_out()) is not None:
+            proxied = httpcore2.HTTPProxy(network_backend=_ProxyBackend(None), **_pool_options(), **_proxy_options(way))
+            self._way, self._pool = way, Routes(way, self._pool, proxied)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request."""
         attempt = _bound(request)
+        _refuse_by_name(self._way, request)
         response = super().handle_request(request)
         inner: Any = response.stream
         response.stream = _Counted(inner, self._largest, attempt)
@@ -87,13 +95,21 @@ class Transport(httpx2.HTTPTransport):
 class AsyncTransport(httpx2.AsyncHTTPTransport):
     """The same for asyncio."""
 
+    _way: Way | None = None
+
     def __init__(self, largest: int) -> None:
         self._largest = largest
-        self._pool = httpcore2.AsyncConnectionPool(network_backend=_AsyncBackend(), **_pool_options())
+        self._pool: Any = httpcore2.AsyncConnectionPool(network_backend=_AsyncBackend(), **_pool_options())
+        if (way := way_out()) is not None:
+            proxied = httpcore2.AsyncHTTPProxy(
+                network_backend=_AsyncProxyBackend(), **_pool_options(), **_proxy_options(way)
+            )
+            self._way, self._pool = way, AsyncRoutes(way, self._pool, proxied)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request."""
         attempt = _bound(request)
+        _refuse_by_name(self._way, request)
         response = await super().handle_async_request(request)
         inner: Any = response.stream
         response.stream = _AsyncCounted(inner, self._largest, attempt)
@@ -112,6 +128,23 @@ def _pool_options() -> dict[str, Any]:
         "max_keepalive_connections": LIMITS.max_keepalive_connections,
         "keepalive_expiry": LIMITS.keepalive_expiry,
     }
+
+
+def _proxy_options(way: Way) -> dict[str, Any]:
+    address = way.address
+    url = httpcore2.URL(scheme=address.scheme, host=address.host, port=address.port, target="/")
+    user = address.user.reveal().partition(":")[::2] if address.user else None
+    return {
+        "proxy_url": url,
+        "proxy_auth": user,
+        "proxy_ssl_context": tls() if address.scheme == "https" else None,
+    }
+
+
+def _refuse_by_name(way: Way | None, request: httpx2.Request) -> None:
+    """Refuse a host that is never dialled before a proxy is asked for it: it would look the name up and dial by itself."""
+    if way is not None and (reason := way.refusal(request.url.host)):
+        raise Unacceptable(f"the host leads to {reason}")
 
 
 @cache
@@ -282,6 +315,32 @@ class _Stream(httpcore2.NetworkStream):
         return self._inner.get_extra_info(info)
 
 
+class _ProxyBackend(_Backend):
+    """Of connections to the proxy: a failure of it is told as the proxy's."""
+
+    def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore2.NetworkStream:
+        try:
+            return _ProxyStream(super().connect_tcp(*args, **kwargs))
+        except httpcore2.ConnectError as error:
+            raise Refused(f"{NAME} cannot be reached: {error}") from None
+
+
+class _ProxyStream(_Stream):
+    def start_tls(self, *args: Any, **kwargs: Any) -> httpcore2.NetworkStream:
+        try:
+            return _ProxyStream(super().start_tls(*args, **kwargs))
+        except httpcore2.ConnectError as error:
+            raise _of_tls(error) from error
+
+
+def _of_tls(error: httpcore2.ConnectError) -> Exception:
+    """Return what a handshake means that failed behind a proxy: a certificate is judged as anywhere."""
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return httpcore2.ConnectError(*error.args)
+    return Refused(f"{NAME} passes no TLS on: {str(error) or 'it hung up'}")
+
+
 class _AsyncBackend(httpcore2.AnyIOBackend):
     async def connect_tcp(
         self,
@@ -311,6 +370,14 @@ class _AsyncBackend(httpcore2.AnyIOBackend):
             return error
 
 
+class _AsyncProxyBackend(_AsyncBackend):
+    async def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore2.AsyncNetworkStream:
+        try:
+            return _AsyncProxyStream(await super().connect_tcp(*args, **kwargs))
+        except httpcore2.ConnectError as error:
+            raise Refused(f"{NAME} cannot be reached: {error}") from None
+
+
 class _AsyncStream(httpcore2.AsyncNetworkStream):
     def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
         self._inner = inner
@@ -334,3 +401,11 @@ class _AsyncStream(httpcore2.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
+
+
+class _AsyncProxyStream(_AsyncStream):
+    async def start_tls(self, *args: Any, **kwargs: Any) -> httpcore2.AsyncNetworkStream:
+        try:
+            return _AsyncProxyStream(await super().start_tls(*args, **kwargs))
+        except httpcore2.ConnectError as error:
+            raise _of_tls(error) from error

@@ -36,6 +36,11 @@ LONGEST_RETRY_AFTER: Final = 86_400.0
 """Seconds: a vendor's wait counts as a day at most."""
 
 
+OWN_AUTHORITY: Final = (
+    ". For certificates of an authority of one's own, name its file in SSL_CERT_FILE, or a folder in SSL_CERT_DIR"
+)
+
+
 class Failure(NamedTuple):
     """What went wrong with one attempt."""
 
@@ -81,15 +86,30 @@ def judge(vendor: Judge, error: BaseException, *, outside: BaseException | None 
     if known is not None and known.reason != "connection":
         return known
     for one in chain:
-        if isinstance(one, ssl.SSLError):
-            words = getattr(one, "verify_message", "") or line(str(chain[-1]))
-            return Failure("tls", None, f"TLS: {words}", retryable=not isinstance(one, ssl.SSLCertVerificationError))
+        if (found := _of_the_way(one, chain)) is not None:
+            return found
     if any(isinstance(one, TimeoutError | httpx2.TimeoutException) for one in chain):
         return TIMEOUT
     if known is not None or any(isinstance(one, ConnectionError | httpx2.TransportError) for one in chain):
         words = line(str(chain[-1])) or "the connection was lost"
         return Failure("connection", None, words, retryable=True)
     return _not_understood(error, body)
+
+
+def _of_the_way(one: BaseException, chain: list[BaseException]) -> Failure | None:
+    """Return what went wrong before the vendor was reached: with its certificate, or with a proxy; else None."""
+    import httpx2  # noqa: PLC0415 - of the extra, which is there when something was sent
+
+    from .proxies import passes  # noqa: PLC0415 - as above
+
+    if isinstance(one, ssl.SSLError):
+        words = getattr(one, "verify_message", "") or line(str(chain[-1]))
+        unverified = isinstance(one, ssl.SSLCertVerificationError)
+        cure = OWN_AUTHORITY if unverified else ""
+        return Failure("tls", None, f"TLS: {words}{cure}", retryable=not unverified)
+    if isinstance(one, httpx2.ProxyError):
+        return Failure("connection", None, line(str(one)), retryable=passes(one))
+    return None
 
 
 TIMEOUT: Final = Failure("timeout", None, "no whole answer within the timeout", retryable=True)

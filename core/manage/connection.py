@@ -230,17 +230,64 @@ class _Test:
         self._done: dict[StageName, Stage] = {}
         self._models: tuple[str, ...] | None = None
         self._list_is_missing = False
+        self._is_proxied = False
 
     def run(self) -> Report:
-        pinned = self._reach()
-        if pinned:
-            self._ask(pinned)
+        url = urlsplit(self._target.base_url)
+        try:
+            self._is_proxied = self._leads_to_proxy(url)
+        except BadConfig as error:
+            self._note("name", "not_checked", str(error))
+        else:
+            pinned = self._by_name(url) if self._is_proxied else self._reach()
+            if pinned:
+                self._ask(pinned)
         stages = tuple(self._done.get(name, Stage(name, "not_checked", None, "")) for name in STAGES)
         if not self._models:  # not got, or empty as of some gateways: no model is gone for that
             return Report(stages, self._models, (), ())
         known, listed = set(map(_bare, self._target.models)), set(map(_bare, self._models))
         new = tuple(model for model in self._models if _bare(model) not in known)
         return Report(stages, self._models, new, tuple(m for m in self._target.models if _bare(m) not in listed))
+
+    def _leads_to_proxy(self, url: SplitResult) -> bool:
+        try:
+            with from_extra(facts_of(self._target.kind).extra):
+                from ..calling.proxies import way_out  # noqa: PLC0415 - needs the extra `ai`
+        except MissingExtra:  # told when the vendor is asked
+            return False
+        way = way_out()
+        return way is not None and way.leads_to(url.hostname or "", url.port or _PORTS[url.scheme])
+
+    def _by_name(self, url: SplitResult) -> tuple[str, ...]:
+        """Judge the name that a proxy is asked for; what the proxy looks up and dials is its own."""
+        self._note("name", "not_checked", "the proxy of LLM_HTTP_PROXY looks it up")
+        clock = _Clock()
+        try:
+            addresses.check_host(url.hostname or "", self._target.kind, get_config().private_hosts)
+        except Invalid as error:
+            self._note("address", "refused", error.fields.get("api_base_url", str(error)), clock)
+            return ()
+        self._note("address", "verified", "by its name, which the proxy of LLM_HTTP_PROXY is asked for", clock)
+        return (url.hostname or "",)
+
+    def _came_through(self, failure: Failure | None, clock: _Clock) -> bool:
+        """Note what the first request by a proxy says of the way to the vendor; return whether there is one."""
+        if not self._is_proxied or "connected" in self._done:
+            return True
+        reason = None if failure is None else failure.reason
+        words = "" if failure is None else failure.words
+        if reason in {"connection", "timeout", "unacceptable"} and (failure is None or failure.status is None):
+            self._note("connected", "refused", words, clock)
+            return False
+        self._note("connected", "verified", "through the proxy of LLM_HTTP_PROXY", clock)
+        if urlsplit(self._target.base_url).scheme != "https":
+            self._note("tls", "not_checked", self._unencrypted())
+        elif reason == "tls":
+            self._note("tls", "refused", words, clock)
+            return False
+        else:
+            self._note("tls", "verified", "")
+        return True
 
     def _reach(self) -> tuple[str, ...]:
         """Look up, judge, connect and shake hands; return the addresses that this and all that follows may dial."""
@@ -258,10 +305,13 @@ class _Test:
         with connection:
             self._note("connected", "verified", "", clock)
             if url.scheme != "https":
-                what = "the key" if self._target.needs_key else "what is asked"
-                self._note("tls", "not_checked", f"the base URL begins with http: {what} is sent unencrypted")
+                self._note("tls", "not_checked", self._unencrypted())
                 return pinned
             return pinned if self._shake_hands(connection, host) else ()
+
+    def _unencrypted(self) -> str:
+        what = "the key" if self._target.needs_key else "what is asked"
+        return f"the base URL begins with http: {what} is sent unencrypted"
 
     def _shake_hands(self, connection: socket.socket, host: str) -> bool:
         clock = _Clock()
@@ -275,7 +325,9 @@ class _Test:
         except (BadConfig, MissingExtra) as error:
             self._note("tls", "not_checked", str(error), clock)
         except OSError as error:  # ssl.SSLError is one
-            self._note("tls", "refused", getattr(error, "verify_message", "") or error.strerror or str(error), clock)
+            words = getattr(error, "verify_message", "")
+            words = f"{words}{failures.OWN_AUTHORITY}" if words else error.strerror or str(error)
+            self._note("tls", "refused", words, clock)
         return self._is_verified("tls")
 
     def _look_up(self, host: str) -> tuple[str, ...]:
@@ -305,7 +357,7 @@ class _Test:
         return pinned
 
     def _connect(self, pinned: Sequence[str], url: SplitResult) -> socket.socket:
-        port = url.port or {"https": 443, "http": 80}[url.scheme]
+        port = url.port or _PORTS[url.scheme]
         tried: OSError = OSError("no address")
         for address in pinned:
             try:
@@ -336,6 +388,11 @@ class _Test:
 
     def _lists(self, vendor: Vendor, client: Any) -> bool:
         """Get the vendor's list of models; return False where the vendor's answer leaves no sense in a call."""
+        if not facts_of(self._target.kind).lists_models:
+            words = "an API key gets no list of deployments there: the call shows whether it is accepted"
+            self._note("key", "not_checked", words)
+            self._list_is_missing = True
+            return True
         clock = _Clock()
         try:
             listed = vendor.models(client, self._left())
@@ -343,12 +400,15 @@ class _Test:
             raise
         except Exception as error:  # noqa: BLE001 - judged
             failure = failures.judge(vendor, error)
+            if not self._came_through(failure, clock):
+                return False
             if failure.status == _UNAUTHORIZED or failure.reason in {"unacceptable", "tls"} or _redirects(failure):
                 self._note("key", "refused", self._of_key(failure), clock)
                 return False
             self._list_is_missing = failure.status == _NOT_FOUND
             self._note("key", "not_checked", f"the list of models: {_in_words(failure)}", clock)
             return True
+        self._came_through(None, clock)
         self._models = tuple(dict.fromkeys(redaction.on_one_line(each, _ID) for each in listed[:MOST_MODELS]))
         listing = f"{len(self._models)} models are listed"
         self._note("key", "verified", listing if self._target.needs_key else f"none is needed: {listing}", clock)
@@ -370,18 +430,24 @@ class _Test:
             part = vendor.read(vendor.send(client, Sending(target.model, content, values, self._left())))
         except Exception as error:  # noqa: BLE001 - judged
             failure = failures.judge(vendor, error)
+            if not self._came_through(failure, clock):
+                return
             words = _in_words(failure)
             if self._nothing_is_there(failure):
                 meant = base_urls.hint(target.kind, target.base_url)
                 cure = f"The base URL is probably {meant}" if meant else "Check the path of the base URL"
                 self._note("model", "not_checked", "nothing was found at the base URL")
-                words = f"{words}. Neither a list of models nor the model is at this address: {cure}"
+                what = (
+                    "Neither a list of models nor the model" if facts_of(target.kind).lists_models else "No deployment"
+                )
+                words = f"{words}. {what} is at this address: {cure}"
             elif failure.reason == "key":
                 self._note("key", "refused", self._of_key(failure), clock)
             elif failure.reason == "model":
                 self._note("model", "refused", words, clock)
             self._note("call", "not_checked" if failure.reason in _PASSING else "refused", words, clock)
             return
+        self._came_through(None, clock)
         answer = " ".join(part.text.split())
         words = f"answered “{redaction.shortened(answer, _ANSWER)}”" if answer else "answered"
         self._note("call", "verified", words, clock)
@@ -399,7 +465,7 @@ class _Test:
 
     def _nothing_is_there(self, failure: Failure) -> bool:
         """Tell whether it is the address that is wrong: list and call are both missing, and no word is about the model."""
-        about = {"model", (self._target.model or "model").lower()}
+        about = {"model", "deployment", (self._target.model or "model").lower()}
         is_about_model = any(word in failure.words.lower() for word in about)
         return self._list_is_missing and failure.status == _NOT_FOUND and not is_about_model
 
@@ -419,6 +485,7 @@ class _Test:
         return left
 
 
+_PORTS: Final = {"https": 443, "http": 80}
 _UNAUTHORIZED: Final = 401
 _NOT_FOUND: Final = 404
 

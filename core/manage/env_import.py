@@ -12,7 +12,8 @@ from ..actors import Actor
 from ..errors import AlreadyExists, Invalid
 from ..kinds import KINDS, KindFacts, base_url_of, facts_of, kind_for, origin_of
 from ..models import catalogue
-from ..store import api_keys
+from ..presets import PRESETS
+from ..store import api_keys, base_urls
 from ..store.schemas import parse_models
 from ..store.tables import LlmProvider, id_of
 from . import providers
@@ -25,24 +26,26 @@ KEY_VARIABLES: Final = {
 ALSO_KNOWN: Final = {"GOOGLE_GENERATIVE_AI_API_KEY": "google", "CLAUDE_API_KEY": "anthropic", "OPENAI_KEY": "openai"}
 """Names that other programs use (Vercel's AI SDK and others); told of where they are set."""
 ADDRESSES: Final = {
-    "MISTRAL": "https://api.mistral.ai/v1",  # https://docs.mistral.ai/api
-    "GROQ": "https://api.groq.com/openai/v1",  # https://console.groq.com/docs/openai
-    "XAI": "https://api.x.ai/v1",  # https://docs.x.ai/docs/api-reference
-    "DEEPSEEK": "https://api.deepseek.com/v1",  # https://api-docs.deepseek.com
-    "OPENROUTER": "https://openrouter.ai/api/v1",  # https://openrouter.ai/docs/quickstart
-    "TOGETHER": "https://api.together.xyz/v1",  # https://docs.together.ai/docs/openai-api-compatibility
+    **{prefix: preset.address if preset.needs_key else "" for preset in PRESETS.values() for prefix in preset.prefixes},
     "LITELLM": "",
-    "VLLM": "",
-    "LMSTUDIO": "",
-    "OLLAMA": "",
     "OPENAI_COMPATIBLE": "",
 }
 """Beginning of a variable's name -> where that vendor speaks OpenAI's protocol; empty: wherever the variables say.
 
 Of vendors that have no kind of their own: a variable of a kind (``key_variables``) goes to the kind's address.
 """
+BEDROCK: Final = PRESETS["bedrock"].variable
+_REGIONS: Final = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_BEDROCK_REGION")
 _BASES: Final = ("BASE_URL", "API_BASE", "API_BASE_URL", "API_BASE_URLS", "API_URL", "API_HOST", "PROXY_URL", "REVERSE_PROXY", "ENDPOINT")  # fmt: skip
 _MODELS: Final = ("MODEL", "MODELS", "MODEL_NAME", "DEFAULT_MODEL", "API_MODEL", "CHAT_MODEL", "MODEL_LIST")
+_DEPLOYMENTS: Final = (
+    "DEPLOYMENT",
+    "DEPLOYMENT_NAME",
+    "API_DEPLOYMENT_NAME",
+    "CHAT_DEPLOYMENT_NAME",
+    "CHAT_DEPLOYMENT",
+)
+"""Of Azure, where a deployment may have another name than its model."""
 _KEY: Final = re.compile(r"[A-Z][A-Z0-9_]*_API_KEYS?(_[A-Z0-9_]+)?")
 
 
@@ -79,7 +82,7 @@ def import_env(session: Session, actor: Actor, env: Mapping[str, str]) -> list[O
         else:
             done[name] = variable
             outcomes.append(_vendors(session, actor, env, variable, name))
-    named = {variable for kind in KINDS.values() for variable in kind.key_variables}
+    named = {BEDROCK, *(variable for kind in KINDS.values() for variable in kind.key_variables)}
     others = sorted(
         name for name in env if (_KEY.fullmatch(name) or name in named) and name not in {*KEY_VARIABLES, *ALSO_KNOWN}
     )
@@ -95,8 +98,8 @@ def _vendors(session: Session, actor: Actor, env: Mapping[str, str], variable: s
     if env.get(f"{name.upper()}_API_TYPE", "").strip().lower().startswith("azure"):
         return _left(
             variable,
-            f"{name.upper()}_API_TYPE says that it is Azure's key, not {vendor.display_name}'s. Add a provider of the kind "
-            "OpenAI-compatible with the base URL https://NAME.openai.azure.com/openai/v1/",
+            f"{name.upper()}_API_TYPE says that it is Azure's key, not {vendor.display_name}'s. Name it AZURE_OPENAI_API_KEY, "
+            f"with AZURE_OPENAI_ENDPOINT beside it, or add a provider of the kind {KINDS[base_urls.AZURE].label}",
         )
     found = _addresses(env, sorted(prefixes), origin_of(vendor.kind, None))
     if not found:
@@ -112,12 +115,9 @@ def _other(session: Session, actor: Actor, env: Mapping[str, str], variable: str
         return _left(variable, "is not set")
     if "_API_KEYS" in variable:
         return _left(variable, "is a list of keys, and a provider has one: add a provider for each")
+    if variable == BEDROCK:
+        return _bedrock(session, actor, variable, env)
     prefix = _prefix(variable)
-    if prefix.startswith("AZURE"):
-        url = "https://NAME.openai.azure.com/openai/v1/"
-        return _left(
-            variable, f"Azure's keys go to a provider of the kind OpenAI-compatible with the base URL {url}: add one"
-        )
     named = next((kind for kind in KINDS.values() if variable in kind.key_variables), None)
     if named is None and prefix not in ADDRESSES:
         return _left(variable, "is of no vendor that is known here")
@@ -127,9 +127,28 @@ def _other(session: Session, actor: Actor, env: Mapping[str, str], variable: str
     if not found and own:
         found = [_Address("", own)]
     if not found:
-        return _left(variable, f"{prefix}_BASE_URL, which says where the key is sent, is not set beside it")
+        end = "ENDPOINT" if named and named.name == base_urls.AZURE else "BASE_URL"
+        return _left(variable, f"{prefix}_{end}, which says where the key is sent, is not set beside it")
     kind = _kind_at(named, found[0].url)
-    return _elsewhere(session, actor, variable, env, kind=kind, addresses=found, prefixes=prefixes, models=[])
+    models: list[str] = []
+    if kind == base_urls.AZURE:
+        models = [env[one].strip() for each in sorted(prefixes) for one in _named(env, each, _DEPLOYMENTS)]
+        models = models or [name for one in found if (name := base_urls.deployment_name(one.url))]
+        found = [one._replace(url=base_urls.look(kind, one.url).correction or one.url.rstrip("/")) for one in found]
+        if models:  # what is called a model there is what the deployment is of
+            env = {name: value for name, value in env.items() if not name.endswith(_MODELS)}
+    return _elsewhere(session, actor, variable, env, kind=kind, addresses=found, prefixes=prefixes, models=models)
+
+
+def _bedrock(session: Session, actor: Actor, variable: str, env: Mapping[str, str]) -> Outcome:
+    """Import a key of Amazon Bedrock, whose address has a region in it."""
+    region = next((name for name in _REGIONS if re.fullmatch("[a-z0-9-]{4,30}", env.get(name, "").strip())), "")
+    if not region:
+        return _left(variable, f"{_REGIONS[0]}, which is a part of the address, is not set beside it")
+    url = PRESETS["bedrock"].address.replace("REGION", env[region].strip())
+    kind, prefixes = "openai_compatible", {"AWS_BEDROCK", "BEDROCK"}
+    where = [_Address(region, url)]
+    return _elsewhere(session, actor, variable, env, kind=kind, addresses=where, prefixes=prefixes, models=[])
 
 
 def _prefix(variable: str) -> str:
@@ -142,7 +161,9 @@ def _kind_at(named: KindFacts | None, url: str) -> str:
     A protocol of its own is spoken at a gateway as well. OpenAI's is spoken by many: the kind is that whose address it is,
     unless this one has its own protocol there beside OpenAI's, as Google has.
     """
-    if named and named.sdk != "openai":
+    if named and named.name == base_urls.AZURE and base_urls.is_v1(url):
+        return "openai_compatible"
+    if named and (named.sdk != "openai" or named.name == base_urls.AZURE):
         return named.name
     there = facts_of(kind_for("", url))
     return there.name if there.sdk == "openai" else "openai_compatible"
@@ -265,7 +286,7 @@ def _into(
         return _left(variable, str(error))
     except AlreadyExists as error:
         return _left(variable, f"{error} Its base URL or its kind is another one")
-    warning = providers.validate_api_key_format(stored.kind, api_key)
+    warning = providers.validate_api_key_format(stored.kind, api_key, stored.api_base_url)
     where = f", which calls {urlsplit(stored.api_base_url).hostname}," if stored.api_base_url else ""
     why = f"provider {stored.name}{where} has its key now and is active" + (f". Note: {warning}" if warning else "")
     return Outcome(action, variable, why)

@@ -312,9 +312,9 @@ def place_of(provider: LlmProvider) -> Place:
     return provider_place(provider)
 
 
-def validate_api_key_format(kind: str, api_key: str) -> str | None:
-    """Return a warning if *api_key* does not look like a key of this kind. Only a warning: vendors change their formats."""
-    return api_keys.look(kind, api_key).warning or None
+def validate_api_key_format(kind: str, api_key: str, base_url: str | None = None) -> str | None:
+    """Return a warning if *api_key* does not look like a key of this kind, or of the vendor at *base_url*. Only a warning: vendors change their formats."""
+    return api_keys.look(kind, api_key, base_url).warning or None
 
 
 def _matching(query: Any, active: bool | None, search: str) -> Any:  # noqa: FBT001 - private, and called by position

@@ -23,6 +23,7 @@ from ..errors import (
 )
 from ..kinds import base_url_of, facts_of, origin_of
 from ..parameters import PARAMETERS, SENDABLE
+from . import options
 
 Status = Literal["store_unavailable", "unknown_provider", "disabled", "no_model", "no_key", "key_unreadable", "ok"]
 LayerName = Literal["built_in", "all_providers", "provider_default", "provider"]
@@ -230,26 +231,34 @@ class EffectiveSettings:
         return self._box.open()
 
     def client_options(self) -> dict[str, Any]:
-        """Return what the vendor's SDK client takes: ``api_key``, ``base_url``, ``timeout`` (seconds), ``max_retries``.
+        """Return the arguments of the client of the vendor's SDK: ``openai.OpenAI(**settings.client_options())``.
 
-        ``base_url`` is always named, so that no ``OPENAI_BASE_URL`` in the environment can send the key elsewhere.
+        They have the key, the address, the time for a request and the retries, as ``OpenAI`` and ``Anthropic`` name them
+        (``api_key``, ``base_url``, ``timeout`` in seconds, ``max_retries``), ``AzureOpenAI``, or Google's ``Client``. The
+        address is always named, so that no ``OPENAI_BASE_URL`` in the environment can send the key elsewhere.
 
         Raises:
             ApiKeyUnavailable: As :meth:`api_key`.
         """
-        return {
-            "api_key": self.api_key(),
-            "base_url": self.base_url,
-            "timeout": self.request_timeout_ms / 1000,
-            "max_retries": self.max_retries,
-        }
+        return options.client_options(
+            self.kind,
+            api_key=self.api_key(),
+            base_url=self.base_url,
+            timeout_ms=self.request_timeout_ms,
+            max_retries=self.max_retries,
+        )
 
     def request_options(self) -> dict[str, Any]:
-        """Return what is sent with a request: ``model`` and every parameter that is set, not omitted, and known to the vendor.
+        """Return the arguments of a request by the vendor's SDK: ``model``, and what is sent, by the vendor's names.
 
-        What no model of the kind takes is left out in any case: the vendor's SDK would raise a TypeError.
+        That is every parameter that is set, not omitted, and known to the vendor's API. What the SDK's method has no
+        argument for stands in ``extra_body``; for Google all but the model stands in ``config``.
         """
-        return dict(self._request)
+        made = dict(self._request)
+        for name in options.NESTED:
+            if name in made:
+                made[name] = dict(made[name])
+        return made
 
     def sent_parameters(self) -> dict[str, Any]:
         """Return every sendable parameter that has a value and is not omitted, also what the vendor does not know."""
@@ -333,7 +342,7 @@ def build(
         _candidates=candidates,
         _omitted_by=omitted_by,
         _box=box,
-        _request={"model": candidates["model"][0][1], **sent},
+        _request=options.request_options(provider.kind if provider else None, candidates["model"][0][1], sent),
         **values,
     )
 

@@ -3,7 +3,8 @@
 import re
 from typing import Final, NamedTuple
 
-from ..kinds import facts_of
+from ..kinds import KeyFormat, facts_of
+from ..presets import preset_at
 from ..redaction import SHORTEST
 
 MAX_KEY: Final = 8192
@@ -83,8 +84,11 @@ _SAMPLE: Final = re.compile(
 """What samples of .env files say: LibreChat, bolt.diy, Lobe Chat, and the vendors' own."""
 
 
-def look(kind: str, typed: str) -> Look:
-    """Judge what was typed as a key of a provider of *kind*; blanks around it do not count."""
+def look(kind: str, typed: str, base_url: str | None = None) -> Look:
+    """Judge what was typed as a key of a provider of *kind* at *base_url*; blanks around it do not count.
+
+    At a known vendor's address the warnings are by that vendor's keys, whatever the kind.
+    """
     key = typed.strip()
     own = facts_of(kind).self_hosted
     size = f"must be {1 if own else MIN_KEY} to {MAX_KEY:,} characters"
@@ -94,7 +98,12 @@ def look(kind: str, typed: str) -> Look:
         return refused
     if len(key) < (1 if own else MIN_KEY):
         return Look(size)
-    return _look_at_own(key) if own else _look_at_vendors(kind, key)
+    if not own:
+        return _look_at_vendors(kind, key)
+    found, preset = _look_at_own(key), preset_at(base_url)
+    if preset is None or found.refused or found.warning:
+        return found
+    return found._replace(warning=_unlike(preset.key_format, f"{preset.label} keys", key))
 
 
 def placeholder(text: str) -> bool:
@@ -139,15 +148,18 @@ def _look_at_vendors(kind: str, key: str) -> Look:
         return Look(_ONE_ONLY)
     if " " in key:
         return Look("has a blank inside, as no key has: copy it again", _meant(kind, key.replace(" ", "")))
-    known = facts_of(kind).key_format
-    warning = ""
+    return Look(warning=_unlike(facts_of(kind).key_format, "Keys of this kind", key))
+
+
+def _unlike(known: KeyFormat | None, whose: str, key: str) -> str:
+    """Return the warning that *key* does not look like one of a vendor; empty if it does."""
     if placeholder(key):
-        warning = "This looks like a sample's placeholder, and no key. Check that it is the right one."
-    elif known is not None and known.prefixes and not key.startswith(known.prefixes):
-        warning = f"Keys of this kind usually begin with {' or '.join(known.prefixes)}; this one does not. Check that it is the right key."
-    elif known is not None and len(key) < known.min_length:
-        warning = f"Keys of this kind usually have at least {known.min_length} characters; this one has {len(key)}."
-    return Look(warning=warning)
+        return "This looks like a sample's placeholder, and no key. Check that it is the right one."
+    if known is not None and known.prefixes and not key.startswith(known.prefixes):
+        return f"{whose} usually begin with {' or '.join(known.prefixes)}; this one does not. Check that it is the right key."
+    if known is not None and len(key) < known.min_length:
+        return f"{whose} usually have at least {known.min_length} characters; this one has {len(key)}."
+    return ""
 
 
 _ONE_ONLY: Final = "is several keys: a provider has one. Make a provider for each"

@@ -24,6 +24,8 @@ from tests.processes import core
 from tests.vendors import FAULTS, KEY, Status, Vendor, make_certificate, unused
 
 OTHER = KEY.replace("right", "wrong")
+LISTING = [kind.name for kind in KINDS.values() if kind.lists_models]
+"""The others: tests/calling/test_azure.py."""
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def words(report: Report, name: str) -> str:
     return next(stage.words for stage in report.stages if stage.name == name)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LISTING)
 def test_all_is_well(session: Session, vendor: Vendor, kind: str) -> None:
     """Every stage verified but TLS, which there is none of; the effective parameters were sent; two requests in all."""
     provider_id = add(session, vendor.base_url(kind), kind)
@@ -72,7 +74,7 @@ def test_all_is_well(session: Session, vendor: Vendor, kind: str) -> None:
     assert all(stage.latency_ms is not None for stage in report.stages if stage.name in {"name", "connected", "call"})
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LISTING)
 def test_server_that_needs_no_key(session: Session, vendor: Vendor, kind: str) -> None:
     """It goes on to the list and the call without a key, typed or stored; the audit says that none was needed."""
     vendor.keys[:] = ["not-needed"]
@@ -99,7 +101,7 @@ def test_server_that_wants_a_key_after_all(session: Session, vendor: Vendor) -> 
     assert "This server wants a key: switch on that the provider needs one" in words(report, "key")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LISTING)
 def test_wrong_key(session: Session, vendor: Vendor, kind: str) -> None:
     """CHECKS 34: refused in the vendor's own words, without the key in them; nothing more is asked."""
     report = run(prepare(session, COMMAND_LINE, add(session, vendor.base_url(kind), kind, key=OTHER)))
@@ -111,7 +113,7 @@ def test_wrong_key(session: Session, vendor: Vendor, kind: str) -> None:
     assert len(vendor.asked) == 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LISTING)
 def test_model_that_is_not_there(session: Session, vendor: Vendor, kind: str) -> None:
     """Not in the list is a doubt, 404 of the call is a refusal."""
     report = run(prepare(session, COMMAND_LINE, add(session, vendor.base_url(kind), kind, model="gone")))

@@ -160,7 +160,7 @@ def test_what_is_no_key_activates_nothing(session: Session, admin: Actor, variab
     [
         ({"MISTRAL_API_KEY": "x" * 32}, "MISTRAL_API_KEY", "MISTRAL_MODEL"),
         ({"OPENAI_API_KEYS": "a;b", "OPENAI_API_BASE_URLS": "https://a/v1;https://b/v1"}, "OPENAI_API_KEYS", "a list of keys"),
-        ({"AZURE_OPENAI_API_KEY": "0" * 32}, "AZURE_OPENAI_API_KEY", "/openai/v1/"),
+        ({"AZURE_OPENAI_API_KEY": "0" * 32}, "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT"),
         ({"STRIPE_API_KEY": "sk_live_x"}, "STRIPE_API_KEY", "no vendor that is known here"),
         ({"LITELLM_API_KEY": "sk-1234"}, "LITELLM_API_KEY", "LITELLM_BASE_URL"),
         ({"XAI_API_KEY": ""}, "XAI_API_KEY", "is not set"),
@@ -189,9 +189,12 @@ def test_a_key_of_a_kind_that_is_not_seeded(
     env = {variable: REAL[kind.name], f"{prefix}_MODEL": "m", **({f"{prefix}_BASE_URL": gateway} if gateway else {})}
     first, again = _import(session, admin, **env), _import(session, admin, **env)
 
+    if not gateway and kind.base_url is None:
+        assert "says where the key is sent" in first[variable].why
+        return
     assert (first[variable].action, again[variable].action) == ("created", "left alone")
     (row,) = providers.list_all(session)
-    expected = "openai_compatible" if gateway and kind.sdk == "openai" else kind.name
+    expected = "openai_compatible" if gateway and kind.name == "openai" else kind.name
     assert (row.kind, row.api_base_url, row.default_model) == (expected, gateway or None, "m")
     assert _sent_to(session) == {REAL[kind.name]: origin_of(kind.name, gateway)}
 
@@ -268,3 +271,35 @@ def test_a_file_of_powershell(committed: str, tmp_path: Path) -> None:
     with db.transaction() as session:
         assert _sent_to(session) == {OPENAI: "https://api.openai.com:443"}
         assert env_import.import_env(session, COMMAND_LINE, env_file.read(file).values)[0].action == "left alone"
+
+
+ENDPOINT = "https://x.openai.azure.com"
+AZURE: dict[str, tuple[dict[str, str], tuple[str, str | None, list[str]]]] = {
+    "as the SDK reads it": (
+        {"AZURE_OPENAI_ENDPOINT": f"{ENDPOINT}/", "AZURE_OPENAI_DEPLOYMENT": "my-gpt", "AZURE_OPENAI_MODEL": "gpt-4o"},
+        ("azure_openai", ENDPOINT, ["my-gpt"]),
+    ),
+    "the whole address": (
+        {"AZURE_OPENAI_ENDPOINT": f"{ENDPOINT}/openai/deployments/my-gpt/chat/completions?api-version=2024-10-21"},
+        ("azure_openai", ENDPOINT, ["my-gpt"]),
+    ),
+    "a model alone": (
+        {"AZURE_OPENAI_ENDPOINT": ENDPOINT, "AZURE_OPENAI_MODEL": "gpt-4o"},
+        ("azure_openai", ENDPOINT, ["gpt-4o"]),
+    ),
+    "v1": (
+        {"AZURE_OPENAI_ENDPOINT": f"{ENDPOINT}/openai/v1/", "AZURE_OPENAI_MODEL": "gpt-4o"},
+        ("openai_compatible", f"{ENDPOINT}/openai/v1/", ["gpt-4o"]),
+    ),
+}
+
+
+@pytest.mark.parametrize("form", AZURE)
+def test_azures_variables(session: Session, admin: Actor, form: str) -> None:
+    """Endpoint and deployment stand beside the key: the provider has both, whichever form they come in."""
+    env, expected = AZURE[form]
+    found = _import(session, admin, AZURE_OPENAI_API_KEY="0123456789abcdef" * 2, **env)
+
+    assert found["AZURE_OPENAI_API_KEY"].action == "created", found
+    (row,) = providers.list_all(session)
+    assert (row.kind, row.api_base_url, row.available_models) == expected

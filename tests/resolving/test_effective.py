@@ -224,6 +224,10 @@ def test_callers_share_nothing_that_can_change() -> None:
     answer.custom_settings["list"].append(2)
     answer.custom_settings["new"] = 1
     answer.request_options()["temperature"] = 9
+    for kind, place in (("google", "config"), ("anthropic", "extra_body")):
+        other = build(_provider(kind=kind), [])
+        other.request_options()[place]["temperature"] = 9
+        assert other.request_options()[place]["temperature"] == 0.7
     answer.client_options()["api_key"] = "x"
     answer.as_dict()["custom_settings"]["dict"]["a"] = 9
     answer.as_dict()["omitted"].append("x")
@@ -347,20 +351,30 @@ def test_every_status_has_a_cure() -> None:
         ("google", None, "https://generativelanguage.googleapis.com"),
         ("openai", "https://proxy.example/v1", "https://proxy.example/v1"),
         ("openai_compatible", "http://localhost:8000", "http://localhost:8000"),
+        ("azure_openai", "https://x.openai.azure.com", "https://x.openai.azure.com"),
     ],
 )
 def test_client_options_name_the_address(kind: str, base_url: str | None, expected: str) -> None:
     """What the SDK is given always names the base URL, and the timeout in seconds."""
     answer = build(_provider(kind=kind, base_url=base_url), [_own(request_timeout_ms=1500, max_retries=0)])
+    common = {"timeout": 1.5, "max_retries": 0}
+    forms: dict[str, dict[str, Any]] = {
+        "google": {
+            "vertexai": False,
+            "http_options": {"base_url": expected, "timeout": 1500, "retry_options": {"attempts": 1}},
+        },
+        "azure_openai": {"azure_endpoint": expected, "api_version": "2024-10-21", **common},
+    }
 
-    assert answer.client_options() == {"api_key": CANARY, "base_url": expected, "timeout": 1.5, "max_retries": 0}
+    assert answer.client_options() == {"api_key": CANARY, **forms.get(kind, {"base_url": expected, **common})}
 
 
 def test_request_options_are_what_is_sent() -> None:
     """The request has the model and every sendable parameter that is not omitted, and nothing of ours."""
     answer = build(_provider(), [_own(omitted_parameters=["top_p"], temperature=0.0, max_retries=1)])
 
-    sent = {name: RULES[name][0] for name in SENT if RULES[name][0] is not None and name != "top_p"}
+    names = KINDS["openai"].names
+    sent = {names[name]: RULES[name][0] for name in SENT if RULES[name][0] is not None and name != "top_p"}
     assert answer.request_options() == {"model": "m1", **sent, "temperature": 0.0}
     assert SENDABLE == SENT
 
@@ -371,9 +385,12 @@ def test_request_options_leave_out_what_the_vendor_never_accepts(kind: str) -> N
     values = {name: another(name) for name in SENDABLE}
     answer = build(_provider(kind=kind, base_url="https://host.example"), [_own(**values)])
     expected = {name: value for name, value in values.items() if name not in KINDS[kind].never_accepted}
+    named = {KINDS[kind].names[name]: value for name, value in expected.items()}
+    beside = {name: named.pop(name) for name in KINDS[kind].beside}
+    form = {"config": named} if kind == "google" else named | ({"extra_body": beside} if beside else {})
     states = {item.name: state_of(item) for item in answer.explain()}
 
-    assert answer.request_options() == {"model": "m1", **expected}
+    assert answer.request_options() == {"model": "m1", **form}
     assert {item.name for item in answer.explain() if item.sent} == {"model", *expected}
     assert {name: states[name] for name in SENDABLE} == {n: "sent" if n in expected else "not sent" for n in SENDABLE}
 

@@ -92,7 +92,7 @@ def test_what_is_no_key_is_refused(kind: str, typed: str, words: str, correction
 @pytest.mark.parametrize("typed", [form for form, _, _ in REFUSED if form.isascii()])
 def test_every_door_refuses_alike(session: Session, admin: Actor, kind: str, typed: str) -> None:
     """Create, update, set the key, test the connection: each refuses what is no key, and stores nothing."""
-    url = {"api_base_url": "https://h.example/v1"} if kind == "openai_compatible" else {}
+    url = {} if KINDS[kind].base_url else {"api_base_url": "https://h.example/api"}
     rule = {"api_key": api_keys.look(kind, typed).refused}
 
     def fields(work: Any) -> dict[str, str]:

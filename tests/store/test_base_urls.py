@@ -34,6 +34,12 @@ CUT = [
     ("google", f"{H}/v1beta", H),
     ("google", f"{H}/v1beta/models", H),
     ("google", f"{H}/V1BETA/", H),
+    ("azure_openai", "https://x.openai.azure.com/openai/deployments/d/chat/completions", "https://x.openai.azure.com"),
+    ("azure_openai", "https://x.openai.azure.com/openai/deployments/d", "https://x.openai.azure.com"),
+    ("azure_openai", "https://x.openai.azure.com/openai/", "https://x.openai.azure.com"),
+    ("azure_openai", "https://x.openai.azure.com/openai/v1/", "https://x.openai.azure.com"),
+    ("azure_openai", f"{H}/apim/openai/deployments/d/chat/completions", f"{H}/apim"),
+    ("openai_compatible", f"{H}/apim/openai/deployments/d/chat/completions", f"{H}/apim"),
 ]  # fmt: skip
 KEPT = [
     ("openai", f"{H}/v1"),
@@ -49,6 +55,9 @@ KEPT = [
     ("anthropic", f"{H}/anthropic"),
     ("anthropic", H),
     ("google", H),
+    ("azure_openai", "https://x.openai.azure.com"),
+    ("azure_openai", "https://x.openai.azure.com/"),
+    ("azure_openai", f"{H}/apim"),
 ]
 
 
@@ -95,11 +104,25 @@ def test_a_row_from_before_can_be_edited(session: Session, admin: Actor) -> None
     assert not providers.update(session, admin, row.id or 0, {"is_active": False}).is_active
 
 
-def test_azures_classic_address_names_the_way_out() -> None:
-    """With its query it is refused as before, and the sentence says which address works."""
-    url = "https://x.openai.azure.com/openai/deployments/d/chat/completions?api-version=2024-10-21"
-    with pytest.raises(Invalid, match=r"no \? and no #. Azure answers as OpenAI does below /openai/v1/"):
-        validate(ProviderInput, _data("openai_compatible", url))
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("host", ["x.openai.azure.com", "x.openai.azure.us", "gateway.example/apim"])
+def test_azures_whole_address_says_what_to_type_where(kind: str, host: str) -> None:
+    """Pasted as the portal shows it: the sentence has the base URL, the deployment, the version and the kind."""
+    url = f"https://{host}/openai/deployments/my-gpt/chat/completions?api-version=2025-01-01-preview"
+    parts = (f"https://{host} as the base URL", "my-gpt among the models", "api-version=2025-01-01-preview is a query")
+    with pytest.raises(Invalid) as told:
+        validate(ProviderInput, _data(kind, url))
+
+    for sentence in (told.value.fields["api_base_url"], base_urls.look(kind, url).refused):
+        assert all(part in sentence for part in parts)
+    assert KINDS["azure_openai"].label in told.value.fields["api_base_url"]
+
+
+@pytest.mark.parametrize("kind", ["openai_compatible", "azure_openai"])
+def test_a_version_in_the_query_is_told_where_it_belongs(kind: str) -> None:
+    """Without a deployment in the path: what the query says belongs to the provider, or is not needed."""
+    with pytest.raises(Invalid, match=r"no \? and no #. An api-version is a query parameter .* below /openai/v1/"):
+        validate(ProviderInput, _data(kind, "https://x.openai.azure.com/openai?api-version=2024-10-21"))
 
 
 def test_a_scheme_in_capitals_is_told() -> None:
@@ -115,4 +138,8 @@ def test_what_is_proposed_is_right(kind: str, path: str) -> None:
     found = base_urls.look(kind, f"https://h/{path}")
 
     assert bool(found.refused) == bool(found.correction)
+    for deep in (f"https://h/{path}/openai/deployments/d", f"https://x.openai.azure.com/{path}/openai/v1/{path}"):
+        assert (
+            not (other := base_urls.look(kind, deep)).correction or not base_urls.look(kind, other.correction).refused
+        )
     assert not found.correction or not base_urls.look(kind, found.correction).refused

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 
 import streamlit as st
 
-from core.kinds import KINDS, KindFacts, Sdk, facts_of
+from core.kinds import Sdk, facts_of
 from core.resolving.effective import CURES, LAYERS, EffectiveSettings, Explained, Source
 from core.resolving.words import state_of, value_text, warnings_of
 from ui.feedback import plain, plain_cell
@@ -158,7 +158,7 @@ def python_snippet(name: str, kind: str | None) -> str:
     facts = facts_of(kind)
     importing, client, call = _BY_SDK[facts.sdk]
     settings = f"from core.resolve import resolve\n\nsettings = resolve({json.dumps(name)})\n"
-    return f"{importing}{settings}{client}options = settings.request_options()\n{_renaming(facts)}{call}"
+    return f"{importing}{settings}{client.format(facts.client)}{call}"
 
 
 def curl_snippet(name: str, page_url: str | None) -> str:
@@ -169,47 +169,24 @@ def curl_snippet(name: str, page_url: str | None) -> str:
 
 
 _BY_SDK: Final[Mapping[Sdk | None, tuple[str, str, str]]] = {
-    None: ("", "client_options = settings.client_options()\n", ""),
+    None: ("", "client_options = settings.client_options()\noptions = settings.request_options()\n", ""),
     "openai": (
         "import openai\n\n",
-        "client = openai.OpenAI(**settings.client_options())\n",
-        "answer = client.chat.completions.create(messages=messages, **options)\n",
+        "client = openai.{}(**settings.client_options())\n",
+        "answer = client.chat.completions.create(messages=messages, **settings.request_options())\n",
     ),
     "anthropic": (
         "import anthropic\n\n",
-        "client = anthropic.Anthropic(**settings.client_options())\n",
-        "answer = client.messages.create(messages=messages, **options)\n",
+        "client = anthropic.{}(**settings.client_options())\n",
+        "answer = client.messages.create(messages=messages, **settings.request_options())\n",
     ),
     "google.genai": (
         "from google import genai\n\n",
-        """\
-client = genai.Client(
-    api_key=settings.api_key(),
-    http_options={"base_url": settings.base_url, "timeout": settings.request_timeout_ms},
-)
-""",
-        """\
-model = options.pop("model")
-answer = client.models.generate_content(model=model, contents=prompt, config=options)
-""",
+        "client = genai.{}(**settings.client_options())\n",
+        "answer = client.models.generate_content(contents=prompt, **settings.request_options())\n",
     ),
 }
 """By SDK: the lines that import it, that make its client, and that call the model."""
-
-
-def _renaming(kind: KindFacts) -> str:
-    """Return the lines that give the options the names of the vendor's API, where those are not ours.
-
-    A name that is not of the vendor who makes the SDK is no argument there, and goes in as ``extra_body``.
-    """
-    own = facts_of(kind.sdk).names.values()
-    lines = []
-    for ours, theirs in kind.names.items():
-        if theirs and theirs != ours:
-            extra = kind.sdk in KINDS and theirs not in own
-            place = f'options.setdefault("extra_body", {{}})["{theirs}"]' if extra else f'options["{theirs}"]'
-            lines.append(f'if "{ours}" in options:\n    {place} = options.pop("{ours}")\n')
-    return "".join(lines)
 
 
 def _title(settings: EffectiveSettings) -> str:

@@ -16,9 +16,12 @@ from core.store import api_keys, base_urls, schemas
 from core.store.tables import LlmProvider
 from ui.feedback import field_error, plain
 from ui.guard import guard
+from ui.providers import presets
 
 _BASE = "provider_base"
-_KEYS = {name: f"provider_{name}" for name in (*providers.FIELDS, "api_key", "api_key_anyway", "omit", "paste")}
+_KEYS = {
+    name: f"provider_{name}" for name in (*providers.FIELDS, "api_key", "api_key_anyway", "omit", "paste", "preset")
+}
 _KEPT: Literal["page"] = "page"
 """What is typed outlives a run that could not draw it: a lost database, a conflict."""
 EMPTY: Mapping[str, Any] = {
@@ -53,7 +56,13 @@ def fill(fields: Mapping[str, Any], version: int | None, mask: str | None) -> No
     for name, value in fields.items():
         st.session_state[_KEYS[name]] = "" if value is None and name != "default_model" else value
     # Set, not only forgotten: the browser still sends what was typed in the dialog before, which may be another's key.
-    for name, value in {"api_key": "", "api_key_anyway": False, "omit": version is None, "paste": ""}.items():
+    for name, value in {
+        "api_key": "",
+        "api_key_anyway": False,
+        "omit": version is None,
+        "paste": "",
+        "preset": None,
+    }.items():
         st.session_state[_KEYS[name]] = value
 
 
@@ -110,6 +119,8 @@ def draw(effective_omissions: tuple[str, ...]) -> dict[str, Any]:
     *effective_omissions* are the parameters that are not sent today.
     """
     slots: dict[str, Any] = {}
+    if version() is None:
+        presets.draw(_KEYS)
     with st.container(horizontal=True, gap="small"):
         with st.container(width=330):
             st.text_input(
@@ -218,8 +229,8 @@ def _draw_key(slots: dict[str, Any]) -> None:
 
 
 def _key_look() -> api_keys.Look:
-    api_key = st.session_state.get(_KEYS["api_key"])
-    return api_keys.look(st.session_state[_KEYS["kind"]], api_key) if api_key else api_keys.Look()
+    api_key, url = (st.session_state.get(_KEYS[name]) for name in ("api_key", "api_base_url"))
+    return api_keys.look(st.session_state[_KEYS["kind"]], api_key, url) if api_key else api_keys.Look()
 
 
 def _correct_key() -> None:

@@ -5,7 +5,7 @@ from typing import Final
 
 from ...errors import UnknownKind
 from ..vendors import Vendor
-from . import anthropic, google, openai
+from . import anthropic, azure, google, openai
 
 _OPENAI: Final = openai.OpenAI()
 ADAPTERS: Final[Mapping[str, Vendor]] = {
@@ -13,6 +13,7 @@ ADAPTERS: Final[Mapping[str, Vendor]] = {
     "openai_compatible": _OPENAI,
     "anthropic": anthropic.Anthropic(),
     "google": google.Google(),
+    "azure_openai": azure.AzureOpenAI(),
 }
 """Kind -> adapter."""
 

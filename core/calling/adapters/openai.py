@@ -24,12 +24,7 @@ class OpenAI:
         """Make a client that the environment has no part in."""
         package = sdk("openai")
         made = package.AsyncOpenAI if is_async else package.OpenAI
-        client = made(api_key=key, base_url=base_url, http_client=http, max_retries=0)
-        client.organization = client.project = None  # of the environment: the settings alone say whose key it is
-        client._custom_headers = {}  # noqa: SLF001 - OPENAI_CUSTOM_HEADERS would even replace the key
-        client._make_sse_decoder = _decoder()  # noqa: SLF001 - the SDK has no other place for it
-        arguments_of(client.chat.completions.__class__)  # imported with its first use
-        return client
+        return alone(made(api_key=key, base_url=base_url, http_client=http, max_retries=0))
 
     def translate(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Take the messages as they are: they are in this form."""
@@ -125,6 +120,15 @@ class OpenAI:
         if isinstance(error, package.APIError) and error.body:
             return answered(None, error.body)
         return None
+
+
+def alone(client: Any) -> Any:
+    """Return *client* without what the environment has given it, and ready for its first request."""
+    client.organization = client.project = None  # the settings alone say whose key it is
+    client._custom_headers = {}  # noqa: SLF001 - OPENAI_CUSTOM_HEADERS would even replace the key
+    client._make_sse_decoder = _decoder()  # noqa: SLF001 - the SDK has no other place for it
+    arguments_of(client.chat.completions.__class__)  # imported with its first use
+    return client
 
 
 @cache

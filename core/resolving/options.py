@@ -1,0 +1,61 @@
+"""What a vendor's own SDK takes, by the kind's names: for its client, and for each request. Pure functions."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ..kinds import KindFacts, facts_of
+
+NESTED: Final = ("config", "extra_body")
+"""Where the options of a request may have options of their own."""
+
+
+def client_options(
+    kind: str | None, *, api_key: str, base_url: str | None, timeout_ms: int, max_retries: int
+) -> dict[str, Any]:
+    """Return the arguments of the client of the kind's SDK (:attr:`~core.kinds.KindFacts.client`).
+
+    The address is always named, so that no variable of the environment can send the key elsewhere.
+
+    Args:
+        kind: Of the provider.
+        api_key: Opened.
+        base_url: What is really called; None only for a kind that this version does not know.
+        timeout_ms: Milliseconds for a request.
+        max_retries: How often the SDK tries again.
+    """
+    facts = facts_of(kind)
+    common = {"timeout": timeout_ms / 1000, "max_retries": max_retries}
+    if facts.sdk == "google.genai":
+        # attempts: "including the original request" (google-genai 3.4, types.HttpRetryOptions)
+        http = {"base_url": base_url, "timeout": timeout_ms, "retry_options": {"attempts": max_retries + 1}}
+        return {"api_key": api_key, "vertexai": False, "http_options": http}
+    if facts.client == "AzureOpenAI":
+        return {"api_key": api_key, "azure_endpoint": base_url, "api_version": facts.query["api-version"], **common}
+    return {"api_key": api_key, "base_url": base_url, **common}
+
+
+def request_options(kind: str | None, model: str | None, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a request besides what is asked: the model, and *values* by the kind's names.
+
+    What the SDK's method has no argument for goes in as ``extra_body``; Google's takes all but the model as ``config``.
+
+    Args:
+        kind: Of the provider.
+        model: The model's name.
+        values: Our parameters that are sent; none that the kind's API does not know.
+    """
+    facts = facts_of(kind)
+    named: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    for ours, value in values.items():
+        theirs = facts.names[ours] or ours
+        (extra if ours in facts.beside or (theirs != ours and _is_foreign(facts, theirs)) else named)[theirs] = value
+    if facts.sdk == "google.genai":
+        return {"model": model, "config": named}
+    return {"model": model, **named} | ({"extra_body": extra} if extra else {})
+
+
+def _is_foreign(facts: KindFacts, theirs: str) -> bool:
+    """Tell whether the vendor who makes the SDK has no such name: then it is no argument there."""
+    own = facts_of(facts.sdk)
+    return own.sdk is not None and theirs not in own.names.values()
