@@ -17,7 +17,7 @@ user_id = actor.own_id()
 with db.transaction() as session:
     live = sessions.list_live(session, actor, user_id)
 
-st.subheader("Signed in", anchor=False)
+st.header("Signed in", anchor=False)
 ended = None
 for row in live:
     this = row.id == actor.session_id
@@ -45,7 +45,7 @@ st.caption(
     f"A sign-in ends after {authority.IDLE_MINUTES} minutes without use, and {sessions.LIFETIME_HOURS} hours after it began."
 )
 
-st.subheader("Change password", anchor=False)
+st.header("Change password", anchor=False)
 with st.form("own_password", width=440):
     current, wrong = password_field("Current password", "own_password_current", current=True)
     password, unfit = password_field("New password", "own_password_new")

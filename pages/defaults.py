@@ -82,7 +82,7 @@ with side_by_side, st.container(width=670):
         undo(scope_id, undone)
         st.rerun()
 with side_by_side, st.container(width="stretch", border=True):
-    st.subheader("Preview", anchor=False)
+    st.header("Preview", anchor=False)
     if names:
         shown = scope or st.selectbox(
             "Of provider", list(names), format_func=lambda n: f"{names.get(n, n)}  ·  {n}", key="defaults_provider"

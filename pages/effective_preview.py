@@ -37,7 +37,7 @@ if theirs is not None:
 else:
     table.draw_reasons(ours)
 
-st.subheader("How a program uses it", anchor=False)
+st.header("How a program uses it", anchor=False)
 table.draw_use(ours)
 st.download_button(
     "Download as JSON",

@@ -22,7 +22,7 @@ if not choices.providers:
     st.stop()
 draw_charts(found.points, span, by)
 
-st.subheader("Calls", anchor=False)
+st.header("Calls", anchor=False)
 filters = pick_filters(choices, span)
 if is_live():
     draw_live(filters)

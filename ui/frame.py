@@ -13,7 +13,7 @@ from ui.navigation import HOME, draw_menu
 from web.leaving import SCRIPT_PATH
 
 # A file of our own: the browser would fetch an icon of Streamlit's set from elsewhere, and our policy refuses that
-_ICON = str(Path(__file__).with_name("icon.svg"))
+_ICON, _LOGO = (str(Path(__file__).with_name(name)) for name in ("icon.svg", "logo.svg"))
 
 
 def draw() -> None:
@@ -24,6 +24,8 @@ def draw() -> None:
     with db.transaction() as session:
         role = users.get(session, actor.own_id()).role
     page = draw_menu(role)
+    st.set_page_config(page_title=f"{page.title} · {HOME}")
+    st.logo(_LOGO, size="large", icon_image=_ICON)
 
     with st.sidebar:
         st.caption(f"Signed in as **{plain(actor.name)}** ({role})")

@@ -8,8 +8,8 @@ from ..parameters import PARAMETERS, SENDABLE
 from ..wording import plain_number
 from .effective import EffectiveSettings, Explained
 
-State = Literal["sent", "not sent", "not set", "client side"]
-"""What becomes of a value in a request: *not set* has no value to be sent, *client side* is never sent to a model."""
+State = Literal["sent", "not sent", "not set", "for the program"]
+"""What becomes of a value in a request: *not set* has no value to be sent, *for the program* is never sent to a model."""
 CUSTOM: Final = "custom_settings."
 """How the names of custom settings begin."""
 
@@ -22,7 +22,7 @@ def state_of(item: Explained) -> State:
         return "sent"
     if item.value is None:
         return "not set"
-    return "client side" if item.accepted else "not sent"
+    return "for the program" if item.accepted else "not sent"
 
 
 def label_of(name: str) -> str:

@@ -138,7 +138,7 @@ def _defaults_error(page: Page) -> None:
 
 
 def _preview_error(page: Page) -> None:
-    expect(page.get_by_text("api_key() raises").first).to_be_visible()
+    expect(page.get_by_text("Not ready: ").first).to_be_visible()
 
 
 def _users_error(page: Page) -> None:

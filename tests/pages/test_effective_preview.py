@@ -260,7 +260,7 @@ def test_value_says_whether_it_is_sent(admin: Actor) -> None:
 
     assert ":gray[:small[sent]]" in found["Temperature"][0]
     assert "not sent" in found["Top P"][0]
-    assert "client side" in found["Max retries"][0]
+    assert "for the program" in found["Max retries"][0]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind].never_accepted])

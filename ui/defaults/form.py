@@ -69,7 +69,7 @@ def draw(
     undone = []
     for group in _GROUPS:
         with st.container(border=True, gap="xsmall"):
-            st.subheader(group, anchor=False)
+            st.header(group, anchor=False)
             if group == "Model" and models is not None:
                 undone.append(_model_row(edit, models, inherited["model"], problems))
             undone += [_row(edit, p, inherited[p.name], problems) for p in PARAMETERS.values() if p.group == group]

@@ -73,7 +73,7 @@ def draw_health(health: Health) -> None:
     else:
         st.success("Everything works.", icon=":material/check_circle:")
     for title, rows in drawn.items():
-        st.subheader(title, anchor=False)
+        st.header(title, anchor=False)
         with st.container(border=True, gap="medium"):
             for row in rows:
                 _draw(row)

@@ -82,7 +82,7 @@ def draw_status(settings: EffectiveSettings, *, for_admin: bool) -> None:
         )
     if settings.cure:
         cure = settings.cure if for_admin else f"{CURES.get(settings.status, '')} Ask an admin."
-        st.warning(plain(f"api_key() raises: {cure}"), icon=":material/build:")
+        st.warning(plain(f"Not ready: {cure}"), icon=":material/build:")
         if for_admin:
             st.page_link("pages/providers.py", label="Open Providers", icon=":material/hub:")
     for sentence in warnings_of(settings):

@@ -110,7 +110,7 @@ def _save(
             "Test connection",
             key="provider_test",
             icon=":material/network_check:",
-            help="Dials the vendor with what is typed here, up to one minimal call. Nothing is saved.",
+            help="Asks the vendor with what is typed here, up to one minimal call. Nothing is saved.",
         )
         pressed = st.button(label, key="provider_save", type="primary", icon=":material/save:")
     if tested:

@@ -40,7 +40,12 @@ def pick_filters(choices: CallChoices, span: str) -> CallFilters:
         model = st.selectbox("Model", choices.models, index=None, key=_MODEL, placeholder="Any", width=180)
         status = st.selectbox("Status", CALL_STATUSES, index=None, key=_STATUS, placeholder="Any", width=130)
         user = st.text_input(
-            "User", key=_USER, placeholder="Exactly", max_chars=200, width=140, help="As the program named it."
+            "User",
+            key=_USER,
+            placeholder="Any",
+            max_chars=200,
+            width=140,
+            help="The whole name, as the program gave it.",
         )
         if st.button(
             "Clear filters",

@@ -61,7 +61,7 @@ def unpriced(number: int) -> str:
     """Return what the sum leaves out, in a sentence."""
     if not number:
         return "The price of every call that worked is known."
-    return f"{counted(number, 'call')} that worked without a known price: not in the sum, and not free."
+    return f"{counted(number, 'call')} without a known price: not in the sum."
 
 
 def _cancelled(number: int) -> str:
