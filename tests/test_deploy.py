@@ -1,5 +1,7 @@
 """The shipped configuration of the proxy is one that nginx takes."""
 
+import configparser
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -32,3 +34,21 @@ def test_nginx_takes_the_shipped_configuration(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "[warn]" not in done.stderr
     assert "[emerg]" not in done.stderr
+
+
+def test_the_unit_ends_in_time_and_writes_where_only_it_reads() -> None:
+    """The unit of docs/deployment.md: longer to stop than requests have, a folder of its own, nothing for others to read."""
+    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    found = re.search(r"```ini\n(\[Unit\].*?)```", page, re.DOTALL)
+    assert found
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # as systemd: names keep their case
+    unit.read_string(found[1].replace("\\\n", " "))
+    service = unit["Service"]
+    graceful = re.search(r"--timeout-graceful-shutdown (\d+)", service["ExecStart"])
+
+    assert graceful
+    assert int(service["TimeoutStopSec"]) >= 3 * int(graceful[1])
+    assert (service["UMask"], service["StateDirectoryMode"], service["ProtectSystem"]) == ("0077", "0700", "strict")
+    assert f"/var/lib/{service['StateDirectory']}" in page.partition(found[0])[2]
+    assert service["EnvironmentFile"].endswith(".env")

@@ -188,8 +188,8 @@ def fill(night: Night) -> None:
     with connect(night.url) as connection:
         connection.execute(
             "INSERT INTO llm_providers (name, display_name, kind, available_models, default_model)"
-            " SELECT n, 'n0', 'openai', '[\"m\"]', 'm'"
-            " FROM unnest(%s::text[]) AS n UNION ALL SELECT 'p' || n, 'n0', 'openai', '[\"m\"]', 'm' FROM generate_series(1, %s) AS n",
+            " SELECT name, 'n0', 'openai', '[\"m\"]', 'm'"
+            " FROM (SELECT unnest(%s::text[]) UNION ALL SELECT 'p' || n FROM generate_series(1, %s) AS n) AS names (name)",
             [WRITTEN, PROVIDERS],
         )
         rows = connection.execute("SELECT id FROM llm_providers").fetchall()
