@@ -10,9 +10,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
-from ..errors import SchemaMismatch
+from ..errors import SchemaMismatch, StoreUnavailable
 from . import drift, waits
-from .db import store_errors
+from .db import ATTEMPTS, RETRYABLE, store_errors
 from .tables import Table
 
 _LOCK = 0x6C6C6D73  # "llms": two processes that migrate at once take turns
@@ -32,7 +32,7 @@ def upgrade(engine: Engine, revision: str = "head") -> bool:
         SchemaMismatch: If the schema is newer than this version.
         StoreUnavailable: If the database cannot be reached, or somebody holds a table locked.
     """
-    return _run(engine, command.upgrade, revision)
+    return _again(lambda: _run(engine, command.upgrade, revision))
 
 
 def downgrade(engine: Engine, revision: str, after: Callable[[Connection], object] = lambda _: None) -> bool:
@@ -40,7 +40,7 @@ def downgrade(engine: Engine, revision: str, after: Callable[[Connection], objec
 
     *after* is called in the same transaction, once the step is done: what has to be on record with it.
     """
-    return _run(engine, command.downgrade, revision, after)
+    return _again(lambda: _run(engine, command.downgrade, revision, after))
 
 
 def upgrade_within(connection: Connection) -> None:
@@ -58,6 +58,17 @@ def downgrade_within(connection: Connection, revision: str) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     _refuse_newer(_current(connection))
     _apply(connection, command.downgrade, revision)
+
+
+def _again(work: Callable[[], bool]) -> bool:
+    """Do it again when it lost to a writer: a migration locks tables one after the other, and so do those who write meanwhile."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return work()
+        except StoreUnavailable as error:
+            if getattr(getattr(error.__cause__, "orig", None), "sqlstate", None) not in RETRYABLE:
+                raise
+    return work()
 
 
 def _apply(connection: Connection, step: object, revision: str) -> None:

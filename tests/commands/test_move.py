@@ -18,6 +18,7 @@ from core.resolve import Resolver
 from core.store import contents, db, migrate
 from core.store.tables import Table
 from tests.clusters import Cluster, connect, own_postgresql
+from tests.conftest import ENCRYPTION_KEY
 from tests.processes import core
 from tests.stores import API_KEY, data_folder, fill, log, one, owned, sealing_with, sums_of, verdict_of
 
@@ -238,6 +239,37 @@ def test_who_writes_meanwhile_is_named(old: Old, own: Cluster) -> None:
 
     assert "in use by llm-settings (pid " in done
     assert "Stop the app" in done
+
+
+def test_from_one_database_to_another(own: Cluster) -> None:
+    """With the old one in DATABASE_URL, as its owner and no superuser; an app under a role of its own is seen, a service is let be."""
+    with owned(own, "app", "reader") as urls, owned(own) as other:
+        here = {"DATABASE_URL": urls["owner"]}
+        assert core("migrate", **here).returncode == 0
+        engine = db.make_engine(urls["owner"])
+        with sealing_with(ENCRYPTION_KEY), Session(engine) as session, session.begin():
+            fill(session)
+        engine.dispose()
+        for role in ("app", "reader"):
+            assert core(f"grant-{role}", urls[role].split("//")[1].partition("@")[0], **here).returncode == 0
+        with connect(f"{urls['app']}&application_name=llm-settings"):
+            in_use = core("move", "--to", other["owner"], "--yes", **here)
+        as_app = core("move", "--to", other["owner"], "--yes", DATABASE_URL=urls["app"])
+        resolver = Resolver(urls["reader"], ring=KeyRing(ENCRYPTION_KEY))
+        try:
+            assert resolver.resolve("openai").status == "ok"
+            moved = core("move", "--to", other["owner"], "--yes", **here)
+        finally:
+            resolver.close()
+
+        assert "in use by llm-settings (pid " in in_use.stderr
+        assert "takes the role that owns the tables" in as_app.stderr
+        assert moved.returncode == 0, moved.stdout + moved.stderr
+        assert "LLM_ENCRYPTION_KEY, for the app" not in moved.stdout
+        before, after = sums_of(urls["owner"]), sums_of(other["owner"])
+        assert {name for name in before if after[name] != before[name]} == {
+            *("settings_generation", "audit_events", "audit_head"),
+        }
 
 
 @pytest.fixture

@@ -165,6 +165,18 @@ def test_providers_page_warns_of_a_wrong_key(admin: Actor, monkeypatch: pytest.M
     assert NEW not in shown
 
 
+@pytest.mark.usefixtures("stored")
+def test_a_key_that_is_not_set_though_keys_are_stored_is_a_fault(admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CHECKS 22: where something is sealed, Health and Providers name the key that is missing by its id."""
+    use(monkeypatch, "")
+    line = look()["Key of this process"]
+    at = open_page("providers", admin)
+
+    assert (line.state, line.word) == ("wrong", "No key")
+    assert line.detail.startswith(f"LLM_ENCRYPTION_KEY is not set: set the one with id {OLD_ID} for every process")
+    assert sum(f"set the one with id {OLD_ID}" in box.value for box in at.error) == 1
+
+
 def test_sealed_process_is_no_fault(admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
     """CHECKS 22: without an encryption key the page says so, with the cure, and nothing else is wrong."""
     use(monkeypatch, "")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -245,3 +246,37 @@ def test_alembics_own_commands_work_in_a_checkout(committed: str) -> None:
     )
 
     assert (done.stdout.strip(), done.returncode) == ("No new upgrade operations detected.", 0), done.stderr
+
+
+def test_a_migration_that_loses_to_a_writer_is_run_again(engine: Engine, database: str) -> None:
+    """A writer that holds what the migration wants next, and wants what it has: a deadlock ends one of the two; it is migrated."""
+    migrate.downgrade(engine, "0008")
+    losses = []
+
+    def write() -> None:
+        """As a transaction that reads settings first and writes a provider then; it is never the one that is ended."""
+        with psycopg.connect(database) as connection:
+            connection.execute("SET deadlock_timeout = '60s'")
+            connection.execute("SET statement_timeout = '30s'")
+            connection.execute("LOCK TABLE llm_logs IN ROW EXCLUSIVE MODE")
+            deadline = time.monotonic() + 20
+            while not _waits_for_logs(database) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            connection.execute("SELECT count(*) FROM llm_settings")
+            losses.append(time.monotonic())
+
+    with ThreadPoolExecutor(1) as crew:
+        writing = crew.submit(write)
+        assert migrate.upgrade(engine)
+        writing.result()
+
+    assert losses
+    migrate.check(engine)
+
+
+def _waits_for_logs(url: str) -> bool:
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_locks WHERE relation = 'llm_logs'::regclass AND NOT granted"
+        ).fetchone()
+    return bool(row and row[0])
