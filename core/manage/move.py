@@ -125,10 +125,11 @@ def _require_source(here: Connection) -> None:
     owns = "SELECT pg_has_role(relowner, 'MEMBER') FROM pg_class WHERE oid = 'audit_events'::regclass"
     if not here.scalar(text(owns)):
         raise Forbidden("Moving takes the role that owns the tables: name it in DATABASE_URL.")
-    others: Any = here.execute(
+    others: Any = here.execute(  # of another role's session an owner sees the name, and not what sort it is
         text(
             "SELECT pid, application_name FROM pg_stat_activity WHERE datname = current_database()"
-            " AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND NOT starts_with(application_name, :name)"
+            " AND pid <> pg_backend_pid() AND usesysid IS NOT NULL"
+            " AND coalesce(backend_type, 'client backend') = 'client backend' AND NOT starts_with(application_name, :name)"
             " ORDER BY pid"
         ),
         {"name": RESOLVER},
