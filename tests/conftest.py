@@ -34,6 +34,7 @@ pytest.register_assert_rewrite("tests.calls")
 ROOT = Path(__file__).parent.parent
 PASSWORD = "correct horse battery"
 ENCRYPTION_KEY = "0123456789abcdef" * 4
+NAMED_HERE = pytest.StashKey[bool]()
 ROOMY = 4 * 1024**3
 """Bytes that have to be free in memory for the tests' server to be there."""
 
@@ -49,14 +50,15 @@ def _no_configuration_from_outside() -> None:
         del os.environ[name]
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Name the run: its workers inherit the name, and share the server and the template of that name."""
+    config.stash[NAMED_HERE] = "LLM_TEST_RUN" not in os.environ
     os.environ.setdefault("LLM_TEST_RUN", uuid.uuid4().hex[:8])
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Leave nothing behind, once every worker is done."""
-    if hasattr(session.config, "workerinput"):
+    """Leave nothing behind, once every worker is done: whoever named the run cleans up."""
+    if not session.config.stash[NAMED_HERE]:
         return
     if given := os.environ.get("LLM_TEST_DATABASE_URL"):
         with psycopg.connect(given, autocommit=True) as connection:
