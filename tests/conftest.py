@@ -34,6 +34,8 @@ pytest.register_assert_rewrite("tests.calls")
 ROOT = Path(__file__).parent.parent
 PASSWORD = "correct horse battery"
 ENCRYPTION_KEY = "0123456789abcdef" * 4
+SLOW = ("browser", "kill", "program")
+"""Marks of tests that the quick suite leaves out."""
 NAMED_HERE = pytest.StashKey[bool]()
 ROOMY = 4 * 1024**3
 """Bytes that have to be free in memory for the tests' server to be there."""
@@ -54,6 +56,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Name the run: its workers inherit the name, and share the server and the template of that name."""
     config.stash[NAMED_HERE] = "LLM_TEST_RUN" not in os.environ
     os.environ.setdefault("LLM_TEST_RUN", uuid.uuid4().hex[:8])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as quick what has no mark of the slow kinds: `-m quick`."""
+    for item in items:
+        if not any(item.get_closest_marker(slow) for slow in SLOW):
+            item.add_marker("quick")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

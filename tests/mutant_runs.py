@@ -1,4 +1,4 @@
-"""Run a wing's tests on one change after another, a second each; the other half of tests/mutants.py.
+"""Run a module's tests on one change after another, a second each; the other half of tests/mutants.py.
 
 What makes it quick: one PostgreSQL and one template for all; every library is imported once, and each change is tried in
 a fork; only the tests that reached the changed line when all were well, the quickest first, until one fails. Tests that
@@ -100,7 +100,7 @@ class Only:
 
 def pytest_in_child(tests: list[str], plugin: object) -> int:
     """Run *tests* in this process; return pytest's exit code."""
-    options = ["-n", "0", "-q", "-m", "not browser and not kill", "--hypothesis-seed=0", "-p", "no:randomly"]
+    options = ["-n", "0", "-q", "-m", "quick", "--hypothesis-seed=0", "-p", "no:randomly"]
     return int(pytest.main([*options, *(["-x"] if isinstance(plugin, Only) else []), *tests], plugins=[plugin]))
 
 
@@ -137,8 +137,8 @@ def forked(work: Callable[[], Any], patience: float) -> Any:
         return json.loads(written) if written else None
 
 
-class Wing:
-    """The tests of one wing, and the lines that each reaches."""
+class Baseline:
+    """The tests of some modules, and the lines that each reaches."""
 
     def __init__(self, tests: list[str], modules: list[str]) -> None:
         self.tests = tests
@@ -148,9 +148,9 @@ class Wing:
             sys.exit("The tests ended before they were done.")
         self.whole = time.monotonic() - begun
         preload(seen["imported"])
-        if seen["failed"]:
-            sys.exit(f"These fail without any change: {seen['failed']}")
-        self.seconds: dict[str, float] = {k: v for k, v in seen["seconds"].items() if k not in seen["started"]}
+        self.left_out = sorted({*seen["failed"], *seen["started"]})
+        """They fail without any change, or start processes."""
+        self.seconds: dict[str, float] = {k: v for k, v in seen["seconds"].items() if k not in self.left_out}
         self.lines: dict[str, dict[int, list[str]]] = {
             module: {int(n): [c for c in names if not c or c in self.seconds] for n, names in lines.items()}
             for module, lines in seen["lines"].items()
@@ -235,17 +235,22 @@ def main() -> None:
         server = subprocess.Popen(
             [sys.executable, "-c", SERVER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        assert server.stdin and server.stdout
+        assert server.stdin
+        assert server.stdout
         os.environ |= {"LLM_TEST_DATABASE_URL": server.stdout.readline().strip(), "LLM_TEST_RUN": "mutants"}
-        wing: Wing | None = None
+        baseline: Baseline | None = None
         try:
             for question in map(json.loads, sys.stdin):
                 if question.pop("do") == "begin":
-                    wing = Wing(**question)
-                    answer: dict[str, Any] = {"tests": len(wing.seconds), "seconds": wing.whole}
+                    baseline = Baseline(**question)
+                    answer: dict[str, Any] = {
+                        "tests": len(baseline.seconds),
+                        "seconds": baseline.whole,
+                        "left_out": len(baseline.left_out),
+                    }
                 else:
-                    assert wing
-                    answer = wing.try_change(question["module"], question["line"], question["source"])
+                    assert baseline
+                    answer = baseline.try_change(question["module"], question["line"], question["source"])
                 answers.write(json.dumps(answer) + "\n")
                 answers.flush()
         finally:

@@ -1,7 +1,7 @@
 """Mutation testing: each decision of a module is changed, one at a time, and its tests have to notice.
 
 ``make mutants ARGS=core/resolving`` (``.ci/nightly`` runs it over four wings) copies the tree and changes conditions,
-bounds, orders and flags by cosmic-ray's operators. ``tests/mutant_runs.py`` runs, for each change, the wing's tests that
+bounds, orders and flags by cosmic-ray's operators. ``tests/mutant_runs.py`` runs, for each change, the module's tests that
 reach the changed line. A survivor is printed, and is a failure unless ``tests/survivors.txt`` has it, with the reason why
 no test has to tell the two apart.
 
@@ -48,13 +48,27 @@ DECISIONS = re.compile(
     r"|ReplaceTrueWithFalse|ReplaceFalseWithTrue|ReplaceBreakWithContinue|ReplaceContinueWithBreak|ZeroIterationForLoop"
     r"|ReplaceUnaryOperator_Delete_Not|ReplaceBinaryOperator_(Add_Sub|Sub_Add|Mul_Div|Div_Mul))$"
 )
-TESTS = {
-    "core/calling": ["tests/calling", "tests/test_ai.py"],
-    "core/resolving": ["tests/resolving", "tests/test_resolve.py"],
-    "core/access": ["tests/access", "tests/audit", "tests/web/test_middleware.py", "tests/ui/test_guard.py"],
-    "core/manage": ["tests/manage"],
+MORE_TESTS = {
+    "core/resolving/effective.py": ["tests/resolving/test_snapshot.py"],
+    "core/access/authority.py": ["tests/access", "tests/audit"],
+    "core/access/sessions.py": ["tests/web/test_middleware.py"],
+    "core/access/sign_in.py": ["tests/ui/test_guard.py"],
+    **{
+        key: ["tests/calling/test_answers.py", "tests/calling/test_messages.py"]
+        for key in (
+            "core/calling/answers.py",
+            "core/calling/vendors.py",
+            *(f"core/calling/adapters/{n}.py" for n in ("openai", "anthropic", "google")),
+        )
+    },
+    "core/calling/attempt.py": ["tests/calling/test_streams.py"],
+    "core/calling/clients.py": ["tests/calling/test_call.py"],
+    "core/calling/lookup.py": ["tests/calling/test_call.py", "tests/calling/test_dial.py"],
+    "core/calling/pricing.py": ["tests/test_ai.py"],
+    "core/calling/request.py": ["tests/calling/test_sent.py", "tests/calling/test_whole_calls.py"],
+    "core/calling/structured.py": ["tests/calling/test_messages.py"],
 }
-"""Tests of a wing. Of these, each change is tried on those that reach its line and start no process."""
+"""Tests of a module besides its own file, tests/<wing>/test_<module>.py."""
 SEED = 14
 """Of a sample: the same changes are tried again."""
 
@@ -133,6 +147,14 @@ class Mutant(NamedTuple):
         return f"{self.file} | {self.operator} | {self.line}"
 
 
+def tests_of(module: str) -> list[str]:
+    """Return the tests that have to notice a change of *module*: of these, those that reach the line and start no process."""
+    path = Path(module)
+    own = Path("tests", *path.parts[1:-1], f"test_{path.stem}.py")
+    found = [str(own)] if (ROOT / own).exists() else []
+    return found + MORE_TESTS.get(module, [])
+
+
 def operators() -> dict[str, Operator]:
     """Return each operator that changes a decision, by name."""
     names = [name for name in cosmic_ray.plugins.operator_names() if DECISIONS.match(name)]
@@ -185,13 +207,19 @@ class Runs:
             shutil.copy2(ROOT / name, tree / name)
         environment = {**os.environ, "PYTHONPATH": str(tree)}
         self._process = subprocess.Popen(
-            [ROOT / ".venv" / "bin" / "python", tree / "tests" / "mutant_runs.py"], cwd=tree, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [ROOT / ".venv" / "bin" / "python", tree / "tests" / "mutant_runs.py"],
+            cwd=tree,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def ask(self, **question: object) -> dict[str, Any]:
         """Return the answer to one question; see tests/mutant_runs.py."""
         stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin and stdout
+        assert stdin
+        assert stdout
         stdin.write(json.dumps(question) + "\n")
         stdin.flush()
         answer = stdout.readline()
@@ -217,7 +245,9 @@ def main() -> int:
     """Try the modules that the command line names; return 1 if a survivor has no reason."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="+", help="files or folders of core")
-    parser.add_argument("--most", type=int, default=10_000, help=f"changes of one module at most: a sample (seed {SEED})")
+    parser.add_argument(
+        "--most", type=int, default=10_000, help=f"changes of one module at most: a sample (seed {SEED})"
+    )
     given = parser.parse_args()
     modules = [
         str(path.relative_to(ROOT))
@@ -228,28 +258,29 @@ def main() -> int:
     known, unknown = excused(), 0
     with tempfile.TemporaryDirectory(prefix="mutants") as folder:
         runs = Runs(Path(folder, "tree"))
-        for wing, tests in TESTS.items():
-            inside = [module for module in modules if module.startswith(f"{wing}/")]
-            if not inside:
-                continue
-            begun = runs.ask(do="begin", tests=tests, modules=inside)
-            sys.stdout.write(f"{wing}: {begun['tests']} tests in {begun['seconds']:.0f} s\n")
-            for module in inside:
-                changes = list(mutants_of(module))
-                if len(changes) > given.most:
-                    changes = random.Random(SEED).sample(changes, given.most)
-                survived = 0
-                for one in changes:
-                    answer = runs.ask(do="try", module=module, line=one.number, source=one.source)
-                    if answer["noticed"]:
-                        continue
-                    survived += 1
-                    reason = known.get(str(one))
-                    unknown += reason is None
-                    sys.stdout.write(f"{'known' if reason else 'SURVIVED'}: {one}  [{one.number}; {answer['why']}]\n")
-                    sys.stdout.flush()
-                sys.stdout.write(f"{module}: {len(changes)} changes, {survived} survived\n")
+        for module in modules:
+            if not (tests := tests_of(module)):
+                sys.exit(f"No test of {module}: tests/mutants.py looks for its own file, or for a row in MORE_TESTS.")
+            begun = runs.ask(do="begin", tests=tests, modules=[module])
+            changes = list(mutants_of(module))
+            whole = len(changes)
+            if whole > given.most:
+                changes = random.Random(SEED).sample(changes, given.most)
+            sys.stdout.write(
+                f"{module}: {begun['tests']} tests in {begun['seconds']:.0f} s, left out {begun['left_out']}\n"
+            )
+            survived = 0
+            for one in changes:
+                answer = runs.ask(do="try", module=module, line=one.number, source=one.source)
+                if answer["noticed"]:
+                    continue
+                survived += 1
+                reason = known.get(str(one))
+                unknown += reason is None
+                sys.stdout.write(f"{'known' if reason else 'SURVIVED'}: {one}  [{one.number}; {answer['why']}]\n")
                 sys.stdout.flush()
+            sys.stdout.write(f"{module}: {len(changes)} of {whole} changes tried, {survived} survived\n")
+            sys.stdout.flush()
         runs.close()
     return 1 if unknown else 0
 

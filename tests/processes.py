@@ -1,11 +1,16 @@
 """Real processes for tests: the command line and the app, on a database and in a folder of the test's own."""
 
+import atexit
+import functools
+import json
 import os
 import random
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -35,18 +40,47 @@ def python(code: str, *arguments: str, **env: str) -> subprocess.CompletedProces
     )
 
 
-def core(*arguments: str, stdin: str = "", cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m core``."""
-    return subprocess.run(
-        [sys.executable, "-m", "core", *arguments],
-        env=environment(**env),
-        cwd=cwd,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def core(*arguments: str, stdin: str | bytes = "", cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m core``: a process of its own, which has its libraries imported already (tests/prepared.py)."""
+    given = stdin.encode() if isinstance(stdin, str) else stdin
+    env = environment(**env)
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        source.write(given)
+        source.seek(0)
+        question = json.dumps({"arguments": arguments, "env": env, "cwd": str(cwd)}).encode()
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(60)
+            connection.connect(_prepared())
+            socket.send_fds(connection, [b"?"], [source.fileno(), out.fileno(), err.fileno()])
+            connection.sendall(struct.pack("!I", len(question)) + question)
+            child = struct.unpack("!i", connection.recv(4, socket.MSG_WAITALL))[0]
+            try:
+                status = struct.unpack("!i", connection.recv(4, socket.MSG_WAITALL))[0]
+            except TimeoutError:
+                os.kill(child, signal.SIGKILL)
+                raise
+        written = []
+        for stream in (out, err):
+            stream.seek(0)
+            written.append(stream.read().decode())
+    return subprocess.CompletedProcess(["core", *arguments], status, *written)
+
+
+@functools.cache
+def _prepared() -> str:
+    """Start the process that runs of ``python -m core`` are forked from, once a worker; return its address."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("")  # a name of Linux's choice, in no folder
+        listener.listen(64)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.prepared", str(listener.fileno())],
+            env=environment(),
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            pass_fds=[listener.fileno()],
+        )
+        atexit.register(process.communicate)  # it ends with its standard input
+        return listener.getsockname()
 
 
 def free_port() -> int:

@@ -685,6 +685,7 @@ sys.exit(ended)
 """
 
 
+@pytest.mark.program
 def test_after_a_fork(store: str, vendor: Vendor) -> None:
     """Parent and child call on, each over connections of its own, and each logs its own calls once."""
     ended = python(FORKED, DATABASE_URL=store, LLM_PRIVATE_HOSTS="127.0.0.1")

@@ -5,6 +5,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.processes import python
 
+pytestmark = pytest.mark.program
 MODULES = sorted(path.stem for path in (ROOT / "tests" / "bench").glob("*.py"))
 
 

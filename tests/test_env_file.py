@@ -40,6 +40,7 @@ def _loaded(load: object, path: Path) -> dict[str, str]:
         os.environ.update(before)
 
 
+@pytest.mark.program
 @given(FILES)
 @hypothesis_settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
 def test_what_uvicorn_loads_is_what_we_load(

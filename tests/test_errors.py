@@ -105,6 +105,7 @@ def fail(number: int) -> int:
     raise CallFailed("acme", "m1", reason="key", status=401, words="no such key", attempts=1)
 
 
+@pytest.mark.program
 @pytest.mark.parametrize("how", ["fork", "spawn"])
 def test_a_pool_of_processes_goes_on(how: str) -> None:
     """Its caller gets the error, and the next job its answer: by concurrent.futures, and by multiprocessing."""

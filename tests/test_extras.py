@@ -1,5 +1,6 @@
 """What is missing is named by the extra that brings it, and the table of extras is pyproject's."""
 
+import functools
 import tomllib
 from importlib.metadata import packages_distributions
 
@@ -9,6 +10,9 @@ from packaging.requirements import Requirement
 from core.errors import MissingExtra
 from core.extras import EXTRAS, from_extra, require
 from tests.conftest import ROOT
+
+packages = functools.cache(packages_distributions)
+"""Package -> its distributions; a look at all that is installed."""
 
 
 def _extras() -> dict[str, set[str]]:
@@ -28,7 +32,7 @@ def test_each_package_is_of_its_extra(package: str) -> None:
     own = extras[extra] or extras["ai-openai"] & extras["ai-anthropic"] & extras["ai-google"]
     own |= {"httpcore2"} if "httpx2" in own else set()  # comes with it
 
-    assert own.intersection(name.lower() for name in packages_distributions()[package])
+    assert own.intersection(name.lower() for name in packages()[package])
 
 
 def test_all_extras_of_core_are_in_the_table() -> None:

@@ -435,6 +435,7 @@ print("alive")
     assert PLAIN not in done.stderr
 
 
+@pytest.mark.program
 def test_app_lives_with_a_full_disk_under_its_log(tmp_path: Path) -> None:
     """CHECKS 79: stdout and stderr on a full device: the app starts, serves, and stops when asked."""
     folder = Path("/dev/full")
@@ -452,6 +453,7 @@ def test_app_lives_with_a_full_disk_under_its_log(tmp_path: Path) -> None:
     assert code in {0, -15}
 
 
+@pytest.mark.program
 def test_app_lives_in_a_folder_it_cannot_write(committed: str, tmp_path: Path) -> None:
     """CHECKS 79: the app starts and serves from a read-only folder; the log says once, in our form, where."""
     app = App(tmp_path / "log", cwd=Path("/proc"), DATABASE_URL=committed)  # not even root can write there

@@ -21,6 +21,7 @@ from core.store.db import transaction
 from tests.conftest import ROOT
 from tests.processes import environment
 
+pytestmark = pytest.mark.program
 SOURCES = ("alias", "core", "migrations", "pyproject.toml", "README.md", "LICENSE")
 PROVIDER = {
     "name": "acme",

@@ -217,6 +217,7 @@ for _ in range(int(sys.argv[1])):
 """
 
 
+@pytest.mark.program
 def test_processes_share_the_count_and_it_survives_a_restart(committed: str) -> None:
     """CHECKS 18: three wrong passwords in one process, two in another, and a third one, started later, has to wait."""
 

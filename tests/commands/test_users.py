@@ -1,16 +1,14 @@
 """`users`, run as people run it."""
 
 import re
-import subprocess
-import sys
 
 import bcrypt
 import pytest
 
 from core.access import users
 from core.store import db
-from tests.conftest import PASSWORD, ROOT
-from tests.processes import core, environment
+from tests.conftest import PASSWORD
+from tests.processes import core
 
 
 def test_users_are_managed(committed: str) -> None:
@@ -43,7 +41,8 @@ def test_users_are_managed(committed: str) -> None:
 )
 def test_passwords_as_windows_writes_them(committed: str, encoding: str, end: str) -> None:
     """A mark, CRLF and UTF-16 on standard input are no part of the password: it signs in as it was meant."""
-    done = _from_stdin(committed, f"{PASSWORD}{end}second line".encode(encoding) if end else PASSWORD.encode(encoding))
+    typed = f"{PASSWORD}{end}second line" if end else PASSWORD
+    done = core("users", "add", "grace", stdin=typed.encode(encoding), DATABASE_URL=committed)
 
     assert done.returncode == 0, done.stderr
     with db.transaction() as session:
@@ -55,13 +54,7 @@ def test_passwords_as_windows_writes_them(committed: str, encoding: str, end: st
 def test_a_password_in_another_encoding_is_told(committed: str) -> None:
     """Latin-1, and UTF-16 without its mark, are refused with the cure, and nobody is added."""
     for raw in (f"{PASSWORD}é\n".encode("latin-1"), PASSWORD.encode("utf-16-le")):
-        done = _from_stdin(committed, raw)
+        done = core("users", "add", "grace", stdin=raw, DATABASE_URL=committed)
         assert done.returncode == 1
-        assert b"The password on standard input is not in UTF-8" in done.stderr
-        assert PASSWORD.encode() not in done.stderr
-
-
-def _from_stdin(url: str, raw: bytes) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "core", "users", "add", "grace"]
-    env = environment(DATABASE_URL=url)
-    return subprocess.run(command, input=raw, env=env, cwd=ROOT, capture_output=True, timeout=60, check=False)
+        assert "The password on standard input is not in UTF-8" in done.stderr
+        assert PASSWORD not in done.stderr

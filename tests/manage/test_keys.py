@@ -186,6 +186,7 @@ def test_wrong_key_is_told_and_seals_nothing(session: Session, admin: Actor, mon
     assert opened(OLD) == all_right(1)
 
 
+@pytest.mark.program
 def test_app_with_a_wrong_key_starts_and_says_so(committed: str, tmp_path: Path) -> None:
     """CHECKS 22, 42: a real app with a wrong key serves, and its log says that it is the key; with the right one nothing."""
     fill(1)

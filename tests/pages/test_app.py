@@ -79,6 +79,7 @@ def test_killed_postmaster_is_restarted(data_dir: Path, tmp_path: Path) -> None:
     assert kept == ("kept",)
 
 
+@pytest.mark.program
 def test_operators_database_is_not_migrated_behind_their_back(committed: str, tmp_path: Path) -> None:
     """With DATABASE_URL at a database without our tables the app starts, says which command to run, and makes none."""
     with psycopg.connect(committed, autocommit=True) as connection:
@@ -92,6 +93,7 @@ def test_operators_database_is_not_migrated_behind_their_back(committed: str, tm
     assert "Traceback" not in text
 
 
+@pytest.mark.program
 def test_malformed_encryption_key_ends_the_start(committed: str) -> None:
     """CHECKS 22: a malformed LLM_ENCRYPTION_KEY ends the start with the exact reason, and no stack trace."""
     done = subprocess.run(
@@ -110,6 +112,7 @@ def test_malformed_encryption_key_ends_the_start(committed: str) -> None:
     assert "abab" not in done.stderr
 
 
+@pytest.mark.program
 def test_no_encryption_key_starts_sealed(committed: str, tmp_path: Path) -> None:
     """CHECKS 22: with DATABASE_URL and no key the app starts sealed and says so; LLM_ADMIN_PASSWORD makes the first admin."""
     with running_app(
@@ -123,6 +126,7 @@ def test_no_encryption_key_starts_sealed(committed: str, tmp_path: Path) -> None
     assert listed.stdout.split() == ["admin", "admin", "active"]
 
 
+@pytest.mark.program
 def test_database_that_is_away_at_start(committed: str, tmp_path: Path) -> None:
     """CHECKS 65: the app starts without its database, answers, and does its first-start work as soon as it is there."""
     name = committed.partition("?")[0].rpartition("/")[2]
@@ -140,6 +144,7 @@ def test_database_that_is_away_at_start(committed: str, tmp_path: Path) -> None:
     assert status == 200
 
 
+@pytest.mark.program
 def test_database_that_is_read_only_at_start(committed: str, tmp_path: Path) -> None:
     """A replica, or a primary in trouble: the app starts, says what it is, and works once changes are taken."""
     name = committed.partition("?")[0].rpartition("/")[2]

@@ -60,6 +60,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.program
 def test_no_thread_now_and_one_later(store: str) -> None:
     """At a limit of threads: no exception, no wait, the reason as the cure; and it goes on by itself afterwards."""
     said = ran(NO_THREAD, DATABASE_URL=store)
@@ -74,6 +75,7 @@ def test_no_thread_now_and_one_later(store: str) -> None:
     assert said["stderr"].count("no thread can be started") == 1
 
 
+@pytest.mark.program
 def test_no_thread_with_a_snapshot_file(store: str, tmp_path: Path) -> None:
     """The file answers meanwhile, and does not hold it up: each miss tries again."""
     file = tmp_path / "snapshot"
@@ -111,6 +113,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.program
 def test_a_log_that_cannot_start_goes_on_later(store: str) -> None:
     """Nothing is raised into the call; what waited is written with the next call."""
     said = ran(LOG_WITHOUT_THREAD, DATABASE_URL=store)
@@ -141,6 +144,7 @@ print(json.dumps({"failed": str(failed or ""), "inside": json.loads(os.read(insi
 """
 
 
+@pytest.mark.program
 @pytest.mark.parametrize("kind", ["isolated", "legacy"])
 def test_sub_interpreters_are_a_documented_no(store: str, kind: str) -> None:
     """The driver's C code aborts the process there; so neither is begun, and the cure says what to do."""
@@ -169,6 +173,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.program
 def test_eventlet_is_refused_in_a_sentence(store: str) -> None:
     """With its threads it would hang for ever; without them it works as anywhere else."""
     require("eventlet", importlib.util.find_spec("eventlet"))
@@ -220,6 +225,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.program
 def test_gevent_works(store: str) -> None:
     """Greenlets get their answers, changes come, the log is written, and the loop goes on meanwhile."""
     require("gevent", importlib.util.find_spec("gevent"))

@@ -347,6 +347,7 @@ def test_clock_that_was_ahead(path: Path) -> None:
     assert 0 <= resolver.age() < 5
 
 
+@pytest.mark.program
 def test_many_writers_and_a_reader(path: Path) -> None:
     """Processes that share a file never leave half of one: each look finds a whole snapshot."""
     seen: set[int] = set()
