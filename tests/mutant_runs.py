@@ -1,8 +1,8 @@
 """Run a module's tests on one change after another, a second each; the other half of tests/mutants.py.
 
 What makes it quick: one PostgreSQL and one template for all; every library is imported once, and each change is tried in
-a fork; only the tests that reached the changed line when all were well, the quickest first, until one fails. Tests that
-start processes are left out: a process would import the code afresh, once a test.
+a fork; only the tests that reached the changed line when all were well, the quickest first, until one fails. What they
+reach in a process of their own does not count.
 
 Questions come as lines of JSON, and are answered so:
 ``{"do": "begin", "tests": […], "modules": […]}``: run these tests, and remember which lines of the modules each reaches.
@@ -50,23 +50,15 @@ embedded.stop(folder)
 
 
 class Watch:
-    """Notes of each test: how long it took, whether it passed, and whether it started a process."""
+    """Notes of each test: how long it took, and whether it passed."""
 
     def __init__(self, cover: coverage.Coverage | None) -> None:
         self.cover = cover
-        self.now = ""
         self.seconds: dict[str, float] = {}
         self.failed: set[str] = set()
-        self.started: set[str] = set()
-        sys.addaudithook(self._hear)
-
-    def _hear(self, event: str, _: Any) -> None:
-        if event in {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.exec"} and self.now:
-            self.started.add(self.now)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[Any]:
-        self.now = item.nodeid
         if self.cover:
             self.cover.switch_context(item.nodeid)
         begun = time.monotonic()
@@ -74,7 +66,6 @@ class Watch:
             return (yield)
         finally:
             self.seconds[item.nodeid] = time.monotonic() - begun
-            self.now = ""
             if self.cover:
                 self.cover.switch_context("")
 
@@ -148,8 +139,8 @@ class Baseline:
             sys.exit("The tests ended before they were done.")
         self.whole = time.monotonic() - begun
         preload(seen["imported"])
-        self.left_out = sorted({*seen["failed"], *seen["started"]})
-        """They fail without any change, or start processes."""
+        self.left_out = seen["failed"]
+        """They fail without any change."""
         self.seconds: dict[str, float] = {k: v for k, v in seen["seconds"].items() if k not in self.left_out}
         self.lines: dict[str, dict[int, list[str]]] = {
             module: {int(n): [c for c in names if not c or c in self.seconds] for n, names in lines.items()}
@@ -167,7 +158,6 @@ class Baseline:
         return {
             "seconds": watch.seconds,
             "failed": sorted(watch.failed),
-            "started": sorted(watch.started),
             "lines": {m: data.contexts_by_lineno(str(TREE / m)) for m in modules},
             "imported": sorted(n for n, m in sys.modules.items() if n.split(".")[0] not in OURS and m),
         }

@@ -148,7 +148,7 @@ class Mutant(NamedTuple):
 
 
 def tests_of(module: str) -> list[str]:
-    """Return the tests that have to notice a change of *module*: of these, those that reach the line and start no process."""
+    """Return the tests that have to notice a change of *module*: of these, those that reach the line are run."""
     path = Path(module)
     own = Path("tests", *path.parts[1:-1], f"test_{path.stem}.py")
     found = [str(own)] if (ROOT / own).exists() else []
@@ -188,9 +188,11 @@ def mutants_of(module: str) -> Iterator[Mutant]:
     words, constants = left_out(source)
     nodes = list(ast_nodes(get_ast(source)))
     for name, operator in operators().items():
-        positions = [start for node in nodes for start, _ in operator.mutation_positions(node)]
-        for occurrence, (number, _) in enumerate(positions):
+        positions = [(start, node) for node in nodes for start, _ in operator.mutation_positions(node)]
+        for occurrence, ((number, _), node) in enumerate(positions):
             if number in words or (name == "NumberReplacer" and number in constants):
+                continue
+            if "Binary" in name and node.parent.type not in {"arith_expr", "term"}:  # the * of a signature
                 continue
             changed = cast("str", mutate_code(source, operator, occurrence))
             yield Mutant(module, lines[number - 1].strip(), name, number, changed)

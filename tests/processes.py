@@ -2,6 +2,7 @@
 
 import atexit
 import functools
+import io
 import json
 import os
 import random
@@ -62,7 +63,7 @@ def core(*arguments: str, stdin: str | bytes = "", cwd: Path = ROOT, **env: str)
         written = []
         for stream in (out, err):
             stream.seek(0)
-            written.append(stream.read().decode())
+            written.append(io.TextIOWrapper(stream, encoding="utf-8").read())
     return subprocess.CompletedProcess(["core", *arguments], status, *written)
 
 
