@@ -2,6 +2,7 @@
 
 import re
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -71,7 +72,9 @@ def test_all_is_well(session: Session, vendor: Vendor, kind: str) -> None:
     assert (listed.method, called.method) == ("GET", "POST")
     assert "33" in str(called.body)
     assert "temperature" not in str(called.body)
-    assert all(stage.latency_ms is not None for stage in report.stages if stage.name in {"name", "connected", "call"})
+    assert words(report, "name") == "an address: there is nothing to look up"
+    taken = [stage.latency_ms for stage in report.stages if stage.name in {"name", "connected", "call"}]
+    assert all(ms is not None and 0 <= ms <= 1000 * connection.LONGEST for ms in taken)
 
 
 @pytest.mark.parametrize("kind", LISTING)
@@ -586,3 +589,35 @@ def test_a_long_list_and_a_long_answer(session: Session, vendor: Vendor, monkeyp
     assert report.models == ("m1", "m2")
     assert "Hello" in words(report, "call")
     assert "from" not in words(report, "call")
+
+
+@pytest.mark.parametrize(("scheme", "port"), [("http", 80), ("https", 443)])
+def test_an_address_without_a_port_is_dialled_at_its_schemes(session: Session, scheme: str, port: int) -> None:
+    """RFC 9110, 4.2: http is at 80, https at 443."""
+    dialled: list[Any] = []
+    sys.addaudithook(lambda event, args: dialled.append(args[1]) if event == "socket.connect" else None)
+    target = prepare(session, COMMAND_LINE, add(session, f"{scheme}://8.8.8.8/v1"))
+    dialled.clear()
+
+    run(replace(target, base_url=f"{scheme}://127.0.0.1/v1", kind="openai_compatible"))
+
+    assert ("127.0.0.1", port) in dialled
+
+
+def test_a_target_shows_no_key(session: Session, vendor: Vendor) -> None:
+    """What is to be tested may stand in a log or a traceback: without the key, and without the settings, which have it."""
+    target = prepare(session, COMMAND_LINE, add(session, vendor.base_url("openai")))
+
+    assert KEY not in repr(target)
+    assert "EffectiveSettings" not in repr(target)
+    assert target.key == KEY
+
+
+@pytest.mark.parametrize(("status", "is_refused"), [(300, True), (399, True), (400, False)])
+def test_only_a_redirect_refuses_the_list(session: Session, vendor: Vendor, status: int, *, is_refused: bool) -> None:
+    """RFC 9110, 15.4: 3xx says that the base URL is another one; at 400 of a vendor without a list the call decides."""
+    vendor.fail(Status(status, {}, {"error": {"message": "no"}}))
+
+    report = run(prepare(session, COMMAND_LINE, add(session, vendor.base_url("openai"))))
+
+    assert states(report) == ("vvv-R--" if is_refused else "vvv-vvv")

@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ from core.errors import (
 from core.kinds import KINDS
 from core.manage import providers, settings
 from core.store import db
-from core.store.tables import LlmProvider
+from core.store.tables import LlmProvider, LlmUsage
 from tests.conftest import ENCRYPTION_KEY, make_user
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -57,6 +58,13 @@ def provider(session: Session, admin: Actor) -> LlmProvider:
 def _id(provider: LlmProvider) -> int:
     assert provider.id is not None
     return provider.id
+
+
+def _last_change(session: Session) -> tuple[str, dict[str, Any]]:
+    """Return what was put on record last: the action, and the fields before and after."""
+    query = text("SELECT action, changes FROM audit_events ORDER BY seq DESC LIMIT 1")
+    action, changes = session.execute(query).one()
+    return action, changes
 
 
 def _raw(session: Session, statement: str, **values: object) -> None:
@@ -277,6 +285,8 @@ def test_sql_is_stored_as_text(session: Session, admin: Actor) -> None:
         ("a\x00_b", ["a_b"]),
         ("a_b\ud800", ["a_b"]),
         ("x" * 10_000, []),
+        ("a_b" + " " * 97 + "what is beyond 100 characters is not searched for", ["a_b"]),
+        (" " * 99 + "#", []),
         ("ä", []),
         (SQL, []),
     ],
@@ -630,8 +640,57 @@ def test_key_of_another_program_is_adopted(
     assert (adopted.api_key_masked, adopted.api_key_key_id) == ("sk-cana...****", crypto.get_ring().primary_id)
     assert providers.open_api_key(session, _id(provider)) == CANARY
     assert adopted.api_key_set_at is not None
+    assert _last_change(session) == ("provider.adopt_key", {"api_key": {"before": "theirs", "after": "sk-cana...****"}})
     with pytest.raises(Invalid, match="not waiting to be adopted"):
         providers.adopt_api_key(session, admin, _id(provider))
+
+
+def test_adopting_is_on_record_though_the_mask_stays(session: Session, admin: Actor, provider: LlmProvider) -> None:
+    """A key is bound anew, and that is an event, also when people see the same mask before and after, or none before."""
+    for mask in (provider.api_key_masked, None):
+        _raw(
+            session,
+            "UPDATE llm_providers SET api_key_key_id = NULL, api_key_binding = NULL, api_key_masked = :mask",
+            mask=mask,
+        )
+        providers.adopt_api_key(session, admin, _id(provider))
+        assert _last_change(session) == (
+            "provider.adopt_key",
+            {"api_key": {"before": mask or "****", "after": "sk-cana...****"}},
+        )
+
+
+def test_only_a_changed_address_is_judged(session: Session, admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the operator shortened the list of private hosts, a row of before is edited freely, but for its address."""
+    monkeypatch.setenv("LLM_PRIVATE_HOSTS", "127.0.0.1")
+    config.get_config.cache_clear()
+    made = providers.create(session, admin, _data(api_base_url="http://127.0.0.1:9"))
+    monkeypatch.delenv("LLM_PRIVATE_HOSTS")
+    config.get_config.cache_clear()
+
+    assert providers.update(session, admin, _id(made), {"description": "of before"}).description == "of before"
+    with pytest.raises(Invalid, match="private"):
+        providers.update(session, admin, _id(made), {"api_base_url": "http://127.0.0.1:8"})
+
+
+def test_calls_lately(session: Session) -> None:
+    """The calls of 30 days of one provider, and the slot of the last; None where there are none."""
+    now = datetime.now(UTC)
+    for name, days, calls in (("acme", 29, 3), ("acme", 1, 4), ("acme", 31, 100), ("other", 0, 50), ("old", 31, 1)):
+        figures = {
+            "model": "m",
+            "status": "ok",
+            "latency_bucket": 0,
+            "priced": 0,
+            "input_tokens": 0,
+            "output_tokens": 0,
+        }
+        session.add(LlmUsage(slot=now - timedelta(days=days), provider=name, calls=calls, cost=Decimal(0), **figures))
+    session.flush()
+
+    assert providers.calls_lately(session, "acme") == (7, now - timedelta(days=1))
+    assert providers.calls_lately(session, "old") is None
+    assert providers.calls_lately(session, "nobody") is None
 
 
 @pytest.mark.parametrize("state", ["none", "ok", "moved"])
