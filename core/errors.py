@@ -273,16 +273,22 @@ class BadKey(BadConfig):
     code = "BAD_ENCRYPTION_KEY"
 
 
+Unreadable = Literal["unknown_key", "damaged", "moved", "unbound", "sealed"]
+"""Why a stored key cannot be opened."""
+Unavailable = Literal["store_unavailable", "unknown_provider", "disabled", "no_model", "no_key", "key_unreadable"]
+"""Why settings have no key that can be served."""
+
+
 class KeyUnreadable(CoreError):
     """A stored API key cannot be opened.
 
     Attributes:
-        reason: ``unknown_key``, ``damaged``, ``moved``, ``unbound`` or ``sealed``.
+        reason: Why.
     """
 
     code = "KEY_UNREADABLE"
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: Unreadable, message: str) -> None:
         super().__init__(message, made_with=(reason, message))
         self.reason = reason
 
@@ -297,7 +303,7 @@ class ApiKeyUnavailable(CoreError):
 
     code = "API_KEY_UNAVAILABLE"
 
-    def __init__(self, provider: str, status: str, cure: str) -> None:
+    def __init__(self, provider: str, status: Unavailable, cure: str) -> None:
         super().__init__(f"No API key for provider {provider!r} ({status}): {cure}", made_with=(provider, status, cure))
         self.provider, self.status = provider, status
 

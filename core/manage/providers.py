@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from sqlalchemy import select as sql_select
@@ -14,7 +14,7 @@ from ..audit.record import Target, changes_between, record
 from ..calling import addresses
 from ..config import get_config
 from ..crypto import KeyRing, Place, get_ring, mask
-from ..errors import AlreadyExists, Invalid, KeyUnreadable, NotFound
+from ..errors import AlreadyExists, Invalid, KeyUnreadable, NotFound, Unreadable
 from ..kinds import origin_of
 from ..store import api_keys, base_urls, violations
 from ..store.schemas import ApiKeyInput, ProviderInput, SettingsInput, could_be_id, could_be_provider, validate
@@ -31,8 +31,7 @@ _SETTINGS = set(SettingsInput.model_fields)
 class KeyState(NamedTuple):
     """Whether a provider's key can be opened."""
 
-    state: str
-    """``none``, ``not_needed``, ``ok``, or the reason of :class:`~core.errors.KeyUnreadable`."""
+    state: Literal["none", "not_needed", "ok", Unreadable]
     message: str
     """For people: what is wrong and the cure; empty where nothing is wrong."""
 

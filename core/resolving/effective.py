@@ -20,12 +20,13 @@ from ..errors import (
     ProviderInactive,
     ProviderMissing,
     StoreUnavailable,
+    Unavailable,
 )
 from ..kinds import base_url_of, facts_of, origin_of
 from ..parameters import PARAMETERS, SENDABLE
 from . import options
 
-Status = Literal["store_unavailable", "unknown_provider", "disabled", "no_model", "no_key", "key_unreadable", "ok"]
+Status = Literal[Unavailable, "ok"]
 LayerName = Literal["built_in", "all_providers", "provider_default", "provider"]
 LogLevel = Literal["full", "minimal", "errors_only"]
 
@@ -46,7 +47,7 @@ CURES: Final[Mapping[str, str]] = {
 }
 
 
-_UNAVAILABLE: Final[Mapping[str, type[ApiKeyUnavailable]]] = {
+_UNAVAILABLE: Final[Mapping[Unavailable, type[ApiKeyUnavailable]]] = {
     "store_unavailable": KeyOutOfReach,
     "unknown_provider": ProviderMissing,
     "disabled": ProviderInactive,
@@ -227,7 +228,8 @@ class EffectiveSettings:
             ApiKeyUnavailable: For every status but ``ok``, a subclass for each; names the provider and the cure.
         """
         if self._box is None:
-            raise _UNAVAILABLE.get(self.status, ApiKeyUnavailable)(self.provider, self.status, self.cure or "")
+            status = cast("Unavailable", self.status)  # a key that is ok has its box
+            raise _UNAVAILABLE[status](self.provider, status, self.cure or "")
         return self._box.open()
 
     def client_options(self) -> dict[str, Any]:
