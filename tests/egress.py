@@ -4,8 +4,10 @@ import base64
 import contextlib
 import select
 import socket
+import ssl
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final, Literal, NamedTuple, Self
 
 Fault = Literal["", "away", "password", "forbidden", "busy", "html", "html_200", "silent", "closes"]
@@ -34,15 +36,22 @@ class Egress:
     Args:
         hosts: Host -> the port of this machine that it leads to: nobody but the proxy knows these names.
         user: ``name:password``, without which it answers 407.
+        certificate: Files of a certificate and its key, to be reached by TLS.
     """
 
-    def __init__(self, hosts: Mapping[str, int], *, user: str = "") -> None:
+    def __init__(
+        self, hosts: Mapping[str, int], *, user: str = "", certificate: tuple[Path, Path] | None = None
+    ) -> None:
         self._hosts, self._user = dict(hosts), user
+        self._context: ssl.SSLContext | None = None
+        if certificate:
+            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._context.load_cert_chain(*certificate)
         self.passed: list[Passed] = []
         self.fault: Fault = ""
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port: int = self._socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self.port}"
         self._ends = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -77,7 +86,8 @@ class Egress:
 
     def _serve(self, line: socket.socket) -> None:
         line.settimeout(30)
-        with line, contextlib.suppress(OSError, ValueError, IndexError):
+        with contextlib.suppress(OSError, ValueError, IndexError), contextlib.ExitStack() as stack:
+            line = stack.enter_context(self._context.wrap_socket(line, server_side=True) if self._context else line)
             head, rest = _head(line)
             first, *lines = head.decode("latin-1").split("\r\n")
             method, target, _ = first.split(" ")
@@ -116,6 +126,8 @@ class Egress:
         """Carry bytes both ways until one end closes."""
         while not self._ends.is_set():
             ready, _, _ = select.select([one, other], [], [], 0.1)
+            if isinstance(one, ssl.SSLSocket) and one.pending():
+                ready = [one]
             for end in ready:
                 data = end.recv(65_536)
                 if not data:

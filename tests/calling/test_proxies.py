@@ -107,6 +107,26 @@ def test_through_the_proxy(egress: Egress, vendors: tuple[Vendor, Vendor], way: 
 
 
 @each_way
+def test_a_proxy_that_is_reached_by_tls(
+    vendors: tuple[Vendor, Vendor], monkeypatch: pytest.MonkeyPatch, certificate: tuple[Path, Path], way: str
+) -> None:
+    """Its certificate is checked like a vendor's; the tunnel has a TLS of its own inside."""
+    hosts = {"vendor.example": vendors[0].port, "plain.example": vendors[1].port}
+    with Egress(hosts, certificate=certificate) as egress:
+        out(monkeypatch, egress.url)
+        dial.tls.cache_clear()
+        assert "(tls, 1 attempt): TLS: self-signed certificate" in call(way, "https://vendor.example/v1", max_retries=1)
+        assert egress.passed == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+        dial.tls.cache_clear()
+        clients.close()
+        assert call(way, "https://vendor.example/v1") == TEXT
+        assert call(way, "http://plain.example/v1") == TEXT
+        assert [passed.method for passed in egress.passed] == ["CONNECT", "POST"]
+    dial.tls.cache_clear()
+
+
+@each_way
 def test_a_line_is_used_again(egress: Egress, way: str) -> None:
     """One tunnel serves several calls."""
     if way == "sync":
