@@ -23,7 +23,8 @@ from core.store import db
 from core.store.tables import User
 from core.version import VERSION
 from tests.clusters import by_proxy, socket_of
-from tests.conftest import require
+from tests.conftest import ROOT, require
+from tests.processes import python
 from tests.proxy import SWALLOW, Proxy
 from tests.rest import KEY, cookie, error, serving, token
 
@@ -403,3 +404,13 @@ def test_a_silent_database_holds_up_one_scrape(
     assert "llm_settings_store_figures_fresh 0.0" in answer.text
     assert took[0] < 3 * 2 * store_figures.WAIT
     assert max(took[1:]) < 1.0
+
+
+def test_what_a_service_exports() -> None:
+    """The lines of docs/deployment.md for a service run there, and say what it knows."""
+    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    (lines,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "set_function" in block]
+    done = python(f"{lines}\nfrom prometheus_client import generate_latest\nprint(generate_latest().decode())")
+
+    assert "llm_settings_snapshot_age_seconds +Inf" in done.stdout, done.stderr
+    assert "llm_settings_log_rows_dropped 0.0" in done.stdout

@@ -197,7 +197,7 @@ def fill_in(client: Client, username: str, password: str, seconds: float = 60) -
     """Fill in the sign-in form and press the button."""
     client.type("Username", username)
     client.type("Password", password)
-    client.rerun(client.widget("FormSubmitter:sign_in-Sign in").state(value=True), wait=False)
+    client.rerun(client.widget("sign_in_button").state(value=True), wait=False)
     return client.settle(seconds)
 
 
