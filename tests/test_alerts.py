@@ -81,6 +81,7 @@ def watched(committed: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched
     monkeypatch.setattr(readiness, "LOOKED_FOR", 0.0)
     monkeypatch.setattr(readiness, "_last", None)
     monkeypatch.setattr(store_figures, "EVERY", 0.0)
+    monkeypatch.setattr(store_figures, "WAIT", 20.0)  # two cores, many tests
     resolver = Resolver(committed)
     for module in (readiness, scrape, health):
         monkeypatch.setattr(module, "resolver", resolver)

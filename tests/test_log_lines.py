@@ -122,14 +122,15 @@ def test_bad_value_ends_the_start_of_the_app(tmp_path: Path) -> None:
 
 
 @pytest.mark.kill
-def test_app_says_everything_as_objects(committed: str, tmp_path: Path) -> None:
-    """From the start to the end, the sentences for the terminal among them; a database that goes away too."""
-    app = App(tmp_path / "log", DATABASE_URL=committed, LLM_LOG_FORMAT="json", LLM_ENCRYPTION_KEY="")
+def test_app_says_everything_as_objects(tmp_path: Path) -> None:
+    """From the start to the end: uvicorn's lines, our log, and the sentences for the terminal; here of a database that is away."""
+    app = App(tmp_path / "log", DATABASE_URL="postgresql://nobody:x@127.0.0.1:9/none", LLM_LOG_FORMAT="json")
     try:
         app.wait_until_served()
     finally:
         app.stop()
 
-    lines = objects(app.output())
-    assert any(line["message"].startswith("Uvicorn running on http://") for line in lines)
-    assert any("Started sealed" in line["message"] for line in lines)
+    lines = {(line["logger"], line["message"].partition(":")[0]) for line in objects(app.output())}
+    assert ("uvicorn.error", "Uvicorn running on http") in lines
+    assert ("core", "The database cannot be reached") in lines
+    assert ("core.store.outages", "A request was refused for want of the database") in lines

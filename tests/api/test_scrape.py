@@ -37,6 +37,7 @@ def client(committed: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClie
     assert committed
     monkeypatch.setattr(readiness, "_last", None)
     monkeypatch.setattr(store_figures, "EVERY", 0.0)
+    monkeypatch.setattr(store_figures, "WAIT", 20.0)  # two cores, many tests
     with serving(monkeypatch) as client:
         client.headers |= token("metrics")
         yield client
@@ -334,7 +335,7 @@ def test_ten_thousand_providers_stay_bounded(client: TestClient) -> None:
     assert len([name for name in calls if name.endswith(",ok")]) == figures.MOST_PROVIDERS + 1
     assert (calls["p-10000,ok"], calls["(others),ok"]) == (10_000, sum(range(1, 9951)))
     assert len(client.get(PAGE).text.splitlines()) < 800
-    assert took < 3 * store_figures.WAIT
+    assert took < 3 * 2.0
 
 
 # ---- while the database is away ----
@@ -388,11 +389,13 @@ def test_a_silent_database_holds_up_one_scrape(
     client: TestClient, committed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first waits as long as any request; those after it answer at once."""
+    wait = 2.0
     with Proxy(socket_of(committed)) as proxy:
         engine = db.make_engine(by_proxy(committed, proxy))
         monkeypatch.setattr(db, "get_engine", lambda: engine)
         assert value(client, "store_figures_fresh") == 1
         proxy.treat(SWALLOW)
+        monkeypatch.setattr(store_figures, "WAIT", wait)
         took = []
         for _ in range(5):
             began = time.monotonic()
@@ -402,7 +405,7 @@ def test_a_silent_database_holds_up_one_scrape(
     engine.dispose()
 
     assert "llm_settings_store_figures_fresh 0.0" in answer.text
-    assert took[0] < 3 * 2 * store_figures.WAIT
+    assert took[0] < 3 * 2 * wait
     assert max(took[1:]) < 1.0
 
 
