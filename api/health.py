@@ -34,7 +34,7 @@ def _scraper(request: Request) -> None:
     authorization = request.headers.get("authorization", "")
     digest = hashlib.sha256(authorization.encode()).digest()
     remembered = time.monotonic() - _scrapers.get(digest, -math.inf) < REMEMBERED
-    if remembered and not reader.fresh:
+    if remembered and readiness.is_away():
         return
     try:
         _admitted(request)

@@ -56,6 +56,12 @@ def last() -> health.Readiness | None:
     return None if found is None else found[1]
 
 
+def is_away() -> bool:
+    """Tell whether the last look found nobody there: then there is nobody who could be asked of a token."""
+    found = _last
+    return found is not None and found[1].database == health.UNREACHABLE.database
+
+
 def checks(found: health.Readiness) -> dict[str, str]:
     """Return check -> ``ok``, ``unknown``, or what is the matter."""
     age, limits = resolver.age(), ratelimit.get_limiter().state

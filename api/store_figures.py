@@ -48,11 +48,6 @@ class Reader:
         self._fresh = True
         self._thread: threading.Thread | None = None
 
-    @property
-    def fresh(self) -> bool:
-        """Whether the last reading succeeded; true before the first."""
-        return self._fresh
-
     def failed(self) -> None:
         """Note that the database was found to be away: nobody waits for the next reading."""
         self._fresh = False

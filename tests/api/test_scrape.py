@@ -372,6 +372,19 @@ def test_scrape_while_the_database_is_away(client: TestClient, monkeypatch: pyte
     away.dispose()
 
 
+def test_a_revoked_token_is_refused_while_figures_cannot_be_read(client: TestClient) -> None:
+    """The database is there to be asked of the token, whatever else is wrong with it."""
+    headers = token("metrics")
+    assert families(client.get(PAGE, headers=headers))
+    execute("UPDATE alembic_version SET version_num = '9999'")
+    time.sleep(readiness.LOOKED_FOR)
+    assert value(client, "store_figures_fresh") == 0
+    assert families(client.get(PAGE, headers=headers))
+    execute("UPDATE api_tokens SET revoked_at = clock_timestamp(), revoked_by = 'x'")
+
+    error(client.get(PAGE, headers=headers), 401, "UNAUTHENTICATED")
+
+
 def test_a_remembered_token_ends(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """After an hour without the database nobody knows any more whether it is good."""
     assert families(client.get(PAGE))
