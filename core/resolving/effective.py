@@ -257,9 +257,10 @@ class EffectiveSettings:
         argument for stands in ``extra_body``; for Google all but the model stands in ``config``.
         """
         made = dict(self._request)
-        for name in options.NESTED:
-            if name in made:
-                made[name] = dict(made[name])
+        if "config" in made:
+            made["config"] = dict(made["config"])
+        if "extra_body" in made:
+            made["extra_body"] = dict(made["extra_body"])
         return made
 
     def sent_parameters(self) -> dict[str, Any]:

@@ -1,12 +1,9 @@
 """What a vendor's own SDK takes, by the kind's names: for its client, and for each request. Pure functions."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from ..kinds import KindFacts, facts_of
-
-NESTED: Final = ("config", "extra_body")
-"""Where the options of a request may have options of their own."""
 
 
 def client_options(

@@ -303,3 +303,17 @@ def test_azures_variables(session: Session, admin: Actor, form: str) -> None:
     assert found["AZURE_OPENAI_API_KEY"].action == "created", found
     (row,) = providers.list_all(session)
     assert (row.kind, row.api_base_url, row.available_models) == expected
+
+
+@pytest.mark.parametrize("region", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_bedrocks_key_goes_to_its_region(session: Session, admin: Actor, region: str) -> None:
+    """The address has the region that stands beside the key; without one the key is left alone."""
+    key = "ABSK" + "Ab3d5Fg7" * 15
+    alone = _import(session, admin, AWS_BEARER_TOKEN_BEDROCK=key, BEDROCK_MODEL="openai.gpt-oss-120b-1:0")
+    assert "AWS_REGION, which is a part of the address, is not set" in alone["AWS_BEARER_TOKEN_BEDROCK"].why
+
+    env = {"AWS_BEARER_TOKEN_BEDROCK": key, "BEDROCK_MODEL": "openai.gpt-oss-120b-1:0", region: "eu-central-1"}
+    assert _import(session, admin, **env)["AWS_BEARER_TOKEN_BEDROCK"].action == "created"
+    (row,) = providers.list_all(session)
+    assert row.api_base_url == "https://bedrock-runtime.eu-central-1.amazonaws.com/openai/v1"
+    assert (row.kind, row.default_model) == ("openai_compatible", "openai.gpt-oss-120b-1:0")
