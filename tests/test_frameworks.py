@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 
 from core.kinds import KINDS
+from core.parameters import PARAMETERS, SENDABLE
 from tests.conftest import ROOT, require
 from tests.processes import environment
 from tests.vendors import KEY, TEXT, Vendor
@@ -75,7 +76,8 @@ def test_what_arrives(tmp_path: Path, snippet: str, kind: str) -> None:
     assert asked.path == "/v1/chat/completions"
     assert asked.headers["authorization"] == f"Bearer {KEY}"
     body = {name: value for name, value in asked.body.items() if name not in {"messages", "stream", "tools", "n"}}
-    values = {"temperature": 0.25, "max_tokens": 50, "top_p": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0}
+    values = {name: PARAMETERS[name].default for name in SENDABLE} | {"temperature": 0.25, "max_tokens": 50}
+    values = {name: value for name, value in values.items() if value is not None}
     assert body == {"model": "m1", **{KINDS[kind].names[name]: value for name, value in values.items()}}
 
 

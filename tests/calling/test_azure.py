@@ -9,7 +9,9 @@ import pytest
 from core import ai
 from core.actors import COMMAND_LINE
 from core.errors import CallFailed
+from core.kinds import KINDS
 from core.manage import connection, providers
+from core.parameters import PARAMETERS, SENDABLE
 from core.resolve import resolve
 from core.store import db
 from core.testing import override
@@ -48,7 +50,8 @@ def check(vendor: Vendor, parameters: dict[str, Any]) -> None:
     assert body == parameters
 
 
-SENT = {"temperature": 0.25, "max_completion_tokens": 50, "top_p": 1.0, "frequency_penalty": 0, "presence_penalty": 0}
+VALUES = {name: PARAMETERS[name].default for name in SENDABLE} | {"temperature": 0.25, "max_tokens": 50}
+SENT = {KINDS["azure_openai"].names[name]: value for name, value in VALUES.items() if value is not None}
 
 
 @pytest.mark.usefixtures("store")
