@@ -13,14 +13,21 @@ import anyio.to_thread
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlmodel import select
 from starlette.testclient import TestClient
 
 from api import readiness
 from core import log_lines, redaction, request_ids
+from core.actors import COMMAND_LINE
+from core.audit.record import REQUEST_ID
 from core.errors import StoreUnavailable
+from core.govern import audit_log
+from core.govern.audit_log import EventFilters
 from core.store import db
+from core.store.tables import AuditEvent
 from tests.conftest import run_async
-from tests.rest import error, serving, token
+from tests.rest import NEW, error, serving, token
+from ui.audit.events import sentence
 
 MADE = re.compile(r"[0-9a-f]{16}")
 GOOD = "7f3c1a90-5e0f-4b8a-9f6e-0d1f2a3b4c5d"
@@ -153,6 +160,25 @@ def test_outage_is_logged_with_the_id_of_a_request_that_met_it(
     assert error(answer, 503, StoreUnavailable().code)["requestId"] == GOOD
     assert f"ERROR core.store.outages [{GOOD}]: " in log.getvalue()
     away.dispose()
+
+
+def test_audit_has_the_id(client: TestClient) -> None:
+    """Of what a request changed, and of what it was refused; the page's sentence of an event does not speak of it."""
+    found: dict[str, Any] = {}
+    for role, name in (("admin", "acme"), ("analyst", "other")):
+        headers = token(role) | {"X-Request-ID": f"{GOOD}-{role}"}
+        client.post("/api/llm/providers", headers=headers, json={**NEW, "name": name})
+    with db.transaction() as session:
+        for event in session.exec(select(AuditEvent)):
+            found[event.action] = event.changes.get(REQUEST_ID, {}).get("after")
+        (made,) = audit_log.search(session, COMMAND_LINE, EventFilters(action="provider.create")).rows
+
+    assert found["provider.create"] == f"{GOOD}-admin"
+    assert found["denied"] == f"{GOOD}-analyst"
+    assert found["token.create"] is None, "it was made outside of any request"
+    assert REQUEST_ID in made.changes
+    update = made._replace(action="provider.update", changes={REQUEST_ID: made.changes[REQUEST_ID], "kind": {}})
+    assert sentence(update).endswith(" · kind")
 
 
 def test_threads_of_the_pool_and_their_tasks_know_the_id() -> None:

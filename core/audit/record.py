@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import insert
 from sqlmodel import Session
 
+from .. import request_ids
 from ..actors import Actor
 from ..redaction import MASK, scrub
 from ..store.tables import AuditEvent
@@ -16,6 +17,8 @@ from ..store.tables import AuditEvent
 MAX_VALUE: Final = 8_000
 """Characters of a value, as JSON; of a longer one the beginning is kept, and how long it was."""
 _KEPT: Final = 2_000
+REQUEST_ID: Final = "request_id"
+"""Among the changes: no field of anything, but by what the event is found in the log."""
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 Changes = dict[str, tuple[Any, Any]]
@@ -40,6 +43,8 @@ def record(
 ) -> None:
     """Write an event in this transaction: if it cannot be written, the change is not made either.
 
+    The id of the request, or of the run of a page, that did it stands among the changes, as :data:`REQUEST_ID`: the log has the same.
+
     Args:
         session: The transaction.
         actor: Who.
@@ -50,6 +55,8 @@ def record(
     pairs = {
         name: {"before": value(before), "after": value(after)} for name, (before, after) in (changes or {}).items()
     }
+    if request_id := request_ids.current():
+        pairs[REQUEST_ID] = {"before": None, "after": value(request_id)}
     session.execute(
         insert(AuditEvent).values(  # these columns and no other: the application's role may set no more
             actor=scrub(storable(actor.name)),

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from core.actors import Actor
+from core.audit.record import REQUEST_ID
 from core.govern import audit_log
 from core.govern.audit_log import Event, EventChoices, EventFigures, EventFilters
 from core.store import db
@@ -156,7 +157,7 @@ def sentence(event: Event) -> str:
 
 
 def _fields(event: Event) -> str:
-    named = list(event.changes)
+    named = [name for name in event.changes if name != REQUEST_ID]
     if not named or event.action.endswith((".create", ".delete", ".add")):
         return ""
     return f" · {_short(', '.join(named))}" if len(named) <= _NAMED else f" · {len(named)} fields"
