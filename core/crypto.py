@@ -32,6 +32,7 @@ MASK_FROM = 16
 _BLOB = re.compile(r"([0-9a-fA-F]{32}):([0-9a-fA-F]{32}):((?:[0-9a-fA-F]{2})*)")
 _KEY_ID_LABEL = b"llm-settings key id v1"
 _BINDING_INFO = b"llm-settings binding v1"
+_FINGERPRINT_INFO = b"llm-settings fingerprint v1"
 
 
 class Place(NamedTuple):
@@ -172,6 +173,20 @@ class KeyRing:
                 return box.open()
         raise KeyUnreadable("damaged", "No key of the key ring opens this blob. Enter the API key again.")
 
+    def fingerprint(self, plain: str, key_id: str | None = None) -> str:
+        """Return 8 hex digits by which two API keys with one mask are told apart.
+
+        An HMAC-SHA256 under a key derived with HKDF, with an info of its own, from the encryption key *key_id* of the ring;
+        None: the primary one. Equal for equal keys under one encryption key; without that one it tells nothing of *plain*.
+
+        Raises:
+            Sealed: If there is no such key.
+        """
+        key = self._keys.get(key_id or self.primary_id or "")
+        if key is None:
+            raise Sealed
+        return key.fingerprint(plain.encode())
+
     def find(self, blob: str) -> str | None:
         """Return the id of the key that opens *blob*, whoever wrote it; None if no key of the ring does."""
         return next((key.id for key in self._keys.values() if key.box(blob) is not None), None)
@@ -190,7 +205,7 @@ class KeyRing:
 
 
 class _Key:
-    __slots__ = ("_binding_key", "aead", "id")
+    __slots__ = ("_binding_key", "_fingerprint_key", "aead", "id")
 
     def __init__(self, raw: bytes) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - keeps the resolver lean
@@ -200,6 +215,7 @@ class _Key:
         self.aead = AESGCM(raw)
         self.id = _id_of(raw)
         self._binding_key = HKDF(algorithm=SHA256(), length=32, salt=None, info=_BINDING_INFO).derive(raw)
+        self._fingerprint_key = HKDF(algorithm=SHA256(), length=32, salt=None, info=_FINGERPRINT_INFO).derive(raw)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("An encryption key cannot be pickled or copied.")
@@ -209,6 +225,9 @@ class _Key:
         data = self.aead.encrypt(iv, plain, None)
         blob = f"{iv.hex()}:{data[-TAG_BYTES:].hex()}:{data[:-TAG_BYTES].hex()}"
         return SealedKey(blob, self.id, self.bind(place, blob))
+
+    def fingerprint(self, plain: bytes) -> str:
+        return hmac.digest(self._fingerprint_key, plain, hashlib.sha256)[:4].hex()
 
     def bind(self, place: Place, blob: str) -> str:
         parts = [

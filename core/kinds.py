@@ -44,6 +44,10 @@ class KindFacts:
     """Where a provider without a base URL is reached: the SDK uses the same address. None: it needs one of its own."""
     tails: tuple[str, ...] = ()
     """Ends of a path that the SDK adds to the base URL by itself."""
+    key_header: str = ""
+    """The header that its SDK sends the API key in."""
+    takes_query: bool = True
+    """Whether its SDK has a place for query parameters of one's own."""
     self_hosted: bool = False
     """Whether its base URL may point to a private address: a model on one's own network."""
     stream_usage: bool = True
@@ -90,6 +94,7 @@ KINDS: Final[Mapping[str, KindFacts]] = {
             extra="ai-openai",
             base_url="https://api.openai.com/v1",
             tails=_OPENAI_TAILS,
+            key_header="Authorization",
             key_format=KeyFormat(
                 prefixes=("sk-",),  # sk-proj- and sk-svcacct- among them
                 min_length=40,  # the first ones had 51, later ones 150 and more
@@ -113,6 +118,7 @@ KINDS: Final[Mapping[str, KindFacts]] = {
             extra="ai-anthropic",
             base_url="https://api.anthropic.com",
             tails=("/v1/messages", "/v1/models", "/v1"),
+            key_header="X-Api-Key",
             # https://platform.claude.com/docs/en/api/csharp/beta/messages/create ("required Long maxTokens"); litellm
             # 1.109.1, llms/anthropic/chat/transformation.py, fills it in
             required=frozenset({"max_tokens"}),
@@ -141,6 +147,8 @@ KINDS: Final[Mapping[str, KindFacts]] = {
             extra="ai-google",
             base_url="https://generativelanguage.googleapis.com",
             tails=("/v1beta/models", "/v1beta", "/v1alpha", "/v1"),
+            key_header="x-goog-api-key",
+            takes_query=False,
             key_format=KeyFormat(
                 prefixes=("AQ.", "AIza"),  # AI Studio has issued AQ. keys only since 2026; Google is ending AIza keys
                 min_length=39,  # the length of AIza keys; AQ. keys are longer
@@ -162,6 +170,7 @@ KINDS: Final[Mapping[str, KindFacts]] = {
             sdk="openai",
             extra="ai-openai",
             tails=_OPENAI_TAILS,
+            key_header="Authorization",
             self_hosted=True,
         ),
         KindFacts(
@@ -180,6 +189,7 @@ KINDS: Final[Mapping[str, KindFacts]] = {
             client="AzureOpenAI",
             extra="ai-openai",
             tails=("/openai",),
+            key_header="api-key",
             lists_models=False,  # a key gets the models of the region; deployments are a matter of Azure's management API
             # the last one that is generally available: .../azure/ai-foundry/openai/api-version-lifecycle
             query={"api-version": "2024-10-21"},

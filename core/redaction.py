@@ -82,6 +82,16 @@ def remember(secret: str, *, for_good: bool = False) -> None:
             _passing = (*(known for known in _passing if known != secret), secret)[-MOST:]
 
 
+def forget(secret: str) -> None:
+    """Have nothing here hold *secret* any more: it is out of use. One that is kept for good stays."""
+    global _passing  # noqa: PLW0603 - what this process knows
+    with _lock:
+        if secret in _passing:
+            _passing = tuple(known for known in _passing if known != secret)
+            _spellings.cache_clear()
+            _needles.cache_clear()
+
+
 def scrub(text: str) -> str:
     """Return *text* with ``****`` in place of secrets; in time linear in its length.
 

@@ -16,6 +16,7 @@ from .. import redaction
 from ..errors import Invalid
 from ..extras import from_extra
 from ..kinds import facts_of
+from ..resolving.carried import NOTHING, Opened
 from ..resolving.effective import NOT_NEEDED, EffectiveSettings
 from . import pricing
 from .adapters import adapter_of
@@ -34,6 +35,8 @@ class Wanted(NamedTuple):
     kind: str | None
     base_url: str | None
     key: str
+    carried: Opened = NOTHING
+    """Headers and query parameters."""
 
 
 class Client(NamedTuple):
@@ -75,7 +78,7 @@ class Clients:
             MissingExtra: If the SDK is not installed.
             BadConfig: If the certificates that the environment names cannot be read.
         """
-        wanted = Wanted(settings.kind, settings.base_url, key)
+        wanted = Wanted(settings.kind, settings.base_url, key, settings.carried())
         found = self.shared.get(wanted)
         if found is None:
             found = self._make(self.shared, wanted, is_async=False)
@@ -85,7 +88,7 @@ class Clients:
     async def get_async(self, settings: EffectiveSettings, key: str) -> Any:
         """Return the same for the running event loop, which goes on while one is made."""
         kept = await self._of_this_loop()
-        wanted = Wanted(settings.kind, settings.base_url, key)
+        wanted = Wanted(settings.kind, settings.base_url, key, settings.carried())
         found = kept.get(wanted)
         if found is None:
 
@@ -100,14 +103,15 @@ class Clients:
     def _make(self, kept: Kept, wanted: Wanted, *, is_async: bool) -> Client:
         with from_extra(facts_of(wanted.kind).extra):
             from . import dial  # noqa: PLC0415 - needs httpx2, which comes with the extra
-        if wanted.key != NOT_NEEDED:
-            redaction.remember(wanted.key)
+        for secret in (wanted.key, *wanted.carried.secrets):
+            if secret != NOT_NEEDED:
+                redaction.remember(secret)
         adapter = adapter_of(wanted.kind)
         with self._making:
             if wanted in kept:  # made while this thread waited
                 return kept[wanted]
             http = dial.async_client() if is_async else dial.client()
-            sdk = adapter.client(wanted.key, wanted.base_url, http, is_async=is_async)
+            sdk = adapter.client(wanted.key, wanted.base_url, http, is_async=is_async, carried=wanted.carried)
             while len(kept) >= CLIENTS:
                 del kept[next(iter(kept))]
             kept[wanted] = Client(sdk, http)

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple, Protocol
 
 from ..extras import from_extra
+from ..resolving.carried import NOTHING, Opened
 from .failures import Failure
 
 LARGEST_COUNT: Final = 2**31 - 1
@@ -150,8 +151,11 @@ class Vendor(Protocol):
     embeds: bool
     """Whether it has embeddings."""
 
-    def client(self, key: str, base_url: str | None, http: Any, *, is_async: bool) -> Any:
-        """Return the SDK's client, whose every method that is needed has been looked up once."""
+    def client(self, key: str, base_url: str | None, http: Any, *, is_async: bool, carried: Opened = NOTHING) -> Any:
+        """Return the SDK's client, whose every method that is needed has been looked up once.
+
+        *carried* is sent with each of its requests.
+        """
 
     def translate(self, messages: Sequence[Mapping[str, Any]]) -> Any:
         """Return a conversation as this vendor's request has it.

@@ -28,11 +28,12 @@ from ..config import get_config
 from ..errors import BadConfig, Invalid, KeyUnreadable, MissingExtra
 from ..extras import from_extra
 from ..kinds import base_url_of, facts_of, origin_of
+from ..resolving.carried import NOTHING, Opened
 from ..resolving.effective import NOT_NEEDED, EffectiveSettings
 from ..store import base_urls
 from ..store.schemas import ApiKeyInput, ProviderInput, validate
 from ..store.tables import LlmProvider, id_of
-from . import providers, settings
+from . import next_keys, provider_secrets, providers, settings
 
 State = Literal["verified", "refused", "not_checked"]
 
@@ -107,6 +108,8 @@ class Target:
     """Why there is no key."""
     needs_key: bool = True
     """False: *key* is the word that stands for none."""
+    carried: Opened = field(default=NOTHING, repr=False)
+    """Headers and query parameters."""
 
 
 def prepare(
@@ -116,6 +119,7 @@ def prepare(
     draft: Mapping[str, Any] | None = None,
     *,
     omitted: Collection[str] | None = None,
+    next_key: bool = False,
 ) -> Target:
     """Return what is to be tested, and put on record that it is; nothing is dialled yet.
 
@@ -125,6 +129,7 @@ def prepare(
         provider_id: A stored provider; None: *draft* is a whole one.
         draft: Fields that were typed and not saved, as for :func:`core.manage.providers.update`; ``api_key`` may be one of them.
         omitted: Parameters that are going to be omitted; None: those that are.
+        next_key: Whether the provider's second key is tested, in place of the current one.
 
     Raises:
         Forbidden, NotFound: As everywhere.
@@ -139,7 +144,10 @@ def prepare(
     wanted = validate(ProviderInput, {**current, **fields})
     if typed is not None:
         typed = validate(ApiKeyInput, {"api_key": typed, "kind": wanted.kind}).api_key.get_secret_value()
-    key, problem = _key(session, stored, wanted, typed)
+    key, problem = _key(session, stored, wanted, typed, next_one=next_key)
+    carried, unreadable = _carried(session, stored, wanted)
+    if unreadable:
+        key, problem = None, unreadable
     effective = settings.effective(session, stored.name if stored else "")
     model = wanted.default_model
     if stored is not None and effective.model in wanted.available_models and "default_model" not in fields:
@@ -156,43 +164,66 @@ def prepare(
         key=key,
         key_problem=problem,
         needs_key=wanted.needs_key,
+        carried=carried,
     )
     asked = {
         "base_url": (None, target.base_url),
         "model": (None, model),
-        "key": (None, _which_key(target, typed)),
+        "key": (None, _which_key(target, typed, next_one=next_key)),
     }
     record(session, actor, "provider.test", AuditTarget("provider", provider_id, wanted.name), asked)
     return target
 
 
-def _which_key(target: Target, typed: str | None) -> str:
+def _which_key(target: Target, typed: str | None, *, next_one: bool) -> str:
     if not target.needs_key:
         return "none needed"
-    return "typed" if typed else "stored" if target.key else "none"
+    if typed or target.key is None:
+        return "typed" if typed else "none"
+    return "next" if next_one else "stored"
 
 
 def _key(
-    session: Session, stored: LlmProvider | None, wanted: ProviderInput, typed: str | None
+    session: Session, stored: LlmProvider | None, wanted: ProviderInput, typed: str | None, *, next_one: bool
 ) -> tuple[str | None, str]:
     if not wanted.needs_key:
         return NOT_NEEDED, ""
     if typed is not None:
         return typed, ""
-    if stored is None or not stored.api_key_encrypted:
-        return None, "no API key is stored"
-    if origin_of(wanted.kind, wanted.api_base_url) != origin_of(stored.kind, stored.api_base_url):
-        name = "kind" if wanted.api_base_url == stored.api_base_url else "api_base_url"
-        raise Invalid({name: "is another host than the stored key was saved with: type the API key, to test it there"})
-    if _path(wanted.kind, wanted.api_base_url) != _path(stored.kind, stored.api_base_url):
-        # a path of the same host that repeats what it is sent would give the stored key out
-        raise Invalid(
-            {"api_base_url": "has another path than the saved one: type the API key, or save first, to test it there"}
-        )
+    second = next_keys.get(session, id_of(stored)) if next_one and stored else None
+    if stored is None or (second is None if next_one else not stored.api_key_encrypted):
+        return None, "no next key is stored" if next_one else "no API key is stored"
+    _stays(stored, wanted, "the stored key", "type the API key")
     try:
+        if second is not None:
+            return provider_secrets.open_value(stored, second), ""
         return providers.open_api_key(session, id_of(stored)), ""
     except KeyUnreadable as error:
         return None, str(error)
+
+
+def _carried(session: Session, stored: LlmProvider | None, wanted: ProviderInput) -> tuple[Opened, str]:
+    """Return the headers and query parameters, and why they cannot be opened."""
+    if stored is None:
+        return NOTHING, ""
+    try:
+        found = provider_secrets.open_all(session, stored)
+    except KeyUnreadable as error:
+        return NOTHING, str(error)
+    if found.secrets:
+        _stays(stored, wanted, "its sealed headers", "remove them")
+    return found, ""
+
+
+def _stays(stored: LlmProvider, wanted: ProviderInput, what: str, cure: str) -> None:
+    """Return when *wanted* leads nowhere but where *what* was saved for."""
+    were = "was" if what.endswith("key") else "were"
+    if origin_of(wanted.kind, wanted.api_base_url) != origin_of(stored.kind, stored.api_base_url):
+        name = "kind" if wanted.api_base_url == stored.api_base_url else "api_base_url"
+        raise Invalid({name: f"is another host than {what} {were} saved with: {cure}, to test it there"})
+    if _path(wanted.kind, wanted.api_base_url) != _path(stored.kind, stored.api_base_url):
+        # a path of the same host that repeats what it is sent would give the stored key out
+        raise Invalid({"api_base_url": f"has another path than the saved one: {cure}, or save first, to test it there"})
 
 
 def _path(kind: str, base_url: str | None) -> str:
@@ -206,8 +237,9 @@ def run(target: Target, resolver: addresses.Resolver = socket.getaddrinfo) -> Re
         target: What :func:`prepare` returned.
         resolver: Looks the host up.
     """
-    if target.key and target.needs_key:
-        redaction.remember(target.key)
+    for secret in (target.key or "", *target.carried.secrets):
+        if secret != NOT_NEEDED:
+            redaction.remember(secret)
     return _Test(target, resolver).run()
 
 
@@ -380,7 +412,7 @@ class _Test:
             with dial.client(pinned=lambda _host: pinned, largest=LARGEST) as http:
                 # an SDK may send more than one request for a list: none begins after the end of the test
                 http.event_hooks["request"].append(lambda _request: self._left())
-                client = vendor.client(target.key, target.base_url, http, is_async=False)
+                client = vendor.client(target.key, target.base_url, http, is_async=False, carried=target.carried)
                 if self._lists(vendor, client):
                     self._call(vendor, client)
         except (BadConfig, MissingExtra) as error:

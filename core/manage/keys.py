@@ -16,7 +16,7 @@ from sqlmodel import Session
 from ..access.authority import require
 from ..actors import Actor
 from ..audit.record import Target, record
-from ..crypto import KeyRing, Place
+from ..crypto import KeyRing, Place, SealedKey
 from ..errors import (
     EncryptionKeyMissing,
     KeyUnreadable,
@@ -208,7 +208,10 @@ def rotate(
                 unreadable += len(done.unreadable)
                 yield done
         if dry_run or run(lambda session: _others(session, ring)) <= unreadable:
-            return
+            break
+    if not dry_run:
+        for _ in write_fingerprints(run, actor, ring, batch=batch):
+            pass  # of what was sealed with the primary key already
 
 
 def rotate_batch(
@@ -230,7 +233,7 @@ def rotate_batch(
     query = column.query().where(column.columns()[1] != ring.primary_id).limit(limit)
     if after is not None:
         query = query.where(column.table.c.id > after)
-    rows = session.execute(query if dry_run else query.with_for_update(skip_locked=True)).all()
+    rows = session.execute(query if dry_run else query.with_for_update(skip_locked=True, of=column.table)).all()
     tried = [(row, *sealed.try_open(column, row, ring)) for row in rows]
     plain = {row.id: text for row, _, text in tried if text is not None}
     if plain and not dry_run:
@@ -245,13 +248,56 @@ def rotate_batch(
     return Batch(len(plain), unreadable, rows[-1].id if rows else None)
 
 
+def write_fingerprints(
+    run: Callable[[Callable[[Session], Any]], Any], actor: Actor, ring: KeyRing, *, batch: int = BATCH
+) -> Iterator[int]:
+    """Write the fingerprints that are missing, of values that this ring opens; yields how many each transaction wrote.
+
+    They are missing where a value was sealed by a version before fingerprints, or by another program. May be killed and
+    run again, as :func:`rotate`, which raises the same.
+    """
+    for column in sealed.SEALED:
+        last: int | None = 0
+        while column.fingerprinted and last is not None:
+            written, last = run(
+                partial(_write_fingerprints, actor=actor, ring=ring, column=column, after=last, limit=batch)
+            )
+            yield written
+
+
+def _write_fingerprints(
+    session: Session, actor: Actor, ring: KeyRing, column: SealedColumn, *, after: int, limit: int
+) -> tuple[int, int | None]:
+    require(session, actor, "keys.fingerprint")
+    missing = column.missing_fingerprint()
+    query = column.query().where(missing, column.table.c.id > after).limit(limit)
+    rows = session.execute(query.with_for_update(skip_locked=True, of=column.table)).all()
+    written = 0
+    for row in rows:
+        plain = sealed.try_open(column, row, ring)[1]
+        if plain is not None:
+            values = column.fingerprints(ring, plain, SealedKey(row.blob, row.key_id, row.binding))
+            session.execute(update(column.table).where(column.table.c.id == row.id).values(values))
+            written += 1
+    if written:
+        changes = {"fingerprints": (None, written)}
+        record(session, actor, "keys.fingerprint", Target("keys", None, column.table.name), changes)
+    return written, rows[-1].id if rows else None
+
+
 def _seal_anew(
     session: Session, ring: KeyRing, column: SealedColumn, rows: list[Any], plain: Mapping[int, str]
 ) -> None:
     blob, key_id, binding = column.columns()
     c = column.table.c
-    new = [{"row": row.id, **ring.seal(plain[row.id], column.place(row))._asdict()} for row in rows]
+    new = []
+    for row in rows:
+        fresh = ring.seal(plain[row.id], column.place(row))
+        new.append({"row": row.id, **fresh._asdict(), **column.fingerprints(ring, plain[row.id], fresh)})
     values: Any = {blob: bindparam("blob"), key_id: bindparam("key_id"), binding: bindparam("binding")}
+    if column.fingerprinted:
+        name = f"{column.name}_fingerprint"
+        values[c[name]] = bindparam(name)
     session.connection().execute(update(column.table).where(c.id == bindparam("row")).values(values), new)
     stored = session.execute(column.query().where(c.id.in_(plain))).all()
     back = {row.id: sealed.try_open(column, row, ring)[1] for row in stored if row.key_id == ring.primary_id}

@@ -16,10 +16,11 @@ from ..config import get_config
 from ..crypto import KeyRing, Place, get_ring, mask
 from ..errors import AlreadyExists, Invalid, KeyUnreadable, NotFound, Unreadable
 from ..kinds import origin_of
+from ..resolving.carried import USES
 from ..store import api_keys, base_urls, violations
 from ..store.schemas import ApiKeyInput, ProviderInput, SettingsInput, could_be_id, could_be_provider, validate
-from ..store.sealed import provider_place
-from ..store.tables import LlmProvider, LlmSettings, LlmUsage
+from ..store.sealed import fingerprint, fingerprint_of, provider_place
+from ..store.tables import LlmProvider, LlmProviderSecret, LlmSettings, LlmUsage
 from ..store.versions import refuse_stale
 from ..wording import counted
 from . import keys
@@ -150,7 +151,7 @@ def update(
             model is taken away that a settings row prefers.
     """
     require(session, actor, "provider.update")
-    provider = _locked(session, provider_id)
+    provider = locked(session, provider_id)
     fields, api_key = _split(patch)
     refuse_stale("provider", provider, version, fields)
     current, before = provider.model_dump(include=set(FIELDS)), _recorded(provider)
@@ -161,11 +162,16 @@ def update(
         _guard_base_url(wanted["kind"], wanted["api_base_url"])
     _keep_preferred_models(session, provider_id, wanted["available_models"])
     moved = origin_of(wanted["kind"], wanted["api_base_url"]) != origin_of(provider.kind, provider.api_base_url)
-    if moved and provider.api_key_encrypted and api_key is None:
+    if moved:
         field = "api_base_url" if "api_base_url" in fields else "kind"
-        raise Invalid(
-            {field: "changes the host that the stored key is sent to: type the API key again, or remove it first"}
-        )
+        if provider.api_key_encrypted and api_key is None:
+            raise Invalid(
+                {field: "changes the host that the stored key is sent to: type the API key again, or remove it first"}
+            )
+        if bound := sealed_besides(session, provider_id):
+            raise Invalid(
+                {field: f"changes the host that {', '.join(bound)} is sealed for: remove it first, and enter it again"}
+            )
     for name, value in wanted.items():
         if value != current[name]:
             setattr(provider, name, value)
@@ -191,12 +197,34 @@ def deletion(session: Session, provider_id: int) -> list[str]:
     goes = [f"the provider {provider.name}, with {counted(len(provider.available_models), 'model')}"]
     if provider.api_key_encrypted:
         goes.append(f"its API key {provider.api_key_masked or ''}".rstrip())
+    carried = session.exec(
+        select(LlmProviderSecret.use, func.count())
+        .where(LlmProviderSecret.provider_id == provider_id)
+        .group_by(col(LlmProviderSecret.use))
+        .order_by(col(LlmProviderSecret.use))
+    )
+    goes += [f"its {counted(number, USES[use])}" for use, number in carried]
     rows = session.exec(
         select(func.count()).select_from(LlmSettings).where(LlmSettings.provider_id == provider_id)
     ).one()
     if rows:
         goes.append(f"its {counted(rows, 'settings row')}")
     return goes
+
+
+def sealed_besides(session: Session, provider_id: int) -> list[str]:
+    """Return, in words, what is sealed for the provider's host besides its key: headers, query parameters, the next key."""
+    found = session.exec(
+        select(LlmProviderSecret)
+        .where(LlmProviderSecret.provider_id == provider_id, col(LlmProviderSecret.value_encrypted).is_not(None))
+        .order_by(col(LlmProviderSecret.id))
+    )
+    return [words_for(row.use, row.name) for row in found]
+
+
+def words_for(use: str, name: str) -> str:
+    """Return what people call a row of ``llm_provider_secrets``: ``the header X-Api-Key``, ``the former key``."""
+    return f"the {name} key" if use == "next_key" else f"the {USES.get(use, use)} {name}"
 
 
 def calls_lately(session: Session, name: str) -> tuple[int, datetime] | None:
@@ -216,12 +244,14 @@ def delete(session: Session, actor: Actor, provider_id: int, *, version: int | N
         Forbidden, NotFound, Conflict: The last if it was changed since *version*.
     """
     require(session, actor, "provider.delete")
-    provider = _locked(session, provider_id)
+    provider = locked(session, provider_id)
     refuse_stale("provider", provider, version, {})
     goes = deletion(session, provider_id)
     rows = session.exec(select(LlmSettings).where(LlmSettings.provider_id == provider_id).order_by(col(LlmSettings.id)))
+    carried = session.exec(select(LlmProviderSecret).where(LlmProviderSecret.provider_id == provider_id))
     went = {
         **_recorded(provider),
+        "carried": sorted(words_for(row.use, row.name) for row in carried) or None,
         "settings": [row.model_dump(include=_SETTINGS, exclude_none=True) for row in rows] or None,
     }
     session.delete(provider)
@@ -237,7 +267,7 @@ def set_api_key(session: Session, actor: Actor, provider_id: int, api_key: str) 
         Forbidden, NotFound, Invalid, Sealed: The last if this process has no encryption key.
     """
     require(session, actor, "provider.set_key")
-    provider = _locked(session, provider_id)
+    provider = locked(session, provider_id)
     before = _recorded(provider)
     _seal(session, provider, api_key)
     _record(session, actor, "provider.set_key", provider, before=before, after=_recorded(provider), key_set=True)
@@ -245,12 +275,16 @@ def set_api_key(session: Session, actor: Actor, provider_id: int, api_key: str) 
 
 
 def remove_api_key(session: Session, actor: Actor, provider_id: int) -> LlmProvider:
-    """Forget the key; raises Forbidden and NotFound."""
+    """Forget the key; raises Forbidden, NotFound, and Invalid while there is a next key, or a former one."""
     require(session, actor, "provider.remove_key")
-    provider = _locked(session, provider_id)
+    provider = locked(session, provider_id)
+    waiting = select(LlmProviderSecret.name).where(
+        LlmProviderSecret.provider_id == provider_id, LlmProviderSecret.use == "next_key"
+    )
+    if (name := session.exec(waiting).one_or_none()) is not None:
+        raise Invalid({"api_key": f"has a {name} key beside it: promote that one, or retire it first"})
     before = _recorded(provider)
-    provider.api_key_encrypted = provider.api_key_masked = None
-    provider.api_key_key_id = provider.api_key_binding = provider.api_key_set_at = None
+    put_key(provider, None)
     _record(session, actor, "provider.remove_key", provider, before=before, after=_recorded(provider))
     return _stored(session, provider)
 
@@ -265,7 +299,7 @@ def adopt_api_key(session: Session, actor: Actor, provider_id: int) -> LlmProvid
         Sealed: If this process has no encryption key.
     """
     require(session, actor, "provider.adopt_key")
-    provider = _locked(session, provider_id)
+    provider = locked(session, provider_id)
     if key_state(provider).state != "unbound" or provider.api_key_encrypted is None:
         raise Invalid({"api_key": "is not waiting to be adopted"})
     before = _recorded(provider)
@@ -342,7 +376,8 @@ def _split(data: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
     return fields, api_key
 
 
-def _locked(session: Session, provider_id: int) -> LlmProvider:
+def locked(session: Session, provider_id: int) -> LlmProvider:
+    """Return a provider whose row is locked until the transaction ends; raises NotFound."""
     provider = None
     if could_be_id(provider_id):
         provider = session.get(LlmProvider, provider_id, with_for_update=True, populate_existing=True)
@@ -380,14 +415,39 @@ def _seal(session: Session, provider: LlmProvider, api_key: str) -> None:
     place = place_of(provider)
     if not place.origin:  # written by SQL: a key bound to no host would fit the next such URL too
         raise Invalid({"api_base_url": "is no URL that a key can be bound to: correct it first"})
-    stored = get_ring().seal(plain, place)
+    put_key(provider, plain)
+
+
+def put_key(provider: LlmProvider, plain: str | None, set_at: datetime | None = None) -> None:
+    """Seal *plain* for its place, or have no key; nothing is checked, required or put on record here.
+
+    *set_at* is when it was entered; None: now.
+    """
+    if plain is None:
+        provider.api_key_encrypted = provider.api_key_masked = provider.api_key_fingerprint = None
+        provider.api_key_key_id = provider.api_key_binding = provider.api_key_set_at = None
+        return
+    ring = get_ring()
+    stored = ring.seal(plain, place_of(provider))
     provider.api_key_encrypted, provider.api_key_key_id, provider.api_key_binding = stored
-    provider.api_key_masked = mask(plain)
-    provider.api_key_set_at = datetime.now(UTC)
+    provider.api_key_masked, provider.api_key_fingerprint = mask(plain), fingerprint(ring, plain, stored)
+    provider.api_key_set_at = set_at or datetime.now(UTC)
+
+
+def key_fingerprint(provider: LlmProvider) -> str:
+    """Return ``#`` and 8 hex digits by which keys with one mask are told apart; empty where none was written yet."""
+    return fingerprint_of(provider.api_key_fingerprint, provider.api_key_encrypted)
+
+
+def shown_key(provider: LlmProvider) -> str | None:
+    """Return what is shown of the key, ``sk-proj...**** #3f9a07c2``; None without one."""
+    if not provider.api_key_encrypted:
+        return None
+    return f"{provider.api_key_masked or '****'} {key_fingerprint(provider)}".rstrip()
 
 
 def _recorded(provider: LlmProvider) -> dict[str, Any]:
-    key = {"api_key": provider.api_key_masked or "****"} if provider.api_key_encrypted else {}
+    key = {"api_key": shown} if (shown := shown_key(provider)) else {}
     return {**provider.model_dump(include=set(FIELDS)), **key}
 
 
@@ -401,7 +461,7 @@ def _record(
     after: Mapping[str, Any],
     key_set: bool = False,
 ) -> None:
-    changes = changes_between(before, after, (*FIELDS, "api_key", "settings"))
+    changes = changes_between(before, after, (*FIELDS, "api_key", "carried", "settings"))
     if key_set:  # also if its mask is that of the one before
         changes["api_key"] = (before.get("api_key"), after.get("api_key"))
     if changes:

@@ -25,6 +25,7 @@ from ..errors import (
 from ..kinds import base_url_of, facts_of, origin_of
 from ..parameters import PARAMETERS, SENDABLE
 from . import options
+from .carried import NOTHING, Carried, Opened
 
 Status = Literal[Unavailable, "ok"]
 LayerName = Literal["built_in", "all_providers", "provider_default", "provider"]
@@ -146,6 +147,8 @@ class ProviderFacts:
     it; None without a key."""
     needs_key: bool = True
     """False: it is called without one, whatever is stored."""
+    open_carried: Callable[[], Carried] | None = field(default=None, repr=False)
+    """The same for headers and query parameters; None without any."""
 
 
 class NoKey:
@@ -192,6 +195,7 @@ class EffectiveSettings:
     _box: Box | NoKey | None = field(repr=False, compare=False)
     _request: Mapping[str, Any] = field(repr=False, compare=False)
     """What :meth:`request_options` returns, made once: every call of a service asks for it."""
+    _carried: Carried | None = field(repr=False, compare=False)
 
     @property
     def custom_settings(self) -> dict[str, Any]:
@@ -237,18 +241,30 @@ class EffectiveSettings:
 
         They have the key, the address, the time for a request and the retries, as ``OpenAI`` and ``Anthropic`` name them
         (``api_key``, ``base_url``, ``timeout`` in seconds, ``max_retries``), ``AzureOpenAI``, or Google's ``Client``. The
-        address is always named, so that no ``OPENAI_BASE_URL`` in the environment can send the key elsewhere.
+        address is always named, so that no ``OPENAI_BASE_URL`` in the environment can send the key elsewhere. Where the
+        provider has headers or query parameters of its own, they stand in ``default_headers`` and ``default_query``, or in
+        Google's ``http_options``.
 
         Raises:
             ApiKeyUnavailable: As :meth:`api_key`.
         """
-        return options.client_options(
+        made = options.client_options(
             self.kind,
             api_key=self.api_key(),
             base_url=self.base_url,
             timeout_ms=self.request_timeout_ms,
             max_retries=self.max_retries,
         )
+        if self._carried is not None:
+            options.add_carried(made, self.kind, self._carried.open())
+        return made
+
+    def carried(self) -> Opened:
+        """Return the headers and query parameters of the provider, opened now, in memory only.
+
+        Empty where there are none, and for every status but ``ok``: nothing is called then.
+        """
+        return NOTHING if self._carried is None else self._carried.open()
 
     def request_options(self) -> dict[str, Any]:
         """Return the arguments of a request by the vendor's SDK: ``model``, and what is sent, by the vendor's names.
@@ -326,7 +342,9 @@ def build(
                 undecided = False
         candidates[parameter.name] = (*found, (BUILT_IN, parameter.default))
     custom = _merge_custom(down, candidates)
-    status, box, problem = _status(provider, candidates["model"][0][1]) if provider else (missing, None, problem)
+    status, box, carried, problem = (
+        _status(provider, candidates["model"][0][1]) if provider else (missing, None, None, problem)
+    )
     values = {parameter: candidates[parameter][0][1] for parameter in PARAMETERS}
     theirs = facts_of(provider.kind if provider else None).names
     sent = {n: values[n] for n in SENDABLE if theirs.get(n) and n not in omitted_by and values[n] is not None}
@@ -346,6 +364,7 @@ def build(
         _omitted_by=omitted_by,
         _box=box,
         _request=options.request_options(provider.kind if provider else None, candidates["model"][0][1], sent),
+        _carried=carried,
         **values,
     )
 
@@ -373,19 +392,21 @@ def _merge_custom(down: list[Layer], candidates: dict[str, tuple[tuple[Source, A
     return json.dumps({key: merged[key][0][1] for key in sorted(merged)})
 
 
-def _status(provider: ProviderFacts, model: str | None) -> tuple[Status, Box | NoKey | None, str | None]:
+def _status(
+    provider: ProviderFacts, model: str | None
+) -> tuple[Status, Box | NoKey | None, Carried | None, str | None]:
     if not provider.is_active:
-        return "disabled", None, None
+        return "disabled", None, None, None
     if model is None:
-        return "no_model", None, None
-    if not provider.needs_key:
-        return "ok", NoKey(), None
-    if provider.open_box is None:
-        return "no_key", None, None
+        return "no_model", None, None, None
+    if provider.needs_key and provider.open_box is None:
+        return "no_key", None, None, None
     try:
-        return "ok", provider.open_box(), None
+        box = provider.open_box() if provider.needs_key and provider.open_box else NoKey()
+        return "ok", box, provider.open_carried() if provider.open_carried else None, None
     except (KeyUnreadable, StoreUnavailable) as error:
-        return "key_unreadable" if isinstance(error, KeyUnreadable) else "store_unavailable", None, str(error)
+        status: Status = "key_unreadable" if isinstance(error, KeyUnreadable) else "store_unavailable"
+        return status, None, None, str(error)
 
 
 def _names(value: object) -> list[Any]:
@@ -423,8 +444,16 @@ def is_deeper(value: Any, levels: int) -> bool:
     return True
 
 
-def provider_of(row: Mapping[str, Any], ring: KeyRing, open_box: Callable[[], Box] | None = None) -> ProviderFacts:
-    """Read a row of ``llm_providers``, given as column -> value; *open_box* stands for a key that the row does not have."""
+def provider_of(
+    row: Mapping[str, Any],
+    ring: KeyRing,
+    open_box: Callable[[], Box] | None = None,
+    open_carried: Callable[[], Carried] | None = None,
+) -> ProviderFacts:
+    """Read a row of ``llm_providers``, given as column -> value.
+
+    *open_box* stands for a key that the row does not have; *open_carried* is :func:`~.carried.carried_of` its rows.
+    """
     blob = row["api_key_encrypted"]
     if blob:
         place = Place("llm_providers", row["id"], "api_key", origin_of(row["kind"], row["api_base_url"]))
@@ -441,6 +470,7 @@ def provider_of(row: Mapping[str, Any], ring: KeyRing, open_box: Callable[[], Bo
         changes=row["field_changes"],
         open_box=open_box,
         needs_key=row["needs_key"] is not False,  # a version before, and raw SQL, may have none
+        open_carried=open_carried,
     )
 
 

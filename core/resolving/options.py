@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..kinds import KindFacts, facts_of
+from .carried import Opened
 
 
 def client_options(
@@ -29,6 +30,27 @@ def client_options(
     if facts.client == "AzureOpenAI":
         return {"api_key": api_key, "azure_endpoint": base_url, "api_version": facts.query["api-version"], **common}
     return {"api_key": api_key, "base_url": base_url, **common}
+
+
+def add_carried(made: dict[str, Any], kind: str | None, carried: Opened) -> None:
+    """Add headers and query parameters of the provider's own to what :func:`client_options` returned.
+
+    Args:
+        made: Is changed.
+        kind: Of the provider.
+        carried: Opened.
+    """
+    facts, query = facts_of(kind), dict(carried.query)
+    if facts.sdk == "google.genai":
+        if carried.headers:
+            made["http_options"]["headers"] = dict(carried.headers)
+        return
+    if facts.client == "AzureOpenAI" and "api-version" in query:
+        made["api_version"] = query.pop("api-version")
+    if carried.headers:
+        made["default_headers"] = dict(carried.headers)
+    if query:
+        made["default_query"] = query
 
 
 def request_options(kind: str | None, model: str | None, values: Mapping[str, Any]) -> dict[str, Any]:

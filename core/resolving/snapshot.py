@@ -7,12 +7,15 @@ loading costs no more than copying (docs/decisions/snapshot-of-lines.md).
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from ..crypto import KeyRing
 from ..errors import StoreUnavailable
+from ..kinds import origin_of
 from ..parameters import PARAMETERS
 from ..postgres.lines import begin
+from . import carried
 from .effective import EffectiveSettings, build, layer_of, provider_of, read_json
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ Columns = Mapping[str, Callable[[str], Any]]
 """Column -> how its text is read, in the order of the line."""
 
 _NULL: Final = rb"\N"
+_NONE: Final[Mapping[int, Any]] = MappingProxyType({})
 _ESCAPES: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
@@ -52,12 +56,24 @@ SETTINGS: Final[Columns] = {
     **{p.name: (lambda text: text == "t") if p.value_type is bool else p.value_type for p in PARAMETERS.values()},
 }
 """What is read of ``llm_settings``, of the rows for which ``ACTIVE`` holds."""
+SECRETS: Final[Columns] = {
+    "id": int,
+    "provider_id": int,
+    "use": str,
+    "name": str,
+    "plain_value": str,
+    "value_encrypted": str,
+    "value_key_id": str,
+    "value_binding": str,
+}
+"""What is read of ``llm_provider_secrets``, but for next keys; what is sealed comes last."""
 ACTIVE: Final = "is_active AND organization_id IS NULL"
 CONDITIONS: Final = ("is_active", "organization_id")
 """The columns in ``ACTIVE``."""
 _TABLES: Final[Mapping[str, tuple[Columns, Mapping[str, str], str]]] = {
     "llm_providers": (PROVIDERS, {"field_changes": "field_changes -> 'default_model'"}, "true"),
     "llm_settings": (SETTINGS, {}, ACTIVE),
+    carried.TABLE: (SECRETS, {}, "use <> 'next_key'"),
 }
 """Table -> its columns, those that are read by another expression, and of which rows."""
 ADDED: Final[Mapping[str, Mapping[str, str]]] = {"llm_providers": {"needs_key": "true"}}
@@ -66,8 +82,11 @@ _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _UNDEFINED_COLUMN: Final = "42703"
 """SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html."""
 _GENERATION: Final = "SELECT generation, epoch FROM settings_generation"
+_HAS_SECRETS: Final = f"SELECT to_regclass('{carried.TABLE}') IS NOT NULL"
+"""A database of the version before has no such table."""
 SEALED: Final = 3
-"""So many columns of a provider are sealed; in a line without them one stands instead: ``t`` if there was a key."""
+"""So many columns of a provider are sealed, and of a header; in a line without them one stands instead: ``t`` if there was a
+key, or a sealed value."""
 
 
 class Snapshot:
@@ -78,11 +97,24 @@ class Snapshot:
         epoch: The store's id; a restored or another database has another one.
         providers: Row id -> line.
         settings: Row id -> line.
-        has_keys: Whether the lines of providers have what is sealed: those of a file do not.
+        secrets: Row id -> line; of headers and query parameters.
+        has_keys: Whether the lines have what is sealed: those of a file do not.
         is_older: Whether they were read from a schema that lacks what is in ``ADDED``.
     """
 
-    __slots__ = ("_names", "_scopes", "answers", "epoch", "generation", "has_keys", "is_older", "providers", "settings")
+    __slots__ = (
+        "_carried",
+        "_names",
+        "_scopes",
+        "answers",
+        "epoch",
+        "generation",
+        "has_keys",
+        "is_older",
+        "providers",
+        "secrets",
+        "settings",
+    )
 
     def __init__(
         self,
@@ -90,28 +122,35 @@ class Snapshot:
         epoch: str,
         providers: Mapping[int, bytes],
         settings: Mapping[int, bytes],
+        secrets: Mapping[int, bytes] = _NONE,
         *,
         has_keys: bool = True,
         is_older: bool = False,
     ) -> None:
         self.is_older = is_older
         self.generation, self.epoch, self.has_keys = generation, epoch, has_keys
-        self.providers, self.settings = dict(providers), dict(settings)
+        self.providers, self.settings, self.secrets = dict(providers), dict(settings), dict(secrets)
         self.answers: dict[str, EffectiveSettings] = {}
         """What was merged already, by the names that are asked for and exist."""
         self._names = {_name(line): row_id for row_id, line in providers.items()}
         self._scopes: dict[bytes, tuple[int, ...]] = {}
-        for row_id, line in settings.items():
-            scope = _second(line)
-            self._scopes[scope] = (*self._scopes.get(scope, ()), row_id)
+        self._carried: dict[bytes, tuple[int, ...]] = {}
+        for rows, index in ((settings, self._scopes), (secrets, self._carried)):
+            for row_id, line in rows.items():
+                scope = _second(line)
+                index[scope] = (*index.get(scope, ()), row_id)
 
     def after(
-        self, generation: int, providers: Mapping[int, bytes | None], settings: Mapping[int, bytes | None]
+        self,
+        generation: int,
+        providers: Mapping[int, bytes | None],
+        settings: Mapping[int, bytes | None],
+        secrets: Mapping[int, bytes | None] = _NONE,
     ) -> "Snapshot":
         """Return the snapshot after a change: row id -> line, or None for a row that is gone."""
         new = Snapshot(generation, self.epoch, {}, {}, has_keys=self.has_keys)
-        new.providers, new.settings = self.providers.copy(), self.settings.copy()
-        new._names, new._scopes = self._names.copy(), self._scopes.copy()
+        new.providers, new.settings, new.secrets = self.providers.copy(), self.settings.copy(), self.secrets.copy()
+        new._names, new._scopes, new._carried = self._names.copy(), self._scopes.copy(), self._carried.copy()
         for row_id, line in providers.items():
             if row_id in new.providers and new._names.get(name := _name(new.providers.pop(row_id))) == row_id:
                 del new._names[name]
@@ -119,12 +158,9 @@ class Snapshot:
                 new.providers[row_id] = line
                 new._names[_name(line)] = row_id
         for row_id, line in settings.items():
-            if row_id in new.settings:
-                scope = _second(new.settings.pop(row_id))
-                new._scopes[scope] = tuple(row for row in new._scopes[scope] if row != row_id)
-            if line is not None:
-                new.settings[row_id] = line
-                new._scopes[_second(line)] = (*new._scopes.get(_second(line), ()), row_id)
+            _put(new.settings, new._scopes, row_id, line)
+        for row_id, line in secrets.items():
+            _put(new.secrets, new._carried, row_id, line)
         return new
 
     def names(self) -> list[str]:
@@ -147,15 +183,32 @@ class Snapshot:
             line, _, had_key = line.rpartition(b"\t")
             line += (b"\t" + _NULL) * SEALED
             open_box = partial(_not_in_the_file, why) if had_key == b"t" else None
-        provider = provider_of(_read(line, PROVIDERS), ring, open_box)
+        row = _read(line, PROVIDERS)
+        provider = provider_of(row, ring, open_box, self._open_carried(row, ring, why))
         rows = [*sorted(self._scopes.get(_NULL, ())), *sorted(self._scopes.get(b"%d" % row_id, ()))]
         layers = [layer_of(_read(self.settings[row], SETTINGS)) for row in rows]
         return self.answers.setdefault(name, build(provider, layers, generation=self.generation))
 
+    def _open_carried(
+        self, provider: Mapping[str, Any], ring: KeyRing, why: str | None
+    ) -> Callable[[], carried.Carried] | None:
+        found = self._carried.get(b"%d" % provider["id"])
+        if not found:
+            return None
+        lines = [self.secrets[row_id] for row_id in found]
+        if not self.has_keys:
+            lines = [line + b"\t" + _NULL + b"\t" + _NULL for line in lines]
+        rows: list[dict[str, Any]] = [_read(line, SECRETS) for line in lines]
+        absent = None
+        if not self.has_keys:
+            absent = partial(_not_in_the_file, why)
+            rows = [row | {"value_encrypted": row["value_encrypted"] == "t"} for row in rows]
+        return carried.carried_of(rows, ring, origin_of(provider["kind"], provider["api_base_url"]), absent)
+
     def is_like(self, other: "Snapshot") -> bool:
         """Tell whether the two would answer alike."""
         return (self.generation, self.epoch, self.has_keys) == (other.generation, other.epoch, other.has_keys) and (
-            self.providers == other.providers and self.settings == other.settings
+            (self.providers, self.settings, self.secrets) == (other.providers, other.settings, other.secrets)
         )
 
     def without_keys(self) -> "Snapshot":
@@ -167,6 +220,7 @@ class Snapshot:
             self.epoch,
             {row_id: _unsealed(line) for row_id, line in self.providers.items()},
             self.settings,
+            {row_id: _unsealed(line) for row_id, line in self.secrets.items()},
             has_keys=False,
         )
 
@@ -183,9 +237,12 @@ def load(connection: "Connection[Any]") -> Snapshot:
 
 
 def _load(connection: "Connection[Any]", *, is_older: bool) -> Snapshot:
-    cursor = begin(connection, _GENERATION, _BEGIN)
+    cursor = begin(connection, f"{_GENERATION}; {_HAS_SECRETS}", _BEGIN)
     generation, epoch = _generation(cursor)
-    lines = (_copied(connection, table, is_older=is_older) for table in _TABLES)
+    cursor.nextset()
+    has_secrets = cursor.fetchone() == (True,)
+    tables = [table for table in _TABLES if has_secrets or table != carried.TABLE]
+    lines = (_copied(connection, table, is_older=is_older) for table in tables)
     new = Snapshot(generation, epoch, *lines, is_older=is_older)
     connection.execute(b"COMMIT")
     return new
@@ -269,6 +326,16 @@ def _read(line: bytes, columns: Columns) -> dict[str, Any]:
         name: None if part == _NULL else kind(_text(part))
         for (name, kind), part in zip(columns.items(), parts, strict=True)
     }
+
+
+def _put(rows: dict[int, bytes], index: dict[bytes, tuple[int, ...]], row_id: int, line: bytes | None) -> None:
+    """Put a row in place of the one before, and in the index by what its second column has."""
+    if row_id in rows:
+        scope = _second(rows.pop(row_id))
+        index[scope] = tuple(row for row in index[scope] if row != row_id)
+    if line is not None:
+        rows[row_id] = line
+        index[_second(line)] = (*index.get(_second(line), ()), row_id)
 
 
 def _second(line: bytes) -> bytes:

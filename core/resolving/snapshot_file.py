@@ -13,10 +13,14 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from .snapshot import PROVIDERS, SEALED, SETTINGS, Snapshot
+from .snapshot import PROVIDERS, SEALED, SECRETS, SETTINGS, Snapshot
 
-FORMAT: Final = "llm-settings snapshot 2"
-COLUMNS: Final = {"llm_providers": [*list(PROVIDERS)[:-SEALED], "has_key"], "llm_settings": list(SETTINGS)}
+FORMAT: Final = "llm-settings snapshot 3"
+COLUMNS: Final = {
+    "llm_providers": [*list(PROVIDERS)[:-SEALED], "has_key"],
+    "llm_settings": list(SETTINGS),
+    "llm_provider_secrets": [*list(SECRETS)[:-SEALED], "is_sealed"],
+}
 """Table -> the columns of its lines, in their order. It stands in the file: one of a version that reads others is not used."""
 LARGEST: Final = 256 * 1024 * 1024
 """Bytes. A larger file is none of ours: 1,000 providers take half a megabyte."""
@@ -41,7 +45,7 @@ def write(path: Path, snapshot: Snapshot, verified_at: float) -> None:
         OSError: If the folder cannot be written to.
     """
     bare = snapshot.without_keys()
-    body = b"".join(line + b"\n" for rows in (bare.providers, bare.settings) for line in rows.values())
+    body = b"".join(line + b"\n" for rows in (bare.providers, bare.settings, bare.secrets) for line in rows.values())
     head = {
         "format": FORMAT,
         "columns": COLUMNS,
@@ -50,6 +54,7 @@ def write(path: Path, snapshot: Snapshot, verified_at: float) -> None:
         "verified_at": verified_at,
         "providers": len(bare.providers),
         "settings": len(bare.settings),
+        "secrets": len(bare.secrets),
         "sha256": hashlib.sha256(body).hexdigest(),
     }
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
@@ -104,14 +109,15 @@ def _parsed(raw: bytes) -> Saved:
         raise ValueError("it is damaged")
     lines = body.split(b"\n")
     rows = [(int(line.partition(b"\t")[0]), line) for line in lines[:-1]]
-    of_providers, of_settings = rows[: head["providers"]], rows[head["providers"] :]
-    if len(rows) != head["providers"] + head["settings"] or not (
-        _all_have(COLUMNS["llm_providers"], of_providers) and _all_have(COLUMNS["llm_settings"], of_settings)
-    ):
+    parts, at = [], 0
+    for number, columns in zip((head["providers"], head["settings"], head["secrets"]), COLUMNS.values(), strict=True):
+        parts.append(rows[at : at + number])
+        at += number
+        if not _all_have(columns, parts[-1]):
+            raise ValueError("it is damaged")
+    if at != len(rows):
         raise ValueError("it is damaged")
-    snapshot = Snapshot(
-        int(head["generation"]), str(head["epoch"]), dict(of_providers), dict(of_settings), has_keys=False
-    )
+    snapshot = Snapshot(int(head["generation"]), str(head["epoch"]), *map(dict, parts), has_keys=False)
     return Saved(snapshot, min(float(head["verified_at"]), time.time()))
 
 

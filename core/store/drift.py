@@ -46,6 +46,9 @@ TRIGGERS: Final = frozenset(
         "CREATE TRIGGER audit_events_guard BEFORE INSERT OR DELETE OR UPDATE ON audit_events FOR EACH ROW EXECUTE FUNCTION llm_guard_audit()",
         "CREATE TRIGGER audit_events_keep BEFORE TRUNCATE ON audit_events FOR EACH STATEMENT EXECUTE FUNCTION llm_guard_audit()",
         "CREATE TRIGGER llm_logs_usage AFTER INSERT ON llm_logs REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION llm_add_usage()",
+        "CREATE CONSTRAINT TRIGGER llm_provider_secrets_count AFTER INSERT OR DELETE OR UPDATE ON llm_provider_secrets DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION llm_count_change()",
+        "CREATE TRIGGER llm_provider_secrets_stamp BEFORE INSERT OR UPDATE ON llm_provider_secrets FOR EACH ROW EXECUTE FUNCTION llm_stamp_row()",
+        "CREATE TRIGGER llm_provider_secrets_truncate AFTER TRUNCATE ON llm_provider_secrets FOR EACH STATEMENT EXECUTE FUNCTION llm_count_change()",
         "CREATE CONSTRAINT TRIGGER llm_providers_count AFTER INSERT OR DELETE OR UPDATE ON llm_providers DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION llm_count_change()",
         "CREATE TRIGGER llm_providers_stamp BEFORE INSERT OR UPDATE ON llm_providers FOR EACH ROW EXECUTE FUNCTION llm_stamp_row()",
         "CREATE TRIGGER llm_providers_truncate AFTER TRUNCATE ON llm_providers FOR EACH STATEMENT EXECUTE FUNCTION llm_count_change()",
@@ -62,7 +65,7 @@ FUNCTIONS: Final = frozenset(
         "llm_chain_event 867b8d15b641b8e0159e57b12b3d8c30 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; plan_cache_mode=force_generic_plan; enable_seqscan=off; enable_bitmapscan=off",
         "llm_count_change 93c77a29eaa007ce42b6cff643bc0435",
         "llm_guard_audit bbc441189ea245396d5c14ecf913a6b2 SET search_path=pg_catalog, pg_temp",
-        "llm_stamp_row ca02fbdeb2de649d82b23afa48138df4",
+        "llm_stamp_row 3d8453aa59df753ee87158ca55425ded",
     }
 )
 """The functions that the migrations make: name, MD5 of the body, and how they run. A migration that changes one says so here."""

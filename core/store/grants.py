@@ -17,6 +17,7 @@ _RECORDED = "actor, actor_id, address, action, target_type, target_id, target, c
 RIGHTS: Final = {
     "llm_providers": _ALL,
     "llm_settings": _ALL,
+    "llm_provider_secrets": _ALL,
     "users": "SELECT, INSERT, UPDATE",
     "auth_sessions": _ALL,
     "login_attempts": _ALL,
@@ -37,6 +38,7 @@ RIGHTS: Final = {
 READER: Final = {
     "llm_providers": f"SELECT ({', '.join(snapshot.PROVIDERS)})",
     "llm_settings": f"SELECT ({', '.join((*snapshot.SETTINGS, *snapshot.CONDITIONS))})",
+    "llm_provider_secrets": f"SELECT ({', '.join(snapshot.SECRETS)})",
     "settings_generation": "SELECT (generation, epoch)",
     "settings_changes": "SELECT",
 }

@@ -26,7 +26,7 @@ from ..kinds import KINDS, Kind, base_url_of, vendor_at
 from ..parameters import PARAMETERS, SENDABLE, Parameter
 from ..redaction import remember
 from ..resolving.effective import is_deeper
-from . import api_keys, base_urls, passwords
+from . import api_keys, base_urls, carried_values, passwords
 from .api_keys import MAX_KEY
 from .tables import USERNAME_PATTERN
 
@@ -114,6 +114,10 @@ def _no_line_breaks(value: Any) -> Any:
         if _CONTROL.search(value) or _INVISIBLE.search(value):
             raise ValueError("has line breaks, control or invisible characters inside; copy it again")
     return _no_halves(value)
+
+
+def _trimmed(value: Any) -> Any:
+    return value.strip(" \t") if isinstance(value, str) and len(value) <= MAX_TEXT else value
 
 
 def _custom(value: dict[str, Any]) -> dict[str, Any]:
@@ -231,6 +235,30 @@ class ApiKeyInput(_SecretInput):
     def _is_a_key(self) -> Self:
         if rule := api_keys.look(self.kind, self.api_key.get_secret_value()).refused:
             raise _Problems({"api_key": rule})
+        return self
+
+
+class CarriedInput(_SecretInput):
+    """A header or a query parameter of a provider, as typed. Only one that is to be sealed is a secret."""
+
+    kind: str
+    """Of its provider."""
+    use: Annotated[Literal["header", "query"], Field(description="header or query")]
+    name: Annotated[str, BeforeValidator(_no_halves), BeforeValidator(_trimmed)]
+    value: Annotated[SecretStr, BeforeValidator(_no_halves), BeforeValidator(_trimmed), Field(repr=False)]
+    sealed: bool
+
+    @model_validator(mode="after")
+    def _can_be_sent(self) -> Self:
+        value = self.value.get_secret_value()
+        problems = {
+            "name": carried_values.refused_name(self.kind, self.use, self.name),
+            "value": carried_values.refused_value(value),
+        }
+        if any(problems.values()):
+            raise _Problems({field: rule for field, rule in problems.items() if rule})
+        if self.sealed:
+            remember(value)
         return self
 
 

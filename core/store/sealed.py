@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlmodel import Session
 
-from ..crypto import KeyRing, Place
+from ..crypto import KeyRing, Place, SealedKey
 from ..errors import KeyUnreadable
 from ..kinds import origin_of
-from .tables import LlmProvider, Table
+from ..resolving.carried import place_of_secret
+from .tables import LlmProvider, LlmProviderSecret, Table
 
 
 class SealedColumn(NamedTuple):
@@ -21,12 +22,16 @@ class SealedColumn(NamedTuple):
 
     model: type[Table]
     name: str
-    label: str
-    """Column whose text names the row to people."""
-    beside: tuple[str, ...]
-    """Further columns that *place* reads."""
+    label: Any
+    """SQL: what names the row to people."""
+    beside: tuple[Any, ...]
+    """SQL: further columns that *place* reads."""
     place: Callable[[Any], Place]
     """Row -> where its value belongs."""
+    of: Any = None
+    """The condition by which a row of another table, which *beside* is taken from, belongs to it."""
+    fingerprinted: bool = False
+    """Whether there is a column ``<name>_fingerprint``: see :func:`fingerprint`."""
 
     @property
     def table(self) -> Any:
@@ -41,8 +46,36 @@ class SealedColumn(NamedTuple):
     def query(self) -> Any:
         """Select ``id, label, blob, key_id, binding`` and the columns beside, of rows that hold a value; by id."""
         c, (blob, key_id, binding) = self.table.c, self.columns()
-        named = (c[self.label].label("label"), blob.label("blob"), key_id.label("key_id"), binding.label("binding"))
-        return select(c.id, *named, *(c[name] for name in self.beside)).where(blob.is_not(None)).order_by(c.id)
+        named = (self.label.label("label"), blob.label("blob"), key_id.label("key_id"), binding.label("binding"))
+        query = select(c.id, *named, *self.beside).where(blob.is_not(None)).order_by(c.id)
+        return query if self.of is None else query.where(self.of)
+
+    def fingerprints(self, ring: KeyRing, plain: str, stored: SealedKey) -> dict[str, str]:
+        """Return the fingerprint's column and its value, of what was sealed just now; empty where there is no such column."""
+        return {f"{self.name}_fingerprint": fingerprint(ring, plain, stored)} if self.fingerprinted else {}
+
+    def missing_fingerprint(self) -> Any:
+        """Return the condition that a row has no fingerprint, or that of another blob."""
+        written = func.coalesce(self.table.c[f"{self.name}_fingerprint"], "")
+        return func.right(written, _SHOWN) != func.left(self.columns()[0], _SHOWN)
+
+
+def fingerprint(ring: KeyRing, plain: str, stored: SealedKey) -> str:
+    """Return what is stored as the fingerprint of a sealed value: see :meth:`~core.crypto.KeyRing.fingerprint`.
+
+    Behind it stands the beginning of the blob that it is of: a program that knows only the blob may write another one, and
+    :func:`fingerprint_of` then shows none, rather than that of a key that is gone.
+    """
+    return f"{ring.fingerprint(plain, stored.key_id)}@{stored.blob[:_SHOWN]}"
+
+
+def fingerprint_of(stored: str | None, blob: str | None) -> str:
+    """Return a stored fingerprint as people see it, ``#3f9a07c2``; empty if there is none, or it is of another blob."""
+    shown, _, of = (stored or "").partition("@")
+    return f"#{shown}" if shown and blob and blob[:_SHOWN] == of else ""
+
+
+_SHOWN: Final = 8
 
 
 def provider_place(row: Any) -> Place:
@@ -50,7 +83,35 @@ def provider_place(row: Any) -> Place:
     return Place("llm_providers", row.id, "api_key", origin_of(row.kind, row.api_base_url))
 
 
-SEALED: Final = (SealedColumn(LlmProvider, "api_key", "name", ("kind", "api_base_url"), provider_place),)
+def secret_place(row: Any) -> Place:
+    """Return where a header, query parameter or next key belongs: its row, its name, its provider and the provider's host.
+
+    *row* has ``id``, ``provider_id``, ``use`` and ``name``, and of the provider ``kind`` and ``api_base_url``.
+    """
+    return place_of_secret(row.id, row.provider_id, row.use, row.name, origin_of(row.kind, row.api_base_url))
+
+
+_PROVIDERS: Final[Any] = LlmProvider.__table__.c  # type: ignore[attr-defined]  # SQLModel does not declare it
+_SECRETS: Final[Any] = LlmProviderSecret.__table__.c  # type: ignore[attr-defined]  # SQLModel does not declare it
+_USES: Final = {"header": "header ", "query": "query parameter ", "next_key": "key "}
+PROVIDER_KEY: Final = SealedColumn(
+    LlmProvider,
+    "api_key",
+    _PROVIDERS.name,
+    (_PROVIDERS.kind, _PROVIDERS.api_base_url),
+    provider_place,
+    fingerprinted=True,
+)
+PROVIDER_SECRET: Final = SealedColumn(
+    LlmProviderSecret,
+    "value",
+    _PROVIDERS.name + ": " + case(_USES, value=_SECRETS.use, else_="") + _SECRETS.name,
+    (_SECRETS.provider_id, _SECRETS.use, _SECRETS.name, _PROVIDERS.kind, _PROVIDERS.api_base_url),
+    secret_place,
+    of=_SECRETS.provider_id == _PROVIDERS.id,
+    fingerprinted=True,
+)
+SEALED: Final = (PROVIDER_KEY, PROVIDER_SECRET)
 
 
 class Tried(NamedTuple):

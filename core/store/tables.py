@@ -41,6 +41,9 @@ ROLES = ("admin", "analyst")
 TOKEN_ROLES = (*ROLES, "metrics")
 CALL_STATUSES = ("ok", "error", "cancelled")
 CALL_OPERATIONS = ("chat", "embed")
+SECRET_USES = ("header", "query", "next_key")
+NEXT_KEY_NAMES = ("next", "former")
+FINGERPRINT_PATTERN = "^[0-9a-f]{8}@[0-9a-f]{8}$"
 
 
 class Table(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING))):
@@ -109,6 +112,7 @@ class LlmProvider(Table, table=True):
             name="available_models",
         ),
         CheckConstraint("jsonb_exists(available_models, default_model)", name="default_model"),
+        CheckConstraint(f"api_key_fingerprint ~ '{FINGERPRINT_PATTERN}'", name="api_key_fingerprint"),
         Index(None, "name", unique=True),
         Index(None, "is_active"),
         {"comment": "LLM vendors and endpoints"},
@@ -124,11 +128,68 @@ class LlmProvider(Table, table=True):
     api_key_key_id: str | None = Field(default=None, sa_type=Text)
     api_key_binding: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
     api_key_set_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    api_key_fingerprint: str | None = Field(default=None, sa_type=Text, exclude=True)
+    """See :func:`core.store.sealed.fingerprint_of`, which reads it."""
     api_base_url: str | None = Field(default=None, sa_type=Text)
     needs_key: bool = Field(default=True, sa_column=_active())
     available_models: list[str] = Field(sa_column=Column(JSONB, nullable=False))
     default_model: str | None = Field(default=None, sa_type=Text)
     is_active: bool = Field(default=True, sa_column=_active())
+    version: int = Field(default=None, sa_column=_version())
+    created_at: datetime = Field(default=None, sa_column=_now())
+    updated_at: datetime = Field(default=None, sa_column=_now())
+    updated_by: str | None = Field(default=None, sa_type=Text)
+    field_changes: dict[str, Any] = Field(default=None, sa_column=_changes())
+
+
+class LlmProviderSecret(Table, table=True):
+    """What a provider's calls carry besides its key, and its next key; plain or sealed, never both.
+
+    ``use``: ``header`` and ``query`` are sent with each call; ``next_key`` waits to be promoted (name ``next``), or was the
+    current key before that (``former``). ``version``, ``updated_*`` and ``field_changes`` are written by a trigger.
+    """
+
+    __tablename__ = "llm_provider_secrets"
+    __table_args__ = (
+        CheckConstraint(_one_of("use", SECRET_USES), name="use"),
+        CheckConstraint("char_length(name) BETWEEN 1 AND 100", name="name"),
+        CheckConstraint(f"use <> 'next_key' OR {_one_of('name', NEXT_KEY_NAMES)}", name="next_key"),
+        CheckConstraint("char_length(plain_value) <= 8192", name="plain_value"),
+        CheckConstraint(
+            "(plain_value IS NULL) <> (value_encrypted IS NULL) AND (use <> 'next_key' OR plain_value IS NULL)",
+            name="one_value",
+        ),
+        CheckConstraint(f"value_fingerprint ~ '{FINGERPRINT_PATTERN}'", name="value_fingerprint"),
+        Index(
+            "llm_provider_secrets_header_key",
+            "provider_id",
+            text("lower(name)"),
+            unique=True,
+            postgresql_where=text("use = 'header'"),
+        ),
+        Index(
+            "llm_provider_secrets_query_key", "provider_id", "name", unique=True, postgresql_where=text("use = 'query'")
+        ),
+        Index(
+            "llm_provider_secrets_next_key_key", "provider_id", unique=True, postgresql_where=text("use = 'next_key'")
+        ),
+        Index(None, "provider_id"),
+        {"comment": "Headers, query parameters and next keys of providers"},
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    provider_id: int = Field(
+        sa_column=Column(Integer, ForeignKey("llm_providers.id", ondelete="CASCADE"), nullable=False)
+    )
+    use: str = Field(sa_type=Text)
+    name: str = Field(sa_type=Text)
+    plain_value: str | None = Field(default=None, sa_type=Text)
+    value_encrypted: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
+    value_masked: str | None = Field(default=None, sa_type=Text)
+    value_key_id: str | None = Field(default=None, sa_type=Text)
+    value_binding: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
+    value_set_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    value_fingerprint: str | None = Field(default=None, sa_type=Text, exclude=True)
     version: int = Field(default=None, sa_column=_version())
     created_at: datetime = Field(default=None, sa_column=_now())
     updated_at: datetime = Field(default=None, sa_column=_now())

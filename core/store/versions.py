@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import Conflict
-from .tables import LlmProvider, LlmSettings
+from .tables import LlmProvider, LlmProviderSecret, LlmSettings
 
 
-def refuse_stale(kind: str, row: LlmProvider | LlmSettings, version: int | None, patch: Mapping[str, Any]) -> None:
+def refuse_stale(
+    kind: str, row: LlmProvider | LlmSettings | LlmProviderSecret, version: int | None, patch: Mapping[str, Any]
+) -> None:
     """Return when *row* (locked) still has *version*, or when None asks to write whatever is there.
 
     Raises:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import Invalid
+from ...resolving.carried import NOTHING, Opened
 from ..failures import TIMEOUT, Failure, NotUnderstood, answered
 from ..vendors import Counts, Part, Sending, ToolPart, Vectors, arguments_of, look, sdk, split, string, text_of, total
 
@@ -24,12 +25,19 @@ class Anthropic:
 
     embeds = False
 
-    def client(self, key: str, base_url: str | None, http: Any, *, is_async: bool) -> Any:
+    def client(self, key: str, base_url: str | None, http: Any, *, is_async: bool, carried: Opened = NOTHING) -> Any:
         """Make a client that the environment has no part in."""
         package = sdk("anthropic")
         made = package.AsyncAnthropic if is_async else package.Anthropic
-        client = made(api_key=key, base_url=base_url, http_client=http, max_retries=0, open_telemetry=False)
-        client._custom_headers = {}  # noqa: SLF001 - ANTHROPIC_CUSTOM_HEADERS would even replace the key
+        client = made(
+            api_key=key,
+            base_url=base_url,
+            http_client=http,
+            max_retries=0,
+            default_query=dict(carried.query) or None,
+            open_telemetry=False,
+        )
+        client._custom_headers = dict(carried.headers)  # noqa: SLF001 - ANTHROPIC_CUSTOM_HEADERS would even replace the key
         arguments_of(client.messages.__class__)  # imported with its first use
         return client
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ...errors import Invalid
+from ...resolving.carried import NOTHING, Opened
 from ..failures import Failure, NotUnderstood, answered, line
 from ..vendors import Counts, Part, Sending, ToolPart, Vectors, count_of, look, sdk, split, string, total
 
@@ -28,10 +29,12 @@ class Google:
 
     embeds = True
 
-    def client(self, key: str, base_url: str | None, http: Any, *, is_async: bool) -> Any:
+    def client(self, key: str, base_url: str | None, http: Any, *, is_async: bool, carried: Opened = NOTHING) -> Any:
         """Make a client that the environment has no part in."""
         package = sdk("google.genai")
         options = {"base_url": base_url, "httpx_async_client" if is_async else "httpx_client": http}
+        if carried.headers:
+            options["headers"] = dict(carried.headers)
         client = package.Client(
             vertexai=False,
             api_key=key,

@@ -5,6 +5,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import Invalid
+from ...resolving.carried import NOTHING, Opened
 from ..failures import TIMEOUT, Failure, NotUnderstood, answered
 from ..vendors import Counts, Part, Sending, ToolPart, Vectors, arguments_of, look, sdk, split, string, text_of
 
@@ -20,11 +21,13 @@ class OpenAI:
 
     embeds = True
 
-    def client(self, key: str, base_url: str | None, http: Any, *, is_async: bool) -> Any:
+    def client(self, key: str, base_url: str | None, http: Any, *, is_async: bool, carried: Opened = NOTHING) -> Any:
         """Make a client that the environment has no part in."""
         package = sdk("openai")
         made = package.AsyncOpenAI if is_async else package.OpenAI
-        return alone(made(api_key=key, base_url=base_url, http_client=http, max_retries=0))
+        query = dict(carried.query) or None
+        client = made(api_key=key, base_url=base_url, http_client=http, max_retries=0, default_query=query)
+        return alone(client, carried)
 
     def translate(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Take the messages as they are: they are in this form."""
@@ -122,10 +125,10 @@ class OpenAI:
         return None
 
 
-def alone(client: Any) -> Any:
-    """Return *client* without what the environment has given it, and ready for its first request."""
+def alone(client: Any, carried: Opened = NOTHING) -> Any:
+    """Return *client* without what the environment has given it, with the headers carried, and ready for its first request."""
     client.organization = client.project = None  # the settings alone say whose key it is
-    client._custom_headers = {}  # noqa: SLF001 - OPENAI_CUSTOM_HEADERS would even replace the key
+    client._custom_headers = dict(carried.headers)  # noqa: SLF001 - OPENAI_CUSTOM_HEADERS would even replace the key
     client._make_sse_decoder = _decoder()  # noqa: SLF001 - the SDK has no other place for it
     arguments_of(client.chat.completions.__class__)  # imported with its first use
     return client
