@@ -10,7 +10,7 @@ from sqlmodel import Session, col, func, select
 from ..access.authority import require
 from ..actors import Actor
 from ..audit.record import Target, record
-from ..crypto import KeyRing, Place, get_ring, mask
+from ..crypto import Box, KeyRing, Place, get_ring, mask
 from ..errors import Invalid, KeyUnreadable, NotFound
 from ..kinds import base_url_of, origin_of
 from ..resolving.carried import USES, Opened, place_of_secret
@@ -146,13 +146,20 @@ def value_fingerprint(row: LlmProviderSecret) -> str:
 
 def state(provider: LlmProvider, row: LlmProviderSecret, ring: KeyRing | None = None) -> KeyState:
     """Return whether a sealed value can be opened: as :func:`core.manage.providers.key_state`; a plain one is ``ok``."""
-    if not row.value_encrypted:
-        return KeyState("ok", "")
     try:
-        (ring or get_ring()).box(row.value_encrypted, row.value_key_id, row.value_binding, place_of(provider, row))
+        if row.value_encrypted:
+            _box(provider, row, ring or get_ring())
     except KeyUnreadable as error:
-        return KeyState(error.reason, f"{words_for(row.use, row.name)}: {error}")
+        return KeyState(error.reason, str(error))
     return KeyState("ok", "")
+
+
+def _box(provider: LlmProvider, row: LlmProviderSecret, ring: KeyRing) -> Box:
+    try:
+        return ring.box(row.value_encrypted or "", row.value_key_id, row.value_binding, place_of(provider, row))
+    except KeyUnreadable as error:
+        reason, why = error.reason, f"{words_for(row.use, row.name)}: {error}"
+    raise KeyUnreadable(reason, why)
 
 
 def open_all(session: Session, provider: LlmProvider) -> Opened:
@@ -175,10 +182,7 @@ def open_all(session: Session, provider: LlmProvider) -> Opened:
 
 def open_value(provider: LlmProvider, row: LlmProviderSecret) -> str:
     """Return the plain value of a sealed row; raises KeyUnreadable. Internal, as :func:`open_all`."""
-    found = state(provider, row)
-    if found.state != "ok":
-        raise KeyUnreadable(found.state, found.message)
-    return get_ring().open(row.value_encrypted or "", row.value_key_id, row.value_binding, place_of(provider, row))
+    return _box(provider, row, get_ring()).open()
 
 
 def place_of(provider: LlmProvider, row: LlmProviderSecret) -> Place:
