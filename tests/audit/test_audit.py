@@ -81,13 +81,14 @@ def _nothing(_session: Session, _actor: Actor) -> int:
     return 0
 
 
+MASKED = f"sk-proj...**** #{KeyRing(ENCRYPTION_KEY).fingerprint(CANARY)}"
 Work = Callable[[Session, Actor, int], object]
 WRITES: dict[str, tuple[Callable[[Session, Actor], int], Work, str, dict[str, tuple[object, object]]]] = {
     "providers.create": (
         _nothing,
         lambda s, a, _: providers.create(s, a, {**ACME, "api_key": CANARY}),
         "provider.create",
-        {"name": (None, "acme"), "available_models": (None, ["m", "n"]), "api_key": (None, "sk-proj...****")},
+        {"name": (None, "acme"), "available_models": (None, ["m", "n"]), "api_key": (None, MASKED)},
     ),
     "providers.update": (
         _provider,
@@ -105,19 +106,19 @@ WRITES: dict[str, tuple[Callable[[Session, Actor], int], Work, str, dict[str, tu
         _provider,
         lambda s, a, n: providers.set_api_key(s, a, n, CANARY),
         "provider.set_key",
-        {"api_key": (None, "sk-proj...****")},
+        {"api_key": (None, MASKED)},
     ),
     "providers.remove_api_key": (
         lambda s, a: _provider(s, a, api_key=CANARY),
         providers.remove_api_key,
         "provider.remove_key",
-        {"api_key": ("sk-proj...****", None)},
+        {"api_key": (MASKED, None)},
     ),
     "providers.adopt_api_key": (
         _unbound,
         providers.adopt_api_key,
         "provider.adopt_key",
-        {"api_key": ("sk-proj...****", "sk-proj...****")},
+        {"api_key": (MASKED, MASKED)},
     ),
     "settings.upsert_global": (
         _nothing,
@@ -237,7 +238,9 @@ def test_new_key_with_the_same_mask_is_recorded(session: Session, admin: Actor) 
     provider = _provider(session, admin, api_key=CANARY)
     providers.update(session, admin, provider, {"api_key": CANARY + "2"})
 
-    assert pairs(events(session)[-1]) == {"api_key": ("sk-proj...****", "sk-proj...****")}
+    other = f"sk-proj...**** #{KeyRing(ENCRYPTION_KEY).fingerprint(CANARY + '2')}"
+    assert pairs(events(session)[-1]) == {"api_key": (MASKED, other)}
+    assert other != MASKED
 
 
 def test_deleting_a_provider_names_what_went(session: Session, admin: Actor) -> None:
@@ -249,7 +252,7 @@ def test_deleting_a_provider_names_what_went(session: Session, admin: Actor) -> 
     event = events(session)[-1]
     assert (event.action, event.target, event.target_id) == ("provider.delete", "acme", provider)
     went = pairs(event)
-    assert went["api_key"] == ("sk-proj...****", None)
+    assert went["api_key"] == (MASKED, None)
     assert went["settings"] == ([{"preferred_model": "n", "temperature": 0.1, "is_active": True}], None)
     assert went["display_name"] == ("Acme", None)
 

@@ -624,7 +624,7 @@ def test_key_of_another_program_is_adopted(
     _raw(
         session,
         "UPDATE llm_providers SET api_key_encrypted = upper(:blob), api_key_masked = 'theirs', api_key_key_id = NULL,"
-        " api_key_binding = NULL, api_key_set_at = NULL",
+        " api_key_binding = NULL, api_key_set_at = NULL, api_key_fingerprint = NULL",
         blob=provider.api_key_encrypted,
     )
     assert providers.key_state(provider).state == "unbound"
@@ -640,13 +640,15 @@ def test_key_of_another_program_is_adopted(
     assert (adopted.api_key_masked, adopted.api_key_key_id) == ("sk-cana...****", crypto.get_ring().primary_id)
     assert providers.open_api_key(session, _id(provider)) == CANARY
     assert adopted.api_key_set_at is not None
-    assert _last_change(session) == ("provider.adopt_key", {"api_key": {"before": "theirs", "after": "sk-cana...****"}})
+    after = f"sk-cana...**** {providers.key_fingerprint(adopted)}"
+    assert _last_change(session) == ("provider.adopt_key", {"api_key": {"before": "theirs", "after": after}})
     with pytest.raises(Invalid, match="not waiting to be adopted"):
         providers.adopt_api_key(session, admin, _id(provider))
 
 
 def test_adopting_is_on_record_though_the_mask_stays(session: Session, admin: Actor, provider: LlmProvider) -> None:
     """A key is bound anew, and that is an event, also when people see the same mask before and after, or none before."""
+    mark = providers.key_fingerprint(provider)
     for mask in (provider.api_key_masked, None):
         _raw(
             session,
@@ -656,7 +658,7 @@ def test_adopting_is_on_record_though_the_mask_stays(session: Session, admin: Ac
         providers.adopt_api_key(session, admin, _id(provider))
         assert _last_change(session) == (
             "provider.adopt_key",
-            {"api_key": {"before": mask or "****", "after": "sk-cana...****"}},
+            {"api_key": {"before": f"{mask or '****'} {mark}", "after": f"sk-cana...**** {mark}"}},
         )
 
 

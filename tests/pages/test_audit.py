@@ -190,7 +190,8 @@ def test_export_is_what_is_filtered(admin: Actor, analyst: Actor) -> None:
     text = events.export_csv(admin, EventFilters(actor="command line")).decode("utf-8-sig")
     (row,) = csv.DictReader(io.StringIO(text))
 
-    assert (row["actor"], row["field"], row["after"]) == ("command line", "api_key", "sk-proj...****")
+    assert (row["actor"], row["field"]) == ("command line", "api_key")
+    assert row["after"].startswith("sk-proj...**** #")
     with pytest.raises(Forbidden):
         events.export_csv(analyst, EventFilters())
 
