@@ -336,3 +336,11 @@ class _Closing:
     async def __aexit__(self, *_: object) -> None:
         with suppress(Exception):
             await (self._events.aclose() if hasattr(self._events, "aclose") else self._events.close())
+
+
+def _drop_old_clients(which: resolving.Resolver) -> None:
+    if which is resolving.resolver:
+        clients.keep_current(which.resolve)
+
+
+resolving.watchers.append(_drop_old_clients)

@@ -16,7 +16,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -333,6 +333,8 @@ class Resolver:
             with self._changed:
                 self._publish(new)
             self._file_written = False
+            for watcher in watchers:
+                watcher(self)
         self._first.set()
 
     def _keep(self) -> None:
@@ -401,6 +403,8 @@ def _environment_ring() -> KeyRing:
         return KeyRing(None)
 
 
+watchers: list[Callable[["Resolver"], None]] = []
+"""What a refresh thread calls once a change is in force; :mod:`core.ai` drops the connections of keys that are not in use."""
 _resolvers: "weakref.WeakSet[Resolver]" = weakref.WeakSet()
 resolver = Resolver()
 """The resolver of this process, which :func:`resolve` asks."""

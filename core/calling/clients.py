@@ -44,6 +44,8 @@ class Client(NamedTuple):
 
     sdk: Any
     http: Any
+    provider: str
+    """Whose key it was made with."""
 
 
 class Kept(dict[Wanted, Client]):
@@ -53,6 +55,9 @@ class Kept(dict[Wanted, Client]):
         super().__init__()
         self.pid = os.getpid()
         """A child that goes on with its parent's loop has no part in its parent's connections."""
+
+        self.going: list[Any] = []
+        """HTTP clients of a loop that nothing new is sent by: calls that are under way may use their connections."""
 
     keeper: AsyncGenerator[None] | None = None
     """Ended by the loop when it is shut down."""
@@ -81,7 +86,7 @@ class Clients:
         wanted = Wanted(settings.kind, settings.base_url, key, settings.carried())
         found = self.shared.get(wanted)
         if found is None:
-            found = self._make(self.shared, wanted, is_async=False)
+            found = self._make(self.shared, wanted, settings.provider, is_async=False)
             pricing.find(wanted.kind, wanted.base_url, settings.model)
         return found.sdk
 
@@ -93,14 +98,46 @@ class Clients:
         if found is None:
 
             def make() -> Client:
-                made = self._make(kept, wanted, is_async=True)
+                made = self._make(kept, wanted, settings.provider, is_async=True)
                 pricing.find(wanted.kind, wanted.base_url, settings.model)
                 return made
 
             found = await beside(make)
         return found.sdk
 
-    def _make(self, kept: Kept, wanted: Wanted, *, is_async: bool) -> Client:
+    def keep_current(self, resolve: Callable[[str], EffectiveSettings]) -> None:
+        """Drop the clients whose provider has another key, address or header by now; calls under way end with theirs.
+
+        With the last of these calls the old key is gone from memory.
+
+        Args:
+            resolve: Provider's name -> its settings.
+        """
+        for kept in self._all():
+            for wanted, client in list(kept.items()):
+                now = resolve(client.provider)
+                if now.status == "store_unavailable" or _is_current(wanted, now):
+                    continue
+                if kept.pop(wanted, None) is None:
+                    continue
+                if kept is not self.shared:
+                    kept.going.append(client.http)
+                for secret in (wanted.key, *wanted.carried.secrets):
+                    weakref.finalize(client.sdk, self._forget, secret)
+                for name, value in list(vars(client.sdk).items()):  # circles: only the garbage collector would end them
+                    if getattr(value, "_client", None) is client.sdk:
+                        del vars(client.sdk)[name]
+
+    def _forget(self, secret: str) -> None:
+        in_use = (wanted for kept in self._all() for wanted in list(kept))
+        if not any(secret == wanted.key or secret in wanted.carried.secrets for wanted in in_use):
+            redaction.forget(secret)
+
+    def _all(self) -> list[Kept]:
+        found = [getattr(loop, _ON_THE_LOOP, None) for loop in list(self.loops)]
+        return [self.shared, *(kept for kept in found if kept is not None)]
+
+    def _make(self, kept: Kept, wanted: Wanted, provider: str, *, is_async: bool) -> Client:
         with from_extra(facts_of(wanted.kind).extra):
             from . import dial  # noqa: PLC0415 - needs httpx2, which comes with the extra
         for secret in (wanted.key, *wanted.carried.secrets):
@@ -113,8 +150,8 @@ class Clients:
             http = dial.async_client() if is_async else dial.client()
             sdk = adapter.client(wanted.key, wanted.base_url, http, is_async=is_async, carried=wanted.carried)
             while len(kept) >= CLIENTS:
-                del kept[next(iter(kept))]
-            kept[wanted] = Client(sdk, http)
+                kept.pop(next(iter(kept)), None)
+            kept[wanted] = Client(sdk, http, provider)
             return kept[wanted]
 
     async def _of_this_loop(self) -> Kept:
@@ -144,15 +181,23 @@ class Clients:
                 await kept.keeper.aclose()
 
 
+def _is_current(wanted: Wanted, settings: EffectiveSettings) -> bool:
+    """Tell whether a call with these settings would have a client made for *wanted*."""
+    if settings.status != "ok":
+        return False
+    return wanted == Wanted(settings.kind, settings.base_url, settings.api_key(), settings.carried())
+
+
 async def _keep(kept: Kept) -> AsyncGenerator[None]:
     """Close the clients when the loop ends its generators, or whoever holds this one does."""
     try:
         yield
     finally:
-        clients = list(kept.values())
+        connections = [*(client.http for client in kept.values()), *kept.going]
         kept.clear()
-        for client in clients:
-            await client.http.aclose()
+        kept.going.clear()
+        for http in connections:
+            await http.aclose()
 
 
 async def beside(work: Callable[[], T]) -> T:
