@@ -97,6 +97,14 @@ def check() -> None:
         raise typer.Exit(1)
 
 
+@app.command("fingerprint")
+def fingerprint() -> None:
+    """Write the fingerprints that are missing: of API keys stored before there were any, or by another program."""
+    with store():
+        written = sum(keys.write_fingerprints(db.retrying, COMMAND_LINE, crypto.get_ring()))
+    typer.echo(f"{counted(written, 'fingerprint')} written.")
+
+
 @app.command("adopt")
 def adopt(provider: Annotated[str, typer.Argument(help="Name of the provider.")]) -> None:
     """Bind a key that another program wrote to its provider and its present base URL."""
