@@ -363,7 +363,7 @@ class _Azure(_OpenAI):
     def model(self, asked: Asked) -> str:
         path, _, query = asked.path.partition("?")
         name = path.partition("/deployments/")[2].partition("/")[0]
-        return name if re.fullmatch(r"api-version=\d{4}-\d\d-\d\d(-preview)?", query) else "without a version"
+        return name if re.search(r"(^|&)api-version=\d{4}-\d\d-\d\d(-preview)?(&|$)", query) else "without a version"
 
     def error(self, status: int, words: str) -> Any:
         if status == 404:  # https://learn.microsoft.com/answers/questions/1631059

@@ -50,13 +50,17 @@ def has_all(asked: Asked, kind: str) -> bool:
     return there
 
 
+def _google(client: genai.Client) -> None:
+    list(client.models.list())  # the client closes once nobody holds it
+
+
 CLIENTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "OpenAI": lambda options: openai.OpenAI(**options).models.list(),
     "AzureOpenAI": lambda options: openai.AzureOpenAI(**options).chat.completions.create(
         model="m1", messages=[{"role": "user", "content": "Hi"}]
     ),
     "Anthropic": lambda options: anthropic.Anthropic(**options).models.list(),
-    "google.genai": lambda options: list(genai.Client(**options).models.list()),
+    "Client": lambda options: _google(genai.Client(**options)),
 }
 
 
@@ -71,8 +75,7 @@ def test_all_of_it_arrives_each_way(vendor: Vendor, kind: str) -> None:
         target = connection.prepare(session, COMMAND_LINE, providers.get_by_name(session, kind).id)
     assert connection.run(target).state == "verified"
     options = resolve.resolve(kind).client_options()
-    name = facts_of(kind).client or str(facts_of(kind).sdk)
-    CLIENTS[next(each for each in CLIENTS if each.lower() == name.lower())](options)
+    CLIENTS[str(facts_of(kind).client)](options)
 
     assert len(vendor.asked) >= 4
     assert [has_all(asked, kind) for asked in vendor.asked] == [True] * len(vendor.asked)
@@ -124,7 +127,7 @@ def test_a_sealed_header_is_nowhere_else(
     """CHECKS 34: the canary is in no log, error, report, row, pickle or snapshot file, though the vendor repeats it."""
     caplog.set_level(logging.DEBUG)
     carry("openai_compatible")
-    vendor.fail(*[Status(400, {}, {"error": {"message": f"bad header {SECRET}", "type": "x"}})] * 3)
+    vendor.fail(*[Status(400, {}, {"error": {"message": f"bad header {SECRET}", "type": "x"}})] * 2)
     seen = []
     for how in (ai.complete, lambda *a, **k: list(ai.stream(*a, **k))):
         try:
