@@ -86,6 +86,27 @@ def test_down_takes_back_what_the_version_before_does_not_take(engine: Engine) -
     migrate.check(engine)
 
 
+def test_down_takes_back_a_kind_that_the_version_before_does_not_know(engine: Engine) -> None:
+    """Its providers stay with all they have, as OpenAI-compatible ones that are not active: they must not be called as such."""
+    stored = "INSERT INTO llm_providers (name, display_name, kind, api_base_url, available_models) VALUES (:name, 'x', :kind, :url, '[\"m\"]')"
+    with engine.begin() as connection:
+        for name, kind in (("classic", "azure_openai"), ("own", "openai_compatible"), ("vendor", "openai")):
+            connection.execute(text(stored), {"name": name, "kind": kind, "url": f"https://{name}.example"})
+
+    migrate.downgrade(engine, "0010")
+
+    query = text("SELECT name, kind, api_base_url, is_active FROM llm_providers ORDER BY name")
+    with engine.connect() as connection:
+        rows = [tuple(row) for row in connection.execute(query)]
+    assert rows == [
+        ("classic", "openai_compatible", "https://classic.example", False),
+        ("own", "openai_compatible", "https://own.example", True),
+        ("vendor", "openai", "https://vendor.example", True),
+    ]
+    assert migrate.upgrade(engine)
+    migrate.check(engine)
+
+
 def test_two_at_once_are_safe(database: str) -> None:
     """CHECKS 75: of several processes that migrate at once, one does it and the others find it done."""
     engines = [db.make_engine(database) for _ in range(4)]
