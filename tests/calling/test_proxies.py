@@ -1,14 +1,16 @@
 """The way out through a proxy: who is asked for there, what of it shows, and what each of its answers means."""
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from sqlmodel import Session
 
 from core import ai, config
-from core.actors import COMMAND_LINE
+from core.actors import COMMAND_LINE, Actor
 from core.calling import dial
 from core.calling.clients import clients
 from core.calling.proxies import Way
@@ -18,6 +20,7 @@ from core.kinds import KINDS
 from core.manage import connection, providers
 from core.testing import override
 from tests.egress import Egress
+from tests.screens import open_page
 from tests.vendors import KEY, TEXT, Vendor, make_certificate, unused
 
 PASSWORD = "p@ss/w:rd-of-the-proxy"
@@ -140,6 +143,25 @@ def test_a_line_is_used_again(egress: Egress, way: str) -> None:
             assert asyncio.run(three()) == [TEXT] * 3
 
     assert len(egress.passed) == 1
+
+
+@each_way
+def test_the_password_is_nowhere(egress: Egress, admin: Actor, caplog: pytest.LogCaptureFixture, way: str) -> None:
+    """Not in the log, even at its most talkative, nor on Health: neither as it is, nor as it is sent."""
+    caplog.set_level(logging.DEBUG)
+    call(way, "https://vendor.example/v1")
+    call(way, "http://plain.example/v1")
+    clients.close()  # a line of before leads to the vendor
+    egress.fault = "password"
+    call(way, "http://plain.example/v1")
+    page = open_page("health", admin)
+    shown = f"{caplog.text} {page.main}"
+
+    assert [passed.method for passed in egress.passed] == ["CONNECT", "POST", "POST"]
+    sent = egress.passed[0].headers["proxy-authorization"].removeprefix("Basic ")
+    for secret in (PASSWORD, quote(PASSWORD, safe=""), sent):
+        assert secret not in shown
+    assert len(shown) > 1000
 
 
 FAULTS = {
