@@ -273,6 +273,7 @@ def upgrade(night: Night) -> None:
 def rotate(night: Night) -> None:
     """All keys move, while everybody has both: the old service has too, and does not say so, hence `--force`."""
     moved = night.new.core("keys", "rotate", "--force", **ROTATED)
+    assert "it does not say its keys" in moved
     assert f"{PROVIDERS + len(WRITTEN):,} API keys moved" in moved, moved
 
 

@@ -12,6 +12,7 @@ from sqlmodel import Session
 from .. import request_ids
 from ..actors import Actor
 from ..redaction import MASK, scrub
+from ..store import db
 from ..store.tables import AuditEvent
 
 MAX_VALUE: Final = 8_000
@@ -52,6 +53,7 @@ def record(
         target: What it is about.
         changes: Field -> (before, after). Never a secret: of a key its mask. What looks like one is redacted.
     """
+    db.require_writable(session)
     pairs = {
         name: {"before": value(before), "after": value(after)} for name, (before, after) in (changes or {}).items()
     }

@@ -15,7 +15,7 @@ from ..audit.record import Target, record
 from ..config import get_config
 from ..errors import Invalid, SchemaMismatch
 from ..postgres import embedded
-from ..store import db, drift, going_back
+from ..store import db, drift, going_back, revisions
 from ..store import migrate as migrations
 from ..wording import counted
 from .opening import here, leave
@@ -92,8 +92,11 @@ def check_migrations() -> None:
             raise SchemaMismatch(f"A migration fails: {drift.reason(error)}.") from error
         finally:
             embedded.stop(path)
+    unsaid = revisions.unsaid()
     for difference in found:
         typer.echo(f"No migration for: {difference}")
-    if found:
+    for words in unsaid:
+        typer.echo(f"{words[:1].upper()}{words[1:]}")
+    if found or unsaid:
         raise typer.Exit(1)
     typer.echo("Tables and migrations agree.")

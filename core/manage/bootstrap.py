@@ -93,7 +93,9 @@ def _prepare(config: Config, say: Callable[[str], None]) -> None:
         if made:
             say(f"First start. Sign in as {config.admin_username!r} with this password, shown only now: {made}")
     else:
-        migrate.check(db.get_engine())
+        if (found := migrate.check(db.get_engine())) != "ok":
+            may = "reads and writes it" if found == "newer" else "reads it, and saves nothing"
+            say(f"The database was migrated by a newer version of LLM Settings; this one {may}. Upgrade this process.")
         if password:
             with db.transaction() as session:
                 users.bootstrap(session, config.admin_username, password)

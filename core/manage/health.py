@@ -1,9 +1,8 @@
 """How the store is: the database, the key ring, sign-ins and the audit, as the Health page shows them."""
 
 from datetime import datetime
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
 from sqlmodel import Session, col, select
@@ -12,7 +11,7 @@ from ..access import sessions
 from ..config import get_config
 from ..crypto import KeyRing
 from ..errors import CoreError
-from ..store import grants, migrate, outages, sealed
+from ..store import grants, migrate, outages, revisions, sealed
 from ..store.tables import AuditEvent, AuditHead
 from . import keys, readable, services
 
@@ -30,6 +29,7 @@ class Health(NamedTuple):
     """Of the schema; None: it was never migrated."""
     head: str
     """The revision this version needs."""
+    schema: revisions.State
     older_services: tuple[services.Service, ...]
     """Connected resolvers of versions before this one."""
     processes: tuple[services.Process, ...]
@@ -54,7 +54,8 @@ class Readiness(NamedTuple):
     database: str
     """``ok``, ``unreachable``, or one of :data:`core.store.outages.WORDS`. ``disk_full``: it refused a change for that within
     the last minute; reading works."""
-    schema: Literal["ok", "mismatch", "unknown"]
+    schema: str
+    """``ok``, ``newer``, ``newer_read_only`` (:data:`core.store.revisions.State`), ``mismatch`` or ``unknown``."""
     key_ring: str
     """``ok``, ``unknown``, ``degraded`` where an active provider's API key cannot be opened, or what
     :func:`core.manage.keys.look_at_canary` says of the primary key."""
@@ -68,14 +69,15 @@ UNREACHABLE: Final = Readiness("unreachable", "unknown", "unknown", serves=False
 def readiness(session: Session, ring: KeyRing) -> Readiness:
     """Return whether the database has this version's schema, and knows this process's key."""
     connection = session.connection()
-    if MigrationContext.configure(connection).get_current_revision() != migrate.head():
+    found = revisions.state(connection)
+    if found not in {"ok", "newer", "newer_read_only"}:
         return Readiness("ok", "mismatch", "unknown", serves=False)
     if lacks := grants.lacking(session):
         table, right = lacks[0]
         outages.causes.note(
             outages.NO_RIGHT, f"no {right} on {table}: run `python -m core grant-app ROLE` as the owner"
         )
-        return Readiness("no_rights", "ok", "unknown", serves=all(right != "SELECT" for _, right in lacks))
+        return Readiness("no_rights", found, "unknown", serves=all(right != "SELECT" for _, right in lacks))
     canary = keys.look_at_canary(session, ring).state
     key_ring: str = "ok" if canary in {"first_use", "new_primary"} else canary
     if key_ring in {"ok", "behind", "damaged"} and not readable.all_open(session, ring):
@@ -83,8 +85,8 @@ def readiness(session: Session, ring: KeyRing) -> Readiness:
     if session.scalar(text("SELECT current_setting('transaction_read_only') = 'on'")):
         outages.causes.note(outages.READ_ONLY, "it allows read-only transactions alone")
         session.invalidate()  # a new line may find the primary, or a database that takes changes again
-        return Readiness("read_only", "ok", key_ring, serves=False)
-    return Readiness("disk_full" if outages.causes.came(outages.DISK_FULL) else "ok", "ok", key_ring)
+        return Readiness("read_only", found, key_ring, serves=False)
+    return Readiness("disk_full" if outages.causes.came(outages.DISK_FULL) else "ok", found, key_ring)
 
 
 def unready(error: CoreError) -> Readiness:
@@ -109,8 +111,9 @@ def look(session: Session, ring: KeyRing) -> Health:
         database=database,
         server=server.split(" ")[0],
         size=size,
-        revision=MigrationContext.configure(connection).get_current_revision(),
+        revision=revisions.current(connection),
         head=migrate.head(),
+        schema=revisions.state(connection),
         older_services=tuple(services.older(session)),
         processes=tuple(services.processes(session)),
         without_the_key=tuple(services.lacking(session, ring.primary_id)) if ring.primary_id else (),

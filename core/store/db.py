@@ -17,7 +17,7 @@ from ..errors import BadKey, SchemaMismatch, StoreUnavailable
 from ..once import Once
 from ..postgres import dsn, embedded, names
 from ..resolving.effective import read_json
-from . import outages, waits
+from . import outages, revisions, waits
 
 MIN_SERVER_VERSION = 150000
 RETRYABLE = {"40001", "40P01"}
@@ -28,6 +28,7 @@ OPTIONS = f"-c statement_timeout={waits.STATEMENT:.0f}s -c lock_timeout={waits.L
 
 T = TypeVar("T")
 _AFTER_ROLLBACK = "after_rollback"
+_OTHER_SCHEMA = "other_schema"
 _log = logging.getLogger(__name__)
 
 
@@ -187,8 +188,27 @@ def retrying(work: Callable[[Session], T]) -> T:
 
 
 def set_actor(session: Session, name: str) -> None:
-    """Tell the triggers who changes rows in this transaction; raw SQL without it is put down to its database role."""
-    session.execute(text("SELECT set_config('llm_settings.actor', :name, true)"), {"name": name})
+    """Tell the triggers who changes rows in this transaction; raw SQL without it is put down to its database role.
+
+    The same statement, so at no cost, asks for the schema's revision: see :func:`require_writable`.
+    """
+    query = "SELECT set_config('llm_settings.actor', :name, true), (SELECT version_num FROM alembic_version)"
+    _, revision = session.execute(text(query), {"name": name}).one()
+    if revision != revisions.head():
+        session.info[_OTHER_SCHEMA] = revision
+
+
+def require_writable(session: Session, *_: object) -> None:
+    """Return when this version may write what the database has; each flush, and each event of the audit, asks.
+
+    Raises:
+        SchemaMismatch: If it may not: it was migrated meanwhile. Says what to do.
+    """
+    if _OTHER_SCHEMA in session.info:
+        revisions.require_writable(session.connection(), session.info[_OTHER_SCHEMA])
+
+
+event.listen(Session, "before_flush", require_writable)
 
 
 def distinct(session: Session, column: Any, limit: int) -> list[str]:

@@ -1,28 +1,24 @@
 """Bring the database's schema to this version's, by Alembic."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import ProgrammingError
 
-from ..errors import SchemaMismatch, StoreUnavailable
-from . import drift, waits
+from ..errors import StoreUnavailable
+from . import blockers, drift, outages, revisions, waits
 from .db import ATTEMPTS, RETRYABLE, store_errors
 from .tables import Table
 
 _LOCK = 0x6C6C6D73  # "llms": two processes that migrate at once take turns
-_CORE = Path(__file__).parent.parent
-
-
-def scripts_folder() -> Path:
-    """Return the folder of the migrations: inside the package in a wheel, beside it in a checkout."""
-    packed = _CORE / "migrations"
-    return packed if packed.is_dir() else _CORE.parent / "migrations"
+_OWNERS = (
+    "The database role may not do this: migrating takes the role that owns the tables, or may create them. Name it in "
+    "DATABASE_URL. The schema is as it was."
+)
 
 
 def upgrade(engine: Engine, revision: str = "head") -> bool:
@@ -56,7 +52,7 @@ def upgrade_within(connection: Connection) -> None:
 def downgrade_within(connection: Connection, revision: str) -> None:
     """Migrate down to *revision* in the transaction of *connection*, which its caller commits, or rolls back to see what goes."""
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    _refuse_newer(_current(connection))
+    _refuse_newer(connection)
     _apply(connection, command.downgrade, revision)
 
 
@@ -73,12 +69,13 @@ def _again(work: Callable[[], bool]) -> bool:
 
 def _apply(connection: Connection, step: object, revision: str) -> None:
     config = AlembicConfig(attributes={"connection": connection, "metadata": Table.metadata})
-    config.set_main_option("script_location", str(scripts_folder()).replace("%", "%%"))
+    config.set_main_option("script_location", str(revisions.scripts_folder()).replace("%", "%%"))
     step(config, revision)  # type: ignore[operator]  # alembic.command's functions are untyped
+    revisions.note(connection)
 
 
 def _run(engine: Engine, step: object, revision: str, after: Callable[[Connection], object] = lambda _: None) -> bool:
-    with store_errors(), engine.connect() as connection:
+    with store_errors(), engine.connect() as connection, blockers.named(engine, connection):
         connection.execute(text("SET statement_timeout = 0"))
         waits.allow(connection, None)
         connection.execute(text("SET lock_timeout = '60s'"))
@@ -86,12 +83,17 @@ def _run(engine: Engine, step: object, revision: str, after: Callable[[Connectio
         connection.commit()
         try:
             before = _current(connection)
-            _refuse_newer(before)
+            _refuse_newer(connection)
             _apply(connection, step, revision)
             changed = _current(connection) != before
             if changed:
                 after(connection)
             connection.commit()
+        except ProgrammingError as error:
+            if getattr(error.orig, "sqlstate", None) != outages.NO_RIGHT:
+                raise
+            raise StoreUnavailable(_OWNERS) from error
+        else:
             return changed
         finally:
             connection.rollback()
@@ -100,8 +102,8 @@ def _run(engine: Engine, step: object, revision: str, after: Callable[[Connectio
             connection.commit()
 
 
-def check(engine: Engine) -> None:
-    """Return when the schema is this version's.
+def check(engine: Engine) -> revisions.State:
+    """Return what the schema is to this version, when it may work there: ``ok``, or a newer one that says so.
 
     Raises:
         SchemaMismatch: If it is older, newer or missing; names the command to run.
@@ -109,10 +111,10 @@ def check(engine: Engine) -> None:
     """
     with store_errors(), engine.connect() as connection:
         current = _current(connection)
-    _refuse_newer(current)
-    if current != head():
-        state = "is older than this version needs" if current else "has no tables of LLM Settings yet"
-        raise SchemaMismatch(f"The database {state}. Run: python -m core migrate")
+        found = revisions.state(connection, current)
+    if found not in {"ok", "newer", "newer_read_only"}:
+        raise revisions.mismatch(found, current)
+    return found
 
 
 def differences(engine: Engine) -> list[object]:
@@ -132,20 +134,14 @@ def revision_of(connection: Connection) -> str | None:
 
 def head() -> str:
     """Return the newest revision this version knows."""
-    return _scripts().get_current_head() or ""
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory(str(scripts_folder()))
+    return revisions.head()
 
 
 def _current(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    return revisions.current(connection)
 
 
-def _refuse_newer(current: str | None) -> None:
-    if current is not None and current not in {script.revision for script in _scripts().walk_revisions()}:
-        raise SchemaMismatch(
-            f"The database was migrated by a newer version of LLM Settings (revision {current[:20]}). "
-            "Install that version, or a newer one."
-        )
+def _refuse_newer(connection: Connection) -> None:
+    found = revisions.state(connection)
+    if found in {"newer", "newer_read_only", "unknown"}:
+        raise revisions.mismatch("unknown", _current(connection))

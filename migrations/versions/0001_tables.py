@@ -8,6 +8,8 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+before_reads = True
+before_writes = True
 
 
 def upgrade() -> None:

@@ -11,6 +11,8 @@ revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
+before_reads = True
+before_writes = True
 
 TABLES = ("llm_providers", "llm_settings")
 

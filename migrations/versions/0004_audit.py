@@ -14,6 +14,8 @@ revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
+before_reads = True
+before_writes = True
 
 # Columns in this order, each as "<bytes>:<text>" in UTF-8, NULL as "-"; core.audit_chain computes the same.
 HASH = """

@@ -7,6 +7,8 @@ revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
+before_reads = True
+before_writes = True
 
 
 def upgrade() -> None:

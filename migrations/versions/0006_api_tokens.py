@@ -7,6 +7,8 @@ revision = "0006"
 down_revision = "0005"
 branch_labels = None
 depends_on = None
+before_reads = True
+before_writes = True
 
 
 def upgrade() -> None:

@@ -6,6 +6,8 @@ revision = "0007"
 down_revision = "0006"
 branch_labels = None
 depends_on = None
+before_reads = True
+before_writes = True
 
 TABLES = ("llm_providers", "llm_settings")
 

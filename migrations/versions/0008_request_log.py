@@ -8,6 +8,8 @@ revision = "0008"
 down_revision = "0007"
 branch_labels = None
 depends_on = None
+before_reads = True
+before_writes = True
 
 # With the owner's rights: a role for services may add to the log, and to nothing else. A bucket of latency is a tenth wider
 # than the one before. The order makes two batches at once wait for each other, never deadlock.

@@ -7,6 +7,8 @@ revision = "0009"
 down_revision = "0008"
 branch_labels = None
 depends_on = None
+before_reads = True
+before_writes = True
 
 WIDER = {"max_tokens": (1, 100_000, 1_000_000), "request_timeout_ms": (1000, 300_000, 3_600_000)}
 

@@ -12,6 +12,8 @@ revision = "0010"
 down_revision = "0009"
 branch_labels = None
 depends_on = None
+before_reads = True
+before_writes = True
 
 GRANT = """
 DO $$

@@ -11,6 +11,8 @@ revision = "0011"
 down_revision = "0010"
 branch_labels = None
 depends_on = None
+before_reads = True
+before_writes = True
 
 GRANT = """
 DO $$

@@ -11,6 +11,8 @@ revision = "0012"
 down_revision = "0011"
 branch_labels = None
 depends_on = None
+before_reads = True
+before_writes = True
 
 # As in 0004: rights, search_path and the order of the locks. Of a transaction's own events, those from this one on and
 # without a number are all of them: this trigger fires in the order of their ids, and events of others are either not seen,

@@ -9,6 +9,8 @@ revision = "0013"
 down_revision = "0012"
 branch_labels = None
 depends_on = None
+before_reads = True
+before_writes = True
 
 KINDS = ("openai", "anthropic", "google", "openai_compatible", "azure_openai")
 

@@ -9,7 +9,7 @@ from sqlalchemy import desc, select
 
 from core.commands.schema import check_migrations
 from core.errors import SchemaMismatch
-from core.store import db, migrate
+from core.store import db, migrate, revisions
 from core.store.tables import AuditEvent
 from tests.clusters import connect
 from tests.processes import core
@@ -127,7 +127,7 @@ def test_a_migration_that_fails_is_told_in_a_sentence(
     lines = ["from alembic import op", 'revision = "9999"', f"down_revision = {(down or migrate.head())!r}"]
     lines += ["def upgrade():", f"    {body}", "def downgrade():", "    pass"]
     (folder / "versions/9999_more.py").write_text("\n".join(lines), encoding="utf-8")
-    monkeypatch.setattr(migrate, "scripts_folder", lambda: folder)
+    monkeypatch.setattr(revisions, "scripts_folder", lambda: folder)
 
     with pytest.raises(SchemaMismatch, match="A migration fails: ") as caught:
         check_migrations()

@@ -11,7 +11,7 @@ import pytest
 from psycopg import errors as pg
 from sqlalchemy import Engine, text
 
-from core.errors import SchemaMismatch
+from core.errors import SchemaMismatch, StoreUnavailable
 from core.parameters import PARAMETERS
 from core.store import db, migrate
 from tests.conftest import ROOT, fresh_database
@@ -144,14 +144,38 @@ def test_newer_schema_is_refused(engine: Engine) -> None:
 
 @pytest.mark.kill  # it waits for a time limit
 def test_locked_table_fails_in_seconds(engine: Engine, database: str) -> None:
-    """A migration does not queue behind a long transaction, and leaves the schema as it was."""
+    """A migration does not queue behind a long transaction; it names the table and who holds it, and leaves the schema as it was."""
     migrate.downgrade(engine, "0001")
-    with psycopg.connect(database) as other:
+    with psycopg.connect(database, application_name="pg_dump") as other:
         other.execute("LOCK TABLE llm_providers IN SHARE MODE")
-        with pytest.raises(Exception, match="Somebody else is changing the same thing"):
+        pid = other.info.backend_pid
+        words = rf"Table llm_providers is in use by process {pid} \(pg_dump, user postgres, since \d\d:\d\d:\d\d UTC\)"
+        with pytest.raises(StoreUnavailable, match=words) as caught:
             migrate.upgrade(engine)
+        assert f"pg_terminate_backend({pid})" in str(caught.value)
+        with engine.connect() as connection:
+            assert migrate.revision_of(connection) == "0001"
 
     assert migrate.upgrade(engine)
+
+
+def test_role_that_does_not_own_the_tables_is_told(engine: Engine, database: str) -> None:
+    """Who may not migrate is told so, and who may; with nothing to do, any role is told that."""
+    migrate.downgrade(engine, "0009")
+    name = f"poor_{database.partition('?')[0].rpartition('/')[2]}"
+    with psycopg.connect(database, autocommit=True) as owner:
+        owner.execute(f"CREATE ROLE {name} LOGIN")
+        owner.execute(f"GRANT SELECT ON alembic_version TO {name}")
+        try:
+            poor = db.make_engine(database.replace("postgres@", f"{name}@"))
+            with pytest.raises(StoreUnavailable, match="takes the role that owns the tables"):
+                migrate.upgrade(poor)
+            migrate.upgrade(engine)
+            assert not migrate.upgrade(poor)
+            poor.dispose()
+        finally:
+            owner.execute(f"DROP OWNED BY {name}")
+            owner.execute(f"DROP ROLE {name}")
 
 
 @pytest.mark.parametrize("name", [p.name for p in PARAMETERS.values() if p.minimum is not None])

@@ -96,7 +96,11 @@ def _draw(row: Line) -> None:
 def _database(health: Health) -> list[Line]:
     whose = "embedded, kept by this app" if health.embedded else f"the operator's own, database {health.database}"
     schema = Line("Schema", "ok", "Up to date", f"Revision {health.revision}.")
-    if health.revision != health.head:
+    if health.schema in {"newer", "newer_read_only"}:
+        may = "reads and writes it" if health.schema == "newer" else "reads it, and saves nothing"
+        detail = f"Revision {health.revision}, of a newer version; this version {may}."
+        schema = Line("Schema", "note" if health.schema == "newer" else "soon", "Newer", detail, "Upgrade this app.")
+    elif health.revision != health.head:
         detail = f"Revision {health.revision or 'none'}; this version of the app needs {health.head}."
         schema = Line("Schema", "wrong", "Other version", detail, "Run `python -m core migrate`, or upgrade the app.")
     return [
