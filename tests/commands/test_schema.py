@@ -123,7 +123,7 @@ def test_a_migration_that_fails_is_told_in_a_sentence(
 ) -> None:
     """`check-migrations` says what PostgreSQL, or Alembic, refuses in one that is being written."""
     folder = tmp_path / "migrations"
-    shutil.copytree(migrate.scripts_folder(), folder)
+    shutil.copytree(revisions.scripts_folder(), folder)
     lines = ["from alembic import op", 'revision = "9999"', f"down_revision = {(down or migrate.head())!r}"]
     lines += ["def upgrade():", f"    {body}", "def downgrade():", "    pass"]
     (folder / "versions/9999_more.py").write_text("\n".join(lines), encoding="utf-8")
