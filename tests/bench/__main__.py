@@ -31,7 +31,7 @@ from core.manage import providers
 from core.postgres import embedded
 from core.resolve import Resolver, resolve, resolver
 from core.store import db, migrate
-from tests.bench import audit, calls, growth, usage
+from tests.bench import audit, calls, growth, migration, usage
 from tests.bench.peers import MUST
 from tests.processes import free_port
 
@@ -541,6 +541,7 @@ def main() -> None:
         writers(url)
         audit.run(url, row)
         growth.run(url, row)
+        migration.run(url, row)
         usage.run(url, row)
         peers = compare(url, folder)
         page = Path("docs/benchmarks.md")
