@@ -12,6 +12,8 @@ revision = "0014"
 down_revision = "0013"
 branch_labels = None
 depends_on = None
+before_reads = True
+before_writes = True
 
 TABLE = "llm_provider_secrets"
 
