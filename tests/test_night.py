@@ -63,6 +63,12 @@ class Release:
 
     def core(self, *words: str, **env: str) -> str:
         """Run a command, which succeeds; return what it prints."""
+        code, said = self.run(*words, **env)
+        assert code == 0, f"{words}: {said}"
+        return said
+
+    def run(self, *words: str, **env: str) -> tuple[int, str]:
+        """Run a command; return its exit code, and what it prints."""
         done = subprocess.run(
             [sys.executable, "-m", "core", *words],
             cwd=self.folder,
@@ -72,8 +78,7 @@ class Release:
             timeout=600,
             check=False,
         )
-        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
-        return done.stdout
+        return done.returncode, done.stdout + done.stderr
 
 
 def ask(program: subprocess.Popen[str], words: str) -> Any:
@@ -271,10 +276,17 @@ def upgrade(night: Night) -> None:
 
 
 def rotate(night: Night) -> None:
-    """All keys move, while everybody has both: the old service has too, and does not say so, hence `--force`."""
-    moved = night.new.core("keys", "rotate", "--force", **ROTATED)
-    assert "it does not say its keys" in moved
-    assert f"{PROVIDERS + len(WRITTEN):,} API keys moved" in moved, moved
+    """All keys move, while everybody has both: the old service has too, and does not say so, hence `--force`.
+
+    A row that a writer has locked in each pass is left, told, and moved by the next run.
+    """
+    for _ in range(10):
+        code, said = night.new.run("keys", "rotate", "--force", **ROTATED)
+        assert "it does not say its keys" in said, said
+        if code == 0:
+            return
+        assert "Must stay" in said, said
+    raise AssertionError(said)
 
 
 def fail_over(night: Night) -> None:
