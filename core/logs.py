@@ -1,6 +1,6 @@
 """The request log, for the service whose calls it keeps: wait until it is written, see what was not, add calls of one's own.
 
-What is kept, and the writer: :mod:`core.calling.log_writer`.
+What is kept: :mod:`core.calling.log_rows`; the writer: :mod:`core.calling.log_writer`.
 """
 
 import uuid
@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from .calling import log_writer, pricing
-from .calling.log_writer import AT_EXIT, Operation, Status, dropped, flush
+from .calling import log_rows, log_writer, pricing
+from .calling.log_rows import Operation, Status
+from .calling.log_writer import AT_EXIT, dropped, flush
 from .calling.vendors import Counts, Tokens
 from .errors import Invalid
 from .redaction import scrub
@@ -83,8 +84,8 @@ def record(
     correlation_id = correlation_id or uuid.uuid4().hex
     log_writer.put(
         settings,
-        log_writer.Call(
-            at=at or log_writer.now() - timedelta(milliseconds=latency_ms),
+        log_rows.Call(
+            at=at or log_rows.now() - timedelta(milliseconds=latency_ms),
             user_id=None if user_id is None else str(user_id)[:200],
             model=name,
             status=status,

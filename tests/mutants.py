@@ -63,6 +63,7 @@ MORE_TESTS = {
     },
     "core/calling/attempt.py": ["tests/calling/test_streams.py"],
     "core/calling/clients.py": ["tests/calling/test_call.py"],
+    "core/calling/log_rows.py": ["tests/calling/test_log_writer.py", "tests/calling/test_log_refusals.py"],
     "core/calling/lookup.py": ["tests/calling/test_call.py", "tests/calling/test_dial.py"],
     "core/calling/pricing.py": ["tests/test_ai.py"],
     "core/calling/request.py": ["tests/calling/test_sent.py", "tests/calling/test_whole_calls.py"],

@@ -11,7 +11,7 @@ from .. import redaction
 from ..errors import BadConfig, CallFailed, Invalid, MissingExtra
 from ..kinds import facts_of
 from ..resolving.effective import EffectiveSettings
-from . import failures, log_writer, sent, structured
+from . import failures, log_rows, log_writer, sent, structured
 from .adapters import adapter_of
 from .answers import Collected, Completion, Embeddings, logged
 from .attempt import Attempt
@@ -57,7 +57,7 @@ class Call:
         self._spare = 0
         """Attempts that do not count as retries."""
         self._outside = sys.exception()
-        self._clock, self._began, self.at = Clock(), 0.0, log_writer.now()
+        self._clock, self._began, self.at = Clock(), 0.0, log_rows.now()
 
     def _parameters(self, *, is_first: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
         if not self.request.messages:
@@ -80,7 +80,7 @@ class Call:
         Raises:
             Invalid: As the class: what the vendor's request has no room for, its SDK says.
         """
-        self._clock, self._began, self.at = clock, clock.now(), log_writer.now()
+        self._clock, self._began, self.at = clock, clock.now(), log_rows.now()
         try:
             messages = self.request.messages
             self._content = self.vendor.translate(messages) if messages else self.request.prompt
@@ -275,7 +275,7 @@ class Call:
 
     def _put(
         self,
-        status: log_writer.Status,
+        status: log_rows.Status,
         response: str | None,
         usage: Tokens | None,
         cost: Decimal | None,
@@ -288,7 +288,7 @@ class Call:
         prompt: Any = request.prompt if isinstance(request.prompt, str) else request.messages or request.prompt
         log_writer.put(
             self.settings,
-            log_writer.Call(
+            log_rows.Call(
                 at=self.at,
                 user_id=request.user_id,
                 model=self.model,

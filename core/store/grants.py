@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlmodel import Session
 
-from ..calling import log_writer
+from ..calling import log_rows
 from ..errors import Forbidden, Invalid, NotFound
 from ..resolving import snapshot
 from .tables import Table
@@ -28,7 +28,7 @@ RIGHTS: Final = {
     "audit_events": f"SELECT, INSERT ({_RECORDED})",  # number, hash and time are the triggers'
     "audit_head": "SELECT",
     "audit_checkpoints": "SELECT",
-    "llm_logs": f"SELECT, DELETE, INSERT ({', '.join(log_writer.COLUMNS)})",
+    "llm_logs": f"SELECT, DELETE, INSERT ({', '.join(log_rows.COLUMNS)})",
     "llm_usage": "SELECT, DELETE",  # a trigger adds to it
     "alembic_version": "SELECT",
 }
@@ -43,7 +43,7 @@ READER: Final = {
     "settings_changes": "SELECT",
 }
 """The same of a role for services, which only resolve."""
-CALLER: Final = READER | {"llm_logs": f"INSERT ({', '.join(log_writer.COLUMNS)})"}
+CALLER: Final = READER | {"llm_logs": f"INSERT ({', '.join(log_rows.COLUMNS)})"}
 """The same of a role for services that call models by :mod:`core.ai`: they add to the request log, and cannot read it."""
 
 

@@ -13,7 +13,7 @@ import psycopg
 
 from core import ai, logs
 from core.actors import COMMAND_LINE
-from core.calling import log_writer
+from core.calling import log_rows, log_writer
 from core.manage import providers
 from core.resolve import resolve, resolver
 from core.store import db
@@ -90,8 +90,8 @@ def _overhead(row: Row) -> None:
 
 def _insert_rate(url: str, row: Row) -> None:
     settings = resolve("local")
-    call = log_writer.Call(
-        at=log_writer.now(),
+    call = log_rows.Call(
+        at=log_rows.now(),
         user_id="bench",
         model="m",
         status="ok",

@@ -1,6 +1,5 @@
-"""The request log: what of a call is kept, and a writer that holds nobody up and loses nothing it need not lose."""
+"""The writer of the request log: it holds nobody up and loses nothing it need not lose."""
 
-import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -14,8 +13,9 @@ import pytest
 from psycopg.rows import dict_row
 
 from core import logs
-from core.calling import log_writer
-from core.calling.log_writer import Call, Writer, entry
+from core.calling import log_rows, log_writer
+from core.calling.log_rows import Call
+from core.calling.log_writer import Writer
 from core.redaction import remember
 from core.resolving.effective import EffectiveSettings, Layer, ProviderFacts, build
 from tests.processes import python
@@ -40,68 +40,12 @@ CALL = Call(
     tags=("night", "eu"),
     correlation_id="job-1",
 )
-CALLS = {
-    "ok": CALL,
-    "error": CALL._replace(status="error", response=None, token_usage=None, cost=None, error="it failed"),
-    "half": CALL._replace(status="error", response="half an ans", cost=None, error="it broke off"),
-    "cancelled": CALL._replace(status="cancelled", response="half an ans", cost=None),
-}
-ALWAYS = {
-    *("at", "user_id", "provider_id", "provider", "model", "status", "attempts", "latency_ms", "generation", "error"),
-    *("operation", "tags", "correlation_id"),
-}
-TOKENS = {"token_usage", "input_tokens", "output_tokens", "cost"}
-REQUEST, RESPONSE = {"prompt", "parameters"}, {"response"}
 
 
 def settings(**values: Any) -> EffectiveSettings:
     """What is in force for acme, from a store."""
     facts = ProviderFacts(7, "acme", "Acme", "openai", None, "m1", is_active=True, version=1, changes={}, open_box=None)
     return build(facts, [Layer("provider", 1, 1, values, {})], generation=9)
-
-
-def kept(level: str, flags: tuple[bool, bool, bool], outcome: str) -> set[str] | None:
-    """Which fields of a call are kept, by level and switches; None: no row at all."""
-    enabled, request, response = flags
-    failed = outcome in {"error", "half"}
-    table = {
-        ("full", True, True): TOKENS | REQUEST | RESPONSE,
-        ("full", True, False): TOKENS | REQUEST,
-        ("full", False, True): TOKENS | RESPONSE,
-        ("full", False, False): TOKENS,
-        **dict.fromkeys(itertools.product(["minimal"], [True, False], [True, False]), TOKENS),
-        **{key: set[str]() for key in itertools.product(["errors_only"], [True, False], [True, False])},
-    }
-    if not enabled or (level == "errors_only" and not failed):
-        return None
-    return ALWAYS | table[level, request, response]
-
-
-@pytest.mark.parametrize("outcome", CALLS)
-@pytest.mark.parametrize("flags", list(itertools.product([True, False], repeat=3)), ids=str)
-@pytest.mark.parametrize("level", ["full", "minimal", "errors_only"])
-def test_what_is_kept(level: str, flags: tuple[bool, bool, bool], outcome: str) -> None:
-    """Every combination of level, the three switches, and how the call ended."""
-    enabled, request, response = flags
-    in_force = settings(enable_logging=enabled, log_level=level, log_request_data=request, log_response_data=response)
-    call = CALLS[outcome]
-
-    row = entry(in_force, call)
-
-    fields = kept(level, flags, outcome)
-    assert (row is None) == (fields is None)
-    if row is not None and fields is not None:
-        usage = call.token_usage or {}
-        whole = {
-            **call._asdict(),
-            "tags": list(call.tags),
-            "provider": "acme",
-            "provider_id": 7,
-            "generation": 9,
-            "input_tokens": usage.get("input"),
-            "output_tokens": usage.get("output"),
-        }
-        assert row == {name: whole[name] if name in fields else None for name in log_writer.COLUMNS}
 
 
 def rows(url: str, what: str = "*") -> list[dict[str, Any]]:
@@ -131,8 +75,8 @@ def test_a_row_is_the_call(writer: Writer, database: str) -> None:
 
     assert writer.flush(10)
     found = rows(database)
-    assert {name: found[0][name] for name in log_writer.COLUMNS} == {
-        **entry(settings(), CALL),  # type: ignore[dict-item]  # full: there is a row
+    assert {name: found[0][name] for name in log_rows.COLUMNS} == {
+        **log_rows.entry(settings(), CALL),  # type: ignore[dict-item]  # full: there is a row
         "cost": Decimal("0.0012500000"),
     }
     assert (found[0]["organization_id"], len(found)) == (None, 3)
@@ -151,7 +95,7 @@ def test_a_row_is_the_call(writer: Writer, database: str) -> None:
 def test_messages_secrets_and_odd_text(writer: Writer, database: str) -> None:
     """Messages are kept as JSON, secrets are taken out, what PostgreSQL cannot hold is replaced, what is long is cut."""
     put(writer, prompt=[{"role": "user", "content": f"my key is {KEY}"}], parameters={"x": f"Bearer {KEY}"})
-    put(writer, prompt="nul\0 and half \ud800", response="é" * (log_writer.LONGEST + 1), user_id="u\0")
+    put(writer, prompt="nul\0 and half \ud800", response="é" * (log_rows.LONGEST + 1), user_id="u\0")
     put(writer, error=f"401: Incorrect API key provided: {KEY}", status="error")
 
     assert writer.flush(10)
@@ -159,8 +103,8 @@ def test_messages_secrets_and_odd_text(writer: Writer, database: str) -> None:
     assert KEY[12:] not in str(found)
     assert '"content": "my key is sk-proj-****"' in found[0]["prompt"]
     assert (found[1]["prompt"], found[1]["user_id"]) == ("nul\ufffd and half ?", "u\ufffd")
-    assert found[1]["response"].endswith(f"… (cut: {log_writer.LONGEST + 1} characters in all)")
-    assert len(found[1]["response"]) < log_writer.LONGEST + 60
+    assert found[1]["response"].endswith(f"… (cut: {log_rows.LONGEST + 1} characters in all)")
+    assert len(found[1]["response"]) < log_rows.LONGEST + 60
     assert found[2]["error"] == "401: Incorrect API key provided: sk-proj-****"
 
 
@@ -196,7 +140,7 @@ def test_cut_leaves_no_part_of_a_key(writer: Writer, database: str) -> None:
     remember(key)
     before = "Bearer 0123456789abcdefghij0123456789 " * 400
     for more in range(0, 80, 7):
-        put(writer, response=before + "x" * (log_writer.LONGEST + 1024 - len(before) - more) + key + "y" * 70_000)
+        put(writer, response=before + "x" * (log_rows.LONGEST + 1024 - len(before) - more) + key + "y" * 70_000)
 
     assert writer.flush(10)
     for row in rows(database):
