@@ -972,16 +972,16 @@ def test_probes_are_not_put_on_record(client: TestClient, role: str) -> None:
 
 def test_not_ready_without_the_database(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """CHECKS 65: 503 and the check that fails; live goes on; a read is 503 with Retry-After."""
-    from api import health  # noqa: PLC0415 - its memory is set back
+    from api import readiness  # noqa: PLC0415 - its memory is set back
 
-    monkeypatch.setattr(health, "_last", None)
+    monkeypatch.setattr(readiness, "_last", None)
     away = db.make_engine("postgresql://nobody@127.0.0.1:1/none")
     headers = token("admin")
     monkeypatch.setattr(db, "get_engine", lambda: away)
 
     answer = client.get("/api/health/ready")
     told = error(answer, 503, "NOT_READY")
-    monkeypatch.setattr(health, "_last", None)
+    monkeypatch.setattr(readiness, "_last", None)
 
     assert told["checks"]["database"] == "unreachable"
     assert "127.0.0.1" not in answer.text
