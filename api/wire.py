@@ -4,7 +4,7 @@ The models here describe and build answers. What comes in is checked by :mod:`co
 names of the wire, is what OpenAPI shows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -12,12 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.names import camel
 from core.kinds import KINDS
+from core.manage import provider_secrets
 from core.manage.connection import Report
 from core.parameters import PARAMETERS
 from core.resolving.effective import CURES, EffectiveSettings, Explained, LayerName, LogLevel, Source
 from core.store.api_keys import MAX_KEY
+from core.store.carried_values import MAX_NAME, MAX_VALUE
 from core.store.schemas import ProviderInput, SettingsInput
-from core.store.tables import LlmProvider, LlmSettings
+from core.store.sealed import fingerprint_of
+from core.store.tables import LlmProvider, LlmProviderSecret, LlmSettings
 
 Data = TypeVar("Data")
 _KIND: Final = f"{', '.join(KINDS)}; a newer version may have stored another"
@@ -94,7 +97,10 @@ class Provider(_Wire):
     display_name: str
     description: str | None
     kind: str = Field(description=_KIND)
-    api_key_masked: str | None = Field(description="enough to tell keys apart; null without a key")
+    api_key_masked: str | None = Field(description="how the key begins; null without a key")
+    api_key_fingerprint: str | None = Field(
+        description="by which two keys with one mask are told apart, as #3f9a07c2; null: not known, or without a key"
+    )
     api_base_url: str | None = Field(description="null: the vendor's own")
     needs_key: bool = Field(description="false: it is called without an API key, as a server of one's own may be")
     available_models: list[str]
@@ -119,6 +125,28 @@ class ProviderBrief(_Wire):
     version: int
     created_at: datetime
     updated_at: datetime
+
+
+class Carried(_Wire):
+    """A header or a query parameter of a provider."""
+
+    name: str
+    sealed: bool = Field(description="whether it is a secret: the value itself then never leaves")
+    value: str | None = Field(description="null: it is sealed")
+    value_masked: str | None = Field(description="how a sealed value begins")
+    value_fingerprint: str | None = Field(description="of a sealed value, as #3f9a07c2")
+    set_at: datetime | None
+    version: int
+
+
+class NextKey(_Wire):
+    """The key beside a provider's current one."""
+
+    state: Literal["next", "former"] = Field(description="former: it was the current one, and waits to be retired")
+    api_key_masked: str | None
+    api_key_fingerprint: str | None
+    set_at: datetime | None
+    version: int
 
 
 class TestedStage(_Wire):
@@ -235,7 +263,35 @@ class Effective(_Wire):
 
 def provider(row: LlmProvider | Mapping[str, Any], *, brief: bool = False) -> dict[str, Any]:
     """Return a provider as it goes over the wire; *brief*: without mask and base URL."""
-    return _picked(row, ProviderBrief if brief else Provider)
+    if brief:
+        return _picked(row, ProviderBrief)
+    read = _reader(row)
+    known = fingerprint_of(read("api_key_fingerprint"), read("api_key_encrypted")) or None
+    return _picked(row, Provider, api_key_fingerprint=known)
+
+
+def carried(row: LlmProviderSecret) -> dict[str, Any]:
+    """Return a header or a query parameter as it goes over the wire: of a sealed one no value."""
+    return _picked(
+        row,
+        Carried,
+        sealed=row.plain_value is None,
+        value=row.plain_value,
+        value_fingerprint=provider_secrets.value_fingerprint(row) or None,
+        set_at=row.value_set_at,
+    )
+
+
+def next_key(row: LlmProviderSecret) -> dict[str, Any]:
+    """Return the key beside the current one as it goes over the wire."""
+    return _picked(
+        row,
+        NextKey,
+        state=row.name,
+        api_key_masked=row.value_masked,
+        api_key_fingerprint=provider_secrets.value_fingerprint(row) or None,
+        set_at=row.value_set_at,
+    )
 
 
 def test_report(model: str | None, report: Report) -> dict[str, Any]:
@@ -315,9 +371,14 @@ def _source(source: Source) -> dict[str, Any]:
     return {camel(name): value for name, value in source.as_dict().items()}
 
 
-def _picked(row: Any, model: type[BaseModel]) -> dict[str, Any]:
-    read = row.__getitem__ if isinstance(row, Mapping) else lambda name: getattr(row, name)
-    return {camel(name): _plain(read(name)) for name in model.model_fields}
+def _reader(row: Any) -> Callable[[str], Any]:
+    return row.__getitem__ if isinstance(row, Mapping) else lambda name: getattr(row, name)
+
+
+def _picked(row: Any, model: type[BaseModel], **made: Any) -> dict[str, Any]:
+    """Return the fields of *model*: those in *made*, the others as *row* has them."""
+    read = _reader(row)
+    return {camel(name): _plain(made[name] if name in made else read(name)) for name in model.model_fields}
 
 
 def _plain(value: Any) -> Any:
@@ -397,11 +458,19 @@ CHANGED_PROVIDER: Final = _schema(
     apiKey=_KEY,
     version=_VERSION,
     apiKeyMasked={"type": ["string", "null"], "description": "as it was read"},
+    apiKeyFingerprint={"type": ["string", "null"], "description": "as it was read"},
     **_AS_READ,
 ) | {"example": {"defaultModel": "gpt-5.1", "version": 3}}
 TESTED_PROVIDER: Final = _schema(ProviderInput, required=(), name=_NAME, apiKey=_KEY) | {
     "example": {"apiKey": "sk-proj-…another key…", "defaultModel": "gpt-5.1"}
 }
+SET_CARRIED: Final = _schema(
+    required=("name", "value"),
+    name={"type": "string", "minLength": 1, "maxLength": MAX_NAME, "description": "of headers case does not count"},
+    value={"type": "string", "pattern": rf"^[ \t]*[ -~]{{1,{MAX_VALUE}}}[ \t]*$", "writeOnly": True},
+    sealed={"type": "boolean", "description": "whether it is a secret; true unless it says false"},
+    version=_VERSION,
+) | {"example": {"name": "Ocp-Apim-Subscription-Key", "value": "…your key…", "sealed": True}}
 API_KEY: Final = _schema(required=("apiKey",), apiKey=_KEY) | {"example": {"apiKey": "sk-proj-…your key…"}}
 UPSERTED_SETTINGS: Final = _schema(
     SettingsInput, required=("providerId",), providerId=_PROVIDER_ID, version=_VERSION

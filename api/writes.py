@@ -16,7 +16,9 @@ from core.errors import CoreError
 
 _IF_MATCH = re.compile(r'(?:W/)?"(\d{1,10})"')
 OVERWRITE: Final = "*"
-READ_ONLY: Final = frozenset({"id", "organizationId", "providerId", "apiKeyMasked", "createdAt", "updatedAt"})
+READ_ONLY: Final = frozenset(
+    {"id", "organizationId", "providerId", "apiKeyMasked", "apiKeyFingerprint", "createdAt", "updatedAt"}
+)
 """Fields of an answer that a change may carry along."""
 
 

@@ -45,6 +45,7 @@ class override:  # noqa: N801 - used as a function: a block, and a decorator
         provider: The name.
         model: None: the status is ``no_model``.
         api_key: None: the status is ``no_key``.
+        needs_key: False: ``api_key()`` gives ``not-needed``, as for a server of one's own.
         kind: Default: the provider's name where that is a kind, else ``openai_compatible``.
         base_url: Default: the vendor's own.
         status: What is to be tried out: ``unknown_provider``, ``store_unavailable``, ``disabled``, ``key_unreadable``.
@@ -65,6 +66,7 @@ class override:  # noqa: N801 - used as a function: a block, and a decorator
         *,
         model: str | None = "test-model",
         api_key: str | None = "sk-test",
+        needs_key: bool = True,
         kind: str | None = None,
         base_url: str | None = None,
         status: Status = "ok",
@@ -91,6 +93,7 @@ class override:  # noqa: N801 - used as a function: a block, and a decorator
                 version=1,
                 changes={},
                 open_box=None if api_key is None or status == "no_key" else lambda: _box(api_key, status),
+                needs_key=needs_key or status in {"no_key", "key_unreadable"},
             )
             self.settings = build(facts, [Layer("provider", 1, 1, parameters, {})])
 

@@ -5,7 +5,7 @@ import math
 import streamlit as st
 
 from core import crypto
-from core.manage import keys, providers
+from core.manage import keys, provider_secrets, providers
 from core.store import db
 from core.store.tables import id_of
 from ui.feedback import attempt, plain
@@ -72,6 +72,7 @@ with db.transaction() as session:
     shown = providers.list_all(
         session, active=STATES[state], search=search, offset=(number - 1) * PAGE_SIZE, limit=PAGE_SIZE
     )
+    carried = provider_secrets.list_all(session)
 
 if not shown:
     asked = draw_nothing(figures, search, state)
@@ -80,7 +81,11 @@ if not shown:
     elif asked == "show_all":
         st.session_state[_SHOW_ALL] = True
         st.rerun()
-clicks = [(clicked, st.container()) for provider in shown if (clicked := draw_card(provider))]
+clicks = [
+    (clicked, st.container())
+    for provider in shown
+    if (clicked := draw_card(provider, carried.get(id_of(provider), ())))
+]
 if pages > 1:
     with st.container(horizontal_alignment="center"):
         st.pagination(pages, default=number, key=pager)

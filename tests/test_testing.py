@@ -85,6 +85,12 @@ def test_missing_parts_have_their_status() -> None:
         assert resolve("openai").status == "no_model"
 
 
+def test_a_provider_that_needs_no_key() -> None:
+    """Its word stands for the key, whatever else is said of one."""
+    with override("ollama", needs_key=False, api_key=None):
+        assert (resolve("ollama").status, resolve("ollama").api_key()) == ("ok", "not-needed")
+
+
 def test_mistakes_are_named() -> None:
     """A parameter that does not exist, or a value that could not be stored, is a mistake in the test."""
     with pytest.raises(TypeError, match=r"temprature.*temperature"), override("openai", temprature=1):

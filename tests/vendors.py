@@ -73,6 +73,7 @@ class Vendor:
         keys: The API keys that are accepted; others get 401, with the key in its words, as real vendors do.
         models: The models that there are; others get 404.
         lists: Whether there is a list of models; else it is 404, as with many self-hosted servers.
+        wants: Headers, in small letters, without which a request gets 401, as a gateway's before the vendor's.
         certificate: Files of a certificate and its key, to speak TLS.
     """
 
@@ -82,9 +83,11 @@ class Vendor:
         keys: tuple[str, ...] = (KEY,),
         models: tuple[str, ...] = ("m1", "m2", "m3"),
         lists: bool = True,
+        wants: Mapping[str, str] | None = None,
         certificate: tuple[Path, Path] | None = None,
     ) -> None:
         self.keys, self.models, self.lists = list(keys), list(models), lists
+        self.wants = dict(wants or {})
         self.asked: list[Asked] = []
         self.lines = 0
         """Connections so far."""
@@ -180,7 +183,9 @@ class Vendor:
         if fault is not None:
             return self._go_wrong(line, fault, asked, protocol)
         key = protocol.key(asked)
-        if key not in self.keys:
+        if any(asked.headers.get(name) != value for name, value in self.wants.items()):
+            _send(line, 401, protocol.error(401, f"Access denied: {', '.join(self.wants)} is missing or invalid"))
+        elif key not in self.keys:
             _send(line, 401, protocol.error(401, f"Incorrect API key provided: {key}. Get one on our site."))
         elif asked.method == "GET":
             found = protocol.models(self.models) if self.lists else protocol.error(404, "no such path")

@@ -1,25 +1,22 @@
 """People who sign in."""
 
-import codecs
 import getpass
 import sys
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from sqlmodel import Session
 
-from .. import env_file
 from ..access import sessions, users
 from ..actors import COMMAND_LINE
 from ..errors import NotFound
 from ..store import db
 from ..store.tables import User, id_of
 from ..wording import counted
+from . import typed
 from .opening import store
 
 app = typer.Typer(no_args_is_help=True, help="People who sign in.")
-_LONGEST: Final = 4096
-"""Bytes of standard input that are looked at for a password."""
 
 
 @app.command("add")
@@ -79,17 +76,9 @@ def _user(session: Session, username: str) -> User:
     return user
 
 
-def _first_line() -> str:
-    """Read the first line of standard input, as Windows writes it too: a mark or a CR is no part of a password."""
-    raw = sys.stdin.buffer.readline(_LONGEST)
-    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raw += sys.stdin.buffer.read(_LONGEST)  # a line break is two bytes there, of which one was read
-    return env_file.decoded(raw, "The password on standard input").partition("\n")[0].removesuffix("\r")
-
-
 def _password() -> str:
     if not sys.stdin.isatty():
-        return _first_line()
+        return typed.first_line("The password on standard input")
     password = getpass.getpass("Password: ")
     if getpass.getpass("Again: ") != password:
         sys.exit("The two passwords differ.")

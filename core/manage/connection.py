@@ -34,6 +34,7 @@ from ..store import base_urls
 from ..store.schemas import ApiKeyInput, ProviderInput, validate
 from ..store.tables import LlmProvider, id_of
 from . import next_keys, provider_secrets, providers, settings
+from .provider_secrets import Draft
 
 State = Literal["verified", "refused", "not_checked"]
 
@@ -120,6 +121,7 @@ def prepare(
     *,
     omitted: Collection[str] | None = None,
     next_key: bool = False,
+    carried: Sequence[Draft] | None = None,
 ) -> Target:
     """Return what is to be tested, and put on record that it is; nothing is dialled yet.
 
@@ -130,6 +132,7 @@ def prepare(
         draft: Fields that were typed and not saved, as for :func:`core.manage.providers.update`; ``api_key`` may be one of them.
         omitted: Parameters that are going to be omitted; None: those that are.
         next_key: Whether the provider's second key is tested, in place of the current one.
+        carried: All headers and query parameters as they were typed; None: those that are stored.
 
     Raises:
         Forbidden, NotFound: As everywhere.
@@ -145,7 +148,7 @@ def prepare(
     if typed is not None:
         typed = validate(ApiKeyInput, {"api_key": typed, "kind": wanted.kind}).api_key.get_secret_value()
     key, problem = _key(session, stored, wanted, typed, next_one=next_key)
-    carried, unreadable = _carried(session, stored, wanted)
+    opened, unreadable = _carried(session, stored, wanted, carried)
     if unreadable:
         key, problem = None, unreadable
     effective = settings.effective(session, stored.name if stored else "")
@@ -164,7 +167,7 @@ def prepare(
         key=key,
         key_problem=problem,
         needs_key=wanted.needs_key,
-        carried=carried,
+        carried=opened,
     )
     asked = {
         "base_url": (None, target.base_url),
@@ -202,15 +205,20 @@ def _key(
         return None, str(error)
 
 
-def _carried(session: Session, stored: LlmProvider | None, wanted: ProviderInput) -> tuple[Opened, str]:
+def _carried(
+    session: Session, stored: LlmProvider | None, wanted: ProviderInput, drafts: Sequence[Draft] | None
+) -> tuple[Opened, str]:
     """Return the headers and query parameters, and why they cannot be opened."""
-    if stored is None:
-        return NOTHING, ""
+    found, has_stored = NOTHING, False
     try:
-        found = provider_secrets.open_all(session, stored)
+        if drafts is not None:
+            found, has_stored = provider_secrets.open_drafts(session, stored, wanted.kind, drafts)
+        elif stored is not None:
+            found = provider_secrets.open_all(session, stored)
+            has_stored = bool(found.secrets)
     except KeyUnreadable as error:
         return NOTHING, str(error)
-    if found.secrets:
+    if stored is not None and has_stored:
         _stays(stored, wanted, "its sealed headers", "remove them")
     return found, ""
 

@@ -36,6 +36,8 @@ Of vendors that have no kind of their own: a variable of a kind (``key_variables
 """
 BEDROCK: Final = PRESETS["bedrock"].variable
 _REGIONS: Final = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_BEDROCK_REGION")
+KEYLESS: Final = ("OLLAMA", "LMSTUDIO", "VLLM")
+"""Those of them that mostly ask for no key: imported without one where address and model are named."""
 _BASES: Final = ("BASE_URL", "API_BASE", "API_BASE_URL", "API_BASE_URLS", "API_URL", "API_HOST", "PROXY_URL", "REVERSE_PROXY", "ENDPOINT")  # fmt: skip
 _MODELS: Final = ("MODEL", "MODELS", "MODEL_NAME", "DEFAULT_MODEL", "API_MODEL", "CHAT_MODEL", "MODEL_LIST")
 _DEPLOYMENTS: Final = (
@@ -86,7 +88,9 @@ def import_env(session: Session, actor: Actor, env: Mapping[str, str]) -> list[O
     others = sorted(
         name for name in env if (_KEY.fullmatch(name) or name in named) and name not in {*KEY_VARIABLES, *ALSO_KNOWN}
     )
-    return outcomes + [_other(session, actor, env, variable) for variable in others]
+    outcomes += [_other(session, actor, env, variable) for variable in others]
+    keyless = (_keyless(session, actor, env, prefix) for prefix in KEYLESS)
+    return outcomes + [outcome for outcome in keyless if outcome is not None]
 
 
 def _vendors(session: Session, actor: Actor, env: Mapping[str, str], variable: str, name: str) -> Outcome:
@@ -149,6 +153,17 @@ def _bedrock(session: Session, actor: Actor, variable: str, env: Mapping[str, st
     kind, prefixes = "openai_compatible", {"AWS_BEDROCK", "BEDROCK"}
     where = [_Address(region, url)]
     return _elsewhere(session, actor, variable, env, kind=kind, addresses=where, prefixes=prefixes, models=[])
+
+
+def _keyless(session: Session, actor: Actor, env: Mapping[str, str], prefix: str) -> Outcome | None:
+    """Make a provider of a server that needs no key, where its address and a model are named and no key; None: nothing is."""
+    found = _addresses(env, [prefix], "")
+    models = _named(env, prefix, _MODELS)
+    if not found or not models or env.get(f"{prefix}_API_KEY", "").strip():
+        return None
+    return _elsewhere(
+        session, actor, found[0].variable, env, kind="openai_compatible", addresses=found, prefixes={prefix}, models=[]
+    )
 
 
 def _prefix(variable: str) -> str:
@@ -232,7 +247,22 @@ def _elsewhere(
         "default_model": models[0] if models else None,
         "is_active": False,
     }
+    if variable == where:  # there is no key beside it
+        return _without_key(session, actor, variable, stored=stored, fields=fields)
     return _into(session, actor, variable, env[variable], stored=stored, kind=kind, fields=fields)
+
+
+def _without_key(
+    session: Session, actor: Actor, variable: str, *, stored: LlmProvider | None, fields: Mapping[str, Any]
+) -> Outcome:
+    if stored is not None:
+        return _left(variable, f"provider {stored.name} has this base URL already")
+    try:
+        with session.begin_nested():
+            made = providers.create(session, actor, {**fields, "needs_key": False, "is_active": True})
+    except (Invalid, AlreadyExists) as error:
+        return _left(variable, str(error))
+    return Outcome("created", variable, f"provider {made.name}, which needs no key, is active")
 
 
 def _at(session: Session, kind: str, url: str) -> LlmProvider | None:

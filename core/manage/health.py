@@ -12,8 +12,8 @@ from ..config import get_config
 from ..crypto import KeyRing
 from ..errors import CoreError
 from ..store import grants, migrate, outages, revisions, sealed
-from ..store.tables import AuditEvent, AuditHead
-from . import keys, readable, services
+from ..store.tables import AuditEvent, AuditHead, LlmProvider
+from . import keys, next_keys, provider_secrets, providers, readable, services
 
 
 class Health(NamedTuple):
@@ -41,11 +41,25 @@ class Health(NamedTuple):
     keys: keys.RingStatus
     sealed_values: int
     unreadable: tuple[sealed.Tried, ...]
+    refused_keys: tuple["RefusedKey", ...]
     sign_ins: int
     """Live now, by the database's clock."""
     events: int
     """Of the audit, ever."""
     newest_event: datetime | None
+
+
+class RefusedKey(NamedTuple):
+    """A provider whose current API key the vendor refuses, as calls of the last day found out."""
+
+    provider: str
+    display_name: str
+    key: str
+    """Mask and fingerprint."""
+    at: datetime
+    """Of the newest refusal; no call of the provider has worked since."""
+    beside: str | None
+    """The key beside it: ``next`` or ``former``, with mask and fingerprint; None: there is none."""
 
 
 class Readiness(NamedTuple):
@@ -121,7 +135,44 @@ def look(session: Session, ring: KeyRing) -> Health:
         keys=keys.status(session, ring),
         sealed_values=len(tried),
         unreadable=tuple(row for row in tried if row.state != "ok"),
+        refused_keys=tuple(refused_keys(session)),
         sign_ins=sum(sessions.count_live(session).values()),
         events=session.exec(select(AuditHead.seq)).one_or_none() or 0,
         newest_event=session.exec(select(AuditEvent.at).order_by(col(AuditEvent.at).desc()).limit(1)).one_or_none(),
     )
+
+
+def refused_keys(session: Session) -> list[RefusedKey]:
+    """Return the providers whose current key was refused (401) by their newest logged call since the key was set.
+
+    By the request log of a day, its newest 10,000 failures: where calls are not logged nothing is known.
+    """
+    found = session.execute(text(_REFUSED), {"newest": _NEWEST}).all()
+    refused = []
+    for provider_id, at in found:
+        provider = session.get(LlmProvider, provider_id)
+        if provider is None or not provider.is_active or not provider.needs_key or provider.api_key_encrypted is None:
+            continue
+        change = provider.field_changes.get("api_key") or {}
+        if "at" in change and datetime.fromisoformat(change["at"]) > at:
+            continue  # of another key
+        row = next_keys.get(session, provider_id)
+        beside = None if row is None else f"{row.name} key {provider_secrets.shown(row)}"
+        shown = providers.shown_key(provider) or ""
+        refused.append(RefusedKey(provider.name, provider.display_name, shown, at, beside))
+    return refused
+
+
+_NEWEST: Final = 10_000
+_REFUSED: Final = """
+    SELECT refused.provider_id, refused.at FROM (
+        SELECT provider_id, max(at) AS at FROM (
+            SELECT provider_id, at, error FROM llm_logs
+            WHERE status = 'error' AND at > now() - interval '1 day' ORDER BY at DESC, id DESC LIMIT :newest
+        ) failed WHERE error LIKE '% failed (key, %): 401: %' AND provider_id IS NOT NULL GROUP BY provider_id
+    ) refused JOIN llm_providers ON llm_providers.id = refused.provider_id
+    WHERE NOT EXISTS (
+        SELECT FROM llm_logs later
+        WHERE later.provider = llm_providers.name AND later.at > refused.at AND later.status = 'ok'
+    ) ORDER BY llm_providers.name
+"""

@@ -39,6 +39,8 @@ def add(session: Session, actor: Actor, provider_id: int, api_key: str) -> LlmPr
     require(session, actor, "provider.add_key")
     provider = providers.locked(session, provider_id)
     plain = validate(ApiKeyInput, {"api_key": api_key, "kind": provider.kind}).api_key.get_secret_value()
+    if not provider.needs_key:
+        raise Invalid({"api_key": "would not be used: this provider needs none. Say first that it needs one"})
     if not provider.api_key_encrypted:
         raise Invalid({"api_key": "has no current key beside it: enter it as the API key"})
     row = get(session, provider_id)

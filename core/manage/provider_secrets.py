@@ -1,7 +1,8 @@
 """Headers and query parameters of a provider's calls, plain or sealed. What is sealed is bound to its row and the host."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from sqlalchemy import text
@@ -178,6 +179,57 @@ def open_all(session: Session, provider: LlmProvider) -> Opened:
             secrets.append(plain)
         (headers if row.use == "header" else query).append((row.name, plain))
     return Opened(tuple(headers), tuple(query), tuple(secrets))
+
+
+class Draft(NamedTuple):
+    """A header or a query parameter as it was typed, and not saved."""
+
+    use: Use
+    name: str
+    value: str | None = None
+    """None: that of the stored one of this name."""
+    sealed: bool = True
+
+
+def open_drafts(
+    session: Session, provider: LlmProvider | None, kind: str, drafts: Sequence[Draft]
+) -> tuple[Opened, bool]:
+    """Return *drafts* opened, in place of what is stored; and whether a stored secret is among them. Internal, as :func:`open_all`.
+
+    Raises:
+        Invalid: Naming ``carried.N``, the number of the draft, and the rule.
+        KeyUnreadable: If a stored one cannot be opened.
+    """
+    headers: list[tuple[str, str]] = []
+    query: list[tuple[str, str]] = []
+    secrets: list[str] = []
+    problems: dict[str, str] = {}
+    has_stored = False
+    for number, draft in enumerate(drafts):
+        row = None if provider is None else _find(session, id_of(provider), draft.use, draft.name)
+        plain = draft.value
+        if plain is None and provider is not None and row is not None:
+            has_stored = has_stored or row.plain_value is None
+            plain = row.plain_value if row.plain_value is not None else open_value(provider, row)
+        typed = {"kind": kind, "use": draft.use, "name": draft.name, "value": plain or "", "sealed": draft.sealed}
+        try:
+            given = validate(CarriedInput, typed)
+        except Invalid as error:
+            problems[f"carried.{number}"] = in_one_sentence(error)
+            continue
+        plain = given.value.get_secret_value()
+        (headers if draft.use == "header" else query).append((given.name, plain))
+        if draft.sealed:
+            secrets.append(plain)
+    if problems:
+        raise Invalid(problems)
+    return Opened(tuple(headers), tuple(query), tuple(secrets)), has_stored
+
+
+def in_one_sentence(error: Invalid) -> str:
+    """Return what is wrong with a header or query parameter, for one place beside both of its fields."""
+    parts = [rule if rule[0].isupper() else f"{field} {rule}" for field, rule in error.fields.items()]
+    return ". ".join(part[0].upper() + part[1:] for part in parts)
 
 
 def open_value(provider: LlmProvider, row: LlmProviderSecret) -> str:

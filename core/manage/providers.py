@@ -196,7 +196,7 @@ def deletion(session: Session, provider_id: int) -> list[str]:
     provider = get(session, provider_id)
     goes = [f"the provider {provider.name}, with {counted(len(provider.available_models), 'model')}"]
     if provider.api_key_encrypted:
-        goes.append(f"its API key {provider.api_key_masked or ''}".rstrip())
+        goes.append(f"its API key {shown_key(provider)}")
     carried = session.exec(
         select(LlmProviderSecret.use, func.count())
         .where(LlmProviderSecret.provider_id == provider_id)

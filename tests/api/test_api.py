@@ -23,7 +23,7 @@ from core import errors
 from core.access import ratelimit
 from core.actors import Actor
 from core.errors import CoreError, KeyUnreadable
-from core.manage import providers
+from core.manage import next_keys, provider_secrets, providers
 from core.manage import settings as rows
 from core.resolve import Resolver
 from core.resolving.effective import ProviderFacts, build
@@ -43,6 +43,17 @@ ROUTES = {
     ("DELETE", "/llm/providers/{id}"): ADMIN,
     ("POST", "/llm/providers/{id}/api-key"): ADMIN,
     ("POST", "/llm/providers/{id}/test"): ADMIN,
+    ("GET", "/llm/providers/{id}/headers"): ADMIN,
+    ("POST", "/llm/providers/{id}/headers"): ADMIN,
+    ("DELETE", "/llm/providers/{id}/headers"): ADMIN,
+    ("GET", "/llm/providers/{id}/query"): ADMIN,
+    ("POST", "/llm/providers/{id}/query"): ADMIN,
+    ("DELETE", "/llm/providers/{id}/query"): ADMIN,
+    ("GET", "/llm/providers/{id}/next-key"): ADMIN,
+    ("POST", "/llm/providers/{id}/next-key"): ADMIN,
+    ("DELETE", "/llm/providers/{id}/next-key"): ADMIN,
+    ("POST", "/llm/providers/{id}/next-key/promote"): ADMIN,
+    ("POST", "/llm/providers/{id}/next-key/test"): ADMIN,
     ("GET", "/llm/settings"): SIGNED_IN,
     ("GET", "/llm/settings/global"): ADMIN,
     ("POST", "/llm/settings/global"): ADMIN,
@@ -59,9 +70,12 @@ ROUTES = {
 
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/llm/providers"): {**NEW, "name": "another"},
-    ("PUT", "/llm/providers/{id}"): {"description": "new", "version": 1},
+    ("PUT", "/llm/providers/{id}"): {"description": "new", "version": 2},
     ("POST", "/llm/providers/{id}/api-key"): {"apiKey": KEY},
     ("POST", "/llm/providers/{id}/test"): {},
+    ("POST", "/llm/providers/{id}/headers"): {"name": "X-New", "value": "new"},
+    ("POST", "/llm/providers/{id}/query"): {"name": "new", "value": "new", "sealed": False},
+    ("POST", "/llm/providers/{id}/next-key"): {"apiKey": f"{KEY}-3"},
     ("POST", "/llm/settings/global"): {"providerId": None, "temperature": 0.5},
     ("PUT", "/llm/settings/{id}"): {"temperature": 0.5, "version": 1},
 }
@@ -117,6 +131,10 @@ def test_who_may(client: TestClient, analyst: Actor, route: tuple[str, str], ide
             session, admin, {"name": "acme", "display_name": "A", "available_models": ["m1"], **nobody}
         )
         row = rows.upsert_global(session, admin, made.id, {"temperature": 1.0})
+        providers.set_api_key(session, admin, made.id or 0, KEY)
+        next_keys.add(session, admin, made.id or 0, f"{KEY}-2")
+        for use in ("header", "query"):
+            provider_secrets.set_value(session, admin, made.id or 0, use, "X", value="x", sealed=True)
     method, path = route
     url = path.replace("{id}", str(row.id if "settings" in path else made.id)).replace("{file}", "swagger-ui.css")
     headers = {
@@ -127,7 +145,8 @@ def test_who_may(client: TestClient, analyst: Actor, route: tuple[str, str], ide
     if headers is None:
         headers = token(identity)
 
-    answer = client.request(method, f"/api{url}", headers=headers, json=BODIES.get(route))
+    named = {"name": "X"} if route[0] == "DELETE" and path.endswith(("/headers", "/query")) else None
+    answer = client.request(method, f"/api{url}", headers=headers, json=BODIES.get(route), params=named)
 
     allowed = {
         ANYBODY: {"anonymous", "nonsense", "metrics", "analyst", "cookie", "admin"},

@@ -317,3 +317,23 @@ def test_bedrocks_key_goes_to_its_region(session: Session, admin: Actor, region:
     (row,) = providers.list_all(session)
     assert row.api_base_url == "https://bedrock-runtime.eu-central-1.amazonaws.com/openai/v1"
     assert (row.kind, row.default_model) == ("openai_compatible", "openai.gpt-oss-120b-1:0")
+
+
+@pytest.mark.parametrize("prefix", env_import.KEYLESS)
+def test_a_server_that_needs_no_key(session: Session, admin: Actor, prefix: str) -> None:
+    """Address and model without a key make a provider that needs none; with a key, or without a model, nothing is assumed."""
+    where = {f"{prefix}_BASE_URL": "http://127.0.0.1:11434/v1"}
+    assert _import(session, admin, **where).keys() == set(env_import.KEY_VARIABLES)
+    env = {**where, f"{prefix}_MODEL": "llama3.2", f"{prefix}_API_KEY": ""}
+    outcome = _import(session, admin, **env)[f"{prefix}_BASE_URL"]
+
+    assert (outcome.action, outcome.why) == ("created", "provider 127-0-0-1, which needs no key, is active")
+    made = providers.get_by_name(session, "127-0-0-1")
+    assert (made.needs_key, made.is_active, made.available_models, made.api_key_encrypted) == (
+        False,
+        True,
+        ["llama3.2"],
+        None,
+    )
+    assert _import(session, admin, **env)[f"{prefix}_BASE_URL"].action == "left alone"
+    assert f"{prefix}_BASE_URL" not in _import(session, admin, **{**env, f"{prefix}_API_KEY": "a-key-of-the-server"})

@@ -12,10 +12,11 @@ from core import config, crypto
 from core.actors import COMMAND_LINE, Actor
 from core.audit.record import Target, record
 from core.crypto import KeyRing
-from core.manage import health, keys, providers
+from core.manage import health, keys, next_keys, provider_secrets, providers
 from core.store import db, migrate
 from core.store.tables import AuthSession
 from tests.conftest import ENCRYPTION_KEY, ROOT
+from tests.govern.test_usage import failed, log
 from tests.screens import open_page
 from ui.health import view
 from ui.health.view import Line, sections
@@ -215,3 +216,51 @@ def test_analyst_sees_nothing_of_it(analyst: Actor) -> None:
 
     assert [box.value for box in at.error] == ["Admin access required. Ask an admin, or open a page from the menu."]
     assert not at.markdown
+
+
+REFUSED = "The call to m of provider 'a' failed (key, 1 attempt): 401: Incorrect API key provided"
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_key_that_the_vendor_refuses(session: Session, admin: Actor) -> None:
+    """It is named by mask and fingerprint, with the next key where there is one; a call that works, or another key, ends it."""
+
+    def refused() -> list[str]:
+        return [name for name, row in look().items() if row.word == "Refused"]
+
+    provider = providers.get_by_name(session, "a")
+    provider_id = provider.id or 0
+    now = datetime.now(UTC) + timedelta(seconds=5)
+    call = {"provider": "a", "provider_id": provider_id, "at": now}
+    log(session, failed(**call, error=REFUSED.replace("key, ", "rate_limit, ").replace("401", "429")))
+    log(session, failed(**{**call, "provider": "b", "provider_id": None}, error=REFUSED))
+    assert refused() == []
+    log(session, failed(**call, error=REFUSED))
+    assert refused() == ["API key of A"]
+    row = look()["API key of A"]
+    assert (row.state, providers.shown_key(provider) or "?") == (
+        "wrong",
+        row.detail.split("refuses ")[1].split(" (401)")[0],
+    )
+    assert "Add the next key" in row.cure
+    next_keys.add(session, admin, provider_id, f"{API_KEY}-next")
+    assert "Its next key sk-cana...**** #" in look()["API key of A"].cure
+    assert "test it and promote it" in everything(page(admin))
+    log(session, {**call, "at": now + timedelta(seconds=1)})
+    assert refused() == []
+    log(session, failed(**{**call, "at": now + timedelta(seconds=2)}, error=REFUSED))
+    assert refused() == ["API key of A"]
+    sql("UPDATE llm_logs SET at = now() - interval '2 days'")
+    assert refused() == []
+    log(session, failed(**{**call, "at": datetime.now(UTC) - timedelta(minutes=1)}, error=REFUSED))
+    assert refused() == []  # of before the key was set
+
+
+def test_an_unreadable_header_is_named(session: Session, admin: Actor) -> None:
+    """A sealed header that cannot be opened is told as one, and not as an API key."""
+    data = {"name": "a", "display_name": "A", "kind": "openai", "available_models": ["m"]}
+    made = providers.create(session, COMMAND_LINE, data)
+    provider_secrets.set_value(session, admin, made.id or 0, "header", "X-Key", value=API_KEY, sealed=True)
+    sql("UPDATE llm_provider_secrets SET name = 'X-Other'")
+
+    assert look()["a: header X-Other"].state == "wrong"

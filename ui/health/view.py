@@ -5,7 +5,8 @@ from typing import Literal, NamedTuple
 import streamlit as st
 
 from core.manage import keys
-from core.manage.health import Health
+from core.manage.health import Health, RefusedKey
+from core.store.sealed import Tried
 from core.version import VERSION
 from core.wording import counted
 from ui.feedback import as_markdown, plain
@@ -159,13 +160,32 @@ def _encryption_keys(health: Health) -> list[Line]:
     rows = [Line("Key of this process", state, word, status.canary.message or known)]
     rows += [_key(key, wrong=state == "wrong") for key in status.keys]
     singly = [row for row in health.unreadable if row.state not in {"unknown_key", "sealed"}]  # those are counted above
-    rows += [Line(f"API key of {row.name}", "wrong", row.state.capitalize(), row.message) for row in singly[:SHOWN]]
+    rows += [Line(_of(row), "wrong", row.state.capitalize(), row.message) for row in singly[:SHOWN]]
     if len(singly) > SHOWN:
         more = f"{len(singly) - SHOWN} more API keys cannot be opened."
         rows.append(Line("And more", "wrong", "Unreadable", more, "`python -m core keys check` lists them all."))
+    rows += [_refused(each) for each in health.refused_keys]
     if not health.unreadable and health.sealed_values:
         rows.append(Line("API keys", "ok", "Readable", f"All {health.sealed_values} can be opened."))
     return rows
+
+
+def _of(row: Tried) -> str:
+    return f"API key of {row.name}" if row.table == "llm_providers" else row.name
+
+
+def _refused(key: RefusedKey) -> Line:
+    cure = "Add the next key: on the Providers page, More, Exchange key."
+    if key.beside:
+        cure = f"Its {key.beside} is stored: test it and promote it, on the Providers page, More, Exchange key."
+    return Line(
+        f"API key of {key.display_name}",
+        "wrong",
+        "Refused",
+        f"The vendor refuses {key.key} (401); the newest call that met it was {ago(key.at)}, and none has worked since.",
+        cure,
+        exact(key.at),
+    )
 
 
 def _key(key: keys.Held, *, wrong: bool) -> Line:

@@ -1,15 +1,17 @@
 """What the Providers page shows: the row of figures, and a card for each provider."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import streamlit as st
 
 from core.kinds import base_url_of, facts_of
-from core.manage import providers
+from core.manage import provider_secrets, providers
 from core.manage.keys import RingStatus
 from core.manage.providers import KeyState, ProviderFigures
 from core.models import catalogue
-from core.store.tables import LlmProvider
+from core.resolving.carried import USES
+from core.store.tables import LlmProvider, LlmProviderSecret
 from core.wording import counted
 from ui.feedback import as_markdown, plain
 from ui.widgets import ago, changed, exact, figure
@@ -20,7 +22,7 @@ _MODELS_SHOWN = 4
 _MODELS_BEFORE_SCROLLING = 14
 
 
-Action = Literal["edit", "test", "delete", "remove_key", "adopt", "activate", "deactivate"]
+Action = Literal["edit", "test", "keys", "delete", "remove_key", "adopt", "activate", "deactivate"]
 
 
 class Clicked(NamedTuple):
@@ -70,8 +72,8 @@ def draw_nothing(figures: ProviderFigures, search: str, state: str) -> Literal["
     return "show_all" if st.button("Show all providers", key="show_all", icon=":material/undo:") else None
 
 
-def draw_card(provider: LlmProvider) -> Clicked | None:
-    """Draw one provider; returns what was pressed on it, if anything."""
+def draw_card(provider: LlmProvider, carried: Sequence[LlmProviderSecret] = ()) -> Clicked | None:
+    """Draw one provider, with what its calls carry; returns what was pressed on it, if anything."""
     key = providers.key_state(provider)
     name = provider.name
     with st.container(border=True, key=f"card_{name}", gap="small"):
@@ -84,15 +86,24 @@ def draw_card(provider: LlmProvider) -> Clicked | None:
             edit = st.button("Edit", key=f"edit_{name}", icon=":material/edit:")
             test = st.button("Test", key=f"test_{name}", icon=":material/network_check:", help="Test the connection")
             with st.popover("More", icon=":material/more_horiz:", key=f"more_{name}"):
+                exchange = (
+                    provider.needs_key
+                    and provider.api_key_encrypted is not None
+                    and st.button("Exchange key", key=f"keys_{name}", icon=":material/sync_alt:", width="stretch")
+                )
                 remove_key = provider.api_key_encrypted is not None and st.button(
                     "Remove key", key=f"remove_key_{name}", icon=":material/key_off:", width="stretch"
                 )
                 delete = st.button("Delete", key=f"delete_{name}", icon=":material/delete:", width="stretch")
         adopt = _key_trouble(provider, key)
-        _facts(provider)
+        for row in carried:
+            if trouble := provider_secrets.state(provider, row).message:
+                st.error(plain(trouble), icon=":material/key_off:")
+        _facts(provider, carried)
     pressed: dict[Action, bool] = {
         "edit": edit,
         "test": test,
+        "keys": exchange,
         "remove_key": remove_key,
         "delete": delete,
         "adopt": adopt,
@@ -125,18 +136,21 @@ def _key_trouble(provider: LlmProvider, key: KeyState) -> bool:
         return key.state == "unbound" and st.button("Adopt key", key=f"adopt_{provider.name}", icon=":material/link:")
 
 
-def _facts(provider: LlmProvider) -> None:
+def _facts(provider: LlmProvider, carried: Sequence[LlmProviderSecret]) -> None:
     if provider.description:
         st.caption(plain(provider.description))
     with st.container(horizontal=True, gap="small"):
-        with st.container(width=140, gap=None):
+        with st.container(width=190, gap=None):
             st.caption("API key", help=f"Set {exact(provider.api_key_set_at)}" if provider.api_key_set_at else None)
             stored = (provider.api_key_masked or "****") if provider.api_key_encrypted else ""
             st.text(stored or ("not set" if provider.needs_key else "none needed"))
             if stored and not provider.needs_key:
                 st.caption("kept, and not used")
             elif provider.api_key_set_at:
-                st.caption(f"set {ago(provider.api_key_set_at)}")
+                fingerprint = providers.key_fingerprint(provider)
+                st.caption(" · ".join(filter(None, (fingerprint, f"set {ago(provider.api_key_set_at)}"))))
+            for row in (row for row in carried if row.use == "next_key"):
+                st.caption(plain(f"{row.name} key: {provider_secrets.shown(row)}"))
         with st.container(width=190, gap=None):
             st.caption("Default model")
             st.text(provider.default_model or "none chosen")
@@ -161,4 +175,7 @@ def _facts(provider: LlmProvider) -> None:
             st.caption("Base URL")
             own = "" if provider.api_base_url else " (the vendor's)"
             st.text(f"{base_url_of(provider.kind, provider.api_base_url)}{own}")
+            numbers = ((use, sum(row.use == use for row in carried)) for use in provider_secrets.CARRIED)
+            if with_it := [counted(number, USES[use]) for use, number in numbers if number]:
+                st.caption(f"with {' and '.join(with_it)}")
     changed(provider.updated_at, provider.updated_by)

@@ -1,6 +1,6 @@
 """What a connection test found out, as the Providers page shows it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -8,6 +8,7 @@ import streamlit as st
 from core.actors import Actor
 from core.manage import connection, providers
 from core.manage.connection import Report, Stage, Target
+from core.manage.provider_secrets import Draft
 from ui.feedback import Outcome, attempt, other_errors, plain
 
 REPORT = "connection_report"
@@ -31,11 +32,15 @@ def run(
     *,
     name: str,
     omitted: Collection[str] | None = None,
+    carried: Sequence[Draft] | None = None,
+    next_key: bool = False,
 ) -> tuple[Outcome, Report | None]:
     """Test a provider as it is stored, or as it was typed; it counts on the pages' limit, and is on record."""
     targets: list[Target] = []
     outcome = attempt(
-        lambda session: targets.append(connection.prepare(session, actor, provider_id, draft, omitted=omitted)),
+        lambda session: targets.append(
+            connection.prepare(session, actor, provider_id, draft, omitted=omitted, carried=carried, next_key=next_key)
+        ),
         f"{name} was tested.",
     )
     if not outcome.ok:

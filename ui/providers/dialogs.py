@@ -8,16 +8,17 @@ from sqlmodel import Session
 
 from core.actors import Actor
 from core.errors import Conflict, CoreError, Invalid
-from core.manage import providers, settings
+from core.manage import provider_secrets, providers, settings
 from core.store import db
+from core.store.tables import id_of
 from core.wording import counted
 from ui.dialogs import confirm_by_name
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
-from ui.providers import connection_test, form
+from ui.providers import carried, connection_test, form, key_exchange
 from ui.widgets import ago
 
-Asked = Literal["add", "edit", "test", "delete", "remove_key"]
+Asked = Literal["add", "edit", "test", "keys", "delete", "remove_key"]
 """A dialog."""
 _OPEN, _CONFLICT, _SEEN = "provider_dialog", "provider_conflict", "provider_seen"
 
@@ -29,10 +30,14 @@ def ask(name: Asked, provider_id: int | None = None) -> None:
     st.session_state.pop(_CONFLICT, None)
     st.session_state.pop(_SEEN, None)
     if name == "add":
-        form.fill(form.EMPTY, None, None)
+        form.fill_new()
     elif name == "edit" and provider_id is not None:
-        with db.transaction() as session:
-            form.fill_from(providers.get(session, provider_id))
+        _load(provider_id)
+
+
+def _load(provider_id: int) -> None:
+    with db.transaction() as session:
+        form.fill_from(providers.get(session, provider_id), provider_secrets.list_of(session, provider_id))
 
 
 def draw_dialog() -> None:
@@ -50,7 +55,7 @@ def draw_dialog() -> None:
             _close()
             show_fault(error)
         else:
-            {"edit": _edit, "test": _test, "delete": _delete, "remove_key": _remove_key}[name](
+            {"edit": _edit, "test": _test, "keys": _keys, "delete": _delete, "remove_key": _remove_key}[name](
                 provider_id, display_name
             )
 
@@ -59,6 +64,7 @@ def _close() -> None:
     guard("admin")
     st.session_state.pop(_OPEN, None)
     form.forget_key()
+    key_exchange.forget()
 
 
 def _done() -> None:
@@ -73,6 +79,7 @@ def _add() -> None:
 
     def create(session: Session) -> None:
         provider = providers.create(session, actor, form.patch())
+        carried.write(session, actor, id_of(provider))
         _omit(session, actor, provider.id)
 
     _save(slots, create, "Provider added.", "Add provider", None)
@@ -86,7 +93,9 @@ def _edit(provider_id: int, display_name: str) -> None:
         omitted = settings.effective(session, name).omitted
 
     def update(session: Session, version: int | None = None) -> None:
+        removed = carried.remove(session, actor, provider_id, moves=form.moves())
         providers.update(session, actor, provider_id, form.patch(), version=version or form.version())
+        carried.write(session, actor, provider_id, removed)
         _omit(session, actor, provider_id)
 
     if conflict := st.session_state.get(_CONFLICT):
@@ -142,10 +151,13 @@ def _test_typed(slots: dict[str, Any], provider_id: int | None) -> None:
     actor = guard("admin")
     typed = form.patch()
     name = str(typed.get("display_name") or "It")
-    outcome, report = connection_test.run(actor, provider_id, typed, name=name, omitted=form.omitted())
+    outcome, report = connection_test.run(
+        actor, provider_id, typed, name=name, omitted=form.omitted(), carried=carried.drafts()
+    )
+    errors = carried.in_slots(outcome.errors)
     for field, slot in slots.items():
-        field_error(slot, outcome.errors, field)
-    other_errors(outcome.errors, set(slots))
+        field_error(slot, errors, field)
+    other_errors(errors, set(slots))
     if report:
         connection_test.draw(report)
 
@@ -204,8 +216,7 @@ def _draw_conflict(provider_id: int, conflict: dict[str, Any], work: Callable[[S
         keep = st.button("Keep what is saved", key="provider_keep", icon=":material/undo:")
         write = st.button("Write mine", key="provider_write", type="primary", icon=":material/save:")
     if keep:
-        with db.transaction() as session:
-            form.fill_from(providers.get(session, provider_id))
+        _load(provider_id)
         st.session_state.pop(_CONFLICT)
         st.rerun()
     if write:
@@ -219,6 +230,13 @@ def _draw_conflict(provider_id: int, conflict: dict[str, Any], work: Callable[[S
         other_errors(outcome.errors, set())
 
 
+@st.dialog("Exchange the API key", width="large", icon=":material/key:", dismissible=False)
+def _keys(provider_id: int, display_name: str) -> None:
+    actor = guard("admin")
+    st.caption(plain(f"{display_name}: another key in place of the current one, without an outage."))
+    key_exchange.draw(actor, provider_id, _done)
+
+
 @st.dialog("Remove the API key?", icon=":material/key_off:", on_dismiss=_close)
 def _remove_key(provider_id: int, display_name: str) -> None:
     actor = guard("admin")
@@ -227,14 +245,15 @@ def _remove_key(provider_id: int, display_name: str) -> None:
         if st.button("Cancel", key="remove_key_cancel"):
             _done()
         confirmed = st.button(":red[Remove key]", key="remove_key_confirm", icon=":material/key_off:")
-    if (
-        confirmed
-        and attempt(
-            lambda session: providers.remove_api_key(session, actor, provider_id),
-            f"The key of {display_name} is removed.",
-        ).ok
-    ):
+    if not confirmed:
+        return
+    outcome = attempt(
+        lambda session: providers.remove_api_key(session, actor, provider_id), f"The key of {display_name} is removed."
+    )
+    if outcome.ok:
         _done()
+    for rule in outcome.errors.values():
+        st.error(plain(f"The API key {rule}."), icon=":material/error:")
 
 
 @st.dialog("Delete provider?", icon=":material/delete:", on_dismiss=_close)

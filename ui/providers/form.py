@@ -1,6 +1,6 @@
 """The fields of a provider, as a person edits them: widgets, and what was loaded into them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,15 +8,15 @@ import streamlit as st
 
 from core import crypto
 from core.errors import Invalid, Sealed
-from core.kinds import KINDS, facts_of
+from core.kinds import KINDS, facts_of, origin_of
 from core.manage import providers
 from core.models import catalogue
 from core.resolving.effective import NOT_NEEDED
 from core.store import api_keys, base_urls, schemas
-from core.store.tables import LlmProvider
+from core.store.tables import LlmProvider, LlmProviderSecret
 from ui.feedback import field_error, plain
 from ui.guard import guard
-from ui.providers import presets
+from ui.providers import carried, presets
 
 _BASE = "provider_base"
 _KEYS = {
@@ -45,9 +45,15 @@ class Base:
     version: int | None
     """What the edit is based on; None for a provider that is not stored yet."""
     mask: str | None
-    """Of the stored API key."""
+    """Of the stored API key, with its fingerprint."""
     offered: bool = False
     """Whether the form offers to set what is not sent."""
+
+
+def fill_new() -> None:
+    """Load what a new provider begins with."""
+    fill(EMPTY, None, None)
+    carried.fill(())
 
 
 def fill(fields: Mapping[str, Any], version: int | None, mask: str | None) -> None:
@@ -66,9 +72,10 @@ def fill(fields: Mapping[str, Any], version: int | None, mask: str | None) -> No
         st.session_state[_KEYS[name]] = value
 
 
-def fill_from(provider: LlmProvider) -> None:
-    """Load a stored provider into the widgets."""
-    fill(provider.model_dump(include=set(providers.FIELDS)), provider.version, provider.api_key_masked)
+def fill_from(provider: LlmProvider, stored: Sequence[LlmProviderSecret]) -> None:
+    """Load a stored provider into the widgets, with its headers and query parameters."""
+    carried.fill(stored)
+    fill(provider.model_dump(include=set(providers.FIELDS)), provider.version, providers.shown_key(provider))
 
 
 def _base() -> Base:
@@ -91,6 +98,13 @@ def patch() -> dict[str, Any]:
     return {**typed, **fields} if version() is None else fields
 
 
+def moves() -> bool:
+    """Whether what is typed leads to another host than what was loaded."""
+    base = _base().fields
+    wanted = {**base, **patch()}
+    return origin_of(wanted["kind"], wanted["api_base_url"]) != origin_of(base["kind"], base["api_base_url"])
+
+
 def omitted() -> list[str] | None:
     """Return the parameters to leave out for the model, or None to let them be."""
     offered = _base().offered and _omission_matters()
@@ -111,6 +125,7 @@ def unconfirmed() -> dict[str, str]:
 def forget_key() -> None:
     """Drop the typed key from the session: nothing keeps it once the dialog is closed."""
     st.session_state.pop(_KEYS["api_key"], None)
+    carried.forget()
 
 
 def draw(effective_omissions: tuple[str, ...]) -> dict[str, Any]:
@@ -155,6 +170,7 @@ def draw(effective_omissions: tuple[str, ...]) -> dict[str, Any]:
         field_error(slots["api_base_url"], {"api_base_url": found.refused}, "api_base_url")
         st.button("Use what is proposed", key="provider_correct_url", on_click=_correct_url)
     _draw_key(slots)
+    carried.draw(kind, slots)
     _draw_models(slots, kind)
     st.text_area("Description", key=_KEYS["description"], persist_state=_KEPT, max_chars=2000, height=80)
     slots["description"] = st.empty()
