@@ -34,6 +34,18 @@ expected-statuses = ["400", "401", "403", "404", "405", "406", "409", "413", "41
 [[operations]]
 include-operation-id = "listSettings"
 checks.ensure_resource_availability.enabled = false
+
+# A DELETE takes one of them, which its query names: the list stays, and so does what adds to it.
+[[operations]]
+include-operation-id = ["listHeaders", "setHeader", "removeHeader", "listQuery", "setQuery", "removeQuery"]
+checks.use_after_free.enabled = false
+checks.ensure_resource_availability.enabled = false
+
+# It is there again once one is added; and the provider itself is not gone with it.
+[[operations]]
+include-operation-id = ["nextKey", "addNextKey", "promoteKey", "retireKey"]
+checks.use_after_free.enabled = false
+checks.ensure_resource_availability.enabled = false
 """
 
 
@@ -74,7 +86,7 @@ def test_schemathesis(database: str, tmp_path: Path) -> None:
                     *(str(Path(sys.executable).with_name("st")), "run", str(described), "--url", f"{app.url}/api"),
                     *("--checks", "all", "--max-time", str(max(5, round(SECONDS * share)))),
                     # It dials whatever host a body names: tests stay on this machine. test_connection.py has it.
-                    *("--exclude-operation-id", "testProvider"),
+                    *("--exclude-operation-id", "testProvider", "--exclude-operation-id", "testNextKey"),
                     *("--continue-on-failure", "--no-color", "--generation-database", "none", "--report", "json"),
                     *signed_in,
                 ],
