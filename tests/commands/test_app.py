@@ -30,6 +30,10 @@ COMMANDS = {
     "move": "move",
     "explain": "explain",
     **{f"keys {name}": "keys" for name in ("status", "rotate", "check", "adopt")},
+    "providers needs-key": "providers",
+    **{f"providers headers {name}": "providers" for name in ("list", "set", "remove")},
+    **{f"providers query {name}": "providers" for name in ("list", "set", "remove")},
+    **{f"providers keys {name}": "providers" for name in ("list", "add", "test", "promote", "retire")},
     **{f"users {name}": "users" for name in ("add", "passwd", "disable", "role", "sign-out", "list")},
     **{f"audit {name}": "audit" for name in ("head", "verify", "purge", "export")},
     "logs purge": "logs",
@@ -53,7 +57,7 @@ def test_each_command_is_in_the_module_of_its_group() -> None:
     rooms = {module.name for module in pkgutil.iter_modules(commands.__path__)}
 
     assert dict(_commands(get_command(app))) == COMMANDS
-    assert rooms == {*COMMANDS.values(), "app", "opening"}
+    assert rooms == {*COMMANDS.values(), "app", "opening", "typed"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

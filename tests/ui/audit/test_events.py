@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 
+from core.manage.provider_secrets import CARRIED
 from tests.conftest import ROOT
 from ui.audit.events import _WORDS
 
@@ -17,12 +18,18 @@ def recorded() -> Iterator[str]:
         named = {
             target.id: node.value.value
             for node in tree.body
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-            for target in node.targets
+            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant)
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
             if isinstance(target, ast.Name)
         }
         for call in ast.walk(tree):
-            if not isinstance(call, ast.Call) or getattr(call.func, "id", "") not in {"record", "_record"}:
+            called = "" if not isinstance(call, ast.Call) else getattr(call.func, "id", getattr(call.func, "attr", ""))
+            if not isinstance(call, ast.Call) or called not in {"record", "_record", "put_on_record"}:
+                continue
+            if isinstance(call.args[2], ast.JoinedStr):  # of headers and query parameters
+                (begin, _) = call.args[2].values
+                assert isinstance(begin, ast.Constant)
+                yield from (f"{begin.value}{use}" for use in CARRIED)
                 continue
             for part in ast.walk(call.args[2]):
                 value = part.value if isinstance(part, ast.Constant) else named.get(getattr(part, "id", ""))
