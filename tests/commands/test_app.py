@@ -29,7 +29,7 @@ COMMANDS = {
     "grant-backup": "grants",
     "move": "move",
     "explain": "explain",
-    **{f"keys {name}": "keys" for name in ("status", "rotate", "check", "adopt")},
+    **{f"keys {name}": "keys" for name in ("status", "rotate", "check", "adopt", "fingerprint")},
     "providers needs-key": "providers",
     **{f"providers headers {name}": "providers" for name in ("list", "set", "remove")},
     **{f"providers query {name}": "providers" for name in ("list", "set", "remove")},
