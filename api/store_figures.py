@@ -74,7 +74,7 @@ class Reader:
     def _read(self) -> None:
         try:
             with waits.within(waits.REQUEST):
-                if readiness.look().schema == "ok":  # else what is read may not be there
+                if readiness.look().schema not in {"mismatch", "unknown"}:  # else what is read may not be there
                     self._read_all()
                     self._fresh, self._read_at = True, time.monotonic()
                     return
