@@ -317,7 +317,7 @@ class _Test:
         reason = None if failure is None else failure.reason
         words = "" if failure is None else failure.words
         if reason in {"connection", "timeout", "unacceptable"} and (failure is None or failure.status is None):
-            self._note("connected", "refused", words, clock)
+            self._note("connected", "not_checked" if reason == "timeout" else "refused", words, clock)
             return False
         self._note("connected", "verified", "through the proxy of LLM_HTTP_PROXY", clock)
         if urlsplit(self._target.base_url).scheme != "https":

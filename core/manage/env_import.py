@@ -16,7 +16,7 @@ from ..presets import PRESETS
 from ..store import api_keys, base_urls
 from ..store.schemas import parse_models
 from ..store.tables import LlmProvider, id_of
-from . import providers
+from . import provider_secrets, providers
 from .seed import Outcome, create_vendor, find
 
 KEY_VARIABLES: Final = {
@@ -34,6 +34,7 @@ ADDRESSES: Final = {
 
 Of vendors that have no kind of their own: a variable of a kind (``key_variables``) goes to the kind's address.
 """
+_VERSIONS: Final = ("AZURE_OPENAI_API_VERSION", "AZURE_API_VERSION", "OPENAI_API_VERSION")
 BEDROCK: Final = PRESETS["bedrock"].variable
 _REGIONS: Final = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_BEDROCK_REGION")
 KEYLESS: Final = ("OLLAMA", "LMSTUDIO", "VLLM")
@@ -134,14 +135,25 @@ def _other(session: Session, actor: Actor, env: Mapping[str, str], variable: str
         end = "ENDPOINT" if named and named.name == base_urls.AZURE else "BASE_URL"
         return _left(variable, f"{prefix}_{end}, which says where the key is sent, is not set beside it")
     kind = _kind_at(named, found[0].url)
-    models: list[str] = []
+    models, version = [], ""
     if kind == base_urls.AZURE:
+        version = _azure_version(env, found[0].url)
         models = [env[one].strip() for each in sorted(prefixes) for one in _named(env, each, _DEPLOYMENTS)]
         models = models or [name for one in found if (name := base_urls.deployment_name(one.url))]
         found = [one._replace(url=base_urls.look(kind, one.url).correction or one.url.rstrip("/")) for one in found]
         if models:  # what is called a model there is what the deployment is of
             env = {name: value for name, value in env.items() if not name.endswith(_MODELS)}
-    return _elsewhere(session, actor, variable, env, kind=kind, addresses=found, prefixes=prefixes, models=models)
+    done = _elsewhere(session, actor, variable, env, kind=kind, addresses=found, prefixes=prefixes, models=models)
+    if version and done.action == "created" and (made := _at(session, kind, found[0].url)) is not None:
+        provider_secrets.set_value(session, actor, id_of(made), "query", "api-version", value=version, sealed=False)
+        done = done._replace(why=f"{done.why}. Its query parameter api-version is {version}")
+    return done
+
+
+def _azure_version(env: Mapping[str, str], url: str) -> str:
+    """Return the version of Azure's API that the variables or the address name; empty where none is, or it is none."""
+    named = re.findall(r"[?&]api-version=([^&#]+)", url) + [env.get(name, "").strip() for name in _VERSIONS]
+    return next((version for version in named if re.fullmatch(r"\d{4}-\d\d-\d\d(-preview)?", version)), "")
 
 
 def _bedrock(session: Session, actor: Actor, variable: str, env: Mapping[str, str]) -> Outcome:

@@ -10,12 +10,12 @@ from core import ai
 from core.actors import COMMAND_LINE
 from core.errors import CallFailed
 from core.kinds import KINDS
-from core.manage import connection, providers
+from core.manage import connection, provider_secrets, providers
 from core.parameters import PARAMETERS, SENDABLE
 from core.resolve import resolve
 from core.store import db
 from core.testing import override
-from tests.calls import WAYS, configure
+from tests.calls import WAYS, configure, settle
 from tests.vendors import KEY, TEXT, Status, Vendor
 
 pytest_plugins = ["tests.calls"]
@@ -85,6 +85,27 @@ def test_the_sdk_as_it_is(vendor: Vendor, *, is_async: bool) -> None:
 
     assert answer.choices[0].message.content == TEXT
     check(vendor, {"model": "m1", **SENT})
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("way", [*WAYS, "sdk", "test"])
+def test_a_version_of_ones_own(vendor: Vendor, way: str) -> None:
+    """A query parameter api-version of the provider is sent in place of the kind's, by core.ai, SDK and connection test."""
+    with db.transaction() as session:
+        stored = providers.get_by_name(session, "azure_openai").id or 0
+        version = "2025-01-01-preview"
+        provider_secrets.set_value(session, COMMAND_LINE, stored, "query", "api-version", value=version, sealed=False)
+    settle()
+    if way == "sdk":
+        settings = resolve("azure_openai")
+        with openai.AzureOpenAI(**settings.client_options()) as client:
+            client.chat.completions.create(messages=[{"role": "user", "content": "x"}], **settings.request_options())
+    elif way == "test":
+        assert _tested()["call"].state == "verified"
+    else:
+        WAYS[way]("Hello", provider="azure_openai")
+
+    assert [asked.path for asked in vendor.asked] == [CHAT.replace("2024-10-21", version)]
 
 
 @pytest.mark.usefixtures("store")

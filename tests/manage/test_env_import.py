@@ -11,7 +11,7 @@ from sqlmodel import Session
 from core import env_file
 from core.actors import COMMAND_LINE, Actor
 from core.kinds import KINDS, KindFacts, origin_of
-from core.manage import env_import, providers, seed
+from core.manage import env_import, provider_secrets, providers, seed
 from core.manage.seed import Outcome
 from core.store import db
 from tests.processes import core
@@ -303,6 +303,39 @@ def test_azures_variables(session: Session, admin: Actor, form: str) -> None:
     assert found["AZURE_OPENAI_API_KEY"].action == "created", found
     (row,) = providers.list_all(session)
     assert (row.kind, row.api_base_url, row.available_models) == expected
+
+
+@pytest.mark.parametrize(
+    ("env", "version"),
+    [
+        ({"OPENAI_API_VERSION": "2025-01-01-preview"}, "2025-01-01-preview"),
+        ({"AZURE_OPENAI_API_VERSION": "2024-06-01", "OPENAI_API_VERSION": "2023-05-15"}, "2024-06-01"),
+        (
+            {"AZURE_OPENAI_ENDPOINT": f"{ENDPOINT}/openai/deployments/d/chat/completions?api-version=2024-02-01"},
+            "2024-02-01",
+        ),
+        ({"OPENAI_API_VERSION": "latest"}, None),
+        ({}, None),
+    ],
+)
+def test_azures_version_becomes_a_query_parameter(
+    session: Session, admin: Actor, env: dict[str, str], version: str | None
+) -> None:
+    """What the variables or the address name is stored and said; what is none is left out."""
+    fixed = {
+        "AZURE_OPENAI_API_KEY": "0123456789abcdef" * 2,
+        "AZURE_OPENAI_ENDPOINT": ENDPOINT,
+        "AZURE_OPENAI_DEPLOYMENT": "d",
+    }
+    found = _import(session, admin, **{**fixed, **env})["AZURE_OPENAI_API_KEY"]
+
+    assert found.action == "created"
+    assert ("api-version" in found.why) == (version is not None)
+    (row,) = providers.list_all(session)
+    stored = provider_secrets.list_of(session, row.id or 0)
+    assert [(each.use, each.name, each.plain_value) for each in stored] == (
+        [("query", "api-version", version)] if version else []
+    )
 
 
 @pytest.mark.parametrize("region", ["AWS_REGION", "AWS_DEFAULT_REGION"])
