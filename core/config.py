@@ -12,6 +12,7 @@ from .environment import (
     check_hosts,
     check_no_proxy,
     database_url,
+    days,
     entries,
     networks,
     no_comment,
@@ -40,6 +41,7 @@ VARIABLES = {
     "LLM_RATE_LIMIT_PAGES": "Saves of one user on the pages. Default: 60 per 5 minutes",
     "LLM_RATE_LIMIT_STORAGE_URL": "Where several processes count together, as redis://host:6379. Default: memory://, each process by itself.",
     "LLM_LOG_FORMAT": "Lines of log of the app and the command line: text, or json, one object each. Default: text",
+    "LLM_LOG_DAYS": "Days for which the request log is kept: the app deletes older rows each day. Default: nothing is deleted.",
     "LLM_PRIVATE_HOSTS": "Comma list of private host names, addresses or networks that any provider's base URL may name; * for all.",
     "LLM_HTTP_PROXY": "The only way out to the vendors, as http://user:password@proxy.example:3128. Default: none, not even HTTPS_PROXY.",
     "LLM_NO_PROXY": "Comma list of host names (with all below them), addresses or networks that are reached without it; * for all.",
@@ -61,6 +63,7 @@ class Config:
     allowed_hosts: tuple[str, ...]
     trusted_proxies: tuple[str, ...]
     private_hosts: tuple[str, ...]
+    log_days: str
     rate_limit_general: str
     rate_limit_sensitive: str
     rate_limit_pages: str
@@ -70,7 +73,7 @@ class Config:
 
     @classmethod
     def read(cls, env: Mapping[str, str] = os.environ) -> Self:
-        """Read *env*. Encryption keys and rate limits are checked where they are used: core.crypto, core.access.ratelimit.
+        """Read *env*. Encryption keys, rate limits and days are checked where they are used: core.crypto, core.access.ratelimit, :func:`log_days`.
 
         Raises:
             BadConfig: If ``DATABASE_URL`` is empty or does not name a PostgreSQL database, ``LLM_TRUSTED_PROXIES``
@@ -92,6 +95,7 @@ class Config:
             allowed_hosts=entries(env.get("LLM_ALLOWED_HOSTS")),
             trusted_proxies=networks("LLM_TRUSTED_PROXIES", env.get("LLM_TRUSTED_PROXIES")),
             private_hosts=entries(env.get("LLM_PRIVATE_HOSTS")),
+            log_days=env.get("LLM_LOG_DAYS") or "",
             rate_limit_general=env.get("LLM_RATE_LIMIT_GENERAL") or "100 per 15 minutes",
             rate_limit_sensitive=env.get("LLM_RATE_LIMIT_SENSITIVE") or "10 per 5 minutes",
             rate_limit_pages=env.get("LLM_RATE_LIMIT_PAGES") or "60 per 5 minutes",
@@ -112,13 +116,15 @@ class Config:
 
 
 def check_at_start(config: Config) -> None:
-    """Check the lists of hosts and the proxy, which only a start of the app or of a command refuses.
+    """Check the lists of hosts, the proxy and the days, which only a start of the app or of a command refuses.
 
     A service may need none of them: where it calls a vendor by the proxy, the call says what is wrong with it.
 
     Raises:
-        BadConfig: If an entry of a list could fit no host, or the proxy's URL cannot be read.
+        BadConfig: If an entry of a list could fit no host, the proxy's URL cannot be read, or LLM_LOG_DAYS is no number of
+            days.
     """
+    log_days(config)
     check_hosts("LLM_ALLOWED_HOSTS", config.allowed_hosts, as_networks=False, everything=False)
     check_hosts("LLM_PRIVATE_HOSTS", config.private_hosts, as_networks=True, everything=True)
     check_no_proxy(config.no_proxy)
@@ -136,6 +142,15 @@ def choose_log_format(env: Mapping[str, str] = os.environ) -> None:
     if form not in log_lines.FORMS:
         raise BadConfig(f"LLM_LOG_FORMAT must be {' or '.join(log_lines.FORMS)}.")
     log_lines.choose(form)
+
+
+def log_days(config: Config) -> int | None:
+    """Return for how many days the request log is kept; None: for ever.
+
+    Raises:
+        BadConfig: If LLM_LOG_DAYS is no whole number from 1 to 36500.
+    """
+    return days("LLM_LOG_DAYS", config.log_days)
 
 
 @cache

@@ -11,6 +11,8 @@ from urllib.parse import unquote, urlsplit
 from .errors import BadConfig
 from .redaction import Secret, remember
 
+MOST_DAYS: Final = 36_500
+"""A hundred years: the longest time for which something is kept, where a time is given."""
 DATABASE_SCHEMES: Final = ("postgresql", "postgres", "postgresql+psycopg")
 _OTHER_SCHEMES: Final = (
     *("mysql", "mariadb", "sqlite", "mssql", "oracle", "mongodb", "redis", "http", "https", "file", "jdbc"),
@@ -233,6 +235,16 @@ def networks(name: str, raw: str | None) -> tuple[str, ...]:
             takes = "addresses and networks, with commas between, as 10.0.0.5,192.168.0.0/24"
             raise BadConfig(f"{name}: entry {place} {_fault(text)}. It takes {takes}.")
     return found
+
+
+def days(name: str, raw: str) -> int | None:
+    """Return a number of days, for which something is kept; None if none is given. Raises BadConfig."""
+    text = raw.strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MOST_DAYS)) and 1 <= int(text) <= MOST_DAYS):
+        raise BadConfig(f"{name} must be a whole number of days from 1 to {MOST_DAYS}; unset, nothing is deleted.")
+    return int(text)
 
 
 def check_hosts(name: str, found: tuple[str, ...], *, as_networks: bool, everything: bool) -> None:

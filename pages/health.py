@@ -3,6 +3,7 @@
 import streamlit as st
 
 from core import crypto
+from core.govern import growth, jobs
 from core.manage import health
 from core.store import db
 from ui.health.view import draw_health
@@ -13,5 +14,6 @@ begin_page(
 )
 with db.transaction() as session:
     found = health.look(session, crypto.get_ring())
-draw_health(found)
+    sizes, periodic = growth.tables(session), jobs.states(session)
+draw_health(found, sizes, periodic)
 st.button("Look again", key="look_again", icon=":material/refresh:")

@@ -14,6 +14,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from core import env_file, log_lines, redaction
 from core.config import choose_log_format, get_config
 from core.errors import BadConfig
+from core.govern import jobs
 from core.manage import bootstrap
 from core.resolve import Resolver
 from core.store import db
@@ -46,7 +47,7 @@ def prepare() -> None:
 
 
 def lifespan_with(resolver: Resolver) -> Callable[[Any], AbstractAsyncContextManager[None]]:
-    """Return the app's lifespan: the store is held, and *resolver* follows it, while the process serves."""
+    """Return the app's lifespan: the store is held, *resolver* follows it, and periodic work is done, while the process serves."""
 
     @asynccontextmanager
     async def lifespan(_app: Any) -> AsyncIterator[None]:
@@ -54,9 +55,12 @@ def lifespan_with(resolver: Resolver) -> Callable[[Any], AbstractAsyncContextMan
         store = bootstrap.running()
         await anyio.to_thread.run_sync(store.__enter__)  # starting and stopping takes a moment: not on the event loop
         resolver.start()
+        periodic = jobs.Runner()
+        periodic.start()
         try:
             yield
         finally:
+            await anyio.to_thread.run_sync(periodic.close)
             await anyio.to_thread.run_sync(resolver.close)
             await anyio.to_thread.run_sync(store.__exit__, None, None, None)
 

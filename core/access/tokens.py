@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sqlalchemy import text
-from sqlmodel import Session, col, func, or_, select, update
+from sqlmodel import Session, col, delete, func, or_, select, update
 
 from ..actors import Actor
 from ..audit.record import Target, record
@@ -25,6 +25,8 @@ PREFIX: Final = "llms_"
 """By which people, log filters and secret scanners know a token of ours."""
 HINT: Final = len(PREFIX) + 4
 """So many characters are kept, for people to tell tokens apart."""
+KEPT_DAYS: Final = 365
+"""So long a token stays listed after its end."""
 USED_EVERY_SECONDS: Final = 60
 """``last_used_at`` is written no more often: a request must not cost a write each."""
 
@@ -81,6 +83,21 @@ def revoke(session: Session, actor: Actor, token_id: int) -> ApiToken:
         session.refresh(row)
         record(session, actor, "token.revoke", Target("token", row.id, row.name))
     return row
+
+
+def drop_ended(session: Session, actor: Actor) -> int:
+    """Delete the tokens that were revoked or expired more than :data:`KEPT_DAYS` ago; return how many. The audit keeps its events.
+
+    Raises:
+        Forbidden: As everywhere.
+    """
+    require(session, actor, "token.purge")
+    border = _NOW - text(f"interval '{KEPT_DAYS} days'")
+    old: Any = or_(col(ApiToken.revoked_at) < border, col(ApiToken.expires_at) < border)
+    names = sorted(session.exec(delete(ApiToken).where(old).returning(col(ApiToken.name))).scalars())
+    if names:
+        record(session, actor, "token.purge", Target("token", None, "ended tokens"), {"names": (names, None)})
+    return len(names)
 
 
 def list_all(session: Session) -> list[ApiToken]:

@@ -2,7 +2,7 @@
 
 import typer
 
-from . import audit, explain, grants, import_env, keys, logs, move, providers, schema, tokens, users
+from . import audit, explain, grants, import_env, jobs, keys, logs, move, providers, schema, tokens, users
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Manage LLM Settings."
@@ -23,4 +23,5 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(users.app, name="users")
 app.add_typer(audit.app, name="audit")
 app.add_typer(logs.app, name="logs")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(tokens.app, name="tokens")

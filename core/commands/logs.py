@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ..actors import COMMAND_LINE
-from ..govern import usage
+from ..govern import log_purge
 from ..store import db
 from ..wording import counted
 from .opening import DryRun, store
@@ -24,5 +24,5 @@ def purge(
 ) -> None:
     """Delete the oldest rows of the request log, 10,000 a transaction. Interrupted, it is run again."""
     with store():
-        gone = usage.purge(db.retrying, COMMAND_LINE, older_than=older_than, with_usage=with_usage, dry_run=dry_run)
+        gone = log_purge.purge(db.retrying, COMMAND_LINE, older_than=older_than, with_usage=with_usage, dry_run=dry_run)
     typer.echo(f"{'Would delete' if dry_run else 'Deleted'} {counted(gone, 'logged call')}.")

@@ -1,25 +1,25 @@
-"""What an admin reads of the request log: figures and their course, single calls, as CSV; and purging its oldest part.
+"""What an admin reads of the request log: figures and their course, single calls, as CSV.
 
-CallFigures come from ``llm_usage``, which a trigger adds up, so that they cost the same at any number of calls; see
-docs/decisions/request-log.md.
+CallFigures come from ``llm_usage``, which a trigger adds up, and of long ago from ``llm_usage_days``, so that they cost the
+same at any number of calls; see docs/decisions/request-log.md and usage-by-days.md.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, func, select, text, true, tuple_
+from sqlalchemy import DateTime, cast, func, select, text, true, tuple_, union_all
 from sqlmodel import Session
 
 from .. import spreadsheet
 from ..access.authority import require
 from ..actors import Actor
-from ..audit.record import Target, record, storable
-from ..errors import Invalid, NotFound
-from ..store import db, waits
-from ..store.tables import LlmLog, LlmUsage
+from ..audit.record import storable
+from ..errors import NotFound
+from ..store import db
+from ..store.tables import LlmLog, LlmUsage, LlmUsageDay
 from .paging import MAX_CHOICES, Page, Place, page_of, within
 
 BUCKET: Final = 1.1
@@ -40,18 +40,22 @@ SPANS: Final = {
     "day": Span("24 hours", timedelta(days=1), timedelta(minutes=30)),
     "week": Span("7 days", timedelta(days=7), timedelta(hours=3)),
     "month": Span("30 days", timedelta(days=30), timedelta(hours=12)),
+    "quarter": Span("90 days", timedelta(days=90), timedelta(days=2)),
+    "year": Span("365 days", timedelta(days=365), timedelta(days=7)),
 }
 BY: Final = ("provider", "model")
 """What the figures can be split by."""
 SLOT: Final = timedelta(minutes=5)
 """What ``llm_usage`` adds up in one."""
+DAY: Final = timedelta(days=1)
+"""What ``llm_usage_days`` does; a span with such steps, or longer ones, is made of whole days."""
 MOST_NAMES: Final = 8
 """So many providers or models have a line of their own; the rest is added up as :data:`OTHER`."""
 OTHER: Final = "other"
-PURGED_AT_ONCE: Final = 10_000
 
 _LOGS: Any = getattr(LlmLog, "__table__")  # noqa: B009 - SQLModel does not declare it
 _USAGE: Any = getattr(LlmUsage, "__table__")  # noqa: B009 - as above
+_DAYS: Any = getattr(LlmUsageDay, "__table__")  # noqa: B009 - as above
 
 
 class CallFigures(NamedTuple):
@@ -128,7 +132,14 @@ _COURSE = """
         SELECT date_bin(:step, slot, TIMESTAMPTZ 'epoch') AS at, {by} AS name, status, latency_bucket,
             sum(calls) AS calls, sum(priced) AS priced, sum(input_tokens) AS input_tokens,
             sum(output_tokens) AS output_tokens, sum(cost) AS cost
-        FROM llm_usage WHERE slot > :since GROUP BY 1, 2, 3, 4
+        FROM (
+            SELECT slot, {by}, status, latency_bucket, calls, priced, input_tokens, output_tokens, cost
+            FROM llm_usage WHERE slot > :since
+            UNION ALL
+            SELECT day::timestamp AT TIME ZONE 'UTC', {by}, status, latency_bucket, calls, priced, input_tokens,
+                output_tokens, cost
+            FROM llm_usage_days WHERE day > CAST(:since AT TIME ZONE 'UTC' AS date)
+        ) AS parts GROUP BY 1, 2, 3, 4
     ), most AS (
         SELECT name FROM cube GROUP BY name ORDER BY sum(calls) DESC, name LIMIT :most
     )
@@ -147,13 +158,17 @@ def course(session: Session, actor: Actor, span: str, by: str) -> Course:
     Args:
         session: The transaction.
         actor: An admin.
-        span: One of :data:`SPANS`, back from now, by the database's clock; begun five minutes count whole.
+        span: One of :data:`SPANS`, back from now, by the database's clock; begun five minutes count whole, of a span by
+            days begun days, in UTC.
         by: One of :data:`BY`.
     """
     require(session, actor, "usage.view")
     _, back, step = SPANS[span]
     now: Any = session.scalar(select(func.clock_timestamp()))  # a parameter: what is volatile is no bound for an index
-    given = {"step": step, "since": now - back - SLOT, "most": MOST_NAMES, "other": OTHER}
+    since = now - back
+    if step >= DAY:
+        since = since.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    given = {"step": step, "since": since - SLOT, "most": MOST_NAMES, "other": OTHER}
     # With the usual 4 MB a month is sorted on disk; compiling the query would take longer than running it.
     session.execute(text("SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)"))
     rows = list(session.execute(_COURSES[by], given))
@@ -220,54 +235,6 @@ def as_csv(
     return spreadsheet.lines(names, (_written(row) for row in rows))
 
 
-class Transact(Protocol):
-    """Runs work in a transaction of its own, as :func:`core.store.db.retrying`."""
-
-    def __call__(self, work: Callable[[Session], int]) -> int:
-        """Return what *work* returns."""
-
-
-def purge(transact: Transact, actor: Actor, *, older_than: int, with_usage: bool = False, dry_run: bool = False) -> int:
-    """Delete the calls that are older than *older_than* days, and return how many; 10,000 a transaction, oldest first.
-
-    Interrupted, it is run again. The figures of ``llm_usage`` stay unless *with_usage*.
-
-    Raises:
-        Forbidden: As everywhere.
-        Invalid: If *older_than* is no number of days.
-    """
-    if not 0 <= older_than <= 36_500:  # noqa: PLR2004 - a hundred years
-        raise Invalid({"older_than": "must be a number of days from 0 to 36500"})
-
-    def begin(session: Session) -> int:
-        require(session, actor, "logs.purge")
-        details = {"older_than_days": (None, older_than), "with_usage": (None, with_usage)}
-        if dry_run:
-            session.execute(text("SET LOCAL statement_timeout = '60s'"))
-            waits.allow(session.connection(), 60)
-            return session.scalar(select(func.count()).select_from(_LOGS).where(_is_old(_LOGS.c.at))) or 0
-        record(session, actor, "logs.purge", Target("logs", None, f"calls before {older_than} days"), details)
-        if with_usage:
-            session.execute(text("SET LOCAL statement_timeout = 0"))
-            waits.allow(session.connection(), None)
-            session.execute(_USAGE.delete().where(_is_old(_USAGE.c.slot + SLOT)))
-        return 0
-
-    def _is_old(column: Any) -> ColumnElement[bool]:
-        old: ColumnElement[bool] = column < func.clock_timestamp() - timedelta(days=older_than)
-        return old
-
-    def some(session: Session) -> int:
-        oldest = select(_LOGS.c.id).where(_is_old(_LOGS.c.at)).order_by(_LOGS.c.at, _LOGS.c.id).limit(PURGED_AT_ONCE)
-        gone = session.execute(_LOGS.delete().where(_LOGS.c.id.in_(oldest)))
-        return int(gone.rowcount)  # type: ignore[attr-defined]  # a CursorResult
-
-    removed = transact(begin)
-    while not dry_run and (last := transact(some)):
-        removed += last
-    return removed
-
-
 def _found(names: Iterable[str], filters: CallFilters, before: Place | None, limit: int | None) -> Any:
     """Return the query for the newest calls of *filters*."""
     c, u = _LOGS.c, _USAGE.c
@@ -283,17 +250,43 @@ def _found(names: Iterable[str], filters: CallFilters, before: Place | None, lim
     by_index = "user_id" in wanted or len(wanted) < 2 and wanted.get("status") in {None, "error"}  # noqa: PLR2004, RUF021
     if limit is None or by_index:
         return query
-    # No one index has it: the figures tell in which five minutes there are such calls, and only these are looked into.
-    slots = select(u.slot).where(*(u[name] == value for name, value in wanted.items()))
-    if filters.since:
-        slots = slots.where(u.slot > filters.since - SLOT)
-    if before is not None:
-        slots = slots.where(u.slot <= before[0])
-    # Each slot has one such call at least, but the one in which the page before has ended.
-    newest = slots.distinct().order_by(u.slot.desc()).limit(limit + 1).subquery()
-    inner = query.where(c.at >= newest.c.slot, c.at < newest.c.slot + SLOT).lateral()
+    # No one index has it: the figures tell in which five minutes, or days, there are such calls; only these are looked into.
+    # A late call's five minutes, in days that were added up by days before, count with those as soon as they are too.
+    last_day = select(func.max(_DAYS.c.day)).scalar_subquery()
+    later = func.coalesce(func.timezone("UTC", cast(last_day + 1, DateTime)), text("timestamptz '-infinity'"))
+    day = func.timezone("UTC", cast(_DAYS.c.day, DateTime))
+    parts = (
+        _newest(_Places(u.slot, u.slot, SLOT, u), wanted, filters, before, limit + 1).where(u.slot >= later),
+        _newest(_Places(_DAYS.c.day, day, DAY, _DAYS.c), wanted, filters, before, limit + 1),
+    )
+    found = union_all(*(select(part.subquery()) for part in parts)).subquery()
+    # Each has one such call at least, but the one in which the page before has ended.
+    newest = select(found).order_by(found.c.begins.desc()).limit(limit + 1).subquery()
+    inner = query.where(c.at >= newest.c.begins, c.at < newest.c.ends).lateral()
     joined = select(*(inner.c[column.name] for column in columns)).select_from(newest.join(inner, true()))
     return joined.order_by(inner.c.at.desc(), inner.c.id.desc()).limit(limit)
+
+
+class _Places(NamedTuple):
+    """A table of figures, as the times in which there were calls."""
+
+    key: Any
+    """The column that orders it."""
+    begins: Any
+    lasts: timedelta
+    columns: Any
+
+
+def _newest(places: _Places, wanted: Mapping[str, str], filters: CallFilters, before: Place | None, limit: int) -> Any:
+    """Return the query for the newest times, *limit* at most, in which there are calls of *wanted*."""
+    begins = places.begins
+    found = select(begins.label("begins"), (begins + places.lasts).label("ends"))
+    found = found.where(*(places.columns[name] == value for name, value in wanted.items()))
+    if filters.since:
+        found = found.where(begins > filters.since - places.lasts)
+    if before is not None:
+        found = found.where(begins <= before[0])
+    return found.group_by(places.key).order_by(places.key.desc()).limit(limit)
 
 
 def _written(row: Any) -> list[Any]:

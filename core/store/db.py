@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, func, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -185,6 +185,13 @@ def retrying(work: Callable[[Session], T]) -> T:
                 ) from error
             threading.Event().wait(0.02 * attempt)
     raise AssertionError  # pragma: no cover - the loop returns or raises
+
+
+class Transact(Protocol):
+    """Runs work in a transaction of its own, as :func:`retrying`: for work that takes many of them."""
+
+    def __call__(self, work: Callable[[Session], T]) -> T:
+        """Return what *work* returns, once it is committed."""
 
 
 def set_actor(session: Session, name: str) -> None:

@@ -21,7 +21,7 @@ RIGHTS: Final = {
     "users": "SELECT, INSERT, UPDATE",
     "auth_sessions": _ALL,
     "login_attempts": _ALL,
-    "api_tokens": "SELECT, INSERT, UPDATE",
+    "api_tokens": _ALL,
     "encryption_canaries": "SELECT, INSERT, UPDATE",
     "settings_generation": "SELECT, UPDATE",
     "settings_changes": "SELECT, INSERT, DELETE",
@@ -30,6 +30,8 @@ RIGHTS: Final = {
     "audit_checkpoints": "SELECT",
     "llm_logs": f"SELECT, DELETE, INSERT ({', '.join(log_rows.COLUMNS)})",
     "llm_usage": "SELECT, DELETE",  # a trigger adds to it
+    "llm_usage_days": _ALL,
+    "jobs": "SELECT, INSERT, UPDATE",
     "alembic_version": "SELECT",
 }
 """Table -> what the application's role may do there; every table is one of these."""

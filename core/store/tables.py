@@ -1,6 +1,6 @@
 """The tables. Ranges and shapes are CHECKs as well as rules of :mod:`core.store.schemas`: raw SQL meets them too."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NoReturn, Protocol
 
@@ -9,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Double,
     ForeignKey,
@@ -44,6 +45,7 @@ CALL_OPERATIONS = ("chat", "embed")
 SECRET_USES = ("header", "query", "next_key")
 NEXT_KEY_NAMES = ("next", "former")
 FINGERPRINT_PATTERN = "^[0-9a-f]{8}@[0-9a-f]{8}$"
+JOB_OUTCOMES = ("done", "unfinished", "failed")
 
 
 class Table(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING))):
@@ -447,6 +449,41 @@ class LlmUsage(Table, table=True):
     input_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
     output_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
     cost: Decimal = Field(sa_column=Column(Numeric(20, 10), nullable=False))
+
+
+class LlmUsageDay(Table, table=True):
+    """The same figures by days, in UTC: what ``llm_usage`` had of them once; a row for each combination of a day."""
+
+    __tablename__ = "llm_usage_days"
+
+    day: date = Field(sa_column=Column(Date, primary_key=True))
+    provider: str = Field(sa_column=Column(Text, primary_key=True))
+    model: str = Field(sa_column=Column(Text, primary_key=True))
+    status: str = Field(sa_column=Column(Text, primary_key=True))
+    latency_bucket: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
+    calls: int = Field(sa_column=Column(BigInteger, nullable=False))
+    priced: int = Field(sa_column=Column(BigInteger, nullable=False))
+    input_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
+    output_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
+    cost: Decimal = Field(sa_column=Column(Numeric(20, 10), nullable=False))
+
+
+class PeriodicJob(Table, table=True):
+    """When a piece of periodic work was done last, how that ended, and when it is due; ``run`` is whose turn it is now."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (CheckConstraint(_one_of("outcome", JOB_OUTCOMES), name="outcome"),)
+
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    next_at: datetime = Field(default=None, sa_column=_now())
+    run: str | None = Field(default=None, sa_type=Text)
+    run_until: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    started_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    ended_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    outcome: str | None = Field(default=None, sa_type=Text)
+    done: int | None = Field(default=None, sa_column=Column(BigInteger))
+    error: str | None = Field(default=None, sa_type=Text)
+    failures: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default=text("0")))
 
 
 class EncryptionCanary(Table, table=True):

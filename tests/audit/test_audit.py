@@ -77,6 +77,12 @@ def _unbound(session: Session, actor: Actor) -> int:
     return number
 
 
+def _old_token(session: Session, actor: Actor) -> int:
+    row, _ = tokens.create(session, actor, {"name": "old", "role": "metrics"})
+    session.execute(text("UPDATE api_tokens SET expires_at = now() - interval '366 days'"))
+    return row.id or 0
+
+
 def _nothing(_session: Session, _actor: Actor) -> int:
     return 0
 
@@ -179,6 +185,12 @@ WRITES: dict[str, tuple[Callable[[Session, Actor], int], Work, str, dict[str, tu
         tokens.revoke,
         "token.revoke",
         {},
+    ),
+    "tokens.drop_ended": (
+        _old_token,
+        lambda s, a, _: tokens.drop_ended(s, a),
+        "token.purge",
+        {"names": (["old"], None)},
     ),
     "users.change_password": (
         _user,

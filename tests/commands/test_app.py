@@ -36,6 +36,8 @@ COMMANDS = {
     **{f"providers keys {name}": "providers" for name in ("list", "add", "test", "promote", "retire")},
     **{f"users {name}": "users" for name in ("add", "passwd", "disable", "role", "sign-out", "list")},
     **{f"audit {name}": "audit" for name in ("head", "verify", "purge", "export")},
+    "jobs list": "jobs",
+    "jobs run": "jobs",
     "logs purge": "logs",
     **{f"tokens {name}": "tokens" for name in ("create", "revoke", "list")},
 }

@@ -14,7 +14,7 @@ from sqlmodel import Session
 
 from core.actors import COMMAND_LINE, Actor
 from core.errors import Forbidden, Invalid, NotFound
-from core.govern import usage
+from core.govern import log_purge, usage
 from core.govern.usage import CallFilters
 from core.store import db
 from tests.processes import core
@@ -124,7 +124,7 @@ def test_course(session: Session, admin: Actor) -> None:
     calls = {span: usage.course(session, admin, span, "provider").whole.calls for span in usage.SPANS}
     day = usage.course(session, admin, "day", "provider")
 
-    assert calls == {"hour": 3, "day": 12, "week": 18, "month": 21}
+    assert calls == {"hour": 3, "day": 12, "week": 18, "month": 21, "quarter": 24, "year": 24}
     assert [point.name for point in day.points] == ["acme", "other one"] * 4
     assert sum(point.figures.calls for point in day.points) == 12
     assert [point.at for point in day.points] == sorted(point.at for point in day.points)
@@ -252,7 +252,7 @@ def test_csv(session: Session, admin: Actor, *, contents: bool) -> None:
         lambda s, a: usage.get(s, a, 1),
         usage.choices,
         lambda s, a: usage.as_csv(s, a, CallFilters(), contents=True),
-        lambda s, a: usage.purge(lambda work: work(s), a, older_than=1),
+        lambda s, a: log_purge.purge(lambda work: work(s), a, older_than=1),
     ],
 )
 def test_for_admins(session: Session, analyst: Actor, read: Callable[[Session, Actor], object]) -> None:
@@ -267,7 +267,7 @@ def test_for_admins(session: Session, analyst: Actor, read: Callable[[Session, A
 @pytest.fixture
 def aged(committed: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Fifty calls, one a day, in a database of the test's own; a transaction purges ten."""
-    monkeypatch.setattr(usage, "PURGED_AT_ONCE", 10)
+    monkeypatch.setattr(log_purge, "PURGED_AT_ONCE", 10)
     with db.transaction() as session:
         log(session, *({"at": NOW - timedelta(days=n, minutes=10)} for n in range(50)))
     return committed
@@ -277,19 +277,20 @@ def left() -> tuple[int, int]:
     """How many calls, and how many in the figures."""
     with db.transaction() as session:
         calls = session.scalar(text("SELECT count(*) FROM llm_logs"))
-        return calls or 0, int(session.scalar(text("SELECT coalesce(sum(calls), 0) FROM llm_usage")) or 0)
+        both = "SELECT calls FROM llm_usage UNION ALL SELECT calls FROM llm_usage_days"
+        return calls or 0, int(session.scalar(text(f"SELECT coalesce(sum(calls), 0) FROM ({both}) AS parts")) or 0)
 
 
 @pytest.mark.usefixtures("aged")
 def test_purge() -> None:
     """What is older goes, in batches; the figures stay, unless they are to go; it is on record."""
-    assert usage.purge(db.retrying, COMMAND_LINE, older_than=7, dry_run=True) == 43
+    assert log_purge.purge(db.retrying, COMMAND_LINE, older_than=7, dry_run=True) == 43
     assert left() == (50, 50)
 
-    assert usage.purge(db.retrying, COMMAND_LINE, older_than=7) == 43
+    assert log_purge.purge(db.retrying, COMMAND_LINE, older_than=7) == 43
 
     assert left() == (7, 50)
-    assert usage.purge(db.retrying, COMMAND_LINE, older_than=3, with_usage=True) == 4
+    assert log_purge.purge(db.retrying, COMMAND_LINE, older_than=3, with_usage=True) == 4
     assert left() == (3, 3)
     with db.transaction() as session:
         found = session.execute(text("SELECT action, changes FROM audit_events ORDER BY id")).all()
@@ -312,17 +313,17 @@ def test_purge_interrupted() -> None:
         return db.retrying(work)
 
     with pytest.raises(KeyboardInterrupt):
-        usage.purge(twice, COMMAND_LINE, older_than=7)
+        log_purge.purge(twice, COMMAND_LINE, older_than=7)
 
     assert left()[0] == 30
-    assert usage.purge(db.retrying, COMMAND_LINE, older_than=7) == 23
+    assert log_purge.purge(db.retrying, COMMAND_LINE, older_than=7) == 23
 
 
 @pytest.mark.parametrize("days", [-1, 36_501])
 def test_purge_of_no_days(days: int) -> None:
     """A number of days that is none is refused by name."""
     with pytest.raises(Invalid, match="older_than"):
-        usage.purge(db.retrying, COMMAND_LINE, older_than=days)
+        log_purge.purge(db.retrying, COMMAND_LINE, older_than=days)
 
 
 def test_purge_by_command(aged: str) -> None:

@@ -12,6 +12,7 @@ from core import config, crypto
 from core.actors import COMMAND_LINE, Actor
 from core.audit.record import Target, record
 from core.crypto import KeyRing
+from core.govern import jobs
 from core.manage import health, keys, next_keys, provider_secrets, providers
 from core.store import db, migrate
 from core.store.tables import AuthSession
@@ -264,3 +265,55 @@ def test_an_unreadable_header_is_named(session: Session, admin: Actor) -> None:
     sql("UPDATE llm_provider_secrets SET name = 'X-Other'")
 
     assert look()["a: header X-Other"].state == "wrong"
+
+
+def test_periodic_work_is_shown(admin: Actor) -> None:
+    """Each piece says what it does, how it went and when it is due; one that failed says the error and the cure."""
+    with db.transaction() as session:
+        names = [state.job.name for state in jobs.states(session)]
+    first = everything(page(admin))
+    assert all(f"**{name}**" in first for name in names)
+    assert first.count("Not run yet") == len(names) - 1
+    assert "LLM_LOG_DAYS is not set: the request log is kept." in first
+    assert "Everything works." in first
+
+    jobs.run("usage-days")
+    sql(
+        "INSERT INTO jobs (name, outcome, error, failures, ended_at, next_at) VALUES"
+        " ('token-purge', 'failed', 'division by zero', 3, now() - interval '5 min', now() + interval '8 min')"
+    )
+    shown = everything(page(admin))
+
+    assert "Last just now: 0 rows in 0.0 s; due in" in shown
+    assert "Failed 5 min ago, 3 times in a row: division by zero." in shown
+    assert "Tried again in 7 min. `python -m core jobs run token-purge`" in shown
+    assert "Everything works, and something is to be done" in shown
+
+
+def test_work_that_nobody_does_is_told(admin: Actor) -> None:
+    """Due for long, while pages are served: something is wrong with the process that should do it."""
+    sql(
+        "INSERT INTO jobs (name, outcome, ended_at, next_at) VALUES"
+        " ('usage-days', 'done', now() - interval '3 h', now() - interval '2 h')"
+    )
+
+    shown = everything(page(admin))
+
+    assert "Last 3 h ago, due now." in shown
+    assert "see their log" in shown
+    assert "something is to be done" in shown
+
+
+def test_growth_is_shown(admin: Actor) -> None:
+    """The tables that grow with use, with size, rows, and the oldest row."""
+    sql(
+        "INSERT INTO llm_logs (at, provider, model, status, attempts, latency_ms, generation)"
+        " SELECT now() - make_interval(hours => n), 'acme', 'm', 'ok', 1, 5, 1 FROM generate_series(72, 1, -1) AS n"
+    )
+    sql("ANALYZE llm_logs")
+
+    shown = everything(page(admin))
+
+    for name in ("Request log", "Figures by 5 minutes", "Figures by days", "Audit events"):
+        assert f"**{name}**" in shown
+    assert "about 72 rows, the oldest 3 d ago. About 24 rows a day" in shown

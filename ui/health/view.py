@@ -1,19 +1,23 @@
 """What the Health page shows: a row for each thing, with its state in words, and the cure where there is one."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Iterable
+from typing import Literal
 
 import streamlit as st
 
+from core.govern.growth import TableSize
+from core.govern.jobs import JobState
 from core.manage import keys
 from core.manage.health import Health, RefusedKey
 from core.store.sealed import Tried
 from core.version import VERSION
 from core.wording import counted
 from ui.feedback import as_markdown, plain
+from ui.health.growth import growth_lines
+from ui.health.line import Line, State
+from ui.health.periodic import job_lines
 from ui.widgets import ago, exact
 
-State = Literal["ok", "note", "soon", "wrong"]
-"""``soon``: something is to be done."""
 SHOWN = 10
 _BADGES: dict[State, tuple[str, Literal["green", "orange", "red", "gray"]]] = {
     "ok": (":material/check_circle:", "green"),
@@ -32,21 +36,14 @@ _CANARY: dict[str, tuple[State, str]] = {
 }
 
 
-class Line(NamedTuple):
-    """One line of the page."""
-
-    name: str
-    state: State
-    word: str
-    detail: str
-    cure: str = ""
-    hover: str = ""
-
-
-def sections(health: Health) -> dict[str, list[Line]]:
-    """Return title -> rows."""
-    return {
+def sections(
+    health: Health, sizes: Iterable[TableSize] = (), periodic: Iterable[JobState] = ()
+) -> dict[str, list[Line]]:
+    """Return title -> rows; a title without a row is left out."""
+    found = {
         "Database": _database(health),
+        "Growth": growth_lines(sizes),
+        "Periodic work": job_lines(periodic),
         "Encryption keys": _encryption_keys(health),
         "Sign-ins and audit": [
             Line("Signed in now", "ok", "OK", f"{counted(health.sign_ins, 'sign-in')} that may act."),
@@ -61,11 +58,12 @@ def sections(health: Health) -> dict[str, list[Line]]:
             ),
         ],
     }
+    return {title: rows for title, rows in found.items() if rows}
 
 
-def draw_health(health: Health) -> None:
+def draw_health(health: Health, sizes: Iterable[TableSize], periodic: Iterable[JobState]) -> None:
     """Draw everything, the verdict first."""
-    drawn = sections(health)
+    drawn = sections(health, sizes, periodic)
     states = [row.state for rows in drawn.values() for row in rows]
     if "wrong" in states:
         st.error("Something does not work: the red rows below say what, and the cure.", icon=":material/error:")

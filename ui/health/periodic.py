@@ -1,0 +1,47 @@
+"""The Health page's lines about periodic work: how it went last, when it is due, and the cure where it failed."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from core.govern.jobs import JobState
+from core.wording import counted
+from ui.health.line import Line
+from ui.widgets import ago, exact
+
+
+def job_lines(states: Iterable[JobState]) -> list[Line]:
+    """Return a line for each piece of periodic work."""
+    return [_line(state) for state in states]
+
+
+def _line(state: JobState) -> Line:
+    job = state.job
+    what = f"{job.does[0].upper()}{job.does[1:]}."
+    if state.off:
+        return Line(job.name, "note", "Off", what, f"{state.off}.")
+    if state.running:
+        return Line(job.name, "ok", "Running", what)
+    if state.outcome == "failed":
+        cure = f"Tried again {due(state.next)}. `python -m core jobs run {job.name}` does it at once, and says what is wrong."
+        detail = f"{what} Failed {ago(state.last)}, {counted(state.failures, 'time')} in a row: {state.error}."
+        return Line(job.name, "soon", "Failed", detail, cure, exact(state.last))
+    if state.overdue:
+        cure = "It is done by the app's processes: see their log."
+        return Line(job.name, "soon", "Overdue", f"{what} Last {ago(state.last)}, due {due(state.next)}.", cure)
+    if state.last is None:
+        return Line(job.name, "note", "Not run yet", what)
+    rest = ", with more left for the next run" if state.outcome == "unfinished" else ""
+    took = "" if state.seconds is None else f" in {state.seconds:,.1f} s"
+    detail = f"{what} Last {ago(state.last)}: {counted(state.done or 0, 'row')}{took}{rest}; due {due(state.next)}."
+    return Line(job.name, "ok", "OK", detail, hover=exact(state.last))
+
+
+def due(moment: datetime | None) -> str:
+    """Return when something is due, in words: ``in 3 min``."""
+    if moment is None:
+        return "at once"
+    left = (moment - datetime.now(UTC)).total_seconds()
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if left >= size:
+            return f"in {int(left // size)} {unit}"
+    return "now"
