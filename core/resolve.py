@@ -334,7 +334,10 @@ class Resolver:
                 self._publish(new)
             self._file_written = False
             for watcher in watchers:
-                watcher(self)
+                try:
+                    watcher(self)
+                except Exception:  # noqa: BLE001 - no change is missed for it
+                    _log.warning("What follows a change has failed", exc_info=True)
         self._first.set()
 
     def _keep(self) -> None:

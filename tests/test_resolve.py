@@ -108,6 +108,27 @@ def test_sees_a_change(resolver: Resolver, provider_id: int) -> None:
     assert _soon(lambda: resolver.resolve("openai").top_p == 0.5) < 1
 
 
+def test_what_follows_a_change_may_fail(
+    resolver: Resolver, provider_id: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told of each change that is in force, and one that raises is logged: changes are seen as before."""
+    seen: list[float] = []
+
+    def watch(which: Resolver) -> None:
+        if which is resolver:
+            seen.append(which.resolve("openai").temperature)
+            raise RuntimeError("not today")
+
+    monkeypatch.setattr("core.resolve.watchers", [watch])
+    resolver.resolve("openai")
+    for temperature in (0.1, 0.2):
+        _write(provider_id, temperature=temperature)
+        _soon(lambda wanted=temperature: resolver.resolve("openai").temperature == wanted)  # type: ignore[misc]  # mypy cannot infer it
+        _soon(lambda wanted=temperature: wanted in seen)  # type: ignore[misc]  # mypy cannot infer it
+    assert not resolver.stale
+    assert "not today" in caplog.text
+
+
 def test_a_provider_that_needs_no_key(resolver: Resolver, provider_id: int) -> None:
     """Its switch is seen in another process's snapshot, there and back; a key that stays stored is not served meanwhile."""
     assert resolver.resolve("openai").api_key() == CANARY
