@@ -100,19 +100,8 @@ def _of_reading(known: Known) -> Iterator[Metric]:
 
 def _of_store(found: Figures) -> Iterator[Metric]:
     yield _gauge("database_size_bytes", "Size of the database on disk", found.database_size)
-    sizes = found.sizes
-    yield _gauges(
-        "table_size_bytes", "Size of a table on disk, with its indexes", "table", ((s.table, s.size) for s in sizes)
-    )
-    yield _gauges(
-        "table_rows", "Rows of a table, about, by the server's statistics", "table", ((s.table, s.rows) for s in sizes)
-    )
-    yield _gauges(
-        "table_oldest_timestamp_seconds",
-        "When the oldest row of a table began",
-        "table",
-        ((s.table, s.oldest.timestamp()) for s in sizes if s.oldest is not None),
-    )
+    yield from _of_tables(found)
+    yield from _of_jobs(found)
     yield CounterMetricFamily(_named("audit_events"), "Events of the audit, ever", found.events)
     yield _gauge("sign_in_failures", f"Wrong passwords within the last {RECENT_MINUTES} minutes", found.failed_sign_ins)
     throttled = (("name", found.throttled.names), ("address", found.throttled.addresses))
@@ -140,6 +129,39 @@ def _of_store(found: Figures) -> Iterator[Metric]:
         for status in CALL_STATUSES:  # also those that did not occur: an alert divides one by another
             calls.add_metric([provider, status], counted.get((provider, status), 0))
     yield calls
+
+
+def _of_tables(found: Figures) -> Iterator[Metric]:
+    rows = found.tables
+    yield _gauges(
+        "table_size_bytes", "Size of a table on disk, with its indexes", "table", ((row.name, row.size) for row in rows)
+    )
+    yield _gauges(
+        "table_rows",
+        "Rows of a table, about, by the server's statistics",
+        "table",
+        ((row.name, row.rows) for row in rows),
+    )
+    yield _gauges(
+        "table_oldest_timestamp_seconds",
+        "When the oldest row of a table began",
+        "table",
+        ((row.name, row.oldest.timestamp()) for row in rows if row.oldest is not None),
+    )
+
+
+def _of_jobs(found: Figures) -> Iterator[Metric]:
+    states = {state.job.name: state for state in found.jobs}
+    failures = ((name, state.failures) for name, state in states.items())
+    yield _gauges("job_failures", "Failed runs of periodic work, one after the other, up to now", "work", failures)
+    late = ((name, float(state.overdue)) for name, state in states.items())
+    yield _gauges("job_overdue", "1 while periodic work is due and nobody does it", "work", late)
+    yield _gauges(
+        "job_last_end_timestamp_seconds",
+        "When periodic work ended last",
+        "work",
+        ((name, state.last.timestamp()) for name, state in states.items() if state.last is not None),
+    )
 
 
 def _moment(name: str, help_: str, at: datetime | None) -> Iterator[Metric]:

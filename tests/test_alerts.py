@@ -194,6 +194,20 @@ def calls_fail(app: Watched) -> None:
     call(app, "error", 11)
 
 
+def job_fails(app: Watched) -> None:
+    app.execute(
+        "INSERT INTO jobs (name, outcome, failures, ended_at, next_at) VALUES ('usage-days', 'failed', 3, clock_timestamp(),"
+        " clock_timestamp() + interval '1 minute') ON CONFLICT (name) DO UPDATE SET failures = 3"
+    )
+
+
+def job_is_late(app: Watched) -> None:
+    app.execute(
+        "INSERT INTO jobs (name, next_at) VALUES ('usage-days', clock_timestamp() - interval '1 hour')"
+        " ON CONFLICT (name) DO UPDATE SET next_at = excluded.next_at"
+    )
+
+
 def old_key(app: Watched) -> None:
     app.execute("UPDATE llm_providers SET api_key_set_at = clock_timestamp() - interval '400 days'")
 
@@ -238,6 +252,8 @@ MADE: Final = {
     "LlmSettingsLogRowsDropped": Made(row_dropped),
     "LlmSettingsCallsFail": Made(calls_fail),
     "LlmSettingsRequestLogLarge": Made(nothing, ("2e+10", "1000")),
+    "LlmSettingsJobFails": Made(job_fails),
+    "LlmSettingsJobOverdue": Made(job_is_late),
     "LlmSettingsApiKeyOld": Made(old_key),
     "LlmSettingsEncryptionKeyOld": Made(old_encryption_key),
     "LlmSettingsFilesUsedUp": Made(files_used),
@@ -300,7 +316,15 @@ def test_rule_says_what_to_do(name: str) -> None:
     for words in (rule["annotations"]["summary"], rule["annotations"]["action"]):
         assert words.endswith(".")
         assert len(words) > 20
-        assert set(re.findall(r"\$labels\.(\w+)", words)) <= {"instance", "check", "page", "limit", "provider", "what"}
+        assert set(re.findall(r"\$labels\.(\w+)", words)) <= {
+            "instance",
+            "check",
+            "page",
+            "limit",
+            "provider",
+            "what",
+            "work",
+        }
 
 
 # ---- by Prometheus itself, where it is installed ----

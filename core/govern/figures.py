@@ -11,6 +11,7 @@ from ..access.authority import is_live, token_is_live
 from ..crypto import KeyRing
 from ..store import sealed
 from ..store.tables import ApiToken, AuthSession
+from . import growth, jobs
 
 EXPIRES_SOON_DAYS: Final = 14
 """A token that ends within so many days is worth a warning."""
@@ -20,20 +21,6 @@ MOST_PROVIDERS: Final = 50
 """So many providers have numbers of their own, those with the most calls; the others are added up."""
 OTHERS: Final = "(others)"
 """For those, and for names that no provider has any more; none can have this one."""
-GROWING: Final = {"llm_logs": "at", "llm_usage": "slot", "audit_events": "at"}
-"""Tables that grow with use -> when a row began."""
-
-
-class Size(NamedTuple):
-    """How large a table is."""
-
-    table: str
-    size: int
-    """Bytes on disk, indexes and all."""
-    rows: int
-    """About so many: by the statistics of the server."""
-    oldest: datetime | None
-    """When the oldest row began."""
 
 
 class Calls(NamedTuple):
@@ -51,7 +38,8 @@ class Figures(NamedTuple):
     """Of the store, which grows with every change of a provider."""
     database_size: int
     """Bytes."""
-    sizes: tuple[Size, ...]
+    tables: tuple[growth.TableSize, ...]
+    jobs: tuple[jobs.JobState, ...]
     events: int
     """Of the audit, ever."""
     failed_sign_ins: int
@@ -89,7 +77,8 @@ def read(session: Session, ring: KeyRing) -> Figures:
     of_tokens = select(func.count(), func.count().filter(soon), func.min(expires), func.min(created))
     tokens, expiring, next_expiry, oldest_token = session.execute(of_tokens.where(token_is_live())).one()
     return Figures(
-        sizes=tuple(Size(*row) for row in session.execute(_SIZES)),
+        tables=tuple(growth.tables(session)),
+        jobs=tuple(jobs.states(session)),
         throttled=sign_in.throttled(session),
         live_sign_ins=session.scalar(select(func.count()).select_from(AuthSession).where(is_live())) or 0,
         tokens=tokens,
@@ -120,14 +109,6 @@ _COUNTED: Final = text("""
     FROM (SELECT is_active, api_key_set_at, coalesce(api_key_encrypted, '') <> '' AS has_key, needs_key
         FROM llm_providers) found
 """)
-# The statistics' count of rows: at fifty million of them a true one would take a minute.
-_SIZES: Final = text(
-    " UNION ALL ".join(
-        f"SELECT '{table}', pg_total_relation_size('{table}'::regclass), "  # noqa: S608 - names of ours
-        f"greatest(pg_stat_get_live_tuples('{table}'::regclass), 0), (SELECT min({column}) FROM {table})"
-        for table, column in GROWING.items()
-    )
-)
 _CALLS: Final = text("""
     WITH recent AS (
         SELECT coalesce(p.name, :others) AS provider, u.status, sum(u.calls) AS calls

@@ -17,10 +17,10 @@ from starlette.testclient import TestClient
 from api import health, readiness, store_figures
 from core.access import sign_in, tokens
 from core.actors import COMMAND_LINE, Actor
-from core.govern import figures
+from core.govern import figures, jobs
 from core.manage import providers
 from core.store import db
-from core.store.tables import User
+from core.store.tables import Table, User
 from core.version import VERSION
 from tests.clusters import by_proxy, socket_of
 from tests.conftest import ROOT, require
@@ -252,12 +252,26 @@ def test_tables(client: TestClient) -> None:
     with db.get_engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE llm_logs"))
 
-    assert values(client, "table_rows").keys() == figures.GROWING.keys()
+    assert values(client, "table_rows").keys() == set(Table.metadata.tables)
     assert values(client, "table_rows")["llm_logs"] == 500
     assert values(client, "table_size_bytes")["llm_logs"] > 500 * 30
     assert abs(values(client, "table_oldest_timestamp_seconds")["llm_logs"] - time.time() + 3 * 86400) < 300
     assert value(client, "database_size_bytes") > 1_000_000
     assert value(client, "audit_events") >= 1
+
+
+def test_periodic_work(client: TestClient) -> None:
+    """Each piece of it: failures in a row, whether it is late, when it ended last."""
+    names = {job.name for job in jobs.JOBS}
+    assert values(client, "job_failures") == dict.fromkeys(names, 0)
+    assert values(client, "job_last_end_timestamp_seconds") == {}
+    jobs.run("usage-days")
+
+    assert abs(values(client, "job_last_end_timestamp_seconds")["usage-days"] - time.time()) < 60
+    assert values(client, "job_overdue") == dict.fromkeys(names, 0)
+    execute("UPDATE jobs SET failures = 2, next_at = clock_timestamp() - interval '1 hour'")
+    assert values(client, "job_failures")["usage-days"] == 2
+    assert values(client, "job_overdue")["usage-days"] == 1
 
 
 def test_calls_by_provider(client: TestClient) -> None:
