@@ -49,7 +49,7 @@ DECISIONS = re.compile(
     r"|ReplaceUnaryOperator_Delete_Not|ReplaceBinaryOperator_(Add_Sub|Sub_Add|Mul_Div|Div_Mul))$"
 )
 MORE_TESTS = {
-    "core/resolving/effective.py": ["tests/resolving/test_snapshot.py"],
+    "core/resolving/effective.py": ["tests/resolving/test_snapshot.py", "tests/resolving/test_words.py"],
     "core/access/authority.py": ["tests/access", "tests/audit"],
     "core/access/sessions.py": ["tests/web/test_middleware.py"],
     "core/access/sign_in.py": ["tests/ui/test_guard.py"],
@@ -182,9 +182,9 @@ def left_out(source: str) -> tuple[set[int], set[int]]:
     return words, constants
 
 
-def mutants_of(module: str) -> Iterator[Mutant]:
-    """Yield each change of a decision of *module*, without its source when it cannot be compiled."""
-    source = (ROOT / module).read_text(encoding="utf-8")
+def mutants_of(module: str, tree: Path = ROOT) -> Iterator[Mutant]:
+    """Yield each change of a decision of *module*, as it stands in *tree*."""
+    source = (tree / module).read_text(encoding="utf-8")
     lines = source.splitlines()
     words, constants = left_out(source)
     nodes = list(ast_nodes(get_ast(source)))
@@ -204,6 +204,7 @@ class Runs:
 
     def __init__(self, tree: Path) -> None:
         command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        self.tree = tree
         listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         for name in filter(None, listed.split("\0")):
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -265,7 +266,7 @@ def main() -> int:
             if not (tests := tests_of(module)):
                 sys.exit(f"No test of {module}: tests/mutants.py looks for its own file, or for a row in MORE_TESTS.")
             begun = runs.ask(do="begin", tests=tests, modules=[module])
-            changes = list(mutants_of(module))
+            changes = list(mutants_of(module, runs.tree))  # not what was edited meanwhile
             whole = len(changes)
             if whole > given.most:
                 changes = random.Random(SEED).sample(changes, given.most)

@@ -47,6 +47,22 @@ def test_a_token_stands_for_an_actor(session: Session) -> None:
         assert tokens.find(session, wrong) is None
 
 
+def test_a_token_is_got_by_id_or_name(session: Session) -> None:
+    """By id whether revoked or not, by name only while it holds; an id no column can hold, and NUL, are not found."""
+    token_id, _ = make(session)
+
+    assert tokens.get(session, token_id).name == "billing"
+    assert tokens.get_by_name(session, "billing").id == token_id
+    tokens.revoke(session, COMMAND_LINE, token_id)
+    assert tokens.get(session, token_id).revoked_at is not None
+    for number in (token_id + 1, 0, -1, 2**63):
+        with pytest.raises(NotFound):
+            tokens.get(session, number)
+    for name in ("billing", "nobody", "bill\x00ing"):
+        with pytest.raises(NotFound):
+            tokens.get_by_name(session, name)
+
+
 @pytest.mark.parametrize(
     "end",
     [

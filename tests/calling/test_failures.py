@@ -49,6 +49,7 @@ def test_words_are_cut() -> None:
         ({"retry-after": "nan"}, None, None),
         ({"retry-after": "-1"}, None, 0),
         ({"retry-after": formatdate(4e9, usegmt=True)}, None, 86_400),
+        ({"retry-after": formatdate(1e9, usegmt=True)}, None, 0),
         ({"retry-after": "soon"}, None, None),
         ({}, {"error": {"details": [{"retryDelay": "90000s"}]}}, 86_400),
         ({}, {"error": {"details": [{"x": 1}, {"retryDelay": "3s"}]}}, 3),
@@ -102,6 +103,7 @@ def test_errors_of_the_way(kind: str, error: BaseException, reason: str, retryab
     found = judge(ADAPTERS[kind], error)
 
     assert (found.reason, found.retryable, found.status) == (reason, retryable, None)
+    assert (failures.OWN_AUTHORITY in found.words) == (reason == "tls" and not retryable)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,9 @@ def test_errors_of_the_way(kind: str, error: BaseException, reason: str, retryab
     [
         *((299, "busy", True), (300, "refused", False), (399, "refused", False), (400, "refused", False)),
         *((499, "refused", False), (500, "busy", True), (408, "timeout", True), (409, "busy", True)),
-        (429, "rate_limit", True),
+        *((401, "key", False), (402, "refused", False), (403, "key", False), (404, "model", False)),
+        *((405, "refused", False), (407, "refused", False), (428, "refused", False), (429, "rate_limit", True)),
+        *((430, "refused", False), (410, "refused", False)),
     ],
 )
 def test_statuses(status: int, reason: str, retryable: bool) -> None:

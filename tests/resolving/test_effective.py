@@ -17,6 +17,7 @@ from core.parameters import PARAMETERS, SENDABLE
 from core.resolving.effective import (
     BUILT_IN,
     CURES,
+    DEEPEST,
     LAYERS,
     NOT_NEEDED,
     Layer,
@@ -24,8 +25,10 @@ from core.resolving.effective import (
     Source,
     Status,
     build,
+    is_deeper,
     layer_of,
     provider_of,
+    read_json,
 )
 from core.resolving.words import state_of
 from tests.conftest import ENCRYPTION_KEY
@@ -538,3 +541,24 @@ def test_box_is_opened_for_the_caller_only() -> None:
     assert answer.api_key() == answer.api_key() == CANARY
     assert len(opened) == 1
     assert CANARY not in repr(answer)
+
+
+@pytest.mark.parametrize("levels", [1, 2, DEEPEST])
+@pytest.mark.parametrize("ends", ["[]", '{"a": 1}', '[1, {"a": []}]'])
+def test_depth_is_counted_to_the_level(levels: int, ends: str) -> None:
+    """A list in a list is two levels, whatever stands beside it; what a column may have is read, a level more is none."""
+    inner = {"[]": 1, '{"a": 1}': 1}.get(ends, 3)
+    nested = "[0, " * levels + ends + "]" * levels
+
+    assert not is_deeper(json.loads(nested), levels + inner)
+    assert is_deeper(json.loads(nested), levels + inner - 1)
+    assert (read_json(nested) is None) == (levels + inner > DEEPEST)
+
+
+def test_the_nearest_custom_setting_wins() -> None:
+    """Key by key: what the provider's own row says hides what is said for all, and the rest is inherited."""
+    facts = ProviderFacts(1, "a", "A", "openai", None, "m", is_active=True, version=1, changes={}, open_box=None)
+    far = Layer("all_providers", 1, 1, {"custom_settings": {"x": 1, "y": 2}}, {})
+    near = Layer("provider", 2, 1, {"custom_settings": {"x": 3}}, {})
+
+    assert build(facts, [far, near]).custom_settings == {"x": 3, "y": 2}
