@@ -5,6 +5,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -142,9 +143,15 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
         yield made
 
 
+def _token(release: Release) -> str:
+    made = re.search(r"llms_\S+", release.core("tokens", "create", "root", "--role", "admin"))
+    assert made is not None
+    return made[0]
+
+
 def test_two_versions_behind_a_proxy(house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """From the last release to this one, process by process: every request through the proxy is answered, no edit is lost, each service stays right."""
-    token = house.old.core("tokens", "create", "root", "--role", "admin").strip().splitlines()[-1]
+    token = _token(house.old)
     limits = {f"LLM_RATE_LIMIT_{kind}": "1000000 per minute" for kind in ("GENERAL", "SENSITIVE")}
     env = {"DATABASE_URL": house.url, **BOTH, **limits}
     folder = tmp_path / "nginx"
