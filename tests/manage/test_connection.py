@@ -17,7 +17,7 @@ from core import config
 from core.actors import COMMAND_LINE, Actor
 from core.errors import Forbidden, Invalid
 from core.kinds import KINDS
-from core.manage import connection, providers
+from core.manage import connection, connection_stages, providers
 from core.manage import settings as rows
 from core.manage.connection import STAGES, Report, prepare, run
 from core.store import db
@@ -446,7 +446,7 @@ def test_looked_up_once(session: Session, vendor: Vendor) -> None:
 
 def test_name_that_takes_too_long(session: Session, vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look-up that hangs is given up."""
-    monkeypatch.setattr(connection, "LONGEST", 0.5)
+    monkeypatch.setattr(connection_stages, "LONGEST", 0.5)
     provider_id = add(session, f"http://model.example:{vendor.port}/v1")
 
     report = run(prepare(session, COMMAND_LINE, provider_id), lambda *_, **__: time.sleep(2) or [])
@@ -581,8 +581,8 @@ def test_no_model_is_gone_for_a_list_that_is_not_there(session: Session, vendor:
 
 def test_a_long_list_and_a_long_answer(session: Session, vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
     """The list is cut at its bound, and so are the model's words."""
-    monkeypatch.setattr(connection, "MOST_MODELS", 2)
-    monkeypatch.setattr(connection, "_ANSWER", 5)
+    monkeypatch.setattr(connection_stages, "MOST_MODELS", 2)
+    monkeypatch.setattr(connection_stages, "_ANSWER", 5)
 
     report = run(prepare(session, COMMAND_LINE, add(session, vendor.base_url("openai"))))
 
