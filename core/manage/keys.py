@@ -326,8 +326,9 @@ def _begin(session: Session, actor: Actor, ring: KeyRing, *, dry_run: bool, old_
 
 
 def _put_canary(session: Session, ring: KeyRing) -> None:
-    put = insert(_CANARIES).values(ring.seal(_SAMPLE, _canary_place(ring.primary_id or ""))._asdict())
-    new = {"blob": put.excluded.blob, "binding": put.excluded.binding, "created_at": func.clock_timestamp()}
+    sample = ring.seal(_SAMPLE, _canary_place(ring.primary_id or ""))._asdict()
+    put = insert(_CANARIES).values({**sample, "created_at": func.clock_timestamp()})  # tells which key is the newer one
+    new = {name: put.excluded[name] for name in ("blob", "binding", "created_at")}
     session.execute(put.on_conflict_do_update(index_elements=["key_id"], set_=new))
 
 

@@ -541,9 +541,11 @@ def test_command_line(committed: str) -> None:
     env = {"DATABASE_URL": committed, "LLM_ENCRYPTION_KEY": NEW, "LLM_ENCRYPTION_KEYS_EXTRA": OLD}
     dry = core("keys", "rotate", "--dry-run", **env)
     sql("UPDATE llm_providers SET api_key_encrypted = 'garbage' WHERE name = 'p5'")
+    db.get_engine().dispose()  # this process has the old key alone, and no rotation goes on while such a one is connected
     damaged = core("keys", "rotate", "--batch", "7", **env)
     checked = core("keys", "check", **env)
     sql("UPDATE llm_providers SET api_key_encrypted = NULL, api_key_key_id = NULL WHERE name = 'p5'")
+    db.get_engine().dispose()
     done = core("keys", "rotate", **env)
     status = core("keys", "status", **env)
     wrong = core("keys", "check", DATABASE_URL=committed, LLM_ENCRYPTION_KEY=THIRD)
@@ -588,7 +590,7 @@ def test_rotation_killed_three_times(committed: str) -> None:
     killed_at = []
     for least in (700, 3_000, 6_000):
         child = subprocess.Popen(
-            [sys.executable, "-m", "core", "keys", "rotate"], env=env, cwd=ROOT, stdout=subprocess.DEVNULL
+            [sys.executable, "-m", "core", "keys", "rotate", "--force"], env=env, cwd=ROOT, stdout=subprocess.DEVNULL
         )
         while moved() < least:
             assert child.poll() is None, "it ended before it was killed"
@@ -598,7 +600,9 @@ def test_rotation_killed_three_times(committed: str) -> None:
         killed_at.append(moved())
         assert opened(NEW, OLD) == all_right(count)
     early = opened(NEW)
-    resumed = core("keys", "rotate", DATABASE_URL=committed, LLM_ENCRYPTION_KEY=NEW, LLM_ENCRYPTION_KEYS_EXTRA=OLD)
+    resumed = core(
+        "keys", "rotate", "--force", DATABASE_URL=committed, LLM_ENCRYPTION_KEY=NEW, LLM_ENCRYPTION_KEYS_EXTRA=OLD
+    )
 
     assert killed_at == sorted(set(killed_at))
     assert killed_at[-1] < count
