@@ -179,6 +179,7 @@ def test_delete_wants_the_name(page: Page) -> None:
     page.get_by_role("button", name="Delete").click()
     dialog = page.get_by_test_id("stDialog")
     expect(dialog.get_by_text("its API key sk-proj")).to_be_visible()
+    expect(page.locator(".st-key-delete_acme")).to_be_hidden()  # the menu does not stay over the dialog
     dialog.get_by_role("button", name="Delete").click()
     expect(dialog.get_by_text("Type acme exactly to delete it")).to_be_visible()
     dialog.get_by_role("textbox").fill("acme")

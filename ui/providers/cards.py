@@ -14,12 +14,15 @@ from core.resolving.carried import USES
 from core.store.tables import LlmProvider, LlmProviderSecret
 from core.wording import counted
 from ui.feedback import as_markdown, plain
+from ui.guard import guard
 from ui.widgets import ago, changed, exact, figure
 
 PAGE_SIZE = 20
 ROLES = {"primary": "primary", "extra": "not primary", "unknown": "not in this key ring"}
 _MODELS_SHOWN = 4
 _MODELS_BEFORE_SCROLLING = 14
+_FOLDED = "providers_folded"
+"""Where the session keeps how often a menu of a card was used."""
 
 
 Action = Literal["edit", "test", "keys", "delete", "remove_key", "adopt", "activate", "deactivate"]
@@ -72,6 +75,12 @@ def draw_nothing(figures: ProviderFigures, search: str, state: str) -> Literal["
     return "show_all" if st.button("Show all providers", key="show_all", icon=":material/undo:") else None
 
 
+def _fold() -> None:
+    """Close the menu of a card, which would stay open over the dialog: one with another key is another menu."""
+    guard("admin")
+    st.session_state[_FOLDED] = st.session_state.get(_FOLDED, 0) + 1
+
+
 def draw_card(provider: LlmProvider, carried: Sequence[LlmProviderSecret] = ()) -> Clicked | None:
     """Draw one provider, with what its calls carry; returns what was pressed on it, if anything."""
     key = providers.key_state(provider)
@@ -85,16 +94,23 @@ def draw_card(provider: LlmProvider, carried: Sequence[LlmProviderSecret] = ()) 
             active = st.toggle("Active", value=provider.is_active, key=f"active_{name}_{provider.version}")
             edit = st.button("Edit", key=f"edit_{name}", icon=":material/edit:")
             test = st.button("Test", key=f"test_{name}", icon=":material/network_check:", help="Test the connection")
-            with st.popover("More", icon=":material/more_horiz:", key=f"more_{name}"):
+            with (
+                st.container(width="content", key=f"more_{name}"),
+                st.popover("More", icon=":material/more_horiz:", key=f"more_{name}_{st.session_state.get(_FOLDED, 0)}"),
+            ):
                 exchange = (
                     provider.needs_key
                     and provider.api_key_encrypted is not None
-                    and st.button("Exchange key", key=f"keys_{name}", icon=":material/sync_alt:", width="stretch")
+                    and st.button(
+                        "Exchange key", key=f"keys_{name}", icon=":material/sync_alt:", width="stretch", on_click=_fold
+                    )
                 )
                 remove_key = provider.api_key_encrypted is not None and st.button(
-                    "Remove key", key=f"remove_key_{name}", icon=":material/key_off:", width="stretch"
+                    "Remove key", key=f"remove_key_{name}", icon=":material/key_off:", width="stretch", on_click=_fold
                 )
-                delete = st.button("Delete", key=f"delete_{name}", icon=":material/delete:", width="stretch")
+                delete = st.button(
+                    "Delete", key=f"delete_{name}", icon=":material/delete:", width="stretch", on_click=_fold
+                )
         adopt = _key_trouble(provider, key)
         for row in carried:
             if trouble := provider_secrets.state(provider, row).message:
