@@ -613,6 +613,23 @@ def test_clients_of_an_ended_loop_are_not_kept(vendor: Vendor) -> None:
     assert vendor.lines == 5
 
 
+@pytest.mark.usefixtures("store", "vendor")
+def test_connections_of_a_loop_end_with_it() -> None:
+    """The loop's shutdown closes what its calls have opened, though nobody asked for that."""
+    used: list[Any] = []
+
+    async def call() -> None:
+        await ai.complete_async("Hello")
+        loop = asyncio.get_running_loop()
+        used.extend(client.http for client in getattr(loop, clients._ON_THE_LOOP).values())
+        assert not any(http.is_closed for http in used)
+
+    run_async(call())
+
+    assert used
+    assert all(http.is_closed for http in used)
+
+
 def test_stopped_early(store: str, vendor: Vendor) -> None:
     """A stream that nobody reads to its end, and a task that is cancelled, are logged as cancelled, with what came."""
     parts = iter(ai.stream("Hello"))
