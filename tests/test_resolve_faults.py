@@ -29,6 +29,7 @@ from core.errors import ApiKeyUnavailable
 from core.parameters import PARAMETERS, SENDABLE
 from core.resolve import UNTOLD_HEARTBEAT, Resolver
 from core.resolving.effective import EffectiveSettings
+from core.store import grants
 from tests.clusters import (
     KEY,
     LISTENERS,
@@ -523,7 +524,7 @@ def test_standby(make_cluster: Callable[[], Cluster]) -> None:
 # What the resolver does to the server
 
 
-READER = "GRANT SELECT ON llm_providers, llm_settings, settings_generation, settings_changes TO reader"
+READER = f"GRANT SELECT ON {', '.join(grants.READER)} TO reader"
 
 
 def looks_of(cluster: Cluster) -> list[str]:
@@ -1144,7 +1145,7 @@ def test_settings_nested_deep(unguarded: Connection, resolver: Resolver) -> None
 def test_row_without_an_id(unguarded: Connection, database: str) -> None:
     """CHECKS 73: rows without an id, or with the same one twice, take nobody else down."""
     for table in GARBAGE:
-        unguarded.execute(f"ALTER TABLE {table} DROP CONSTRAINT {table}_pkey".encode())
+        unguarded.execute(f"ALTER TABLE {table} DROP CONSTRAINT {table}_pkey CASCADE".encode())
         unguarded.execute(f"ALTER TABLE {table} ALTER id DROP NOT NULL".encode())
     with unguarded.transaction():
         unguarded.execute("SET LOCAL session_replication_role = replica")

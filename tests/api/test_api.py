@@ -244,7 +244,9 @@ def test_effective_settings(root: TestClient, client: TestClient, acme: dict[str
     assert (one["isOverridden"], one["organizationId"], one["preferredModel"]) == (False, None, "m1")
     assert one["customSettings"] == {"snake_key": 1}
     assert one["provider"] == data(root.get(f"/api/llm/providers/{acme['id']}"))
-    assert one["provider"].keys() - seen["provider"].keys() == {"apiKeyMasked", "apiBaseUrl", "needsKey"}
+    assert one["provider"].keys() - seen["provider"].keys() == {
+        *("apiKeyMasked", "apiKeyFingerprint", "apiBaseUrl", "needsKey")
+    }
     assert "explain" not in one
     assert explained["temperature"]["source"]["layer"] == "provider"
     assert [s["value"] for s in explained["temperature"]["shadows"]] == [1.5, 0.7]
@@ -867,7 +869,7 @@ def test_cure_of_an_unreadable_key_is_for_admins() -> None:
     )
     settings = build(facts, [])
     assert settings.status == "key_unreadable"
-    row = dict.fromkeys(wire.Provider.model_fields) | {"is_active": True}
+    row = dict.fromkeys([*wire.Provider.model_fields, "api_key_encrypted"]) | {"is_active": True}
 
     for brief in (False, True):
         told = wire.effective(settings, row, brief=brief)["cure"]

@@ -514,7 +514,7 @@ def test_deleting_says_what_goes(session: Session, admin: Actor, provider: LlmPr
 
     assert said == [
         "the provider openai, with 2 models",
-        "its API key sk-cana...****",
+        f"its API key {providers.shown_key(provider)}",
         "its 1 settings row",
     ]
     assert providers.deletion(session, _id(other)) == [

@@ -175,7 +175,7 @@ def test_wrong_type_is_refused(field: str) -> None:
         else "number"
         if field in NUMBERS
         else "flag"
-        if field in {*BOOLEANS, "is_active"}
+        if field in {*BOOLEANS, "is_active", "needs_key"}
         else "text"
     )
     for value in kinds[kind]:
@@ -378,7 +378,7 @@ def test_every_fault_is_told_at_once() -> None:
     with pytest.raises(Invalid) as caught:
         validate(ProviderInput, {"name": "A B", "display_name": "", "kind": "azure", "available_models": []})
     assert set(caught.value.fields) == {"name", "display_name", "kind", "available_models"}
-    assert caught.value.fields["kind"] == "must be one of openai, anthropic, google, openai_compatible"
+    assert caught.value.fields["kind"] == f"must be one of {', '.join(KINDS)}"
     with pytest.raises(Invalid) as caught:
         validate(ProviderInput, {**GOOD[ProviderInput], "kind": "openai_compatible", "default_model": "x"})
     assert set(caught.value.fields) == {"api_base_url", "default_model"}

@@ -57,6 +57,7 @@ _WORDS = {
     "session.end_all": ("ended every sign-in of", "logout"),
     "token.create": ("made the API token", "vpn_key"),
     "token.revoke": ("revoked the API token", "key_off"),
+    "token.purge": ("deleted API tokens that ended long ago:", "delete_sweep"),
     "keys.rotate": ("moved to another encryption key:", "sync_lock"),
     "keys.fingerprint": ("wrote fingerprints of API keys:", "fingerprint"),
     "keys.old_key_lost": ("gave up a lost encryption key:", "sync_problem"),
