@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.conftest import require
 
@@ -106,3 +106,15 @@ def sign_in(page: Page, url: str, username: str, password: str) -> None:
         choose.fill(CHOSEN)
         page.get_by_role("button", name="Set password").click()
     expect(signed_in).to_be_visible()
+
+
+def choose(box: Locator, option: str) -> None:
+    """Choose *option* in a select box, which may have to be scrolled to.
+
+    A list that is open closes when the page scrolls. A click scrolls to a box out of sight and opens it within one
+    frame, which no person does: the event of that scroll would close it. So the scroll's frames are let pass first.
+    """
+    box.scroll_into_view_if_needed()
+    box.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    box.click()
+    box.page.get_by_role("option", name=option).click()

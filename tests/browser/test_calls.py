@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import CHOSEN, Recorder, sign_in
+from tests.browser.conftest import CHOSEN, Recorder, choose, sign_in
 from tests.browser.test_main_job import rest
 from tests.conftest import PASSWORD
 from tests.processes import python, running_app
@@ -37,8 +37,7 @@ def type_provider(page: Page, base_url: str) -> None:
     models.press("Enter")
     models.press("Escape")
     rest(page)
-    dialog.get_by_role("combobox", name="Default model").click()
-    page.get_by_role("option", name="m1").click()
+    choose(dialog.get_by_role("combobox", name="Default model"), "m1")
     rest(page)
 
 

@@ -12,7 +12,7 @@ from core.access import users
 from core.actors import COMMAND_LINE
 from core.manage import next_keys, provider_secrets, providers
 from core.store import db
-from tests.browser.conftest import Recorder, sign_in
+from tests.browser.conftest import Recorder, choose, sign_in
 from tests.browser.test_looks import sign_in_narrow
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, ROOT
 from tests.processes import core, python, running_app
@@ -42,8 +42,7 @@ def _fill(page: Page, name: str, url: str) -> Locator:
     dialog.get_by_role("textbox", name="Display name").fill(name.capitalize())
     dialog.get_by_role("textbox", name="Name", exact=True).fill(name)
     dialog.get_by_role("textbox", name="Name", exact=True).press("Tab")
-    dialog.get_by_role("combobox", name="Kind").click()
-    page.get_by_role("option", name="OpenAI-compatible").click()
+    choose(dialog.get_by_role("combobox", name="Kind"), "OpenAI-compatible")
     expect(dialog.get_by_placeholder("https://host.example/v1")).to_be_visible()
     dialog.get_by_role("textbox", name="Base URL").fill(url)
     dialog.get_by_role("textbox", name="Base URL").press("Tab")
@@ -52,8 +51,7 @@ def _fill(page: Page, name: str, url: str) -> Locator:
     models.press("Enter")
     models.press("Escape")
     expect(dialog.get_by_text("m1").first).to_be_visible()
-    dialog.get_by_role("combobox", name="Default model").click()
-    page.get_by_role("option", name="m1").click()
+    choose(dialog.get_by_role("combobox", name="Default model"), "m1")
     return dialog
 
 

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import CHOSEN, Recorder, sign_in
+from tests.browser.conftest import CHOSEN, Recorder, choose, sign_in
 from tests.conftest import PASSWORD, ROOT, named
 from tests.processes import core, environment, free_port, running_app
 
@@ -80,8 +80,7 @@ def add_provider(page: Page) -> None:
     models.press("Enter")
     models.press("Escape")
     rest(page)
-    dialog.get_by_role("combobox", name="Default model").click()
-    page.get_by_role("option", name="acme-large").click()
+    choose(dialog.get_by_role("combobox", name="Default model"), "acme-large")
     rest(page)
     dialog.get_by_role("textbox", name="API key").fill(CANARY)
     dialog.get_by_role("button", name="Add provider").click()
@@ -94,8 +93,7 @@ def add_provider(page: Page) -> None:
 def set_temperature(page: Page, value: float, steps: int) -> None:
     """Set the temperature of acme on the Defaults page by keyboard: *steps* below the inherited 0.7."""
     page.get_by_role("link", name="Defaults").click()
-    page.get_by_role("combobox", name="Scope").click()
-    page.get_by_role("option", name="Acme AI").click()
+    choose(page.get_by_role("combobox", name="Scope"), "Acme AI")
     expect(page.locator(".st-key-row_preferred_model")).to_be_visible()  # the scope's form is drawn, not the one before
     mode = page.locator(".st-key-temperature_mode")
     mode.get_by_role("radio", name="Value", exact=True).click()
