@@ -328,7 +328,8 @@ class _Server:
     def _refuse_other_major(self) -> None:
         """Refuse a cluster that the wheel's server cannot read: each major has a format of its own."""
         with suppress(OSError, ValueError):
-            theirs, ours = int((self.cluster / "PG_VERSION").read_text(encoding="ascii")), processes.major()
+            # As UTF-8: Python reads its ASCII codec from its folder, which a process that gave up root may not reach.
+            theirs, ours = int((self.cluster / "PG_VERSION").read_text(encoding="utf-8")), processes.major()
             if theirs != ours:
                 raise StoreUnavailable(
                     f"The store in {self.folder} was made by PostgreSQL {theirs}, and the embedded server here is PostgreSQL "

@@ -1,6 +1,5 @@
 """Azure's classic deployments: what arrives there by core.ai, by its own SDK and by the connection test is the same."""
 
-import asyncio
 from typing import Any
 
 import openai
@@ -16,6 +15,7 @@ from core.resolve import resolve
 from core.store import db
 from core.testing import override
 from tests.calls import WAYS, configure, settle
+from tests.conftest import run_async
 from tests.vendors import KEY, TEXT, Status, Vendor
 
 pytest_plugins = ["tests.calls"]
@@ -78,7 +78,7 @@ def test_the_sdk_as_it_is(vendor: Vendor, *, is_async: bool) -> None:
                 return await client.chat.completions.create(messages=messages, **settings.request_options())
 
         if is_async:
-            answer = asyncio.run(call())
+            answer = run_async(call())
         else:
             with openai.AzureOpenAI(**settings.client_options()) as client:
                 answer = client.chat.completions.create(messages=messages, **settings.request_options())

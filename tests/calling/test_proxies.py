@@ -1,6 +1,5 @@
 """The way out through a proxy: who is asked for there, what of it shows, and what each of its answers means."""
 
-import asyncio
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from core.errors import BadConfig, CallFailed, Invalid
 from core.kinds import KINDS
 from core.manage import connection, providers
 from core.testing import override
+from tests.conftest import run_async
 from tests.egress import Egress
 from tests.screens import open_page
 from tests.vendors import KEY, TEXT, Vendor, make_certificate, unused
@@ -80,7 +80,7 @@ def call(way: str, url: str, *, kind: str = "openai_compatible", **values: int) 
         try:
             if way == "sync":
                 return ai.complete("Hello", provider="x").text
-            return asyncio.run(ai.complete_async("Hello", provider="x")).text
+            return run_async(ai.complete_async("Hello", provider="x")).text
         except (CallFailed, BadConfig) as error:
             found = str(error)
     assert PASSWORD not in found
@@ -140,7 +140,7 @@ def test_a_line_is_used_again(egress: Egress, way: str) -> None:
             return [(await ai.complete_async("Hello", provider="x")).text for _ in range(3)]
 
         with override("x", base_url="https://vendor.example/v1", model="m1", api_key=KEY):
-            assert asyncio.run(three()) == [TEXT] * 3
+            assert run_async(three()) == [TEXT] * 3
 
     assert len(egress.passed) == 1
 

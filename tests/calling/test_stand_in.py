@@ -1,6 +1,5 @@
 """`override("openai", answer=…)`: a service's unit tests call core.ai without SDK, key, network, log or cost."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -99,7 +98,7 @@ def test_it_decorates_coroutines() -> None:
     async def summary() -> str:
         return (await ai.complete_async("Hi")).text
 
-    assert asyncio.run(summary()) == "Hello"
+    assert run_async(summary()) == "Hello"
 
 
 def test_without_an_sdk() -> None:

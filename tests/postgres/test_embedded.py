@@ -654,8 +654,11 @@ def test_file_in_place_of_the_folder_is_a_sentence(nothing: Path) -> None:
 
 
 def test_reason_of_the_server_is_told(data_dir: Path) -> None:
-    """What the server says when it cannot start, here about files of another version, is in the sentence."""
-    (data_dir / "postgres" / "data" / "PG_VERSION").write_text("17\n")
+    """What the server says when it cannot start, here about files of another build, is in the sentence."""
+    control = data_dir / "postgres" / "data" / "global" / "pg_control"
+    with control.open("r+b") as file:
+        file.seek(8)  # after the number of the system: the version of this file
+        file.write(b"\xff\xff\x00\x00")
 
     with pytest.raises(
         StoreUnavailable, match=r": database files are incompatible with server\. .* set DATABASE_URL\.$"

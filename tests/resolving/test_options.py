@@ -1,6 +1,5 @@
 """What each kind's own SDK is given fits it as it is: what arrives, and how often, is what the settings say."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ from core.resolve import resolve
 from core.resolving import options
 from core.resolving.effective import EffectiveSettings
 from core.testing import override
+from tests.conftest import run_async
 from tests.parameters import another
 from tests.vendors import KEY, TEXT, Vendor
 
@@ -85,7 +85,7 @@ def call(vendor: Vendor, kind: str, *, is_async: bool, **values: Any) -> str:
     plain, asynchronous = CALLS[KINDS[kind].sdk]
     with override("acme", kind=kind, base_url=vendor.base_url(kind), model="m1", api_key=KEY, **values):
         settings = resolve("acme")
-        return asyncio.run(asynchronous(settings)) if is_async else plain(settings)
+        return run_async(asynchronous(settings)) if is_async else plain(settings)
 
 
 @each_sdk
