@@ -100,12 +100,16 @@ def test_schemathesis(database: str, tmp_path: Path) -> None:
             assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
         log = app.output()
 
-    for report in (tmp_path / "schemathesis-report").glob("json-*.json"):
-        found = json.loads(report.read_text(encoding="utf-8"))
-        assert found["test_cases"]["unique_failures"] == 0
-        assert found["test_cases"]["generated"] > 50
+    reports = sorted((tmp_path / "schemathesis-report").glob("json-*.json"))
+    cases = [json.loads(report.read_text(encoding="utf-8"))["test_cases"] for report in reports]
+    generated = [found["generated"] for found in cases]
+    assert len(cases) == len(SHARES)
+    assert [found["unique_failures"] for found in cases] == [0] * len(cases)
+    # The floor is for the whole: how many fit into a stranger's few seconds is for the machine to say.
+    assert min(generated) > 0, generated
+    assert sum(generated) > 50 * len(cases), generated
     whole = sum(statuses.values(), Counter())
-    print({identity: dict(sorted(found.items())) for identity, found in statuses.items()})  # noqa: T201 - the report
+    print({identity: dict(sorted(found.items())) for identity, found in statuses.items()}, generated)  # noqa: T201 - the report
     refused = sum(whole[status] for status in ("401", "403", "429"))
     assert not any(status.startswith("5") for status in whole), whole
     assert refused <= whole.total() / 2, whole
