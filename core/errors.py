@@ -253,7 +253,7 @@ class ProcessesLackKey(CoreError):
         many = len(processes) != 1
         super().__init__(
             f"Not rotated: {'these processes are' if many else 'this process is'} connected and {'lack' if many else 'lacks'} "
-            f"encryption key {key_id}, or {'do' if many else 'does'} not say whether they have it: {'; '.join(processes)}. "
+            f"encryption key {key_id}, or {'do' if many else 'does'} not say whether {'they have' if many else 'it has'} the key: {'; '.join(processes)}. "
             f"{'Each' if many else 'It'} would lose {rows} API key{'' if rows == 1 else 's'} within a second. Put {key_id} into "
             "LLM_ENCRYPTION_KEYS_EXTRA there and restart, then rotate. Or give up what they read: `keys rotate --force`.",
             made_with=(key_id, processes, rows),
