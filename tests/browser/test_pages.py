@@ -212,6 +212,8 @@ def test_nothing_typed_is_lost_while_the_database_is_away(page: Page, committed:
     field.fill("Typed before the outage")
     field.press("Tab")
     page.wait_for_timeout(500)
+    at_rest = page.get_by_test_id("stApp")  # else what fails is the run that the field has begun
+    expect(at_rest).to_have_attribute("data-test-script-state", "notRunning")
     with psycopg.connect(named(committed, "postgres"), autocommit=True) as admin:
         admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
