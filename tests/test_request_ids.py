@@ -45,7 +45,7 @@ def log() -> Iterator[io.StringIO]:
     """What the process would write to stderr."""
     out = io.StringIO()
     handler = logging.StreamHandler(out)
-    handler.format = lambda record: log_lines.written(record, redaction.scrub)  # type: ignore[method-assign]
+    handler.format = lambda record: log_lines.written(record, redaction.scrub)  # type: ignore[method-assign]  # of this handler alone
     logging.root.addHandler(handler)
     yield out
     logging.root.removeHandler(handler)
