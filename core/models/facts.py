@@ -1,0 +1,286 @@
+"""What is known of a model at an API: limits, prices, reasoning, retirement. Read from the vendored catalogue.
+
+Standard library only, and nothing here raises over a file that is broken: what cannot be read is unknown, and
+:func:`catalogue_health` says why. Every fact is advice: a model that is not known works as well.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from ..once import Once
+from .names import MOST, Found, Index
+from .vendored import Catalogue, read
+
+Reasoning = Literal["none", "optional", "default", "always"]
+"""Whether it reasons before it answers: never, when asked to, unless told not to, or always."""
+Sampling = Literal["yes", "no", "ignored"]
+"""What becomes of temperature and top_p: they are used, the request is refused, or they have no effect."""
+RetiredEffect = Literal["refused", "rerouted"]
+"""What a call gets after the retirement: an error, or the answer of another model."""
+
+_NONE: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """List prices in US dollars a million tokens; None is unknown, never zero."""
+
+    since: date | None = None
+    """The first day (UTC) of these prices; None: from the beginning."""
+    hours: tuple[int, int] | None = None
+    """Minutes of the day (UTC) from and to which they hold; the end may come before the beginning, past midnight."""
+    input: Decimal | None = None
+    output: Decimal | None = None
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+    request: Decimal | None = None
+    """US dollars a thousand requests, beside the tokens."""
+    tiers: tuple[tuple[str, int, Decimal], ...] = ()
+    """(field, input tokens, price): with more input tokens than that, all tokens of the field cost this; ascending."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What is known of one model at one API; None or empty is unknown."""
+
+    name: str
+    """As the catalogue has it."""
+    api: str
+    """Whose row it is, a key of :data:`core.models.apis.APIS`: a host's own, or the vendor's."""
+    context: int | None = None
+    """Tokens that fit in all: input and output."""
+    max_input: int | None = None
+    """Tokens."""
+    max_output: int | None = None
+    """Tokens."""
+    reasoning: Reasoning | None = None
+    efforts: tuple[str, ...] = ()
+    """What ``reasoning_effort`` may be, from the least to the most."""
+    default_effort: str | None = None
+    sampling: Sampling | None = None
+    temperature_max: float | None = None
+    retires: date | None = None
+    """The day on which its API takes it away."""
+    retired_effect: RetiredEffect | None = None
+    successor: str | None = None
+    prices: tuple[Price, ...] = ()
+    """The last one whose day and hours hold counts."""
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _NONE)
+    """Field -> who says so; from the provenance file, hence empty until :func:`with_sources` fills it."""
+    assumed_from: str | None = None
+    """The model that these facts are borrowed from, as this one is not known; None: it is known itself."""
+    as_of: date = date.min
+    """When the catalogue was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueHealth:
+    """Whether the catalogue could be read."""
+
+    ok: bool
+    as_of: date
+    models: int
+    """Rows that are known."""
+    problems: tuple[str, ...]
+    """Sentences; empty if all is well. The first ten."""
+
+
+class Known:
+    """A catalogue, ready to be asked; what was asked is kept, up to a bound."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self._index = Index(catalogue.rows)
+        self._kept: dict[tuple[str, str], ModelFacts | None] = {}
+
+    def facts(self, api: str, model: str) -> ModelFacts | None:
+        """Return what is known of *model* at *api*, or None. Never raises."""
+        key = (api, model)
+        try:
+            return self._kept[key]
+        except KeyError:
+            pass
+        if len(self._kept) >= _MOST_KEPT:
+            self._kept = {}  # another thread may still fill the old one: it is its own dict
+        found = self._kept[key] = self._find(api, model)
+        return found
+
+    def _find(self, api: str, model: str) -> ModelFacts | None:
+        rows = [
+            row
+            for where in self._index.find(api, model)
+            if (row := _row(self.catalogue.rows[where.api][where.name], where, self.catalogue.as_of))
+        ]
+        if not rows:
+            return None
+        host = next((row for row in rows if row.api == api and row.assumed_from is None), None)
+        rules = next((row for row in rows if row is not host), None)
+        if host is None:
+            return replace(rows[0], **_OF_THE_HOST)
+        return host if rules is None else _beside(host, rules)
+
+    def health(self) -> CatalogueHealth:
+        """Read every row, and say what is wrong with which."""
+        problems = list(self.catalogue.problems)
+        good = 0
+        for api, rows in self.catalogue.rows.items():
+            for name, row in rows.items():
+                try:
+                    _parsed(row)
+                    good += 1
+                except _WRONG as error:
+                    problems.append(f"{api} {name:.100}: {error!s:.200}")
+        return CatalogueHealth(not problems, self.catalogue.as_of, good, tuple(problems[:10]))
+
+
+_MOST_KEPT: Final = 4096
+_OF_THE_HOST: Final[Mapping[str, Any]] = {
+    "prices": (),
+    "retires": None,
+    "retired_effect": None,
+    "successor": None,
+}
+"""What one host never borrows from another, nor a model from its family."""
+_OF_THE_VENDOR: Final = ("reasoning", "efforts", "default_effort", "sampling", "temperature_max")
+"""What the vendor's row knows best."""
+
+
+def _beside(host: ModelFacts, rules: ModelFacts) -> ModelFacts:
+    """Return the host's row, with the vendor's rules and whatever else the host's leaves open."""
+    names = (*_OF_THE_VENDOR, "context", "max_input", "max_output")
+    known = {
+        name: value
+        for name in names
+        if (value := getattr(rules, name)) and (name in _OF_THE_VENDOR or not getattr(host, name))
+    }
+    return replace(host, **known)
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < _MOST_TOKENS:
+        raise ValueError(f"{value!r:.40} is no number of tokens")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= MOST:
+        raise ValueError(f"{value!r:.40} is no name")
+    return value
+
+
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise ValueError(f"{value!r:.40} is none of {', '.join(choices)}")
+        return value
+
+    return check
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r:.40} is no list")
+    return tuple(map(_text, value))
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:  # noqa: PLR2004 - no vendor's goes beyond 2
+        raise ValueError(f"{value!r:.40} is no temperature")
+    return float(value)
+
+
+def _money(value: Any) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MOST_DOLLARS:
+        raise ValueError(f"{value!r:.40} is no price")
+    return Decimal(repr(value))
+
+
+def _hours(value: Any) -> tuple[int, int]:
+    begin, end = value
+    if any(isinstance(part, bool) or not isinstance(part, int) or not 0 <= part < _DAY for part in (begin, end)):
+        raise ValueError(f"{value!r:.40} are no minutes of a day")
+    return begin, end
+
+
+def _tiers(value: Any) -> tuple[tuple[str, int, Decimal], ...]:
+    checked = _one_of("input", "output", "cache_read", "cache_write")
+    return tuple((checked(name), _count(start), _money(price)) for name, start, price in value)
+
+
+def _prices(value: Any) -> tuple[Price, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r:.40} is no list")
+    return tuple(Price(**{key: _PRICE[key](part) for key, part in price.items()}) for price in value)
+
+
+_MOST_TOKENS: Final = 10**9
+_MOST_DOLLARS: Final = 10**6
+_DAY: Final = 24 * 60
+_PRICE: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "since": date.fromisoformat,
+    "hours": _hours,
+    "input": _money,
+    "output": _money,
+    "cache_read": _money,
+    "cache_write": _money,
+    "request": _money,
+    "tiers": _tiers,
+}
+_FIELDS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "context": _count,
+    "max_input": _count,
+    "max_output": _count,
+    "reasoning": _one_of("none", "optional", "default", "always"),
+    "efforts": _texts,
+    "default_effort": _text,
+    "sampling": _one_of("yes", "no", "ignored"),
+    "temperature_max": _number,
+    "retires": date.fromisoformat,
+    "retired_effect": _one_of("refused", "rerouted"),
+    "successor": _text,
+    "prices": _prices,
+}
+_WRONG: Final = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
+
+
+def _parsed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of *row*; raises what :data:`_WRONG` lists, as over a key that only a newer version knows."""
+    if unknown := row.keys() - _FIELDS.keys():
+        raise KeyError(f"unknown key {min(unknown):.40}")
+    return {key: _FIELDS[key](value) for key, value in row.items()}
+
+
+def _row(row: Mapping[str, Any], where: Found, as_of: date) -> ModelFacts | None:
+    try:
+        fields = _parsed(row)
+    except _WRONG:
+        return None
+    if where.assumed:
+        fields = {key: value for key, value in fields.items() if key not in _OF_THE_HOST}
+    return ModelFacts(
+        name=where.name, api=where.api, as_of=as_of, assumed_from=where.name if where.assumed else None, **fields
+    )
+
+
+@Once
+def known() -> Known:
+    """Return the vendored catalogue, read on first use."""
+    return Known(read())
+
+
+def facts(api: str, model: str) -> ModelFacts | None:
+    """Return what is known of *model* at *api* (:func:`core.models.apis.api_of`), or None. Never raises.
+
+    Names are understood in the forms of :mod:`core.models.names`. A host that only serves others' models has the vendor's
+    rules; prices and retirement are never another host's.
+    """
+    return known().facts(api, model)
+
+
+def catalogue_health() -> CatalogueHealth:
+    """Return whether the vendored catalogue is readable, row by row; takes a few milliseconds. Never raises."""
+    return known().health()
