@@ -1,0 +1,297 @@
+"""What of the settings is sent to a model, by which name, and what is not and why: the one decision, for all who send or show.
+
+Pure: it reads no setting and no clock. It never raises, whatever the values are, and what is not known is sent as it is.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import date
+from functools import lru_cache
+from typing import Any, Final, Literal, NamedTuple
+
+from ..parameters import SENDABLE
+from ..wording import plain_number
+from . import rules
+from .facts import ModelFacts
+from .facts import facts as find_facts
+from .rules import Basis, Verdict
+
+What = Literal["renamed", "left_out", "clamped", "added"]
+Unfit = Literal["leave_out", "send"]
+Standing = Literal["known", "assumed", "unknown"]
+"""Of a model: it is in the catalogue, it takes after one that is, or nothing is known of it."""
+
+_NONE: Final[Mapping[str, Any]] = {}
+_KIND_OF: Final = {"openai": "openai", "anthropic": "anthropic", "google": "google", "azure": "azure_openai"}
+"""The protocol of an API, where nobody says which."""
+
+
+class Adjustment(NamedTuple):
+    """How one parameter is sent otherwise than the settings have it."""
+
+    parameter: str
+    """By our name."""
+    what: What
+    to: float | str | None
+    """The name that it is sent by, or the value; None: it is not sent."""
+    why: str
+    """A clause for people."""
+    source: Basis
+    as_of: date
+    """The day on which the source was true."""
+    asked_for: bool = True
+    """Whether somebody has chosen the value: of a built-in default nobody needs to be warned."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return {**self._asdict(), "as_of": self.as_of.isoformat()}
+
+
+class Adapted(NamedTuple):
+    """What is sent."""
+
+    sent: dict[str, Any]
+    """By the API's names."""
+    adjustments: tuple[Adjustment, ...]
+    """In the order of the parameters."""
+
+
+def adapt(
+    api: str,
+    model: ModelFacts | str | None,
+    values: Mapping[str, Any],
+    explicit: Collection[str],
+    omitted: Collection[str] = (),
+    *,
+    custom: Mapping[str, Any] = _NONE,
+    kind: str | None = None,
+    beside: Mapping[str, Any] = _NONE,
+    unfit: Unfit = "leave_out",
+) -> Adapted:
+    """Return what of *values* is sent to *model* by *api*, and what became of the rest.
+
+    A built-in default that does not fit is left out; so is a value that somebody chose, or it is brought into the range.
+    Of two that exclude each other the chosen one stays, else the temperature. What an API cannot do without is sent even
+    where it is omitted.
+
+    Args:
+        api: A key of :data:`core.models.apis.APIS`.
+        model: What is known of the model, or its name, to be looked up; None: there is none.
+        values: Our parameters -> value; None is not sent.
+        explicit: Those that somebody has chosen; the others have their built-in defaults.
+        omitted: Those that somebody does not want sent.
+        custom: Custom settings. Programs may send them: one that forbids a parameter counts, one that would allow it does not.
+        kind: Of the provider: whose names are used. Default: the API's own.
+        beside: What the request has besides, by the vendor's names: it counts both ways.
+        unfit: ``send``: what does not fit is sent all the same, as somebody knows better.
+    """
+    kind = kind or _KIND_OF.get(api, "openai_compatible")
+    steps = _steps(rules.verdicts(api, kind, model)) if isinstance(model, ModelFacts) else _steps_of(api, kind, model)
+    return _decide(steps, values, _Case(explicit, omitted, custom, beside, unfit))
+
+
+def standing(api: str, model: str | None) -> Standing:
+    """Return whether *model* is known at *api*."""
+    found = find_facts(api, model) if model else None
+    if found is None:
+        return "unknown"
+    return "assumed" if found.assumed_from else "known"
+
+
+class _Check(NamedTuple):
+    """A verdict that may keep a value from being sent, ready to be asked."""
+
+    said: Verdict
+    path: tuple[str, ...]
+    """Of the parameter that lifts it; empty: nothing does."""
+    value: Any
+    is_above: bool
+    notes: tuple[Adjustment, Adjustment]
+    """Left out: of a built-in default, of a value that somebody chose."""
+
+    def is_met_by(self, found: Any) -> bool:
+        """Tell whether the parameter has the value that lifts the verdict."""
+        if self.is_above:
+            return _is_number(found) and bool(found > self.value)
+        return bool(found == self.value)
+
+    def holds(self, beside: Mapping[str, Any], kept: Mapping[str, Any], custom: Mapping[str, Any]) -> bool:
+        """Tell whether it holds, as the request has *beside* and *kept*, and may have *custom*."""
+        if not self.path:
+            return True
+        found = _at(beside, self.path)
+        if found is None and len(self.path) == 1:
+            found = kept.get(self.path[0])
+        if found is not None:
+            return not self.is_met_by(found)
+        perhaps = _at(custom, self.path)
+        return self.said.by_default or (perhaps is not None and not self.is_met_by(perhaps))
+
+
+class _Step(NamedTuple):
+    """One parameter, and what is to be looked at for it. Each pair of notes is as that of a check."""
+
+    name: str
+    theirs: str
+    renamed: tuple[Adjustment, Adjustment] | None
+    required: Verdict | None
+    absent: tuple[Adjustment, Adjustment] | None
+    checks: tuple[_Check, ...]
+    """Refusals, ranges and the like."""
+    exclusive: tuple[_Check, ...]
+
+
+class _Case(NamedTuple):
+    """What is asked of :func:`adapt` besides the values."""
+
+    explicit: Collection[str]
+    omitted: Collection[str]
+    custom: Mapping[str, Any]
+    beside: Mapping[str, Any]
+    unfit: Unfit
+
+
+def _decide(steps: tuple[_Step, ...], values: Mapping[str, Any], case: _Case) -> Adapted:
+    kept: dict[str, Any] = {}
+    notes: dict[str, Adjustment] = {}
+    for step in steps:
+        value = values.get(step.name)
+        if value is None or (step.required is None and step.name in case.omitted):
+            continue
+        value, note = _one(step, value, kept, case)
+        if value is not None:
+            kept[step.name] = value
+        if note is not None:
+            notes[step.name] = note
+    if case.unfit == "leave_out":
+        for step in steps:
+            if step.exclusive:
+                _exclude(step, kept, notes, case)
+    return Adapted({step.theirs: kept[step.name] for step in steps if step.name in kept}, _ordered(notes))
+
+
+def _one(step: _Step, value: Any, kept: Mapping[str, Any], case: _Case) -> tuple[Any, Adjustment | None]:
+    """Return what of *value* is sent, None for nothing of it, and what was changed. *kept* is sent already."""
+    asked_for = step.name in case.explicit
+    if step.absent is not None:
+        return None, step.absent[asked_for]
+    note = None
+    if step.required is not None and step.name in case.omitted:
+        note = _note(step.name, "added", value, step.required.why, step.required, asked_for=asked_for)
+    elif step.renamed is not None:
+        note = step.renamed[asked_for]
+    for check in step.checks if case.unfit == "leave_out" else ():
+        said = check.said
+        if not check.holds(case.beside, kept, case.custom) or _takes(said, value):
+            continue
+        if said.does != "range" or not (asked_for or step.required is not None):
+            return None, check.notes[asked_for]
+        value = said.low if value < said.low else said.high
+        note = _note(step.name, "clamped", value, said.why, said, asked_for=asked_for)
+    return value, note  # of a value that is changed the change is what people want to know, not its other name
+
+
+def _takes(said: Verdict, value: Any) -> bool:
+    """Tell whether *value* is one that a verdict in force lets through; of what is no number the vendor judges."""
+    if said.does == "range":
+        return not _is_number(value) or said.low <= value <= said.high
+    return said.does == "only" and value in said.values
+
+
+def _exclude(step: _Step, kept: dict[str, Any], notes: dict[str, Adjustment], case: _Case) -> None:
+    """Leave out one of each two that exclude each other; what a call's options name is sent as it is."""
+    for check in step.exclusive:
+        one, other = step.name, check.said.to
+        if not check.holds(case.beside, kept, case.custom):
+            continue
+        if one in case.beside or other in case.beside:
+            loser = other if one in case.beside else one
+        elif one in kept and other in kept:
+            loser = _loser(one, other, case.explicit)
+        else:
+            continue
+        if kept.pop(loser, None) is not None:
+            asked_for = loser in case.explicit
+            notes[loser] = _note(loser, "left_out", None, check.said.why, check.said, asked_for=asked_for)
+
+
+def _loser(one: str, other: str, explicit: Collection[str]) -> str:
+    """Return which of two that exclude each other goes: the one that nobody chose, else *one*."""
+    return other if one in explicit and other not in explicit else one
+
+
+def _ordered(notes: dict[str, Adjustment]) -> tuple[Adjustment, ...]:
+    return tuple(notes[name] for name in SENDABLE if name in notes) if notes else ()
+
+
+def _note(name: str, what: What, to: float | str | None, why: str, said: Verdict, *, asked_for: bool) -> Adjustment:
+    return Adjustment(name, what, to, why, said.basis, said.as_of, asked_for)
+
+
+def _at(found: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        if not isinstance(found, Mapping):
+            return None
+        found = found.get(name)
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@lru_cache(maxsize=4096)
+def _steps_of(api: str, kind: str, model: str | None) -> tuple[_Step, ...]:
+    return _steps(rules.verdicts(api, kind, find_facts(api, model) if model else None))
+
+
+def _steps(said: Mapping[str, tuple[Verdict, ...]]) -> tuple[_Step, ...]:
+    """Return one step for each parameter, temperature first: conditions on it are asked after it."""
+    return tuple(_step(name, said.get(name, ())) for name in SENDABLE)
+
+
+def _step(name: str, said: tuple[Verdict, ...]) -> _Step:
+    by = {one.does: one for one in said}
+    renamed, is_ok = by.get("rename"), "ok" in by
+    gone = next((one for one in said if one.is_absent), None)
+    return _Step(
+        name,
+        theirs=renamed.to if renamed else name,
+        renamed=None if renamed is None else _both(name, "renamed", renamed.to, renamed),
+        required=by.get("require"),
+        absent=None if gone is None else _both(name, "left_out", None, gone),
+        checks=() if is_ok else tuple(_check(name, one) for one in said if one.does in _CHECKED and not one.is_absent),
+        exclusive=() if is_ok else tuple(_check(name, one) for one in said if one.does == "exclusive"),
+    )
+
+
+_CHECKED: Final = ("refuse", "ignore", "only", "range")
+
+
+def _both(name: str, what: What, to: str | None, said: Verdict) -> tuple[Adjustment, Adjustment]:
+    default, chosen = (_note(name, what, to, said.why, said, asked_for=asked_for) for asked_for in (False, True))
+    return default, chosen
+
+
+def _check(name: str, said: Verdict) -> _Check:
+    if said.does == "range":
+        said = replace(said, why=_ranged(said))
+    notes = _both(name, "left_out", None, said)
+    if not said.unless:
+        return _Check(said, (), None, is_above=False, notes=notes)
+    path, above, limit = said.unless.partition(">")
+    if above:
+        return _Check(said, (path,), float(limit), is_above=True, notes=notes)
+    path, _, value = said.unless.partition("=")
+    return _Check(said, tuple(path.split(".")), value, is_above=False, notes=notes)
+
+
+def _ranged(said: Verdict) -> str:
+    among = f"it takes {plain_number(said.low)} to {plain_number(said.high)}"
+    return f"{among}: {said.why}" if said.why else among
+
+
+def names(api: str, kind: str | None, model: str | None) -> dict[str, str]:
+    """Return by which name each of our parameters is sent."""
+    steps = _steps_of(api, kind or _KIND_OF.get(api, "openai_compatible"), model)
+    return {step.name: step.theirs for step in steps}

@@ -1,0 +1,276 @@
+"""One decision says what is sent: what a model refuses never is, what nothing is known of always is."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.kinds import KINDS
+from core.models import adapt as module
+from core.models import rules
+from core.models.adapt import Adapted, adapt
+from core.models.apis import APIS
+from core.models.facts import ModelFacts
+from core.models.rules import Verdict
+from core.parameters import PARAMETERS, SENDABLE
+from tests.parameters import another
+
+DEFAULTS = {name: PARAMETERS[name].default for name in SENDABLE if PARAMETERS[name].default is not None}
+TYPED = {name: another(name) for name in SENDABLE}
+ON, OFF = {"effort": "high"}, {"effort": "none"}
+UNLESS = "effort=none"
+
+refuse = Verdict("refuse", "it does not", "url")
+ignore = Verdict("ignore", "it has no effect", "url")
+only = Verdict("only", "it is 1", "url", values=(1,))
+ranged = Verdict("range", "", "url", low=0.5, high=1)
+LEFT, KEPT = "left_out", None
+
+
+def decided(*said: Verdict, value: Any, explicit: bool, name: str = "temperature", **how: Any) -> Adapted:
+    """What becomes of one parameter that the API says *said* of."""
+    steps = module._steps({name: said})
+    case = module._Case({name} if explicit else (), (), *_how(**how))
+    return module._decide(steps, {name: value}, case)
+
+
+def _how(
+    custom: Mapping[str, Any] | None = None, beside: Mapping[str, Any] | None = None, unfit: Any = "leave_out"
+) -> Any:
+    return custom or {}, beside or {}, unfit
+
+
+@pytest.mark.parametrize(
+    ("said", "value", "explicit", "sent", "what"),
+    [
+        (Verdict("ok", "", "url"), 0.7, True, {"temperature": 0.7}, KEPT),
+        (refuse, 0.7, False, {}, LEFT),
+        (refuse, 0.7, True, {}, LEFT),
+        (ignore, 0.7, False, {}, LEFT),
+        (ignore, 0.7, True, {}, LEFT),
+        (only, 0.7, False, {}, LEFT),
+        (only, 0.7, True, {}, LEFT),
+        (only, 1, False, {"temperature": 1}, KEPT),
+        (only, 1.0, True, {"temperature": 1.0}, KEPT),
+        (ranged, 0.7, True, {"temperature": 0.7}, KEPT),
+        (ranged, 1.5, False, {}, LEFT),
+        (ranged, 1.5, True, {"temperature": 1}, "clamped"),
+        (ranged, 0.0, True, {"temperature": 0.5}, "clamped"),
+        (Verdict("rename", "", "url", to="heat"), 0.7, False, {"heat": 0.7}, "renamed"),
+        (Verdict("rename", "", "url", to="heat"), 0.7, True, {"heat": 0.7}, "renamed"),
+        (Verdict("require", "", "url"), 0.7, False, {"temperature": 0.7}, KEPT),
+        (Verdict("exclusive", "", "url", to="top_p"), 0.7, True, {"temperature": 0.7}, KEPT),
+    ],
+    ids=lambda value: getattr(value, "does", None),
+)
+def test_every_verdict(said: Verdict, value: float, explicit: bool, sent: dict[str, Any], what: str | None) -> None:
+    """A value that somebody chose is brought into a range; all else that does not fit is left out."""
+    found = decided(said, value=value, explicit=explicit)
+
+    assert found.sent == sent
+    assert [note.what for note in found.adjustments] == ([] if what is None else [what])
+    assert all(note.asked_for is explicit for note in found.adjustments)
+
+
+@pytest.mark.parametrize("said", [refuse, ignore, only, ranged], ids=lambda said: said.does)
+@pytest.mark.parametrize("explicit", [False, True])
+@pytest.mark.parametrize(
+    ("by_default", "custom", "beside", "holds"),
+    [
+        (True, {}, {}, True),
+        (False, {}, {}, False),
+        (True, ON, {}, True),
+        (False, ON, {}, True),
+        (True, OFF, {}, True),  # nobody can tell whether a program sends it
+        (False, OFF, {}, False),
+        (True, {}, OFF, False),
+        (False, {}, ON, True),
+        (True, ON, OFF, False),
+        (False, OFF, ON, True),
+        (True, {"effort": None}, {"effort": 7}, True),
+        (False, {"effort": {"none": 1}}, {}, True),
+    ],
+)
+def test_conditions(
+    said: Verdict, explicit: bool, by_default: bool, custom: dict[str, Any], beside: dict[str, Any], holds: bool
+) -> None:
+    """Unset, the rule's own default counts; what the request has counts more than what a program may add."""
+    conditional = replace(said, unless=UNLESS, by_default=by_default)
+    found = decided(conditional, value=1.5, explicit=explicit, custom=custom, beside=beside)
+
+    assert (found.sent != {"temperature": 1.5}) is holds
+    assert bool(found.adjustments) is holds
+
+
+def test_a_condition_within_an_object_and_above_a_number() -> None:
+    thinking = replace(refuse, unless="thinking.type=disabled")
+    assert decided(thinking, value=1, explicit=True, beside={"thinking": {"type": "disabled"}}).sent
+    for odd in ({"thinking": "disabled"}, {"thinking": {}}, {"thinking": {"type": "enabled"}}):
+        assert not decided(thinking, value=1, explicit=True, beside=odd).sent
+
+    greedy = {"top_p": (replace(only, unless="temperature>0", by_default=False),)}
+    for temperature, sent in ((0, False), (0.2, True), (None, True)):
+        steps, values = module._steps(greedy), {"temperature": temperature, "top_p": 0.5}
+        assert ("top_p" in module._decide(steps, values, module._Case((), (), {}, {}, "leave_out")).sent) is sent
+
+
+@pytest.mark.parametrize(
+    ("explicit", "beside", "sent"),
+    [
+        ((), {}, {"temperature"}),
+        (("temperature",), {}, {"temperature"}),
+        (("top_p",), {}, {"top_p"}),
+        (("temperature", "top_p"), {}, {"temperature"}),
+        (("temperature",), {"top_p": 0.1}, set()),
+        (("top_p",), {"temperature": 0.1}, set()),
+        ((), {"temperature": 0.1, "top_p": 0.1}, set()),
+    ],
+)
+def test_two_that_exclude_each_other(explicit: tuple[str, ...], beside: dict[str, Any], sent: set[str]) -> None:
+    """The chosen one stays, else the temperature; what the options of a call name stays as it is."""
+    steps = module._steps({"top_p": (Verdict("exclusive", "only one", "url", to="temperature"),)})
+    values = {name: 0.5 for name in ("temperature", "top_p") if name not in beside}
+    found = module._decide(steps, values, module._Case(explicit, (), {}, beside, "leave_out"))
+
+    assert set(found.sent) == sent
+    assert {note.parameter for note in found.adjustments} == set(values) - sent
+
+
+def test_what_is_required_is_sent_though_omitted() -> None:
+    found = adapt("anthropic", "m", DEFAULTS, (), SENDABLE)
+
+    assert found.sent == {"max_tokens": 2000}
+    assert [(note.parameter, note.what, note.to) for note in found.adjustments] == [("max_tokens", "added", 2000)]
+
+
+def test_somebody_knows_better() -> None:
+    """Then all that has a name is sent as it is, and by its name."""
+    found = adapt("openai", "gpt-5", TYPED, SENDABLE, unfit="send")
+    assert found.sent == {"max_completion_tokens" if n == "max_tokens" else n: value for n, value in TYPED.items()}
+    assert [note.what for note in found.adjustments] == ["renamed"]
+
+    found = adapt("anthropic", "claude-opus-5", TYPED, SENDABLE, unfit="send")
+    assert set(found.sent) == {name for name in SENDABLE if KINDS["anthropic"].names[name]}
+
+
+EVERY_API = st.sampled_from([*APIS, "unheard-of", ""])
+KIND = st.sampled_from([*KINDS, "unheard-of", None])
+NAMES = st.sets(st.sampled_from([*SENDABLE, "no such parameter"]))
+ANYTHING = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(st.integers(), max_size=2)
+)
+EXTRA = st.dictionaries(
+    st.sampled_from(["reasoning_effort", "thinking", "temperature", "seed"]),
+    st.one_of(st.sampled_from(["none", "low", {"type": "disabled"}, {"type": "enabled"}, {"type": {}}]), ANYTHING),
+)
+FACTS = st.builds(
+    ModelFacts,
+    name=st.one_of(
+        st.text(max_size=20),
+        st.sampled_from(
+            ["claude-opus-4-5", "claude-3-haiku", "grok-4", "grok-3", "kimi-k2.5", "gemini-2.0-flash", "gpt-9"]
+        ),
+    ),
+    api=EVERY_API,
+    max_output=st.one_of(st.none(), st.integers(1, 200_000)),
+    reasoning=st.sampled_from([None, "none", "optional", "default", "always"]),
+    efforts=st.sampled_from([(), ("none", "low"), ("low", "high")]),
+    sampling=st.sampled_from([None, "yes", "no", "ignored"]),
+    temperature_max=st.sampled_from([None, 1.0, 1.5, 2.0]),
+    assumed_from=st.sampled_from([None, "gpt-8"]),
+)
+
+
+@given(EVERY_API, KIND, st.one_of(FACTS, st.none(), st.text()), st.dictionaries(st.sampled_from(SENDABLE), ANYTHING), NAMES, NAMES, EXTRA, EXTRA)  # fmt: skip
+def test_it_never_raises(
+    api: str, kind: Any, model: Any, values: Any, explicit: Any, omitted: Any, custom: Any, beside: Any
+) -> None:
+    """Whatever SQL, a catalogue or a caller has; and names nothing that was not given to it."""
+    found = adapt(api, model, values, explicit, omitted, custom=custom, kind=kind, beside=beside)
+
+    assert {note.parameter for note in found.adjustments} <= set(values)
+    assert [note.as_dict()["asked_for"] for note in found.adjustments] == [
+        note.parameter in explicit for note in found.adjustments
+    ]
+
+
+VALID = st.fixed_dictionaries(
+    {
+        "temperature": st.floats(0, 2),
+        "max_tokens": st.integers(1, 1_000_000),
+        "top_p": st.floats(0, 1),
+        "frequency_penalty": st.floats(-2, 2),
+        "presence_penalty": st.floats(-2, 2),
+    }
+)
+
+
+@given(EVERY_API, KIND, FACTS, VALID, NAMES, NAMES, EXTRA)
+def test_nothing_is_sent_that_is_refused(
+    api: str, kind: Any, facts: ModelFacts, values: Any, explicit: Any, omitted: Any, beside: Any
+) -> None:
+    """Neither what the verdicts forbid, nor a second time another value: what was decided once is decided the same again."""
+    beside = {name: value for name, value in beside.items() if name not in SENDABLE}
+    found = adapt(api, facts, values, explicit, omitted, kind=kind, beside=beside)
+    said = rules.verdicts(api, kind or "openai_compatible", facts)
+    ours = {step.theirs: step.name for step in module._steps(said)}
+    sent = {ours[theirs]: value for theirs, value in found.sent.items()}
+
+    for name, value in sent.items():
+        required = any(one.does == "require" for one in said.get(name, ()))
+        assert name not in omitted or required
+        for one in said.get(name, ()):
+            if one.unless and not _is_on(one, beside, sent):
+                continue
+            assert one.does not in {"refuse", "ignore"}
+            assert one.does != "only" or value in one.values
+            assert one.does != "range" or one.low <= value <= one.high
+            assert one.does != "exclusive" or one.to not in sent
+    again = adapt(api, facts, sent, explicit, (), kind=kind, beside=beside)
+    assert again.sent == found.sent
+    assert {note.what for note in again.adjustments} <= {"renamed"}
+
+
+def _is_on(one: Verdict, beside: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:
+    if one.unless == "temperature>0":
+        return sent.get("temperature", 1) == 0
+    name, _, value = one.unless.partition("=")
+    name, _, inner = name.partition(".")
+    found = beside.get(name)
+    if inner:
+        found = found.get(inner) if isinstance(found, dict) else None
+    return one.by_default if found is None else found != value
+
+
+@given(KIND, VALID, NAMES, EXTRA)
+def test_of_an_unknown_model_everything_is_kept(kind: Any, values: Any, explicit: Any, custom: Any) -> None:
+    """But for what the protocol has no name for, cannot do without, or limits itself."""
+    facts = KINDS.get(kind, KINDS["openai_compatible"])
+    found = adapt("compatible", "unheard-of", values, explicit, custom=custom, kind=kind)
+
+    expected = {facts.names[n] or n: v for n, v in values.items() if facts.names[n] and n not in facts.ranges}
+    assert {name: value for name, value in found.sent.items() if name not in facts.ranges} == expected
+    assert module.standing("compatible", "unheard-of") == "unknown"
+    assert module.standing("compatible", None) == "unknown"
+
+
+SAID = [(name, one) for name in APIS for one in (*rules.OF_APIS.get(name, ()), *rules.OF_MODELS.get(name, ()))]
+
+
+def test_each_rule_has_its_page() -> None:
+    """Each verdict that a rule can give names the page or the report that says so."""
+    shapes = [
+        ModelFacts(name, api, reasoning=reasoning, sampling=sampling, temperature_max=1.5, max_output=5)
+        for api in rules.OF_MODELS
+        for name in ("claude-opus-4-5", "grok-4", "kimi-k3", "gemini-4")
+        for reasoning in ("none", "optional", "default", "always")
+        for sampling in ("yes", "no", "ignored")
+    ]
+    said = [one for _, rule in SAID for facts in shapes if (one := rule.of(facts))]
+
+    assert {one.does for one in said} == {"refuse", "ignore", "only", "range", "rename", "exclusive"}
+    assert all(one.url.startswith("https://") or one.url.startswith("the vendor's reference") for one in said)
+    assert all(one.why for one in said if one.does != "range")
