@@ -1,17 +1,21 @@
-"""Run a module's tests on one change after another, a second each; the other half of tests/mutants.py.
+"""Run tests on one change after another, a fraction of a second each; the other half of tests/mutants.py.
 
-What makes it quick: one PostgreSQL and one template for all; every library is imported once, and each change is tried in
-a fork; only the tests that reached the changed line when all were well, the quickest first, until one fails. What they
-reach in a process of their own does not count.
+What makes it quick: one PostgreSQL and one template for all; everything is imported and every test collected once, and
+each change is tried in a fork of that, which puts the changed code into the functions it has; only tests that reached the
+changed line when all were well: the module's own first, the quickest first, until one fails. A change of what runs when a
+module is imported needs a process that has not imported it: a second or two. What tests reach in processes of their own
+counts too.
 
 Questions come as lines of JSON, and are answered so:
-``{"do": "begin", "tests": […], "modules": […]}``: run these tests, and remember which lines of the modules each reaches.
+``{"do": "begin", "tests": […], "modules": {module: its own test file}}``: run these tests, and remember which lines each reaches.
 ``{"do": "try", "module": …, "line": …, "source": …}``: do the tests notice, if the module is this?
 """
 
 import ast
 import contextlib
+import gc
 import importlib
+import inspect
 import json
 import os
 import signal
@@ -20,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +36,10 @@ TREE = Path(__file__).parent.parent
 OURS = {"core", "web", "ui", "api", "pages", "tests", "migrations", "conftest", "streamlit_app", "asgi", "__main__"}
 PATIENCE = 20
 """Seconds beyond five times what its tests took, until a change that hangs is noticed by that."""
+OTHERS = 30
+"""Seconds at most that tests of other files may take for one change."""
+AT_IMPORT = ""
+"""The context of lines that run when tests are collected."""
 
 SERVER = """
 import sys
@@ -50,24 +59,24 @@ embedded.stop(folder)
 
 
 class Watch:
-    """Notes of each test: how long it took, and whether it passed."""
+    """Notes of each test: how long it took, whether it passed, and what it reaches, in other processes too."""
 
-    def __init__(self, cover: coverage.Coverage | None) -> None:
+    def __init__(self, cover: coverage.Coverage) -> None:
         self.cover = cover
         self.seconds: dict[str, float] = {}
         self.failed: set[str] = set()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[Any]:
-        if self.cover:
-            self.cover.switch_context(item.nodeid)
+        self.cover.switch_context(item.nodeid)
+        self.cover.config.context = item.nodeid  # of a process that starts with it (coverage's .pth file)
+        os.environ["COVERAGE_PROCESS_CONFIG"] = self.cover.config.serialize()
         begun = time.monotonic()
         try:
             return (yield)
         finally:
             self.seconds[item.nodeid] = time.monotonic() - begun
-            if self.cover:
-                self.cover.switch_context("")
+            self.cover.switch_context(AT_IMPORT)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if not report.passed:
@@ -87,6 +96,85 @@ class Only:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
             self.noticed = report.nodeid
+
+
+class Ready:
+    """In place of running what was collected: try change after change on it, each in a fork."""
+
+    def __init__(self, question: int, answer: int) -> None:
+        self.questions = os.fdopen(question)
+        self.answers = os.fdopen(answer, "w")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        assert threading.active_count() == 1, threading.enumerate()  # it is forked from
+        items = {item.nodeid: item for item in session.items}
+        gc.collect()
+        functions = [one for one in gc.get_objects() if isinstance(one, types.FunctionType)]
+        gc.freeze()
+        for asked in map(json.loads, self.questions):
+            path = TREE / asked["module"]
+            ours = [one for one in functions if one.__code__.co_filename == str(path)]
+            changed = replaced(path, asked["source"], asked["before"])
+            tests = [items[name] for name in asked["names"] if name in items]
+            answer: Any = "import"
+            if changed is not None:
+                answer = forked(lambda: self._tried(tests, ours, changed), asked["patience"])  # noqa: B023 - at once
+            self.answers.write(json.dumps(answer) + "\n")
+            self.answers.flush()
+        return True
+
+    @staticmethod
+    def _tried(tests: list[pytest.Item], ours: list[types.FunctionType], changed: dict[Any, types.CodeType]) -> Any:
+        for function in ours:
+            function.__code__ = changed.get(name_of(function.__code__), function.__code__)
+        noticed = Only([])
+        config = tests[0].config
+        config.pluginmanager.register(noticed)
+        for number, test in enumerate(tests):
+            later = [*tests[number + 1 :], None]
+            config.hook.pytest_runtest_protocol(item=test, nextitem=later[0])
+            if noticed.noticed:
+                tests[0].session._setupstate.teardown_exact(None)
+                break
+        return {"code": int(bool(noticed.noticed)), "noticed": noticed.noticed}
+
+
+def name_of(code: types.CodeType) -> tuple[str, int]:
+    """Return what a function is known by, in two versions of a module."""
+    return code.co_qualname, code.co_firstlineno
+
+
+def codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Yield *code* and all that is defined in it."""
+    yield code
+    for one in code.co_consts:
+        if isinstance(one, types.CodeType):
+            yield from codes(one)
+
+
+def replaced(path: Path, source: str, before: str) -> dict[tuple[str, int], types.CodeType] | None:
+    """Return the functions of *source*; None if the change is in what runs as the module is imported."""
+    new = list(codes(compile(source, str(path), "exec", dont_inherit=True)))
+    old = list(codes(compile(before, str(path), "exec", dont_inherit=True)))
+    if [name_of(one) for one in new] != [name_of(one) for one in old]:
+        return None
+    for one, other in zip(old, new, strict=True):
+        at_import = not one.co_flags & inspect.CO_NEWLOCALS or not one.co_flags & inspect.CO_OPTIMIZED
+        if at_import and shallow(one) != shallow(other):
+            return None
+    names = [name_of(one) for one in new]
+    if len(set(names)) < len(names):  # two lambdas of a line
+        twice = {name for name in names if names.count(name) > 1}
+        if any(shallow(a) != shallow(b) for a, b in zip(old, new, strict=True) if name_of(a) in twice):
+            return None
+    return {name_of(one): one for one in new}
+
+
+def shallow(code: types.CodeType) -> tuple[Any, ...]:
+    """Return what *code* does, without what is defined in it."""
+    consts = tuple((type(one), repr(one)) for one in code.co_consts if not isinstance(one, types.CodeType))
+    return code.co_code, consts, code.co_names
 
 
 def pytest_in_child(tests: list[str], plugin: object) -> int:
@@ -129,65 +217,117 @@ def forked(work: Callable[[], Any], patience: float) -> Any:
 
 
 class Baseline:
-    """The tests of some modules, and the lines that each reaches."""
+    """Some tests, and the lines that each reaches."""
 
-    def __init__(self, tests: list[str], modules: list[str]) -> None:
-        self.tests = tests
+    def __init__(self, tests: list[str], modules: dict[str, str]) -> None:
+        self.modules = modules
         begun = time.monotonic()
-        seen = forked(lambda: self._watched(tests, modules), 3600)
+        seen = forked(lambda: self._watched(tests, list(modules)), 3600)
         if seen is None:
             sys.exit("The tests ended before they were done.")
         self.whole = time.monotonic() - begun
         preload(seen["imported"])
-        self.left_out = seen["failed"]
+        self.left_out: list[str] = seen["failed"]
         """They fail without any change."""
+        self._trusted: set[str] = set()
+        """They noticed something, and pass alone without any change."""
         self.seconds: dict[str, float] = {k: v for k, v in seen["seconds"].items() if k not in self.left_out}
         self.lines: dict[str, dict[int, list[str]]] = {
-            module: {int(n): [c for c in names if not c or c in self.seconds] for n, names in lines.items()}
-            for module, lines in seen["lines"].items()
+            module: {int(n): names for n, names in lines.items()} for module, lines in seen["lines"].items()
         }
+        asked, question = os.pipe()
+        answered, answer = os.pipe()
+        self._child = os.fork()
+        if self._child == 0:
+            os.close(question)
+            os.close(answered)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os._exit(pytest_in_child(tests, Ready(asked, answer)))
+        os.close(asked)
+        os.close(answer)
+        self._questions, self._answers = os.fdopen(question, "w"), os.fdopen(answered)
+
+    def close(self) -> None:
+        """End the process that has everything imported."""
+        self._questions.close()
+        self._answers.close()
+        os.waitpid(self._child, 0)
 
     @staticmethod
     def _watched(tests: list[str], modules: list[str]) -> Any:
-        cover = coverage.Coverage(data_file=None, include=[str(TREE / m) for m in modules], config_file=False)
-        cover.start()
-        watch = Watch(cover)
-        pytest_in_child(tests, watch)
-        cover.stop()
-        data = cover.get_data()
+        with tempfile.TemporaryDirectory() as folder:
+            cover = coverage.Coverage(
+                data_file=f"{folder}/data",
+                data_suffix=True,
+                include=[str(TREE / m) for m in modules],
+                config_file=False,
+            )
+            cover.config.parallel = cover.config.sigterm = True
+            cover.start()
+            watch = Watch(cover)
+            pytest_in_child(tests, watch)
+            cover.stop()
+            cover.save()
+            data = coverage.Coverage(data_file=f"{folder}/data", config_file=False)
+            data.combine([folder], keep=True)
+            lines = {m: data.get_data().contexts_by_lineno(str(TREE / m)) for m in modules}
         return {
             "seconds": watch.seconds,
             "failed": sorted(watch.failed),
-            "lines": {m: data.contexts_by_lineno(str(TREE / m)) for m in modules},
+            "lines": lines,
             "imported": sorted(n for n, m in sys.modules.items() if n.split(".")[0] not in OURS and m),
         }
 
     def reaching(self, module: str, line: int) -> list[str]:
-        """Return the tests that reach *line* of *module*, the quickest first; all that reach the module if it is no function's."""
+        """Return the tests that reach *line* of *module*, its own first, the quickest first; if it is no function's, all of the module."""
         lines = self.lines[module]
         names = {name for number in statement(TREE / module, line) for name in lines.get(number, [])}
-        if "" in names:  # when it is imported
+        if AT_IMPORT in names:
             names |= {name for reached in lines.values() for name in reached}
-        return sorted(names - {""}, key=self.seconds.__getitem__)
+        own = self.modules[module]
+        return sorted(names & self.seconds.keys(), key=lambda n: (n.split("::")[0] != own, self.seconds[n]))
 
     def try_change(self, module: str, line: int, source: str) -> dict[str, Any]:
         """Return whether a test notices that *module* is *source*, and why."""
         names = self.reaching(module, line)
+        own = [name for name in names if name.split("::")[0] == self.modules[module]]
+        took = sum(self.seconds[name] for name in own)
+        enough, end = took + OTHERS, len(own)
+        for name in names[len(own) :]:
+            if took + self.seconds[name] > enough:
+                break
+            took, end = took + self.seconds[name], end + 1
+        left, names = len(names) - end, names[:end]
         if not names:
-            return {"noticed": False, "why": "no test reaches it"}
-        path = TREE / module
-        before = path.read_bytes()
-        for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
-            compiled.unlink()
-        path.write_text(source, encoding="utf-8")
-        took = sum(self.seconds[name] for name in names)
-        try:
-            answer = forked(lambda: self._tried(names), 5 * took + PATIENCE)
-        finally:
-            path.write_bytes(before)
+            return {"noticed": False, "why": "no test reaches it" if not left else "only long tests reach it"}
+        answer = self._ask(module, source, names)
         if answer is None:
             return {"noticed": True, "why": "it ended, or hung"}
-        return {"noticed": answer["code"] != 0, "why": answer["noticed"] or f"{len(names)} tests, {took:.1f} s"}
+        if (by := answer["noticed"]) and by not in self._trusted:
+            whole = self._ask(module, (TREE / module).read_text(encoding="utf-8"), [by])
+            if whole is None or whole["code"]:  # it fails alone, or in a fork
+                self.left_out.append(by)
+                del self.seconds[by]
+                return self.try_change(module, line, source)
+            self._trusted.add(by)
+        others = f", {left} more left out" if left else ""
+        return {"noticed": answer["code"] != 0, "why": by or f"{len(names)} tests, {took:.1f} s{others}"}
+
+    def _ask(self, module: str, source: str, names: list[str]) -> Any:
+        path = TREE / module
+        before = path.read_text(encoding="utf-8")
+        patience = 5 * sum(self.seconds[name] for name in names) + PATIENCE
+        path.write_text(source, encoding="utf-8")  # a process that a test starts reads it
+        forget(path)
+        try:
+            asked = {"module": module, "source": source, "before": before, "names": names, "patience": patience}
+            self._questions.write(json.dumps(asked) + "\n")
+            self._questions.flush()
+            answer = json.loads(self._answers.readline())
+            return forked(lambda: self._tried(names), patience) if answer == "import" else answer
+        finally:
+            path.write_text(before, encoding="utf-8")
+            forget(path)
 
     @staticmethod
     def _tried(names: list[str]) -> Any:
@@ -195,6 +335,12 @@ class Baseline:
         only = Only(names)
         files = list(dict.fromkeys(name.split("::")[0] for name in names))
         return {"code": pytest_in_child(files, only), "noticed": only.noticed}
+
+
+def forget(path: Path) -> None:
+    """Remove what was compiled of a module: two versions of one size and second look the same to Python."""
+    for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+        compiled.unlink(missing_ok=True)
 
 
 def statement(path: Path, line: int) -> range:
@@ -232,6 +378,8 @@ def main() -> None:
         try:
             for question in map(json.loads, sys.stdin):
                 if question.pop("do") == "begin":
+                    if baseline:
+                        baseline.close()
                     baseline = Baseline(**question)
                     answer: dict[str, Any] = {
                         "tests": len(baseline.seconds),
@@ -244,6 +392,8 @@ def main() -> None:
                 answers.write(json.dumps(answer) + "\n")
                 answers.flush()
         finally:
+            if baseline:
+                baseline.close()
             server.stdin.close()
             server.wait(60)
 

@@ -75,6 +75,8 @@ def become(question: Any, streams: list[int]) -> None:
     os.environ.update(question["env"])
     os.chdir(question["cwd"])
     sys.argv = ["core", *question["arguments"]]
+    if measured := "coverage" in sys.modules and sys.modules["coverage"].Coverage.current():
+        measured.switch_context(os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0])
 
 
 if __name__ == "__main__":

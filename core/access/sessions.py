@@ -161,7 +161,9 @@ def end_all(session: Session, actor: Actor, user_id: int, *, but: int | None = N
     user = session.get(User, user_id) if could_be_id(user_id) else None
     if user is None:
         raise NotFound("user", user_id)
-    which = (col(AuthSession.user_id) == user_id) & (col(AuthSession.id) != (but or 0))
+    which = col(AuthSession.user_id) == user_id
+    if but is not None:
+        which &= col(AuthSession.id) != but
     ended = _end(session, which, f"signed out everywhere by {actor.name}")
     record(session, actor, "session.end_all", Target("user", user_id, user.username), {"sign_ins": (ended, 0)})
     return ended

@@ -105,7 +105,7 @@ def succeeded(session: Session, attempt: int) -> None:
 def failed(session: Session, user: User | None, address: str) -> None:
     """Put a wrong password on record. What was typed as a name is not: people type passwords there."""
     name = user.username if user else "somebody unknown"
-    record(session, Actor(name, None, 0, None, address), FAILED, _target(user))
+    record(session, Actor(name, address=address), FAILED, _target(user))
 
 
 def refused(session: Session, user: User | None, address: str, wait: int) -> None:
@@ -118,7 +118,7 @@ def refused(session: Session, user: User | None, address: str, wait: int) -> Non
     if session.exec(recently.limit(1)).first() is not None:
         return
     name = user.username if user else "somebody unknown"
-    actor = Actor(name, None, 0, None, address)
+    actor = Actor(name, address=address)
     record(session, actor, _THROTTLED, _target(user), {"wait_seconds": (None, wait)})
 
 

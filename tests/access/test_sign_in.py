@@ -39,6 +39,19 @@ def pass_time(seconds: int) -> None:
         session.execute(text("UPDATE login_attempts SET at = at - make_interval(secs => :s)"), {"s": seconds})
 
 
+def tried(tries: list[tuple[str, str, float]]) -> None:
+    """Put failures on record: name, address, seconds ago."""
+    with db.transaction() as session:
+        for name, address, age in tries:
+            session.execute(
+                text(
+                    "INSERT INTO login_attempts (username, address, at)"
+                    " VALUES (:u, :a, clock_timestamp() - make_interval(secs => :s))"
+                ),
+                {"u": sign_in._digest(name), "a": address, "s": age},
+            )
+
+
 def test_some_tries_are_free_then_each_waits_twice_as_long() -> None:
     """After the free ones in a quarter of an hour: 30 s, then 60, 120, 240, 480, and never more than 15 minutes."""
     assert [try_once() for _ in range(FREE_TRIES)] == ["checked"] * FREE_TRIES
@@ -50,6 +63,72 @@ def test_some_tries_are_free_then_each_waits_twice_as_long() -> None:
         assert try_once() != "checked"
         pass_time(4)
         assert try_once() == "checked"
+
+
+def test_who_waits_as_long_as_asked_is_let_in() -> None:
+    """The seconds of a refusal are enough, for a user and for an address, and at most one more than needed."""
+    for _ in range(FREE_TRIES):
+        try_once()
+    for _ in range(4):
+        wait = try_once()
+        assert isinstance(wait, int)
+        pass_time(wait)
+        assert try_once() == "checked"
+
+
+EVERY_TEN = [10.0 * n for n in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("ages", "wait"),
+    [
+        ([10] * (FREE_TRIES - 1), 0),
+        ([10] * FREE_TRIES, 20),
+        ([10] * (FREE_TRIES + 1), 50),
+        ([10] + [800] * (FREE_TRIES - 1), 20),
+        ([10] * (FREE_TRIES - 1) + [15 * 60 + 5], 0),
+        ([800] * FREE_TRIES, 0),
+    ],
+    ids=["one less", "the free ones", "one more", "the newest decides", "one is too old", "waited already"],
+)
+def test_wait_of_a_user(ages: list[float], wait: int) -> None:
+    """The last of the tries within the window decides when the next one is looked at; the figures count who waits."""
+    tried([("ada", HERE, age) for age in ages])
+    with db.transaction() as session:
+        assert sign_in.throttled(session) == (int(wait > 0), 0)
+
+    refused = try_once()
+
+    assert refused == "checked" if not wait else refused in {wait - 1, wait, wait + 1}
+
+
+@pytest.mark.parametrize(
+    ("ages", "wait"),
+    [
+        (EVERY_TEN[:29], 0),
+        (EVERY_TEN[:30], 15 * 60 - 290),
+        (EVERY_TEN[:40], 15 * 60 - 290),
+        ([*EVERY_TEN[:29], 15 * 60 + 5], 0),
+    ],
+    ids=["one less", "thirty", "more", "one is too old"],
+)
+def test_wait_of_an_address(ages: list[float], wait: int) -> None:
+    """The thirtieth before now decides, of all names together; the figures count the address, and no name."""
+    tried([(f"user{n}", HERE, age) for n, age in enumerate(ages)])
+    with db.transaction() as session:
+        assert sign_in.throttled(session) == (0, int(wait > 0))
+
+    refused = try_once("one-more")
+
+    assert refused == "checked" if not wait else refused in {wait - 1, wait, wait + 1}
+
+
+def test_figures_count_a_name_once() -> None:
+    """A name that waits at two addresses is one name; the same name at a third, with one try, changes nothing."""
+    places = [HERE, THERE] * FREE_TRIES + ["203.0.113.5"]
+    tried([("ada", place, 1) for place in places] + [("alan", HERE, 1)] * FREE_TRIES)
+    with db.transaction() as session:
+        assert sign_in.throttled(session) == (2, 0)
 
 
 def test_there_is_no_permanent_lock() -> None:
