@@ -11,7 +11,7 @@ from core.store.tables import ApiToken
 from ui.feedback import plain
 from ui.navigation import begin_page
 from ui.tokens.dialogs import ask, draw_dialog, start_afresh
-from ui.widgets import ago, exact, figure
+from ui.widgets import ago, exact, figure, for_row
 
 SOON = timedelta(days=14)
 REVOKED_SHOWN = 100
@@ -68,7 +68,7 @@ for row in live:
             row.role.capitalize(), icon=f":material/{icons[row.role]}:", color="blue" if row.role == "admin" else "gray"
         )
         ending(row)
-        if st.button("Revoke", key=f"revoke_{row.id}", icon=":material/block:"):
+        if st.button(for_row("Revoke", row.name), key=f"revoke_{row.id}", icon=":material/block:"):
             ask("revoke", row.id)
 
 if revoked:

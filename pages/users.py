@@ -9,7 +9,7 @@ from core.wording import counted
 from ui.feedback import plain
 from ui.navigation import begin_page
 from ui.users.dialogs import ask, draw_dialog, start_afresh
-from ui.widgets import ago, exact, figure
+from ui.widgets import ago, exact, figure, for_row
 
 actor = begin_page(
     "users", "Who may sign in. An admin manages everything; an analyst sees Effective Preview, and never a key."
@@ -46,17 +46,21 @@ for user in people:
             st.badge("Active", icon=":material/check_circle:", color="green")
         else:
             st.badge("Disabled", icon=":material/block:", color="red")
-        if st.button("Role", key=f"role_{name}", icon=":material/badge:", help="Change the role"):
+        if st.button(for_row("Role", name), key=f"role_{name}", icon=":material/badge:", help="Change the role"):
             ask("role", user_id)
-        if st.button("Password", key=f"password_{name}", icon=":material/password:", help="Set a new password"):
+        if st.button(
+            for_row("Password", name), key=f"password_{name}", icon=":material/password:", help="Set a new password"
+        ):
             ask("password", user_id)
         if places and st.button(
-            "Sign out", key=f"sign_out_{name}", icon=":material/devices_off:", help="Sign out everywhere"
+            for_row("Sign out", name), key=f"sign_out_{name}", icon=":material/devices_off:", help="Sign out everywhere"
         ):
             ask("sign_out", user_id)
         word = "Disable" if user.is_active else "Enable"
         if st.button(
-            word, key=f"{word.lower()}_{name}", icon=f":material/person_{'off' if user.is_active else 'check'}:"
+            for_row(word, name),
+            key=f"{word.lower()}_{name}",
+            icon=f":material/person_{'off' if user.is_active else 'check'}:",
         ):
             ask("active", user_id)
 draw_dialog()

@@ -12,6 +12,7 @@ from ui.guard import guard, sign_out
 from ui.navigation import HOME, draw_menu
 from web.leaving import SCRIPT_PATH
 
+_STYLE = Path(__file__).with_suffix(".css")
 # A file of our own: the browser would fetch an icon of Streamlit's set from elsewhere, and our policy refuses that
 _ICON, _LOGO = (str(Path(__file__).with_name(name)) for name in ("icon.svg", "logo.svg"))
 
@@ -19,6 +20,7 @@ _ICON, _LOGO = (str(Path(__file__).with_name(name)) for name in ("icon.svg", "lo
 def draw() -> None:
     """Draw the page that was asked for, in its frame, for who is signed in; for anybody else the sign-in."""
     st.set_page_config(page_title=HOME, page_icon=_ICON, layout="wide")
+    st.html(_STYLE)
     actor = guard("analyst")
 
     with db.transaction() as session:

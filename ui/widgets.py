@@ -18,6 +18,14 @@ def page_head(title: str, purpose: str) -> None:
     show_toast()
 
 
+def for_row(word: str, name: str) -> str:
+    """Return the label of a button or toggle that each row has: *word* is seen, and a screen reader says *name* too.
+
+    The style in frame.css hides what is emphasised in such a label.
+    """
+    return f"{word} *{plain(name)}*"
+
+
 def figure(label: str, value: int | str, help: str = "") -> None:  # noqa: A002 - Streamlit's own word
     """Draw one of a page's row of figures, wide enough for its value and its label.
 

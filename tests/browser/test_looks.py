@@ -4,24 +4,16 @@ The pictures are kept in ``.screenshots/`` (git-ignored) for people to open; wha
 """
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from functools import partial
 from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from sqlmodel import Session
 
-from core import config
-from core.access import tokens, users
-from core.actors import COMMAND_LINE
-from core.manage import env_import, providers, seed, settings
-from core.store import db
 from tests.browser.conftest import CHOSEN
-from tests.conftest import ENCRYPTION_KEY, PASSWORD, ROOT, fresh_database
-from tests.govern.test_usage import failed, log
-from tests.processes import App, running_app
+from tests.browser.filled import add_admin, app_with, fill
+from tests.conftest import PASSWORD, ROOT
+from tests.processes import App
 from tests.vendors import KEY, Vendor
 from ui.navigation import SCREENS
 
@@ -48,78 +40,11 @@ def apps(server: str, tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) 
     """An app on an empty database, and one on a filled one, with a long name among the providers."""
     PICTURES.mkdir(exist_ok=True)
     log = tmp_path_factory.mktemp("log")
-    with fresh_database(server) as empty, fresh_database(server) as filled:
-        for url, fill in ((empty, _add_admin), (filled, partial(_fill, vendor))):
-            with pytest.MonkeyPatch.context() as patch:
-                engine = db.make_engine(url)
-                patch.setattr(db, "get_engine", lambda engine=engine: engine)
-                patch.setenv("LLM_ENCRYPTION_KEY", ENCRYPTION_KEY)
-                patch.setenv("LLM_PRIVATE_HOSTS", "127.0.0.1")
-                config.get_config.cache_clear()
-                fill()
-                engine.dispose()
-        with (
-            running_app(log / "empty", DATABASE_URL=empty) as first,
-            running_app(log / "filled", DATABASE_URL=filled, LLM_PRIVATE_HOSTS="127.0.0.1") as second,
-        ):
-            yield {"empty": first, "filled": second}
-
-
-def _add_admin() -> None:
-    with db.transaction() as session:
-        users.add(session, COMMAND_LINE, "admin", PASSWORD, "admin")
-
-
-def _fill(vendor: Vendor) -> None:
-    _add_admin()
-    with db.transaction() as session:
-        seed.seed(session, COMMAND_LINE)
-        env = {"OPENAI_API_KEY": f"sk-proj-{'a1B2' * 10}", "ANTHROPIC_API_KEY": f"sk-ant-api03-{'a1B2' * 22}AA"}
-        outcomes = env_import.import_env(session, COMMAND_LINE, env)
-        assert {each.name for each in outcomes if each.action == "updated"} == set(env), "these pages are to show keys"
-        openai = providers.get_by_name(session, "openai").id
-        settings.upsert_global(
-            session, COMMAND_LINE, None, {"temperature": 0.4, "custom_settings": {"team": "platform"}}
-        )
-        settings.upsert_global(session, COMMAND_LINE, openai, {"max_retries": 5, "log_level": "minimal"})
-        providers.create(
-            session,
-            COMMAND_LINE,
-            {
-                "name": "self-hosted-inference-gateway-in-frankfurt-1",
-                "display_name": "Self-hosted inference gateway in the Frankfurt data centre, for experiments only",
-                "kind": "openai_compatible",
-                "api_base_url": "https://inference.frankfurt.example.internal/gateway/openai/v1",
-                "available_models": [f"organisation/family-{n}-instruct-long-context" for n in range(12)],
-            },
-        )
-        local = {"name": "local", "display_name": "Local", "kind": "openai", "api_base_url": vendor.base_url("openai")}
-        models = {"available_models": ["m1", "retired-model"], "default_model": "m1", "api_key": KEY}
-        providers.create(session, COMMAND_LINE, {**local, **models})
-        _log(session)
-        tokens.create(session, COMMAND_LINE, {"name": "billing", "role": "analyst", "expires_in_days": 7})
-        tokens.create(session, COMMAND_LINE, {"name": "prometheus", "role": "metrics"})
-        gone, _ = tokens.create(session, COMMAND_LINE, {"name": "nightly-import", "role": "admin"})
-        tokens.revoke(session, COMMAND_LINE, gone.id or 0)
-        name = "the recommendation service of the Frankfurt data centre, in its second generation, experiments only"
-        tokens.create(session, COMMAND_LINE, {"name": name, "role": "admin", "expires_in_days": 365})
-
-
-def _log(session: Session) -> None:
-    """A day of calls to three providers: some fail, one is long, and of one kind the price is not known."""
-    now = datetime.now(UTC)
-    refused = "The call of openai (gpt-4o) failed: 429: Rate limit reached for gpt-4o in organization org-1."
-    for number in range(240):
-        provider, model, cost = (
-            ("openai", "gpt-4o", Decimal("0.0123")),
-            ("anthropic", "claude-sonnet-4-5", Decimal("0.0456")),
-            ("self-hosted-inference-gateway-in-frankfurt-1", "organisation/family-1-instruct-long-context", None),
-        )[number % 3]
-        at = now - timedelta(minutes=6 * number)
-        call = {"provider": provider, "model": model, "cost": cost, "at": at, "latency_ms": 300 + 37 * (number % 50)}
-        call["user_id"] = f"user-{number % 7}"
-        log(session, failed(**{**call, "cost": None, "error": refused}) if number % 17 == 4 else call)
-    log(session, {"provider": "openai", "model": "gpt-4o", "prompt": "A long prompt. " * 300, "at": now})
+    with (
+        app_with(server, log / "empty", add_admin) as empty,
+        app_with(server, log / "filled", partial(fill, vendor)) as filled,
+    ):
+        yield {"empty": empty, "filled": filled}
 
 
 def _provider_error(page: Page) -> None:

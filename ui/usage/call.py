@@ -44,7 +44,9 @@ def _draw_text(title: str, value: str | None) -> None:
     if value is None:
         return
     st.caption(title)
-    st.code(value, language=None, wrap_lines=True, height=300 if len(value) > _SCROLLS else "content")
+    # The height is the container's: a code block of its own height scrolls by the mouse only
+    with st.container(height=300 if len(value) > _SCROLLS else "content", border=False):
+        st.code(value, language=None, wrap_lines=True)
 
 
 def _missing(call: LlmLog) -> str:
