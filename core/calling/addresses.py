@@ -248,8 +248,13 @@ def _inside(ip: Address) -> list[IPv4Address]:
     if isinstance(ip, IPv4Address) or int(ip) <= 1:  # :: and ::1 are no IPv4-compatible addresses
         return []
     raw = ip.packed
-    found = [bytes(raw[i] for i in one) for network, places in _WRAPPERS if ip in network for one in places]
-    found[1:] = [four for four in found[1:] if four[0]]  # of other lengths of prefix: zeros there are no address
+    found = [
+        bytes(raw[i] for i in one)
+        for network, places in _WRAPPERS
+        if ip in network
+        for one in places
+        if one == places[0] or raw[one[0]]  # of other lengths of prefix: zeros there are no address
+    ]
     if raw[:4] == b"\x20\x01\x00\x00":  # the client of Teredo, with all bits turned over: RFC 4380 §4
         found.append(bytes(byte ^ 255 for byte in raw[12:]))
     if raw[8:12] in _ISATAP:

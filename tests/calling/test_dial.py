@@ -9,10 +9,12 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+import httpcore2
 import httpx2
 import pytest
 
 from core.calling import addresses, dial
+from core.calling.attempt import Attempt
 from core.calling.dial import Unacceptable
 from tests.conftest import run_async
 from tests.processes import python
@@ -288,3 +290,95 @@ def test_certificate_of_ones_own(tmp_path: Path) -> None:
 
         assert (done.stdout, done.stderr) == ("200 200\n", "")
         assert len(secured.asked) == 2
+
+
+def until(attempt: Attempt) -> float:
+    """A timeout as a request of *attempt* has it."""
+    with attempt.in_force():
+        request = httpx2.Request("GET", "http://h", extensions={"timeout": {"read": 1.0}})
+        assert dial._bound(request) is attempt
+    times = request.extensions["timeout"]
+    assert {*times} == {"connect", "read", "write", "pool"}
+    assert attempt.left_the_machine
+    return min(times.values())
+
+
+@pytest.mark.parametrize(
+    ("left", "waits"),
+    [(20.0, 20.0), (None, dial._LONG), (dial._LONG * 2, dial._LONG), (-1.0, 0.0), (0.0, 0.0)],
+)
+def test_each_wait_is_given_what_is_left_of_the_attempt(left: float | None, waits: float) -> None:
+    """Whatever the SDK asks for; what the system cannot count is a day, and where nothing is left nothing is waited for."""
+    timeout = until(Attempt(left))
+
+    assert float(timeout) == pytest.approx(waits, abs=1.5)
+    if waits:
+        assert dial._left(timeout) == pytest.approx(waits, abs=1.5)
+    else:
+        with pytest.raises(httpcore2.ReadTimeout):
+            dial._left(timeout)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "left"), [({"read": 7.0, "connect": 1.0}, 7.0), ({}, dial._LONG), (None, dial._LONG)]
+)
+def test_a_request_of_no_call_has_the_time_of_one_read(timeout: dict[str, float] | None, left: float) -> None:
+    """The connection test, and the list of models: their client's timeout is for the whole."""
+    request = httpx2.Request("GET", "http://h", extensions={} if timeout is None else {"timeout": timeout})
+
+    assert dial._bound(request).left() == (pytest.approx(left, abs=1.5) if timeout else float("inf"))
+    assert [float(one) for one in request.extensions["timeout"].values()] == [pytest.approx(left, abs=1.5)] * 4
+
+
+@pytest.mark.parametrize("timeout", [None, 0.0, 5.0])
+def test_a_timeout_of_no_attempt_stays_as_it_is(timeout: float | None) -> None:
+    """The pool has its own."""
+    assert dial._left(timeout) == timeout
+
+
+@pytest.mark.parametrize(
+    ("timeout", "addresses", "shares"),
+    [
+        (20.0, 1, [20.0]),
+        (20.0, 3, [dial.OF_SEVERAL, dial.OF_SEVERAL, 20.0]),
+        (1.0, 3, [1.0, 1.0, 1.0]),
+        (None, 2, [dial.OF_SEVERAL, None]),
+    ],
+)
+def test_the_last_address_has_all_that_is_left(timeout: float | None, addresses: int, shares: list[float]) -> None:
+    """One of several may not take the whole time, and never more than there is."""
+    assert [dial._share(timeout, ["a"] * addresses, place) for place in range(addresses)] == shares
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ({}, None),
+        ({"content-encoding": ""}, None),
+        ({"content-encoding": " Identity "}, None),
+        ({"content-encoding": "br"}, "compressed"),
+        ({"content-encoding": "identity, gzip"}, "compressed"),
+        ({"content-length": "2097152"}, None),
+        ({"content-length": "2097153"}, "larger than 2 MiB"),
+        ({"content-length": "9" * 5000}, "larger than 2 MiB"),
+        ({"content-length": "0" * 5000}, None),
+        ({"content-length": "-1"}, None),
+        ({"content-length": "many"}, None),
+        ({"content-length": "\u00b2"}, None),
+    ],
+    ids=str,
+)
+def test_what_an_answer_announces(headers: dict[str, str], words: str | None) -> None:
+    """A size that is too large, and an encoding, end it before its first byte; what says nothing is read and counted."""
+    answer = httpx2.Response(200, headers=[(k.encode(), v.encode("latin-1")) for k, v in headers.items()])
+
+    with pytest.raises(Unacceptable, match=words) if words else contextlib.nullcontext():
+        dial._look_at(answer, 2 * 1024**2)
+
+
+@pytest.mark.parametrize("size", [0, 1, dial.AT_ONCE - 1, dial.AT_ONCE, dial.AT_ONCE + 1, 3 * dial.AT_ONCE + 7])
+def test_a_long_request_goes_out_whole(vendor: Vendor, size: int) -> None:
+    """In parts, between which the clock is looked at; none twice, none lost."""
+    for way in WAYS:
+        ask(way, vendor.url, body={"model": "m1", "x": "y" * size})
+        assert len(vendor.asked[-1].body["x"]) == size
