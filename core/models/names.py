@@ -1,8 +1,17 @@
-"""Which row of the catalogue a model's name means: vendors and hosts write one model in many ways."""
+"""Which row of the catalogue a model's name means: vendors and hosts write one model in many ways.
 
-from collections.abc import Mapping
+A name is tried as it is, then ever plainer: without the prefix of a vendor or a region, without variant, snapshot and
+revision. What is still unknown is taken for its family: the known model of the same shape with the next lower version,
+hence for a new model the newest.
+Pure functions and dicts: a known name costs a look-up, an unknown one a handful.
+"""
+
+import re
+from bisect import bisect, insort
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from .apis import APIS
 from .vendored import Rows
 
 MOST: Final = 300
@@ -15,19 +24,189 @@ class Found(NamedTuple):
     api: str
     name: str
     assumed: bool
-    """Whether it is another model, of the same family: the newest that is known."""
+    """Whether it is another model, of the same family: the one before it that is known, else the one after it."""
+
+
+VENDOR_PREFIXES: Final[Mapping[str, str]] = {
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "google": "google",
+    "gemini": "google",
+    "x-ai": "xai",
+    "xai": "xai",
+    "mistralai": "mistral",
+    "mistral": "mistral",
+    "deepseek": "deepseek",
+    "deepseek-ai": "deepseek",
+    "cohere": "cohere",
+    "moonshotai": "moonshot",
+    "moonshot": "moonshot",
+}
+"""What stands before a ``/`` or a ``.`` in a host's name for a vendor's model -> the vendor's API."""
+
+_VARIANT: Final = re.compile(r":(?:free|nitro|floor|online|thinking|beta|extended|exacto|latest)$")
+_FINE_TUNED: Final = re.compile(r"^ft:([^:]+)(?::.*)?$")
+_REGION: Final = re.compile(r"^(?:us|eu|apac|global|au|jp|ca|sa|in|us-gov|regional)\.(?=[a-z0-9-]+\.)")
+_REVISION: Final = re.compile(r"-v\d+(?::\d+)?(?::\d+k)?$|:\d+$")
+_SNAPSHOT: Final = re.compile(
+    r"(?:-preview|-exp)?"
+    r"-(?:20\d\d-\d\d-\d\d|20\d{6}|2[3-9](?:0[1-9]|1[0-2])|(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01])|(?:0[1-9]|1[0-2])-20\d\d"
+    r"|\d\d-\d\d|latest|00\d)(?:-preview)?$"
+)
+"""A date in one of the vendors' ways, a number of a version, or ``latest``."""
+_PREVIEW: Final = re.compile(r"-(?:preview|exp|experimental|beta)$")
+_OLD_CLAUDE: Final = re.compile(r"^claude-(\d+(?:[.-]\d+)?)-(opus|sonnet|haiku)(?=$|[-@])")
+_DASHED: Final = re.compile(r"^((?:gpt|grok|gemini)-\d+)-(\d+)(?=$|-[a-z])")
+_NUMBERS: Final = re.compile(r"\d+(?:[.-]\d+)*")
+
+
+def plainer(name: str) -> Iterator[str]:
+    """Yield *name*, lower-case, in ever plainer forms, the first one as it is."""
+    name = name.strip().lower()
+    yield name
+    for step in _STEPS:
+        short = step(name)
+        if short != name:
+            name = short
+            yield name
+
+
+def _no_wrapping(name: str) -> str:
+    """Without what Bedrock, a fine-tuning or OpenRouter puts around it."""
+    if ":" not in name:
+        return name
+    if name.startswith("arn:"):
+        return name.rpartition("/")[2]
+    tuned = _FINE_TUNED.match(name)
+    return tuned[1] if tuned else _VARIANT.sub("", name)
+
+
+def _no_path(name: str) -> str:
+    """Without the first part of a path, which is a host's or a vendor's name."""
+    if "/" not in name:
+        return name
+    return name.rpartition("models/")[2] if "models/" in name else name.partition("/")[2]
+
+
+def _no_region(name: str) -> str:
+    return _REGION.sub("", name) if "." in name else name
+
+
+def _no_revision(name: str) -> str:
+    return _REVISION.sub("", name) if ":" in name or "-v" in name else name
+
+
+def _no_vendor(name: str) -> str:
+    vendor, dot, rest = name.partition(".")
+    return rest if dot and vendor in VENDOR_PREFIXES else name
+
+
+def _no_at(name: str) -> str:
+    """Vertex AI's way to name a snapshot, or the newest one."""
+    if "@" not in name:
+        return name
+    return name.partition("@")[0] if name.endswith(("@default", "@latest")) else name.replace("@", "-")
+
+
+def _own_way(name: str) -> str:
+    """Return the vendor's own way of writing it: ``claude-opus-4-5`` for ``claude-4.5-opus``; the third ones had it so."""
+    if name.startswith("gpt-35"):  # at Azure
+        return f"gpt-3.5{name[6:]}"
+    if not name.startswith("claude-"):
+        return name
+    name = name.replace(".", "-")
+    old = _OLD_CLAUDE.match(name)
+    return f"claude-{old[2]}-{old[1]}{name[old.end() :]}" if old and not old[1].startswith("3") else name
+
+
+def _no_snapshot(name: str) -> str:
+    return _SNAPSHOT.sub("", name) if name[-1:].isdigit() or name.endswith(("-latest", "-preview")) else name
+
+
+def _no_preview(name: str) -> str:
+    return _PREVIEW.sub("", name)
+
+
+def _dotted(name: str) -> str:
+    dashed = _DASHED.match(name)
+    return f"{dashed[1]}.{dashed[2]}{name[dashed.end() :]}" if dashed else name
+
+
+_STEPS: Final = (
+    *(_no_wrapping, _no_path, _no_path, _no_path, _no_region, _no_revision, _no_vendor, _no_at, _own_way),
+    *(_no_snapshot, _no_preview, _dotted),
+)
+
+
+def family(name: str) -> tuple[str, tuple[int, ...]]:
+    """Return the shape of a plain *name*, its numbers left out, and its version: what two of one family have in common."""
+    version = tuple(int(part) for run in _NUMBERS.findall(name) for part in re.split("[.-]", run) if len(part) < 4)  # noqa: PLR2004 - longer numbers are dates
+    return _NUMBERS.sub("#", name), version
+
+
+class _Names(NamedTuple):
+    """The names at one API."""
+
+    forms: Mapping[str, str]
+    """Each form of a row's name -> the row."""
+    families: Mapping[str, list[tuple[tuple[int, ...], str]]]
+    """Shape -> version and row, ascending."""
 
 
 class Index:
-    """The rows of a catalogue, by every form of their names."""
+    """The rows of a catalogue, by every form of their names; an API's are sorted when it is first asked for."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
+        self._names: dict[str, _Names] = {}
+        self._vendors = tuple(api for api in rows if api in APIS and APIS[api].vendor)
 
     def find(self, api: str, model: str) -> tuple[Found, ...]:
-        """Return the row of *model* at *api* itself, and its vendor's; either may be missing."""
-        own = self._rows.get(api, _EMPTY)
-        return (Found(api, model, assumed=False),) if model in own else ()
+        """Return the row of *model* at *api* itself, and its vendor's; none, one or both of them. Never raises."""
+        if len(model) > MOST:
+            return ()
+        forms = list(plainer(model))
+        here = self._known(api, forms)
+        if here is not None and api in self._vendors:
+            return (here,)
+        elsewhere = (self._known(vendor, forms) for vendor in self._vendors if vendor != api)
+        found = tuple(filter(None, (here, next(filter(None, elsewhere), None))))
+        return found or self._relatives(api, forms[-1])
+
+    def _known(self, api: str, forms: list[str]) -> Found | None:
+        known = self._at(api).forms
+        return next((Found(api, known[form], assumed=False) for form in forms if form in known), None)
+
+    def _relatives(self, api: str, plain: str) -> tuple[Found, ...]:
+        """Return the relative of the next lower version, at *api* or at a vendor."""
+        shape, version = family(plain)
+        if shape == plain:
+            return ()
+        for place in (api, *self._vendors):
+            if known := self._at(place).families.get(shape):
+                position = bisect(known, (version, _AFTER_ALL)) - 1
+                return (Found(place, known[max(position, 0)][1], assumed=True),)
+        return ()
+
+    def _at(self, api: str) -> _Names:
+        names = self._names.get(api)
+        if names is None:
+            names = self._names[api] = _sorted(self._rows.get(api, {}))  # two threads may do it: the same twice
+        return names
 
 
-_EMPTY: Final[Mapping[str, Any]] = {}
+def _sorted(models: Mapping[str, Mapping[str, Any]]) -> _Names:
+    exact = {name.lower(): name for name in models}
+    families: dict[str, list[tuple[tuple[int, ...], str]]] = {}
+    for name in sorted(sorted(models, reverse=True), key=len):  # the newest snapshot, where only those are known
+        for form in (forms := list(plainer(name))):
+            exact.setdefault(form, name)
+        row = models[name]
+        if "reasoning" in row or "sampling" in row:
+            shape, version = family(forms[-1])
+            if shape != forms[-1]:
+                insort(families.setdefault(shape, []), (version, name))
+    return _Names(exact, families)
+
+
+_AFTER_ALL: Final = "\U0010ffff"

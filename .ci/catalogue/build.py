@@ -1,0 +1,258 @@
+"""The catalogue from the claims: which models are in it, and what of each."""
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import claims
+from claims import Claim
+from vote import Verdict, by_model, decide, same
+
+from core.models.names import Index, plainer
+
+HOSTS = {
+    "azure": ("context", "max_input", "max_output", "retires", "successor", "prices"),
+    "vertex": ("context", "max_output", "retires", "successor"),
+    "bedrock": ("context", "max_output", "reasoning", "retires", "successor", "prices"),
+    "openrouter": ("context", "prices"),
+}
+"""What is kept of a host that serves others' models: the rules are the vendors'."""
+
+FIELDS = (
+    "context",
+    "max_input",
+    "max_output",
+    "reasoning",
+    "efforts",
+    "default_effort",
+    "sampling",
+    "temperature_max",
+    "retires",
+    "retired_effect",
+    "successor",
+    "prices",
+)
+"""In the order of the file."""
+
+Verdicts = dict[tuple[str, str], dict[str, Verdict]]
+
+
+def collect(folder: Path) -> list[Claim]:
+    """Return all claims of the packages in *folder*."""
+    found = [
+        *claims.litellm(folder),
+        *claims.genai_prices(),
+        *claims.rates(folder),
+        *claims.langchain(folder),
+        *claims.model_prices(folder),
+        *claims.modelparams(folder),
+    ]
+    chat: dict[str, set[str]] = {}
+    for claim in found:
+        if claim.source != "genai-prices" and claim.field != "price":
+            chat.setdefault(claim.api, set()).add(claim.model)
+    found += claims.pydantic_ai({api: sorted(names) for api, names in chat.items()})
+    return [claim for claim in map(_at_bedrock, filter(None, map(_fit, found))) if claim is not None]
+
+
+def _fit(claim: Claim) -> Claim | None:
+    """Return the claim as it is of use; None where it is not."""
+    if claims.NO_CHAT.search(claim.model.lower()) and claim.field not in {"prices", "price", "alias"}:
+        return None
+    if claim.api == "openai" and claim.field == "efforts":  # max is of the Responses API: Chat Completions refuse it
+        return claim._replace(value=tuple(level for level in claim.value if level != "max"))
+    return claim
+
+
+def _at_bedrock(claim: Claim) -> Claim | None:
+    """Return the claim under the name without region and revision; what is said of one region is dropped."""
+    if claim.api != "bedrock" or claim.field == "alias":
+        return claim if claim.api != "bedrock" else None
+    name = claim.model.removeprefix("regional.")
+    is_global = name.startswith("global.")
+    forms = list(plainer(name.removeprefix("global.")))
+    if forms[0] != name.removeprefix("global.").lower() or claims_region(name):
+        return None
+    revised = next((form for form in forms if "." in form and form != forms[0]), forms[0])
+    return claim._replace(model=f"global.{revised}" if is_global else revised)
+
+
+def claims_region(name: str) -> bool:
+    """Tell whether a Bedrock name is of one region: its price is not everybody's."""
+    return name.partition(".")[0] in {"us", "eu", "apac", "au", "jp", "ca", "sa", "in", "us-gov"}
+
+
+def verdicts(found: Iterable[Claim], overrides: Mapping[str, Any]) -> Verdicts:
+    """Return what is taken of each field of each model."""
+    result: Verdicts = {}
+    for place, fields in by_model(found).items():
+        taken = {name: verdict for name in fields if name != "alias" and (verdict := decide(name, fields[name]))}
+        _prices(taken, overrides["as_of"])
+        result[place] = taken
+    for (api, name), taken in list(result.items()):
+        if api == "bedrock" and name.startswith("global."):  # the price is another one, the model is not
+            result[api, name] = result.get((api, name.removeprefix("global.")), {}) | taken
+    _override(result, overrides)
+    _snapshots(result)
+    for (api, _), taken in result.items():
+        _consistent(api, taken, overrides)
+    return {place: taken for place, taken in result.items() if taken}
+
+
+def _prices(taken: dict[str, Verdict], day: date) -> None:
+    """Hold the dated prices against those that other packages have for today; take the latter where there are no others."""
+    dated, today = taken.get("prices"), taken.pop("price", None)
+    if today is None:
+        return
+    if dated is None:
+        taken["prices"] = Verdict([today.value], today.sources, today.urls, today.disputed)
+        return
+    begun = [row for row in dated.value if row.get("since", "") <= day.isoformat()]
+    current = [row for row in begun if "hours" in row] + [row for row in begun if "hours" not in row][-1:]
+    said = dict.fromkeys(today.sources, today.value) | today.disputed
+    agreeing = tuple(source for source, value in said.items() if any(same(value, row) for row in current))
+    dated.sources += agreeing
+    dated.disputed = {source: value for source, value in said.items() if source not in agreeing}
+
+
+def _snapshots(result: Verdicts) -> None:
+    """Fill what is not said of a snapshot with what is said of the model; they are one, but for their ends and prices."""
+    for (api, name), taken in result.items():
+        *_, plain = plainer(name)
+        base = result.get((api, plain))
+        if base is None or base is taken or "max_output" not in taken:
+            continue
+        if all(
+            same(base[field].value, taken[field].value)
+            for field in ("max_output", "reasoning")
+            if field in base and field in taken
+        ):
+            for field in ("context", "reasoning", "efforts", "default_effort", "sampling", "temperature_max"):
+                if field in base and field not in taken:
+                    taken[field] = base[field]
+                elif field in taken and field not in base:
+                    base[field] = taken[field]
+
+
+def _override(result: Verdicts, overrides: Mapping[str, Any]) -> None:
+    for fact in overrides.get("facts", ()):
+        why = fact["why"]
+        if "http" not in why or not any(char.isdigit() for char in why.rpartition(", ")[2]):
+            raise ValueError(f"No URL and day in the reason of {fact}")
+        for name in fact["models"]:
+            taken = result.setdefault((fact["api"], name), {})
+            for field in FIELDS:
+                if field not in fact:
+                    continue
+                value = fact[field]
+                value = value.isoformat() if isinstance(value, date) else value
+                value = tuple(value) if field == "efforts" else value
+                before = taken.pop(field, None)
+                if value == "unknown":
+                    continue
+                disputed = dict(before.disputed) if before else {}
+                if before and not same(before.value, value):
+                    disputed |= dict.fromkeys(before.sources, before.value)
+                sources = before.sources if before and same(before.value, value) else ()
+                taken[field] = Verdict(value, ("overrides", *sources), (why,), disputed)
+
+
+def _consistent(api: str, taken: dict[str, Verdict], overrides: Mapping[str, Any]) -> None:
+    """Leave out what follows from another field, and what contradicts one."""
+    for name in taken.keys() - HOSTS.get(api, FIELDS):
+        del taken[name]
+    _limits(taken)
+    if _is(taken, "reasoning", "none"):
+        taken.pop("efforts", None)
+    levels = taken["efforts"].value if "efforts" in taken else ()
+    if "default_effort" in taken and taken["default_effort"].value not in levels:
+        del taken["default_effort"]
+    if not _is(taken, "sampling", "yes") and "sampling" in taken:
+        taken.pop("temperature_max", None)
+    effect = overrides["apis"].get(api)
+    if "retires" not in taken:
+        taken.pop("successor", None)
+    elif effect and "retired_effect" not in taken:
+        taken["retired_effect"] = Verdict(effect["retired_effect"], ("overrides",), (effect["why"],))
+
+
+def _is(taken: Mapping[str, Verdict], field: str, value: str) -> bool:
+    return field in taken and taken[field].value == value
+
+
+def _limits(taken: dict[str, Verdict]) -> None:
+    """What is left for the input is of interest where it is less than the context; a model that reasons needs the rest."""
+    if "max_input" in taken:
+        if "context" not in taken and _is(taken, "reasoning", "none"):
+            taken["context"] = taken["max_input"]
+        if "context" in taken:
+            whole = taken["context"].value
+            most = taken["max_input"]
+            most.disputed = {source: value for source, value in most.disputed.items() if value != whole}
+            if most.value >= whole:
+                del taken["max_input"]
+    if "max_output" in taken and "context" in taken and taken["max_output"].value > taken["context"].value:
+        del taken["max_output"]
+
+
+def rows(taken: Verdicts, found: Iterable[Claim]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the catalogue's rows, in order; other names of a model are added where the rules of names do not find it."""
+    result: dict[str, dict[str, dict[str, Any]]] = {}
+    for (api, name), fields in sorted(taken.items()):
+        row = {field: _plain(fields[field].value) for field in FIELDS if field in fields}
+        result.setdefault(api, {})[name] = row
+    index = Index(result)
+    for claim in sorted(found, key=lambda claim: (claim.api, claim.model)):
+        models = result.get(claim.api, {})
+        if claim.field != "alias" or "prices" not in models.get(claim.value, {}):
+            continue
+        prices = models[claim.value]["prices"]
+        hit = next(
+            (hit for hit in index.find(claim.api, claim.model) if hit.api == claim.api and not hit.assumed), None
+        )
+        if models[hit.name if hit else claim.value].get("prices") != prices or hit is None:
+            row = models.setdefault(claim.model, {})
+            if "prices" not in row:
+                row["priced_as"] = claim.value
+    return {api: dict(sorted(models.items())) for api, models in sorted(result.items())}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def left_out(
+    models: Mapping[str, Mapping[str, Mapping[str, Any]]], vendors: Iterable[str]
+) -> dict[str, tuple[int, int]]:
+    """Return, field by field, how often a model that is left out would inherit its value rightly, of how many times."""
+    names = ("context", "max_output", "reasoning", "efforts", "sampling")
+    score = {name: [0, 0] for name in names}
+    for api in vendors:
+        for name, row in models[api].items():
+            if "reasoning" not in row and "sampling" not in row:
+                continue
+            *_, plain = plainer(name)
+            rest = {other: its for other, its in models[api].items() if _last(other) != plain}
+            hit = next(iter(Index({api: rest}).find(api, name)), None)
+            if hit is None or not hit.assumed:
+                continue
+            for field in names:
+                if field in row and field in rest[hit.name]:
+                    score[field][0] += same(row[field], rest[hit.name][field])
+                    score[field][1] += 1
+    return {name: (right, total) for name, (right, total) in score.items()}
+
+
+def _last(name: str) -> str:
+    *_, plain = plainer(name)
+    return plain
+
+
+def read_overrides(path: Path) -> Mapping[str, Any]:
+    """Return what people have written by hand."""
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+Lines = Callable[[str], None]

@@ -1,0 +1,210 @@
+"""A model is known by every name that vendors and hosts give it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from core.models.facts import facts
+from core.models.names import MOST, Found, Index, family, plainer
+
+ROWS: dict[str, dict[str, dict[str, object]]] = {
+    "openai": {
+        "gpt-3.5-turbo": {"reasoning": "none"},
+        "gpt-4o": {"reasoning": "none"},
+        "gpt-4o-2024-05-13": {"reasoning": "none"},
+        "gpt-5": {"reasoning": "always"},
+        "gpt-5.4": {"reasoning": "optional"},
+        "gpt-5.4-mini": {"reasoning": "optional"},
+        "gpt-6.1-terra": {"reasoning": "default"},
+        "chat-latest": {"reasoning": "always"},
+        "o3": {"reasoning": "always"},
+    },
+    "anthropic": {
+        "claude-3-5-sonnet-20241022": {"sampling": "yes"},
+        "claude-opus-4-5-20251101": {"sampling": "yes"},
+        "claude-sonnet-4-5": {"sampling": "yes"},
+        "claude-opus-5-5": {"sampling": "no"},
+    },
+    "google": {
+        "gemini-2.5-flash": {"reasoning": "default"},
+        "gemini-2.0-flash": {"reasoning": "none"},
+        "gemini-3.8-flash": {"reasoning": "default"},
+        "gemini-4-argon": {"reasoning": "default"},
+    },
+    "xai": {"grok-4.20-0309-reasoning": {"reasoning": "always"}, "grok-4.6": {"reasoning": "always"}},
+    "mistral": {"mistral-large-2411": {"reasoning": "none"}, "mistral-large-2512": {"reasoning": "none"}},
+    "moonshot": {"kimi-k3": {"reasoning": "default"}},
+    "deepseek": {"deepseek-v4-pro": {"reasoning": "default"}},
+    "bedrock": {
+        "anthropic.claude-opus-4-5-20251101": {"retires": "2027-01-08"},
+        "amazon.nova-pro": {"context": 300000},
+    },
+    "groq": {"openai/gpt-oss-120b": {"reasoning": "always"}, "llama-3.3-70b-versatile": {"reasoning": "none"}},
+    "openrouter": {"openai/gpt-5.4": {"context": 1050000}},
+    "azure": {"gpt-4o": {"retires": "2027-04-01"}},
+}
+INDEX = Index(ROWS)
+
+FORMS = [
+    ("openai", "gpt-5.4", ["openai gpt-5.4"]),
+    ("openai", "GPT-5.4", ["openai gpt-5.4"]),
+    ("openai", " gpt-5.4 ", ["openai gpt-5.4"]),
+    ("openai", "gpt-5.4-2026-03-05", ["openai gpt-5.4"]),
+    ("openai", "gpt-5-4", ["openai gpt-5.4"]),
+    ("openai", "gpt-5-4-mini", ["openai gpt-5.4-mini"]),
+    ("openai", "gpt-5-2025-08-07", ["openai gpt-5"]),
+    ("openai", "gpt-4o-2024-05-13", ["openai gpt-4o-2024-05-13"]),
+    ("openai", "gpt-4o-2024-08-06", ["openai gpt-4o"]),
+    ("openai", "openai/gpt-5.4", ["openai gpt-5.4"]),
+    ("openai", "ft:gpt-4o-2024-08-06:acme::abc123", ["openai gpt-4o"]),
+    ("openai", "ft:gpt-3.5-turbo:acme:mine:abc123", ["openai gpt-3.5-turbo"]),
+    ("openai", "chat-latest", ["openai chat-latest"]),
+    ("anthropic", "claude-opus-4-5", ["anthropic claude-opus-4-5-20251101"]),
+    ("anthropic", "claude-opus-4-5-latest", ["anthropic claude-opus-4-5-20251101"]),
+    ("anthropic", "claude-sonnet-4-5-20250929", ["anthropic claude-sonnet-4-5"]),
+    ("anthropic", "anthropic/claude-opus-5-5", ["anthropic claude-opus-5-5"]),
+    ("anthropic", "claude-3-5-sonnet-latest", ["anthropic claude-3-5-sonnet-20241022"]),
+    ("google", "models/gemini-2.5-flash", ["google gemini-2.5-flash"]),
+    ("google", "gemini-2.0-flash-001", ["google gemini-2.0-flash"]),
+    ("google", "gemini-2.5-flash-preview-09-2025", ["google gemini-2.5-flash"]),
+    ("google", "gemini-2.5-flash-preview-05-20", ["google gemini-2.5-flash"]),
+    ("google", "gemini-4-argon-preview", ["google gemini-4-argon"]),
+    ("vertex", "publishers/google/models/gemini-2.5-flash", ["google gemini-2.5-flash"]),
+    ("vertex", "claude-opus-4-5@20251101", ["anthropic claude-opus-4-5-20251101"]),
+    ("vertex", "claude-opus-5-5@default", ["anthropic claude-opus-5-5"]),
+    ("xai", "grok-4.20-reasoning", ["xai grok-4.20-0309-reasoning, assumed"]),
+    ("xai", "xai/grok-4.6", ["xai grok-4.6"]),
+    ("mistral", "mistral-large-latest", ["mistral mistral-large-2512"]),
+    ("bedrock", "anthropic.claude-opus-4-5-20251101-v1:0", None),
+    ("bedrock", "us.anthropic.claude-opus-4-5-20251101-v1:0", None),
+    (
+        "bedrock",
+        "arn:aws:bedrock:eu-central-1:123456789012:inference-profile/eu.anthropic.claude-opus-4-5-20251101-v1:0",
+        None,
+    ),
+    ("bedrock", "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-opus-4-5-20251101-v1:0", None),
+    ("bedrock", "us.amazon.nova-pro-v1:0", ["bedrock amazon.nova-pro"]),
+    ("bedrock", "apac.amazon.nova-pro-v1:0:300k", ["bedrock amazon.nova-pro"]),
+    ("openrouter", "openai/gpt-5.4", ["openrouter openai/gpt-5.4", "openai gpt-5.4"]),
+    ("openrouter", "openai/gpt-5.4:nitro", ["openrouter openai/gpt-5.4", "openai gpt-5.4"]),
+    ("openrouter", "anthropic/claude-sonnet-4.5", ["anthropic claude-sonnet-4-5"]),
+    ("openrouter", "anthropic/claude-4.5-sonnet-20250929:beta", ["anthropic claude-sonnet-4-5"]),
+    ("openrouter", "anthropic/claude-3.5-sonnet", ["anthropic claude-3-5-sonnet-20241022"]),
+    ("openrouter", "x-ai/grok-4.6:free", ["xai grok-4.6"]),
+    ("openrouter", "moonshotai/kimi-k3", ["moonshot kimi-k3"]),
+    ("openrouter", "deepseek/deepseek-v4-pro:online", ["deepseek deepseek-v4-pro"]),
+    ("compatible", "openrouter/openai/gpt-5.4", ["openai gpt-5.4"]),
+    ("compatible", "azure/gpt-5.4", ["openai gpt-5.4"]),
+    ("compatible", "bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0", ["anthropic claude-sonnet-4-5"]),
+    ("azure", "gpt-4o", ["azure gpt-4o", "openai gpt-4o"]),
+    ("azure", "gpt-35-turbo", ["openai gpt-3.5-turbo"]),
+    ("groq", "openai/gpt-oss-120b", ["groq openai/gpt-oss-120b"]),
+    ("openai", "gpt-7-terra", ["openai gpt-6.1-terra, assumed"]),
+    ("openai", "gpt-5.2-mini", ["openai gpt-5.4-mini, assumed"]),
+    ("openai", "o4", ["openai o3, assumed"]),
+    ("anthropic", "claude-opus-6", ["anthropic claude-opus-5-5, assumed"]),
+    ("anthropic", "claude-opus-4-8-20270101", ["anthropic claude-opus-4-5-20251101, assumed"]),
+    ("openrouter", "google/gemini-4.1-flash", ["google gemini-3.8-flash, assumed"]),
+    ("groq", "llama-3.4-70b-versatile", ["groq llama-3.3-70b-versatile, assumed"]),
+    ("openai", "my-own-model", []),
+    ("openai", "gpt", []),
+    ("openai", "", []),
+    ("openai", "/", []),
+    ("openai", ":", []),
+    ("openai", "ft:", []),
+    ("compatible", "llama3:8b", []),
+    ("nowhere", "gpt-5.4", ["openai gpt-5.4"]),
+]
+
+
+@pytest.mark.parametrize(("api", "model", "rows"), FORMS)
+def test_a_name_is_understood(api: str, model: str, rows: list[str] | None) -> None:
+    """The host's own row comes first, then the vendor's; a relative of the model is called one."""
+    expected = (
+        ["bedrock anthropic.claude-opus-4-5-20251101", "anthropic claude-opus-4-5-20251101"] if rows is None else rows
+    )
+
+    assert [f"{f.api} {f.name}{', assumed' * f.assumed}" for f in INDEX.find(api, model)] == expected
+
+
+def test_a_name_without_end_is_nobodys() -> None:
+    assert INDEX.find("openai", "gpt-5.4" + "-mini" * 100) == ()
+    assert INDEX.find("openai", "a/" * 140) == ()
+    assert len("a/" * 140) < MOST
+
+
+def test_an_empty_catalogue() -> None:
+    assert Index({}).find("openai", "gpt-5.4") == ()
+
+
+def test_each_form_is_plainer() -> None:
+    """The first form is the name itself, and no form comes twice."""
+    for _, model, _ in FORMS:
+        forms = list(plainer(model))
+        assert forms[0] == model.strip().lower()
+        assert len(set(forms)) == len(forms)
+
+
+def test_the_next_lower_version_is_the_nearest_relative() -> None:
+    """4.10 comes after 4.9; where there is none before, it is the one after."""
+    index = Index({"openai": {f"gpt-4.{n}-x": {"sampling": "yes"} for n in (2, 9, 10)}})
+
+    assert [index.find("openai", f"gpt-{v}-x")[0].name for v in ("4.1", "4.3", "4.11", "5")] == [
+        "gpt-4.2-x",
+        "gpt-4.2-x",
+        "gpt-4.10-x",
+        "gpt-4.10-x",
+    ]
+
+
+def test_family() -> None:
+    assert family("claude-opus-4-5") == family("claude-opus-4.5") == ("claude-opus-#", (4, 5))
+    assert family("gpt-4o") == ("gpt-#o", (4,))
+    assert family("mistral-large") == ("mistral-large", ())
+
+
+@pytest.mark.parametrize(
+    ("api", "model", "expected"),
+    [
+        ("openai", "gpt-5.4-2026-03-05", ("gpt-5.4-2026-03-05", "openai", None)),
+        ("azure", "gpt-4o-2024-11-20", ("gpt-4o-2024-11-20", "azure", None)),
+        ("openrouter", "anthropic/claude-opus-4.5", ("anthropic/claude-opus-4.5", "openrouter", None)),
+        ("vertex", "claude-opus-4-5@20251101", ("claude-opus-4-5@20251101", "vertex", None)),
+        ("compatible", "gpt-9-terra", ("gpt-6.1-terra", "openai", "gpt-6.1-terra")),
+    ],
+)
+def test_the_vendored_names(api: str, model: str, expected: tuple[str, str, str | None]) -> None:
+    """The real catalogue has the hosts' own rows."""
+    known = facts(api, model)
+
+    assert known is not None
+    assert (known.name, known.api, known.assumed_from) == expected
+
+
+def test_a_relative_lends_no_price_and_no_end() -> None:
+    """Nor does a vendor lend them to a host."""
+    for api, model in (("openai", "gpt-5.45"), ("compatible", "gpt-4o"), ("openai", "o9")):
+        known = facts(api, model)
+        assert known is not None
+        assert (known.prices, known.retires, known.retired_effect, known.successor) == ((), None, None, None)
+        assert known.context
+
+
+def test_the_import_is_lean() -> None:
+    """The standard library and core alone, and the file is not read by the import."""
+    code = (
+        "import sys, core.models.facts as f; print({n.partition('.')[0] for n in sys.modules} - sys.stdlib_module_names,"
+        " f.known.is_made)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert not any(name in run.stdout for name in ("pydantic", "sqlmodel", "psycopg", "cryptography", "genai"))
+    assert run.stdout.endswith(" False\n")
+
+
+def test_found_names_its_row() -> None:
+    assert INDEX.find("azure", "gpt-4o") == (
+        Found("azure", "gpt-4o", assumed=False),
+        Found("openai", "gpt-4o", assumed=False),
+    )
