@@ -294,12 +294,12 @@ class Baseline:
         took = sum(self.seconds[name] for name in own)
         enough, end = took + OTHERS, len(own)
         for name in names[len(own) :]:
-            if took + self.seconds[name] > enough:
+            if took + self.seconds[name] > enough and end:
                 break
             took, end = took + self.seconds[name], end + 1
         left, names = len(names) - end, names[:end]
         if not names:
-            return {"noticed": False, "why": "no test reaches it" if not left else "only long tests reach it"}
+            return {"noticed": False, "why": "no quick test reaches it"}
         answer = self._ask(module, source, names)
         if answer is None:
             return {"noticed": True, "why": "it ended, or hung"}
