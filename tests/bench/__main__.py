@@ -31,7 +31,7 @@ from core.manage import providers
 from core.postgres import embedded
 from core.resolve import Resolver, resolve, resolver
 from core.store import db, migrate
-from tests.bench import audit, calls, growth, migration, usage
+from tests.bench import audit, calls, growth, migration, pages, usage
 from tests.bench.peers import MUST
 from tests.processes import free_port
 
@@ -543,6 +543,7 @@ def main() -> None:
         growth.run(url, row)
         migration.run(url, row)
         usage.run(url, row)
+        pages.run(url, row)
         peers = compare(url, folder)
         page = Path("docs/benchmarks.md")
         page.write_text(report(peers) + _set_up(page.read_text(encoding="utf-8")), encoding="utf-8")
