@@ -10,7 +10,7 @@ import claims
 from claims import Claim
 from vote import Verdict, by_model, decide, same
 
-from core.models.names import Index, plainer
+from core.models.names import Index, plainer, unrevised
 
 HOSTS = {
     "azure": ("context", "max_input", "max_output", "retires", "successor", "prices"),
@@ -70,13 +70,10 @@ def _at_bedrock(claim: Claim) -> Claim | None:
     """Return the claim under the name without region and revision; what is said of one region is dropped."""
     if claim.api != "bedrock" or claim.field == "alias":
         return claim if claim.api != "bedrock" else None
-    name = claim.model.removeprefix("regional.")
-    is_global = name.startswith("global.")
-    forms = list(plainer(name.removeprefix("global.")))
-    if forms[0] != name.removeprefix("global.").lower() or claims_region(name):
+    name = claim.model.lower().removeprefix("regional.")
+    if claims_region(name):
         return None
-    revised = next((form for form in forms if "." in form and form != forms[0]), forms[0])
-    return claim._replace(model=f"global.{revised}" if is_global else revised)
+    return claim._replace(model=name if claims.NO_CHAT.search(name) else unrevised(name))
 
 
 def claims_region(name: str) -> bool:
@@ -89,6 +86,8 @@ def verdicts(found: Iterable[Claim], overrides: Mapping[str, Any]) -> Verdicts:
     result: Verdicts = {}
     for place, fields in by_model(found).items():
         taken = {name: verdict for name in fields if name != "alias" and (verdict := decide(name, fields[name]))}
+        if place[0] in HOSTS:
+            taken.pop("price", None)  # of one region, and without tiers
         _prices(taken, overrides["as_of"])
         result[place] = taken
     for (api, name), taken in list(result.items()):

@@ -222,6 +222,8 @@ def _genai_rows(prices: Any) -> list[dict[str, Any]]:
             row[field] = _number(getattr(price, "base", price))
             tiers += [[field, tier.start, _number(tier.price)] for tier in getattr(price, "tiers", ())]
         rows.append(row | ({"tiers": tiers} if tiers else {}))
+    if not isinstance(prices, list) and not any(value is not None for value in vars(prices).values()):
+        return [{"input": 0, "output": 0}]  # free: it costs nothing there
     return rows if any(row.keys() - {"since", "hours"} for row in rows) else []
 
 

@@ -92,7 +92,8 @@ def _no_region(name: str) -> str:
     return _REGION.sub("", name) if "." in name else name
 
 
-def _no_revision(name: str) -> str:
+def unrevised(name: str) -> str:
+    """Return a Bedrock name without the revision at its end: ``-v1:0``."""
     return _REVISION.sub("", name) if ":" in name or "-v" in name else name
 
 
@@ -133,7 +134,7 @@ def _dotted(name: str) -> str:
 
 
 _STEPS: Final = (
-    *(_no_wrapping, _no_path, _no_path, _no_path, _no_region, _no_revision, _no_vendor, _no_at, _own_way),
+    *(_no_wrapping, _no_path, _no_path, _no_path, unrevised, _no_region, _no_vendor, _no_at, _own_way),
     *(_no_snapshot, _no_preview, _dotted),
 )
 
