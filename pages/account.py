@@ -1,24 +1,37 @@
 """Account: one's own password, and where one is signed in."""
 
-from functools import partial
-
 import streamlit as st
 
 from core.access import authority, sessions
 from core.store import db
 from core.wording import counted
 from ui.feedback import attempt, plain
+from ui.guard import guard
 from ui.navigation import begin_page
 from ui.sign_in import change_own_password, password_field
 from ui.widgets import ago, browser, exact
 
 actor = begin_page("account", "Your password, and where you are signed in.")
 user_id = actor.own_id()
+
+
+def end(session_id: int) -> None:
+    """Sign out somewhere else: a callback."""
+    actor = guard("analyst")
+    attempt(lambda s: sessions.end(s, actor, session_id), "Signed out there.")
+
+
+def end_others(number: int) -> None:
+    """Sign out everywhere else: a callback."""
+    actor = guard("analyst")
+    done = f"Ended {counted(number, 'other sign-in')}."
+    attempt(lambda s: sessions.end_all(s, actor, actor.own_id(), but=actor.session_id), done)
+
+
 with db.transaction() as session:
     live = sessions.list_live(session, actor, user_id)
 
 st.header("Signed in", anchor=False)
-ended = None
 for row in live:
     this = row.id == actor.session_id
     with (
@@ -29,17 +42,19 @@ for row in live:
             st.markdown(f"**{plain(row.address or 'unknown address')}**" + (" (here)" if this else ""))
             st.caption(plain(browser(row.user_agent)), help=plain(row.user_agent or "") or None)
             st.caption(f"Since {ago(row.created_at)}, last used {ago(row.last_seen_at)}", help=exact(row.created_at))
-        if not this and st.button("Sign out", key=f"end_{row.id}", icon=":material/logout:"):
-            ended = row.id
-if ended is not None and attempt(partial(sessions.end, actor=actor, session_id=ended), "Signed out there.").ok:
-    st.rerun()
+        if not this:
+            st.button("Sign out", key=f"end_{row.id}", icon=":material/logout:", on_click=end, args=(row.id,))
 with st.container(horizontal=True, vertical_alignment="center"):
     others = len(live) - any(row.id == actor.session_id for row in live)
-    if others and st.button("Sign out everywhere else", key="end_all", icon=":material/devices_off:"):
-        done = f"Ended {counted(others, 'other sign-in')}."
-        if attempt(lambda s: sessions.end_all(s, actor, user_id, but=actor.session_id), done).ok:
-            st.rerun()
-    if not others:
+    if others:
+        st.button(
+            "Sign out everywhere else",
+            key="end_all",
+            icon=":material/devices_off:",
+            on_click=end_others,
+            args=(others,),
+        )
+    else:
         st.caption("You are signed in nowhere else.")
 st.caption(
     f"A sign-in ends after {authority.IDLE_MINUTES} minutes without use, and {sessions.LIFETIME_HOURS} hours after it began."

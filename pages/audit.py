@@ -3,6 +3,8 @@
 import streamlit as st
 
 from core.govern import audit_log
+from core.govern.paging import Place
+from core.manage import providers
 from core.store import db
 from ui import pager
 from ui.audit import events
@@ -14,11 +16,13 @@ actor = begin_page(
 with db.transaction() as session:
     figures = audit_log.figures(session, actor)
     choices = audit_log.choices(session, actor)
+    names = providers.names(session)
 events.draw_figures(figures)
 
-filters = events.pick_filters(choices)
+filters = events.pick_filters(choices, names)
 if filters is None:
     st.stop()
+chosen = filters
 before = pager.place(events.LIST, filters)
 with db.transaction() as session:
     page = audit_log.search(session, actor, filters, before=before, limit=events.PAGE_SIZE)
@@ -29,6 +33,14 @@ if not page.rows:
 with st.container(gap="xxsmall"):
     for event in page.rows:
         events.draw_event(event)
-pager.draw(events.LIST, page, events.PAGE_SIZE)
+
+
+def newer(first: Place) -> Place | None:
+    """Return where the page begins that ends right before the event *first*."""
+    with db.transaction() as session:
+        return audit_log.begins(session, actor, chosen, first, limit=events.PAGE_SIZE)
+
+
+pager.draw(events.LIST, page, events.PAGE_SIZE, newer)
 if page.rows:
     events.draw_export(actor, filters, is_cut=is_cut)

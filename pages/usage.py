@@ -12,10 +12,11 @@ from ui.usage.figures import draw_figures, draw_nothing_yet, pick_span
 actor = begin_page(
     "usage", "Calls that your programs made by core.ai: how many, how fast, what they cost, and each one as logged."
 )
-span, by = pick_span()
 with db.transaction() as session:
-    found = usage.course(session, actor, span, by)
     choices = usage.choices(session, actor)
+span, by, provider = pick_span(choices)
+with db.transaction() as session:
+    found = usage.course(session, actor, span, by, provider)
 draw_figures(found.whole)
 if not choices.providers:
     draw_nothing_yet()
@@ -23,7 +24,7 @@ if not choices.providers:
 draw_charts(found.points, span, by)
 
 st.header("Calls", anchor=False)
-filters = pick_filters(choices, span)
+filters = pick_filters(choices, span, provider)
 if is_live():
     draw_live(filters)
 else:

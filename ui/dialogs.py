@@ -25,6 +25,12 @@ class Dialogs(NamedTuple):
         self.forget()
         st.rerun()
 
+    def show(self, name: str, row_id: int | None = None) -> None:
+        """Open the dialog *name*: a callback, so that a click on what opens it is one run."""
+        guard("admin")
+        st.session_state[self.key] = (name, row_id)
+        self.forget()
+
     def opened(self) -> tuple[Any, Any]:
         """Return which dialog is open, and for which row; None and None if none is."""
         name, row_id = st.session_state.get(self.key, (None, None))

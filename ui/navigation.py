@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.access import authority
 from core.actors import Actor
+from ui import address
 from ui.guard import guard
 from ui.widgets import page_head
 
@@ -49,6 +50,7 @@ def begin_page(name: str, purpose: str) -> Actor:
     """
     screen = SCREENS[name]
     actor = guard(screen.role)
+    address.arrive(name)
     page_head(screen.title, purpose)
     return actor
 

@@ -16,7 +16,7 @@ from ..audit.record import Target, record, storable
 from ..errors import Forbidden, Invalid
 from ..store import db, waits
 from ..store.tables import AuditCheckpoint, AuditEvent
-from .paging import MAX_CHOICES, Page, Place, page_of, within
+from .paging import MAX_CHOICES, Page, Place, last_of, page_of, within
 
 DENIED: Final = "denied"
 COLUMNS: Final = (
@@ -26,6 +26,8 @@ COLUMNS: Final = (
 """Of the CSV: one line a changed field."""
 
 _EVENTS: Any = getattr(AuditEvent, "__table__")  # noqa: B009 - SQLModel does not declare it
+_OF_A_PROVIDER = ("provider", "settings")
+"""The kinds of targets that have a provider's name."""
 _PURGE = 0x6C6C6D70  # "llmp": two purges take turns
 _PERMISSION_DENIED = "42501"
 
@@ -56,6 +58,8 @@ class EventFilters(NamedTuple):
     target_type: str | None = None
     target: str | None = None
     """What the target's name begins with."""
+    provider: str | None = None
+    """The name of a provider that the event is about, or whose defaults."""
     since: datetime | None = None
     until: datetime | None = None
     """The first moment that is too late."""
@@ -109,6 +113,18 @@ def search(
     if before is not None:
         query = query.where(tuple_(_EVENTS.c.at, _EVENTS.c.id) < tuple_(*before))
     return page_of([Event(*row) for row in session.execute(query.limit(limit + 1))], limit)
+
+
+def begins(session: Session, actor: Actor, filters: EventFilters, first: Place, *, limit: int) -> Place | None:
+    """Return where the page of *limit* events begins that ends right before the event *first*; raises Forbidden.
+
+    Returns:
+        None if it is the first page.
+    """
+    require(session, actor, "audit.view")
+    c = _EVENTS.c
+    newer = _matching(session, filters).where(tuple_(c.at, c.id) > tuple_(*first)).order_by(None)
+    return last_of(session.execute(newer.order_by(c.at, c.id).limit(within(limit) + 1)).all(), within(limit))
 
 
 def choices(session: Session, actor: Actor) -> EventChoices:
@@ -218,6 +234,8 @@ def _matching(session: Session, filters: EventFilters) -> Any:
         conditions.append(c.target_type == storable(filters.target_type[:200]))
     if filters.target:
         conditions.append(c.target.like(_escaped(storable(filters.target[:200])) + "%"))
+    if filters.provider:
+        conditions += [c.target == storable(filters.provider[:200]), c.target_type.in_(_OF_A_PROVIDER)]
     if filters.since:
         conditions.append(c.at >= filters.since)
     if filters.until:

@@ -44,3 +44,8 @@ def page_of(rows: Sequence[R], limit: int) -> Page[R]:
     """Return the page of the first *limit* of *rows*; a row more tells that there is another page."""
     shown = list(rows[:limit])
     return Page(shown, (shown[-1].at, shown[-1].id) if len(rows) > limit else None)
+
+
+def last_of(newer: Sequence[R], limit: int) -> Place | None:
+    """Return where the page begins that *newer* ends: its rows, oldest first, and one more if there is a newer page."""
+    return (newer[limit].at, newer[limit].id) if len(newer) > limit else None

@@ -5,12 +5,12 @@ same at any number of calls; see docs/decisions/request-log.md and usage-by-days
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import DateTime, cast, func, select, text, true, tuple_, union_all
+from sqlalchemy import DateTime, asc, cast, desc, func, select, text, true, tuple_, union_all
 from sqlmodel import Session
 
 from .. import spreadsheet
@@ -20,7 +20,7 @@ from ..audit.record import storable
 from ..errors import NotFound
 from ..store import db
 from ..store.tables import LlmLog, LlmUsage, LlmUsageDay
-from .paging import MAX_CHOICES, Page, Place, page_of, within
+from .paging import MAX_CHOICES, Page, Place, last_of, page_of, within
 
 BUCKET: Final = 1.1
 """A bucket of latency is so many times wider than the one before; bucket b begins at 1.1^b ms."""
@@ -134,11 +134,12 @@ _COURSE = """
             sum(output_tokens) AS output_tokens, sum(cost) AS cost
         FROM (
             SELECT slot, {by}, status, latency_bucket, calls, priced, input_tokens, output_tokens, cost
-            FROM llm_usage WHERE slot > :since
+            FROM llm_usage WHERE slot > :since AND provider = coalesce(:provider, provider)
             UNION ALL
             SELECT day::timestamp AT TIME ZONE 'UTC', {by}, status, latency_bucket, calls, priced, input_tokens,
                 output_tokens, cost
-            FROM llm_usage_days WHERE day > CAST(:since AT TIME ZONE 'UTC' AS date)
+            FROM llm_usage_days
+            WHERE day > CAST(:since AT TIME ZONE 'UTC' AS date) AND provider = coalesce(:provider, provider)
         ) AS parts GROUP BY 1, 2, 3, 4
     ), most AS (
         SELECT name FROM cube GROUP BY name ORDER BY sum(calls) DESC, name LIMIT :most
@@ -152,7 +153,7 @@ _COURSE = """
 _COURSES: Final = {by: text(_COURSE.format(by=by)) for by in BY}
 
 
-def course(session: Session, actor: Actor, span: str, by: str) -> Course:
+def course(session: Session, actor: Actor, span: str, by: str, provider: str | None = None) -> Course:
     """Return the figures of the last *span*, and their course; raises Forbidden.
 
     Args:
@@ -161,6 +162,7 @@ def course(session: Session, actor: Actor, span: str, by: str) -> Course:
         span: One of :data:`SPANS`, back from now, by the database's clock; begun five minutes count whole, of a span by
             days begun days, in UTC.
         by: One of :data:`BY`.
+        provider: The calls of this one alone; None: of all.
     """
     require(session, actor, "usage.view")
     _, back, step = SPANS[span]
@@ -169,6 +171,7 @@ def course(session: Session, actor: Actor, span: str, by: str) -> Course:
     if step >= DAY:
         since = since.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     given = {"step": step, "since": since - SLOT, "most": MOST_NAMES, "other": OTHER}
+    given["provider"] = storable(provider[:200]) if provider else None
     # With the usual 4 MB a month is sorted on disk; compiling the query would take longer than running it.
     session.execute(text("SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)"))
     rows = list(session.execute(_COURSES[by], given))
@@ -199,6 +202,18 @@ def search(
     limit = within(limit)
     rows = session.execute(_found(Call._fields, filters, before, limit + 1))
     return page_of([Call(*row) for row in rows], limit)
+
+
+def begins(session: Session, actor: Actor, filters: CallFilters, first: Place, *, limit: int) -> Place | None:
+    """Return where the page of *limit* calls begins that ends right before the call *first*; raises Forbidden.
+
+    Returns:
+        None if it is the first page.
+    """
+    require(session, actor, "usage.view")
+    limit = within(limit)
+    rows = session.execute(_found(("id", "at"), filters, first, limit + 1, oldest_first=True))
+    return last_of(rows.all(), limit)
 
 
 def get(session: Session, actor: Actor, call_id: int) -> LlmLog:
@@ -235,8 +250,15 @@ def as_csv(
     return spreadsheet.lines(names, (_written(row) for row in rows))
 
 
-def _found(names: Iterable[str], filters: CallFilters, before: Place | None, limit: int | None) -> Any:
-    """Return the query for the newest calls of *filters*."""
+def _found(
+    names: Iterable[str],
+    filters: CallFilters,
+    place: Place | None,
+    limit: int | None,
+    *,
+    oldest_first: bool = False,
+) -> Any:
+    """Return the query for the newest calls of *filters* before *place*, or for the oldest ones after it."""
     c, u = _LOGS.c, _USAGE.c
     wanted = {name: getattr(filters, name) for name in ("provider", "model", "status", "user_id")}
     wanted = {name: storable(value[:200]) for name, value in wanted.items() if value}
@@ -244,9 +266,11 @@ def _found(names: Iterable[str], filters: CallFilters, before: Place | None, lim
     query = select(*columns).where(*(c[name] == value for name, value in wanted.items()))
     if filters.since:
         query = query.where(c.at >= filters.since)
-    if before is not None:
-        query = query.where(tuple_(c.at, c.id) < tuple_(*before))
-    query = query.order_by(c.at.desc(), c.id.desc()).limit(limit)
+    if place is not None:
+        here, there = tuple_(c.at, c.id), tuple_(*place)
+        query = query.where(here > there if oldest_first else here < there)
+    order = asc if oldest_first else desc
+    query = query.order_by(order(c.at), order(c.id)).limit(limit)
     by_index = "user_id" in wanted or len(wanted) < 2 and wanted.get("status") in {None, "error"}  # noqa: PLR2004, RUF021
     if limit is None or by_index:
         return query
@@ -256,15 +280,15 @@ def _found(names: Iterable[str], filters: CallFilters, before: Place | None, lim
     later = func.coalesce(func.timezone("UTC", cast(last_day + 1, DateTime)), text("timestamptz '-infinity'"))
     day = func.timezone("UTC", cast(_DAYS.c.day, DateTime))
     parts = (
-        _newest(_Places(u.slot, u.slot, SLOT, u), wanted, filters, before, limit + 1).where(u.slot >= later),
-        _newest(_Places(_DAYS.c.day, day, DAY, _DAYS.c), wanted, filters, before, limit + 1),
+        _times(_Places(u.slot, u.slot, SLOT, u), wanted, filters, place, limit + 1, order).where(u.slot >= later),
+        _times(_Places(_DAYS.c.day, day, DAY, _DAYS.c), wanted, filters, place, limit + 1, order),
     )
     found = union_all(*(select(part.subquery()) for part in parts)).subquery()
     # Each has one such call at least, but the one in which the page before has ended.
-    newest = select(found).order_by(found.c.begins.desc()).limit(limit + 1).subquery()
-    inner = query.where(c.at >= newest.c.begins, c.at < newest.c.ends).lateral()
-    joined = select(*(inner.c[column.name] for column in columns)).select_from(newest.join(inner, true()))
-    return joined.order_by(inner.c.at.desc(), inner.c.id.desc()).limit(limit)
+    times = select(found).order_by(order(found.c.begins)).limit(limit + 1).subquery()
+    inner = query.where(c.at >= times.c.begins, c.at < times.c.ends).lateral()
+    joined = select(*(inner.c[column.name] for column in columns)).select_from(times.join(inner, true()))
+    return joined.order_by(order(inner.c.at), order(inner.c.id)).limit(limit)
 
 
 class _Places(NamedTuple):
@@ -277,16 +301,23 @@ class _Places(NamedTuple):
     columns: Any
 
 
-def _newest(places: _Places, wanted: Mapping[str, str], filters: CallFilters, before: Place | None, limit: int) -> Any:
-    """Return the query for the newest times, *limit* at most, in which there are calls of *wanted*."""
+def _times(  # noqa: PLR0917 - what _found has found out
+    places: _Places,
+    wanted: Mapping[str, str],
+    filters: CallFilters,
+    place: Place | None,
+    limit: int,
+    order: Callable[[Any], Any],
+) -> Any:
+    """Return the query for the times next to *place*, *limit* at most, in which there are calls of *wanted*."""
     begins = places.begins
     found = select(begins.label("begins"), (begins + places.lasts).label("ends"))
     found = found.where(*(places.columns[name] == value for name, value in wanted.items()))
     if filters.since:
         found = found.where(begins > filters.since - places.lasts)
-    if before is not None:
-        found = found.where(begins <= before[0])
-    return found.group_by(places.key).order_by(places.key.desc()).limit(limit)
+    if place is not None:
+        found = found.where(begins <= place[0] if order is desc else begins > place[0] - places.lasts)
+    return found.group_by(places.key).order_by(order(places.key)).limit(limit)
 
 
 def _written(row: Any) -> list[Any]:

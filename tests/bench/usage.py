@@ -90,10 +90,11 @@ def drawn(span: str, by: str) -> float:
         admin = session.exec(select(User).where(User.username == "bench")).one()
         actor = Actor(admin.username, admin.id, admin.auth_epoch)
     at = AppTest.from_file(str(Path("streamlit_app.py").resolve()), default_timeout=60)
-    for key, value in {"actor": actor, "usage_span": span, "usage_by": by}.items():
-        at.session_state[key] = value
+    at.session_state["actor"] = actor
     at.run()
-    at.switch_page("pages/usage.py").run()  # the first one imports the charts
+    at.switch_page("pages/usage.py")
+    at.query_params.update({"span": usage.SPANS[span].label, "by": by.title()})
+    at.run()  # the first one imports the charts
     took = []
     for _ in range(3):
         begun = time.perf_counter()

@@ -94,18 +94,18 @@ def test_filters_and_spans(session: Session, admin: Actor) -> None:
     log(session, {}, {"provider": "zeta", "model": "m2"}, failed(user_id="7"))
     at = page(admin)
 
-    at.selectbox(key="usage_provider").set_value("zeta").run()
+    at.selectbox(key="provider").set_value("zeta").run()
     assert len(lines(at)) == 1
     at.button(key="usage_clear_button").click().run()
     assert len(lines(at)) == 3
-    at.selectbox(key="usage_status").set_value("error").run()
-    at.text_input(key="usage_user").set_value(" 7 ").run()
+    at.selectbox(key="status").set_value("error").run()
+    at.text_input(key="user").set_value(" 7 ").run()
     assert len(lines(at)) == 1
-    at.selectbox(key="usage_model").set_value("m2").run()
+    at.selectbox(key="model").set_value("m2").run()
     assert "No call fits these filters" in everything(at)
     for span in usage.SPANS:
-        at.segmented_control(key="usage_span").set_value(span).run()
-        at.segmented_control(key="usage_by").set_value("model").run()
+        at.segmented_control(key="span").set_value(span).run()
+        at.segmented_control(key="by").set_value("model").run()
         assert not at.exception
         assert told(at)["Calls"] == "3"
 

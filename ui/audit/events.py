@@ -1,7 +1,7 @@
 """What the Audit page shows: figures, filters, and a line for each event with its fields before and after."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -12,7 +12,10 @@ from core.audit.record import REQUEST_ID
 from core.govern import audit_log
 from core.govern.audit_log import Event, EventChoices, EventFigures, EventFilters
 from core.store import db
+from ui import address
 from ui.feedback import plain
+from ui.guard import guard
+from ui.since import pick_since
 from ui.widgets import ago, cut, download_csv, exact, figure, opening_line
 
 PAGE_SIZE = 25
@@ -21,10 +24,11 @@ _LABEL = 80
 _NAMED = 3
 LIST = "audit"
 """What the keys of the list's pager begin with."""
-FILTERS = ("audit_actor", "audit_action", "audit_target", "audit_from", "audit_to")
-"""The keys of the filters: what *Clear filters* empties."""
-_ACTOR, _ACTION, _TARGET, _FROM, _TO = FILTERS
-_CLEAR = "audit_clear"
+FILTERS = ("who", "action", "target", "provider", "since", "from", "to")
+"""The keys of the filters, and their names in the page's address: what *Clear filters* empties."""
+_ACTOR, _ACTION, _TARGET, _PROVIDER, _SINCE, _FROM, _TO = FILTERS
+_LONGEST = 200
+_FIRST_DAY, _LAST_DAY = date(2000, 1, 1), date(2999, 12, 31)
 
 _WORDS = {
     "provider.create": ("added provider", "add_circle"),
@@ -84,50 +88,97 @@ def draw_figures(figures: EventFigures) -> None:
         )
 
 
-def pick_filters(choices: EventChoices) -> EventFilters | None:
-    """Draw the filters; returns what is chosen, None if it contradicts itself."""
-    if st.session_state.pop(_CLEAR, False):
-        for key in FILTERS:
-            st.session_state.pop(key, None)
-    groups = sorted({f"{name.partition('.')[0]}.*" for name in choices.actions if "." in name})
+def pick_filters(choices: EventChoices, providers: Iterable[str]) -> EventFilters | None:
+    """Draw the filters; returns what is chosen, None if it contradicts itself. They stand in the page's address.
+
+    Args:
+        choices: What occurs.
+        providers: The names of those there are; one that was deleted is chosen by the address.
+    """
+    actions = [*sorted(groups_of(choices.actions)), *choices.actions]
+    if address.one_of(_ACTION, {*actions, *_WORDS, *groups_of(_WORDS)}, "an action"):
+        actions = address.with_asked(_ACTION, actions, _LONGEST)
+    for key in (_FROM, _TO):
+        address.day(key, _FIRST_DAY, _LAST_DAY)
+    days: Any = {
+        "value": None,
+        "width": 140,
+        "format": "YYYY-MM-DD",
+        "bind": "query-params",
+        "min_value": _FIRST_DAY,
+        "max_value": _LAST_DAY,
+    }
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        who = st.selectbox("Actor", choices.actors, index=None, key=_ACTOR, placeholder="Anybody", width=150)
+        who = st.selectbox(
+            "Actor",
+            address.with_asked(_ACTOR, choices.actors, _LONGEST),
+            index=None,
+            key=_ACTOR,
+            bind="query-params",
+            placeholder="Anybody",
+            width=150,
+        )
         action = st.selectbox(
-            "Action", [*groups, *choices.actions], index=None, key=_ACTION, placeholder="Anything", width=180
+            "Action",
+            actions,
+            index=None,
+            key=_ACTION,
+            bind="query-params",
+            placeholder="Anything",
+            width=180,
+        )
+        provider = st.selectbox(
+            "Provider",
+            address.with_asked(_PROVIDER, [*providers], _LONGEST),
+            index=None,
+            key=_PROVIDER,
+            bind="query-params",
+            placeholder="Any",
+            width=150,
+            help="What was done to it, and to its defaults.",
         )
         target = st.text_input(
             "Target",
             key=_TARGET,
+            bind="query-params",
             placeholder="Begins with",
             max_chars=100,
             width=150,
             help="The name of a provider, a user and so on, or how it begins.",
         )
-        since = st.date_input("From", value=None, key=_FROM, width=140, help="UTC", format="YYYY-MM-DD")
-        until = st.date_input("To", value=None, key=_TO, width=140, help="UTC, this day included", format="YYYY-MM-DD")
-        if st.button(
+        newest = pick_since("Within")
+        since = st.date_input("From", key=_FROM, help="UTC", **days)
+        until = st.date_input("To", key=_TO, help="UTC, this day included", **days)
+        st.button(
             "Clear filters",
             key="audit_clear_button",
             icon=":material/filter_alt_off:",
             disabled=not any(st.session_state.get(key) for key in FILTERS),
-        ):
-            clear_filters()
+            on_click=clear_filters,
+        )
     if since and until and since > until:
         st.warning("From is later than To: no event can fit.", icon=":material/event_busy:")
         return None
+    begin = max(filter(None, (newest, _midnight(since) if since else None)), default=None)
     return EventFilters(
         actor=who,
         action=action,
         target=target.strip() or None,
-        since=_midnight(since) if since else None,
-        until=_midnight(until + timedelta(days=1)) if until and until < date.max else None,
+        provider=provider,
+        since=begin,
+        until=_midnight(until + timedelta(days=1)) if until else None,
     )
 
 
+def groups_of(actions: Iterable[str]) -> set[str]:
+    """Return the groups that *actions* belong to: ``provider.*``."""
+    return {f"{name.partition('.')[0]}.*" for name in actions if "." in name}
+
+
 def clear_filters() -> None:
-    """Let all events through again, in a new run."""
-    st.session_state[_CLEAR] = True
-    st.rerun()
+    """Let all events through again: a callback."""
+    guard("admin")
+    st.session_state.update({key: "" if key == _TARGET else None for key in FILTERS})
 
 
 def draw_nothing(filters: EventFilters) -> None:
@@ -136,8 +187,7 @@ def draw_nothing(filters: EventFilters) -> None:
         st.info("Nothing is on record yet. The next change, sign-in or denial will be.", icon=":material/history:")
         return
     st.info("No event fits these filters.", icon=":material/search_off:")
-    if st.button("Show all events", key="audit_show_all", icon=":material/undo:"):
-        clear_filters()
+    st.button("Show all events", key="audit_show_all", icon=":material/undo:", on_click=clear_filters)
 
 
 def draw_event(event: Event) -> None:

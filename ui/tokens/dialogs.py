@@ -24,8 +24,8 @@ _MAY = {
 
 
 def ask(name: Literal["make", "revoke"], token_id: int | None = None) -> None:
-    """Open the dialog *name*."""
-    _dialogs.open(name, token_id)
+    """Open the dialog *name*: a callback."""
+    _dialogs.show(name, token_id)
 
 
 def draw_dialog() -> None:

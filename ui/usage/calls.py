@@ -8,14 +8,15 @@ import streamlit as st
 
 from core.actors import Actor
 from core.govern import usage
-from core.govern.paging import Page
+from core.govern.paging import Page, Place
 from core.govern.usage import Call, CallChoices, CallFilters
 from core.store import db
 from core.store.tables import CALL_STATUSES
-from ui import pager
+from ui import address, pager
 from ui.feedback import plain
 from ui.guard import guard
 from ui.usage.call import draw_call
+from ui.usage.figures import LONGEST, PROVIDER
 from ui.widgets import cut, dollars, download_csv, opening_line
 
 PAGE_SIZE: Final = 25
@@ -25,41 +26,56 @@ LIVE_MINUTES: Final = 15
 """Live ends by itself: each look is a use of the sign-in, which would never end for want of use."""
 _LIST = "usage"
 """What the keys of the list's pager begin with."""
-_PROVIDER, _MODEL, _STATUS, _USER = "usage_provider", "usage_model", "usage_status", "usage_user"
-_CLEAR, _LIVE, _LIVE_SINCE, _LIVE_OVER = "usage_clear", "usage_live", "usage_live_since", "usage_live_over"
+FILTERS: Final = ("model", "status", "user")
+"""Keys of the filters, beside the provider's, and their names in the page's address."""
+_MODEL, _STATUS, _USER = FILTERS
+_LIVE, _LIVE_SINCE, _LIVE_OVER = "usage_live", "usage_live_since", "usage_live_over"
 _ICONS = {"ok": "check_circle", "error": "error", "cancelled": "cancel"}
 
 
-def pick_filters(choices: CallChoices, span: str) -> CallFilters:
-    """Draw the filters of the log; returns what is chosen. The time is that of the figures."""
-    if st.session_state.pop(_CLEAR, False):
-        for key in (_PROVIDER, _MODEL, _STATUS, _USER):
-            st.session_state.pop(key, None)
+def pick_filters(choices: CallChoices, span: str, provider: str | None) -> CallFilters:
+    """Draw the filters of the log; returns what is chosen. The time and the provider are those of the figures."""
+    address.one_of(_STATUS, CALL_STATUSES, "a status")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        provider = st.selectbox("Provider", choices.providers, index=None, key=_PROVIDER, placeholder="Any", width=150)
-        model = st.selectbox("Model", choices.models, index=None, key=_MODEL, placeholder="Any", width=180)
-        status = st.selectbox("Status", CALL_STATUSES, index=None, key=_STATUS, placeholder="Any", width=130)
+        model = st.selectbox(
+            "Model",
+            address.with_asked(_MODEL, choices.models, LONGEST),
+            index=None,
+            key=_MODEL,
+            bind="query-params",
+            placeholder="Any",
+            width=180,
+        )
+        status = st.selectbox(
+            "Status", CALL_STATUSES, index=None, key=_STATUS, bind="query-params", placeholder="Any", width=130
+        )
         user = st.text_input(
             "User",
             key=_USER,
+            bind="query-params",
             placeholder="Any",
-            max_chars=200,
+            max_chars=LONGEST,
             width=140,
             help="The whole name, as the program gave it.",
         )
-        if st.button(
+        st.button(
             "Clear filters",
             key="usage_clear_button",
             icon=":material/filter_alt_off:",
             disabled=not any((provider, model, status, user)),
-        ):
-            st.session_state[_CLEAR] = True
-            st.rerun()
+            on_click=clear_filters,
+        )
         if st.session_state.pop(_LIVE_OVER, False):
             st.session_state[_LIVE] = False
         st.toggle("Live", key=_LIVE, help=f"The newest calls, looked up every two seconds, for {LIVE_MINUTES} minutes.")
     minute = datetime.now(UTC).replace(second=0, microsecond=0)  # so that the pager keeps its place
     return CallFilters(provider, model, status, user.strip() or None, minute - usage.SPANS[span].back)
+
+
+def clear_filters() -> None:
+    """Let all calls through again: a callback."""
+    guard("admin")
+    st.session_state.update({PROVIDER: None, _MODEL: None, _STATUS: None, _USER: ""})
 
 
 def is_live() -> bool:
@@ -91,7 +107,12 @@ def draw_log(filters: CallFilters) -> None:
     with db.transaction() as session:
         page = usage.search(session, actor, filters, before=before, limit=PAGE_SIZE)
     _draw_lines(actor, page)
-    pager.draw(_LIST, page, PAGE_SIZE)
+
+    def newer(first: Place) -> Place | None:
+        with db.transaction() as session:
+            return usage.begins(session, actor, filters, first, limit=PAGE_SIZE)
+
+    pager.draw(_LIST, page, PAGE_SIZE, newer)
 
 
 def _draw_lines(actor: Actor, page: Page[Call]) -> None:

@@ -3,23 +3,54 @@
 import streamlit as st
 
 from core.govern import usage
-from core.govern.usage import CallFigures
+from core.govern.usage import CallChoices, CallFigures
 from core.wording import counted
+from ui import address
 from ui.widgets import dollars, figure, milliseconds, short_number
 
-_SPAN, _BY = "usage_span", "usage_by"
+SPAN, BY, PROVIDER = "span", "by", "provider"
+"""Keys of the choices, and their names in the page's address."""
 
 
-def pick_span() -> tuple[str, str]:
-    """Draw how far back, and by what; returns both."""
+def pick_span(choices: CallChoices) -> tuple[str, str, str | None]:
+    """Draw how far back, by what, and of which provider; returns the three. They stand in the page's address."""
+    labels = {name: span.label for name, span in usage.SPANS.items()}
+    address.one_of(SPAN, labels.values(), "a time")
+    address.one_of(BY, [name.title() for name in usage.BY], "a way to split the figures")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        st.session_state.setdefault(_SPAN, "day")
-        st.session_state.setdefault(_BY, usage.BY[0])
         span = st.segmented_control(
-            "Time", list(usage.SPANS), format_func=lambda name: usage.SPANS[name].label, required=True, key=_SPAN
+            "Time",
+            list(usage.SPANS),
+            format_func=lambda name: labels[name],
+            default="day",
+            required=True,
+            key=SPAN,
+            bind="query-params",
         )
-        by = st.segmented_control("By", list(usage.BY), format_func=str.title, required=True, key=_BY)
-    return span or "day", by or usage.BY[0]
+        by = st.segmented_control(
+            "By",
+            list(usage.BY),
+            format_func=str.title,
+            default=usage.BY[0],
+            required=True,
+            key=BY,
+            bind="query-params",
+        )
+        provider = st.selectbox(
+            "Provider",
+            address.with_asked(PROVIDER, choices.providers, LONGEST),
+            index=None,
+            key=PROVIDER,
+            bind="query-params",
+            placeholder="All",
+            width=200,
+            help="Of the figures, the charts and the calls.",
+        )
+    return span or "day", by or usage.BY[0], provider
+
+
+LONGEST = 200
+"""Characters of a name in the log."""
 
 
 def draw_figures(whole: CallFigures) -> None:

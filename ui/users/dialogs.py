@@ -31,8 +31,8 @@ class Person(NamedTuple):
 
 
 def ask(name: Literal["add", "password", "role", "active", "sign_out"], user_id: int | None = None) -> None:
-    """Open the dialog *name*."""
-    _dialogs.open(name, user_id)
+    """Open the dialog *name*: a callback."""
+    _dialogs.show(name, user_id)
 
 
 def draw_dialog() -> None:
