@@ -140,7 +140,7 @@ def end(session: Session, actor: Actor, session_id: int) -> None:
     Raises:
         Forbidden, NotFound: As everywhere. To end one that has ended already is no error.
     """
-    row = session.get(AuthSession, session_id, populate_existing=True) if could_be_id(session_id) else None
+    row = session.get(AuthSession, session_id) if could_be_id(session_id) else None
     if row is None:
         raise NotFound("sign-in", session_id)
     own = session_id == actor.session_id

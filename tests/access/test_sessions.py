@@ -235,6 +235,30 @@ def test_sign_out_ends_one(analyst: Actor) -> None:
     assert [event.target for event in events("session.sign_out")] == ["alan"]
 
 
+@pytest.mark.parametrize("by", ["itself", "another sign-in", "an admin"])
+def test_the_end_of_a_sign_in_is_on_record_once(admin: Actor, analyst: Actor, by: str) -> None:
+    """Who ended it and how stands in the row and in the audit; to end it again changes and records nothing."""
+    signed_in, _ = sign_in(analyst)
+    actor = {"itself": signed_in, "another sign-in": sign_in(analyst)[0], "an admin": admin}[by]
+    action, why = {
+        "itself": ("session.sign_out", "signed out"),
+        "another sign-in": ("session.end", "ended by alan"),
+        "an admin": ("session.end", "ended by ada"),
+    }[by]
+    for who in (actor, admin):
+        with db.transaction() as session:
+            sessions.end(session, who, signed_in.session_id or 0)
+
+        ends = [
+            (event.action, event.actor, event.target) for event in events("session.sign_out") + events("session.end")
+        ]
+        assert ends == [(action, actor.name, "alan")]
+        with db.transaction() as session:
+            row = session.get(AuthSession, signed_in.session_id)
+            assert row is not None
+            assert row.revoked_because == why
+
+
 def test_own_other_sign_ins_can_be_ended(analyst: Actor) -> None:
     """One by one, or all but this one; the number is put on record."""
     here, secret = sign_in(analyst)

@@ -12,6 +12,7 @@ import pytest
 from core import ai
 from core.calling import call as calling
 from core.calling.clients import clients
+from core.calling.request import Clock
 from core.errors import CallFailed, Invalid, UnknownKind
 from core.testing import override
 from tests.calls import WAYS, configure, logged
@@ -271,6 +272,68 @@ def test_the_longest_wait(monkeypatch: pytest.MonkeyPatch) -> None:
             waits.append(one._backoff(calling.Failure("busy", 500, "", retryable=True)))
         assert waits == [10, 20, 40, 60, 60, 60, 60]
         assert one._backoff(calling.Failure("busy", 500, "", retryable=True, retry_after=90)) == 90
+
+
+def begun(passed: float, *, streams: bool = False, retries: int = 2, **how: Any) -> calling.Call:
+    """A call with a request timeout of ten seconds, that began so many seconds ago."""
+    with override("openai", request_timeout_ms=10_000, max_retries=retries) as settings:
+        one = calling.Call(ai.request_of("Hello", how, streams=streams), settings)  # type: ignore[arg-type]  # How
+    one._clock = Clock()
+    one._began = one._clock.now()
+    one._clock._began -= passed
+    return one
+
+
+@pytest.mark.parametrize(
+    ("passed", "deadline", "left", "of_an_answer", "of_a_part"),
+    [
+        (0, None, 30, 10, 10),
+        (25, None, 5, 5, 10),
+        (31, None, -1, 0, 10),
+        (0, 40, 40, 10, 10),
+        (35, 40, 5, 5, 5),
+        (41, 40, -1, 0, 0),
+    ],
+)
+def test_what_an_attempt_may_take(
+    passed: float, deadline: float | None, left: float, of_an_answer: float, of_a_part: float
+) -> None:
+    """The request timeout, within the deadline, or within that timeout for each attempt; a stream has it for its silence."""
+
+    def about(seconds: float) -> Any:
+        return pytest.approx(seconds, abs=0.9)
+
+    call = begun(passed, deadline=deadline)
+    assert call._left() == about(left)
+    assert call.attempt().left() == about(of_an_answer)
+    assert begun(passed, deadline=deadline, streams=True).attempt().left() == about(of_a_part)
+    assert call._latency() == about(passed * 1000) or call._latency() >= passed * 1000
+
+
+@pytest.mark.parametrize(
+    ("attempts", "spare", "wait", "retryable", "begun_already", "is_last"),
+    [
+        (1, 0, 1, True, False, False),
+        (1, 0, 1, False, False, True),
+        (2, 0, 1, True, False, False),
+        (3, 0, 1, True, False, True),
+        (3, 1, 1, True, False, False),
+        (4, 1, 1, True, False, True),
+        (1, 0, 31, True, False, True),
+        (1, 0, 1, True, True, True),
+    ],
+    ids=["first", "of no use", "second", "third of three", "one did not count", "all", "too late", "begun"],
+)
+def test_when_another_attempt_is_made(
+    attempts: int, spare: int, wait: float, *, retryable: bool, begun_already: bool, is_last: bool
+) -> None:
+    """So many retries as the settings say, if it is of use, in time, and nothing of an answer was handed out."""
+    call = begun(0)
+    call.attempts, call._spare = attempts, spare
+    if begun_already:
+        call.collected.parts.append("a part")
+
+    assert call._is_last(calling.Failure("busy", 500, "", retryable=retryable), wait) is is_last
 
 
 @pytest.mark.kill  # it waits for the look-up

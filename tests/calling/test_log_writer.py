@@ -12,10 +12,11 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from core import logs
+from core import config, logs
 from core.calling import log_rows, log_writer
 from core.calling.log_rows import Call
 from core.calling.log_writer import Writer
+from core.errors import StoreUnavailable
 from core.redaction import remember
 from core.resolving.effective import EffectiveSettings, Layer, ProviderFacts, build
 from tests.processes import python
@@ -303,3 +304,130 @@ def test_ends_though_the_database_is_silent() -> None:
         assert time.monotonic() - began < 30
     finally:
         proxy.close()
+
+
+@pytest.fixture
+def waiting() -> Writer:
+    """A writer whose thread cannot be started for now: what is put waits."""
+    writer = Writer("postgresql://127.0.0.1:1/none")
+    writer._not_before = float("inf")
+    return writer
+
+
+def test_the_queue_has_room_for_so_many(
+    waiting: Writer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The last that fits waits, the next is dropped and counted; one line says so, and again after there was room."""
+    monkeypatch.setattr(log_writer, "QUEUED", 3)
+    for _ in range(5):
+        put(waiting)
+
+    assert (len(waiting._calls), waiting.dropped) == (3, 2)
+    assert [record.message for record in caplog.records] == [
+        "The request log is full (3 calls wait): calls are not logged."
+    ]
+    assert not waiting.flush(0)
+
+
+def test_the_queue_has_room_for_so_much(waiting: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prompts and answers count by their characters, to the last one; what has none is free."""
+    monkeypatch.setattr(log_writer, "QUEUED_BYTES", 100)
+    put(waiting, prompt="x" * 40, response="y" * 20)
+    put(waiting, prompt="x" * 41, response=None)
+    assert (len(waiting._calls), waiting._size, waiting.dropped) == (1, 60, 1)
+
+    put(waiting, prompt="x" * 30, response="y" * 10)
+    put(waiting, prompt="", response=None)
+    assert (len(waiting._calls), waiting._size, waiting.dropped) == (3, 100, 1)
+
+
+def test_a_refusal_drops_what_waits_and_what_comes(waiting: Writer) -> None:
+    """All of it is counted, and takes no room any more; later the next call tries again."""
+    for _ in range(3):
+        put(waiting)
+    waiting._refuse("no right", 2)
+    assert (waiting.dropped, len(waiting._calls), waiting._size) == (5, 0, 0)
+    assert waiting.flush(0)
+
+    put(waiting)
+    assert (waiting.dropped, len(waiting._calls)) == (6, 0)
+    waiting._refused_until -= log_writer.REFUSED
+    put(waiting)
+    assert (waiting.dropped, len(waiting._calls)) == (6, 1)
+
+
+def test_a_refusal_is_for_good_where_nothing_was_written(waiting: Writer) -> None:
+    """Where something was written before it may be a failover: it is waited for, and not for ever."""
+    assert waiting._is_for_good()
+
+    waiting._trusted_until = float("inf")  # as after a batch
+    assert not waiting._is_for_good()
+    assert time.monotonic() < waiting._trusted_until <= time.monotonic() + log_writer.FAILOVER
+    waiting._trusted_until -= log_writer.FAILOVER
+    assert waiting._is_for_good()
+
+
+@pytest.mark.parametrize(
+    ("reasons", "lines"),
+    [
+        ([("away", False), ("away", False), ("slow", False)], ["away"]),
+        ([("no right", True), ("no right", True)], ["no right"]),
+        ([("away", False), ("no right", True), ("away", False)], ["away", "no right"]),
+    ],
+)
+def test_an_outage_is_one_line(
+    waiting: Writer, reasons: list[tuple[str, bool]], lines: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """However often it is met; a reason that lasts is told when it is another one."""
+    for reason, anew in reasons:
+        waiting._say(reason, anew=anew)
+
+    assert [record.message for record in caplog.records] == [f"The request log cannot be written: {r}." for r in lines]
+
+
+@pytest.mark.parametrize(
+    ("error", "write_url", "words", "lasts"),
+    [
+        (StoreUnavailable("The database is away."), None, "The database is away", False),
+        (ValueError("a secret"), None, "ValueError", False),
+        (psycopg.errors.InsufficientPrivilege("denied"), None, "grant-reader ROLE --log", True),
+        (psycopg.errors.InvalidPassword("wrong"), None, "DATABASE_URL", True),
+        (psycopg.errors.InvalidPassword("wrong"), "postgresql://h/d", "LLM_WRITE_DATABASE_URL", True),
+    ],
+)
+def test_why_nothing_is_written(
+    error: Exception, write_url: str | None, words: str, *, lasts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In words that name the variable or the right, where that is known; what passes by itself does not last."""
+    if write_url:
+        monkeypatch.setenv("LLM_WRITE_DATABASE_URL", write_url)
+        config.get_config.cache_clear()
+    why, lasting = log_writer._why(error)
+
+    assert words in why
+    assert "a secret" not in why
+    assert not why.endswith(".")
+    assert lasting is lasts
+
+
+def test_a_call_that_cannot_be_logged_is_counted(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever goes wrong, the caller has the answer."""
+    monkeypatch.setattr(log_writer, "_writer", writer := Writer("postgresql://127.0.0.1:1/none"))
+    log_writer.put(settings(), None)  # type: ignore[arg-type]
+
+    assert (writer.dropped, logs.dropped()) == (1, 1)
+    assert "A call is not logged (AttributeError)." in caplog.text
+
+
+def test_closing_ends_the_thread(writer: Writer) -> None:
+    """At once, and its connection with it."""
+    put(writer)
+    assert writer.flush(10)
+    thread = writer._thread
+    assert thread
+    writer.close()
+
+    assert not thread.is_alive()
+    assert (writer._size, writer._writing, writer.dropped) == (0, 0, 0)
