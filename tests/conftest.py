@@ -66,6 +66,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("quick")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tests that failed in the file LLM_TEST_FAILED, a line each: `.ci/run` asks for it."""
+    if name := os.environ.get("LLM_TEST_FAILED"):
+        reports = [report for outcome in ("failed", "error") for report in terminalreporter.stats.get(outcome, [])]
+        Path(name).write_text("".join(f"{report.nodeid}\n" for report in reports), encoding="utf-8")
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Leave nothing behind, once every worker is done: whoever named the run cleans up."""
     if not session.config.stash[NAMED_HERE]:

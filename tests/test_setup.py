@@ -26,7 +26,7 @@ NEEDED = ("--no-deps", "--require-hashes", "--only-binary")
 OLD = "$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock"
 BUILT = "requirements-mutants.lock"
 """A tool that `make mutants` alone needs has no wheel of one package."""
-SCRIPTS = ("Makefile", ".ci/install.py", ".ci/lock", ".ci/run", ".ci/nightly", ".ci/catalogue/make")
+SCRIPTS = ("Makefile", ".ci/install.py", ".ci/lock", ".ci/run", ".ci/again", ".ci/nightly", ".ci/catalogue/make")
 UV = Path(sys.executable).with_name("uv")
 
 

@@ -26,6 +26,8 @@ def draw() -> None:
     with db.transaction() as session:
         role = users.get(session, actor.own_id()).role
     page = draw_menu(role)
+    if page.title == HOME:
+        page.run()  # leads on before anything can be clicked: the switch would win over a link chosen meanwhile
     st.set_page_config(page_title=f"{page.title} · {HOME}")
     st.logo(_LOGO, size="large", icon_image=_ICON)
 

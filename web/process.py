@@ -44,6 +44,7 @@ def prepare() -> None:
     connections.bound(Proxies(get_config().trusted_proxies).trusts)
     connections.raise_file_limit()
     runs.give_ids()
+    runs.keep_pages_apart()
 
 
 def lifespan_with(resolver: Resolver) -> Callable[[Any], AbstractAsyncContextManager[None]]:

@@ -1,14 +1,16 @@
-"""One run of a page's script: its id, for the log and for the person who sees an error, and its count for Prometheus.
+"""One run of a page's script: its id, for the log and for the person who sees an error, its count, and its page.
 
 Streamlit runs callbacks, the script, dialogs and fragments of one message from the browser in one call of
 ``ScriptRunner._run_script``, in a thread of the session: the only place where each run, of whatever kind, begins.
 """
 
+import threading
 import time
 from functools import wraps
 from typing import Any, Final
 
 import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.scriptrunner.script_runner import ScriptRunner
 
@@ -36,6 +38,31 @@ def give_ids() -> None:
             metrics.PAGE_ERRORS.labels(_page())  # from 0 on: Prometheus sees no increase in a series that begins with 1
 
     ScriptRunner._run_script = with_id  # type: ignore[method-assign, assignment]  # noqa: SLF001 - as above
+
+
+def keep_pages_apart() -> None:
+    """Let each run, from now on, draw the page that it was begun for.
+
+    Streamlit keeps the page that is asked for once a session. Whoever clicks in the menu while a run is about to go on by
+    `st.rerun` or `st.switch_page` starts a run beside it, and the first one then put its own page in that place: on a busy
+    machine the click was lost every second time. Each run has a thread of its own, so each thread keeps its own.
+    """
+    for name in ("_intended_page_script_hash", "_intended_page_name"):
+        setattr(PagesManager, name, _of_this_thread(name))
+
+
+def _of_this_thread(name: str) -> property:
+    def values(manager: PagesManager) -> threading.local:
+        local: threading.local = vars(manager).setdefault("of_this_thread", threading.local())
+        return local
+
+    def get(manager: PagesManager) -> Any:
+        return getattr(values(manager), name, None)
+
+    def put(manager: PagesManager, value: object) -> None:
+        setattr(values(manager), name, value)
+
+    return property(get, put)
 
 
 def failed(_error: Exception) -> bool:

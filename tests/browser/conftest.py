@@ -106,6 +106,12 @@ def sign_in(page: Page, url: str, username: str, password: str) -> None:
         choose.fill(CHOSEN)
         page.get_by_role("button", name="Set password").click()
     expect(signed_in).to_be_visible()
+    settled(page)
+
+
+def settled(page: Page) -> None:
+    """Wait until no run of the page is under way."""
+    expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_attached()
 
 
 def choose(box: Locator, option: str) -> None:

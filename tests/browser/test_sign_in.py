@@ -11,7 +11,7 @@ from core.access import sessions, users
 from core.actors import COMMAND_LINE
 from core.store import db
 from core.store.tables import AuditEvent
-from tests.browser.conftest import CHOSEN, sign_in
+from tests.browser.conftest import CHOSEN, settled, sign_in
 from tests.conftest import PASSWORD
 from tests.processes import App, running_app
 
@@ -74,6 +74,21 @@ def test_cookie_is_out_of_reach_and_a_reload_stays_signed_in(app: App, context: 
     tab.goto(f"{app.url}/users")
     expect(tab.get_by_role("heading", name="Users")).to_be_visible()
     assert ours(context) == cookie
+
+
+def test_click_before_the_first_page_is_there_counts(app: App, context: BrowserContext) -> None:
+    """Whoever chooses a page in the menu at the moment at which the menu is there gets it, not the first page."""
+    page = context.new_page()
+    sign_in(page, app.url, "ada", PASSWORD)
+
+    for _ in range(5):  # one of two was lost
+        page.goto(app.url)
+        page.evaluate("""() => new Promise(done => { const look = setInterval(() => {
+            const link = [...document.querySelectorAll("a")].find(link => link.href.endsWith("/defaults"));
+            if (link) { clearInterval(look); link.click(); done(); }
+        }, 1); })""")
+        settled(page)
+        expect(page.get_by_role("heading", name="Defaults", exact=True)).to_be_visible()
 
 
 def test_cookie_set_beforehand_is_not_taken_up(app: App, context: BrowserContext) -> None:

@@ -1,12 +1,15 @@
 """Each run of a page has an id of its own, which the log has, and which the person is shown when the page breaks."""
 
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
+from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner.script_runner import ScriptRunner
+from streamlit.source_util import PageInfo
 from streamlit.testing.v1 import AppTest
 
 from core import request_ids
@@ -105,3 +108,34 @@ def test_runs_are_counted_by_page(admin: Actor, monkeypatch: pytest.MonkeyPatch)
     assert counted() == before + 2
     assert len(set(seen)) == 2
     assert all(seen)
+
+
+def test_each_run_keeps_to_its_own_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs of one session, the first about to go on to its page, the second begun by a click: neither takes the other's."""
+    for name in ("_intended_page_script_hash", "_intended_page_name"):
+        monkeypatch.setattr(PagesManager, name, None, raising=False)  # put back afterwards what was there
+    runs.keep_pages_apart()
+    manager = PagesManager("streamlit_app.py")
+    pages: dict[str, PageInfo] = {
+        name: {"page_script_hash": name, "script_path": "", "page_name": name, "icon": "", "url_pathname": name}
+        for name in ("providers", "defaults", "usage")
+    }
+    found: list[str | None] = []
+
+    def clicked() -> None:
+        manager.set_script_intent("defaults", "")
+        going_on.set()
+        gone_on.wait(10)
+        found.append((manager.set_pages_and_resolve(pages, "usage") or {})["page_script_hash"])
+
+    going_on, gone_on = threading.Event(), threading.Event()
+    click = threading.Thread(target=clicked)
+    click.start()
+    assert going_on.wait(10)
+    manager.set_script_intent("", "providers")
+    gone_on.set()
+    click.join(10)
+    found.append((manager.set_pages_and_resolve(pages, "usage") or {})["page_script_hash"])
+
+    assert found == ["defaults", "providers"]
+    assert PagesManager("streamlit_app.py").set_pages_and_resolve(pages, "usage") == pages["usage"]
