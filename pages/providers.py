@@ -11,13 +11,14 @@ from core.store.tables import id_of
 from ui.feedback import attempt, plain
 from ui.navigation import begin_page
 from ui.providers.cards import PAGE_SIZE, Clicked, draw_card, draw_encryption_keys, draw_figures, draw_nothing
-from ui.providers.dialogs import ask, draw_dialog
+from ui.providers.dialogs import ask, draw_dialog, offer_unsaved
 
 _SEARCH, _STATE, _SHOW_ALL = "search", "state", "show_all_asked"
 _LISTED, _LISTING = "listed", "listing"
 STATES = {"All": None, "Active": True, "Inactive": False}
 
 actor = begin_page("providers", "LLM vendors and endpoints, their models, and the keys that your programs use.")
+offer_unsaved(actor)
 with db.transaction() as session:
     figures = providers.figures(session)
     encryption = keys.status(session, crypto.get_ring())

@@ -29,11 +29,13 @@ class Outcome(NamedTuple):
 
 def attempt(
     work: Callable[[Session], object],
-    done: str,
+    done: str | None,
     then: Callable[[], object] = lambda: None,
     first: Callable[[], object] = lambda: None,
 ) -> Outcome:
     """Run *work* as one transaction; toast *done*, or show the error where the caller does not show it by a field.
+
+    *done* is None where the caller shows what came of it.
 
     *first* runs before the transaction, for what takes long and needs no database; its errors are shown alike.
 
@@ -69,7 +71,8 @@ def attempt(
         st.error(str(error), icon=":material/error:")
         return Outcome(ok=False, errors={}, conflict=None)
     then()
-    st.session_state[_TOAST] = done
+    if done:
+        st.session_state[_TOAST] = done
     return Outcome(ok=True, errors={}, conflict=None)
 
 

@@ -8,11 +8,14 @@ from core.actors import Actor
 from core.errors import CoreError, Forbidden, PasswordChangeNeeded
 from core.manage import bootstrap
 from core.store import db
-from ui.feedback import ACTOR, show_fault
+from ui import drafts
+from ui.feedback import ACTOR, plain, show_fault
 from ui.sign_in import draw_first_password, draw_sign_in
 from web import middleware
 from web.request import ADDRESS_HEADER, SECRET_HEADER
 
+_ENDED = "sign_in_ended"
+"""Where the session keeps what is said above the sign-in once the one before has ended."""
 _SECRET = "actor_secret"  # noqa: S105 - a key of the session's state
 
 
@@ -31,19 +34,29 @@ def guard(role: str = "admin") -> Actor:  # noqa: RET503 - st.stop() never retur
                 authority.require(session, actor, "page.view", role=role)
                 sessions.touch(session, actor)
                 return actor
+        if why := st.session_state.get(_ENDED):
+            _say_ended(why)
         draw_sign_in()
     except PasswordChangeNeeded as error:
         draw_first_password(actor, str(error))
     except Forbidden as error:
         if str(error) == authority.ENDED:
+            kept = drafts.in_words(drafts.keep(st.session_state.get(ACTOR)))
             st.session_state.clear()
-            st.warning(str(error), icon=":material/lock:")
-            draw_sign_in()
+            st.session_state[_ENDED] = (str(error), kept)
+            st.rerun()  # the whole page: in a dialog the form would stand in it, over what it shows
         else:
             st.error(f"{error}. Ask an admin, or open a page from the menu.", icon=":material/block:")
     except CoreError as error:
         show_fault(error)
     st.stop()  # never returns
+
+
+def _say_ended(why: tuple[str, str]) -> None:
+    ended, kept = why
+    st.warning(ended, icon=":material/lock:")
+    if kept:
+        st.info(plain(kept), icon=":material/edit_note:")
 
 
 def sign_out() -> None:

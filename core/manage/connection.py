@@ -6,7 +6,7 @@ record and opens the key; :func:`run` dials. A stored key goes to the origin it 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sqlmodel import Session
@@ -22,10 +22,13 @@ from ..resolving.effective import NOT_NEEDED
 from ..store.schemas import ApiKeyInput, ProviderInput, validate
 from ..store.tables import LlmProvider, id_of
 from . import next_keys, provider_secrets, providers, settings
-from .connection_stages import LONGEST, STAGES, Report, Stage, State, Target, run
+from .connection_stages import LONGEST, STAGES, Report, Stage, State, Target, bare, run
 from .provider_secrets import Draft
 
-__all__ = ["LONGEST", "STAGES", "Report", "Stage", "State", "Target", "prepare", "run"]
+__all__ = ["LONGEST", "STAGES", "Report", "Stage", "State", "Target", "bare", "prepare", "run"]
+
+_STAND_INS: Final[Mapping[str, Any]] = {"name": "unnamed", "display_name": "Unnamed", "available_models": ["none-yet"]}
+"""For what a new provider cannot be saved without, and can be tested without: it is the test that lists the models."""
 
 
 def prepare(
@@ -45,6 +48,7 @@ def prepare(
         actor: An admin.
         provider_id: A stored provider; None: *draft* is a whole one.
         draft: Fields that were typed and not saved, as for :func:`core.manage.providers.update`; ``api_key`` may be one of them.
+            Of a new provider the names and the models may still be empty.
         omitted: Parameters that are going to be omitted; None: those that are.
         next_key: Whether the provider's second key is tested, in place of the current one.
         carried: All headers and query parameters as they were typed; None: those that are stored.
@@ -59,7 +63,8 @@ def prepare(
     typed = typed if isinstance(typed, str) and typed.strip() else None
     stored = None if provider_id is None else providers.get(session, provider_id)
     current = {} if stored is None else stored.model_dump(include=set(providers.FIELDS))
-    wanted = validate(ProviderInput, {**current, **fields})
+    stand_ins = {} if stored else {name: value for name, value in _STAND_INS.items() if not fields.get(name)}
+    wanted = validate(ProviderInput, {**current, **fields, **stand_ins})
     if typed is not None:
         typed = validate(ApiKeyInput, {"api_key": typed, "kind": wanted.kind}).api_key.get_secret_value()
     key, problem = _key(session, stored, wanted, typed, next_one=next_key)
@@ -75,7 +80,7 @@ def prepare(
         kind=wanted.kind,
         base_url=base_url_of(wanted.kind, wanted.api_base_url) or "",
         model=model,
-        models=tuple(wanted.available_models),
+        models=() if "available_models" in stand_ins else tuple(wanted.available_models),
         settings=replace(
             effective, kind=wanted.kind, omitted=effective.omitted if omitted is None else tuple(sorted(omitted))
         ),

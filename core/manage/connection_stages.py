@@ -23,6 +23,7 @@ from ..kinds import facts_of
 from ..resolving.carried import NOTHING, Opened
 from ..resolving.effective import NOT_NEEDED, EffectiveSettings
 from ..store import base_urls
+from ..wording import counted
 
 State = Literal["verified", "refused", "not_checked"]
 
@@ -148,9 +149,9 @@ class _Test:
         stages = tuple(self._done.get(name, Stage(name, "not_checked", None, "")) for name in STAGES)
         if not self._models:  # not got, or empty as of some gateways: no model is gone for that
             return Report(stages, self._models, (), ())
-        known, listed = set(map(_bare, self._target.models)), set(map(_bare, self._models))
-        new = tuple(model for model in self._models if _bare(model) not in known)
-        return Report(stages, self._models, new, tuple(m for m in self._target.models if _bare(m) not in listed))
+        known, listed = set(map(bare, self._target.models)), set(map(bare, self._models))
+        new = tuple(model for model in self._models if bare(model) not in known)
+        return Report(stages, self._models, new, tuple(m for m in self._target.models if bare(m) not in listed))
 
     def _leads_to_proxy(self, url: SplitResult) -> bool:
         try:
@@ -313,9 +314,10 @@ class _Test:
             return True
         self._came_through(None, clock)
         self._models = tuple(dict.fromkeys(redaction.on_one_line(each, _ID) for each in listed[:MOST_MODELS]))
-        listing = f"{len(self._models)} models are listed"
+        number = len(self._models)
+        listing = f"{counted(number, 'model')} {'is' if number == 1 else 'are'} listed"
         self._note("key", "verified", listing if self._target.needs_key else f"none is needed: {listing}", clock)
-        if self._target.model is not None and _bare(self._target.model) in map(_bare, self._models):
+        if self._target.model is not None and bare(self._target.model) in map(bare, self._models):
             self._note("model", "verified", f"{self._target.model} is in the vendor's list")
         elif self._target.model is not None:
             self._note("model", "not_checked", f"{self._target.model} is not in the vendor's list")
@@ -393,7 +395,7 @@ _UNAUTHORIZED: Final = 401
 _NOT_FOUND: Final = 404
 
 
-def _bare(model: str) -> str:
+def bare(model: str) -> str:
     """Return a model's name as it is called: Google lists ``models/NAME``, for its own protocol and OpenAI's alike."""
     return model.removeprefix("models/")
 

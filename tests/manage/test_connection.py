@@ -621,3 +621,19 @@ def test_only_a_redirect_refuses_the_list(session: Session, vendor: Vendor, stat
     report = run(prepare(session, COMMAND_LINE, add(session, vendor.base_url("openai"))))
 
     assert states(report) == ("vvv-R--" if is_refused else "vvv-vvv")
+
+
+def test_a_new_provider_is_tested_before_it_has_a_name(session: Session, vendor: Vendor) -> None:
+    """Without names and models the key is tried and the models are listed; what is there is judged as ever."""
+    draft = {"kind": "openai_compatible", "api_base_url": vendor.base_url("openai_compatible"), "api_key": KEY}
+    empty = {"name": "", "display_name": "", "available_models": [], "default_model": None}
+
+    report = run(prepare(session, COMMAND_LINE, None, {**draft, **empty}))
+
+    assert (states(report), report.state) == ("vvv-v--", "not_checked")
+    assert (report.models, report.new, report.gone) == (("m1", "m2", "m3"), ("m1", "m2", "m3"), ())
+    assert words(report, "model") == "no model is chosen"
+    for field, wrong in {"name": "Not A Name", "available_models": ["m1", "m1"], "default_model": "m1"}.items():
+        with pytest.raises(Invalid) as refused:
+            prepare(session, COMMAND_LINE, None, {**draft, **empty, field: wrong})
+        assert list(refused.value.fields) == [field]

@@ -614,6 +614,72 @@ def test_test_of_what_is_typed(session: Session, admin: Actor, vendor: Vendor) -
     assert stored(provider_id).version == before
 
 
+def test_verdict_stays_and_says_of_what(session: Session, admin: Actor, vendor: Vendor) -> None:
+    """The reason stands in the headline; once something else is typed the report is marked, not gone; no green toast."""
+    at_vendor(session, admin, vendor)
+    app = click(page(admin), "edit_acme")
+    app.text_input(key="provider_api_key").set_value(RIGHT.replace("right", "wrong")).run()
+    click(app, "provider_test")
+    headline = next(error.value for error in app.error).replace("\\", "")
+    assert headline.startswith("Key refused: 401 Incorrect API key provided")
+    assert app.expander[-1].label == "Stages of the test"
+    assert app.expander[-1].proto.expanded
+    app.text_input(key="provider_display_name").set_value("Another name").run()
+    assert app.error  # a name is no part of what was tested
+
+    app.text_input(key="provider_api_key").set_value(RIGHT).run()
+    assert not app.error
+    assert any("Of what was typed before: Key refused" in caption.value for caption in app.caption)
+    assert not app.toast
+    click(app, "provider_cancel")
+    assert not app.toast
+    assert "Key refused" not in everything(click(app, "edit_acme"))
+
+
+def test_models_of_the_vendor_are_taken_before_anything_is_saved(admin: Actor, vendor: Vendor) -> None:
+    """A new provider needs address and key for the test: the vendor's list is offered, and one click takes it."""
+    vendor.models = ["m2", "m1", "m3"]
+    app = click(page(admin), "add_provider")
+    app.selectbox(key="provider_kind").set_value("openai_compatible")
+    app.text_input(key="provider_api_base_url").set_value(vendor.base_url("openai_compatible"))
+    app.text_input(key="provider_api_key").set_value(RIGHT).run()
+    click(app, "provider_test")
+    assert app.multiselect(key="provider_available_models").options == ["m1", "m2", "m3"]
+    assert "The vendor lists 3 models" in everything(app)
+    assert "The key is accepted" in everything(app)
+
+    app.multiselect(key="provider_available_models").set_value(["m2"]).run()
+    assert app.selectbox(key="provider_default_model").value == "m2"
+    click(app, "provider_take_all")
+    assert app.multiselect(key="provider_available_models").value == ["m2", "m1", "m3"]
+    assert "All of the vendor's list (3 models) are here." in everything(app)
+    assert "It works" in everything(click(app, "provider_test"))
+    app.text_input(key="provider_display_name").set_value("Acme")
+    app.text_input(key="provider_name").set_value("acme").run()
+    click(app, "provider_save")
+
+    assert (named("acme").available_models, named("acme").default_model) == (["m2", "m1", "m3"], "m2")
+
+
+def test_hundreds_of_models_are_searched(session: Session, admin: Actor) -> None:
+    """A provider of 1,200 models shows no chip for each: one field adds, another one takes away; both are sorted."""
+    models = [f"model-{(number * 7) % 1200:04}" for number in range(1200)]
+    provider_id = add(session, admin, available_models=models, default_model=models[5])
+    app = click(page(admin), "edit_acme")
+    drop = app.multiselect(key="provider_models_drop")
+    assert (drop.options, drop.value) == (sorted(models), [])
+
+    drop.set_value([models[5]]).run()
+    assert app.selectbox(key="provider_default_model").value is None
+    assert app.multiselect(key="provider_models_drop").label.startswith("Models (1,199)")
+    app.multiselect(key="provider_models_add").set_value(["gpt-6.1-sol"]).run()
+    app.text_input(key="provider_display_name").set_value("Large").run()
+    click(app, "provider_save")
+
+    assert stored(provider_id).available_models == [*(m for m in models if m != models[5]), "gpt-6.1-sol"]
+    assert stored(provider_id).display_name == "Large"
+
+
 def test_stored_key_is_not_tested_elsewhere(session: Session, admin: Actor, vendor: Vendor) -> None:
     """CHECKS 41: another host typed, the key not: the rule stands at the field, and nobody is dialled."""
     at_vendor(session, admin, vendor)

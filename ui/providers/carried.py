@@ -1,7 +1,7 @@
 """The headers and query parameters of a provider, as a person edits them: a row each, and what is written of them."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import streamlit as st
@@ -91,6 +91,27 @@ def draw(kind: str, slots: dict[str, Any]) -> None:
             facts = facts_of(kind)
             why = None if facts.takes_query else f"The SDK of {facts.label} has no place for query parameters."
             _draw_add("query", "Add a query parameter", full=_number("query") >= MOST, why=why)
+
+
+def unsaved() -> tuple[list[dict[str, Any]], bool, bool]:
+    """Return the rows for :func:`take_up` without any secret; whether something was changed, and whether a secret was typed."""
+    rows, secret, is_changed = [], False, False
+    for row in _rows():
+        value, sealed = _typed(row), _is_sealed(row)
+        hidden = bool(value) and (sealed or bool(_doubt(row)))
+        secret = secret or hidden
+        is_changed = is_changed or row.goes or _is_changed(row)
+        typed = {"name": _name(row), "value": "" if hidden else value or "", "sealed": sealed}
+        rows.append({"row": asdict(row), "typed": typed})
+    return rows, is_changed, secret
+
+
+def take_up(rows: Collection[Mapping[str, Any]]) -> None:
+    """Load what :func:`unsaved` gave into the widgets, before they are drawn."""
+    forget()
+    st.session_state[_ROWS] = [Row(**each["row"]) for each in rows]
+    for row, each in zip(_rows(), rows, strict=True):
+        _load(row.number, **each["typed"])
 
 
 def drafts() -> list[Draft]:

@@ -1,7 +1,8 @@
 """What a connection test found out, as the Providers page shows it."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import streamlit as st
 
@@ -9,20 +10,37 @@ from core.actors import Actor
 from core.manage import connection, providers
 from core.manage.connection import Report, Stage, Target
 from core.manage.provider_secrets import Draft
+from core.wording import counted
 from ui.feedback import Outcome, attempt, other_errors, plain
 
 REPORT = "connection_report"
 """Where the report of the dialog that is open is kept."""
+_TYPED = "connection_typed"
 _LOOKS = {
     "verified": ("check_circle", "green", "Verified"),
     "refused": ("cancel", "red", "Refused"),
     "not_checked": ("help", "gray", "Not checked"),
 }
-_SAYS = {
-    "verified": "It works: the model has answered.",
-    "refused": "It does not work: see the stage that was refused.",
-    "not_checked": "It could not be found out whether it works: see the stages below.",
+_REFUSED: Final = {
+    "name": "Host not found",
+    "address": "Address not allowed",
+    "connected": "Not reached",
+    "tls": "No secure connection",
+    "key": "Key refused",
+    "model": "Model refused",
+    "call": "Call refused",
 }
+"""Stage -> what its refusal is called."""
+_REASON = 300
+"""Characters of a reason in the headline; the stages have it whole."""
+
+
+class _Typed(NamedTuple):
+    """The report of a test of what was typed, until the dialog closes."""
+
+    report: Report
+    of: int
+    """Which typing it is of."""
 
 
 def run(
@@ -30,7 +48,6 @@ def run(
     provider_id: int | None,
     draft: Mapping[str, Any] | None = None,
     *,
-    name: str,
     omitted: Collection[str] | None = None,
     carried: Sequence[Draft] | None = None,
     next_key: bool = False,
@@ -41,7 +58,7 @@ def run(
         lambda session: targets.append(
             connection.prepare(session, actor, provider_id, draft, omitted=omitted, carried=carried, next_key=next_key)
         ),
-        f"{name} was tested.",
+        None,
     )
     if not outcome.ok:
         return outcome, None
@@ -49,14 +66,76 @@ def run(
         return outcome, connection.run(targets[-1])
 
 
+def keep(report: Report | None, of: int) -> None:
+    """Keep the report of a test of the typing *of*, in place of the one before; None: the test was not made."""
+    if report is None:
+        st.session_state.pop(_TYPED, None)
+    else:
+        st.session_state[_TYPED] = _Typed(report, of)
+
+
+def kept() -> Report | None:
+    """Return the report of what was typed in the dialog that is open."""
+    typed: _Typed | None = st.session_state.get(_TYPED)
+    return typed.report if typed else None
+
+
+def is_past(now: int) -> bool:
+    """Tell whether the kept report is of something else than the typing *now*."""
+    typed: _Typed | None = st.session_state.get(_TYPED)
+    return typed is not None and typed.of != now
+
+
+def forget() -> None:
+    """Drop the reports: the dialog has closed, or another one opens."""
+    for key in (REPORT, _TYPED):
+        st.session_state.pop(key, None)
+
+
+def headline(report: Report) -> str:
+    """Return the verdict with its reason, in one line: ``Key refused: 401 Incorrect API key provided``."""
+    refused = next((stage for stage in report.stages if stage.state == "refused"), None)
+    if refused is not None:
+        return f"{_REFUSED[refused.name]}: {_reason(refused.words)}".rstrip(": ")
+    if report.state == "verified":
+        return "It works: the model has answered."
+    open_ = next((stage for stage in reversed(report.stages) if stage.state == "not_checked" and stage.words), None)
+    why = _reason(open_.words) if open_ else ""
+    if any(stage.name == "key" and stage.state == "verified" for stage in report.stages):
+        return f"The key is accepted; whether a call works is not known: {why}".rstrip(": ")
+    return f"Whether it works is not known: {why}".rstrip(": ")
+
+
 def draw(report: Report) -> None:
-    """Draw each stage with its state, its time and the vendor's words."""
+    """Draw the verdict with its reason, and below it each stage with its state, its time and the vendor's words."""
+    draw_verdict(report)
+    draw_stages(report)
+
+
+def draw_verdict(report: Report, *, past: bool = False) -> None:
+    """Draw the verdict in one line; *past*: something else stands in the fields by now."""
+    if past:
+        st.caption(f":material/history: Of what was typed before: {plain(headline(report))}")
+        return
     icon, color, _ = _LOOKS[report.state]
     shown = {"green": st.success, "red": st.error, "gray": st.info}[color]
-    shown(_SAYS[report.state], icon=f":material/{icon}:")
-    with st.container(gap="xxsmall", key="connection_stages"):
+    shown(plain(headline(report)), icon=f":material/{icon}:")
+
+
+def draw_stages(report: Report, *, past: bool = False) -> None:
+    """Draw the stages: folded if all is well, or if they are *past*."""
+    label = "Stages of the test of what was typed before" if past else "Stages of the test"
+    with (
+        st.expander(label, icon=":material/checklist:", expanded=report.state != "verified" and not past),
+        st.container(gap="xxsmall", key="connection_stages"),
+    ):
         for stage in report.stages:
             _draw_stage(stage)
+
+
+def _reason(words: str) -> str:
+    words = re.sub(r"^(\d{3}): ", r"\1 ", words)  # the number is the vendor's, no heading
+    return words if len(words) <= _REASON else f"{words[: _REASON - 1]}…"
 
 
 def _draw_stage(stage: Stage) -> None:
@@ -99,6 +178,7 @@ def draw_models(actor: Actor, provider_id: int, report: Report) -> bool:
         models = [model for model in row.available_models if model not in drop]
         providers.update(session, actor, provider_id, {"available_models": [*models, *add]}, version=row.version)
 
-    outcome = attempt(change, "The models are changed.")
+    changes = [f"{counted(len(each), 'model')} {word}" for each, word in ((add, "added"), (drop, "taken away")) if each]
+    outcome = attempt(change, f"{', '.join(changes)}.")
     other_errors(outcome.errors, set())
     return outcome.ok

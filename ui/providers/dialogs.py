@@ -1,6 +1,6 @@
 """What the Providers page asks: a provider's fields, whether to forget a key, whether to delete; and what it tests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import streamlit as st
@@ -12,6 +12,7 @@ from core.manage import provider_secrets, providers, settings
 from core.store import db
 from core.store.tables import id_of
 from core.wording import counted
+from ui import drafts
 from ui.dialogs import confirm_by_name
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
@@ -26,7 +27,7 @@ _OPEN, _CONFLICT, _SEEN = "provider_dialog", "provider_conflict", "provider_seen
 def ask(name: Asked, provider_id: int | None = None) -> None:
     """Have :func:`draw_dialog` open the dialog *name* in this run."""
     st.session_state[_OPEN] = (name, provider_id)
-    st.session_state.pop(connection_test.REPORT, None)
+    connection_test.forget()
     st.session_state.pop(_CONFLICT, None)
     st.session_state.pop(_SEEN, None)
     if name == "add":
@@ -40,10 +41,40 @@ def _load(provider_id: int) -> None:
         form.fill_from(providers.get(session, provider_id), provider_secrets.list_of(session, provider_id))
 
 
+@drafts.collects("providers")
+def _unsaved() -> drafts.Draft | None:
+    name, provider_id = st.session_state.get(_OPEN, (None, None))
+    if name not in {"add", "edit"} or not form.is_filled():
+        return None
+    content, is_changed, secret = form.unsaved()
+    if not is_changed:
+        return None
+    of = content["base"]["display_name"]
+    return drafts.Draft(
+        f"Edit {of}" if of else "Add a provider",
+        {**content, "dialog": name, "provider_id": provider_id},
+        "API keys and other secrets are not kept: type them again." if secret else "",
+    )
+
+
+def offer_unsaved(actor: Actor) -> None:
+    """Draw what *actor* could not save when the sign-in ended; once it is taken up, its dialog opens in this run."""
+    content = drafts.offer("providers", actor)
+    if content is None:
+        return
+    try:
+        ask(content["dialog"], content["provider_id"])
+    except CoreError as error:
+        _close()
+        show_fault(error)
+    else:
+        form.take_up(content)
+
+
 def draw_dialog() -> None:
     """Draw the dialog that is open, if any; one that was left by going to another page is not."""
     name, provider_id = st.session_state.get(_OPEN, (None, None))
-    if name in {"add", "edit"} and "provider_kind" not in st.session_state:
+    if name in {"add", "edit"} and not form.is_filled():
         _close()
     elif name == "add":
         _add()
@@ -64,6 +95,7 @@ def _close() -> None:
     guard("admin")
     st.session_state.pop(_OPEN, None)
     form.forget_key()
+    connection_test.forget()
     key_exchange.forget()
 
 
@@ -75,14 +107,13 @@ def _done() -> None:
 @st.dialog("Add a provider", width="large", icon=":material/add:", dismissible=False)
 def _add() -> None:
     actor = guard("admin")
-    slots = form.draw(())
 
     def create(session: Session) -> None:
         provider = providers.create(session, actor, form.patch())
         carried.write(session, actor, id_of(provider))
         _omit(session, actor, provider.id)
 
-    _save(slots, create, "Provider added.", "Add provider", None)
+    _save((), create, "Provider added.", "Add provider", None)
 
 
 @st.dialog("Edit provider", width="large", icon=":material/edit:", dismissible=False)
@@ -101,7 +132,7 @@ def _edit(provider_id: int, display_name: str) -> None:
     if conflict := st.session_state.get(_CONFLICT):
         _draw_conflict(provider_id, conflict, lambda session: update(session, conflict["version"]))
     else:
-        _save(form.draw(omitted), update, f"{display_name} saved.", "Save", provider_id)
+        _save(omitted, update, f"{display_name} saved.", "Save", provider_id)
 
 
 def _omit(session: Session, actor: Actor, provider_id: int | None) -> None:
@@ -110,22 +141,63 @@ def _omit(session: Session, actor: Actor, provider_id: int | None) -> None:
 
 
 def _save(
-    slots: dict[str, Any], work: Callable[[Session], None], done: str, label: str, provider_id: int | None
+    omissions: tuple[str, ...], work: Callable[[Session], None], done: str, label: str, provider_id: int | None
 ) -> None:
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Cancel", key="provider_cancel"):
-            _done()
-        tested = st.button(
-            "Test connection",
-            key="provider_test",
-            icon=":material/network_check:",
-            help="Asks the vendor with what is typed here, up to one minimal call. Nothing is saved.",
-        )
-        pressed = st.button(label, key="provider_save", type="primary", icon=":material/save:")
+    """Draw the form with its buttons, and do what was pressed; *omissions* is what is not sent today."""
+    drawn = form.draw()
+    _stay_in_view()
+    with st.container(key="provider_actions", gap="small"):
+        verdict = st.container()
+        with st.container(horizontal=True, horizontal_alignment="right"):
+            if st.button("Cancel", key="provider_cancel"):
+                _done()
+            tested = st.button(
+                "Test connection",
+                key="provider_test",
+                icon=":material/network_check:",
+                help="Asks the vendor with what is typed here, up to one minimal call. Nothing is saved.",
+            )
+            pressed = st.button(label, key="provider_save", type="primary", icon=":material/save:")
+    errors: Mapping[str, str] = {}
     if tested:
-        _test_typed(slots, provider_id)
-    if not pressed:
-        return
+        with verdict:
+            errors = _test_typed(provider_id)
+    report = connection_test.kept()
+    form.draw_models(drawn, omissions, report.models if report else None)
+    if report:
+        past = connection_test.is_past(form.tested())
+        with verdict:
+            connection_test.draw_verdict(report, past=past)
+        with drawn.report:
+            connection_test.draw_stages(report, past=past)
+    if pressed:
+        errors = _write(work, done)
+    for field, slot in drawn.slots.items():
+        field_error(slot, errors, field)
+    with verdict:
+        other_errors(errors, set(drawn.slots))
+        if errors:
+            what = "Not saved" if pressed else "Not tested"
+            st.caption(f":red[:material/error: {what}: see the fields above. What you typed is still there.]")
+
+
+def _stay_in_view() -> None:
+    """Keep the buttons and the verdict of a test in view while a long form is scrolled.
+
+    Streamlit has no such container. Its wrapper is what moves, within what scrolls: so the dialog must not be that itself
+    (``clip``). What is stuck needs a background of its own, and the theme's is no variable of CSS.
+    """
+    theme = "dark" if st.context.theme.type == "dark" else "light"
+    color = st.get_option(f"theme.{theme}.backgroundColor")
+    st.html(
+        "<style>[data-testid=stLayoutWrapper]:has(>.st-key-provider_actions){position:sticky;bottom:0;z-index:2}"
+        "[data-testid=stDialog]>div{overflow:clip}"
+        f".st-key-provider_actions{{background:{color};padding:.5rem 0;box-shadow:0 3rem {color}}}</style>"
+    )
+
+
+def _write(work: Callable[[Session], None], done: str) -> Mapping[str, str]:
+    """Save what is typed, and close the dialog; returns what was refused, by field."""
     doubtful = form.unconfirmed()
 
     def whole(session: Session) -> None:
@@ -134,32 +206,22 @@ def _save(
             raise Invalid(doubtful)  # after the other rules, so that all errors are told at once; nothing is kept
 
     outcome = attempt(whole, done)
-    errors = {**doubtful, **outcome.errors}
     if outcome.ok:
         _done()
     if outcome.conflict:
         st.session_state[_CONFLICT] = _noted(outcome.conflict)
         st.rerun()
-    for field, slot in slots.items():
-        field_error(slot, errors, field)
-    other_errors(errors, set(slots))
-    if errors:
-        st.caption(":red[:material/error: Not saved: see the fields above. What you typed is still there.]")
+    return {**doubtful, **outcome.errors}
 
 
-def _test_typed(slots: dict[str, Any], provider_id: int | None) -> None:
+def _test_typed(provider_id: int | None) -> Mapping[str, str]:
+    """Test what is typed, and keep the report; returns what was refused before anything was dialled, by field."""
     actor = guard("admin")
-    typed = form.patch()
-    name = str(typed.get("display_name") or "It")
     outcome, report = connection_test.run(
-        actor, provider_id, typed, name=name, omitted=form.omitted(), carried=carried.drafts()
+        actor, provider_id, form.patch(), omitted=form.omitted(), carried=carried.drafts()
     )
-    errors = carried.in_slots(outcome.errors)
-    for field, slot in slots.items():
-        field_error(slot, errors, field)
-    other_errors(errors, set(slots))
-    if report:
-        connection_test.draw(report)
+    connection_test.keep(report, form.tested())
+    return carried.in_slots(outcome.errors)
 
 
 @st.dialog("Test connection", width="large", icon=":material/network_check:", on_dismiss=_close)
@@ -168,7 +230,7 @@ def _test(provider_id: int, display_name: str) -> None:
     st.caption(plain(f"{display_name}, as it is saved. The call is made with the effective parameters."))
     report = st.session_state.get(connection_test.REPORT)
     if report is None:
-        outcome, report = connection_test.run(actor, provider_id, name=display_name)
+        outcome, report = connection_test.run(actor, provider_id)
         other_errors(outcome.errors, set())
         st.session_state[connection_test.REPORT] = report
     if report is not None:

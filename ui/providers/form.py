@@ -2,25 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import streamlit as st
 
 from core import crypto
-from core.errors import Invalid, Sealed
+from core.errors import Sealed
 from core.kinds import KINDS, facts_of, origin_of
 from core.manage import providers
 from core.models import catalogue
 from core.resolving.effective import NOT_NEEDED
-from core.store import api_keys, base_urls, schemas
+from core.store import api_keys, base_urls
 from core.store.tables import LlmProvider, LlmProviderSecret
 from ui.feedback import field_error, plain
 from ui.guard import guard
-from ui.providers import carried, presets
+from ui.providers import carried, models, presets
 
 _BASE = "provider_base"
 _KEYS = {
-    name: f"provider_{name}" for name in (*providers.FIELDS, "api_key", "api_key_anyway", "omit", "paste", "preset")
+    name: f"provider_{name}"
+    for name in (*providers.FIELDS, "api_key", "api_key_anyway", "omit", "preset", *models.WIDGETS)
 }
 _KEPT: Literal["page"] = "page"
 """What is typed outlives a run that could not draw it: a lost database, a conflict."""
@@ -66,8 +67,8 @@ def fill(fields: Mapping[str, Any], version: int | None, mask: str | None) -> No
         "api_key": "",
         "api_key_anyway": False,
         "omit": version is None,
-        "paste": "",
         "preset": None,
+        **models.WIDGETS,
     }.items():
         st.session_state[_KEYS[name]] = value
 
@@ -76,6 +77,30 @@ def fill_from(provider: LlmProvider, stored: Sequence[LlmProviderSecret]) -> Non
     """Load a stored provider into the widgets, with its headers and query parameters."""
     carried.fill(stored)
     fill(provider.model_dump(include=set(providers.FIELDS)), provider.version, providers.shown_key(provider))
+
+
+def unsaved() -> tuple[dict[str, Any], bool, bool]:
+    """Return what is typed, without any secret; whether it differs from what was loaded, and whether a secret is typed."""
+    base = _base()
+    rows, carried_changed, carried_secret = carried.unsaved()
+    typed = {name: st.session_state.get(_KEYS[name], value) for name, value in base.fields.items()}
+    is_changed = any((value or None) != (base.fields[name] or None) for name, value in typed.items())
+    content = {"base": base.fields, "version": base.version, "typed": typed, "carried": rows}
+    secret = bool(st.session_state.get(_KEYS["api_key"])) or carried_secret
+    return content, is_changed or carried_changed, secret
+
+
+def take_up(content: Mapping[str, Any]) -> None:
+    """Load what :func:`unsaved` gave into the widgets, before they are drawn; the edit stays based on what it was."""
+    fill(content["base"], content["version"], _base().mask)
+    for name, value in content["typed"].items():
+        st.session_state[_KEYS[name]] = value
+    carried.take_up(content["carried"])
+
+
+def is_filled() -> bool:
+    """Whether the fields are there: leaving the page forgets them."""
+    return _BASE in st.session_state and _KEYS["kind"] in st.session_state
 
 
 def _base() -> Base:
@@ -105,6 +130,18 @@ def moves() -> bool:
     return origin_of(wanted["kind"], wanted["api_base_url"]) != origin_of(base["kind"], base["api_base_url"])
 
 
+def tested() -> int:
+    """Return a number that differs once something else would be tested: what is typed, but for names and texts.
+
+    A secret is a part of it; the number does not lead back to one.
+    """
+    typed = {name: value for name, value in patch().items() if name not in _UNTESTED}
+    return hash(repr((sorted(typed.items()), omitted(), carried.drafts())))
+
+
+_UNTESTED = frozenset({"name", "display_name", "description", "available_models", "is_active"})
+
+
 def omitted() -> list[str] | None:
     """Return the parameters to leave out for the model, or None to let them be."""
     offered = _base().offered and _omission_matters()
@@ -128,35 +165,81 @@ def forget_key() -> None:
     carried.forget()
 
 
-def draw(effective_omissions: tuple[str, ...]) -> dict[str, Any]:
-    """Draw the fields; returns name -> the slot for its error, right below its widget.
+class Drawn(NamedTuple):
+    """What :func:`draw` has drawn, and where the rest goes."""
+
+    slots: dict[str, Any]
+    """Name -> the slot for its error, right below its widget."""
+    kind: str
+    models: Any
+    """Place for the models: what a test of this run lists can be chosen at once."""
+    omissions: Any
+    report: Any
+    """Place for the stages of a test."""
+
+
+def draw() -> Drawn:
+    """Draw the fields but for the models, which :func:`draw_models` draws."""
+    slots: dict[str, Any] = {}
+    is_new = version() is None
+    columns = st.columns(3 if is_new else 2)
+    if is_new:
+        with columns[0]:
+            presets.draw(_KEYS)
+    with columns[-2]:
+        st.text_input(
+            "Display name", key=_KEYS["display_name"], persist_state=_KEPT, max_chars=100, placeholder="OpenAI"
+        )
+        slots["display_name"] = st.empty()
+    with columns[-1]:
+        st.text_input(
+            "Name",
+            key=_KEYS["name"],
+            persist_state=_KEPT,
+            max_chars=50,
+            placeholder="openai",
+            help="What services ask for: resolve(name).",
+        )
+        slots["name"] = st.empty()
+    left, right = st.columns([1, 2] if is_new else 2)
+    with left:
+        kind = _draw_kind(slots)
+    with right:
+        _draw_url(slots, kind)
+    _draw_key(slots)
+    places = [st.container()]
+    carried.draw(kind, slots)
+    st.text_area("Description", key=_KEYS["description"], persist_state=_KEPT, max_chars=2000, height=80)
+    slots["description"] = st.empty()
+    st.toggle(
+        "Active", key=_KEYS["is_active"], persist_state=_KEPT, help="Services resolve an inactive provider as disabled."
+    )
+    slots["is_active"] = st.empty()
+    places += [st.container(), st.container()]
+    return Drawn(slots, kind, *places)
+
+
+def draw_models(drawn: Drawn, effective_omissions: tuple[str, ...], listed: Sequence[str] | None) -> None:
+    """Draw the models, of which *listed* are the vendor's.
 
     *effective_omissions* are the parameters that are not sent today.
     """
-    slots: dict[str, Any] = {}
-    if version() is None:
-        presets.draw(_KEYS)
-    with st.container(horizontal=True, gap="small"):
-        with st.container(width=330):
-            st.text_input(
-                "Display name", key=_KEYS["display_name"], persist_state=_KEPT, max_chars=100, placeholder="OpenAI"
-            )
-            slots["display_name"] = st.empty()
-        with st.container(width=330):
-            st.text_input(
-                "Name",
-                key=_KEYS["name"],
-                persist_state=_KEPT,
-                max_chars=50,
-                placeholder="openai",
-                help="What services ask for: resolve(name).",
-            )
-            slots["name"] = st.empty()
+    with drawn.models:
+        models.draw(_KEYS, drawn.kind, drawn.slots, was_default=_base().fields["default_model"], listed=listed)
+    with drawn.omissions:
+        _draw_omissions(effective_omissions)
+
+
+def _draw_kind(slots: dict[str, Any]) -> str:
     kinds = dict.fromkeys((*KINDS, st.session_state[_KEYS["kind"]]))  # the last may be one of a newer version
-    kind = st.selectbox(
+    kind: str = st.selectbox(
         "Kind", list(kinds), key=_KEYS["kind"], persist_state=_KEPT, format_func=lambda name: facts_of(name).label
     )
     slots["kind"] = st.empty()
+    return kind
+
+
+def _draw_url(slots: dict[str, Any], kind: str) -> None:
     st.text_input(
         "Base URL",
         key=_KEYS["api_base_url"],
@@ -169,17 +252,6 @@ def draw(effective_omissions: tuple[str, ...]) -> dict[str, Any]:
     if found := _url_look(kind):
         field_error(slots["api_base_url"], {"api_base_url": found.refused}, "api_base_url")
         st.button("Use what is proposed", key="provider_correct_url", on_click=_correct_url)
-    _draw_key(slots)
-    carried.draw(kind, slots)
-    _draw_models(slots, kind)
-    st.text_area("Description", key=_KEYS["description"], persist_state=_KEPT, max_chars=2000, height=80)
-    slots["description"] = st.empty()
-    st.toggle(
-        "Active", key=_KEYS["is_active"], persist_state=_KEPT, help="Services resolve an inactive provider as disabled."
-    )
-    slots["is_active"] = st.empty()
-    _draw_omissions(effective_omissions)
-    return slots
 
 
 def _url_look(kind: str) -> base_urls.Look | None:
@@ -253,46 +325,6 @@ def _correct_key() -> None:
     guard("admin")
     if correction := _key_look().correction:
         st.session_state[_KEYS["api_key"]] = correction
-
-
-def _draw_models(slots: dict[str, Any], kind: str) -> None:
-    above = st.container()
-    with st.popover("Paste a list", icon=":material/content_paste:"):
-        pasted = st.text_area("A JSON array, or one name a line", key=_KEYS["paste"], persist_state=_KEPT, height=120)
-        slot = st.empty()
-        if st.button("Use these models", key="provider_use_models"):
-            guard("admin")
-            try:
-                st.session_state[_KEYS["available_models"]] = list(dict.fromkeys(schemas.parse_models(pasted)))
-            except Invalid as error:
-                field_error(slot, error.fields, "available_models")
-    with above:
-        chosen: list[str] = st.session_state[_KEYS["available_models"]]
-        known = [m.name for v in catalogue.VENDORS if v.kind == kind for m in v.models]
-        models = st.multiselect(
-            "Models",
-            list(dict.fromkeys([*chosen, *known])),
-            key=_KEYS["available_models"],
-            persist_state=_KEPT,
-            accept_new_options=True,
-            select_all=False,
-            placeholder="Type a name and press Enter",
-        )
-        slots["available_models"] = st.empty()
-    base = _base().fields["default_model"]
-    if st.session_state.get(_KEYS["default_model"]) not in models:
-        st.session_state[_KEYS["default_model"]] = None
-    st.selectbox(
-        "Default model",
-        models,
-        index=None,
-        key=_KEYS["default_model"],
-        persist_state=_KEPT,
-        placeholder="Choose one of the models",
-    )
-    slots["default_model"] = st.empty()
-    if base and base not in models:
-        st.caption(f":orange[:material/warning: {plain(base)} was the default, and is no longer among the models.]")
 
 
 def _refused() -> frozenset[str]:

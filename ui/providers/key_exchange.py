@@ -30,7 +30,8 @@ _STEPS: Final = (
 
 def forget() -> None:
     """Drop the typed key, and what a test found out."""
-    for key in (_TYPED, _SEEN, connection_test.REPORT):
+    connection_test.forget()
+    for key in (_TYPED, _SEEN):
         st.session_state.pop(key, None)
 
 
@@ -113,7 +114,7 @@ def _draw_next(actor: Actor, provider_id: int, name: str, seen: int | None) -> N
             st.markdown("The next key is forgotten here. Calls go on with the current one.")
             discarded = st.button(":red[Forget it]", key="next_key_discard", icon=":material/delete:")
     if tested:
-        outcome, report = connection_test.run(actor, provider_id, name=f"The next key of {name}", next_key=True)
+        outcome, report = connection_test.run(actor, provider_id, next_key=True)
         other_errors(outcome.errors, set())
         st.session_state[connection_test.REPORT] = report
     if promoted:

@@ -1,43 +1,77 @@
-"""Where a new provider may start from: a vendor whose address is known fills the fields. Nothing of it is stored."""
+"""Where a new provider may start from: a vendor that is known fills the fields. Nothing of the choice itself is stored."""
 
 from collections.abc import Mapping
+from typing import Any, Final
 
 import streamlit as st
 
+from core.kinds import KINDS
+from core.models import catalogue
 from core.presets import PRESETS
 from ui.feedback import plain
 from ui.guard import guard
+
+_VENDORS: Final = {vendor.name: vendor for vendor in catalogue.VENDORS}
+_LABELS: Final = {
+    **{vendor.name: vendor.display_name for vendor in catalogue.VENDORS},
+    **{kind.name: kind.label for kind in KINDS.values() if kind.name not in _VENDORS and kind.base_url is None},
+    **{preset.name: preset.label for preset in PRESETS.values()},
+}
+"""What a provider may start from, the vendors of the catalogue first -> what people read."""
+_PROTOCOLS: Final = ("openai_compatible",)
 
 
 def draw(keys: Mapping[str, str]) -> None:
     """Draw the choice; *keys* are those of the form's widgets, by field. Names that were typed stay."""
     chosen = st.selectbox(
-        "Start from",
-        list(PRESETS),
+        "Vendor",
+        list(_LABELS),
         index=None,
         key=keys["preset"],
-        format_func=lambda name: PRESETS[name].label,
-        placeholder="A vendor or server that speaks OpenAI's protocol",
-        help="Fills kind and base URL. What you save is what stands in the fields.",
+        format_func=lambda name: _LABELS[name],
+        placeholder="Choose a vendor or a server: it fills the fields below",
+        help="What you save is what stands in the fields.",
         on_change=lambda: _fill(keys),
     )
-    if chosen is not None and PRESETS[chosen].note:
-        st.caption(plain(PRESETS[chosen].note))
+    if (preset := PRESETS.get(chosen or "")) and preset.note:
+        st.caption(plain(preset.note))
 
 
 def _fill(keys: Mapping[str, str]) -> None:
     guard("admin")
-    preset = PRESETS.get(st.session_state.get(keys["preset"]) or "")
-    if preset is None:
+    name = st.session_state.get(keys["preset"])
+    if name not in _LABELS:
         return
-    samples = {
-        "name": [each.name for each in PRESETS.values()],
-        "display_name": [each.label for each in PRESETS.values()],
-    }
-    for field, value in {"name": preset.name, "display_name": preset.label}.items():
+    for field, value in _names(name).items():
         typed = st.session_state.get(keys[field]) or ""
-        if not typed or typed in samples[field]:
+        if not typed or any(typed == _names(each)[field] for each in _LABELS):
             st.session_state[keys[field]] = value
-    st.session_state[keys["kind"]] = preset.kind
-    st.session_state[keys["api_base_url"]] = preset.address
-    st.session_state[keys["needs_key"]] = preset.needs_key
+    wanted = _fields(name)
+    models = st.session_state[keys["available_models"]]
+    if models and not any(models == _fields(each)["available_models"] for each in _LABELS):  # chosen by hand
+        wanted = {field: value for field, value in wanted.items() if not field.endswith(("_model", "_models"))}
+    for field, value in wanted.items():
+        st.session_state[keys[field]] = value
+
+
+def _names(name: str) -> dict[str, str]:
+    """Return the names of what a provider may start from; that of a mere protocol would say nothing."""
+    return {"name": "", "display_name": ""} if name in _PROTOCOLS else {"name": name, "display_name": _LABELS[name]}
+
+
+def _fields(name: str) -> dict[str, Any]:
+    """Return field -> value of what a provider may start from."""
+    if name in PRESETS:
+        preset = PRESETS[name]
+        filled: dict[str, Any] = {"kind": preset.kind, "api_base_url": preset.address, "needs_key": preset.needs_key}
+        return {**filled, "available_models": [], "default_model": None}
+    vendor = _VENDORS.get(name)
+    models = [model.name for model in vendor.models] if vendor else []
+    kind = vendor.kind if vendor else name
+    return {
+        "kind": kind,
+        "api_base_url": "",
+        "needs_key": True,
+        "available_models": models,
+        "default_model": vendor.default_model if vendor else None,
+    }

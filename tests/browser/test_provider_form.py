@@ -1,0 +1,74 @@
+"""The form of a provider in the browser: few clicks, the verdict of a test in view, nothing typed lost."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from core.access import users
+from core.actors import COMMAND_LINE
+from core.manage import providers
+from core.store import db
+from tests.browser.conftest import choose
+from tests.browser.test_looks import sign_in_narrow
+from tests.conftest import ENCRYPTION_KEY, PASSWORD
+from tests.processes import running_app
+from tests.vendors import KEY, Vendor
+
+pytestmark = pytest.mark.browser
+
+
+def rest(page: Page) -> None:
+    """Return when the run of the last event is over."""
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+
+
+def in_view(page: Page, what: Locator) -> bool:
+    """Tell whether something is wholly within the window as it is scrolled now, and nothing lies over it."""
+    expect(what).to_be_visible()
+    box = what.bounding_box()
+    size = page.viewport_size
+    assert box
+    assert size
+    over = page.evaluate(
+        "([x, y]) => document.elementFromPoint(x, y)?.textContent", [box["x"] + 20, box["y"] + box["height"] / 2]
+    )
+    return box["y"] >= 0 and box["y"] + box["height"] <= size["height"] and what.inner_text() in str(over)
+
+
+def test_add_with_the_vendors_list(browser: Browser, committed: str, tmp_path: Path) -> None:
+    """The verdict is in view at 1440 x 900 and at 420, from the first refusal to the model that has answered; then it is saved."""
+    with db.transaction() as session:
+        users.add(session, COMMAND_LINE, "admin", PASSWORD, "admin")
+    env = {"DATABASE_URL": committed, "LLM_ENCRYPTION_KEY": ENCRYPTION_KEY, "LLM_PRIVATE_HOSTS": "127.0.0.1"}
+    models = tuple(f"model-{number:03}" for number in range(120))
+    with Vendor(models=models) as vendor, running_app(tmp_path / "log", **env) as app:
+        for width in (1440, 420):
+            page = browser.new_page(viewport={"width": width, "height": 900})
+            sign_in_narrow(page, app.url)
+            page.goto(f"{app.url}/providers")
+            page.get_by_role("button", name="Add provider").click()
+            dialog = page.get_by_role("dialog")
+            choose(dialog.get_by_role("combobox", name="Vendor"), "OpenAI-compatible")
+            expect(dialog.get_by_placeholder("https://host.example/v1")).to_be_visible()
+            dialog.get_by_role("textbox", name="Base URL").fill(vendor.base_url("openai_compatible"))
+            dialog.get_by_role("textbox", name="API key").fill(KEY.replace("right", "wrong"))
+            dialog.get_by_role("button", name="Test connection").click()
+            refused = dialog.get_by_text("Key refused: 401 Incorrect API key provided").first
+            assert in_view(page, refused)
+            dialog.get_by_role("textbox", name="API key").fill(KEY)
+            expect(dialog.get_by_text("Of what was typed before:")).to_be_visible()
+            dialog.get_by_role("button", name="Test connection").click()
+            dialog.get_by_role("button", name="Take all 120").click()
+            choose(dialog.get_by_role("combobox", name="Default model"), "model-003")
+            rest(page)
+            dialog.get_by_role("button", name="Test connection").click()
+            assert in_view(page, dialog.get_by_text("It works: the model has answered."))
+            dialog.get_by_role("textbox", name="Display name").fill(f"Acme {width}")
+            dialog.get_by_role("textbox", name="Name", exact=True).fill(f"acme-{width}")
+            dialog.get_by_role("button", name="Add provider").click()
+            expect(dialog).to_have_count(0)
+            with db.transaction() as session:
+                made = providers.get_by_name(session, f"acme-{width}")
+            assert (sorted(made.available_models), made.default_model) == (sorted(models), "model-003")
+            page.close()
