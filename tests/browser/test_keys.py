@@ -51,7 +51,7 @@ def _fill(page: Page, name: str, url: str) -> Locator:
     models.press("Enter")
     models.press("Escape")
     expect(dialog.get_by_text("m1").first).to_be_visible()
-    choose(dialog.get_by_role("combobox", name="Default model"), "m1")
+    expect(dialog.get_by_role("combobox", name="Default model")).to_have_value("m1")  # the only one
     return dialog
 
 
