@@ -10,7 +10,7 @@ from core.store import db
 from ui.feedback import plain, show_fault
 from ui.guard import guard, sign_out
 from ui.navigation import HOME, draw_menu
-from web.leaving import SCRIPT_PATH
+from web import dialogs, leaving
 
 _STYLE = Path(__file__).with_suffix(".css")
 # A file of our own: the browser would fetch an icon of Streamlit's set from elsewhere, and our policy refuses that
@@ -37,8 +37,9 @@ def draw() -> None:
             sign_out()
             st.rerun()
 
-    # Without the slash: below a path, as a proxy may serve the app, the script is beside the page.
-    st.html(f'<script src="{SCRIPT_PATH[1:]}"></script>', unsafe_allow_javascript=True)
+    # Without the slash: below a path, as a proxy may serve the app, the scripts are beside the page.
+    for script in (leaving, dialogs):
+        st.html(f'<script src="{script.SCRIPT_PATH[1:]}"></script>', unsafe_allow_javascript=True)
     try:
         page.run()
     except CoreError as error:

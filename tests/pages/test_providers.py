@@ -311,8 +311,10 @@ def test_second_of_two_admins_chooses(session: Session, admin: Actor, choice: st
     click(app, "provider_save")
     assert stored(provider_id).display_name == "Theirs"
     assert "grace" in everything(app)
-    row = next(r for _, r in app.table[0].value.iterrows() if r["Field"] == "display name")
-    assert (row["Saved now"], row["Yours"]) == ("Theirs", "Mine")
+    rows = {row["Field"]: [cell.split("  ")[0] for cell in row.iloc[1:]] for _, row in app.table[0].value.iterrows()}
+    assert rows["Display name"] == ["Acme", "Theirs", "**Mine**"]
+    assert rows["Description"] == [":gray[empty]", "by grace", ":gray[not changed]"]
+    assert len(rows) == 2
 
     click(app, choice)
 
@@ -327,11 +329,45 @@ def test_conflict_keeps_the_typed_key(session: Session, admin: Actor) -> None:
     app.text_input(key="provider_api_key").set_value(KEY).run()
     with db.transaction() as other:
         providers.update(other, Actor("grace"), provider_id, {"description": "by grace"})
-    click(app, "provider_save")
+    told = everything(click(app, "provider_save")).replace("\\", "")
+    assert "You alone changed: a new API key." in told
+    assert "drops what you typed, the API key that you typed too" in told
+    assert list(app.table[0].value["Field"]) == ["Description"]
+    assert KEY not in told
     click(app, "provider_write")
 
     assert stored(provider_id).api_key_masked == "sk-proj...****"
     assert all(value != KEY for value in app.session_state.values())
+
+
+def test_two_new_keys_cross(session: Session, admin: Actor) -> None:
+    """Whose key was replaced by somebody else meanwhile sees both by their masks, and keeping what is saved keeps that one."""
+    provider_id = add(session, admin, api_key=KEY)
+    app = click(page(admin), "edit_acme")
+    app.text_input(key="provider_api_key").set_value(KEY.replace("canary", "typed0")).run()
+    with db.transaction() as other:
+        providers.update(other, Actor("grace"), provider_id, {"api_key": KEY.replace("canary", "theirs")})
+    click(app, "provider_save")
+    ((_, row),) = app.table[0].value.iterrows()
+    assert (row["Field"], row["Yours"]) == ("API key", "**a new API key**")
+    assert row["When you began"] != row["Saved now"].split("  ")[0]
+    click(app, "provider_keep")
+
+    assert providers.open_api_key(session, provider_id) == KEY.replace("canary", "theirs")
+    assert app.text_input(key="provider_api_key").value == ""
+
+
+def test_saving_without_a_change_says_so(session: Session, admin: Actor) -> None:
+    """Nothing is written, and nothing claims that it was; what only looks like a change is none."""
+    provider_id = add(session, admin)
+    version = stored(provider_id).version
+    app = click(page(admin), "edit_acme")
+    app.text_input(key="provider_display_name").set_value("Else").run()
+    app.text_input(key="provider_display_name").set_value("Acme").run()
+    click(app, "provider_save")
+
+    assert [toast.value for toast in app.toast] == ["Nothing was changed\\."]
+    assert stored(provider_id).version == version
 
 
 def test_dialog_opens_with_an_empty_key(session: Session, admin: Actor) -> None:

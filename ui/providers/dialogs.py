@@ -1,13 +1,13 @@
 """What the Providers page asks: a provider's fields, whether to forget a key, whether to delete; and what it tests."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import streamlit as st
 from sqlmodel import Session
 
 from core.actors import Actor
-from core.errors import Conflict, CoreError, Invalid
+from core.errors import CoreError, Invalid
 from core.manage import provider_secrets, providers, settings
 from core.store import db
 from core.store.tables import id_of
@@ -16,7 +16,7 @@ from ui import drafts
 from ui.dialogs import confirm_by_name
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
-from ui.providers import carried, connection_test, form, key_exchange
+from ui.providers import carried, conflict, connection_test, form, key_exchange
 from ui.widgets import ago
 
 Asked = Literal["add", "edit", "test", "keys", "delete", "remove_key"]
@@ -129,8 +129,8 @@ def _edit(provider_id: int, display_name: str) -> None:
         carried.write(session, actor, provider_id, removed)
         _omit(session, actor, provider_id)
 
-    if conflict := st.session_state.get(_CONFLICT):
-        _draw_conflict(provider_id, conflict, lambda session: update(session, conflict["version"]))
+    if st.session_state.get(_CONFLICT):
+        _draw_conflict(provider_id, update)
     else:
         _save(omitted, update, f"{display_name} saved.", "Save", provider_id)
 
@@ -145,7 +145,7 @@ def _save(
 ) -> None:
     """Draw the form with its buttons, and do what was pressed; *omissions* is what is not sent today."""
     drawn = form.draw()
-    _stay_in_view()
+    _color_actions()
     with st.container(key="provider_actions", gap="small"):
         verdict = st.container()
         with st.container(horizontal=True, horizontal_alignment="right"):
@@ -181,19 +181,11 @@ def _save(
             st.caption(f":red[:material/error: {what}: see the fields above. What you typed is still there.]")
 
 
-def _stay_in_view() -> None:
-    """Keep the buttons and the verdict of a test in view while a long form is scrolled.
-
-    Streamlit has no such container. Its wrapper is what moves, within what scrolls: so the dialog must not be that itself
-    (``clip``). What is stuck needs a background of its own, and the theme's is no variable of CSS.
-    """
+def _color_actions() -> None:
+    """Give the bar of buttons the theme's background, which is no variable of CSS: ui/frame.css keeps the bar in view."""
     theme = "dark" if st.context.theme.type == "dark" else "light"
     color = st.get_option(f"theme.{theme}.backgroundColor")
-    st.html(
-        "<style>[data-testid=stLayoutWrapper]:has(>.st-key-provider_actions){position:sticky;bottom:0;z-index:2}"
-        "[data-testid=stDialog]>div{overflow:clip}"
-        f".st-key-provider_actions{{background:{color};padding:.5rem 0;box-shadow:0 3rem {color}}}</style>"
-    )
+    st.html(f"<style>.st-key-provider_actions{{background:{color};box-shadow:0 3rem {color}}}</style>")
 
 
 def _write(work: Callable[[Session], None], done: str) -> Mapping[str, str]:
@@ -205,11 +197,14 @@ def _write(work: Callable[[Session], None], done: str) -> Mapping[str, str]:
         if doubtful:
             raise Invalid(doubtful)  # after the other rules, so that all errors are told at once; nothing is kept
 
-    outcome = attempt(whole, done)
+    if form.version() is not None and not form.is_changed():
+        outcome = attempt(lambda _: None, "Nothing was changed.")
+    else:
+        outcome = attempt(whole, done)
     if outcome.ok:
         _done()
     if outcome.conflict:
-        st.session_state[_CONFLICT] = _noted(outcome.conflict)
+        st.session_state[_CONFLICT] = True
         st.rerun()
     return {**doubtful, **outcome.errors}
 
@@ -246,34 +241,12 @@ def _test(provider_id: int, display_name: str) -> None:
         st.rerun(scope="fragment")
 
 
-def _noted(conflict: Conflict) -> dict[str, Any]:
-    rows = [
-        {"Field": name.replace("_", " "), "Saved now": _shown(stored), "Yours": _shown(mine)}
-        for name, (stored, mine) in conflict.changes.items()
-        if not name.startswith("api_key")
-    ]
-    return {"version": conflict.version, "by": conflict.changed_by, "rows": rows}
-
-
-def _shown(value: object) -> str:
-    text = (
-        ", ".join(map(str, value))
-        if isinstance(value, list)
-        else "empty"
-        if value is None or value == ""
-        else str(value)
-    )
-    return plain(text)
-
-
-def _draw_conflict(provider_id: int, conflict: dict[str, Any], work: Callable[[Session], None]) -> None:
-    st.warning(
-        plain(
-            f"{conflict['by'] or 'Somebody'} changed this provider while you were editing. Choose which values hold."
-        ),
-        icon=":material/group:",
-    )
-    st.table(conflict["rows"], border="horizontal")
+def _draw_conflict(provider_id: int, work: Callable[[Session, int], None]) -> None:
+    """Draw what was changed by whom since the edit began, and do what is chosen; core refuses anything newer."""
+    with db.transaction() as session:
+        now = providers.get(session, provider_id)
+    began, mine = form.began(), form.patch()
+    conflict.draw(conflict.crossing(began.fields, began.mask, now, mine), now, typed_key="api_key" in mine)
     with st.container(horizontal=True, horizontal_alignment="right"):
         keep = st.button("Keep what is saved", key="provider_keep", icon=":material/undo:")
         write = st.button("Write mine", key="provider_write", type="primary", icon=":material/save:")
@@ -282,14 +255,13 @@ def _draw_conflict(provider_id: int, conflict: dict[str, Any], work: Callable[[S
         st.session_state.pop(_CONFLICT)
         st.rerun()
     if write:
-        outcome = attempt(work, "Your values are saved.")
+        outcome = attempt(lambda session: work(session, now.version), "Your values are saved.")
         if outcome.ok:
             st.session_state.pop(_CONFLICT)
             _done()
         if outcome.conflict:
-            st.session_state[_CONFLICT] = _noted(outcome.conflict)
-            st.rerun()
-        other_errors(outcome.errors, set())
+            st.rerun()  # somebody saved once more: it is drawn again with what is there now
+        other_errors({conflict.LABELS.get(name, name): rule for name, rule in outcome.errors.items()}, set())
 
 
 @st.dialog("Exchange the API key", width="large", icon=":material/key:", dismissible=False)

@@ -90,6 +90,17 @@ def unsaved() -> tuple[dict[str, Any], bool, bool]:
     return content, is_changed or carried_changed, secret
 
 
+def is_changed() -> bool:
+    """Whether saving would change anything."""
+    _, differs, secret = unsaved()
+    return differs or secret or omitted() is not None
+
+
+def began() -> Base:
+    """Return what the fields were loaded with."""
+    return _base()
+
+
 def take_up(content: Mapping[str, Any]) -> None:
     """Load what :func:`unsaved` gave into the widgets, before they are drawn; the edit stays based on what it was."""
     fill(content["base"], content["version"], _base().mask)
@@ -206,7 +217,8 @@ def draw() -> Drawn:
         kind = _draw_kind(slots)
     with right:
         _draw_url(slots, kind)
-    _draw_key(slots)
+    with st.container():  # what comes and goes in it moves nothing below to another place of the page's tree
+        _draw_key(slots)
     places = [st.container()]
     carried.draw(kind, slots)
     st.text_area("Description", key=_KEYS["description"], persist_state=_KEPT, max_chars=2000, height=80)
