@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self, cast
 
 import streamlit as st
@@ -21,6 +22,7 @@ from web.sign_on import SCRIPT_PATH
 _BCRYPTS = threading.BoundedSemaphore(2)
 """Checks of a password at once: at about 200 ms each at most 10 a second, however many ask."""
 _LONGEST_QUEUE_SECONDS = 20
+_ICON = str(Path(__file__).with_name("icon.svg"))
 
 
 class _Users(dict[str, dict[str, Any]]):
@@ -128,8 +130,13 @@ def _alone() -> Iterator[None]:
 
 
 def _sign_in() -> None:
-    st.title("LLM Settings", anchor=False)
-    st.caption("Which LLM providers, models, keys and parameters your programs use.")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.image(_ICON, width=40)
+        st.title("LLM Settings", anchor=False)
+    st.markdown(
+        "One place for the LLM providers, models, API keys and parameters that your programs use. "
+        "What you change here, running programs have within a second."
+    )
     with st.form("sign_in"):
         st.header("Sign in", anchor=False)
         username = st.text_input("Username", autocomplete="username")

@@ -19,8 +19,15 @@ SCRIPT_PATH: Final = "/sign-in.js"
 SCRIPT: Final = b"""(() => {
   const mark = document.getElementById("llm-settings-ticket");
   if (!mark) {
-    const first = document.querySelector("input[autocomplete=username]");
-    if (first) first.focus();
+    const focus = () => {
+      const first = document.querySelector("input[autocomplete=username]");
+      if (first) first.focus();
+      return first;
+    };
+    if (focus()) return;
+    const watch = new MutationObserver(() => focus() && watch.disconnect());  // the field's own script comes later
+    watch.observe(document.body, {childList: true, subtree: true});
+    setTimeout(() => watch.disconnect(), 10000);
     return;
   }
   const ticket = mark.dataset.ticket;

@@ -36,14 +36,21 @@ LOADS, CLICKS = 3, 5
 QUIET_MS = 300
 SLOWEST_S = 60
 WATCH = """
-    window.watch = {began: 0, last: 0}
+    window.watch = {began: 0, ran: 0, last: 0}
     for (const kind of ["click", "keydown"])
         addEventListener(kind, () => { watch.began = performance.now() }, true)
-    new MutationObserver(() => { watch.last = performance.now() }).observe(document, {
+    new MutationObserver(changes => {
+        watch.last = performance.now()
+        const app = document.querySelector("[data-testid=stApp]")
+        if (app?.dataset.testScriptState === "running" || changes.some(change => change.attributeName))
+            watch.ran = watch.last
+    }).observe(document, {
         subtree: true, childList: true, characterData: true, attributeFilter: ["data-test-script-state"]})
 """
-REST = """quiet => document.querySelector("[data-testid=stApp]")?.dataset.testScriptState === "notRunning"
-    && watch.last > watch.began && performance.now() - watch.last > quiet ? watch.last - watch.began : null"""
+REST = """([quiet, frames]) => document.querySelector("[data-testid=stApp]")?.dataset.testScriptState === "notRunning"
+    && (watch.ran > watch.began || frames >= 3) && watch.last > watch.began && performance.now() - watch.last > quiet ? watch.last - watch.began : null"""
+"""Milliseconds from the click to the last thing drawn, once all is quiet. A run may be too short for its state to be seen:
+then its frames say that it was there, one to begin it, one to end it, and what is new."""
 
 
 class Taken(NamedTuple):
@@ -86,8 +93,8 @@ class Timed:
     def _rest(self) -> Taken:
         deadline = time.monotonic() + SLOWEST_S
         while True:
-            took = self.page.evaluate(REST, QUIET_MS)
-            if took is not None and self._frames:
+            took = self.page.evaluate(REST, [QUIET_MS, self._frames])
+            if took is not None:
                 return Taken(took, self._frames, self._size)
             assert time.monotonic() < deadline, f"{self.page.url} comes to no rest"
             self.page.wait_for_timeout(20)

@@ -1,19 +1,22 @@
 """Who cannot see, or has no mouse, reaches everything: axe-core's rules, names that differ, the keyboard alone."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from core.access import users
 from core.actors import COMMAND_LINE
+from core.manage import providers, seed
 from core.store import db
 from tests.browser.filled import app_with, fill
 from tests.conftest import PASSWORD
-from tests.processes import App
+from tests.processes import App, running_app
 from tests.vendors import Vendor
 from ui.navigation import SCREENS
 
@@ -85,6 +88,11 @@ def app(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
             yield app
 
 
+def at_rest(page: Page) -> None:
+    """Return when what is there is what the last run has drawn."""
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+
+
 class Visit:
     """A page looked at in both themes: what axe-core finds, and names that two things have."""
 
@@ -106,13 +114,9 @@ class Visit:
         self.page.get_by_role("textbox", name="Password").fill(PASSWORD)
         self.page.get_by_role("button", name="Sign in").click()
 
-    def at_rest(self) -> None:
-        """Return when what is there is what the last run has drawn."""
-        self.page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-
     def judge(self, what: str) -> None:
         """Have it judged in both themes."""
-        self.at_rest()
+        at_rest(self.page)
         twice = [
             f"{count} times {role} “{name}”" for (role, name), count in self._names().items() if count > 1 or not name
         ]
@@ -162,7 +166,7 @@ def test_no_page_keeps_anybody_out(app: App, browser: Browser) -> None:
     for name, screen in sorted(SCREENS.items(), key=lambda item: item[0] != "effective_preview"):
         page.get_by_role("link", name=screen.title, exact=True).click()
         expect(page.get_by_role("heading", name=screen.title, exact=True)).to_be_visible()
-        visit.at_rest()
+        at_rest(page)
         for line in page.locator("main summary").all()[:2]:
             line.click()
         visit.judge(name)
@@ -179,3 +183,113 @@ def test_no_page_keeps_anybody_out(app: App, browser: Browser) -> None:
 
     assert visit.faults == {}
     assert visit.met - {-1} == set(range(len(KNOWN))), "a known fault is not met any more: take it out"
+
+
+def reach(page: Page, target: Locator, key: str = "Tab") -> None:
+    """Press *key* until *target*, or something in it, has the focus, as who has no mouse does; fail if it never gets it."""
+    expect(target).to_be_visible()
+    for _ in range(150):
+        if target.evaluate("element => element.contains(document.activeElement)"):
+            return
+        page.keyboard.press(key)
+    pytest.fail(f"{target} is not reached by {key}")
+
+
+def press(page: Page, target: Locator, key: str = "Enter") -> None:
+    """Reach a button and press it, once nothing is being drawn any more."""
+    reach(page, target)
+    page.keyboard.press(key)
+
+
+def give_key(page: Page, provider: str, api_key: str) -> None:
+    """Give a provider its key, in the dialog of its row."""
+    press(page, page.locator(f".st-key-edit_{provider} button"))
+    dialog = page.get_by_role("dialog")
+    reach(page, dialog.get_by_role("textbox", name="API key"))
+    page.keyboard.type(api_key)
+    press(page, dialog.get_by_role("button", name="Save", exact=True))
+    expect(dialog).to_have_count(0)
+    at_rest(page)
+
+
+def stored(provider: str) -> tuple[str | None, bool]:
+    """Return a provider's mask, and whether it is active."""
+    with db.transaction() as session:
+        row = providers.get_by_name(session, provider)
+        return row.api_key_masked, row.is_active
+
+
+def add_provider(page: Page, name: str, api_key: str) -> None:
+    """Add a provider with one model and its key."""
+    press(page, page.get_by_role("button", name="Add provider"))
+    dialog = page.get_by_role("dialog")
+    for label, text in {"Display name": name, "Name": name}.items():
+        reach(page, dialog.get_by_role("textbox", name=label, exact=True))
+        page.keyboard.type(text)
+    reach(page, dialog.get_by_role("combobox", name="Models"))
+    page.keyboard.type("m1")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")  # closes the list, and not the dialog
+    reach(page, dialog.get_by_role("textbox", name="API key"))
+    page.keyboard.type(api_key)
+    at_rest(page)
+    press(page, dialog.get_by_role("button", name="Add provider"))
+    expect(dialog).to_have_count(0)
+    at_rest(page)
+
+
+def set_temperature(page: Page, provider: str) -> None:
+    """Set a provider's temperature a step below what it inherits."""
+    press(page, page.get_by_role("link", name="Defaults"))
+    expect(page.get_by_role("heading", name="Defaults", exact=True)).to_be_visible()
+    at_rest(page)
+    reach(page, page.get_by_role("combobox", name="Scope"))
+    page.keyboard.type(provider)
+    page.keyboard.press("Enter")
+    expect(page.locator(".st-key-row_preferred_model")).to_be_visible()
+    at_rest(page)
+    modes = page.locator(".st-key-temperature_mode")
+    reach(page, modes.get_by_role("radiogroup"))
+    reach(page, modes.get_by_role("radio", name="Value", exact=True), "ArrowRight")
+    page.keyboard.press("Space")
+    reach(page, page.get_by_role("slider"))
+    page.keyboard.press("ArrowLeft")
+    at_rest(page)
+    press(page, page.get_by_role("button", name="Save", exact=True))
+    expect(page.get_by_text("Saved 1 change")).to_be_visible()
+
+
+def test_five_tasks_by_the_keyboard_alone(committed: str, tmp_path: Path, browser: Browser) -> None:
+    """Add a provider, give one its key, set a temperature, see why it holds, rotate a key, disable: no mouse is needed."""
+    with db.transaction() as session:
+        users.add(session, COMMAND_LINE, "admin", PASSWORD, "admin")
+        seed.seed(session, COMMAND_LINE)
+    with running_app(tmp_path / "log", DATABASE_URL=committed) as app:
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.goto(app.url)
+        expect(page.get_by_label("Username")).to_be_focused()  # by itself
+        page.keyboard.type("admin")
+        page.keyboard.press("Tab")
+        page.keyboard.type(PASSWORD)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="Providers")).to_be_visible()
+        at_rest(page)
+
+        add_provider(page, "acme", f"sk-proj-{'k1K2' * 10}")
+        assert stored("acme") == ("sk-proj...****", True)
+        give_key(page, "google", f"AIza{'a1B2' * 9}xyz")
+        assert stored("google")[0] is not None
+        give_key(page, "acme", f"sk-new-{'k1K2' * 10}")
+        assert stored("acme") == ("sk-new-...****", True)
+        press(page, page.locator("[class*=st-key-active_acme] input"), "Space")
+        expect(page.get_by_text("acme is inactive.")).to_be_visible()
+        assert stored("acme") == ("sk-new-...****", False)
+        set_temperature(page, "Google")
+        press(page, page.get_by_role("link", name="Effective Preview"))
+        reach(page, page.get_by_role("combobox", name="Provider", exact=True))
+        page.keyboard.type("Google")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("row", name=re.compile("^Temperature"))).to_contain_text(
+            re.compile(r"this provider, version \d+ · admin")
+        )
+        page.close()
