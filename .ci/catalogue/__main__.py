@@ -17,6 +17,7 @@ ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT))
 
 import build  # noqa: E402 - beside this file
+import score  # noqa: E402
 from vote import Verdict  # noqa: E402
 
 from core.models.apis import APIS  # noqa: E402
@@ -44,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("packages", type=Path, help="the folder that the packages are installed in")
     parser.add_argument("--to", type=Path, default=PATH.parent, help="where the two files are written")
+    parser.add_argument("--score", action="store_true", help="say how each package does on tests/models/facts.json")
     arguments = parser.parse_args()
     overrides = build.read_overrides(HERE / "overrides.toml")
     found = build.collect(arguments.packages)
@@ -58,6 +60,10 @@ def main() -> None:
     (arguments.to / PATH.name).write_text(_text(head, models), encoding="utf-8")
     (arguments.to / PROVENANCE.name).write_text(_text(head, _provenance(taken)), encoding="utf-8")
     _report(before, models, taken)
+    if arguments.score:
+        voted = build.verdicts(found, {**overrides, "facts": []})
+        for line in score.table(found, voted, taken, head["as_of"]):
+            _say(line)
 
 
 def _versions(folder: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ from vote import Verdict, by_model, decide, same
 
 from core.models.names import Index, plainer, unrevised
 
+HERE = Path(__file__).parent
 HOSTS = {
     "azure": ("context", "max_input", "max_output", "retires", "successor", "prices"),
     "vertex": ("context", "max_output", "retires", "successor"),

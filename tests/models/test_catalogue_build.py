@@ -1,0 +1,119 @@
+"""The catalogue takes what most say, and packages that copy one another have one vote between them."""
+
+import sys
+from collections.abc import Iterator
+from datetime import date
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def build(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The builder's module, which is a script beside the code."""
+    monkeypatch.syspath_prepend(ROOT / ".ci" / "catalogue")
+    import build as found  # noqa: PLC0415 - the path is there only now
+
+    yield found
+    for name in ("build", "claims", "vote"):
+        sys.modules.pop(name, None)
+
+
+OVERRIDES: dict[str, Any] = {"as_of": date(2026, 11, 26), "apis": {}}
+
+
+def _taken(build: ModuleType, *claims: tuple[str, Any, str], **overrides: Any) -> dict[str, Any]:
+    """What is taken of a model of OpenAI's that each (field, value, source) speaks of."""
+    found = [build.Claim("openai", "gpt-x", *claim) for claim in claims]
+    verdicts = build.verdicts(found, OVERRIDES | overrides)
+    return {field: verdict.value for field, verdict in verdicts.get(("openai", "gpt-x"), {}).items()}
+
+
+@pytest.mark.parametrize(
+    ("claims", "expected"),
+    [
+        # two against one
+        ([("sampling", "no", "pydantic-ai"), ("sampling", "yes", "litellm"), ("sampling", "yes", "langchain")], "yes"),
+        # one against one: the more trusted
+        ([("sampling", "no", "pydantic-ai"), ("sampling", "yes", "langchain")], "no"),
+        # langchain, rates and model-prices are models.dev thrice
+        (
+            [("reasoning", "none", "langchain"), ("reasoning", "none", "rates"), ("reasoning", "always", "litellm")],
+            "always",
+        ),
+    ],
+)
+def test_the_majority_is_taken(build: ModuleType, claims: list[tuple[str, Any, str]], expected: str) -> None:
+    assert _taken(build, *claims)[claims[0][0]] == expected
+
+
+def test_a_package_that_clones_rows_decides_nothing_alone(build: ModuleType) -> None:
+    assert _taken(build, ("retires", "2026-10-23", "modelparams")) == {}
+    assert _taken(build, ("retires", "2026-10-23", "modelparams"), ("retires", "2027-01-14", "litellm")) == {
+        "retires": "2027-01-14"
+    }
+
+
+def test_rounding_is_no_dispute(build: ModuleType) -> None:
+    """The number that is not round is kept."""
+    claims = [("context", 1_000_000, "genai-prices"), ("context", 1_047_576, "rates")]
+    verdicts = build.verdicts([build.Claim("openai", "gpt-x", *claim) for claim in claims], OVERRIDES)
+    verdict = verdicts["openai", "gpt-x"]["context"]
+
+    assert (verdict.value, set(verdict.sources), verdict.disputed) == (1_047_576, {"genai-prices", "rates"}, {})
+
+
+def test_disagreements_are_recorded(build: ModuleType) -> None:
+    claims = [("context", 200_000, "genai-prices"), ("context", 1_000_000, "rates"), ("context", 200_000, "litellm")]
+    verdicts = build.verdicts([build.Claim("openai", "gpt-x", *claim) for claim in claims], OVERRIDES)
+
+    assert verdicts["openai", "gpt-x"]["context"].disputed == {"rates": 1_000_000}
+
+
+def test_an_override_wins_and_names_its_reason(build: ModuleType) -> None:
+    fact = {"api": "openai", "models": ["gpt-x"], "sampling": "ignored", "why": "https://example.com/, 2026-11-26"}
+    claims = [("sampling", "yes", "pydantic-ai"), ("sampling", "yes", "litellm")]
+
+    assert _taken(build, *claims, facts=[fact]) == {"sampling": "ignored"}
+    assert _taken(build, *claims, facts=[fact | {"sampling": "unknown"}]) == {}
+
+
+@pytest.mark.parametrize("why", ["", "because", "https://example.com/", "seen on 2026-11-26"])
+def test_an_override_without_an_address_and_a_day_is_refused(build: ModuleType, why: str) -> None:
+    fact = {"api": "openai", "models": ["gpt-x"], "sampling": "ignored", "why": why}
+
+    with pytest.raises(ValueError, match="No URL and day"):
+        _taken(build, facts=[fact])
+
+
+def test_what_contradicts_is_left_out(build: ModuleType) -> None:
+    """No levels of a model that does not reason, no range where nothing is sampled, no successor of what stays."""
+    taken = _taken(
+        build,
+        ("reasoning", "none", "litellm"),
+        ("efforts", ("low", "high"), "langchain"),
+        ("default_effort", "low", "langchain"),
+        ("sampling", "no", "litellm"),
+        ("temperature_max", 2, "modelparams"),
+        ("successor", "gpt-y", "litellm"),
+        ("max_input", 100, "litellm"),
+    )
+
+    assert taken == {"reasoning": "none", "sampling": "no", "context": 100}
+
+
+def test_the_overrides_are_all_well_formed(build: ModuleType) -> None:
+    """Each of ours has its reason, names fields that there are, and no two contradict each other."""
+    overrides = build.read_overrides(ROOT / ".ci" / "catalogue" / "overrides.toml")
+    build.verdicts([], overrides)
+    seen: set[tuple[str, str, str]] = set()
+    for fact in overrides["facts"]:
+        fields = fact.keys() - {"api", "models", "why"}
+        assert fields
+        assert fields <= set(build.FIELDS)
+        cells = {(fact["api"], model, field) for model in fact["models"] for field in fields}
+        assert not cells & seen
+        seen |= cells

@@ -1,0 +1,105 @@
+"""What vendors say of their models, collected with their pages' addresses, is what the catalogue says."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.models.catalogue import VENDORS
+from core.models.facts import ModelFacts, catalogue_health, facts, known, with_sources
+from core.models.prices import prices_of, row_at
+from tests.conftest import ROOT
+
+FACTS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("facts.json").read_text(encoding="utf-8"))
+SEEDED = [(vendor.kind, model.name) for vendor in VENDORS for model in vendor.models]
+
+
+def _said(fact: dict[str, Any]) -> Any:
+    """What the catalogue says of it; None: nothing."""
+    if fact["field"] == "price":
+        row = row_at(prices_of(fact["api"], fact["model"]), datetime(2026, 11, 26, 12, tzinfo=UTC))
+        return row and [row.input and float(row.input), row.output and float(row.output)]
+    found = facts(fact["api"], fact["model"])
+    if found is None or found.assumed_from:
+        return None
+    value = getattr(found, fact["field"])
+    return (
+        value.isoformat()
+        if fact["field"] == "retires" and value
+        else list(value)
+        if isinstance(value, tuple)
+        else value
+    )
+
+
+def test_a_fact_has_two_sources() -> None:
+    """At least one of them is somebody's page, and not a package that the catalogue is made from; no fact comes twice."""
+    assert len(FACTS) >= 120
+    assert len({(fact["api"], fact["model"], fact["field"]) for fact in FACTS}) == len(FACTS)
+    for fact in FACTS:
+        assert len(set(fact["sources"])) >= 2, fact
+        assert any(source.startswith("https://") for source in fact["sources"]), fact
+
+
+def test_the_catalogue_is_right() -> None:
+    """On 97 of 100 facts, and on every day of retirement."""
+    wrong = [(fact, said) for fact in FACTS if (said := _said(fact)) != fact["value"]]
+
+    assert [(fact["model"], said) for fact, said in wrong if fact["field"] == "retires"] == []
+    assert len(wrong) <= 0.03 * len(FACTS), wrong
+
+
+def test_the_docs_have_these_numbers() -> None:
+    """The table's first line is what the test above finds."""
+    right = sum(_said(fact) == fact["value"] for fact in FACTS)
+    unknown = sum(_said(fact) in (None, []) for fact in FACTS)
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+
+    assert f"| ours | {right} | {len(FACTS) - right - unknown} | {unknown} |" in text
+    assert f"{len(FACTS)} facts" in text
+
+
+@pytest.mark.parametrize(("kind", "model"), SEEDED, ids=[model for _, model in SEEDED])
+def test_what_is_seeded_is_known_and_stays(kind: str, model: str) -> None:
+    """It has limits, a price and two sources, and its vendor takes it away within 90 days of the catalogue at the soonest."""
+    found = facts(kind, model)
+
+    assert found is not None
+    assert (found.name, found.api, found.assumed_from) == (model, kind, None)
+    assert found.context
+    assert found.max_output
+    assert found.reasoning
+    assert found.prices
+    assert found.retires is None or found.retires > found.as_of + timedelta(days=90)
+    assert len({source for sources in with_sources(found).sources.values() for source in sources}) >= 2
+
+
+def test_every_field_has_a_source() -> None:
+    """Of each row of a vendor, each field that is known names who says so."""
+    for api in ("openai", "anthropic", "google", "xai", "mistral", "deepseek"):
+        for name, row in known().catalogue.rows[api].items():
+            found = facts(api, name)
+            assert found is not None
+            missing = row.keys() - with_sources(found).sources.keys() - {"priced_as"}
+            assert not missing, (api, name, missing)
+
+
+def test_the_vendored_file_is_whole() -> None:
+    """Every row of it is readable, and it says what it was made of."""
+    assert catalogue_health().problems == ()
+    assert {"litellm", "genai-prices", "pydantic-ai-slim"} <= known().catalogue.versions.keys()
+
+
+def test_sources_of_an_unknown_row_are_empty() -> None:
+    assert with_sources(ModelFacts("no such model", "openai")).sources == {}
+
+
+def test_the_locked_packages_are_the_catalogues() -> None:
+    """A lock that was renewed without `make catalogue` is noticed."""
+    lock = (ROOT / "requirements-catalogue.lock").read_text(encoding="utf-8")
+    pins = dict(re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", lock, re.MULTILINE))
+
+    assert {name: pins[name] for name in known().catalogue.versions} == known().catalogue.versions
