@@ -2,7 +2,22 @@
 
 import typer
 
-from . import audit, explain, grants, import_env, jobs, keys, logs, move, providers, schema, tokens, users
+from . import (
+    audit,
+    catalogue,
+    explain,
+    grants,
+    import_env,
+    jobs,
+    keys,
+    logs,
+    models,
+    move,
+    providers,
+    schema,
+    tokens,
+    users,
+)
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Manage LLM Settings."
@@ -24,4 +39,6 @@ app.add_typer(users.app, name="users")
 app.add_typer(audit.app, name="audit")
 app.add_typer(logs.app, name="logs")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(catalogue.app, name="catalogue")
+app.add_typer(models.app, name="models")
 app.add_typer(tokens.app, name="tokens")

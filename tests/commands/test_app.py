@@ -36,6 +36,8 @@ COMMANDS = {
     **{f"providers keys {name}": "providers" for name in ("list", "add", "test", "promote", "retire")},
     **{f"users {name}": "users" for name in ("add", "passwd", "disable", "role", "sign-out", "list")},
     **{f"audit {name}": "audit" for name in ("head", "verify", "purge", "export")},
+    **{f"catalogue {name}": "catalogue" for name in ("status", "export", "diff")},
+    "models retiring": "models",
     "jobs list": "jobs",
     "jobs run": "jobs",
     "logs purge": "logs",

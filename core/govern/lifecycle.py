@@ -1,0 +1,118 @@
+"""Models in use that their vendor takes away: which, when, who uses them, and what comes after."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import func, select
+from sqlmodel import Session, col
+from sqlmodel import select as select_rows
+
+from ..access.authority import require
+from ..actors import Actor
+from ..models.apis import APIS, api_of
+from ..models.facts import Price, facts
+from ..models.prices import prices_of, row_at
+from ..store.tables import LlmProvider, LlmSettings, LlmUsage
+
+QUIET_DAYS: Final = 180
+"""An end that is further away is no news yet."""
+CALLS_OF: Final = timedelta(days=30)
+
+_USAGE: Any = getattr(LlmUsage, "__table__")  # noqa: B009 - SQLModel does not declare it
+
+
+class Retiring(NamedTuple):
+    """One model at one API, and who uses it."""
+
+    model: str
+    api: str
+    """What people read: ``Azure OpenAI``."""
+    retires: date
+    days: int
+    """Left; negative: it is over."""
+    rerouted: bool
+    """Calls are then answered by another model; else refused."""
+    successor: str | None
+    providers: tuple[str, ...]
+    """Names of those that offer it; one that is inactive is among them."""
+    defaults: int
+    """Providers whose default it is, and settings rows that prefer it."""
+    calls: int
+    """Logged in the last 30 days."""
+    price: Price | None
+    successor_price: Price | None
+
+
+def retiring(session: Session, actor: Actor, within: int = QUIET_DAYS, today: date | None = None) -> list[Retiring]:
+    """Return the models in use that end within so many days, or have ended; the nearest end first.
+
+    *today* is UTC's, by default now. The dates are the catalogue's: docs/models.md.
+
+    Raises:
+        Forbidden: If the actor is no admin.
+    """
+    require(session, actor, "usage.view")
+    now = datetime.now(UTC)
+    today = today or now.date()
+    uses = _uses(session)
+    calls = _calls(session, now)
+    found = []
+    for (api, model), used in uses.items():
+        known = facts(api, model)
+        if known is None or known.retires is None or (known.retires - today).days > within:
+            continue
+        after = prices_of(api, known.successor) if known.successor else ()
+        line = Retiring(
+            model=model,
+            api=APIS[api].label,
+            retires=known.retires,
+            days=(known.retires - today).days,
+            rerouted=known.retired_effect == "rerouted",
+            successor=known.successor,
+            providers=tuple(used.providers),
+            defaults=len(used.defaults),
+            calls=sum(calls[name, model] for name in used.providers),
+            price=row_at(prices_of(api, model), now),
+            successor_price=row_at(after, now),
+        )
+        found.append(line)
+    return sorted(found, key=lambda line: (line.retires, line.api, line.model))
+
+
+class _Use(NamedTuple):
+    providers: list[str]
+    defaults: list[str]
+
+
+def _uses(session: Session) -> dict[tuple[str, str], _Use]:
+    """Return who offers or prefers which model, by the API that it is called through."""
+    providers = session.exec(select_rows(LlmProvider).order_by(col(LlmProvider.name))).all()
+    preferred: dict[int | None, list[str]] = defaultdict(list)
+    wanted = col(LlmSettings.preferred_model)
+    for row in session.exec(select_rows(LlmSettings).where(wanted.is_not(None), col(LlmSettings.is_active))).all():
+        preferred[row.provider_id].append(str(row.preferred_model))
+    uses: dict[tuple[str, str], _Use] = defaultdict(lambda: _Use([], []))
+    for provider in providers:
+        api = api_of(provider.kind, provider.api_base_url)
+        named: Iterable[str] = [*([provider.default_model] if provider.default_model else ()), *preferred[provider.id]]
+        for model in dict.fromkeys([*provider.available_models, *named]):
+            uses[api, model].providers.append(provider.name)
+        for model in named:
+            uses[api, model].defaults.append(provider.name)
+    return uses
+
+
+def _calls(session: Session, now: datetime) -> dict[tuple[str, str], int]:
+    """Return the calls of the last 30 days by provider and model: ``llm_usage`` keeps 35."""
+    since = _USAGE.c.slot > now - CALLS_OF
+    query = (
+        select(_USAGE.c.provider, _USAGE.c.model, func.sum(_USAGE.c.calls))
+        .where(since)
+        .group_by(_USAGE.c.provider, _USAGE.c.model)
+    )
+    found: dict[tuple[str, str], int] = defaultdict(int)
+    for provider, model, calls in session.execute(query):
+        found[provider, model] = int(calls)
+    return found
