@@ -73,7 +73,7 @@ def test_what_ends_later_is_no_news(session: Session, admin: Actor) -> None:
 
 def test_unknown_models_and_odd_rows_are_no_trouble(session: Session, admin: Actor) -> None:
     _add(session, "odd", ["x" * 200, "unheard-of"])
-    session.execute(text("UPDATE llm_providers SET default_model = NULL, available_models = '[]'"))
+    session.execute(text("UPDATE llm_providers SET default_model = NULL"))
 
     assert lifecycle.retiring(session, admin, today=TODAY) == []
 
