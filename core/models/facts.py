@@ -99,6 +99,8 @@ class Known:
 
     def facts(self, api: str, model: str) -> ModelFacts | None:
         """Return what is known of *model* at *api*, or None. Never raises."""
+        if not isinstance(model, str) or len(model) > MOST:  # SQL, or a program, may have anything
+            return None
         key = (api, model)
         try:
             return self._kept[key]

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from core.models.facts import Known, catalogue_health, facts
-from core.models.vendored import FORMAT, PATH, read
+from core.models.facts import Known, ModelFacts, catalogue_health, facts, with_sources
+from core.models.vendored import FORMAT, PATH, parse, read
 
 GOOD: dict[str, Any] = {
     "format": FORMAT,
@@ -110,3 +112,36 @@ def test_no_file(tmp_path: Path) -> None:
 
     assert known.facts("openai", "gpt-5") is None
     assert known.health().problems == ("nothing.json is unread: No such file or directory.",)
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)),
+    max_leaves=8,
+)
+PRICE = st.dictionaries(st.sampled_from(["since", "hours", "input", "output", "tiers", "gold"]), JSON, max_size=4)
+ROW = st.one_of(
+    JSON,
+    st.dictionaries(
+        st.sampled_from([*WRONG, "priced_as"]), st.one_of(JSON, st.just("gpt-5"), st.lists(PRICE, max_size=2))
+    ),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["gpt-5", "GPT-5", "", "gpt-5-latest", "/", ":"]), ROW), JSON)
+def test_whatever_rows_hold_nothing_raises(rows: dict[str, Any], other: Any) -> None:
+    """A row is known, or it is not; the health says which could not be read."""
+    known = Known(parse(GOOD | {"models": {"openai": rows, "azure": other}}))
+
+    for name in ("gpt-5", "gpt-5-2025-08-07", "gpt-6", "", *rows):
+        found = known.facts("openai", name)
+        assert found is None or (isinstance(found, ModelFacts) and with_sources(found).name == found.name)
+    assert known.health().ok == (known.health().problems == ())
+
+
+@given(st.one_of(st.text(), st.text(alphabet="gpt-45.:/@ftv0", max_size=40), st.none(), st.integers(), st.binary()))
+def test_whatever_the_name_nothing_raises(name: Any) -> None:
+    """Of a person, of SQL, of a program without types; a name without end is kept nowhere."""
+    for api in ("openai", "bedrock", "compatible", "no such API", "\ud800"):
+        assert facts(api, name) is None or isinstance(facts(api, name), ModelFacts)
+    assert facts("openai", "gpt-5" + "-x" * 1_000_000) is None
