@@ -29,7 +29,7 @@ PLANTED = (
     "-----BEGIN RSA " + "PRIVATE KEY-----",
     "ghp_" + "wWPw5k4aXcaT4fNP0UcnZwJUVFk6LO0pINUx",
 )
-LOCKS = [f"requirements{name}.lock" for name in ("-app", "-bench", "-frameworks", "-mutants", "")]
+LOCKS = [f"requirements{name}.lock" for name in ("-app", "-bench", "-catalogue", "-frameworks", "-mutants", "")]
 OURS_ALONE = re.compile(r"/work/|/root/|/home/\w+/|/check/|pypi\.org/simple|(?<!emit-)index-url|find-links|file:///opt")
 
 
