@@ -337,6 +337,16 @@ def test_the_command_line_names_its_extra(install: Callable[..., Path], extras: 
     assert done.stderr.strip() == "The command line needs an extra: pip install 'llm-settings[cli]'"
 
 
+def test_what_is_known_of_models_comes_along(service: Path) -> None:
+    """The catalogue's two files are in the wheel, and a service reads them without an extra."""
+    code = (
+        "from llm_settings.models.facts import catalogue_health, facts, with_sources; f = facts('openai', 'gpt-5.4');"
+        "print(catalogue_health().ok, f.reasoning, bool(f.prices), bool(with_sources(f).sources))"
+    )
+
+    assert _prints(service, code) == "True optional True True"
+
+
 ONE_OBJECT = {
     "core first": "from core.resolve import resolve as a; from llm_settings.resolve import resolve as b; print(a is b)",
     "core last": "from llm_settings.resolve import resolve as a; from core.resolve import resolve as b; print(a is b)",

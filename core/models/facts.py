@@ -75,6 +75,8 @@ class ModelFacts:
     """The model that these facts are borrowed from, as this one is not known; None: it is known itself."""
     as_of: date = date.min
     """When the catalogue was made."""
+    vendor: str | None = None
+    """Whose rules for parameters hold, where that is not :attr:`api`: of a host that passes them on to the vendor's model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,10 @@ _OF_THE_VENDOR: Final = ("reasoning", "efforts", "default_effort", "sampling", "
 """What the vendor's row knows best."""
 
 
+_PASSES_ON: Final = frozenset({"azure", "bedrock", "vertex"})
+"""Hosts that hand a request's parameters on as they are: the model refuses there what it refuses at its vendor."""
+
+
 def _beside(host: ModelFacts, rules: ModelFacts) -> ModelFacts:
     """Return the host's row, with the vendor's rules and whatever else the host's leaves open."""
     names = (*_OF_THE_VENDOR, "context", "max_input", "max_output")
@@ -159,7 +165,7 @@ def _beside(host: ModelFacts, rules: ModelFacts) -> ModelFacts:
         for name in names
         if (value := getattr(rules, name)) and (name in _OF_THE_VENDOR or not getattr(host, name))
     }
-    return replace(host, **known)
+    return replace(host, vendor=rules.api if host.api in _PASSES_ON else None, **known)
 
 
 def _count(value: Any) -> int:

@@ -237,7 +237,8 @@ def verdicts(api: str, kind: str | None, facts: ModelFacts | None) -> dict[str, 
     rules = OF_APIS.get(api, ())
     if facts is not None and api not in TOLERANT:
         # a gateway passes on to the vendor whose row it is; a host with rules of its own has its own models
-        rules = (*rules, *OF_MODELS.get(facts.api if facts.api in OF_MODELS else api, ()))
+        whose = facts.vendor or facts.api
+        rules = (*rules, *OF_MODELS.get(whose if whose in OF_MODELS else api, ()))
     for rule in rules:
         said = rule.unknown if facts is None else rule.of(facts)
         if said is None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core.models.adapt import adapt
 from core.models.catalogue import VENDORS
 from core.models.facts import ModelFacts, catalogue_health, facts, known, with_sources
 from core.models.prices import prices_of, row_at
@@ -77,6 +78,29 @@ def test_what_is_seeded_is_known_and_stays(kind: str, model: str) -> None:
     day = datetime.now(UTC).date() if os.environ.get("LLM_TEST_TODAY") else found.as_of  # the nightly run sets it
     assert found.retires is None or found.retires > day + timedelta(days=90)
     assert len({source for sources in with_sources(found).sources.values() for source in sources}) >= 2
+
+
+@pytest.mark.parametrize(
+    ("api", "kind", "model", "left_out"),
+    [
+        ("azure", "azure_openai", "gpt-5", {"temperature", "top_p", "frequency_penalty", "presence_penalty"}),
+        ("azure", "azure_openai", "gpt-4o", set()),
+        ("azure", "openai_compatible", "claude-opus-5", {"temperature", "top_p"}),
+        ("bedrock", "openai_compatible", "us.anthropic.claude-opus-4-7", {"temperature", "top_p"}),
+        ("vertex", "anthropic", "claude-opus-5", {"temperature", "top_p", "frequency_penalty", "presence_penalty"}),
+        # hosts with rules of their own
+        ("groq", "openai_compatible", "openai/gpt-oss-120b", {"frequency_penalty", "presence_penalty"}),
+        ("openrouter", "openai_compatible", "openai/gpt-5", set()),
+    ],
+)
+def test_a_host_with_a_row_of_its_own_has_the_vendors_rules(
+    api: str, kind: str, model: str, left_out: set[str]
+) -> None:
+    """Its limits and its last day are its own; what the model refuses is the same as at its vendor."""
+    values = {"temperature": 0.7, "max_tokens": 100, "top_p": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0}
+    found = adapt(api, model, values, set(), kind=kind)
+
+    assert {note.parameter for note in found.adjustments if note.what == "left_out"} == left_out
 
 
 def test_every_field_has_a_source() -> None:
