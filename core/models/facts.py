@@ -18,7 +18,8 @@ from .vendored import PROVENANCE, Catalogue, read
 Reasoning = Literal["none", "optional", "default", "always"]
 """Whether it reasons before it answers: never, when asked to, unless told not to, or always."""
 Sampling = Literal["yes", "no", "ignored"]
-"""What becomes of temperature and top_p: they are used, the request is refused, or they have no effect."""
+"""What becomes of temperature and top_p in a request that says nothing of reasoning: they are used, the request is refused,
+or they have no effect. A model that reasons by default, and refuses or ignores them then, takes them with reasoning off."""
 RetiredEffect = Literal["refused", "rerouted"]
 """What a call gets after the retirement: an error, or the answer of another model."""
 
