@@ -5,7 +5,7 @@ names of the wire, is what OpenAPI shows.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +14,7 @@ from api.names import camel
 from core.kinds import KINDS
 from core.manage import provider_secrets
 from core.manage.connection import Report
+from core.models.adapt import Adjustment
 from core.parameters import PARAMETERS
 from core.resolving.effective import CURES, EffectiveSettings, Explained, LayerName, LogLevel, Source
 from core.store.api_keys import MAX_KEY
@@ -214,6 +215,20 @@ class Shadowed(_Wire):
     value: Any
 
 
+class AdjustedParameter(_Wire):
+    """How one parameter is sent otherwise than it stands in the settings, as the vendor's API or the model wants it."""
+
+    parameter: str = Field(description="by the name of the settings' request, as max_tokens")
+    what: Literal["renamed", "left_out", "clamped", "added"]
+    to: float | str | None = Field(description="the name, or the value, that is sent; null: nothing is")
+    why: str
+    source: Literal["operator", "vendor", "catalogue", "API rule", "family"] = Field(
+        description="family: assumed from another model of it"
+    )
+    as_of: date = Field(description="the day on which the source was true")
+    asked_for: bool = Field(description="whether somebody has set the value; false: it is a built-in default")
+
+
 class ExplainedValue(_Wire):
     """One value, and why."""
 
@@ -223,6 +238,9 @@ class ExplainedValue(_Wire):
     source: ValueSource
     shadows: list[Shadowed]
     omitted_by: ValueSource | None = Field(description="who says that it is not sent to the model; null: nobody")
+    adjusted: AdjustedParameter | None = Field(
+        description="how it is sent otherwise, or that it is not; null: as it is"
+    )
 
 
 class Effective(_Wire):
@@ -254,6 +272,14 @@ class Effective(_Wire):
     log_response_data: bool
     omitted_parameters: list[str] = Field(description="not to be sent to the model, though they have a value")
     custom_settings: dict[str, Any]
+    request: dict[str, Any] = Field(
+        description="what goes to the model with each request, by the names of the vendor's API: the model, and each "
+        "parameter that has a value, is not omitted, and is taken"
+    )
+    adjustments: list[AdjustedParameter] = Field(description="what in the request is not as it stands in the settings")
+    model_is: Literal["known", "assumed", "unknown"] = Field(
+        description="whether it is known what the model takes; unknown: everything is sent as it is"
+    )
     is_active: bool
     is_overridden: bool = Field(description="by an organisation's own settings; false until there are organisations")
     created_at: datetime | None = Field(description="of that settings row")
@@ -339,6 +365,9 @@ def effective(
         **{camel(name): getattr(settings, name) for name in PARAMETERS},
         "omittedParameters": list(settings.omitted),
         "customSettings": settings.custom_settings,
+        "request": {"model": settings.model, **settings.adapted().sent},
+        "adjustments": [_adjusted(each) for each in settings.adjustments],
+        "modelIs": settings.model_is,
         "isActive": row["is_active"],
         "isOverridden": False,  # settings of organisations are a layer to come
         **{camel(name): _plain(settings_row[name]) if settings_row else None for name in ("created_at", "updated_at")},
@@ -364,7 +393,12 @@ def _explained(item: Explained) -> dict[str, Any]:
         "source": _source(item.source),
         "shadows": [{"source": _source(source), "value": value} for source, value in item.shadows],
         "omittedBy": _source(item.omitted_by) if item.omitted_by else None,
+        "adjusted": _adjusted(item.adjusted) if item.adjusted else None,
     }
+
+
+def _adjusted(each: Adjustment) -> dict[str, Any]:
+    return {camel(name): value for name, value in each.as_dict().items()}
 
 
 def _source(source: Source) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from .config import get_config
 from .crypto import KeyRing, ids_of, load_ring
 from .errors import BadKey, CoreError, StoreUnavailable
+from .models.facts import known
 from .postgres import lines, names, probe, threads
 from .resolving import snapshot, snapshot_file
 from .resolving.effective import EffectiveSettings, Explained, Source, Status, build
@@ -234,6 +235,7 @@ class Resolver:
 
         least, most = BACKOFF
         wait = least
+        _look_at_catalogue()
         if self._file is not None and self._snapshot is None:
             self._look_before()
         while not stop.is_set():
@@ -396,6 +398,12 @@ def _reason(error: Exception) -> tuple[str, bool]:
     if found is None:
         return f"{type(error).__name__}: check DATABASE_URL and that the server runs", False
     return str(found), found.lasting or found.sqlstate == refusals.FULL
+
+
+def _look_at_catalogue() -> None:
+    """Read what is known of models, so that no caller waits for it; what is wrong with it is logged, and all is sent then."""
+    if problems := known().catalogue.problems:
+        _log.warning("It is not known what models take, or not of all: %s", " ".join(problems))
 
 
 def _environment_ring() -> KeyRing:

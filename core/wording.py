@@ -1,5 +1,6 @@
-"""Numbers in sentences to people."""
+"""Numbers and lists in sentences to people."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 
@@ -11,3 +12,8 @@ def counted(number: int, noun: str) -> str:
 def plain_number(value: float) -> str:
     """Return ``2``, ``0.7`` or ``1000000``: a whole number as it is, a float to 6 digits, neither with an exponent."""
     return str(value) if isinstance(value, int) else f"{Decimal(f'{value:.6g}'):f}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return ``a``, ``a and b``, or ``a, b and c``; empty without any."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

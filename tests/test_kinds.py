@@ -124,9 +124,6 @@ def test_the_snippet_calls_the_vendor(monkeypatch: pytest.MonkeyPatch, kind: Kin
         kind = replace(kind, names={**kind.names, renamed: "random_seed"})
         monkeypatch.setattr(kinds, "KINDS", {**KINDS, kind.name: kind})
     values: dict[str, Any] = {name: another(name) for name in SENDABLE}
-    # what Anthropic's SDK has no argument for cannot be sent by it: seeded providers omit it
-    model = next((vendor.default_model for vendor in catalogue.VENDORS if vendor.kind == kind.sdk == "anthropic"), None)
-    omitted = catalogue.to_omit(kind.name, model)
     with Vendor() as vendor:
         names = {"messages": [{"role": "user", "content": "Hello"}], "prompt": "Hello"}
         url = vendor.base_url(kind.name)
@@ -136,7 +133,6 @@ def test_the_snippet_calls_the_vendor(monkeypatch: pytest.MonkeyPatch, kind: Kin
             kind=kind.name,
             base_url=url,
             api_key=KEY,
-            omitted_parameters=sorted(omitted),
             **values,
         ):
             exec(python_snippet("acme", kind.name), names)
@@ -146,7 +142,7 @@ def test_the_snippet_calls_the_vendor(monkeypatch: pytest.MonkeyPatch, kind: Kin
     expected = {
         camel(theirs) if kind.sdk == "google.genai" else theirs: values[ours]
         for ours, theirs in kind.names.items()
-        if theirs and ours not in omitted
+        if theirs
     }
     assert {name: got.get(name) for name in expected} == expected
     assert not set(got) & {ours for ours, theirs in kind.names.items() if theirs != ours}
@@ -202,14 +198,17 @@ def test_a_key_may_begin_with_anything(
 
 
 @each_kind
-def test_values_beyond_the_vendors_range_are_warned_of(kind: KindFacts) -> None:
-    """A value that we take and the vendor does not is named with both limits; one that is not sent is not."""
+def test_values_beyond_the_vendors_range_are_brought_into_it(kind: KindFacts) -> None:
+    """A value that we take and the vendor does not is sent as the nearest, with both limits named; ours fit by themselves."""
     for name, (low, high) in kind.ranges.items():
-        assert catalogue.range_warnings(kind.name, {name: high}) == []
-        (warning,) = catalogue.range_warnings(kind.name, {name: high + 0.5})
-        assert f"from {low:g} to {high:g}" in warning
-        assert kind.label in warning
-    assert catalogue.range_warnings(kind.name, {p.name: p.default for p in PARAMETERS.values() if p.sendable}) == []
+        for value, sent in ((high, high), (high + 0.5, high)):
+            with override("acme", kind=kind.name, base_url="https://host.example", model="m", **{name: value}) as found:
+                assert found.adapted().sent[kind.names[name] or ""] == sent
+                said = [each.why for each in found.adjustments if each.parameter == name]
+            assert said == ([] if sent == value else [f"it takes {low:g} to {high:g}"])
+    with override("acme", kind=kind.name, base_url="https://host.example", model="m") as found:
+        assert {each.what for each in found.adjustments} <= {"renamed", "left_out"}
+        assert {each.parameter for each in found.adjustments if each.what == "left_out"} == kind.never_accepted
 
 
 def test_what_is_known_of_a_kind_of_a_newer_version() -> None:

@@ -22,7 +22,7 @@ from core.calling.request import How, Omitted
 from core.errors import Invalid
 from core.kinds import KINDS
 from core.manage import providers, settings
-from core.models import catalogue
+from core.models.adapt import adapt
 from core.parameters import PARAMETERS, SENDABLE, Parameter
 from core.resolving.effective import EffectiveSettings
 from core.resolving.snapshot import SETTINGS
@@ -36,6 +36,10 @@ from tests.parameters import RULES, SENT, another
 each_parameter = pytest.mark.parametrize("parameter", PARAMETERS.values(), ids=PARAMETERS)
 EXAMPLES = {
     "core/models/catalogue.py",
+    "core/models/rules.py",
+    "tests/models/test_adapt.py",
+    "tests/test_what_is_sent.py",
+    "tests/resolving/test_words.py",
     "tests/models/test_catalogue.py",
     "tests/calling/test_sent.py",
     "tests/test_ai.py",
@@ -141,9 +145,8 @@ def test_no_number_has_an_exponent(value: float, text: str) -> None:
     known = replace(KINDS["openai"], ranges={"top_p": (low, high)})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kinds, "KINDS", {**KINDS, "openai": known})
-        (warning,) = catalogue.range_warnings("openai", {"top_p": 2e9})
-    assert "2000000000" in warning
-    assert f"from {text} to " in warning
+        (said,) = adapt("openai", "unheard-of", {"top_p": 2e9}, ["top_p"]).adjustments
+    assert said.why.startswith(f"it takes {text} to ")
 
 
 @each_parameter
@@ -322,7 +325,7 @@ def test_without_a_default_it_is_not_sent_unless_set(unset: str, kind: str) -> N
         assert getattr(nobody, unset) is None
         assert theirs not in named(nobody.request_options())
         assert theirs not in sent.parameters(nobody)[0]
-        assert unset not in sent.parameters(nobody)[1]
+        assert unset not in {each.parameter for each in nobody.adjustments}
         item = next(item for item in nobody.explain() if item.name == unset)
         assert (item.sent, state_of(item), value_text(unset, item.value)) == (False, "not set", "not set")
         assert not [warning for warning in warnings_of(nobody) if unset in warning]

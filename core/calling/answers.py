@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ..errors import Invalid
+from ..models.adapt import Adjustment
 from .vendors import Counts, Part, Tokens, ToolCall, ToolPart
 
 
@@ -28,8 +29,8 @@ class Completion:
     attempts: int
     generation: int
     """Of the settings that were used."""
-    not_sent: tuple[str, ...] = ()
-    """Parameters that have a value, but that the vendor's API does not have."""
+    adjustments: tuple[Adjustment, ...] = ()
+    """What was sent otherwise than the settings and the call have it, and what was not, each with the reason."""
     tool_calls: tuple[ToolCall, ...] = ()
     """What the model wants called."""
     refusal: str | None = None
@@ -51,6 +52,11 @@ class Completion:
     """The SDK's own object; of a stream the last event."""
     response_format: Any = field(default=None, repr=False, compare=False)
     """The class that was asked for."""
+
+    @property
+    def not_sent(self) -> tuple[str, ...]:
+        """Parameters that have a value, and were left out, as the vendor's API or the model would refuse them."""
+        return tuple(each.parameter for each in self.adjustments if each.what == "left_out")
 
     @property
     def parsed(self) -> Any:
@@ -84,6 +90,8 @@ class Completion:
         shown = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in left_out}
         shown["usage"] = None if self.usage is None else self.usage._asdict()
         shown["cost"] = None if self.cost is None else str(self.cost)
+        shown["adjustments"] = [each.as_dict() for each in self.adjustments]
+        shown["not_sent"] = list(self.not_sent)
         shown["tool_calls"] = [call._asdict() for call in self.tool_calls]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in shown.items()}
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from .. import redaction
 from ..errors import BadConfig, CallFailed, Invalid, MissingExtra
 from ..kinds import facts_of
+from ..models.adapt import Adapted
 from ..resolving.effective import EffectiveSettings
 from . import failures, log_rows, log_writer, sent, structured
 from .adapters import adapter_of
@@ -47,7 +48,7 @@ class Call:
         self.model = (request.model if is_first else None) or settings.model or ""
         self.attempts = 0
         self.timeout = settings.request_timeout_ms / 1000
-        self.sent, self.not_sent = self._parameters(is_first=is_first)
+        self.sent, self.adjustments = self._parameters(is_first=is_first)
         self.collected = Collected()
         self._content: Any = None
         self._raw: Any = None
@@ -59,17 +60,19 @@ class Call:
         self._outside = sys.exception()
         self._clock, self._began, self.at = Clock(), 0.0, log_rows.now()
 
-    def _parameters(self, *, is_first: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
+    def _parameters(self, *, is_first: bool) -> Adapted:
         if not self.request.messages:
-            return {k: v for k, v in (self.request.options or {}).items() if v is not None and v is not sent.OMIT}, ()
+            more = self.request.options or {}
+            return Adapted({k: v for k, v in more.items() if v is not None and v is not sent.OMIT}, ())
         given = self.request.given
-        values, not_sent = sent.parameters(self.settings, given, self.request.options)
-        if is_first and (lacking := sorted(set(not_sent) & set(given))):
+        found = sent.parameters(self.settings, given, self.request.options, model=self.model)
+        never = facts_of(self.settings.kind).never_accepted
+        if is_first and (lacking := sorted(name for name in never & set(given) if given[name] is not sent.OMIT)):
             raise Invalid(dict.fromkeys(lacking, f"is nothing that {self.settings.display_name}'s API has"))
         if (asked := self.request.response_format) is not None:
             for name, wanted in self.vendor.format(asked.__name__, structured.schema_of(asked)).items():
-                values[name] = _joined(name, values.get(name), wanted)
-        return values, not_sent
+                found.sent[name] = _joined(name, found.sent.get(name), wanted)
+        return found
 
     # The clock
 
@@ -219,7 +222,7 @@ class Call:
             latency_ms=self._latency(),
             attempts=self.attempts,
             generation=self.settings.generation,
-            not_sent=self.not_sent,
+            adjustments=self.adjustments,
             tool_calls=collected.tool_calls,
             refusal=refusal,
             reasoning="".join(collected.reasoning) or None,

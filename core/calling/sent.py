@@ -6,24 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from ..errors import Invalid
-from ..kinds import KINDS, KindFacts, facts_of
-from ..parameters import PARAMETERS, SENDABLE
+from ..kinds import facts_of
+from ..models.adapt import Adapted
+from ..parameters import PARAMETERS
+from ..resolving.decision import SPELLINGS
 from ..resolving.effective import EffectiveSettings
 
-
-def _camel(name: str) -> str:
-    head, *tail = name.split("_")
-    return "".join([head, *map(str.title, tail)])
-
-
-SPELLINGS: Final[Mapping[str, str]] = {
-    spelling: ours
-    for kind in KINDS.values()
-    for ours, theirs in kind.names.items()
-    for name in (ours, theirs or ours)
-    for spelling in (name, _camel(name))
-}
-"""What some vendor calls it, also in camel case -> our parameter: two of one parameter are never sent."""
 RESERVED: Final = frozenset(
     {"model", "messages", "contents", "stream", "timeout", "http_options", "extra_body", "extra_headers", "extra_query"}
 )
@@ -70,38 +58,27 @@ def check_given(given: Mapping[str, Any], options: Mapping[str, Any] | None) -> 
 
 
 def parameters(
-    settings: EffectiveSettings, given: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return what is sent, by the vendor's names, and which of our parameters are not, as the vendor has none such.
-
-    What the settings omit is left out, but for what an API cannot do without (Anthropic's max_tokens), and but for what
-    they omit because of its old name: OpenAI's models that reason refuse ``max_tokens``, and take it by its new name.
+    settings: EffectiveSettings,
+    given: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    *,
+    model: str | None = None,
+) -> Adapted:
+    """Return what is sent, by the API's names, and what became of the rest: as :meth:`EffectiveSettings.adapted` decides.
 
     Args:
         settings: Of the provider.
         given: Our parameters with this call's values, which count more than the settings'; OMIT leaves one out.
         options: More, by the vendor's names or ours; OMIT or None leaves one out.
+        model: In place of the settings' own.
 
     Raises:
         Invalid: If *given* leaves out what the vendor's API cannot do without.
     """
     kind, given, options = facts_of(settings.kind), given or {}, options or {}
-    names = {name: theirs for name, theirs in kind.names.items() if theirs}
-    kept = kind.required | {name for name in names if is_renamed(kind, name)}
-    values = {name: getattr(settings, name) for name in SENDABLE if name in kept or name not in settings.omitted}
-    values |= given
-    for name in kind.required:
-        if values.get(name) is OMIT:
-            raise Invalid({name: f"cannot be left out: {kind.label}'s API takes no request without it"})
-    for name in options:
-        values.pop(SPELLINGS.get(name, ""), None)
-    # None: a parameter without a default that nobody has set
-    values = {name: value for name, value in values.items() if value is not OMIT and value is not None}
-    sent = {names[name]: value for name, value in values.items() if name in names}
-    sent |= {names.get(name, name): value for name, value in options.items() if value is not None and value is not OMIT}
-    return sent, tuple(name for name in values if name not in names)
-
-
-def is_renamed(kind: KindFacts, name: str) -> bool:
-    """Tell whether settings omit a parameter because of its old name, which is the one that other programs would send."""
-    return kind.name == "openai" and kind.names[name] not in {name, None}
+    without = [name for name, value in given.items() if value is OMIT]
+    for name in kind.required.intersection(without):
+        raise Invalid({name: f"cannot be left out: {kind.label}'s API takes no request without it"})
+    chosen = {name: value for name, value in given.items() if value is not OMIT}
+    more = {name: None if value is OMIT else value for name, value in options.items()}
+    return settings.adapted(chosen, more, without, model=model)

@@ -7,7 +7,7 @@ import typer
 
 from ..resolve import resolve, resolver
 from ..resolving.effective import LAYERS, EffectiveSettings, Explained, Source
-from ..resolving.words import state_of, value_text
+from ..resolving.words import becomes, state_of, value_text
 from .opening import leave
 
 
@@ -46,6 +46,8 @@ def _explain(settings: EffectiveSettings, items: list[Explained], *, stale: bool
         typer.echo(f"{item.name:<{width}}  {value:<14}  {state_of(item):<11}  {_source_text(item.source)}")
         if item.omitted_by:
             typer.echo(f"{'':<{width}}  not sent, says {_source_text(item.omitted_by)}")
+        if item.adjusted:
+            typer.echo(f"{'':<{width}}  {becomes(item.adjusted)}")
         for source, hidden in item.shadows:
             typer.echo(f"{'':<{width}}  hides {value_text(item.name, hidden)}: {_source_text(source)}")
 

@@ -82,7 +82,10 @@ def prepare(
         model=model,
         models=() if "available_models" in stand_ins else tuple(wanted.available_models),
         settings=replace(
-            effective, kind=wanted.kind, omitted=effective.omitted if omitted is None else tuple(sorted(omitted))
+            effective,
+            kind=wanted.kind,
+            base_url=base_url_of(wanted.kind, wanted.api_base_url),
+            omitted=effective.omitted if omitted is None else tuple(sorted(omitted)),
         ),
         key=key,
         key_problem=problem,

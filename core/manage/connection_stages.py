@@ -22,6 +22,7 @@ from ..extras import from_extra
 from ..kinds import facts_of
 from ..resolving.carried import NOTHING, Opened
 from ..resolving.effective import NOT_NEEDED, EffectiveSettings
+from ..resolving.words import changes_text
 from ..store import base_urls
 from ..wording import counted
 
@@ -328,7 +329,7 @@ class _Test:
         if target.model is None:
             self._note("model", "not_checked", "no model is chosen")
             return
-        values, _ = sent.parameters(target.settings)
+        values, changed = sent.parameters(target.settings, model=target.model)
         clock = _Clock()
         try:
             content = vendor.translate(_PROMPT)
@@ -355,6 +356,8 @@ class _Test:
         self._came_through(None, clock)
         answer = " ".join(part.text.split())
         words = f"answered “{redaction.shortened(answer, _ANSWER)}”" if answer else "answered"
+        if said := changes_text(changed):
+            words = f"{words}. {said}"
         self._note("call", "verified", words, clock)
         if not self._is_verified("key"):
             self._note("key", "verified", "the call was answered" if target.needs_key else "none is needed")

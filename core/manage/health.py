@@ -11,6 +11,7 @@ from ..access import sessions
 from ..config import get_config
 from ..crypto import KeyRing
 from ..errors import CoreError
+from ..models.facts import CatalogueHealth, catalogue_health
 from ..store import grants, migrate, outages, revisions, sealed
 from ..store.tables import AuditEvent, AuditHead, LlmProvider
 from . import keys, next_keys, provider_secrets, providers, readable, services
@@ -47,6 +48,8 @@ class Health(NamedTuple):
     events: int
     """Of the audit, ever."""
     newest_event: datetime | None
+    catalogue: CatalogueHealth
+    """Whether it is known what models take."""
 
 
 class RefusedKey(NamedTuple):
@@ -139,6 +142,7 @@ def look(session: Session, ring: KeyRing) -> Health:
         sign_ins=sum(sessions.count_live(session).values()),
         events=session.exec(select(AuditHead.seq)).one_or_none() or 0,
         newest_event=session.exec(select(AuditEvent.at).order_by(col(AuditEvent.at).desc()).limit(1)).one_or_none(),
+        catalogue=catalogue_health(),
     )
 
 

@@ -8,7 +8,7 @@ from ..access.authority import require
 from ..actors import Actor
 from ..models import catalogue
 from ..store.tables import LlmProvider
-from . import providers, settings
+from . import providers
 
 
 class Outcome(NamedTuple):
@@ -37,8 +37,11 @@ def seed(session: Session, actor: Actor) -> list[Outcome]:
 
 
 def create_vendor(session: Session, actor: Actor, vendor: catalogue.Vendor) -> LlmProvider:
-    """Add a provider of the catalogue, inactive; what its default model refuses is not sent. Raises as core.manage.providers."""
-    provider = providers.create(
+    """Add a provider of the catalogue, inactive. Raises as core.manage.providers.
+
+    Nothing is omitted for its models: what they refuse is not sent anyway (:mod:`core.models.adapt`).
+    """
+    return providers.create(
         session,
         actor,
         {
@@ -51,10 +54,6 @@ def create_vendor(session: Session, actor: Actor, vendor: catalogue.Vendor) -> L
             "is_active": False,
         },
     )
-    refused = catalogue.to_omit(vendor.kind, vendor.default_model)
-    if refused:  # else the first real call would be answered with a 400
-        settings.upsert_global(session, actor, provider.id, {"omitted_parameters": sorted(refused)})
-    return provider
 
 
 def find(session: Session, name: str) -> LlmProvider | None:

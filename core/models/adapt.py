@@ -6,9 +6,9 @@ Pure: it reads no setting and no clock. It never raises, whatever the values are
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import date
-from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
+from ..kinds import KindFacts, facts_of
 from ..parameters import SENDABLE
 from ..wording import plain_number
 from . import rules
@@ -240,9 +240,21 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-@lru_cache(maxsize=4096)
+_kept: dict[tuple[str, str, str | None], tuple[KindFacts, tuple[_Step, ...]]] = {}
+_MOST_KEPT: Final = 4096
+
+
 def _steps_of(api: str, kind: str, model: str | None) -> tuple[_Step, ...]:
-    return _steps(rules.verdicts(api, kind, find_facts(api, model) if model else None))
+    """Return the steps of a model, which are kept: what is known of it does not change while a process runs."""
+    row, key = facts_of(kind), (api, kind, model)
+    found = _kept.get(key)
+    if found is not None and found[0] is row:
+        return found[1]
+    if len(_kept) >= _MOST_KEPT:
+        _kept.clear()
+    steps = _steps(rules.verdicts(api, kind, find_facts(api, model) if model else None))
+    _kept[key] = row, steps
+    return steps
 
 
 def _steps(said: Mapping[str, tuple[Verdict, ...]]) -> tuple[_Step, ...]:

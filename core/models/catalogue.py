@@ -7,11 +7,11 @@ forbids a model or a parameter, and models that are not in it work as well.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from ..kinds import Kind, facts_of
-from ..parameters import PARAMETERS, SENDABLE
-from ..wording import plain_number
+from ..parameters import SENDABLE
+from ..wording import listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,82 +194,18 @@ def refused(kind: str, model: str | None) -> frozenset[str]:
     return known.refuses | never if known else never
 
 
-def omission_warnings(
-    kind: str, model: str | None, omitted: Collection[str], unset: Collection[str] | None = None
-) -> list[str]:
-    """Say, each time with the cure, where *omitted* does not fit *model*; of an unknown model only what its kind implies.
-
-    *unset* are parameters that have no value, and hence are not sent either; default: those without a built-in default.
-    """
-    unset = [name for name in SENDABLE if PARAMETERS[name].default is None] if unset is None else unset
-    known = find(kind, model or "")
-    api = f"{facts_of(kind).label}'s API"
-    warnings = []
-    if sent := _ordered(refused(kind, model) - {*omitted, *unset}):
-        add = f"Add {_pronoun(sent)} to the omitted parameters"
-        if known:
-            sentence = f"{known.name} does not take {_listed(sent)}. {add}, or choose another model. {known.note}"
-            warnings.append(sentence.rstrip())
-        else:
-            warnings.append(f"{api} does not know {_listed(sent)}. {add}.")
-    required = facts_of(kind).required
-    if missing := _ordered(required & set(omitted)):
-        warnings.append(
-            f"{_listed(missing)} {_be(missing)} omitted, though {api} requires {_pronoun(missing)}. "
-            f"Take {_pronoun(missing)} off the omitted parameters, or make sure that every program sends its own."
-        )
-    if known and (accepted := _ordered(set(omitted) - refused(kind, model) - required)):
-        warnings.append(
-            f"{_listed(accepted)} {_be(accepted)} omitted, though {known.name} accepts {_pronoun(accepted)}. "
-            f"Take {_pronoun(accepted)} off the omitted parameters to have {_pronoun(accepted)} sent."
-        )
-    return warnings
-
-
-def to_omit(kind: str, model: str | None) -> frozenset[str]:
-    """Return what *model* is not to be sent: what its kind's API never accepts, and what it refuses of the built-in defaults.
-
-    What has no default is never accepted or it is set on purpose: Effective Preview warns of the latter.
-    """
-    never = facts_of(kind).never_accepted
-    return never | {name for name in refused(kind, model) if PARAMETERS[name].default is not None}
-
-
-def range_warnings(kind: str, sent: Mapping[str, Any]) -> list[str]:
-    """Say, with the cure, which of the values in *sent* the vendor's API does not take, as its range is smaller."""
-    known = facts_of(kind)
-    warnings = []
-    for name, (low, high) in known.ranges.items():
-        value = sent.get(name)
-        if value is not None and not low <= value <= high:
-            warnings.append(
-                f"{known.label}'s API takes {name} from {plain_number(low)} to {plain_number(high)}, "
-                f"and this is {plain_number(value)}. "
-                f"Choose a value in that range, or add {name} to the omitted parameters."
-            )
-    return warnings
-
-
 def model_change_warning(old: str | None, new: str | None, omitted: Collection[str]) -> str | None:
     """Say what is not sent when the model changes from *old* to *new*: it may have been set for the old one only."""
     names = _ordered(omitted)
     if not names or new is None or new == old:
         return None
     when = f"while the model was {old}" if old else "before a model was chosen"
-    return f"{_listed(names)} {_be(names)} not sent; that was set {when}. Check that it still fits {new}."
+    return f"{listed(names)} {_be(names)} not sent; that was set {when}. Check that it still fits {new}."
 
 
 def _ordered(names: Collection[str]) -> list[str]:
     return [name for name in SENDABLE if name in names]
 
 
-def _listed(names: list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-
-
 def _be(names: list[str]) -> str:
     return "is" if len(names) == 1 else "are"
-
-
-def _pronoun(names: list[str]) -> str:
-    return "it" if len(names) == 1 else "them"

@@ -85,7 +85,17 @@ def _said(condition: str) -> str:
     return f"{name} is {value}"
 
 
+def _searches(facts: ModelFacts) -> bool:
+    """Tell whether it is one of OpenAI's that search the web: they take no parameter of sampling."""
+    return "-search-" in facts.name
+
+
+_SEARCH: Final = Verdict("refuse", "models that search the web take none", "https://github.com/vercel/ai/pull/5647")
+
+
 def _openai_sampling(facts: ModelFacts) -> Verdict | None:
+    if _searches(facts):
+        return _SEARCH
     verdict = Verdict("refuse", "", _OPENAI_URL)
     if facts.reasoning in {None, "none"}:  # else whether it reasons decides, and no word about sampling alone
         return replace(verdict, why="it takes none") if facts.sampling == "no" else None
@@ -93,6 +103,8 @@ def _openai_sampling(facts: ModelFacts) -> Verdict | None:
 
 
 def _openai_penalties(facts: ModelFacts) -> Verdict | None:
+    if _searches(facts):
+        return _SEARCH
     if facts.reasoning in {None, "none"}:
         return None
     url = "https://github.com/vercel/ai/blob/main/packages/openai/src/chat/openai-chat-language-model.ts"
@@ -237,8 +249,8 @@ def verdicts(api: str, kind: str | None, facts: ModelFacts | None) -> dict[str, 
     rules = OF_APIS.get(api, ())
     if facts is not None and api not in TOLERANT:
         # a gateway passes on to the vendor whose row it is; a host with rules of its own has its own models
-        whose = facts.vendor or facts.api
-        rules = (*rules, *OF_MODELS.get(whose if whose in OF_MODELS else api, ()))
+        facts = _of_the_vendor(facts)
+        rules = (*rules, *OF_MODELS.get(facts.api, ()))
     for rule in rules:
         said = rule.unknown if facts is None else rule.of(facts)
         if said is None:
@@ -249,6 +261,24 @@ def verdicts(api: str, kind: str | None, facts: ModelFacts | None) -> dict[str, 
             if not any(one.does == said.does == "rename" for one in found.get(name, ())):
                 found.setdefault(name, []).append(said)
     return {name: tuple(said) for name, said in found.items()}
+
+
+def _of_the_vendor(facts: ModelFacts) -> ModelFacts:
+    """Return the facts under the vendor's name, where a host serves the vendor's own models: Azure, Bedrock, Vertex AI."""
+    if facts.api not in _RESELLERS:
+        return facts
+    found = _VENDORS.search(facts.name)
+    vendor = facts.vendor or (found.lastgroup if found else None)
+    if vendor is None:
+        return facts
+    return replace(facts, api=vendor, name=facts.name[found.start() :] if found else facts.name)
+
+
+_RESELLERS: Final = frozenset({"azure", "bedrock", "vertex"})
+_VENDORS: Final = re.compile(
+    r"(?<![a-z0-9])(?:(?P<openai>gpt-(?!oss)|chatgpt|o\d(?![a-z]))|(?P<anthropic>claude)|(?P<google>gemini|gemma)|(?P<xai>grok)"
+    r"|(?P<mistral>mistral|magistral|ministral|codestral|devstral|pixtral)|(?P<deepseek>deepseek)|(?P<moonshot>kimi))"
+)
 
 
 def _of_kind(kind: str | None) -> list[tuple[str, Verdict]]:

@@ -1,7 +1,7 @@
 """Effective settings: built-in defaults, the merge of layers, and the answer that explains itself. No I/O, no ORM."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,10 +22,13 @@ from ..errors import (
     StoreUnavailable,
     Unavailable,
 )
-from ..kinds import base_url_of, facts_of, origin_of
+from ..kinds import base_url_of, origin_of
+from ..models.adapt import Adapted, Adjustment, Standing, standing
+from ..models.apis import api_of
 from ..parameters import PARAMETERS, SENDABLE
 from . import options
 from .carried import NOTHING, Carried, Opened
+from .decision import Basis, decide, values_of
 
 Status = Literal[Unavailable, "ok"]
 LayerName = Literal["built_in", "all_providers", "provider_default", "provider"]
@@ -92,14 +95,16 @@ class Explained(NamedTuple):
     """The values of lower layers that this one hides, nearest first."""
     omitted_by: Source | None
     """The layer that says *do not send*, or None."""
-    accepted: bool = True
-    """Whether the API of the provider's kind knows it: else it is not sent, whatever the layers say."""
+    adjusted: Adjustment | None = None
+    """How it is sent otherwise than it stands here, or that it is not: what the vendor's API and the model take decides."""
 
     @property
     def sent(self) -> bool:
         """Whether it is sent to the model: see :meth:`EffectiveSettings.request_options`."""
         sendable = self.name == "model" or self.name in SENDABLE
-        return sendable and self.accepted and self.omitted_by is None and self.value is not None
+        if self.adjusted is not None:
+            return self.adjusted.what != "left_out"
+        return sendable and self.omitted_by is None and self.value is not None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
@@ -110,6 +115,7 @@ class Explained(NamedTuple):
             "source": self.source.as_dict(),
             "shadows": [{"source": source.as_dict(), "value": value} for source, value in self.shadows],
             "omitted_by": self.omitted_by.as_dict() if self.omitted_by else None,
+            "adjusted": self.adjusted.as_dict() if self.adjusted else None,
         }
 
 
@@ -193,8 +199,12 @@ class EffectiveSettings:
     _candidates: Mapping[str, tuple[tuple[Source, Any], ...]] = field(repr=False, compare=False)
     _omitted_by: Mapping[str, Source] = field(repr=False, compare=False)
     _box: Box | NoKey | None = field(repr=False, compare=False)
-    _request: Mapping[str, Any] = field(repr=False, compare=False)
+    _request: dict[str, Any] = field(repr=False, compare=False)
     """What :meth:`request_options` returns, made once: every call of a service asks for it."""
+    _nested: tuple[str, ...] = field(repr=False, compare=False)
+    """What of it is a dict itself."""
+    adjustments: tuple[Adjustment, ...]
+    """What is sent otherwise than it stands here, and what is not, as the vendor's API or the model would refuse it."""
     _carried: Carried | None = field(repr=False, compare=False)
 
     @property
@@ -217,10 +227,10 @@ class EffectiveSettings:
 
     def explain(self) -> list[Explained]:
         """Return every value with its source, what it shadows, and who says it is not sent; all of it the caller's own."""
-        never = facts_of(self.kind).never_accepted
+        adjusted = {each.parameter: each for each in self.adjustments}
         return [
             Explained(
-                name, candidates[0][1], candidates[0][0], candidates[1:], self._omitted_by.get(name), name not in never
+                name, candidates[0][1], candidates[0][0], candidates[1:], self._omitted_by.get(name), adjusted.get(name)
             )
             for name, candidates in deepcopy(dict(self._candidates)).items()
         ]
@@ -266,23 +276,62 @@ class EffectiveSettings:
         """
         return NOTHING if self._carried is None else self._carried.open()
 
-    def request_options(self) -> dict[str, Any]:
+    def request_options(self, **more: Any) -> dict[str, Any]:
         """Return the arguments of a request by the vendor's SDK: ``model``, and what is sent, by the vendor's names.
 
-        That is every parameter that is set, not omitted, and known to the vendor's API. What the SDK's method has no
-        argument for stands in ``extra_body``; for Google all but the model stands in ``config``.
+        That is every parameter that is set, not omitted, and taken by the vendor's API and the model: ``adjustments`` says
+        what is left out, brought into the range, renamed or added, and why. What the SDK's method has no argument for
+        stands in ``extra_body``; for Google all but the model stands in ``config``.
+
+        Args:
+            more: What the program adds to the request. By our names (``temperature=0.2``, and ``model``) it counts more than
+                the settings'; all else is sent as it is, and what goes with it is decided anew: ``reasoning_effort="none"``.
+                None leaves a parameter out.
         """
-        made = dict(self._request)
-        if "config" in made:
-            made["config"] = dict(made["config"])
-        if "extra_body" in made:
-            made["extra_body"] = dict(made["extra_body"])
+        if more:
+            model = more.pop("model", None) or self.model
+            given = {name: value for name, value in more.items() if name in SENDABLE and value is not None}
+            others = {name: value for name, value in more.items() if name not in given}
+            return options.request_options(self.kind, model, self.adapted(given, others, model=model).sent)
+        made = self._request.copy()
+        for name in self._nested:
+            made[name] = made[name].copy()
         return made
 
-    def sent_parameters(self) -> dict[str, Any]:
-        """Return every sendable parameter that has a value and is not omitted, also what the vendor does not know."""
-        values = {name: getattr(self, name) for name in SENDABLE if name not in self.omitted}
-        return {name: value for name, value in values.items() if value is not None}
+    def adapted(
+        self,
+        given: Mapping[str, Any] | None = None,
+        more: Mapping[str, Any] | None = None,
+        without: Collection[str] = (),
+        *,
+        model: str | None = None,
+    ) -> Adapted:
+        """Return what is sent, by the API's names, with what one call adds, and what became of the rest.
+
+        Args:
+            given: Our parameters -> a value that counts more than the settings'.
+            more: By the vendor's names or ours: sent as it is; None leaves our parameter of that name out.
+            without: Our parameters that are not sent.
+            model: In place of the settings' own.
+        """
+        return decide(self.basis(model), given or {}, more or {}, without)
+
+    def basis(self, model: str | None = None) -> Basis:
+        """Return what of these settings decides what is sent to *model*, or to their own."""
+        return Basis(
+            self.kind,
+            self.base_url,
+            model or self.model,
+            values_of(self),
+            [name for name in SENDABLE if self._candidates[name][0][0] is not BUILT_IN],
+            self.omitted,
+            self.custom_settings,
+        )
+
+    @property
+    def model_is(self) -> Standing:
+        """Whether the model is ``known``, ``assumed`` to take what its family takes, or ``unknown``: then all is sent."""
+        return standing(api_of(self.kind, self.base_url), self.model)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON can hold them: no key, not even sealed."""
@@ -346,24 +395,29 @@ def build(
         _status(provider, candidates["model"][0][1]) if provider else (missing, None, None, problem)
     )
     values = {parameter: candidates[parameter][0][1] for parameter in PARAMETERS}
-    theirs = facts_of(provider.kind if provider else None).names
-    sent = {n: values[n] for n in SENDABLE if theirs.get(n) and n not in omitted_by and values[n] is not None}
+    kind, model = provider.kind if provider else None, candidates["model"][0][1]
+    base_url = base_url_of(provider.kind, provider.base_url) if provider else None
+    explicit = [name for name in SENDABLE if candidates[name][0][0] is not BUILT_IN]
+    sent, adjustments = decide(Basis(kind, base_url, model, values, explicit, omitted_by, custom))
+    request = options.request_options(kind, model, sent)
     return EffectiveSettings(
         provider=provider.name if provider else name or "",
         status=status,
         provider_id=provider.id if provider else None,
         display_name=provider.display_name if provider else name or "",
-        kind=provider.kind if provider else None,
-        base_url=base_url_of(provider.kind, provider.base_url) if provider else None,
-        model=candidates["model"][0][1],
+        kind=kind,
+        base_url=base_url,
+        model=model,
         omitted=tuple(p for p in SENDABLE if p in omitted_by),
         generation=generation,
         key_problem=problem,
-        _custom=custom,
+        _custom=json.dumps(custom),
         _candidates=candidates,
         _omitted_by=omitted_by,
         _box=box,
-        _request=options.request_options(provider.kind if provider else None, candidates["model"][0][1], sent),
+        _request=request,
+        _nested=tuple(name for name in ("config", "extra_body") if name in request),
+        adjustments=adjustments,
         _carried=carried,
         **values,
     )
@@ -381,7 +435,7 @@ def _model_candidates(provider: ProviderFacts | None, down: list[Layer]) -> tupl
     return tuple(found) or ((BUILT_IN, None),)
 
 
-def _merge_custom(down: list[Layer], candidates: dict[str, tuple[tuple[Source, Any], ...]]) -> str:
+def _merge_custom(down: list[Layer], candidates: dict[str, tuple[tuple[Source, Any], ...]]) -> dict[str, Any]:
     merged: dict[str, list[tuple[Source, Any]]] = {}
     for layer in down:
         custom = layer.values.get("custom_settings")
@@ -389,7 +443,7 @@ def _merge_custom(down: list[Layer], candidates: dict[str, tuple[tuple[Source, A
             merged.setdefault(key, []).append((layer.source("custom_settings"), value))
     for key in sorted(merged):
         candidates[f"custom_settings.{key}"] = tuple(merged[key])
-    return json.dumps({key: merged[key][0][1] for key in sorted(merged)})
+    return {key: merged[key][0][1] for key in sorted(merged)}
 
 
 def _status(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..kinds import KindFacts, facts_of
+from ..parameters import SENDABLE
 from .carried import Opened
 
 
@@ -53,28 +54,35 @@ def add_carried(made: dict[str, Any], kind: str | None, carried: Opened) -> None
         made["default_query"] = query
 
 
-def request_options(kind: str | None, model: str | None, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a request besides what is asked: the model, and *values* by the kind's names.
+def request_options(kind: str | None, model: str | None, sent: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a request besides what is asked: the model, and *sent* where the kind's SDK has a place for it.
 
     What the SDK's method has no argument for goes in as ``extra_body``; Google's takes all but the model as ``config``.
 
     Args:
         kind: Of the provider.
         model: The model's name.
-        values: Our parameters that are sent; none that the kind's API does not know.
+        sent: By the API's names, as :func:`core.resolving.decision.decide` returns it.
     """
     facts = facts_of(kind)
-    named: dict[str, Any] = {}
-    extra: dict[str, Any] = {}
-    for ours, value in values.items():
-        theirs = facts.names[ours] or ours
-        (extra if ours in facts.beside or (theirs != ours and _is_foreign(facts, theirs)) else named)[theirs] = value
     if facts.sdk == "google.genai":
-        return {"model": model, "config": named}
-    return {"model": model, **named} | ({"extra_body": extra} if extra else {})
+        return {"model": model, "config": {**sent.get("config", {}), **_without(sent, "config")}}
+    extra = dict(sent.get("extra_body", {}))
+    made = {"model": model}
+    for name, value in sent.items():
+        if name != "extra_body":
+            (extra if _is_beside(facts, name) else made)[name] = value
+    return made | ({"extra_body": extra} if extra else {})
 
 
-def _is_foreign(facts: KindFacts, theirs: str) -> bool:
-    """Tell whether the vendor who makes the SDK has no such name: then it is no argument there."""
+def _without(sent: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in sent.items() if key != name}
+
+
+def _is_beside(facts: KindFacts, name: str) -> bool:
+    """Tell whether the SDK's method has no argument for what the API calls *name*."""
+    if name in facts.beside:
+        return True
     own = facts_of(facts.sdk)
-    return own.sdk is not None and theirs not in own.names.values()
+    is_ours = name in facts.names.values() or name in SENDABLE
+    return own.sdk is not None and is_ours and name not in own.names.values() and name not in SENDABLE

@@ -1,11 +1,13 @@
 """Effective settings in words: what people read on every page and on the command line. Pure functions."""
 
 import json
+from collections.abc import Iterable
 from typing import Any, Final, Literal
 
-from ..models import catalogue
-from ..parameters import PARAMETERS, SENDABLE
-from ..wording import plain_number
+from ..models.adapt import Adjustment
+from ..parameters import PARAMETERS
+from ..wording import listed, plain_number
+from .decision import decide
 from .effective import EffectiveSettings, Explained
 
 State = Literal["sent", "not sent", "not set", "for the program"]
@@ -16,13 +18,11 @@ CUSTOM: Final = "custom_settings."
 
 def state_of(item: Explained) -> State:
     """Return what becomes of *item* in a request."""
-    if item.omitted_by:
-        return "not sent"
     if item.sent:
         return "sent"
-    if item.value is None:
-        return "not set"
-    return "for the program" if item.accepted else "not sent"
+    if item.omitted_by or item.adjusted:
+        return "not sent"
+    return "not set" if item.value is None else "for the program"
 
 
 def label_of(name: str) -> str:
@@ -45,9 +45,62 @@ def value_text(name: str, value: Any) -> str:
     return plain_number(value) if isinstance(value, float) else str(value)
 
 
+def becomes(adjusted: Adjustment) -> str:
+    """Return what becomes of a value: ``not sent: it always reasons``, or ``sent as max_completion_tokens``."""
+    if adjusted.what == "left_out":
+        return f"not sent: {adjusted.why}"
+    if adjusted.what == "added":
+        return f"sent though omitted: {adjusted.why}"
+    to = value_text(adjusted.parameter, adjusted.to)
+    return f"sent as {to}" if adjusted.what == "renamed" else f"sent as {to}: {adjusted.why}"
+
+
 def warnings_of(settings: EffectiveSettings) -> list[str]:
-    """Return what does not fit the model or the vendor's API, each time with the cure."""
-    kind, sent = settings.kind or "", settings.sent_parameters()
-    unset = [name for name in SENDABLE if name not in sent and name not in settings.omitted]
-    unfit = catalogue.omission_warnings(kind, settings.model, settings.omitted, unset)
-    return [*unfit, *catalogue.range_warnings(kind, sent)]
+    """Return where what somebody chose does not reach the model as it is, and what is omitted for nothing; with the cure."""
+    model = settings.model or "the model"
+    found = [
+        sentence
+        for each in settings.adjustments
+        if (sentence := _adjusted_text(each, getattr(settings, each.parameter), model))
+    ]
+    if settings.model_is != "unknown" and (names := _omitted_for_nothing(settings)):
+        be, it = ("is", "it") if len(names) == 1 else ("are", "them")
+        found.append(
+            f"{listed(names)} {be} omitted, though {model} takes {it}. "
+            f"Take {it} off the omitted parameters to have {it} sent."
+        )
+    return found
+
+
+def changes_text(adjustments: Iterable[Adjustment]) -> str:
+    """Return in one sentence what is sent otherwise than it is set; empty if nothing is, but for names."""
+    left_out = [each.parameter for each in adjustments if each.what == "left_out"]
+    changed = [
+        f"{each.parameter} is {value_text(each.parameter, each.to)}" for each in adjustments if each.what in _CHANGED
+    ]
+    return "; ".join([f"{listed(left_out)} left out"] * bool(left_out) + changed)
+
+
+_CHANGED: Final = ("clamped", "added")
+
+
+def _adjusted_text(each: Adjustment, value: Any, model: str) -> str:
+    name, shown = each.parameter, value_text(each.parameter, value)
+    if each.what == "added":
+        return f"{name} is omitted, though {each.why}: {shown} is sent. Take it off the omitted parameters."
+    if not each.asked_for or each.what == "renamed":
+        return ""
+    if each.what == "clamped":
+        sent = value_text(name, each.to)
+        return f"{name} {shown} is sent to {model} as {sent}: {each.why}. Choose a value in that range."
+    return f"{name} {shown} is not sent to {model}: {each.why}. Choose another model to have it sent, or have it inherited."
+
+
+def _omitted_for_nothing(settings: EffectiveSettings) -> list[str]:
+    """Return what would be sent, and taken, were it not omitted."""
+    if not settings.omitted:
+        return []
+    basis = settings.basis()
+    left_out = {each.parameter for each in decide(basis._replace(omitted=())).adjustments if each.what == "left_out"}
+    kept = {each.parameter for each in settings.adjustments if each.what == "added"} | left_out
+    return [name for name in settings.omitted if name not in kept and basis.values[name] is not None]

@@ -162,7 +162,7 @@ def test_explain(served: Served, folder: Path) -> None:
     """The answer says where each value comes from."""
     answer = json.loads(bash(snippet("sh", "explain=true"), folder, **served.env()))
 
-    assert {"name", "value", "sent", "source", "shadows", "omittedBy"} == set(answer["data"]["explain"][0])
+    assert {"name", "value", "sent", "source", "shadows", "omittedBy", "adjusted"} == set(answer["data"]["explain"][0])
 
 
 def test_change_and_conflict(served: Served, folder: Path) -> None:

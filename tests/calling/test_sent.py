@@ -1,5 +1,6 @@
 """Which parameters a request has: the settings', this call's own, and the options, each thing by one name."""
 
+import json
 from typing import Any, get_type_hints
 
 import pytest
@@ -61,21 +62,41 @@ def test_a_parameter_of_this_call(vendor: Vendor, kind: str, way: str) -> None:
 
 
 @pytest.mark.usefixtures("store")
-def test_what_settings_omit_by_its_old_name(vendor: Vendor) -> None:
-    """OpenAI's Max tokens reaches the vendor by its new name, also where the settings omit it, as the seeded ones do."""
+def test_what_settings_omit_is_not_sent(vendor: Vendor) -> None:
+    """Also a parameter that the vendor calls by another name, as request_options() has it; a call may send it all the same."""
     configure("openai", max_tokens=500, omitted_parameters=["max_tokens", "temperature"])
 
     done = ai.complete("Hello")
-    assert vendor.asked[-1].body["max_completion_tokens"] == 500
-    assert "max_tokens" not in vendor.asked[-1].body
-    assert "temperature" not in vendor.asked[-1].body
-    assert done.not_sent == ()
+    assert not {*LENGTHS, "temperature"} & set(vendor.asked[-1].body)
+    assert done.adjustments == ()
 
+    done = ai.complete("Hello", max_tokens=70)
+    assert vendor.asked[-1].body["max_completion_tokens"] == 70
+    assert [(each.parameter, each.what, each.to) for each in done.adjustments] == [
+        ("max_tokens", "renamed", "max_completion_tokens")
+    ]
     ai.complete("Hello", max_tokens=OMIT)
     assert not set(LENGTHS) & set(vendor.asked[-1].body)
-    configure("openai_compatible", omitted_parameters=["max_tokens"])
-    ai.complete("Hello", provider="openai_compatible")
-    assert not set(LENGTHS) & set(vendor.asked[-1].body)
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("way", WAYS)
+def test_what_the_model_of_a_call_refuses(vendor: Vendor, way: str) -> None:
+    """It is left out and said with its reason, also where the call names the model, the value, or that it does not reason."""
+    vendor.models.append("gpt-5.4")
+    done = WAYS[way]("Hello", model="gpt-5.4", temperature=0.25, presence_penalty=0.5)
+    body = vendor.asked[-1].body
+    assert (body["model"], body["temperature"]) == ("gpt-5.4", 0.25)
+    assert "presence_penalty" not in body
+    assert done.not_sent == ("frequency_penalty", "presence_penalty")
+    assert [each.asked_for for each in done.adjustments if each.what == "left_out"] == [False, True]
+
+    done = WAYS[way]("Hello", model="gpt-5.4", temperature=0.25, options={"reasoning_effort": "low"})
+    assert not {"temperature", "top_p"} & set(vendor.asked[-1].body)
+    assert {"temperature", "top_p"} < set(done.not_sent)
+    assert json.loads(json.dumps(done.as_dict()))["adjustments"][0]["why"] == (
+        "it takes it only while it does not reason"
+    )
 
 
 @pytest.mark.usefixtures("store")

@@ -1,14 +1,12 @@
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
-from core import kinds
 from core.kinds import KINDS, facts_of
 from core.models import catalogue
 from core.models.catalogue import VENDORS, Model, Vendor
-from core.parameters import PARAMETERS, SENDABLE
+from core.parameters import SENDABLE
 
 VENDOR_IDS = [vendor.name for vendor in VENDORS]
 MODELS = [(vendor, model) for vendor in VENDORS for model in vendor.models]
@@ -83,82 +81,6 @@ def test_find(vendor: Vendor, model: Model) -> None:
 )
 def test_refused(kind: str, model: str | None, expected: set[str]) -> None:
     assert catalogue.refused(kind, model) == expected | facts_of(kind).never_accepted
-
-
-@pytest.mark.parametrize(("vendor", "model"), MODELS, ids=MODEL_IDS)
-def test_omitting_what_is_refused_leaves_nothing_to_say(vendor: Vendor, model: Model) -> None:
-    assert catalogue.omission_warnings(vendor.kind, model.name, catalogue.refused(vendor.kind, model.name)) == []
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", SENDABLE)
-def test_what_is_never_accepted_is_omitted(monkeypatch: pytest.MonkeyPatch, kind: str, name: str) -> None:
-    """Also a parameter without a built-in default: somebody may set it for all providers."""
-    known = replace(KINDS[kind], names={**KINDS[kind].names, name: None})
-    monkeypatch.setattr(kinds, "KINDS", {**KINDS, kind: known})
-    monkeypatch.setitem(PARAMETERS, name, replace(PARAMETERS[name], default=None))  # type: ignore[misc]
-
-    for model in (None, *(model.name for vendor in VENDORS for model in vendor.models if vendor.kind == kind)):
-        assert name in catalogue.to_omit(kind, model)
-
-
-def test_a_refused_parameter_that_is_sent() -> None:
-    """The sentence names model and parameters, in the order of the form, then the cure, then why."""
-    (warning,) = catalogue.omission_warnings("openai", "gpt-5.4", facts_of("openai").never_accepted)
-
-    assert warning == (
-        "gpt-5.4 does not take max_tokens, frequency_penalty and presence_penalty. "
-        "Add them to the omitted parameters, or choose another model. "
-        "It calls its limit max_completion_tokens, and takes temperature and top_p as long as it does not reason."
-    )
-
-
-def test_one_refused_parameter_without_a_note() -> None:
-    omitted = {"temperature", *facts_of("anthropic").never_accepted}
-
-    assert catalogue.omission_warnings("anthropic", "claude-opus-5-5", omitted) == [
-        "claude-opus-5-5 does not take top_p. Add it to the omitted parameters, or choose another model."
-    ]
-
-
-def test_an_accepted_parameter_that_is_omitted() -> None:
-    refused = catalogue.refused("openai", "gpt-5.4")
-
-    (one,) = catalogue.omission_warnings("openai", "gpt-5.4", refused | {"temperature"})
-    (two,) = catalogue.omission_warnings("openai", "gpt-5.4", refused | {"top_p", "temperature"})
-
-    assert one == (
-        "temperature is omitted, though gpt-5.4 accepts it. Take it off the omitted parameters to have it sent."
-    )
-    assert two == (
-        "temperature and top_p are omitted, though gpt-5.4 accepts them. "
-        "Take them off the omitted parameters to have them sent."
-    )
-
-
-@pytest.mark.parametrize("model", ["claude-opus-5-5", "claude-unheard-of", None])
-def test_a_required_parameter_that_is_omitted(model: str | None) -> None:
-    """Anthropic's API wants max_tokens, whatever the model: said once, not again as accepted."""
-    assert catalogue.omission_warnings("anthropic", model, SENDABLE)[0] == (
-        "max_tokens is omitted, though Anthropic's API requires it. "
-        "Take it off the omitted parameters, or make sure that every program sends its own."
-    )
-    assert len(catalogue.omission_warnings("anthropic", model, SENDABLE)) == 1
-
-
-def test_an_unknown_model_has_the_limits_of_its_kind() -> None:
-    omitted = {"temperature", *facts_of("anthropic").never_accepted} - {"frequency_penalty"}
-
-    assert catalogue.omission_warnings("anthropic", "claude-unheard-of", omitted) == [
-        "Anthropic's API does not know frequency_penalty. Add it to the omitted parameters."
-    ]
-
-
-@pytest.mark.parametrize("kind", [*(k for k, f in KINDS.items() if not f.never_accepted | f.required), "unheard-of"])
-@pytest.mark.parametrize("model", ["unheard-of", None])
-@pytest.mark.parametrize("omitted", [(), SENDABLE, ("no such parameter",)])
-def test_nothing_known_nothing_said(kind: str, model: str | None, omitted: tuple[str, ...]) -> None:
-    assert catalogue.omission_warnings(kind, model, omitted) == []
 
 
 def test_model_change() -> None:

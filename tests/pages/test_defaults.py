@@ -261,10 +261,11 @@ def test_reset_asks_and_deletes_the_row(session: Session, admin: Actor) -> None:
 
 
 def test_unfit_parameters_are_left_out_in_one_click(session: Session, admin: Actor) -> None:
-    """A model that refuses parameters is warned of; one click chooses *do not send* for them, unsaved."""
-    add_provider(session, admin, "claude", kind="anthropic")
+    """A value that the model does not take is warned of; one click chooses *do not send* for it, unsaved."""
+    provider_id = add_provider(session, admin, "claude", kind="anthropic")
+    settings.upsert_global(session, admin, provider_id, {"presence_penalty": 0.5})
     app = page(admin, provider="claude")
-    assert any("does not know" in warning.value for warning in app.warning)
+    assert any("presence_penalty 0.5 is not sent" in w.value.replace("\\", "") for w in app.warning)
 
     app.button(key="omit_refused").click().run()
 

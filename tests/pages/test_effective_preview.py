@@ -11,7 +11,6 @@ from streamlit.testing.v1 import AppTest
 from core.actors import Actor
 from core.kinds import KINDS
 from core.manage import providers, settings
-from core.models import catalogue
 from core.parameters import PARAMETERS
 from core.resolving.effective import CURES
 from core.store import db
@@ -150,14 +149,22 @@ def test_status_has_a_word_and_a_cure(
     assert plain(CURES[status]) in seen
 
 
-def test_warnings_of_the_catalogue_are_shown(session: Session, admin: Actor) -> None:
-    """What the model does not take, though it would be sent, is a warning with its cure."""
-    model = "gpt-5.4"
-    add_provider(session, admin, "acme", kind="openai", available_models=[model], default_model=model, api_key=KEY)
+def test_what_the_model_does_not_take_is_shown(session: Session, admin: Actor) -> None:
+    """What somebody set and the model refuses is a warning with its cure; why stands in its row, and it is not sent."""
+    model = "gpt-5"
+    made = add_provider(
+        session, admin, "acme", kind="openai", available_models=[model], default_model=model, api_key=KEY
+    )
+    settings.upsert_global(session, admin, made, {"temperature": 0.2})
     session.flush()
-    (expected, *_) = catalogue.omission_warnings("openai", model, ())
+    at = page(admin)
 
-    assert plain(expected) in [warning.value for warning in page(admin).warning]
+    (warning,) = [warning.value for warning in at.warning]
+    assert plain("temperature 0.2 is not sent to gpt-5: it always reasons.") in warning
+    assert "not sent: it always reasons" in rows(at)["Temperature"][1]
+    assert "not sent: it always reasons" in rows(at)["Top P"][1]
+    assert '"temperature"' not in everything(at)
+    assert '"max_completion_tokens": 2000' in everything(at)
 
 
 @pytest.mark.usefixtures("acme")
@@ -275,7 +282,7 @@ def test_what_the_vendor_has_not_is_not_sent(session: Session, admin: Actor, kin
     for name in KINDS[kind].never_accepted - {p.name for p in PARAMETERS.values() if p.default is None}:
         label = PARAMETERS[name].label
         assert "not sent" in alone[label][0]
-        assert "the vendor's API has no such parameter" in alone[label][1]
+        assert "API has none" in alone[label][1]
         (cells,) = [row for row in compared if str(row[0]).startswith(label)]
         assert ["not sent" in str(cell) for cell in cells[1:]] == [True, False]
         assert "differs" in str(cells[0])

@@ -251,26 +251,28 @@ def test_private_address_is_told_beside_the_base_url(
     assert (named("acme").kind, named("acme").api_base_url) == ("openai_compatible", "http://127.1:8000")
 
 
-def test_parameters_the_model_refuses_are_left_out(admin: Actor) -> None:
-    """A new provider's settings row leaves out, by default, what its API would answer 400 to."""
+def test_nothing_is_omitted_for_a_new_model(admin: Actor) -> None:
+    """What its API would answer 400 to is not sent anyway: no settings row is written for it."""
     app = fill_new(page(admin), kind="anthropic", models=["claude-next"], default="claude-next")
-    assert app.checkbox(key="provider_omit").value
-    click(app, "provider_save")
-
-    with db.transaction() as session:
-        row = settings.get_global(session, named("acme").id)
-        assert row is not None
-        assert row.omitted_parameters == ["frequency_penalty", "presence_penalty"]
-
-
-def test_parameters_stay_if_so_chosen(admin: Actor) -> None:
-    """With the box unticked no settings row is written."""
-    app = fill_new(page(admin), kind="anthropic", models=["claude-next"], default="claude-next")
-    app.checkbox(key="provider_omit").uncheck().run()
+    assert not [box for box in app.checkbox if box.key == "provider_omit"]
     click(app, "provider_save")
 
     with db.transaction() as session:
         assert settings.get_global(session, named("acme").id) is None
+        assert "presence_penalty" not in settings.effective(session, "acme").request_options()
+
+
+def test_omissions_of_another_model_are_taken_back_on_demand(session: Session, admin: Actor) -> None:
+    """With another default model one box takes off what was omitted by hand; left as it is, it stays."""
+    provider_id = add(session, admin)
+    settings.upsert_global(session, admin, provider_id, {"omitted_parameters": ["top_p"]})
+    app = click(page(admin), "edit_acme")
+    app.selectbox(key="provider_default_model").set_value("m2").run()
+    app.checkbox(key="provider_omit").check().run()
+    click(app, "provider_save")
+
+    with db.transaction() as fresh:
+        assert settings.effective(fresh, "acme").omitted == ()
 
 
 def test_another_default_model_tells_what_is_left_out(session: Session, admin: Actor) -> None:

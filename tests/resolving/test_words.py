@@ -1,17 +1,18 @@
 """Effective settings in words: one sentence for each state, name and value, wherever people read it."""
 
 from collections.abc import Collection
+from datetime import date
 from typing import Any
 
 import pytest
 
-from core.kinds import KINDS
-from core.models.catalogue import VENDORS, refused
+from core.models.adapt import Adjustment
 from core.parameters import PARAMETERS
 from core.resolving import words
 from core.resolving.effective import EffectiveSettings, Explained, Layer, ProviderFacts, Source, build
 
 EXPLAINED = Explained("temperature", 0.5, Source("built_in"), (), None)
+LEFT = Adjustment("temperature", "left_out", None, "it always reasons", "catalogue", date(2026, 11, 26))
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,9 @@ EXPLAINED = Explained("temperature", 0.5, Source("built_in"), (), None)
         ({"omitted_by": Source("provider")}, "not sent"),
         ({"value": None}, "not set"),
         ({"name": "max_retries", "value": 3}, "for the program"),
-        ({"accepted": False}, "not sent"),
+        ({"adjusted": LEFT}, "not sent"),
+        ({"adjusted": LEFT._replace(what="clamped", to=1.0)}, "sent"),
+        ({"omitted_by": Source("provider"), "adjusted": LEFT._replace(what="added", to=0.5)}, "sent"),
     ],
 )
 def test_what_becomes_of_a_value(change: dict[str, Any], state: str) -> None:
@@ -75,32 +78,55 @@ def _settings(kind: str, model: str = "m", omitted: Collection[str] = (), **more
     return build(facts, [Layer("provider", 1, 1, {**more, "omitted_parameters": list(omitted)}, {})])
 
 
-def test_what_a_vendor_requires_or_has_in_a_smaller_range() -> None:
-    """A warning where a required value is left out, or one that is sent is out of the vendor's range; none by itself."""
-    never = KINDS["anthropic"].never_accepted
+def test_what_somebody_chose_and_the_vendor_takes_otherwise() -> None:
+    """A chosen value that is left out, brought into the range, or sent though omitted; a built-in default is none."""
+    [out] = words.warnings_of(_settings("anthropic", temperature=1.5))
+    [added] = words.warnings_of(_settings("anthropic", omitted=["max_tokens"]))
+    [never] = words.warnings_of(_settings("anthropic", presence_penalty=0.5))
+    [refused] = words.warnings_of(_settings("openai", "gpt-5", temperature=0.2))
 
-    assert words.warnings_of(_settings("anthropic", omitted=never, temperature=1.0)) == []
-    [requires] = words.warnings_of(_settings("anthropic", omitted={*never, "max_tokens"}))
-    [out] = words.warnings_of(_settings("anthropic", omitted=never, temperature=1.5))
-    assert "max_tokens is omitted, though Anthropic's API requires it" in requires
-    assert "temperature from 0 to 1, and this is 1.5" in out
-    assert words.warnings_of(_settings("anthropic", omitted={*never, "temperature"}, temperature=1.5)) == []
-
-
-def test_what_a_model_refuses_or_accepts() -> None:
-    """What the model refuses is warned of unless it is omitted, and what it accepts if it is; what has no value is neither."""
-    known = [
-        (vendor.kind, model.name, refused(vendor.kind, model.name)) for vendor in VENDORS for model in vendor.models
-    ]
-    kind, model, never = next(
-        one for one in known if "temperature" in one[2] and "top_p" not in KINDS[one[0]].never_accepted
+    assert out == "temperature 1.5 is sent to m as 1: it takes 0 to 1. Choose a value in that range."
+    assert added == (
+        "max_tokens is omitted, though Anthropic's API takes no request without it: 2,000 is sent. "
+        "Take it off the omitted parameters."
     )
+    assert never.startswith("presence_penalty 0.5 is not sent to m: Anthropic's API has none.")
+    assert refused == (
+        "temperature 0.2 is not sent to gpt-5: it always reasons. "
+        "Choose another model to have it sent, or have it inherited."
+    )
+    for kind, model in (("anthropic", "m"), ("openai", "gpt-5"), ("anthropic", "claude-opus-5"), ("openai", "m")):
+        assert words.warnings_of(_settings(kind, model)) == []
 
-    [sent] = words.warnings_of(_settings(kind, model, never - {"temperature"}, temperature=0.5))
-    assert "temperature" in sent
-    assert words.warnings_of(_settings(kind, model, never)) == []
 
-    kind, model, never = next(one for one in known if "top_p" not in one[2])
-    assert words.warnings_of(_settings(kind, model, never)) == []
-    [omitted] = words.warnings_of(_settings(kind, model, {*never, "top_p"}))
-    assert f"top_p is omitted, though {model} accepts it" in omitted
+def test_what_is_omitted_for_nothing() -> None:
+    """Of a known model, what it takes; neither what it refuses, nor what excludes another, nor anything of an unknown one."""
+    assert words.warnings_of(_settings("openai", "gpt-5", ["temperature", "top_p", "presence_penalty"])) == []
+    assert words.warnings_of(_settings("anthropic", "claude-sonnet-4-5", ["top_p"])) == []
+    assert words.warnings_of(_settings("openai", "unheard-of", ["max_tokens", "top_p"])) == []
+    [one] = words.warnings_of(_settings("openai", "gpt-5", ["temperature", "max_tokens"]))
+    [two] = words.warnings_of(_settings("openai", "gpt-4o", ["top_p", "max_tokens"]))
+
+    assert one == ("max_tokens is omitted, though gpt-5 takes it. Take it off the omitted parameters to have it sent.")
+    assert two.startswith("max_tokens and top_p are omitted, though gpt-4o takes them.")
+
+
+@pytest.mark.parametrize(
+    ("what", "to", "said"),
+    [
+        ("left_out", None, "not sent: it always reasons"),
+        ("added", 0.5, "sent though omitted: it always reasons"),
+        ("renamed", "heat", "sent as heat"),
+        ("clamped", 1.0, "sent as 1: it always reasons"),
+    ],
+)
+def test_what_becomes_of_a_chosen_value(what: Any, to: Any, said: str) -> None:
+    """Each change has its words."""
+    assert words.becomes(LEFT._replace(what=what, to=to)) == said
+
+
+def test_what_is_changed_in_one_sentence() -> None:
+    """For the connection test: names alone are no change."""
+    assert words.changes_text(_settings("openai", "gpt-4o").adjustments) == ""
+    said = words.changes_text(_settings("anthropic", "m", ["max_tokens"], temperature=1.5).adjustments)
+    assert said == "frequency_penalty and presence_penalty left out; temperature is 1; max_tokens is 2,000"

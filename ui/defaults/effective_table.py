@@ -31,9 +31,8 @@ def warnings(draft: EffectiveSettings, saved: EffectiveSettings) -> None:
 
 
 def refused(draft: EffectiveSettings) -> list[str]:
-    """Return the parameters that are sent though the model does not take them."""
-    unfit = catalogue.refused(draft.kind or "", draft.model)
-    return [name for name in draft.sent_parameters() if name in unfit]
+    """Return the parameters that somebody set and that are not sent, as the model does not take them."""
+    return [each.parameter for each in draft.adjustments if each.asked_for and each.what == "left_out"]
 
 
 def inherited_text(item: Explained) -> str:

@@ -45,6 +45,7 @@ def sections(
         "Growth": growth_lines(sizes),
         "Periodic work": job_lines(periodic),
         "Encryption keys": _encryption_keys(health),
+        "Models": [_catalogue(health)],
         "Sign-ins and audit": [
             Line("Signed in now", "ok", "OK", f"{counted(health.sign_ins, 'sign-in')} that may act."),
             Line(
@@ -147,6 +148,19 @@ def _processes(health: Health) -> list[Line]:
     if len(shown) > SHOWN:
         rows.append(Line("And more", "note", "Connected", f"{len(shown) - SHOWN} more; `python -m core keys status`."))
     return rows
+
+
+def _catalogue(health: Health) -> Line:
+    found = health.catalogue
+    if found.ok:
+        return Line("Catalogue", "ok", "OK", f"What {counted(found.models, 'model')} take, as of {found.as_of}.")
+    return Line(
+        "Catalogue",
+        "soon",
+        "Unread" if not found.models else "In part",
+        f"{counted(found.models, 'model')} can be read. {' '.join(found.problems[:3])}",
+        "Models that cannot be read are sent everything. Install this version of the app anew.",
+    )
 
 
 def _encryption_keys(health: Health) -> list[Line]:

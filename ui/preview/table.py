@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.kinds import Sdk, facts_of
 from core.resolving.effective import CURES, LAYERS, EffectiveSettings, Explained, Source
-from core.resolving.words import state_of, value_text, warnings_of
+from core.resolving.words import becomes, state_of, value_text, warnings_of
 from ui.feedback import plain, plain_cell
 from ui.widgets import ago, exact, parameter_cell
 
@@ -228,8 +228,8 @@ def _why(item: Explained) -> str:
     if item.omitted_by:
         who = f" · {item.omitted_by.changed_by}" if item.omitted_by.changed_by else ""
         lines.append(f":orange[:small[not sent: {plain(LAYERS[item.omitted_by.layer] + who)}]]")
-    elif state_of(item) == "not sent":
-        lines.append(":orange[:small[not sent: the vendor's API has no such parameter]]")
+    if item.adjusted:
+        lines.append(f":orange[:small[{plain(becomes(item.adjusted))}]]")
     return "  \n".join(lines)
 
 

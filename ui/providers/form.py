@@ -340,7 +340,7 @@ def _correct_key() -> None:
 
 
 def _refused() -> frozenset[str]:
-    return catalogue.to_omit(st.session_state[_KEYS["kind"]], st.session_state.get(_KEYS["default_model"]))
+    return frozenset()  # what a model refuses is not sent anyway: core.models.adapt
 
 
 def _omission_matters() -> bool:
@@ -360,10 +360,9 @@ def _draw_omissions(effective_omissions: tuple[str, ...]) -> None:
     if warning := catalogue.model_change_warning(base["default_model"], model, effective_omissions):
         st.warning(plain(warning), icon=":material/warning:")
     if offered:
-        names = ", ".join(sorted(refused)) or "nothing"
         st.checkbox(
-            plain(f"Set what is not sent to what {model} does not take: {names}"),
+            plain(f"Send everything that {model} takes: omit nothing by hand"),
             key=_KEYS["omit"],
             persist_state=_KEPT,
-            help="Otherwise the first call may be refused. The Defaults page can change it.",
+            help="What the model does not take is left out anyway. The Defaults page can change it.",
         )

@@ -1,0 +1,88 @@
+"""What is sent with the settings in force, and what a program or one call adds to them. Pure functions.
+
+:mod:`core.models.adapt` decides; here its question is put together, in the same way for all who send or show.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final, NamedTuple
+
+from ..kinds import KINDS
+from ..models.adapt import Adapted, adapt, names
+from ..models.apis import api_of
+from ..parameters import SENDABLE
+
+_NONE: Final[Mapping[str, Any]] = {}
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return "".join([head, *map(str.title, tail)])
+
+
+SPELLINGS: Final[Mapping[str, str]] = {
+    spelling: ours
+    for kind in KINDS.values()
+    for ours, theirs in kind.names.items()
+    for name in (ours, theirs or ours)
+    for spelling in (name, _camel(name))
+}
+"""What some vendor calls it, also in camel case -> our parameter: two of one parameter are never sent."""
+
+
+class Basis(NamedTuple):
+    """What the settings say."""
+
+    kind: str | None
+    base_url: str | None
+    model: str | None
+    values: Mapping[str, Any]
+    """Every sendable parameter -> its value."""
+    explicit: Collection[str]
+    """Those that are no built-in default."""
+    omitted: Collection[str]
+    custom: Mapping[str, Any]
+
+
+def decide(
+    basis: Basis,
+    given: Mapping[str, Any] = _NONE,
+    options: Mapping[str, Any] = _NONE,
+    without: Collection[str] = (),
+) -> Adapted:
+    """Return what is sent, by the API's names, and what became of the rest.
+
+    Args:
+        basis: What the settings say.
+        given: Our parameters -> a value that counts more than the settings'.
+        options: More, by the vendor's names or ours: sent as it is, in place of our parameter of that name; None is not sent.
+        without: Our parameters that are not sent.
+    """
+    api = api_of(basis.kind, basis.base_url)
+    if not (given or options or without):
+        return adapt(
+            api, basis.model, basis.values, basis.explicit, basis.omitted, custom=basis.custom, kind=basis.kind
+        )
+    gone = {*without, *(SPELLINGS[name] for name in options if name in SPELLINGS)}
+    values = {name: value for name, value in {**basis.values, **given}.items() if name not in gone}
+    there = {name: value for name, value in options.items() if value is not None}
+    beside = {**there, **{SPELLINGS[name]: value for name, value in there.items() if name in SPELLINGS}}
+    extra = there.get("extra_body")
+    found = adapt(
+        api,
+        basis.model,
+        values,
+        {*basis.explicit, *given},
+        {name for name in basis.omitted if name not in given},
+        custom=basis.custom,
+        kind=basis.kind,
+        beside={**extra, **beside} if isinstance(extra, Mapping) else beside,
+    )
+    theirs = names(api, basis.kind, basis.model)
+    for name, value in there.items():
+        found.sent[theirs.get(name, name)] = value
+    return found
+
+
+def values_of(settings: Any) -> dict[str, Any]:
+    """Return every sendable parameter of *settings*, an object with an attribute for each."""
+    return {name: getattr(settings, name) for name in SENDABLE}
