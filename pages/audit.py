@@ -8,6 +8,7 @@ from core.manage import providers
 from core.store import db
 from ui import pager
 from ui.audit import events
+from ui.links import draw_provider_links
 from ui.navigation import begin_page
 
 actor = begin_page(
@@ -23,6 +24,8 @@ filters = events.pick_filters(choices, names)
 if filters is None:
     st.stop()
 chosen = filters
+if filters.provider:
+    draw_provider_links(filters.provider, ("providers", "defaults", "effective_preview", "usage"))
 before = pager.place(events.LIST, filters)
 with db.transaction() as session:
     page = audit_log.search(session, actor, filters, before=before, limit=events.PAGE_SIZE)

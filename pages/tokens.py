@@ -18,7 +18,7 @@ live = [row for row in rows if row.revoked_at is None]
 draw_figures(live)
 st.button("Make a token", key="make_token", type="primary", icon=":material/add:", on_click=ask, args=("make",))
 if not rows:
-    draw_nothing_yet()
+    draw_nothing_yet(ever=False)
 else:
     wanted = listing.pick("Name or beginning")
     fitting = [
@@ -27,7 +27,7 @@ else:
     found = [row for row in fitting if row.revoked_at is None]
     revoked = [row for row in fitting if row.revoked_at is not None]
     if not live:
-        draw_nothing_yet()
+        draw_nothing_yet(ever=True)
     elif not fitting:
         listing.draw_none("token")
     elif not found:

@@ -4,6 +4,7 @@ import streamlit as st
 
 from core.govern import usage
 from core.store import db
+from ui.links import draw_provider_links
 from ui.navigation import begin_page
 from ui.usage.calls import draw_export, draw_live, draw_log, is_live, pick_filters
 from ui.usage.charts import draw_charts
@@ -15,6 +16,8 @@ actor = begin_page(
 with db.transaction() as session:
     choices = usage.choices(session, actor)
 span, by, provider = pick_span(choices)
+if provider:
+    draw_provider_links(provider, ("providers", "defaults", "effective_preview", "audit"))
 with db.transaction() as session:
     found = usage.course(session, actor, span, by, provider)
 draw_figures(found.whole)

@@ -16,7 +16,7 @@ from ui.feedback import plain
 
 PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
     "providers": ("search", "state"),
-    "usage": ("span", "by", "provider", "model", "status", "user", "page"),
+    "usage": ("span", "by", "provider", "chart", "model", "status", "user", "page"),
     "users": ("search", "since", "page"),
     "tokens": ("search", "since", "page"),
     "audit": ("who", "action", "target", "provider", "since", "from", "to", "page"),

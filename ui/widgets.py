@@ -1,5 +1,6 @@
 """Small pieces that several pages draw."""
 
+import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -98,7 +99,17 @@ _UNITS = ((10**9, 10**9, "G"), (10**6, 10**6, "M"), (10**4, 10**3, "k"))
 def cut(text: str, longest: int) -> str:
     """Return *text* as one line of at most *longest* characters, for Markdown that shows it as it is."""
     line = " ".join(text.split())
-    return plain(line if len(line) <= longest else f"{line[: longest - 1]}…")
+    return plain(isolated(line if len(line) <= longest else f"{line[: longest - 1]}…"))
+
+
+def isolated(text: str) -> str:
+    """Return *text*; where letters run from right to left between marks that keep them from turning what stands around it."""
+    turned = any(unicodedata.bidirectional(letter) in _TURNS for letter in text)
+    return f"\u2068{text}\u2069" if turned else text
+
+
+_TURNS = frozenset({"R", "AL", "AN", "RLE", "RLO", "RLI", "LRO"})
+"""Classes of Unicode's bidirectional algorithm that turn a line."""
 
 
 def parameter_cell(name: str) -> str:

@@ -46,8 +46,18 @@ def check(username: str, role: str) -> None:
     validate(UserInput, {"username": username, "role": role})
 
 
-def add(session: Session, actor: Actor, username: str, password: str | Chosen, role: str) -> User:
+def add(
+    session: Session, actor: Actor, username: str, password: str | Chosen, role: str, *, handed_over: bool = False
+) -> User:
     """Add a user.
+
+    Args:
+        session: The transaction.
+        actor: An admin.
+        username: 1 to 64 characters.
+        password: Their first one.
+        role: One of ``ROLES``.
+        handed_over: Somebody else knows the password: the user has to choose another one at the first sign-in.
 
     Raises:
         Forbidden, Invalid: As everywhere.
@@ -55,6 +65,8 @@ def add(session: Session, actor: Actor, username: str, password: str | Chosen, r
     """
     require(session, actor, "user.add")
     user = _insert(session, username, password, role)
+    user.must_change_password = handed_over
+    session.flush()
     _record(session, actor, "user.add", user, role=(None, user.role))
     return user
 
@@ -106,14 +118,24 @@ def list_all(session: Session) -> list[User]:
     return list(session.exec(select(User).order_by(User.username)))
 
 
-def set_password(session: Session, actor: Actor, user_id: int, password: str | Chosen) -> User:
-    """Give a user a new password; ends their sign-ins. Raises Forbidden, NotFound and Invalid."""
+def set_password(
+    session: Session, actor: Actor, user_id: int, password: str | Chosen, *, handed_over: bool = False
+) -> User:
+    """Give a user a new password; ends their sign-ins. Raises Forbidden, NotFound and Invalid.
+
+    Args:
+        session: The transaction.
+        actor: An admin.
+        user_id: Whose password.
+        password: The new one.
+        handed_over: As of :func:`add`; not where it is the actor's own.
+    """
     require(session, actor, "user.set_password")
     get(session, user_id)  # is told before anything about the password
     chosen = _chosen(password)
     user = _locked(session, user_id)
     user.password_hash = chosen.hash
-    user.must_change_password = False
+    user.must_change_password = handed_over and user_id != actor.user_id
     _record(session, actor, "user.set_password", user)
     return _ended(session, user)
 

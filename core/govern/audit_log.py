@@ -26,7 +26,7 @@ COLUMNS: Final = (
 """Of the CSV: one line a changed field."""
 
 _EVENTS: Any = getattr(AuditEvent, "__table__")  # noqa: B009 - SQLModel does not declare it
-_OF_A_PROVIDER = ("provider", "settings")
+OF_A_PROVIDER: Final = ("provider", "settings")
 """The kinds of targets that have a provider's name."""
 _PURGE = 0x6C6C6D70  # "llmp": two purges take turns
 _PERMISSION_DENIED = "42501"
@@ -235,7 +235,7 @@ def _matching(session: Session, filters: EventFilters) -> Any:
     if filters.target:
         conditions.append(c.target.like(_escaped(storable(filters.target[:200])) + "%"))
     if filters.provider:
-        conditions += [c.target == storable(filters.provider[:200]), c.target_type.in_(_OF_A_PROVIDER)]
+        conditions += [c.target == storable(filters.provider[:200]), c.target_type.in_(OF_A_PROVIDER)]
     if filters.since:
         conditions.append(c.at >= filters.since)
     if filters.until:

@@ -165,3 +165,14 @@ def test_denials_of_one_actor_do_not_fill_the_audit(committed: str, analyst_comm
 def analyst_committed(committed: str) -> Actor:  # noqa: ARG001 - real commits
     """The analyst alan, in a database of the test's own."""
     return make_user("alan", "analyst")
+
+
+def test_password_that_was_handed_over_is_for_one_sign_in(session: Session, admin: Actor) -> None:
+    """Who got a password from somebody else chooses one; who set their own does not, nor whom nobody handed one."""
+    grace = users.add(session, admin, "grace", PASSWORD, "analyst", handed_over=True)
+    grace_id = grace.id or 0
+    assert grace.must_change_password
+    assert not users.add(session, admin, "bea", PASSWORD, "analyst").must_change_password
+    assert not users.set_password(session, admin, grace_id, PASSWORD).must_change_password
+    assert users.set_password(session, admin, grace_id, PASSWORD, handed_over=True).must_change_password
+    assert not users.set_password(session, admin, admin.own_id(), PASSWORD, handed_over=True).must_change_password

@@ -15,6 +15,7 @@ from sqlmodel import Session
 from core.actors import COMMAND_LINE, Actor
 from core.errors import Forbidden, Invalid, NotFound
 from core.govern import log_purge, usage
+from core.govern.paging import Page, Place
 from core.govern.usage import CallFilters
 from core.store import db
 from tests.processes import core
@@ -132,6 +133,36 @@ def test_course(session: Session, admin: Actor) -> None:
         points = usage.course(session, admin, span, "provider").points
         assert all(point.at.timestamp() % step.total_seconds() == 0 for point in points)
         assert back / step <= 60
+
+
+def test_course_of_one_provider(session: Session, admin: Actor) -> None:
+    """The figures and points of a provider are its own, by five minutes and by days; an unknown one has none."""
+    log(session, *[{}] * 3, {"provider": "zeta"}, {"provider": "zeta", "at": NOW - timedelta(days=3)})
+
+    for span, calls in (("day", 1), ("week", 2), ("year", 2)):
+        found = usage.course(session, admin, span, "model", "zeta")
+        assert found.whole.calls == sum(point.figures.calls for point in found.points) == calls
+    assert usage.course(session, admin, "year", "provider", "nul\0\ud800").points == []
+
+
+@pytest.mark.parametrize(
+    "filters", [CallFilters(), CallFilters(provider="acme", status="ok"), CallFilters(user_id="u")]
+)
+def test_the_page_before(session: Session, admin: Actor, filters: CallFilters) -> None:
+    """From the first call of any page the one before is found, whether by an index or by way of the figures."""
+    for n in range(40):
+        log(session, {"user_id": "u", "at": NOW - timedelta(minutes=3 * (n // 2))}, {"provider": "zeta", "at": NOW})
+    places: list[Place | None] = [None]
+    pages: list[Page[usage.Call]] = []
+    while len(pages) < len(places):
+        pages.append(usage.search(session, admin, filters, before=places[-1], limit=7))
+        if pages[-1].older:
+            places.append(pages[-1].older)
+    assert len(pages) > 5
+
+    for number in range(1, len(pages)):
+        first = pages[number].rows[0]
+        assert usage.begins(session, admin, filters, (first.at, first.id), limit=7) == places[number - 1]
 
 
 def test_many_names(session: Session, admin: Actor) -> None:

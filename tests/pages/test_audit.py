@@ -65,7 +65,7 @@ def test_events_are_sentences_newest_first(admin: Actor) -> None:
 
     first, second, third = lines(at)
     assert first == "**ada** added defaults of **all providers**"
-    assert second == r"**command line** set the API key of **acme** · api\_key"
+    assert second == r"**command line** set the API key of **acme**"
     assert third == "**ada** added provider **acme**"
     assert "just now" in everything(at)
 
@@ -80,7 +80,7 @@ def test_line_opens_to_its_fields(admin: Actor) -> None:
 
     (table,) = at.table
     first = table.value.iloc[0].to_dict()
-    assert first["Field"] == r"api\_key"
+    assert first["Field"] == "API key"
     assert re.fullmatch(re.escape(r"sk\-proj\.\.\.\*\*\*\* \#") + "[0-9a-f]{8}", first["After"])
     assert "provider\\.set\\_key" in everything(at)
     assert CANARY not in everything(at) + table.value.to_string()

@@ -71,7 +71,7 @@ def test_no_price_is_not_zero(session: Session, admin: Actor) -> None:
     """Where no price is known the page says so."""
     log(session, {"cost": None})
 
-    assert told(page(admin))["Cost"] == "not known"
+    assert told(page(admin))["Cost"] == ":small[not known]"
 
 
 def test_one_call(session: Session, admin: Actor) -> None:

@@ -70,6 +70,8 @@ def test_added_user_can_sign_in(admin: Actor) -> None:
     grace = stored("grace")
     assert grace is not None
     assert (grace.role, grace.is_active) == ("admin", True)
+    assert grace.must_change_password
+    assert "Has to choose a password" in everything(at)
     assert grace.password_hash.startswith("$2b$12$")
     assert "user_save" not in keys(at)
     assert "role_grace" in keys(at)
@@ -170,6 +172,10 @@ def test_own_password_ends_own_sign_in(admin: Actor) -> None:
     at.button(key="user_save").click().run()
 
     assert "This is you: your own sign-in ends." in warned
+    assert "chooses a password of their own" not in warned
+    ada = stored("ada")
+    assert ada is not None
+    assert not ada.must_change_password
     assert "Your sign-in has ended" in everything(at)
     assert not keys(at) & {"add_user", "user_save"}
     assert PASSWORD not in repr(at.session_state)
@@ -184,7 +190,9 @@ def test_somebody_elses_password_warns_of_nothing(admin: Actor, analyst: Actor) 
     alan = stored("alan")
 
     assert "This is you" not in warned
+    assert "chooses a password of their own" in warned
     assert alan is not None
+    assert alan.must_change_password
     assert alan.auth_epoch > analyst.auth_epoch
     assert users.bcrypt.checkpw(PASSWORD.encode(), alan.password_hash.encode())
 

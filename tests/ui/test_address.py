@@ -82,6 +82,7 @@ EXPLAINED = [
     ("usage", "span", "tomorrow"),
     ("usage", "by", "Colour"),
     ("usage", "status", "fine"),
+    ("usage", "chart", "Pie"),
     ("usage", "model", "x" * 300),
     ("usage", "page", "two"),
     ("usage", "page", "0-1-1"),

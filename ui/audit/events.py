@@ -8,20 +8,22 @@ from typing import Any
 import streamlit as st
 
 from core.actors import Actor
-from core.audit.record import REQUEST_ID
 from core.govern import audit_log
 from core.govern.audit_log import Event, EventChoices, EventFigures, EventFilters
 from core.store import db
 from ui import address
+from ui.audit.words import WORDS, field_label, icon_of, words_of
 from ui.feedback import plain
 from ui.guard import guard
+from ui.links import draw_provider_links
 from ui.since import pick_since
 from ui.widgets import ago, cut, download_csv, exact, figure, opening_line
 
 PAGE_SIZE = 25
 EXPORTED = 10_000
 _LABEL = 80
-_NAMED = 3
+_ALL = "all providers"
+"""What events about the defaults of all name as their target."""
 LIST = "audit"
 """What the keys of the list's pager begin with."""
 FILTERS = ("who", "action", "target", "provider", "since", "from", "to")
@@ -30,48 +32,6 @@ _ACTOR, _ACTION, _TARGET, _PROVIDER, _SINCE, _FROM, _TO = FILTERS
 _LONGEST = 200
 _FIRST_DAY, _LAST_DAY = date(2000, 1, 1), date(2999, 12, 31)
 
-_WORDS = {
-    "provider.create": ("added provider", "add_circle"),
-    "provider.update": ("changed provider", "edit"),
-    "provider.delete": ("deleted provider", "delete"),
-    "provider.set_key": ("set the API key of", "key"),
-    "provider.remove_key": ("removed the API key of", "key_off"),
-    "provider.adopt_key": ("adopted the API key of", "link"),
-    "provider.add_key": ("added a next API key to", "key"),
-    "provider.promote_key": ("put the next API key in force at", "swap_horiz"),
-    "provider.retire_key": ("retired the second API key of", "key_off"),
-    "provider.set_header": ("set a header of", "data_object"),
-    "provider.remove_header": ("removed a header of", "data_object"),
-    "provider.set_query": ("set a query parameter of", "data_object"),
-    "provider.remove_query": ("removed a query parameter of", "data_object"),
-    "provider.test": ("tested the connection of", "network_check"),
-    "settings.create": ("added defaults of", "tune"),
-    "settings.update": ("changed defaults of", "tune"),
-    "settings.delete": ("reset defaults of", "restart_alt"),
-    "user.add": ("added user", "person_add"),
-    "user.set_password": ("set a password for", "password"),
-    "user.change_password": ("changed the password of", "password"),
-    "user.set_role": ("changed the role of", "badge"),
-    "user.set_active": ("", "person_off"),
-    "session.sign_in": ("signed in", "login"),
-    "session.sign_in_failed": ("gave a wrong password for", "no_accounts"),
-    "session.sign_in_throttled": ("had to wait to sign in as", "timer"),
-    "session.sign_out": ("signed out", "logout"),
-    "session.end": ("ended a sign-in of", "logout"),
-    "session.end_all": ("ended every sign-in of", "logout"),
-    "token.create": ("made the API token", "vpn_key"),
-    "token.revoke": ("revoked the API token", "key_off"),
-    "token.purge": ("deleted API tokens that ended long ago:", "delete_sweep"),
-    "keys.rotate": ("moved to another encryption key:", "sync_lock"),
-    "keys.fingerprint": ("wrote fingerprints of API keys:", "fingerprint"),
-    "keys.old_key_lost": ("gave up a lost encryption key:", "sync_problem"),
-    "audit.purge": ("purged", "auto_delete"),
-    "logs.purge": ("purged the request log:", "auto_delete"),
-    "schema.migrate": ("migrated the schema to", "database"),
-    "schema.migrate_down": ("took the schema back to", "database"),
-    "store.move": ("moved the store here, at", "move_up"),
-    audit_log.DENIED: ("was refused", "block"),
-}
 _ONESELF = ("session.sign_in", "session.sign_out")
 
 
@@ -82,9 +42,9 @@ def draw_figures(figures: EventFigures) -> None:
         figure("Denials, 24 h", figures.denials)
         figure("Last event", ago(figures.last), help=exact(figures.last))
         figure(
-            "Head",
+            "Newest number",
             figures.head,
-            help="Number of the newest event. `python -m core audit verify` checks that none was changed or taken away.",
+            help="Events are numbered one by one. `python -m core audit verify` checks that none was changed or taken away.",
         )
 
 
@@ -96,7 +56,7 @@ def pick_filters(choices: EventChoices, providers: Iterable[str]) -> EventFilter
         providers: The names of those there are; one that was deleted is chosen by the address.
     """
     actions = [*sorted(groups_of(choices.actions)), *choices.actions]
-    if address.one_of(_ACTION, {*actions, *_WORDS, *groups_of(_WORDS)}, "an action"):
+    if address.one_of(_ACTION, {*actions, *WORDS, *groups_of(WORDS)}, "an action"):
         actions = address.with_asked(_ACTION, actions, _LONGEST)
     for key in (_FROM, _TO):
         address.day(key, _FIRST_DAY, _LAST_DAY)
@@ -192,9 +152,7 @@ def draw_nothing(filters: EventFilters) -> None:
 
 def draw_event(event: Event) -> None:
     """Draw one event as a line that opens."""
-    line = opening_line(
-        f"audit_event_{event.id}", sentence(event), _WORDS.get(event.action, ("", "history"))[1], event.at
-    )
+    line = opening_line(f"audit_event_{event.id}", sentence(event), icon_of(event.action), event.at)
     if line.open:
         with line:
             _draw_details(event)
@@ -202,24 +160,15 @@ def draw_event(event: Event) -> None:
 
 def sentence(event: Event) -> str:
     """Return what happened, in Markdown that shows hostile names as they are."""
-    words = _WORDS.get(event.action, (event.action, ""))[0]
     who, target = _short(event.actor), _short(event.target)
     if event.action == audit_log.DENIED:
         reason = event.changes.get("reason", {}).get("after") or ""
         where = f" from {event.address}" if event.address else ""
         return f":red[**{who}** was refused **{target}**] · {_short(f'{reason}{where}')}"
-    if event.action == "user.set_active":
-        words = "enabled" if event.changes.get("is_active", {}).get("after") else "disabled"
+    words, rest = words_of(event.action, event.changes)
     oneself = event.target == event.actor and event.action in _ONESELF
     whom = "" if oneself or not event.target else f" **{target}**"
-    return f"**{who}** {plain(words)}{whom}{_fields(event)}"
-
-
-def _fields(event: Event) -> str:
-    named = [name for name in event.changes if name != REQUEST_ID]
-    if not named or event.action.endswith((".create", ".delete", ".add")):
-        return ""
-    return f" · {_short(', '.join(named))}" if len(named) <= _NAMED else f" · {len(named)} fields"
+    return f"**{who}** {plain(words)}{whom}{f' · {_short(rest)}' if rest else ''}"
 
 
 def export_csv(actor: Actor, filters: EventFilters) -> bytes:
@@ -244,12 +193,14 @@ def _draw_details(event: Event) -> None:
     seen = [f"Event {event.seq or 'not numbered yet'}", exact(event.at), event.action, f"by {event.actor}"]
     seen += [f"from {event.address}"] * bool(event.address) + [f"{target}: {event.target}"]
     st.caption(plain(" · ".join(seen)))
+    if event.target_type in audit_log.OF_A_PROVIDER and event.target_id is not None and event.target != _ALL:
+        draw_provider_links(event.target, ("providers", "defaults", "effective_preview", "usage"))
     if not event.changes:
         st.text("No values are recorded with this event.")
         return
     sides = [side for side in ("before", "after") if any(pair.get(side) is not None for pair in event.changes.values())]
     rows = [
-        {"Field": plain(name), **{side.title(): plain(_shown(pair, side)) for side in sides}}
+        {"Field": plain(field_label(name)), **{side.title(): plain(_shown(pair, side)) for side in sides}}
         for name, pair in event.changes.items()
     ]
     st.table(rows, border="horizontal", hide_index=True, alt="Each field before and after")

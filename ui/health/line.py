@@ -15,3 +15,5 @@ class Line(NamedTuple):
     detail: str
     cure: str = ""
     hover: str = ""
+    provider: str = ""
+    """The name of the provider it is about; empty: about none."""

@@ -16,6 +16,7 @@ from ui.feedback import as_markdown, plain
 from ui.health.growth import growth_lines
 from ui.health.line import Line, State
 from ui.health.periodic import job_lines
+from ui.links import draw_provider_links
 from ui.widgets import ago, exact
 
 SHOWN = 10
@@ -82,15 +83,17 @@ def draw_health(health: Health, sizes: Iterable[TableSize], periodic: Iterable[J
 def _draw(row: Line) -> None:
     icon, color = _BADGES[row.state]
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        with st.container(width=340, horizontal=True, vertical_alignment="center", gap=None):
-            with st.container(width=185):
-                st.markdown(f"**{plain(row.name)}**")
-            with st.container(width=155):
-                st.badge(row.word, icon=icon, color=color)
+        st.markdown(f"**{plain(row.name)}**", width=185)
+        st.badge(row.word, icon=icon, color=color, width=155)
+        if not row.cure and not row.provider:  # most rows: one element less to send for each
+            st.markdown(as_markdown(row.detail), help=row.hover or None, width=560)
+            return
         with st.container(width=560, gap=None):
             st.markdown(as_markdown(row.detail), help=row.hover or None)
             if row.cure:
                 st.caption(as_markdown(row.cure))
+            if row.provider:
+                draw_provider_links(row.provider, ("providers", "usage", "audit"))
 
 
 def _database(health: Health) -> list[Line]:
@@ -172,7 +175,9 @@ def _encryption_keys(health: Health) -> list[Line]:
     rows = [Line("Key of this process", state, word, status.canary.message or known)]
     rows += [_key(key, wrong=state == "wrong") for key in status.keys]
     singly = [row for row in health.unreadable if row.state not in {"unknown_key", "sealed"}]  # those are counted above
-    rows += [Line(_of(row), "wrong", row.state.capitalize(), row.message) for row in singly[:SHOWN]]
+    rows += [
+        Line(_of(row), "wrong", row.state.capitalize(), row.message, provider=_provider(row)) for row in singly[:SHOWN]
+    ]
     if len(singly) > SHOWN:
         more = f"{len(singly) - SHOWN} more API keys cannot be opened."
         rows.append(Line("And more", "wrong", "Unreadable", more, "`python -m core keys check` lists them all."))
@@ -186,6 +191,10 @@ def _of(row: Tried) -> str:
     return f"API key of {row.name}" if row.table == "llm_providers" else row.name
 
 
+def _provider(row: Tried) -> str:
+    return row.name if row.table == "llm_providers" else ""
+
+
 def _refused(key: RefusedKey) -> Line:
     cure = "Add the next key: on the Providers page, More, Exchange key."
     if key.beside:
@@ -197,6 +206,7 @@ def _refused(key: RefusedKey) -> Line:
         f"The vendor refuses {key.key} (401); the newest call that met it was {ago(key.at)}, and none has worked since.",
         cure,
         exact(key.at),
+        key.provider,
     )
 
 

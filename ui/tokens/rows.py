@@ -11,7 +11,7 @@ import streamlit as st
 from core.store.tables import ApiToken, id_of
 from ui.feedback import plain
 from ui.tokens.dialogs import ask
-from ui.widgets import ago, exact, figure, for_row
+from ui.widgets import ago, exact, figure, for_row, isolated
 
 SOON: Final = timedelta(days=14)
 REVOKED_SHOWN: Final = 100
@@ -32,10 +32,10 @@ def draw_figures(live: Sequence[ApiToken]) -> None:
         figure("Never used", sum(row.last_used_at is None for row in holding))
 
 
-def draw_nothing_yet() -> None:
-    """Draw what stands here while no token is in force."""
+def draw_nothing_yet(*, ever: bool) -> None:
+    """Draw what stands here while no token is in force; *ever*: there was one."""
     st.info(
-        "There is no token yet. Make one for each program, so that each can be revoked alone. Python services need none: "
+        f"{'No token is in force.' if ever else 'There is no token yet.'} Make one for each program, so that each can be revoked alone. Python services need none: "
         "they `from core.resolve import resolve`.",
         icon=":material/vpn_key:",
     )
@@ -49,7 +49,7 @@ def draw_token(row: ApiToken) -> None:
         made = f"Made {ago(row.created_at)} by {row.created_by}"
         color, icon = _ROLES[row.role]
         st.markdown(
-            f"**{plain(row.name)}** {plain(row.hint)}… :{color}-badge[:material/{icon}: {row.role.capitalize()}] "
+            f"**{plain(isolated(row.name))}** {plain(row.hint)}… :{color}-badge[:material/{icon}: {row.role.capitalize()}] "
             f"{_ending(row)}  \n:gray[:small[{plain(f'{made}, {used}{where}')}]]",
             help=f"Made {exact(row.created_at)}" + (f", last used {exact(row.last_used_at)}" * bool(row.last_used_at)),
             width="stretch",
@@ -81,7 +81,7 @@ def draw_revoked(revoked: Sequence[ApiToken]) -> None:
 
 
 def _revoked(row: ApiToken) -> str:
-    line = f"{row.name} {row.hint}…, {row.role}: revoked {ago(row.revoked_at)} by {row.revoked_by}, {exact(row.revoked_at)}"
+    line = f"{isolated(row.name)} {row.hint}…, {row.role}: revoked {ago(row.revoked_at)} by {row.revoked_by}, {exact(row.revoked_at)}"
     return f":gray[:small[{plain(line)}]]"
 
 

@@ -8,6 +8,7 @@ from core.govern import usage
 from core.store import db
 from core.store.tables import LlmLog
 from ui.feedback import plain
+from ui.links import draw_provider_links
 from ui.widgets import dollars, exact
 
 _SCROLLS = 1_500
@@ -27,6 +28,7 @@ def draw_call(actor: Actor, call_id: int) -> None:
     if call.user_id:
         facts.append(f"for {call.user_id}")
     st.caption(plain(" · ".join(facts)))
+    draw_provider_links(call.provider, ("providers", "effective_preview", "audit"))
     if call.error:
         st.error(plain(call.error), icon=":material/error:")
     _draw_text("Prompt", call.prompt)

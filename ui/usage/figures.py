@@ -64,7 +64,9 @@ def draw_figures(whole: CallFigures) -> None:
             short_number(whole.input_tokens + whole.output_tokens),
             help=f"{whole.input_tokens:,} sent, {whole.output_tokens:,} answered",
         )
-        figure("Cost", dollars(whole.cost), help=unpriced(whole.unpriced))
+        figure(
+            "Cost", ":small[not known]" if whole.cost is None else dollars(whole.cost), help=unpriced(whole.unpriced)
+        )
         figure("p50 latency", milliseconds(whole.p50_ms), help="Half of the calls were as fast.")
         figure(
             "p95 latency",
@@ -83,9 +85,10 @@ def draw_nothing_yet() -> None:
         language="python",
     )
     st.caption(
-        "docs/calls.md has the rest. Whether calls are logged, and what of them, is set on the Defaults page: Log requests, "
+        "The documentation's chapter *Calls* has the rest. Whether calls are logged, and what of them, is set on the Defaults page: Log requests, "
         "Log level, Log prompts, Log answers."
     )
+    st.page_link("pages/defaults.py", label="Defaults", icon=":material/tune:")
 
 
 def unpriced(number: int) -> str:

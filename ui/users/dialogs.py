@@ -18,6 +18,7 @@ from ui.guard import guard
 _USERNAME, _PASSWORD, _ROLE, _MADE = "new_username", "new_password", "new_role", "made_password"
 _dialogs = Dialogs("user_dialog", (_USERNAME, _PASSWORD, _ROLE, _MADE), "add_user")
 start_afresh = _dialogs.start_afresh
+_HANDED_OVER = "It is for the first sign-in only: whoever gets it chooses a password of their own then."
 
 
 class Person(NamedTuple):
@@ -62,6 +63,7 @@ def _add() -> None:
     st.caption("An admin manages everything; an analyst sees Effective Preview, and never a key.")
     slots["role"] = st.empty()
     password = _password_field(slots)
+    st.caption(_HANDED_OVER)
     chosen: list[users.Chosen] = []
 
     def first() -> None:
@@ -70,8 +72,8 @@ def _add() -> None:
 
     _save(
         slots,
-        lambda session: users.add(session, actor, username, chosen[0], role),
-        f"{username.strip().casefold()} can sign in now.",
+        lambda session: users.add(session, actor, username, chosen[0], role, handed_over=True),
+        f"{username.strip().casefold()} can sign in now, and chooses a password of their own.",
         "Add user",
         first=first,
     )
@@ -84,10 +86,12 @@ def _password(person: Person) -> None:
     slots: dict[str, Any] = {}
     password = _password_field(slots)
     chosen: list[users.Chosen] = []
+    if not person.is_self:
+        st.caption(_HANDED_OVER)
     _warn_self(person)
     _save(
         slots,
-        lambda session: users.set_password(session, actor, person.id, chosen[0]),
+        lambda session: users.set_password(session, actor, person.id, chosen[0], handed_over=True),
         f"{person.username} has a new password.",
         "Set password",
         first=lambda: chosen.append(users.choose(password)),

@@ -5,8 +5,10 @@ import re
 from collections.abc import Iterator
 
 from core.manage.provider_secrets import CARRIED
+from core.parameters import PARAMETERS
+from core.store.schemas import ProviderInput, SettingsInput
 from tests.conftest import ROOT
-from ui.audit.events import _WORDS
+from ui.audit.words import WORDS, field_label, words_of
 
 ACTION = re.compile(r"[a-z_]+\.[a-z_]+|denied")
 
@@ -39,5 +41,26 @@ def recorded() -> Iterator[str]:
 
 def test_every_action_has_words() -> None:
     """What core records is said in words, with an icon, never by the action's name; and there are no words for nothing."""
-    assert set(recorded()) == set(_WORDS)
-    assert all(icon for _, icon in _WORDS.values())
+    assert set(recorded()) == set(WORDS)
+    assert all(icon for _, icon in WORDS.values())
+
+
+def test_every_field_has_a_label() -> None:
+    """A field of a provider or of settings is called what the forms call it, never by its name in the database."""
+    named = {*ProviderInput.model_fields, *SettingsInput.model_fields}
+    assert not {name for name in named if field_label(name) == name}
+    assert field_label("presence_penalty") == PARAMETERS["presence_penalty"].label
+    assert field_label("x-of-somebody") == "x-of-somebody"
+
+
+def test_one_field_alone_is_what_was_done() -> None:
+    """A toggle says which way it went, a key that it was set; more fields are named by their labels."""
+    one, two = {"is_active": {"before": True, "after": False}}, {"api_key": {"before": "a", "after": "b"}}
+    assert words_of("provider.update", one) == ("deactivated provider", "")
+    assert words_of("provider.update", {**two, "request_id": {"after": "x"}}) == ("set the API key of", "")
+    assert words_of("provider.update", {"api_key": {"before": "a", "after": None}}) == ("removed the API key of", "")
+    assert words_of("provider.update", {**one, **two}) == ("changed provider", "Active, API key")
+    assert words_of("user.set_active", {"is_active": {"before": False, "after": True}}) == ("enabled", "")
+    assert words_of("user.set_role", {"role": {"before": "admin", "after": "analyst"}})[1] == "now analyst"
+    many = {name: {"after": 1} for name in ("temperature", "top_p", "max_tokens", "timeout")}
+    assert words_of("settings.update", many) == ("changed defaults of", "4 fields")

@@ -1,0 +1,113 @@
+"""How the Audit page says what happened: words for actions, and labels for fields."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from core.audit.record import REQUEST_ID
+from core.govern import audit_log
+from core.resolving.words import label_of
+
+_NAMED: Final = 3
+"""So many fields are named in a line; of more it says how many."""
+
+WORDS: Final = {
+    "provider.create": ("added provider", "add_circle"),
+    "provider.update": ("changed provider", "edit"),
+    "provider.delete": ("deleted provider", "delete"),
+    "provider.set_key": ("set the API key of", "key"),
+    "provider.remove_key": ("removed the API key of", "key_off"),
+    "provider.adopt_key": ("adopted the API key of", "link"),
+    "provider.add_key": ("added a next API key to", "key"),
+    "provider.promote_key": ("put the next API key in force at", "swap_horiz"),
+    "provider.retire_key": ("retired the second API key of", "key_off"),
+    "provider.set_header": ("set a header of", "data_object"),
+    "provider.remove_header": ("removed a header of", "data_object"),
+    "provider.set_query": ("set a query parameter of", "data_object"),
+    "provider.remove_query": ("removed a query parameter of", "data_object"),
+    "provider.test": ("tested the connection of", "network_check"),
+    "settings.create": ("added defaults of", "tune"),
+    "settings.update": ("changed defaults of", "tune"),
+    "settings.delete": ("reset defaults of", "restart_alt"),
+    "user.add": ("added user", "person_add"),
+    "user.set_password": ("set a password for", "password"),
+    "user.change_password": ("changed the password of", "password"),
+    "user.set_role": ("changed the role of", "badge"),
+    "user.set_active": ("", "person_off"),
+    "session.sign_in": ("signed in", "login"),
+    "session.sign_in_failed": ("gave a wrong password for", "no_accounts"),
+    "session.sign_in_throttled": ("had to wait to sign in as", "timer"),
+    "session.sign_out": ("signed out", "logout"),
+    "session.end": ("ended a sign-in of", "logout"),
+    "session.end_all": ("ended every sign-in of", "logout"),
+    "token.create": ("made the API token", "vpn_key"),
+    "token.revoke": ("revoked the API token", "key_off"),
+    "token.purge": ("deleted API tokens that ended long ago:", "delete_sweep"),
+    "keys.rotate": ("moved to another encryption key:", "sync_lock"),
+    "keys.fingerprint": ("wrote fingerprints of API keys:", "fingerprint"),
+    "keys.old_key_lost": ("gave up a lost encryption key:", "sync_problem"),
+    "audit.purge": ("purged", "auto_delete"),
+    "logs.purge": ("purged the request log:", "auto_delete"),
+    "schema.migrate": ("migrated the schema to", "database"),
+    "schema.migrate_down": ("took the schema back to", "database"),
+    "store.move": ("moved the store here, at", "move_up"),
+    audit_log.DENIED: ("was refused", "block"),
+}
+"""Action -> what somebody did, and a name of Material Symbols."""
+_FIELDS: Final = {
+    "is_active": "Active",
+    "display_name": "Display name",
+    "name": "Name",
+    "kind": "Kind",
+    "description": "Description",
+    "base_url": "Base URL",
+    "available_models": "Models",
+    "default_model": "Default model",
+    "no_key": "No key needed",
+    "api_key": "API key",
+    "role": "Role",
+    "sign_ins": "Sign-ins",
+    "expires_at": "Ends",
+    "custom_settings": "Custom settings",
+    "carried": "Headers and query parameters",
+    "settings": "Defaults",
+    "reason": "Reason",
+    REQUEST_ID: "Request",
+}
+_ONLY: Final = {
+    ("provider.update", "is_active", True): "activated provider",
+    ("provider.update", "is_active", False): "deactivated provider",
+    ("provider.update", "api_key", True): "set the API key of",
+    ("provider.update", "api_key", False): "removed the API key of",
+    ("user.set_active", "is_active", True): "enabled",
+    ("user.set_active", "is_active", False): "disabled",
+    ("user.set_role", "role", True): "changed the role of",
+}
+"""What a change of one field alone is called: action, field, and whether it has a value after."""
+
+
+def words_of(action: str, changes: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
+    """Return what was done, and which fields it changed, unless the first says so."""
+    named = [name for name in changes if name != REQUEST_ID]
+    words = WORDS.get(action, (action, ""))[0]
+    if len(named) == 1:
+        after = changes[named[0]].get("after")
+        if only := _ONLY.get((action, named[0], bool(after))):
+            return only, "" if action != "user.set_role" else f"now {after}"
+    if not named or action.endswith((".create", ".delete", ".add", "_key")):
+        return words, ""
+    return words, _listed(named)
+
+
+def icon_of(action: str) -> str:
+    """Return the icon of an action."""
+    return WORDS.get(action, ("", "history"))[1]
+
+
+def field_label(name: str) -> str:
+    """Return what people call a field of an event; one that has no label has its own name."""
+    return _FIELDS.get(name) or label_of(name)
+
+
+def _listed(names: Iterable[str]) -> str:
+    labels = [field_label(name) for name in names]
+    return ", ".join(labels) if len(labels) <= _NAMED else f"{len(labels)} fields"
