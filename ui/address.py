@@ -4,7 +4,7 @@ Most of it is a widget's value, which Streamlit reads from the address and write
 key is the parameter's name). What is in the address but not to be had is explained here: Streamlit leaves it out silently.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Final
@@ -14,29 +14,24 @@ import streamlit as st
 from core.wording import counted
 from ui.feedback import plain
 
-PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "providers": ("search", "state"),
-    "usage": ("span", "by", "provider", "chart", "model", "status", "user", "page"),
-    "users": ("search", "since", "page"),
-    "tokens": ("search", "since", "page"),
-    "audit": ("who", "action", "target", "provider", "since", "from", "to", "page"),
-}
-"""Page -> the parameters of its address that are its own widgets', or its list's place."""
-
 _PAGE = "page_of_the_last_run"
 _LONGEST: Final = 50
 """Characters of an unknown value that are repeated."""
 
 
-def arrive(page: str) -> None:
-    """Forget what an earlier visit left of *page* and is not in its address; before the page's widgets are drawn.
+def arrive(page: str, names: Iterable[str]) -> None:
+    """Forget of *names* what another page left, or an earlier visit, and the address has not; before the widgets are drawn.
 
     Streamlit keeps the value of a bound widget when one leaves its page, and writes it into the address of the next page
     that has a widget with this key: a link would show something else than it says, and Back would lead nowhere.
+
+    Args:
+        page: The page that is drawn.
+        names: The parameters of all pages.
     """
     if st.session_state.get(_PAGE) != page:
         st.session_state[_PAGE] = page
-        for name in {name for names in PARAMETERS.values() for name in names}:
+        for name in names:
             if name not in st.query_params:
                 st.session_state.pop(name, None)
 

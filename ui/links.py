@@ -1,21 +1,11 @@
 """Ways from a provider that is named on one page to the other pages about it."""
 
 from collections.abc import Collection
-from typing import Final
 
 import streamlit as st
 
 from ui.navigation import SCREENS
 from ui.widgets import for_row
-
-_PARAMETERS: Final = {
-    "providers": "search",
-    "defaults": "provider",
-    "effective_preview": "provider",
-    "usage": "provider",
-    "audit": "provider",
-}
-"""Page -> the parameter of its address that chooses a provider."""
 
 
 def draw_provider_links(name: str, pages: Collection[str]) -> None:
@@ -32,6 +22,6 @@ def draw_provider_links(name: str, pages: Collection[str]) -> None:
                 f"pages/{page}.py",
                 label=for_row(screen.title, name),
                 icon=f":material/{screen.icon}:",
-                query_params={_PARAMETERS[page]: name},
+                query_params={"provider" if "provider" in screen.parameters else "search": name},
                 help=f"What the page {screen.title} shows of this provider",
             )

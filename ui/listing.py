@@ -75,7 +75,7 @@ def show_all() -> None:
 def draw_none(things: str) -> None:
     """Draw what stands in place of the list where nothing fits."""
     st.info(f"No {things} fits this search and time.", icon=":material/search_off:")
-    st.button("Show all", key="show_all", icon=":material/undo:", on_click=show_all)
+    st.button("Show all", key="list_show_all", icon=":material/undo:", on_click=show_all)
 
 
 def shown(rows: Sequence[R]) -> Sequence[R]:

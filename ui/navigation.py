@@ -21,16 +21,22 @@ class Screen(NamedTuple):
     """A name of Material Symbols."""
     role: Literal["admin", "analyst"]
     """The lowest role that may see it: of an analyst's pages an admin sees each one too."""
+    parameters: tuple[str, ...] = ()
+    """What its address may choose: the keys of its bound widgets, and where its list begins."""
 
 
 SCREENS: Final[Mapping[str, Screen]] = {
-    "providers": Screen("Providers", "hub", "admin"),
-    "defaults": Screen("Defaults", "tune", "admin"),
-    "effective_preview": Screen("Effective Preview", "visibility", "analyst"),
-    "usage": Screen("Usage", "monitoring", "admin"),
-    "users": Screen("Users", "group", "admin"),
-    "tokens": Screen("API tokens", "vpn_key", "admin"),
-    "audit": Screen("Audit", "history", "admin"),
+    "providers": Screen("Providers", "hub", "admin", ("search", "state")),
+    "defaults": Screen("Defaults", "tune", "admin", ("provider",)),
+    "effective_preview": Screen("Effective Preview", "visibility", "analyst", ("provider",)),
+    "usage": Screen(
+        "Usage", "monitoring", "admin", ("span", "by", "provider", "chart", "model", "status", "user", "page")
+    ),
+    "users": Screen("Users", "group", "admin", ("search", "since", "page")),
+    "tokens": Screen("API tokens", "vpn_key", "admin", ("search", "since", "page")),
+    "audit": Screen(
+        "Audit", "history", "admin", ("who", "action", "target", "provider", "since", "from", "to", "page")
+    ),
     "health": Screen("Health", "monitor_heart", "admin"),
     "account": Screen("Account", "account_circle", "analyst"),
 }
@@ -50,7 +56,7 @@ def begin_page(name: str, purpose: str) -> Actor:
     """
     screen = SCREENS[name]
     actor = guard(screen.role)
-    address.arrive(name)
+    address.arrive(name, {parameter for each in SCREENS.values() for parameter in each.parameters})
     page_head(screen.title, purpose)
     return actor
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 def app(server: str, tmp_path: Path) -> Iterator[App]:
     """The app as one that is in use."""
-    with Vendor() as vendor, app_with(server, tmp_path, lambda: fill(vendor)) as app:
+    with Vendor() as vendor, app_with(server, tmp_path / "log", lambda: fill(vendor)) as app:
         yield app
 
 

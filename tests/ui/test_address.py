@@ -15,10 +15,10 @@ from core.manage import providers
 from tests.conftest import ROOT
 from tests.govern.test_usage import log
 from tests.screens import PAGES, everything, open_page
-from ui.address import PARAMETERS
 from ui.feedback import plain
 from ui.navigation import SCREENS
 
+PARAMETERS = {name: screen.parameters for name, screen in SCREENS.items() if screen.parameters}
 ODD = {
     "empty": "",
     "spaces": "   ",
@@ -62,7 +62,7 @@ def test_odd_values(admin: Actor, page: str) -> None:
 
         shown = everything(at)
         assert at.title[0].value == SCREENS[page].title
-        assert at.metric or page == "usage"
+        assert len(shown) > len(SCREENS[page].title) + 200
         for raw in ("![x]", "](http", ":red[w", "<script>", "$e$"):
             assert raw not in shown
 
@@ -167,6 +167,8 @@ def test_what_an_earlier_visit_left_is_not_in_the_next_page(admin: Actor) -> Non
 def test_analyst_with_an_admins_link(analyst: Actor) -> None:
     """Whatever the link, an analyst is told whom to ask."""
     for page, names in PARAMETERS.items():
+        if SCREENS[page].role == "analyst":
+            continue
         assert "Ask an admin" in everything(at_once(page, analyst, **dict.fromkeys(names, "acme")))
 
 
