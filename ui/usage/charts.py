@@ -139,12 +139,13 @@ def _tooltip(by: str, field: str, title: str) -> list[Any]:
 
 def _bars(rows: list[dict[str, Any]], axis: Any, by: str, field: str, title: str) -> Any:
     return (
-        alt.Chart(alt.InlineData(values=rows), height=_HEIGHT)
-        .mark_bar(**_BAR)
+        alt.Chart(alt.InlineData(values=_stacked(rows, field)), height=_HEIGHT)
+        .mark_rect(**_BAR)
         .encode(
             x=axis,
             x2="end:T",
-            y=alt.Y(f"{field}:Q", stack="zero", title=title, axis=_numbers(tickCount=4)),
+            y=alt.Y("from:Q", title=title, axis=_numbers(tickCount=4)),
+            y2="to:Q",
             color=_color(),
             tooltip=_tooltip(by, field, title),
         )
@@ -153,16 +154,27 @@ def _bars(rows: list[dict[str, Any]], axis: Any, by: str, field: str, title: str
 
 def _errors(rows: list[dict[str, Any]], axis: Any, by: str) -> Any:
     return (
-        alt.Chart(alt.InlineData(values=rows), height=120)
-        .mark_bar(color=_RED, **_BAR)
+        alt.Chart(alt.InlineData(values=_stacked(rows, "errors")), height=120)
+        .mark_rect(color=_RED, **_BAR)
         .encode(
             x=axis,
             x2="end:T",
-            y=alt.Y("errors:Q", stack="zero", title="Errors", axis=_numbers(tickCount=3, tickMinStep=1)),
-            detail="name:N",
+            y=alt.Y("from:Q", title="Errors", axis=_numbers(tickCount=3, tickMinStep=1)),
+            y2="to:Q",
             tooltip=_tooltip(by, "errors", "Errors"),
         )
     )
+
+
+def _stacked(rows: list[dict[str, Any]], field: str) -> list[dict[str, Any]]:
+    """Return *rows* with where each one's part of the bar of its time begins and ends: Vega stacks no bars of a given width."""
+    heights: dict[str, float] = {}
+    stacked = []
+    for row in rows:
+        begin = heights.get(row["at"], 0)
+        heights[row["at"]] = begin + row[field]
+        stacked.append({**row, "from": begin, "to": begin + row[field]})
+    return stacked
 
 
 def _lines(rows: list[dict[str, Any]], axis: Any, by: str) -> Any:
