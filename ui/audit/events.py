@@ -42,7 +42,7 @@ def draw_figures(figures: EventFigures) -> None:
         figure("Denials, 24 h", figures.denials)
         figure("Last event", ago(figures.last), help=exact(figures.last))
         figure(
-            "Newest number",
+            "Last number",
             figures.head,
             help="Events are numbered one by one. `python -m core audit verify` checks that none was changed or taken away.",
         )
@@ -106,6 +106,7 @@ def pick_filters(choices: EventChoices, providers: Iterable[str]) -> EventFilter
             width=150,
             help="The name of a provider, a user and so on, or how it begins.",
         )
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         newest = pick_since("Within")
         since = st.date_input("From", key=_FROM, help="UTC", **days)
         until = st.date_input("To", key=_TO, help="UTC, this day included", **days)
