@@ -62,7 +62,7 @@ def test_odd_values(admin: Actor, page: str) -> None:
 
         shown = everything(at)
         assert at.title[0].value == SCREENS[page].title
-        assert len(shown) > len(SCREENS[page].title) + 200
+        assert len(shown) > len(SCREENS[page].title) + 80
         for raw in ("![x]", "](http", ":red[w", "<script>", "$e$"):
             assert raw not in shown
 
