@@ -17,6 +17,7 @@ import gc
 import importlib
 import inspect
 import json
+import math
 import os
 import signal
 import subprocess
@@ -35,7 +36,7 @@ import pytest
 TREE = Path(__file__).parent.parent
 OURS = {"core", "web", "ui", "api", "pages", "tests", "migrations", "conftest", "streamlit_app", "asgi", "__main__"}
 PATIENCE = 20
-"""Seconds beyond five times what its tests took, until a change that hangs is noticed by that."""
+"""Seconds beyond five times what a test took, until a change that hangs is noticed by that."""
 OTHERS = 30
 """Seconds at most that tests of other files may take for one change."""
 AT_IMPORT = ""
@@ -116,26 +117,29 @@ class Ready:
             path = TREE / asked["module"]
             ours = [one for one in functions if one.__code__.co_filename == str(path)]
             changed = replaced(path, asked["source"], asked["before"])
-            tests = [items[name] for name in asked["names"] if name in items]
+            tests = [(items[name], 5 * seconds + PATIENCE) for name, seconds in asked["names"] if name in items]
             answer: Any = "import"
-            if changed is not None:
-                answer = forked(lambda: self._tried(tests, ours, changed), asked["patience"])  # noqa: B023 - at once
+            if changed is not None and tests:
+                answer = forked(lambda: self._tried(tests, ours, changed), sum(most for _, most in tests))  # noqa: B023 - at once
             self.answers.write(json.dumps(answer) + "\n")
             self.answers.flush()
         return True
 
     @staticmethod
-    def _tried(tests: list[pytest.Item], ours: list[types.FunctionType], changed: dict[Any, types.CodeType]) -> Any:
+    def _tried(
+        tests: list[tuple[pytest.Item, float]], ours: list[types.FunctionType], changed: dict[Any, types.CodeType]
+    ) -> Any:
         for function in ours:
             function.__code__ = changed.get(name_of(function.__code__), function.__code__)
         noticed = Only([])
-        config = tests[0].config
-        config.pluginmanager.register(noticed)
-        for number, test in enumerate(tests):
-            later = [*tests[number + 1 :], None]
-            config.hook.pytest_runtest_protocol(item=test, nextitem=later[0])
+        session = tests[0][0].session
+        session.config.pluginmanager.register(noticed)
+        later: list[pytest.Item | None] = [test for test, _ in tests[1:]]
+        for (test, most), following in zip(tests, [*later, None], strict=True):
+            signal.alarm(math.ceil(most))  # a test that hangs ends the process
+            session.config.hook.pytest_runtest_protocol(item=test, nextitem=following)
             if noticed.noticed:
-                tests[0].session._setupstate.teardown_exact(None)
+                session._setupstate.teardown_exact(None)
                 break
         return {"code": int(bool(noticed.noticed)), "noticed": noticed.noticed}
 
@@ -316,14 +320,15 @@ class Baseline:
     def _ask(self, module: str, source: str, names: list[str]) -> Any:
         path = TREE / module
         before = path.read_text(encoding="utf-8")
-        patience = 5 * sum(self.seconds[name] for name in names) + PATIENCE
+        seconds = {name: self.seconds[name] for name in names}
         path.write_text(source, encoding="utf-8")  # a process that a test starts reads it
         forget(path)
         try:
-            asked = {"module": module, "source": source, "before": before, "names": names, "patience": patience}
+            asked = {"module": module, "source": source, "before": before, "names": list(seconds.items())}
             self._questions.write(json.dumps(asked) + "\n")
             self._questions.flush()
             answer = json.loads(self._answers.readline())
+            patience = 5 * sum(seconds.values()) + PATIENCE
             return forked(lambda: self._tried(names), patience) if answer == "import" else answer
         finally:
             path.write_text(before, encoding="utf-8")

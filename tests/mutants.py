@@ -136,14 +136,14 @@ class Mutant(NamedTuple):
 
 
 def wing_of(module: str) -> str:
-    """Return the folder of *module*: core/<wing>, or another package."""
+    """Return the folder of *module*: core/<wing>, or another package; of a module that stands alone, itself."""
     return "/".join(Path(module).parts[: 2 if module.startswith("core/") else 1])
 
 
 def tests_of(wing: str) -> list[str]:
     """Return the tests that have to notice a change of *wing*: of these, those that reach the line are run."""
-    own = Path("tests", Path(wing).name)
-    return ([str(own)] if (ROOT / own).is_dir() else []) + MORE_TESTS.get(wing, [])
+    own = own_test(wing) if wing.endswith(".py") else str(Path("tests", Path(wing).name))
+    return ([own] if (ROOT / own).exists() else []) + MORE_TESTS.get(wing, [])
 
 
 def own_test(module: str) -> str:

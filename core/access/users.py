@@ -22,6 +22,8 @@ with from_extra():
     import bcrypt
 
 COST = 12
+_RANDOM = 18
+"""Random bytes of a password that nobody chose."""
 _LONGEST_NAME = 64
 
 
@@ -84,7 +86,7 @@ def bootstrap(session: Session, username: str, password: str | None) -> str | No
         return None
     actor = Actor("first start")
     set_actor(session, actor.name)
-    user = _insert(session, username, password or (made := secrets.token_urlsafe(18)), "admin")
+    user = _insert(session, username, password or (made := secrets.token_urlsafe(_RANDOM)), "admin")
     user.must_change_password = True  # it stood in a terminal, or in a file
     session.flush()
     _record(session, actor, "user.add", user, role=(None, user.role))
@@ -205,7 +207,7 @@ def set_active(session: Session, actor: Actor, user_id: int, *, active: bool) ->
 @cache
 def decoy_hash() -> str:
     """Return a hash that no password fits: checking an unknown user costs the same as checking a known one."""
-    return _hash(secrets.token_urlsafe(24))
+    return _hash(secrets.token_urlsafe(_RANDOM))
 
 
 _LOCK = func.pg_advisory_xact_lock(0x75736572).select()  # "user": two processes that start at once make one admin

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import bcrypt
 import pytest
@@ -63,6 +64,46 @@ def test_last_admin_stays(session: Session, admin: Actor) -> None:
         users.set_role(session, COMMAND_LINE, admin.user_id, "analyst")
 
 
+@pytest.mark.parametrize(
+    ("rows", "stays"),
+    [
+        ("('ada', 'admin', true)", True),
+        ("('ada', 'admin', true), ('bob', 'admin', false), ('alan', 'analyst', true)", True),
+        ("('ada', 'admin', true), ('bob', 'admin', true)", False),
+        ("('ada', 'admin', false)", False),
+        ("('ada', 'analyst', true)", False),
+    ],
+    ids=["alone", "others do not count", "another one", "not active", "no admin"],
+)
+def test_an_active_admin_is_left(session: Session, rows: str, *, stays: bool) -> None:
+    """Only active admins count: one who is disabled, or an analyst, is none. Whoever is none may go anyway."""
+    session.execute(
+        text(f"INSERT INTO users (username, role, is_active, password_hash) SELECT *, '*' FROM (VALUES {rows}) AS v")
+    )
+    ada = users.find(session, "ada")
+    assert ada is not None
+    for change in (
+        lambda: users.set_role(session, COMMAND_LINE, ada.id or 0, "analyst"),
+        lambda: users.set_active(session, COMMAND_LINE, ada.id or 0, active=False),
+    ):
+        attempt = session.begin_nested()
+        with pytest.raises(Invalid, match="last active admin") if stays else nullcontext():
+            change()
+        attempt.rollback()
+
+
+def test_what_is_so_already_changes_nothing(session: Session, admin: Actor, analyst: Actor) -> None:
+    """The role, or the state, that a user has: no sign-in ends, and nothing is put on record. The database counts."""
+    user = users.get(session, analyst.user_id or 0)
+    users.set_role(session, admin, analyst.user_id or 0, "analyst")
+    users.set_active(session, admin, analyst.user_id or 0, active=True)
+    session.execute(text("UPDATE users SET role = 'admin' WHERE username = 'alan'"))
+    users.set_role(session, admin, analyst.user_id or 0, "admin")
+
+    assert user.auth_epoch == analyst.auth_epoch
+    assert session.execute(text("SELECT count(*) FROM audit_events")).scalar() == 0
+
+
 @pytest.mark.parametrize("change", ["password", "role", "disable"])
 def test_change_of_rights_ends_the_sign_in(session: Session, admin: Actor, analyst: Actor, change: str) -> None:
     """CHECKS 2: after a new password, another role or disabling, an actor from before is refused at once."""
@@ -98,8 +139,39 @@ def test_first_admin_is_made_once(session: Session) -> None:
 
     assert made is not None
     assert bcrypt.checkpw(made.encode(), users.list_all(session)[0].password_hash.encode())
+    assert len(made) >= 20
     assert users.bootstrap(session, "admin", None) is None
     assert len(users.list_all(session)) == 1
+
+
+def test_first_password_that_was_given_is_not_shown(session: Session) -> None:
+    """It has to be changed, unless an admin gives the user another one."""
+    assert users.bootstrap(session, "admin", PASSWORD) is None
+    first = users.list_all(session)[0]
+    assert first.must_change_password
+
+    users.set_password(session, COMMAND_LINE, first.id or 0, OTHER)
+    assert not first.must_change_password
+
+
+def test_unknown_user_costs_as_much_as_a_known_one() -> None:
+    """The hash that stands in for an unknown user's has the same cost, is kept, and no password is known for it."""
+    decoy = users.decoy_hash()
+
+    assert decoy.startswith(f"$2b${users.COST}$")
+    assert users.decoy_hash() is decoy
+    assert not any(bcrypt.checkpw(guess, decoy.encode()) for guess in (b"", PASSWORD.encode()))
+
+
+def test_longest_password_fits_whole(session: Session) -> None:
+    """72 bytes, which are all that bcrypt looks at: with more behind them it is another password, and wrong."""
+    longest = "quartz violins jump over sleepy harbour lamps at night, ßöäüéèàù"
+    assert len(longest.encode()) == 72
+    user = users.add(session, COMMAND_LINE, "grace", longest, "analyst")
+
+    assert users._fits(user, longest)
+    for wrong in (longest + "x", longest[:-1], longest[:-1] + "u", longest + "\x00"):
+        assert not users._fits(user, wrong)
 
 
 @pytest.mark.usefixtures("admin")

@@ -336,6 +336,69 @@ def test_when_another_attempt_is_made(
     assert call._is_last(calling.Failure("busy", 500, "", retryable=retryable), wait) is is_last
 
 
+@pytest.mark.parametrize(
+    ("given", "wanted", "both"),
+    [
+        (None, {"format": 1}, {"format": 1}),
+        (None, "json", "json"),
+        ({"effort": "low"}, {"format": 1}, {"effort": "low", "format": 1}),
+        ({}, {"format": 1}, {"format": 1}),
+        ({"format": 2}, {"format": 1}, None),
+        ("text", {"format": 1}, None),
+        ({"effort": "low"}, "json", None),
+        ("json", "json", None),
+    ],
+)
+def test_a_format_beside_what_the_options_have(given: Any, wanted: Any, both: Any) -> None:
+    """Both go out where both have room; where one would hide the other it is the caller's to choose."""
+    if both is None:
+        with pytest.raises(Invalid, match="which response_format stands for"):
+            calling._joined("output_config", given, wanted)
+    else:
+        assert calling._joined("output_config", given, wanted) == both
+
+
+@pytest.mark.parametrize(
+    ("options", "left_out"),
+    [
+        (None, False),
+        ({}, False),
+        ({"stream_options": None}, True),
+        ({"stream_options": ai.OMIT}, True),
+        ({"stream_options": {}}, False),
+        ({"stream_options": {"include_usage": False}}, False),
+        ({"other": None}, False),
+    ],
+    ids=range(7),
+)
+def test_what_options_leave_out(options: Any, *, left_out: bool) -> None:
+    """None and OMIT say that something of ours is not sent; any other value is sent in its place."""
+    assert begun(0, streams=True, options=options)._is_bare is left_out
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        ({}, True),
+        ({"streams": False}, False),
+        ({"is_bare": True}, False),
+        ({"sent": {"stream_options": {}}}, False),
+        ({"reason": "busy"}, False),
+        ({"words": "no such model"}, False),
+    ],
+    ids=["refused", "no stream", "bare already", "the caller's own", "another reason", "something else"],
+)
+def test_when_a_stream_is_asked_for_with_less(change: dict[str, Any], *, again: bool) -> None:
+    """Only for what we have added, when it is this that the server refuses."""
+    call = begun(0, streams=change.get("streams", True))
+    call._is_bare = change.get("is_bare", False)
+    call.sent = change.get("sent", {})
+    words = change.get("words", "Extra inputs are not permitted: stream_options")
+    failure = calling.Failure(change.get("reason", "refused"), 400, words, retryable=False)
+
+    assert call._is_refused_for_more(failure) is again
+
+
 @pytest.mark.kill  # it waits for the look-up
 def test_a_name_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many calls meet it, the look-ups take a bounded number of threads, and each call its own deadline."""

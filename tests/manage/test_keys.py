@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -364,6 +365,47 @@ def test_status_says_which_key_may_go() -> None:
     assert held(after) == [(NEW_ID, "primary", 3, False), (OLD_ID, "extra", 0, True)]
     assert f"once every process uses {NEW_ID} as LLM_ENCRYPTION_KEY" in after.keys[1].says
     assert held(behind) == [(OLD_ID, "primary", 0, False), (NEW_ID, "extra", 3, False)]
+
+
+EARLY, LATE = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("rows", "unbound", "since", "may_go", "says"),
+    [
+        (
+            1,
+            0,
+            {OLD_ID: EARLY, NEW_ID: LATE},
+            False,
+            "Must stay: 1 API key still needs it. Run `python -m core keys ro",
+        ),
+        (2, 0, {}, False, "Must stay: 2 API keys still need it. Run `python -m core keys rotate`."),
+        (0, 2, {OLD_ID: EARLY}, False, "Must stay: 2 API keys not adopted yet still need it. Adopt them on"),
+        (1, 1, {}, False, "Must stay: 1 API key and 1 API key not adopted yet still need it. Run"),
+        (0, 0, {OLD_ID: EARLY, NEW_ID: LATE}, True, "Holds nothing any more"),
+        (0, 0, {OLD_ID: EARLY}, True, "Holds nothing any more"),
+        (0, 0, {OLD_ID: LATE, NEW_ID: EARLY}, False, "Holds nothing yet"),
+        (0, 0, {NEW_ID: LATE}, False, "Holds nothing yet"),
+        (0, 0, {}, False, "Holds nothing yet"),
+    ],
+)
+def test_when_a_key_may_go(rows: int, unbound: int, since: dict[str, datetime], says: str, *, may_go: bool) -> None:
+    """If it is in the ring, holds nothing at all, and was primary before the one that is: never otherwise."""
+
+    def of(key_id: str, *ring: str | None, state: Any = "ok") -> keys.Held:
+        canary = keys.Canary(state, "")
+        return keys._describe(key_id, rows, unbound, ring=KeyRing(ring[0], ring[1:]), since=since, canary=canary)  # type: ignore[arg-type]  # texts behind the first
+
+    extra = of(OLD_ID, NEW, OLD)
+    assert (extra.role, extra.may_go) == ("extra", may_go)
+    assert extra.says.startswith(says)
+    primary, wrong, unknown = of(NEW_ID, NEW, OLD), of(NEW_ID, NEW, state="wrong_key"), of(OLD_ID, NEW)
+    assert (primary.role, primary.may_go, primary.says) == ("primary", False, "Seals every new API key.")
+    assert (wrong.may_go, wrong.says) == (False, "Seals nothing: it is the wrong key.")
+    assert (unknown.role, unknown.may_go) == ("unknown", False)
+    assert unknown.says.startswith("Not in the key ring of this process")
+    assert not of(OLD_ID, None, OLD).may_go
 
 
 def test_next_key_is_not_called_old_where_it_is_not_primary_yet() -> None:

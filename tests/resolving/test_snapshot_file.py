@@ -326,6 +326,75 @@ def test_readable_by_others_is_mended(path: Path, caplog: pytest.LogCaptureFixtu
     assert "readable by others" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("mode", "trusted"),
+    [
+        *((0o600, True), (0o700, True), (0o640, True), (0o604, True), (0o610, True), (0o601, True), (0o655, True)),
+        *((0o620, False), (0o602, False), (0o622, False), (0o666, False)),
+    ],
+)
+def test_each_right_of_others(path: Path, mode: int, *, trusted: bool) -> None:
+    """Who may write it makes it untrusted, group or world; any other right of theirs is taken away."""
+    path.chmod(mode)
+
+    assert (snapshot_file.read(path) is not None) is trusted
+    after = stat.S_IMODE(path.stat().st_mode)
+    assert after == (mode if not trusted or not mode & 0o077 else 0o600)
+
+
+def test_largest_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of that size is not read, one of a byte less is."""
+    for largest, is_read in ((path.stat().st_size, False), (path.stat().st_size + 1, True)):
+        monkeypatch.setattr(snapshot_file, "LARGEST", largest)
+        assert (snapshot_file.read(path) is not None) is is_read
+
+
+HEADER = b"8\t1\theader\tX-Team\t\\N\tciphertext\tid\tbinding"
+
+
+def test_what_is_written_is_read(path: Path) -> None:
+    """Everything but what is sealed, and when it was known to be right; the temporary file is gone."""
+    whole = Snapshot(2**40, "here", {1: ACME, 2: ACME.replace(b"1\tacme", b"2\tother")}, {5: OWN}, {8: HEADER})
+    at = time.time() - 1000.25
+    snapshot_file.write(path, whole, at)
+    saved = snapshot_file.read(path)
+
+    assert saved is not None
+    assert saved.verified_at == at
+    assert saved.snapshot.is_like(whole.without_keys())
+    assert b"ciphertext" not in path.read_bytes()
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("numbers", [(2, 1, 0), (1, 0, 0), (0, 1, 1), (1, 1, 1), (1, 0, 1), (0, 0, 0), (-1, 1, 2)])
+def test_numbers_that_do_not_fit_the_lines(path: Path, numbers: tuple[int, int, int]) -> None:
+    """Each line belongs to one table, and all of them are counted; the checksum alone makes no file a right one."""
+    first, _, body = path.read_bytes().partition(b"\n")
+    names = ("providers", "settings", "secrets")
+    path.write_bytes(
+        json.dumps({**json.loads(first), **dict(zip(names, numbers, strict=True))}).encode() + b"\n" + body
+    )
+
+    assert snapshot_file.read(path) is None
+
+
+@pytest.mark.parametrize("field", ["generation", "epoch", "providers", "settings", "secrets"])
+def test_two_that_differ_are_not_alike(field: str) -> None:
+    """By generation, epoch, or any line; and with the keys or without."""
+    parts: dict[str, Any] = {
+        "generation": 7,
+        "epoch": "here",
+        "providers": {1: ACME},
+        "settings": {5: OWN},
+        "secrets": {8: HEADER},
+    }
+    other = {"generation": 8, "epoch": "there", "providers": {}, "settings": {}, "secrets": {}}
+
+    assert Snapshot(**parts).is_like(Snapshot(**parts))
+    assert not Snapshot(**parts).is_like(Snapshot(**{**parts, field: other[field]}))
+    assert not Snapshot(**parts).is_like(Snapshot(**parts, has_keys=False))
+
+
 def test_folder_that_cannot_be_written_to(committed: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """CHECKS 72: resolving goes on without the file; the log says why there is none."""
     resolver = Resolver(committed, ring=get_ring(), snapshot_file=tmp_path / "no such folder" / "snapshot")
