@@ -279,7 +279,7 @@ class Baseline:
             "seconds": watch.seconds,
             "failed": sorted(watch.failed),
             "lines": lines,
-            "imported": sorted(n for n, m in sys.modules.items() if n.split(".")[0] not in OURS and m),
+            "imported": [n for n, m in sys.modules.items() if n.split(".")[0] not in OURS and m],
         }
 
     def reaching(self, module: str, line: int) -> list[str]:
@@ -303,10 +303,10 @@ class Baseline:
             took, end = took + self.seconds[name], end + 1
         left, names = len(names) - end, names[:end]
         if not names:
-            return {"noticed": False, "why": "no quick test reaches it"}
+            return {"noticed": False, "why": "no quick test reaches it", "left_out": self.left_out}
         answer = self._ask(module, source, names)
         if answer is None:
-            return {"noticed": True, "why": "it ended, or hung"}
+            return {"noticed": True, "why": "it ended, or hung", "left_out": self.left_out}
         if (by := answer["noticed"]) and by not in self._trusted:
             whole = self._ask(module, (TREE / module).read_text(encoding="utf-8"), [by])
             if whole is None or whole["code"]:  # it fails alone, or in a fork
@@ -315,7 +315,8 @@ class Baseline:
                 return self.try_change(module, line, source)
             self._trusted.add(by)
         others = f", {left} more left out" if left else ""
-        return {"noticed": answer["code"] != 0, "why": by or f"{len(names)} tests, {took:.1f} s{others}"}
+        why = by or f"{len(names)} tests, {took:.1f} s{others}"
+        return {"noticed": answer["code"] != 0, "why": why, "left_out": self.left_out}
 
     def _ask(self, module: str, source: str, names: list[str]) -> Any:
         path = TREE / module
@@ -361,7 +362,11 @@ def statement(path: Path, line: int) -> range:
 
 
 def preload(names: list[str]) -> None:
-    """Import what the tests had imported of others, so that forks find it there; no thread may begin by it."""
+    """Import what the tests had imported of others, so that forks find it there; no thread may begin by it.
+
+    In the order in which the tests did: ``_asyncio`` before ``asyncio`` makes two halves that do not know each other, and
+    every asynchronous test fails.
+    """
     for name in names:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
@@ -389,7 +394,7 @@ def main() -> None:
                     answer: dict[str, Any] = {
                         "tests": len(baseline.seconds),
                         "seconds": baseline.whole,
-                        "left_out": len(baseline.left_out),
+                        "left_out": baseline.left_out,
                     }
                 else:
                     assert baseline

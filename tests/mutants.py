@@ -272,7 +272,9 @@ def main() -> int:
             if not (tests := tests_of(wing)):
                 sys.exit(f"No tests of {wing}: tests/mutants.py looks for its folder, or for a row in MORE_TESTS.")
             begun = runs.ask(do="begin", tests=tests, modules={module: own_test(module) for module in rooms})
-            write(f"{wing}: {begun['tests']} tests in {begun['seconds']:.0f} s; failing as it is: {begun['left_out']}")
+            write(
+                f"{wing}: {begun['tests']} tests in {begun['seconds']:.0f} s; failing as it is: {begun['left_out'] or 'none'}"
+            )
             for module in rooms:
                 unknown += try_room(runs, module, known, given.most, given.part)
         runs.close()
@@ -291,8 +293,10 @@ def try_room(runs: Runs, module: str, known: dict[str, str], most: int, part: tu
     if len(changes) > most:
         changes = random.Random(SEED).sample(changes, most)
     begun, survived, unknown = time.monotonic(), 0, len(gone)
+    failing: list[str] = []
     for one in changes:
         answer = runs.ask(do="try", module=module, line=one.number, source=one.source)
+        failing = answer["left_out"]
         if answer["noticed"]:
             continue
         survived += 1
@@ -301,6 +305,8 @@ def try_room(runs: Runs, module: str, known: dict[str, str], most: int, part: tu
         write(f"{'known' if reason else 'SURVIVED'}: {one}  [{one.number} {one.operator}; {answer['why']}]")
     took = time.monotonic() - begun
     write(f"{module}: {len(changes)} of {whole} changes tried in {took:.0f} s, {survived} survived, {unknown} unknown")
+    for test in failing:
+        write(f"Not asked, as it fails without any change, in a fork or alone: {test}")
     return unknown
 
 

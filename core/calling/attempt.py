@@ -47,8 +47,7 @@ class Attempt:
 
     def saw(self, part: bytes) -> None:
         """Note bytes of the answer. A line of a stream, also one that only says *still there*, ends the silence."""
-        if len(self.head) < HEAD:
-            self.head += part[: HEAD - len(self.head)]
+        self.head += part[: HEAD - len(self.head)]
         if self._silence is None:
             return
         if b"\n" in part:

@@ -4,7 +4,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -317,6 +317,52 @@ def test_each_wait_is_given_what_is_left_of_the_attempt(left: float | None, wait
     else:
         with pytest.raises(httpcore2.ReadTimeout):
             dial._left(timeout)
+
+
+class Still(Attempt):
+    """An attempt whose clock stands still."""
+
+    def left(self) -> float:
+        """Always the same."""
+        return 0.5
+
+
+def test_the_last_moment_is_waited_for() -> None:
+    """As long as anything is left, it is given to the wait, and no more."""
+    timeout = until(Still(None))
+
+    assert (float(timeout), dial._left(timeout)) == (0.5, 0.5)
+
+
+class Parts(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+    """An answer in parts, which does not announce how long it is."""
+
+    def __init__(self, *sizes: int) -> None:
+        self.sizes = sizes
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from (b"x" * size for size in self.sizes)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self:
+            yield part
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("sizes", "fits"), [((1000,), True), ((999, 1), True), ((1001,), False), ((999, 2), False)])
+def test_parts_are_counted_to_the_last_byte(sizes: tuple[int, ...], way: str, *, fits: bool) -> None:
+    """What does not say how long it is may have as many bytes as any other answer; each is noted by its attempt."""
+    attempt = Attempt(None)
+
+    async def read() -> int:
+        return sum([len(part) async for part in dial._AsyncCounted(Parts(*sizes), 1000, attempt)])
+
+    with contextlib.nullcontext() if fits else pytest.raises(Unacceptable):
+        if way == "sync":
+            assert sum(map(len, dial._Counted(Parts(*sizes), 1000, attempt))) == 1000
+        else:
+            assert run_async(read()) == 1000
+    assert len(attempt.head) == (1000 if fits else sum(sizes[:-1]))
 
 
 @pytest.mark.parametrize(
