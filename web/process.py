@@ -45,6 +45,7 @@ def prepare() -> None:
     connections.raise_file_limit()
     runs.give_ids()
     runs.keep_pages_apart()
+    runs.begin_with_the_entry()
 
 
 def lifespan_with(resolver: Resolver) -> Callable[[Any], AbstractAsyncContextManager[None]]:

@@ -51,6 +51,15 @@ def keep_pages_apart() -> None:
         setattr(PagesManager, name, _of_this_thread(name))
 
 
+def begin_with_the_entry() -> None:
+    """Let each page be drawn by the entry script, in its frame, also before it has named the pages for the first time.
+
+    Of itself Streamlit serves a folder named pages file by file until then: who followed a link to a page of a new
+    process had it without menu, style and scripts.
+    """
+    PagesManager.uses_pages_directory = False
+
+
 def _of_this_thread(name: str) -> property:
     def values(manager: PagesManager) -> threading.local:
         local: threading.local = vars(manager).setdefault("of_this_thread", threading.local())

@@ -112,11 +112,11 @@ def _follow(context: BrowserContext, address: str, name: str, role: str) -> None
 
 
 def test_download_of_an_ended_sign_in(app: App, browser: Browser) -> None:
-    """Who was signed out meanwhile and asks for a file gets none, and then the sign-in."""
+    """Who follows a link to a page of a process that began just now has its menu; signed out meanwhile, no file any more."""
     page = browser.new_page()
-    sign_in(page, app.url, "ada", PASSWORD)
-    shows(page, "providers", "admin")
-    page.get_by_role("link", name="Audit").click()
+    sign_in(page, f"{app.url}/audit", "ada", PASSWORD)
+    shows(page, "audit", "admin")
+    expect(page.get_by_test_id("stSidebarNavLink")).to_have_count(len(names_for("admin")))
     export = page.get_by_role("button", name="Export as CSV")
     with page.expect_download() as asked:
         export.click()
