@@ -1,5 +1,6 @@
 """The sign-in form and the first change of a password: what stands in place of a page until somebody is known."""
 
+import base64
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from web.sign_on import SCRIPT_PATH
 _BCRYPTS = threading.BoundedSemaphore(2)
 """Checks of a password at once: at about 200 ms each at most 10 a second, however many ask."""
 _LONGEST_QUEUE_SECONDS = 20
-_ICON = str(Path(__file__).with_name("icon.svg"))
+_ICON = base64.b64encode(Path(__file__).with_name("icon.svg").read_bytes()).decode()
 
 
 class _Users(dict[str, dict[str, Any]]):
@@ -131,7 +132,8 @@ def _alone() -> Iterator[None]:
 
 def _sign_in() -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.image(_ICON, width=40)
+        # Not st.image, which gives no alt: it only repeats the title, so a screen reader is to pass over it
+        st.html(f'<img src="data:image/svg+xml;base64,{_ICON}" alt="" width="40" height="40">', width="content")
         st.title("LLM Settings", anchor=False)
     st.markdown(
         "One place for the LLM providers, models, API keys and parameters that your programs use. "
