@@ -6,6 +6,7 @@ Standard library alone at import; python-dotenv is of the extra ``cli``.
 import codecs
 import io
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -31,6 +32,8 @@ class EnvFile(NamedTuple):
     """Name -> what was written, before ``${NAME}`` was replaced."""
     unread: tuple[int, ...]
     """Numbers of the lines that are no ``NAME=value``."""
+    twice: tuple[str, ...] = ()
+    """Names that stand there more than once: the last value counts."""
 
     def as_written(self) -> dict[str, str]:
         """Return the values; where ``${NAME}`` led to nothing, what was written: it was meant to be something."""
@@ -64,8 +67,23 @@ def read(path: Path) -> EnvFile:
     return parse(decoded(content, str(path)))
 
 
-def parse(text: str) -> EnvFile:
-    """Read the text of a ``.env`` file, by the rules of python-dotenv; raises BadConfig if that is not installed."""
+def pasted(text: str) -> EnvFile:
+    """Read what somebody has pasted. ``${NAME}`` stays as it is written: the environment of this process is not theirs to read.
+
+    Raises:
+        BadConfig: If it is larger than 1 MB or no text, or if python-dotenv is not installed.
+    """
+    content = text.encode(errors="replace")
+    if len(content) > _LARGEST:
+        raise BadConfig("What you pasted is larger than 1 MB: that is no .env file.")
+    return parse(decoded(content, "What you pasted"), replaces=False)
+
+
+def parse(text: str, *, replaces: bool = True) -> EnvFile:
+    """Read the text of a ``.env`` file, by the rules of python-dotenv; raises BadConfig if that is not installed.
+
+    *replaces* is whether ``${NAME}`` is replaced, from the file and from the environment.
+    """
     try:
         from dotenv.main import DotEnv  # noqa: PLC0415 - of the extra `cli`; services read no .env file
         from dotenv.parser import parse_stream  # noqa: PLC0415
@@ -75,8 +93,14 @@ def parse(text: str) -> EnvFile:
     bindings = list(parse_stream(io.StringIO(text)))
     raw = {found.key: found.value for found in bindings if found.key is not None and found.value is not None}
     unread = tuple(found.original.line for found in bindings if found.error)
-    values = DotEnv(None, io.StringIO(text), override=False).dict()
-    return EnvFile({name: value for name, value in values.items() if value is not None}, raw, unread)
+    values = DotEnv(None, io.StringIO(text), interpolate=replaces, override=False).dict()
+    times = Counter(found.key for found in bindings if found.key is not None and found.value is not None)
+    return EnvFile(
+        {name: value for name, value in values.items() if value is not None},
+        raw,
+        unread,
+        tuple(name for name, number in times.items() if number > 1),
+    )
 
 
 def decoded(content: bytes, name: str) -> str:

@@ -62,6 +62,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     state = st.segmented_control("State", list(STATES), required=True, key=_STATE) or "All"
     if st.button("Add provider", key="add_provider", type="primary", icon=":material/add:"):
         ask("add")
+    if st.button("Paste .env", key="paste_env", icon=":material/content_paste_go:"):
+        ask("env")
 
 if st.session_state.get(_LISTED) != (search, state):  # another list begins at its first page: it has its own pager
     st.session_state.update({_LISTED: (search, state), _LISTING: st.session_state.get(_LISTING, 0) + 1})

@@ -94,6 +94,20 @@ def test_forms_that_other_readers_differ_in() -> None:
     assert found.unread == (5,)
 
 
+def test_what_is_pasted_reads_nothing_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who pastes a text is no operator: ${NAME} stays as it stands, or the encryption key would be sent to a vendor."""
+    monkeypatch.setenv("LLM_ENCRYPTION_KEY", "0123456789abcdef" * 4)
+
+    found = env_file.pasted("OPENAI_API_KEY=${LLM_ENCRYPTION_KEY}\nB=1\nB=2\nbare\nbare\n")
+
+    assert found.as_written() == {"OPENAI_API_KEY": "${LLM_ENCRYPTION_KEY}", "B": "2"}
+    assert found.twice == ("B",)
+    for text, why in {"A=" + "x" * 1024 * 1024: "larger than 1 MB", "A=\0": "save it as UTF-8"}.items():
+        with pytest.raises(BadConfig, match=why):
+            env_file.pasted(text)
+    assert env_file.pasted("A=\ud800").values == {"A": "?"}
+
+
 def test_a_folder_and_a_large_file_are_told(tmp_path: Path) -> None:
     """Neither is read as a .env file."""
     (tmp_path / "large").write_bytes(b"A" * (1024 * 1024 + 1))

@@ -94,6 +94,16 @@ def import_env(session: Session, actor: Actor, env: Mapping[str, str]) -> list[O
     return outcomes + [outcome for outcome in keyless if outcome is not None]
 
 
+def preview(session: Session, actor: Actor, env: Mapping[str, str]) -> list[Outcome]:
+    """Return what :func:`import_env` would make of *env* now, and change nothing. Raises as it does."""
+    attempt = session.begin_nested()
+    try:
+        return import_env(session, actor, env)
+    finally:
+        attempt.rollback()
+        session.expire_all()
+
+
 def _vendors(session: Session, actor: Actor, env: Mapping[str, str], variable: str, name: str) -> Outcome:
     """Import the key of a vendor of the catalogue."""
     vendor = next(each for each in catalogue.VENDORS if each.name == name)

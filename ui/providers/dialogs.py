@@ -16,10 +16,10 @@ from ui import drafts
 from ui.dialogs import confirm_by_name
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
-from ui.providers import carried, conflict, connection_test, form, key_exchange
+from ui.providers import carried, conflict, connection_test, env_paste, form, key_exchange
 from ui.widgets import ago
 
-Asked = Literal["add", "edit", "test", "keys", "delete", "remove_key"]
+Asked = Literal["add", "env", "edit", "test", "keys", "delete", "remove_key"]
 """A dialog."""
 _OPEN, _CONFLICT, _SEEN = "provider_dialog", "provider_conflict", "provider_seen"
 
@@ -78,6 +78,8 @@ def draw_dialog() -> None:
         _close()
     elif name == "add":
         _add()
+    elif name == "env":
+        _env()
     elif name is not None:
         try:
             with db.transaction() as session:
@@ -97,6 +99,7 @@ def _close() -> None:
     form.forget_key()
     connection_test.forget()
     key_exchange.forget()
+    env_paste.forget()
 
 
 def _done() -> None:
@@ -114,6 +117,11 @@ def _add() -> None:
         _omit(session, actor, provider.id)
 
     _save((), create, "Provider added.", "Add provider", None)
+
+
+@st.dialog("Paste a .env file", width="large", icon=":material/content_paste_go:", dismissible=False)
+def _env() -> None:
+    env_paste.draw(guard("admin"), _done)
 
 
 @st.dialog("Edit provider", width="large", icon=":material/edit:", dismissible=False)
