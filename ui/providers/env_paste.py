@@ -18,6 +18,8 @@ from core.wording import counted
 from ui.feedback import attempt, other_errors, plain, plain_cell
 
 _PASTED: Final = "env_pasted"
+_LAST: Final = "env_outcomes"
+"""What was shown of it in the run before: what was pressed is meant for that."""
 _SHOWN: Final = 100
 """Lines of the table, and names or numbers in a sentence."""
 _WORDS: Final = {"created": ":green[new provider]", "updated": ":green[key is set]", "left alone": ":gray[left alone]"}
@@ -25,14 +27,17 @@ _WORDS: Final = {"created": ":green[new provider]", "updated": ":green[key is se
 
 def forget() -> None:
     """Drop what was pasted: it is full of secrets."""
-    st.session_state.pop(_PASTED, None)
+    for key in (_PASTED, _LAST):
+        st.session_state.pop(key, None)
 
 
 def draw(actor: Actor, done: Callable[[], None]) -> None:
     """Draw the field, and below it what would be made of what is pasted; *done* closes the dialog."""
     st.caption(
-        "Keys that other programs keep in environment variables, as `OPENAI_API_KEY` and `MISTRAL_API_KEY`. An address beside a "
-        "key, as `OPENAI_BASE_URL`, goes with it. What you paste is not kept; keys are stored encrypted."
+        plain(
+            "Keys that other programs keep in environment variables, as OPENAI_API_KEY and MISTRAL_API_KEY. An address beside a "
+            "key, as OPENAI_BASE_URL, goes with it. What you paste is not kept; keys are stored encrypted."
+        )
     )
     text = st.text_area(
         "Text of a .env file",
@@ -46,6 +51,8 @@ def draw(actor: Actor, done: Callable[[], None]) -> None:
         st.error(plain(why), icon=":material/error:")
     elif found is not None:
         _draw_outcomes(found, outcomes)
+    seen = st.session_state.get(_LAST)
+    st.session_state[_LAST] = outcomes
     new = [outcome for outcome in outcomes if outcome.action != "left alone"]
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Cancel", key="env_cancel"):
@@ -61,8 +68,10 @@ def draw(actor: Actor, done: Callable[[], None]) -> None:
         return
 
     def write(session: Session) -> None:
-        if env_import.import_env(session, actor, found.as_written()) != outcomes:
-            raise Invalid({"What was shown": "is no longer what would be done: somebody saved something. Look again"})
+        if env_import.import_env(session, actor, found.as_written()) != seen:
+            raise Invalid(
+                {"Nothing was written": "somebody saved something meanwhile. Look again at what would be done"}
+            )
 
     outcome = attempt(write, f"Imported: {', '.join(each.name for each in new[:_SHOWN])}.")
     if outcome.ok:
@@ -91,10 +100,8 @@ def _draw_outcomes(found: EnvFile, outcomes: Sequence[Outcome]) -> None:
         st.table(
             [
                 {
-                    "Variable": plain_cell(outcome.name),
-                    "Value": plain(_mask(outcome.name, found.values[outcome.name])),
-                    "": _WORDS[outcome.action],
-                    "What becomes of it": plain_cell(outcome.why),
+                    "Variable": f"{plain_cell(outcome.name)}  \n:gray[:small[{plain(_mask(outcome.name, found.values[outcome.name]))}]]",
+                    "What becomes of it": f"{_WORDS[outcome.action]}  \n{plain_cell(outcome.why)}",
                 }
                 for outcome in told[:_SHOWN]
             ],
@@ -106,10 +113,10 @@ def _draw_outcomes(found: EnvFile, outcomes: Sequence[Outcome]) -> None:
     known = {outcome.name for outcome in told}
     lines = {
         "Not read, as it is no NAME=value": [f"line {number}" for number in found.unread],
-        "There more than once, and the last one counts": list(found.twice),
-        "No key by its name; an address or a model is used where its key is": [
-            n for n in found.values if n not in known
-        ],
+        "There more than once, and the last one counts": _names(found.twice),
+        "No key by its name; an address or a model is used where its key is": _names(
+            name for name in found.values if name not in known
+        ),
     }
     for what, names in lines.items():
         if names:

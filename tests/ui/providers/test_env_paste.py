@@ -38,12 +38,14 @@ def paste(actor: Actor, pasted: str) -> AppTest:
 
 
 def rows(app: AppTest) -> dict[str, tuple[str, str, str]]:
-    return {
-        row["Variable"].replace("\\", "").replace("\u200b", ""): tuple(
-            str(cell).replace("\\", "").replace("\u200b", "") for cell in row.iloc[1:]
+    """Variable -> mask, what is done, and why."""
+    found = {}
+    for _, row in app.table[0].value.iterrows():
+        (name, mask), (action, why) = (
+            str(cell).replace("\\", "").replace("\u200b", "").split("  \n") for cell in (row.iloc[0], row.iloc[1])
         )
-        for _, row in app.table[0].value.iterrows()
-    }
+        found[name] = (mask.removeprefix(":gray[:small[").removesuffix("]]"), action, why)
+    return found
 
 
 def test_what_is_pasted_is_shown_and_then_written(session: Session, admin: Actor) -> None:
@@ -85,14 +87,16 @@ def test_nothing_is_written_that_was_not_shown(session: Session, admin: Actor) -
     """What somebody saves between the look and the click makes another outcome: then nothing is written, and the text stays."""
     app = paste(admin, f"OPENAI_API_KEY={OPENAI}")
     data = {"name": "openai", "display_name": "OpenAI", "kind": "openai", "available_models": ["m1"]}
-    app.button(key="env_import").click()
-    providers.create(session, admin, data)
-    app.run()
+    stored = providers.create(session, admin, data)
+    click(app, "env_import")
 
-    assert not app.exception
-    key = providers.get_by_name(session, "openai").api_key_encrypted
-    assert (key is None) or rows(app)["OPENAI_API_KEY"][1] == ":green[key is set]"
-    assert app.text_area(key="env_pasted").value == f"OPENAI_API_KEY={OPENAI}" or key is not None
+    assert "somebody saved something meanwhile" in "".join(error.value for error in app.error)
+    assert stored.api_key_encrypted is None
+    assert app.text_area(key="env_pasted").value == f"OPENAI_API_KEY={OPENAI}"
+    assert rows(app)["OPENAI_API_KEY"][1] == ":green[key is set]"
+    click(app, "env_import")
+
+    assert providers.open_api_key(session, stored.id or 0) == OPENAI
 
 
 @pytest.mark.parametrize(
@@ -102,7 +106,7 @@ def test_nothing_is_written_that_was_not_shown(session: Session, admin: Actor) -
         ("A=\0", "save it as UTF-8"),
         (OPENAI, "No variable here has the name of an API key"),
         (f"{OPENAI}=\n{OPENAI}=x\n", "No variable here has the name of an API key"),
-        ("\u202e{[<![x](http://evil.example/x.png)\n" * 50, "Not read"),
+        ("\u202e{[<![x](http://evil.example/x.png)\n" * 50, "No variable here has the name of an API key"),
         ("OPENAI_API_KEY=${LLM_ENCRYPTION_KEY}", "is a reference to a secret"),
     ],
     ids=["huge", "nul", "a bare key", "a key for a name", "rubbish", "a reference"],
