@@ -395,12 +395,13 @@ def test_dialog_opens_with_an_empty_key(session: Session, admin: Actor) -> None:
 def test_dialog_left_by_another_page_harms_nothing(session: Session, admin: Actor) -> None:
     """Going away while a dialog is open, and coming back, does not break the page."""
     add(session, admin)
-    for button in ("add_provider", "edit_acme"):
+    for button in ("add_provider", "edit_acme", "paste_env"):
         app = click(page(admin), button)
         app.switch_page("pages/defaults.py").run()
         app.switch_page("pages/providers.py").run()
         assert not app.exception
         assert has(app, "edit_acme")
+        assert not any(has(app, key) for key in ("provider_save", "env_import"))
 
 
 def test_toggle_switches_a_provider(session: Session, admin: Actor) -> None:

@@ -32,6 +32,8 @@ def ask(name: Asked, provider_id: int | None = None) -> None:
     st.session_state.pop(_SEEN, None)
     if name == "add":
         form.fill_new()
+    elif name == "env":
+        env_paste.begin()
     elif name == "edit" and provider_id is not None:
         _load(provider_id)
 
@@ -74,7 +76,7 @@ def offer_unsaved(actor: Actor) -> None:
 def draw_dialog() -> None:
     """Draw the dialog that is open, if any; one that was left by going to another page is not."""
     name, provider_id = st.session_state.get(_OPEN, (None, None))
-    if name in {"add", "edit"} and not form.is_filled():
+    if (name in {"add", "edit"} and not form.is_filled()) or (name == "env" and not env_paste.is_begun()):
         _close()
     elif name == "add":
         _add()

@@ -25,6 +25,16 @@ _SHOWN: Final = 100
 _WORDS: Final = {"created": ":green[new provider]", "updated": ":green[key is set]", "left alone": ":gray[left alone]"}
 
 
+def begin() -> None:
+    """Empty the field, before it is drawn."""
+    st.session_state[_PASTED] = ""
+
+
+def is_begun() -> bool:
+    """Whether the field is there: leaving the page forgets it."""
+    return _PASTED in st.session_state
+
+
 def forget() -> None:
     """Drop what was pasted: it is full of secrets."""
     for key in (_PASTED, _LAST):
