@@ -159,7 +159,7 @@ def test_second_of_two_admins_chooses(page: Page, app: App, browser: Browser, co
     other.get_by_role("dialog").get_by_role("button", name="Save").click()
 
     dialog = other.get_by_role("dialog")
-    expect(dialog.get_by_text("admin changed this provider while you were editing")).to_be_visible()
+    expect(dialog.get_by_text(re.compile("admin saved it .*, while you were editing"))).to_be_visible()
     row = dialog.get_by_role("row", name=re.compile("Display name"))
     expect(row).to_contain_text("By the first")
     expect(row).to_contain_text("By the second")
