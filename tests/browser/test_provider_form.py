@@ -44,6 +44,7 @@ def by_keyboard(page: Page, url: str) -> None:
     page.keyboard.type("openai-comp")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
+    rest(page)
     expect(dialog.get_by_placeholder("https://host.example/v1")).to_be_visible()
     for label, value in {"Display name": "Quick", "Name": "quick", "Base URL": url}.items():
         dialog.get_by_role("textbox", name=label, exact=True).fill(value)

@@ -69,6 +69,7 @@ def fill(fields: Mapping[str, Any], version: int | None, mask: str | None) -> No
         "omit": version is None,
         "preset": None,
         **models.WIDGETS,
+        "models_seen": list(fields["available_models"]),
     }.items():
         st.session_state[_KEYS[name]] = value
 

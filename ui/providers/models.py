@@ -13,8 +13,8 @@ from core.wording import counted
 from ui.feedback import field_error, plain
 from ui.guard import guard
 
-WIDGETS: Final[Mapping[str, Any]] = {"paste": "", "models_add": [], "models_drop": []}
-"""Fields that only serve to choose -> empty."""
+WIDGETS: Final[Mapping[str, Any]] = {"paste": "", "models_add": [], "models_drop": [], "models_seen": None}
+"""What only serves to choose -> empty. The last one: for which models the default model was drawn before."""
 FEW: Final = 40
 """So many models are shown as one chip each."""
 _KEPT: Literal["page"] = "page"
@@ -50,7 +50,6 @@ def draw(
             accept_new_options=True,
             select_all=False,
             placeholder="Type a name and press Enter",
-            on_change=lambda: _set_default(keys),
         )
     else:
         with left:
@@ -115,7 +114,6 @@ def _draw_paste(keys: Mapping[str, str]) -> None:
                 )
             except Invalid:
                 return  # the rule stands below the field in the run that follows
-            _set_default(keys)
 
         if st.button("Use these models", key="provider_use_models", on_click=use):
             try:
@@ -125,8 +123,12 @@ def _draw_paste(keys: Mapping[str, str]) -> None:
 
 
 def _draw_default(keys: Mapping[str, str], models: list[str], was_default: str | None, slots: dict[str, Any]) -> None:
-    if st.session_state.get(keys["default_model"]) not in models:
-        st.session_state[keys["default_model"]] = None
+    seen = st.session_state.get(keys["models_seen"])
+    if (
+        st.session_state.get(keys["default_model"]) not in models
+    ):  # where the models are others, one is chosen by itself
+        chosen = sensible(st.session_state[keys["kind"]], models) if models != seen else None
+        st.session_state[keys["default_model"]] = chosen
     st.selectbox(
         "Default model",
         models,
@@ -135,6 +137,7 @@ def _draw_default(keys: Mapping[str, str], models: list[str], was_default: str |
         persist_state=_KEPT,
         placeholder="Choose one of the models",
     )
+    st.session_state[keys["models_seen"]] = list(models)  # after it: a newer run may stop this one before it is drawn
     slots["default_model"] = st.empty()
     if was_default and was_default not in models:
         st.caption(
@@ -147,7 +150,6 @@ def _take(keys: Mapping[str, str], models: Sequence[str]) -> None:
     chosen: list[str] = st.session_state[keys["available_models"]]
     st.session_state[keys["available_models"]] = list(dict.fromkeys([*chosen, *models]))
     st.session_state[keys["models_add"]] = []
-    _set_default(keys)
 
 
 def _drop(keys: Mapping[str, str]) -> None:
@@ -156,14 +158,6 @@ def _drop(keys: Mapping[str, str]) -> None:
     chosen: list[str] = st.session_state[keys["available_models"]]
     st.session_state[keys["available_models"]] = [model for model in chosen if model not in gone]
     st.session_state[keys["models_drop"]] = []
-    _set_default(keys)
-
-
-def _set_default(keys: Mapping[str, str]) -> None:
-    """Choose the default model where none of the models is: the only one, or else the catalogue's first of them."""
-    models: list[str] = st.session_state[keys["available_models"]]
-    if st.session_state.get(keys["default_model"]) not in models:
-        st.session_state[keys["default_model"]] = sensible(st.session_state[keys["kind"]], models)
 
 
 def sensible(kind: str, models: Sequence[str]) -> str | None:

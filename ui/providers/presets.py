@@ -51,7 +51,10 @@ def _fill(keys: Mapping[str, str]) -> None:
     if models and not any(models == _fields(each)["available_models"] for each in _LABELS):  # chosen by hand
         wanted = {field: value for field, value in wanted.items() if not field.endswith(("_model", "_models"))}
     for field, value in wanted.items():
-        st.session_state[keys[field]] = value
+        if (st.session_state[keys[field]] or None) != (
+            value or None
+        ):  # else the browser would be told to empty what is
+            st.session_state[keys[field]] = value  # typed there meanwhile
 
 
 def _names(name: str) -> dict[str, str]:
