@@ -83,7 +83,7 @@ def test_key_tested_call_made_and_seen(committed: str, browser: Browser, tmp_pat
         expect(page.get_by_text(TEXT)).to_be_visible()
         expect(page.get_by_text("ada").first).to_be_visible()
         recorder.look()
-        page.get_by_role("link", name="Audit").click()
+        page.get_by_role("link", name="Audit", exact=True).click()
         expect(page.get_by_text("tested").first).to_be_visible()
         recorder.look()
         page.close()
