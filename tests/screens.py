@@ -1,5 +1,8 @@
 """The pages for tests: each as a person opens it, in this process, behind the entry file."""
 
+import re
+from html import unescape
+
 from streamlit.testing.v1 import AppTest
 
 from core.actors import Actor
@@ -29,6 +32,24 @@ def click(at: AppTest, key: str) -> AppTest:
     return at
 
 
+def pick(at: AppTest, key: str, words: str) -> AppTest:
+    """Choose in a menu the line that ends with *words*."""
+    menu = at.menu_button(key=key)
+    menu.click(next(option for option in menu.options if option.endswith(words))).run()
+    assert not at.exception
+    return at
+
+
+def offers(at: AppTest, key: str, words: str) -> bool:
+    """Tell whether a menu has a line that ends with *words*."""
+    return any(option.endswith(words) for option in at.menu_button(key=key).options)
+
+
+def html_texts(at: AppTest) -> list[str]:
+    """Return what a page shows as HTML, as a person reads it."""
+    return [unescape(re.sub(r"<style>.*?</style>|<[^>]*>", " ", element.value, flags=re.DOTALL)) for element in at.html]
+
+
 def has(at: AppTest, key: str) -> bool:
     """Tell whether there is such a button."""
     return any(button.key == key for button in at.button)
@@ -38,4 +59,4 @@ def everything(at: AppTest) -> str:
     """Return all text that a page shows, as Markdown, plain text and code; of a line that opens its label."""
     kinds = ("markdown", "caption", "text", "warning", "error", "success", "info", "code")
     shown = [element.value for kind in kinds for element in getattr(at, kind)]
-    return "\n".join([*shown, *(expander.label for expander in at.expander)])
+    return "\n".join([*shown, *html_texts(at), *(expander.label for expander in at.expander)])

@@ -50,6 +50,8 @@ class Widget:
         state = WidgetState(id=self.id)
         if self.kind in {"button", "download_button"}:
             state.trigger_value = True
+        elif self.kind == "menu_button":
+            state.string_trigger_value.data = value
         elif self.kind == "checkbox":
             state.bool_value = value
         elif self.kind in {"button_group", "multiselect"}:
@@ -163,6 +165,10 @@ class Client:
         """Press a button, in its fragment where it has one."""
         return self.use(key, value=True)
 
+    def pick(self, key: str, words: str) -> "Client":
+        """Choose in a menu the line that ends with *words*."""
+        return self.use(key, next(option for option in self.widget(key).message.options if option.endswith(words)))
+
     def use(self, key: str, value: Any) -> "Client":
         """Press, choose or type, as a browser does: in the widget's fragment where it has one."""
         return self.rerun(self.widget(key).state(value), fragment_id=self.fragment_of(key))
@@ -189,7 +195,7 @@ class Client:
         message.rerun_script.query_string = self.query if page_script_hash is None else ""
         message.rerun_script.fragment_id = fragment_id
         message.rerun_script.widget_states.widgets.extend(self._typed.values())
-        self._typed = {i: s for i, s in self._typed.items() if s.WhichOneof("value") != "trigger_value"}
+        self._typed = {i: s for i, s in self._typed.items() if not str(s.WhichOneof("value")).endswith("trigger_value")}
         self.not_found = False
         self.send(message)
         return self.settle() if wait else self

@@ -88,8 +88,16 @@ def show_fault(error: CoreError) -> None:
 
 def show_toast() -> None:
     """Show the toast of a write that was followed by a rerun."""
-    if done := st.session_state.pop(_TOAST, None):
+    done = st.session_state.pop(_TOAST, None)
+    if isinstance(done, tuple):
+        st.toast(plain(done[0]), icon=":material/warning:", duration="long")
+    elif done:
         st.toast(plain(done), icon=":material/check_circle:")
+
+
+def warn(told: str) -> None:
+    """Have the next toast warn of *told*, in place of saying that all is well."""
+    st.session_state[_TOAST] = (told,)
 
 
 def field_error(slot: object, errors: Mapping[str, str], name: str) -> None:

@@ -66,7 +66,7 @@ def test_key_tested_call_made_and_seen(committed: str, browser: Browser, tmp_pat
         expect(stages.get_by_text("Verified")).to_have_count(6)  # all but TLS, which http has none of
         expect(dialog.get_by_role("textbox", name="Display name")).to_have_value("Acme AI")
         dialog.get_by_role("button", name="Add provider").click()
-        expect(page.get_by_text("Provider added.")).to_be_visible()
+        expect(page.get_by_text("Acme AI is added.")).to_be_visible()
 
         page.get_by_role("link", name="Usage").click()
         expect(page.get_by_text("No call is logged yet")).to_be_visible()

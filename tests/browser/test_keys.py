@@ -70,7 +70,7 @@ def _test_and_add(page: Page, dialog: Locator) -> None:
 def _exchange(page: Page, card: Locator, gateway: Vendor, served: Callable[[], Any]) -> None:
     """Add, test, promote and retire; before each step and after it the service goes on, with the key that is current."""
     card.get_by_role("button", name="More").click()
-    page.get_by_role("button", name="Exchange key").click()
+    page.get_by_role("menuitem", name="Exchange key").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("textbox", name="Next API key").fill(NEXT)
     dialog.get_by_role("button", name="Add the next key").click()
@@ -187,7 +187,7 @@ def test_how_it_looks(browser: Browser, committed: str, tmp_path: Path) -> None:
                 page.screenshot(path=PICTURES / f"headers-{width}-{scheme}.png")
                 dialog.get_by_role("button", name="Cancel").click()
                 card.get_by_role("button", name="More").click()
-                page.get_by_role("button", name="Exchange key").click()
+                page.get_by_role("menuitem", name="Exchange key").click()
                 expect(dialog.get_by_role("button", name="Test the next key")).to_be_visible()
                 assert page.evaluate(CUT) == []
                 page.screenshot(path=PICTURES / f"keys-{width}-{scheme}.png")

@@ -84,7 +84,7 @@ def add_provider(page: Page) -> None:
     rest(page)
     dialog.get_by_role("textbox", name="API key").fill(CANARY)
     dialog.get_by_role("button", name="Add provider").click()
-    expect(page.get_by_text("Provider added.")).to_be_visible()
+    expect(page.get_by_text("Acme AI is added.")).to_be_visible()
     card = page.locator(".st-key-card_acme")
     expect(card.get_by_text("sk-proj...****")).to_be_visible()
     expect(card.get_by_text("Active").first).to_be_visible()

@@ -21,7 +21,7 @@ from core.store import db, migrate
 from core.store.tables import AuthSession
 from tests.conftest import ENCRYPTION_KEY, ROOT
 from tests.govern.test_usage import failed, log
-from tests.screens import open_page
+from tests.screens import html_texts, open_page
 from ui.health import view
 from ui.health.view import Line, sections
 
@@ -150,12 +150,10 @@ def test_steps_of_a_rotation_are_shown(admin: Actor, monkeypatch: pytest.MonkeyP
     assert unseen["Key of this process"].word == "New key"
     assert second[f"Key {OLD_ID}"].word == "Must stay"
     assert "3 API keys still need it" in second[f"Key {OLD_ID}"].cure
-    assert f"{NEW_ID} (primary) holds 0 · {OLD_ID} (not primary) holds 3" in listed
-    assert "An old encryption key is still in use" in listed
+    assert second[f"Key {OLD_ID}"].word == "Must stay"
+    assert OLD_ID not in listed  # of the encryption keys the Providers page tells what is wrong, and no more
     assert third[f"Key {OLD_ID}"].word == "May go"
-    assert f"{NEW_ID} (primary) holds 3" in after
     assert OLD_ID not in after
-    assert "still in use" not in after
 
 
 @pytest.mark.usefixtures("stored")
@@ -166,7 +164,8 @@ def test_providers_page_warns_of_a_wrong_key(admin: Actor, monkeypatch: pytest.M
     shown = everything(at)
 
     assert sum("is not the key this database was used with" in box.value for box in at.error) == 1
-    assert f"{OLD_ID} (not in this key ring) holds 3" in shown
+    assert sum("Key unreadable" in row for row in html_texts(at)) == 3
+    assert OLD_ID in shown
     assert NEW not in shown
 
 

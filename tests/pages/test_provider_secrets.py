@@ -15,7 +15,7 @@ from core.store import db
 from core.store.carried_values import MOST
 from core.store.tables import LlmProviderSecret
 from tests.pages.test_providers import add, fill_new, named
-from tests.screens import click, everything, has, open_page
+from tests.screens import click, everything, has, open_page, pick
 from tests.vendors import KEY, Vendor
 
 page = partial(open_page, "providers")
@@ -215,7 +215,7 @@ def test_a_key_is_exchanged(session: Session, admin: Actor, monkeypatch: pytest.
     with Vendor(keys=(NEXT,)) as vendor:
         provider_id = add(session, admin, api_base_url=vendor.base_url("openai"), api_key=KEY)
         first = providers.shown_key(named("acme")) or ""
-        app = click(page(admin), "keys_acme")
+        app = pick(page(admin), "more_acme", "Exchange key")
         assert first in shown(app)
         app.text_input(key="next_key_typed").set_value("${OPENAI_API_KEY}").run()
         click(app, "next_key_add")
@@ -249,7 +249,7 @@ def test_somebody_else_exchanged_it(session: Session, admin: Actor) -> None:
     """Who promotes what another admin replaced meanwhile is told, and promotes nothing."""
     provider_id = add(session, admin, api_key=KEY)
     next_keys.add(session, admin, provider_id, NEXT)
-    app = click(page(admin), "keys_acme")
+    app = pick(page(admin), "more_acme", "Exchange key")
     before = providers.shown_key(named("acme"))
     next_keys.add(session, admin, provider_id, f"{NEXT}-again")
     click(app, "next_key_promote")
@@ -265,7 +265,7 @@ def test_a_key_beside_another_is_not_removed(session: Session, admin: Actor) -> 
     """Remove key says why not, while a next key waits."""
     provider_id = add(session, admin, api_key=KEY)
     next_keys.add(session, admin, provider_id, NEXT)
-    app = click(click(page(admin), "remove_key_acme"), "remove_key_confirm")
+    app = click(pick(page(admin), "more_acme", "Remove key"), "remove_key_confirm")
 
     assert "has a next key beside it: promote that one, or retire it first" in shown(app)
     assert named("acme").api_key_encrypted
@@ -275,7 +275,7 @@ def test_deleting_names_the_key_by_its_fingerprint(session: Session, admin: Acto
     """The dialog says which key goes, and what else."""
     provider_id = add(session, admin, api_key=KEY)
     carry(session, admin, provider_id, A=CANARY)
-    app = click(page(admin), "delete_acme")
+    app = pick(page(admin), "more_acme", "Delete")
 
     assert f"its API key {providers.shown_key(named('acme'))}" in shown(app)
     assert "its 1 header" in shown(app)

@@ -1,7 +1,7 @@
 """What the Providers page asks: a provider's fields, whether to forget a key, whether to delete; and what it tests."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Final, Literal
 
 import streamlit as st
 from sqlmodel import Session
@@ -16,11 +16,13 @@ from ui import drafts
 from ui.dialogs import confirm_by_name
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
-from ui.providers import carried, conflict, connection_test, env_paste, form, key_exchange
+from ui.providers import carried, conflict, connection_test, env_paste, first_key, form, key_exchange
 from ui.widgets import ago
 
-Asked = Literal["add", "env", "edit", "test", "keys", "delete", "remove_key"]
+Asked = Literal["add", "env", "edit", "set_key", "test", "keys", "delete", "remove_key"]
 """A dialog."""
+ADDED: Final = "provider_added"
+"""Where the session keeps the name of a provider that was added just now, for the list to show it."""
 _OPEN, _CONFLICT, _SEEN = "provider_dialog", "provider_conflict", "provider_seen"
 
 
@@ -90,9 +92,14 @@ def draw_dialog() -> None:
             _close()
             show_fault(error)
         else:
-            {"edit": _edit, "test": _test, "keys": _keys, "delete": _delete, "remove_key": _remove_key}[name](
-                provider_id, display_name
-            )
+            {
+                "edit": _edit,
+                "set_key": _set_key,
+                "test": _test,
+                "keys": _keys,
+                "delete": _delete,
+                "remove_key": _remove_key,
+            }[name](provider_id, display_name)
 
 
 def _close() -> None:
@@ -102,6 +109,7 @@ def _close() -> None:
     connection_test.forget()
     key_exchange.forget()
     env_paste.forget()
+    first_key.forget()
 
 
 def _done() -> None:
@@ -118,7 +126,8 @@ def _add() -> None:
         carried.write(session, actor, id_of(provider))
         _omit(session, actor, provider.id)
 
-    _save((), create, "Provider added.", "Add provider", None)
+    name = str(form.patch().get("display_name") or "").strip()
+    _save((), create, f"{name} is added.", "Add provider", None)
 
 
 @st.dialog("Paste a .env file", width="large", icon=":material/content_paste_go:", dismissible=False)
@@ -212,11 +221,17 @@ def _write(work: Callable[[Session], None], done: str) -> Mapping[str, str]:
     else:
         outcome = attempt(whole, done)
     if outcome.ok:
-        _done()
+        _saved()
     if outcome.conflict:
         st.session_state[_CONFLICT] = True
         st.rerun()
     return {**doubtful, **outcome.errors}
+
+
+def _saved() -> None:
+    if form.version() is None:
+        st.session_state[ADDED] = str(form.patch()["name"]).strip()
+    _done()
 
 
 def _test_typed(provider_id: int | None) -> Mapping[str, str]:
@@ -272,6 +287,15 @@ def _draw_conflict(provider_id: int, work: Callable[[Session, int], None]) -> No
         if outcome.conflict:
             st.rerun()  # somebody saved once more: it is drawn again with what is there now
         other_errors({conflict.LABELS.get(name, name): rule for name, rule in outcome.errors.items()}, set())
+
+
+@st.dialog("Set the API key", icon=":material/key:", dismissible=False)
+def _set_key(provider_id: int, display_name: str) -> None:
+    actor = guard("admin")
+    tested = first_key.draw(actor, provider_id, display_name, _done)
+    if tested is not None:
+        ask("test", provider_id) if tested else _close()
+        st.rerun()
 
 
 @st.dialog("Exchange the API key", width="large", icon=":material/key:", dismissible=False)

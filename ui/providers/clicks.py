@@ -1,0 +1,144 @@
+"""What a press in the list of providers does.
+
+A callback only notes what was pressed: it runs before anybody's rights were read. The list does what was noted once its
+guard has let this run through, and before it draws: so a click costs one run, and the list shows what is stored.
+"""
+
+from typing import Final, Literal, NamedTuple
+
+import streamlit as st
+from sqlmodel import Session
+
+from core.actors import Actor
+from core.errors import NotFound
+from core.manage import providers
+from core.store import db
+from core.store.tables import LlmProvider
+from ui.feedback import ACTOR, attempt, plain, show_toast, warn
+from ui.providers.dialogs import ask
+
+Action = Literal[
+    "add",
+    "edit",
+    "set_key",
+    "test",
+    "keys",
+    "delete",
+    "remove_key",
+    "adopt",
+    "activate",
+    "deactivate",
+    "details",
+    "defaults",
+    "effective_preview",
+    "usage",
+    "audit",
+]
+_NOTED, _OWN = "providers_pressed", "providers_own_writes"
+OPEN: Final = "providers_open"
+"""The ids whose details are shown."""
+
+
+class Shown(NamedTuple):
+    """A provider, as its row showed it."""
+
+    id: int
+    version: int
+    name: str
+    display_name: str
+
+
+class Click(NamedTuple):
+    """What was pressed in a row."""
+
+    who: object
+    """Who was signed in then."""
+    action: Action
+    provider: Shown
+
+
+def note(action: Action, provider: Shown = Shown(0, 0, "", "")) -> None:  # noqa: B008 - it cannot change
+    """Note a press: the callback of a button."""
+    st.session_state.setdefault(_NOTED, []).append(Click(st.session_state.get(ACTOR), action, provider))
+
+
+def note_switch(key: str, provider: Shown) -> None:
+    """Note that the switch *key* was moved: its callback."""
+    note("activate" if st.session_state.get(key) else "deactivate", provider)
+
+
+def note_choice(key: str, actions: dict[str, Action], provider: Shown) -> None:
+    """Note what was chosen in the menu *key*: its callback."""
+    if action := actions.get(str(st.session_state.get(key))):
+        note(action, provider)
+
+
+def do_all(actor: Actor) -> None:
+    """Do what was noted since the last run, and draw what came of it; what another person had pressed is dropped."""
+    for click in st.session_state.pop(_NOTED, ()):
+        if click.who == actor:
+            _do(actor, click)
+    show_toast()
+
+
+def _do(actor: Actor, click: Click) -> None:
+    if click.action == "add":
+        ask("add")
+    elif click.action == "details":
+        shown = st.session_state.get(OPEN, frozenset())
+        st.session_state[OPEN] = shown ^ {click.provider.id}
+    elif click.action in {"edit", "set_key", "test", "keys", "delete", "remove_key"}:
+        if _find(click):
+            ask(click.action, click.provider.id)
+    elif click.action in {"defaults", "effective_preview", "usage", "audit"}:
+        if provider := _find(click):
+            st.switch_page(f"pages/{click.action}.py", query_params={"provider": provider.name})
+    else:
+        _write(actor, click)
+
+
+def _find(click: Click) -> LlmProvider | None:
+    try:
+        with db.transaction() as session:
+            return providers.get(session, click.provider.id)
+    except NotFound:
+        _say_gone(click)
+        return None
+
+
+def _say_gone(click: Click) -> None:
+    st.warning(
+        plain(f"{click.provider.display_name} is gone: somebody has deleted it meanwhile. Nothing was changed."),
+        icon=":material/delete:",
+    )
+
+
+def _write(actor: Actor, click: Click) -> None:
+    if not _find(click):
+        return
+    own: dict[int, tuple[int, int]] = st.session_state.setdefault(_OWN, {})
+    began, wrote = own.get(click.provider.id, (0, 0))
+    version = (
+        wrote if click.provider.version == began else click.provider.version
+    )  # of two quick clicks the first was one's own
+    active, name = click.action == "activate", click.provider.display_name
+    after: list[LlmProvider] = []
+
+    def work(session: Session) -> None:
+        if click.action == "adopt":
+            after[:] = [providers.adopt_api_key(session, actor, click.provider.id)]
+        else:
+            patch = {"is_active": active}
+            after[:] = [providers.update(session, actor, click.provider.id, patch, version=version)]
+
+    done = f"The key of {name} is adopted." if click.action == "adopt" else f"{name} is inactive."
+    outcome = attempt(work, f"{name} is active." if active else done)
+    if outcome.ok:
+        own[click.provider.id] = (click.provider.version, after[0].version)
+        if active and providers.key_state(after[0]).state not in {"ok", "not_needed"}:
+            warn(f"{name} is active, but programs get no API key: it has none that can be read. Set it first.")
+    if outcome.conflict:
+        who = outcome.conflict.changed_by or "Somebody"
+        st.warning(plain(f"{who} changed {name} just now. Look again."), icon=":material/group:")
+    for rule in outcome.errors.values():
+        st.error(plain(rule), icon=":material/error:")

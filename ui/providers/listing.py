@@ -1,0 +1,177 @@
+"""The list of the Providers page: figures, filters and rows. A part of the page that runs alone: a click draws it anew."""
+
+import math
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
+
+import streamlit as st
+from sqlmodel import Session
+
+from core.actors import Actor
+from core.errors import CoreError, NotFound
+from core.manage import provider_lists, provider_secrets, providers
+from core.manage.providers import ProviderFigures
+from core.store import db
+from core.store.tables import LlmProvider, id_of
+from ui.feedback import plain, show_fault
+from ui.guard import guard
+from ui.providers import clicks, row
+from ui.providers.dialogs import ADDED, draw_dialog
+from ui.widgets import ago, exact, figure
+
+PAGE_SIZE: Final = 20
+STATES: Final = {"All": None, "Active": True, "Inactive": False}
+SINCE: Final = {
+    "Any time": None,
+    "24 hours": timedelta(hours=24),
+    "7 days": timedelta(days=7),
+    "30 days": timedelta(days=30),
+}
+_SEARCH, _STATE, _CHANGED, _PAGE = "search", "state", "changed", "page"
+"""Widgets, and what they are called in the address."""
+_LISTED = "providers_listed"
+_IN_SIGHT = "provider"
+"""What the address calls the provider that stands first, wherever it would stand."""
+
+
+class Filters(NamedTuple):
+    """What is listed."""
+
+    search: str
+    state: str
+    changed: str
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What core calls them."""
+        return {"active": STATES[self.state], "search": self.search, "changed": SINCE[self.changed]}
+
+
+@st.fragment
+def draw() -> None:
+    """Do what was pressed in the list, then draw it as it is stored, and the dialog that is open."""
+    actor = guard("admin")
+    try:
+        _draw(actor)
+    except CoreError as error:
+        show_fault(error)
+
+
+def _draw(actor: Actor) -> None:
+    if name := st.session_state.pop(ADDED, None):
+        _show_all()
+        st.query_params[_IN_SIGHT] = name
+    clicks.do_all(actor)
+    with db.transaction() as session:
+        figures = providers.figures(session)
+    _draw_figures(figures)
+    filters = _draw_filters()
+    if not _draw_rows(filters):
+        _draw_nothing(figures, filters)
+    draw_dialog()
+
+
+def _show_all() -> None:
+    """Take the filters away: a callback too, which shows nothing that was not shown before."""
+    st.session_state.update({_SEARCH: "", _STATE: "All", _CHANGED: "Any time"})
+    _begin_anew()
+
+
+def _begin_anew() -> None:
+    """Have another list begin at its first page, and with none before the others."""
+    st.session_state[_PAGE] = 1
+    st.query_params.pop(_IN_SIGHT, None)
+
+
+def _draw_figures(figures: ProviderFigures) -> None:
+    with st.container(horizontal=True, gap="small"):
+        figure(f"Active of {figures.total}", figures.active)
+        figure("Without key", figures.without_key)
+        figure("Key unreadable", figures.unreadable)
+        figure("Last change", ago(figures.last_change), help=exact(figures.last_change))
+
+
+def _draw_filters() -> Filters:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        search = st.text_input(
+            "Search",
+            key=_SEARCH,
+            placeholder="Name, kind or model",
+            icon=":material/search:",
+            max_chars=100,
+            width=300,
+            live=True,
+            bind="query-params",
+            on_change=_begin_anew,
+        )
+        state = st.segmented_control(
+            "State",
+            list(STATES),
+            default="All",
+            required=True,
+            key=_STATE,
+            bind="query-params",
+            on_change=_begin_anew,
+        )
+        changed = st.selectbox(
+            "Changed within", list(SINCE), key=_CHANGED, width=140, bind="query-params", on_change=_begin_anew
+        )
+        st.button(
+            "Add provider",
+            key="add_provider",
+            type="primary",
+            icon=":material/add:",
+            on_click=clicks.note,
+            args=("add",),
+        )
+    return Filters(search or "", state or "All", changed)
+
+
+def _draw_rows(filters: Filters) -> bool:
+    with db.transaction() as session:
+        found = providers.count(session, **filters.asked)
+    pages = max(1, math.ceil(found / PAGE_SIZE))
+    rows, number = st.container(gap="xsmall", key="rows"), 1
+    if pages > 1:
+        with st.container(horizontal_alignment="center"):
+            number = st.pagination(pages, key=_PAGE, bind="query-params")
+            last = min(number * PAGE_SIZE, found)
+            st.caption(f"{(number - 1) * PAGE_SIZE + 1} to {last} of {found}", width="content")
+    with db.transaction() as session:
+        shown = providers.list_all(session, **filters.asked, offset=(number - 1) * PAGE_SIZE, limit=PAGE_SIZE)
+        if first := _first(session):
+            shown = [first, *(each for each in shown if each.id != first.id)]
+        carried = provider_secrets.list_all(session)
+        used = provider_lists.last_used(session, [each.name for each in shown])
+    opened = st.session_state.get(clicks.OPEN, ())
+    with rows:
+        for each in shown:
+            row.draw(each, carried.get(id_of(each), ()), used.get(each.name), opened=id_of(each) in opened)
+    return bool(shown)
+
+
+def _first(session: Session) -> LlmProvider | None:
+    """Return the provider that the address names, or that was added just now: it stands before the others."""
+    name = st.query_params.get(_IN_SIGHT)
+    if not name:
+        return None
+    try:
+        return providers.get_by_name(session, name)
+    except NotFound:
+        st.info(plain(f"There is no provider “{name}” any more, or there never was."), icon=":material/search_off:")
+        return None
+
+
+def _draw_nothing(figures: ProviderFigures, filters: Filters) -> None:
+    if not figures.total:
+        st.info(
+            "There is no provider yet. Add the first one: its name, its models and its API key.", icon=":material/hub:"
+        )
+        st.button("Add the first provider", key="add_first", icon=":material/add:", on_click=clicks.note, args=("add",))
+        return
+    which = "provider" if filters.state == "All" else f"{filters.state.lower()} provider"
+    search = filters.search.strip()
+    what = f"No {which} has “{search}” in its name, kind or models" if search else f"There is no {which}"
+    since = f" and was changed within {filters.changed}" if SINCE[filters.changed] else ""
+    st.info(plain(f"{what}{since}."), icon=":material/search_off:")
+    st.button("Show all providers", key="show_all", icon=":material/undo:", on_click=_show_all)
