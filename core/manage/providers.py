@@ -93,22 +93,22 @@ def list_all(
     *,
     active: bool | None = None,
     search: str = "",
-    changed: timedelta | None = None,
+    since: datetime | None = None,
     offset: int = 0,
     limit: int | None = None,
 ) -> list[LlmProvider]:
     """Return providers by display name; *search* is looked for in name, display name, kind and models.
 
-    *changed* is how long ago the last change may be.
+    Of those unchanged since *since* none, unless that is None.
     """
-    query = _matching(select(LlmProvider), active, search, changed)
+    query = _matching(select(LlmProvider), active, search, since)
     query = query.order_by(func.lower(LlmProvider.display_name), col(LlmProvider.id)).offset(offset).limit(limit)
     return list(session.exec(query))
 
 
-def count(session: Session, *, active: bool | None = None, search: str = "", changed: timedelta | None = None) -> int:
+def count(session: Session, *, active: bool | None = None, search: str = "", since: datetime | None = None) -> int:
     """Return how many providers :func:`list_all` has without its limit."""
-    number: int = session.exec(_matching(select(func.count()).select_from(LlmProvider), active, search, changed)).one()
+    number: int = session.exec(_matching(select(func.count()).select_from(LlmProvider), active, search, since)).one()
     return number
 
 
@@ -359,11 +359,11 @@ def validate_api_key_format(kind: str, api_key: str, base_url: str | None = None
     return api_keys.look(kind, api_key, base_url).warning or None
 
 
-def _matching(query: Any, active: bool | None, search: str, changed: timedelta | None = None) -> Any:  # noqa: FBT001 - private, and called by position
+def _matching(query: Any, active: bool | None, search: str, since: datetime | None = None) -> Any:  # noqa: FBT001 - private, and called by position
     if active is not None:
         query = query.where(LlmProvider.is_active == active)
-    if changed is not None:
-        query = query.where(LlmProvider.updated_at > func.now() - changed)
+    if since is not None:
+        query = query.where(LlmProvider.updated_at >= since)
     words = search.replace("\x00", "").encode("utf-8", "ignore").decode()[:100].split()
     model: Any = func.jsonb_array_elements_text(LlmProvider.available_models).column_valued("model")
     for word in words:

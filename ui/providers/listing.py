@@ -1,7 +1,7 @@
 """The list of the Providers page: figures, filters and rows. A part of the page that runs alone: a click draws it anew."""
 
 import math
-from datetime import timedelta
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import streamlit as st
@@ -13,21 +13,17 @@ from core.manage import provider_lists, provider_secrets, providers
 from core.manage.providers import ProviderFigures
 from core.store import db
 from core.store.tables import LlmProvider, id_of
+from ui import address
 from ui.feedback import plain, show_fault
 from ui.guard import guard
 from ui.providers import clicks, row
 from ui.providers.dialogs import ADDED, draw_dialog
+from ui.since import KEY, pick_since
 from ui.widgets import ago, exact, figure
 
 PAGE_SIZE: Final = 20
 STATES: Final = {"All": None, "Active": True, "Inactive": False}
-SINCE: Final = {
-    "Any time": None,
-    "24 hours": timedelta(hours=24),
-    "7 days": timedelta(days=7),
-    "30 days": timedelta(days=30),
-}
-_SEARCH, _STATE, _CHANGED, _PAGE = "search", "state", "changed", "page"
+_SEARCH, _STATE, _PAGE = "search", "state", "page"
 """Widgets, and what they are called in the address."""
 _LISTED = "providers_listed"
 _IN_SIGHT = "provider"
@@ -39,12 +35,12 @@ class Filters(NamedTuple):
 
     search: str
     state: str
-    changed: str
+    since: datetime | None
 
     @property
     def asked(self) -> dict[str, Any]:
         """What core calls them."""
-        return {"active": STATES[self.state], "search": self.search, "changed": SINCE[self.changed]}
+        return {"active": STATES[self.state], "search": self.search, "since": self.since}
 
 
 @st.fragment
@@ -73,13 +69,14 @@ def _draw(actor: Actor) -> None:
 
 def _show_all() -> None:
     """Take the filters away: a callback too, which shows nothing that was not shown before."""
-    st.session_state.update({_SEARCH: "", _STATE: "All", _CHANGED: "Any time"})
+    st.session_state.update({_SEARCH: "", _STATE: "All", KEY: None})
     _begin_anew()
 
 
 def _begin_anew() -> None:
     """Have another list begin at its first page, and with none before the others."""
-    st.session_state[_PAGE] = 1
+    if _PAGE in st.session_state:
+        st.session_state[_PAGE] = 1
     st.query_params.pop(_IN_SIGHT, None)
 
 
@@ -100,10 +97,11 @@ def _draw_filters() -> Filters:
             icon=":material/search:",
             max_chars=100,
             width=300,
-            live=True,
+            live="400ms",
             bind="query-params",
             on_change=_begin_anew,
         )
+        address.one_of(_STATE, STATES, "a state")
         state = st.segmented_control(
             "State",
             list(STATES),
@@ -113,9 +111,7 @@ def _draw_filters() -> Filters:
             bind="query-params",
             on_change=_begin_anew,
         )
-        changed = st.selectbox(
-            "Changed within", list(SINCE), key=_CHANGED, width=140, bind="query-params", on_change=_begin_anew
-        )
+        since = pick_since("Changed within", _begin_anew)
         st.button(
             "Add provider",
             key="add_provider",
@@ -124,13 +120,14 @@ def _draw_filters() -> Filters:
             on_click=clicks.note,
             args=("add",),
         )
-    return Filters(search or "", state or "All", changed)
+    return Filters(search or "", state or "All", since)
 
 
 def _draw_rows(filters: Filters) -> bool:
     with db.transaction() as session:
         found = providers.count(session, **filters.asked)
     pages = max(1, math.ceil(found / PAGE_SIZE))
+    address.number(_PAGE, pages)
     rows, number = st.container(gap="xsmall", key="rows"), 1
     if pages > 1:
         with st.container(horizontal_alignment="center"):
@@ -172,6 +169,6 @@ def _draw_nothing(figures: ProviderFigures, filters: Filters) -> None:
     which = "provider" if filters.state == "All" else f"{filters.state.lower()} provider"
     search = filters.search.strip()
     what = f"No {which} has “{search}” in its name, kind or models" if search else f"There is no {which}"
-    since = f" and was changed within {filters.changed}" if SINCE[filters.changed] else ""
+    since = " and was changed so lately" if filters.since else ""
     st.info(plain(f"{what}{since}."), icon=":material/search_off:")
     st.button("Show all providers", key="show_all", icon=":material/undo:", on_click=_show_all)
