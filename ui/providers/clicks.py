@@ -11,11 +11,11 @@ from sqlmodel import Session
 
 from core.actors import Actor
 from core.errors import NotFound
-from core.manage import providers
+from core.manage import provider_lists, providers
 from core.store import db
 from core.store.tables import LlmProvider
-from ui.feedback import ACTOR, attempt, plain, show_toast, warn
-from ui.providers.dialogs import ask
+from ui.feedback import ACTOR, attempt, other_errors, plain, show_toast, warn
+from ui.providers.dialogs import ADDED, ask
 
 Action = Literal[
     "add",
@@ -28,6 +28,7 @@ Action = Literal[
     "adopt",
     "activate",
     "deactivate",
+    "duplicate",
     "details",
     "defaults",
     "effective_preview",
@@ -90,11 +91,27 @@ def _do(actor: Actor, click: Click) -> None:
     elif click.action in {"edit", "set_key", "test", "keys", "delete", "remove_key"}:
         if _find(click):
             ask(click.action, click.provider.id)
+    elif click.action == "duplicate":
+        _duplicate(actor, click)
     elif click.action in {"defaults", "effective_preview", "usage", "audit"}:
         if provider := _find(click):
             st.switch_page(f"pages/{click.action}.py", query_params={"provider": provider.name})
     else:
         _write(actor, click)
+
+
+def _duplicate(actor: Actor, click: Click) -> None:
+    if not _find(click):
+        return
+    made: list[str] = []
+
+    def work(session: Session) -> None:
+        made[:] = [provider_lists.duplicate(session, actor, click.provider.id).name]
+
+    outcome = attempt(work, f"A copy of {click.provider.display_name} is added: inactive, and without an API key.")
+    if outcome.ok:
+        st.session_state[ADDED] = made[0]
+    other_errors(outcome.errors, set())
 
 
 def _find(click: Click) -> LlmProvider | None:

@@ -26,6 +26,8 @@ STATES: Final = {"All": None, "Active": True, "Inactive": False}
 _SEARCH, _STATE, _PAGE = "search", "state", "page"
 """Widgets, and what they are called in the address."""
 _LISTED = "providers_listed"
+_LISTED = "providers_listed"
+"""Where the session keeps what the filters were when the list was drawn."""
 _IN_SIGHT = "provider"
 """What the address calls the provider that stands first, wherever it would stand."""
 
@@ -54,10 +56,10 @@ def draw() -> None:
 
 
 def _draw(actor: Actor) -> None:
+    clicks.do_all(actor)
     if name := st.session_state.pop(ADDED, None):
         _show_all()
         st.query_params[_IN_SIGHT] = name
-    clicks.do_all(actor)
     with db.transaction() as session:
         figures = providers.figures(session)
     _draw_figures(figures)
@@ -74,10 +76,16 @@ def _show_all() -> None:
 
 
 def _begin_anew() -> None:
-    """Have another list begin at its first page, and with none before the others."""
+    """Have another list begin at its first page, and with none before the others: a callback of the filters."""
+    if st.session_state.get(_LISTED) == _asked():
+        return
     if _PAGE in st.session_state:
         st.session_state[_PAGE] = 1
     st.query_params.pop(_IN_SIGHT, None)
+
+
+def _asked() -> tuple[object, ...]:
+    return tuple(st.session_state.get(key) or "" for key in (_SEARCH, _STATE, KEY))
 
 
 def _draw_figures(figures: ProviderFigures) -> None:
@@ -120,6 +128,7 @@ def _draw_filters() -> Filters:
             on_click=clicks.note,
             args=("add",),
         )
+    st.session_state[_LISTED] = _asked()
     return Filters(search or "", state or "All", since)
 
 
