@@ -70,7 +70,7 @@ def number(name: str, largest: int) -> None:
 
     Not of what was there in the run before: then the list has become shorter.
     """
-    key, value = f"{name}_of_the_last_run", asked(name)
+    key, value = f"{name}_asked_before", asked(name)
     if value and value != st.session_state.get(key) and value not in map(str, range(1, largest + 1)):
         refuse(name, f"and there is {counted(largest, 'page')}" if value.isdecimal() else "which is no number")
     st.session_state[key] = value

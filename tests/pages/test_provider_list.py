@@ -131,24 +131,21 @@ def test_the_menu_leads_to_the_pages_of_the_provider(session: Session, admin: Ac
     app = pick(page(admin), "more_acme", "Defaults")
 
     assert [title.value for title in app.title] == ["Defaults"]
-    assert "Acme" in str(app.selectbox(key="scope").value) + everything(app)
+    assert app.selectbox(key="scope").value == "acme"
 
 
-def test_the_address_filters_and_puts_one_first(session: Session, admin: Actor) -> None:
-    """State, search and page come from the address; a provider named there stands first, a deleted one is told of."""
+def test_the_address_puts_one_first(session: Session, admin: Actor) -> None:
+    """A provider that the address names stands first, wherever it would stand; a deleted one is told of."""
     many(session, 50)
-    assert cards(page(admin, state="Inactive"))[:2] == ["p1", "p3"]
-    assert cards(page(admin, search="0007")) == ["p7"]
-    assert cards(page(admin, page="3"))[0] == "p41"
     assert cards(page(admin, provider="p33"))[:2] == ["p33", "p1"]
     assert "no provider “gone”" in everything(page(admin, provider="gone"))
-    assert cards(page(admin, since="24 hours"))[0] == "p1"
 
 
 def test_a_new_provider_is_named_and_in_sight(session: Session, admin: Actor) -> None:
     """After Add its name is in the toast and its row is the first, on whatever page of the list one was."""
     many(session, 50)
-    app = page(admin, page="3", state="Active")
+    app = page(admin)
+    app.segmented_control(key="state").set_value("Active").run()
     app.session_state["provider_added"] = "p50"
     app.run()
 

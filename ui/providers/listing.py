@@ -26,7 +26,6 @@ STATES: Final = {"All": None, "Active": True, "Inactive": False}
 _SEARCH, _STATE, _PAGE = "search", "state", "page"
 """Widgets, and what they are called in the address."""
 _LISTED = "providers_listed"
-_LISTED = "providers_listed"
 """Where the session keeps what the filters were when the list was drawn."""
 _IN_SIGHT = "provider"
 """What the address calls the provider that stands first, wherever it would stand."""
