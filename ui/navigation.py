@@ -26,7 +26,7 @@ class Screen(NamedTuple):
 
 
 SCREENS: Final[Mapping[str, Screen]] = {
-    "providers": Screen("Providers", "hub", "admin", ("search", "state")),
+    "providers": Screen("Providers", "hub", "admin", ("search", "state", "since", "page")),
     "defaults": Screen("Defaults", "tune", "admin", ("provider",)),
     "effective_preview": Screen("Effective Preview", "visibility", "analyst", ("provider",)),
     "usage": Screen(
