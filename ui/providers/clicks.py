@@ -19,6 +19,7 @@ from ui.providers.dialogs import ADDED, ask
 
 Action = Literal[
     "add",
+    "env",
     "edit",
     "set_key",
     "test",
@@ -83,8 +84,8 @@ def do_all(actor: Actor) -> None:
 
 
 def _do(actor: Actor, click: Click) -> None:
-    if click.action == "add":
-        ask("add")
+    if click.action == "add" or click.action == "env":  # noqa: PLR1714 - mypy narrows this, and not a set
+        ask(click.action)
     elif click.action == "details":
         shown = st.session_state.get(OPEN, frozenset())
         st.session_state[OPEN] = shown ^ {click.provider.id}

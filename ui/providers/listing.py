@@ -127,6 +127,13 @@ def _draw_filters() -> Filters:
             on_click=clicks.note,
             args=("add",),
         )
+        st.button(
+            "Paste .env",
+            key="paste_env",
+            icon=":material/content_paste_go:",
+            on_click=clicks.note,
+            args=("env",),
+        )
     st.session_state[_LISTED] = _asked()
     return Filters(search or "", state or "All", since)
 
