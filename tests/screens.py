@@ -2,6 +2,8 @@
 
 import re
 from html import unescape
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from streamlit.testing.v1 import AppTest
 
@@ -22,7 +24,31 @@ def open_page(name: str, actor: Actor, **query: str) -> AppTest:
         at.query_params[key] = value
     at.run()
     assert not at.exception
+    _draw_all(at)
     return at
+
+
+def _draw_all(at: AppTest) -> None:
+    """Have *at* hold the whole page after each run: of a run that draws parts alone it would hold those only."""
+    run, toasts = at._run, _TOASTS.setdefault(at, [])
+
+    def run_and_draw_all(*arguments: Any, **more: Any) -> AppTest:
+        run(*arguments, **more)
+        toasts[:] = [toast.value for toast in at.toast]
+        if not at.title and not at.exception:
+            run()
+            toasts[:] = [*toasts, *(toast.value for toast in at.toast)]
+        return at
+
+    at._run = run_and_draw_all  # type: ignore[method-assign]
+
+
+_TOASTS: WeakKeyDictionary[AppTest, list[str]] = WeakKeyDictionary()
+
+
+def toasts(at: AppTest) -> list[str]:
+    """Return what the toasts of the last press said."""
+    return _TOASTS[at]
 
 
 def click(at: AppTest, key: str) -> AppTest:

@@ -14,7 +14,7 @@ import streamlit as st
 from core.wording import counted
 from ui.feedback import plain
 
-_PAGE = "page_of_the_last_run"
+_PAGE = "page_arrived_at"
 _LONGEST: Final = 50
 """Characters of an unknown value that are repeated."""
 

@@ -1,5 +1,7 @@
 """Nobody sees or does anything before their rights were read from the database, in this very run."""
 
+from contextlib import suppress
+
 import streamlit as st
 from sqlmodel import Session
 
@@ -25,20 +27,15 @@ def guard(role: str = "admin") -> Actor:  # noqa: RET503 - st.stop() never retur
     First line of every page, dialog, fragment and callback: Streamlit runs each of them without the entry file in
     some case (see docs/mechanisms.md).
     """
-    actor = None
     try:
-        bootstrap.ensure_ready()
-        with db.transaction() as session:
-            actor = _signed_in(session)
-            if actor is not None:
-                authority.require(session, actor, "page.view", role=role)
-                sessions.touch(session, actor)
-                return actor
+        if (actor := _may(role)) is not None:
+            return actor
         if why := st.session_state.get(_ENDED):
             _say_ended(why)
         draw_sign_in()
     except PasswordChangeNeeded as error:
-        draw_first_password(actor, str(error))
+        held = st.session_state.get(ACTOR)
+        draw_first_password(held if isinstance(held, Actor) else None, str(error))
     except Forbidden as error:
         if str(error) == authority.ENDED:
             kept = drafts.in_words(drafts.keep(st.session_state.get(ACTOR)))
@@ -59,6 +56,17 @@ def _say_ended(why: tuple[str, str]) -> None:
         st.info(plain(kept), icon=":material/edit_note:")
 
 
+def guard_part(role: str = "admin") -> Actor:  # noqa: RET503 - st.rerun() never returns
+    """Return who is signed in and may act as *role* now; else have the whole page run, whose guard says why not.
+
+    First line of a fragment that is not a dialog: alone it would draw the sign-in amid the rest of the page.
+    """
+    with suppress(CoreError):
+        if (actor := _may(role)) is not None:
+            return actor
+    st.rerun()  # never returns
+
+
 def sign_out() -> None:
     """End the sign-in in the database, and forget who it was and everything they typed."""
     actor = st.session_state.get(ACTOR)
@@ -66,6 +74,16 @@ def sign_out() -> None:
     if isinstance(actor, Actor) and actor.session_id is not None:
         with db.transaction() as session:
             sessions.end(session, actor, actor.session_id)
+
+
+def _may(role: str) -> Actor | None:
+    bootstrap.ensure_ready()
+    with db.transaction() as session:
+        actor = _signed_in(session)
+        if actor is not None:
+            authority.require(session, actor, "page.view", role=role)
+            sessions.touch(session, actor)
+        return actor
 
 
 def _signed_in(session: Session) -> Actor | None:

@@ -61,14 +61,14 @@ def pick(placeholder: str) -> Wanted:
 
 
 def _first_page() -> None:
-    guard("admin")
+    guard("analyst")
     if _PAGE in st.session_state:
         st.session_state[_PAGE] = 1
 
 
 def show_all() -> None:
     """Ask for everything again: a callback."""
-    guard("admin")
+    guard("analyst")
     st.session_state.update({_SEARCH: "", KEY: None})
 
 

@@ -28,7 +28,12 @@ class Screen(NamedTuple):
 SCREENS: Final[Mapping[str, Screen]] = {
     "providers": Screen("Providers", "hub", "admin", ("search", "state", "since", "page")),
     "defaults": Screen("Defaults", "tune", "admin", ("provider",)),
-    "effective_preview": Screen("Effective Preview", "visibility", "analyst", ("provider",)),
+    "effective_preview": Screen(
+        "Effective Preview",
+        "visibility",
+        "analyst",
+        ("provider", "compare", "view", "search", "since", "page", "all_parameters"),
+    ),
     "usage": Screen(
         "Usage", "monitoring", "admin", ("span", "by", "provider", "chart", "model", "status", "user", "page")
     ),

@@ -112,6 +112,11 @@ _TURNS = frozenset({"R", "AL", "AN", "RLE", "RLO", "RLI", "LRO"})
 """Classes of Unicode's bidirectional algorithm that turn a line."""
 
 
+def two_names(display_name: str, name: str) -> str:
+    """Return what a provider is called to people and to programs, as lists to choose from show it."""
+    return f"{isolated(display_name)}  ·  {name}"
+
+
 def parameter_cell(name: str) -> str:
     """Return what people call the parameter *name*, the model, or a custom setting, for a cell of a table."""
     if name.startswith(CUSTOM):

@@ -13,7 +13,7 @@ from ..audit.record import Target, changes_between, record
 from ..crypto import get_ring
 from ..errors import AlreadyExists, Invalid, NotFound
 from ..parameters import PARAMETERS
-from ..resolving.effective import EffectiveSettings, Layer, build, layer_of, provider_of
+from ..resolving.effective import EffectiveSettings, Layer, ProviderFacts, build, layer_of, provider_of
 from ..store import violations
 from ..store.schemas import SettingsInput, could_be_id, could_be_provider, validate
 from ..store.tables import LlmProvider, LlmSettings, SettingsGeneration
@@ -121,6 +121,12 @@ class Stored(NamedTuple):
         row = self.providers[name]
         layers = [self.layers[scope] for scope in (None, row["id"]) if scope in self.layers]
         return build(provider_of(row, get_ring()), layers, generation=self.generation)
+
+    def own(self) -> EffectiveSettings:
+        """Return what a provider without settings of its own gets: the installation's values, and no model."""
+        nobody = ProviderFacts(0, "", "", "", None, None, is_active=False, version=0, changes={}, open_box=None)
+        layers = [self.layers[None]] if None in self.layers else []
+        return build(nobody, layers, generation=self.generation)
 
 
 def load(session: Session) -> Stored:

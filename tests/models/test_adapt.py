@@ -2,20 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import resolve
 from core.kinds import KINDS
 from core.models import adapt as module
-from core.models import facts, rules, vendored
+from core.models import rules
 from core.models.adapt import Adapted, adapt
 from core.models.apis import APIS
-from core.models.facts import Known, ModelFacts
+from core.models.facts import ModelFacts
 from core.models.rules import Verdict
 from core.parameters import PARAMETERS, SENDABLE
 from tests.parameters import another
@@ -212,12 +210,12 @@ VALID = st.fixed_dictionaries(
 
 @given(EVERY_API, KIND, FACTS, VALID, NAMES, NAMES, EXTRA)
 def test_nothing_is_sent_that_is_refused(
-    api: str, kind: Any, model: ModelFacts, values: Any, explicit: Any, omitted: Any, beside: Any
+    api: str, kind: Any, facts: ModelFacts, values: Any, explicit: Any, omitted: Any, beside: Any
 ) -> None:
     """Neither what the verdicts forbid, nor a second time another value: what was decided once is decided the same again."""
     beside = {name: value for name, value in beside.items() if name not in SENDABLE}
-    found = adapt(api, model, values, explicit, omitted, kind=kind, beside=beside)
-    said = rules.verdicts(api, kind or module._KIND_OF.get(api, "openai_compatible"), model)
+    found = adapt(api, facts, values, explicit, omitted, kind=kind, beside=beside)
+    said = rules.verdicts(api, kind or module._KIND_OF.get(api, "openai_compatible"), facts)
     ours = {step.theirs: step.name for step in module._steps(said)}
     sent = {ours[theirs]: value for theirs, value in found.sent.items()}
 
@@ -231,7 +229,7 @@ def test_nothing_is_sent_that_is_refused(
             assert one.does != "only" or value in one.values
             assert one.does != "range" or one.low <= value <= one.high
             assert one.does != "exclusive" or one.to not in sent
-    again = adapt(api, model, sent, explicit, (), kind=kind, beside=beside)
+    again = adapt(api, facts, sent, explicit, (), kind=kind, beside=beside)
     assert again.sent == found.sent
     assert {note.what for note in again.adjustments} <= {"renamed"}
 
@@ -250,11 +248,11 @@ def _is_on(one: Verdict, beside: Mapping[str, Any], sent: Mapping[str, Any]) -> 
 @given(KIND, VALID, NAMES, EXTRA)
 def test_of_an_unknown_model_everything_is_kept(kind: Any, values: Any, explicit: Any, custom: Any) -> None:
     """But for what the protocol has no name for, cannot do without, or limits itself."""
-    row = KINDS.get(kind, KINDS["openai_compatible"])
+    facts = KINDS.get(kind, KINDS["openai_compatible"])
     found = adapt("compatible", "unheard-of", values, explicit, custom=custom, kind=kind)
 
-    expected = {row.names[n] or n: v for n, v in values.items() if row.names[n] and n not in row.ranges}
-    assert {name: value for name, value in found.sent.items() if name not in row.ranges} == expected
+    expected = {facts.names[n] or n: v for n, v in values.items() if facts.names[n] and n not in facts.ranges}
+    assert {name: value for name, value in found.sent.items() if name not in facts.ranges} == expected
     assert module.standing("compatible", "unheard-of") == "unknown"
     assert module.standing("compatible", None) == "unknown"
 
@@ -271,31 +269,8 @@ def test_each_rule_has_its_page() -> None:
         for reasoning in ("none", "optional", "default", "always")
         for sampling in ("yes", "no", "ignored")
     ]
-    said = [one for _, rule in SAID for shape in shapes if (one := rule.of(shape))]
+    said = [one for _, rule in SAID for facts in shapes if (one := rule.of(facts))]
 
     assert {one.does for one in said} == {"refuse", "ignore", "only", "range", "rename", "exclusive"}
     assert all(one.url.startswith("https://") or one.url.startswith("the vendor's reference") for one in said)
     assert all(one.why for one in said if one.does != "range")
-
-
-@pytest.mark.parametrize(
-    "content", [None, "", "{", "[]", '{"format": 99, "as_of": "2026-01-01", "versions": {}, "models": {}}']
-)
-def test_without_a_catalogue_everything_is_sent(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str | None
-) -> None:
-    """By the API's names; the protocol's own rules hold; and the resolver's log says why."""
-    file = tmp_path / "catalogue.json"
-    if content is not None:
-        file.write_text(content)
-    broken = Known(vendored.read(file))
-    for where in (facts, resolve):
-        monkeypatch.setattr(where, "known", lambda: broken)
-    monkeypatch.setattr(module, "_kept", {})
-
-    found = adapt("openai", "gpt-5", TYPED, SENDABLE)
-    assert found.sent == {"max_completion_tokens" if n == "max_tokens" else n: value for n, value in TYPED.items()}
-    assert set(adapt("anthropic", "claude-opus-5", DEFAULTS, ()).sent) == {"temperature", "top_p", "max_tokens"}
-    assert module.standing("openai", "gpt-5") == "unknown"
-    resolve._look_at_catalogue()
-    assert "catalogue.json is unread" in caplog.text

@@ -12,9 +12,9 @@ from core.actors import Actor
 from core.manage import providers, settings
 from core.parameters import PARAMETERS
 from core.store import db
-from core.store.tables import LlmSettings
+from core.store.tables import LlmSettings, User
 from tests.conftest import ROOT
-from tests.screens import everything, has, open_page
+from tests.screens import everything, has, open_page, toasts
 from ui.defaults.draft import OMIT, VALUE, Choice, patch, tidy
 
 page = partial(open_page, "defaults")
@@ -79,7 +79,57 @@ def test_value_is_saved_and_nothing_else(session: Session, admin: Actor) -> None
     assert row.updated_by == "ada"
     assert app.selectbox(key="scope").value == "acme"
     assert not has(app, "save")
-    assert [toast.value for toast in app.toast] == [r"Saved 1 change in Acme\."]
+    assert toasts(app) == [r"Saved 1 change in Acme\."]
+
+
+def test_number_beside_the_slider(session: Session, admin: Actor) -> None:
+    """Both show one value, also one between the slider's steps; what is out of range names field and rule, unsaved."""
+    scope = add_provider(session, admin)
+    app = choose(page(admin, provider="acme"), "temperature", "value")
+    app.slider(key="temperature").set_value(0.25).run()
+    (number,) = [n for n in app.number_input if n.label == "Temperature: value, exactly"]
+    assert number.value == 0.25
+    number.set_value(0.355).run()
+    (slider,) = app.slider
+    assert slider.value == 0.355
+    assert slider.key != "temperature"  # a click from before it moved says where the one before stood
+    assert '"temperature": 0.355' in app.code[0].value
+
+    (number,) = [n for n in app.number_input if n.label == "Temperature: value, exactly"]
+    number.set_value(2.5).run()
+    app.button(key="save").click().run()
+    assert stored(scope) is None
+    assert [error.value for error in app.error] == [r"Temperature must be a number from 0 to 2\."]
+    assert "Temperature must be a number from 0 to 2" in everything(app).replace("\\", "")
+    (number,) = [n for n in app.number_input if n.label == "Temperature: value, exactly"]
+    number.set_value(0.35).run()
+    app.button(key="save").click().run()
+
+    row = stored(scope)
+    assert row is not None
+    assert row.temperature == 0.35
+
+
+def test_what_is_unsaved_is_kept_when_the_sign_in_ends(session: Session, admin: Actor) -> None:
+    """It is offered to the same user, all scopes of it, and taken up on what it was based on."""
+    scope_id = add_provider(session, admin)
+    app = choose(choose(page(admin, provider="acme"), "temperature", "omit"), "top_p", "omit")
+    user = session.get(User, admin.user_id)
+    assert user is not None
+    user.auth_epoch += 1
+    session.flush()
+    app.button(key="discard")  # something is unsaved
+    app.run()
+    assert "could not be saved" in everything(app)
+    assert not app.segmented_control
+    again = page(Actor(admin.name, admin.user_id, user.auth_epoch), provider="acme")
+    again.button(key="draft_again_0").click().run()
+
+    assert again.segmented_control(key="temperature_mode").value == "omit"
+    again.button(key="save").click().run()
+    row = stored(scope_id)
+    assert row is not None
+    assert row.omitted_parameters == ["temperature", "top_p"]
 
 
 def test_do_not_send_is_a_third_choice(session: Session, admin: Actor) -> None:

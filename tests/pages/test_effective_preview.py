@@ -102,6 +102,77 @@ def test_omitted_parameter_says_who_does_not_send_it(admin: Actor) -> None:
     assert (sent["model"], sent["temperature"]) == ("m1", 0.0)
 
 
+@pytest.mark.usefixtures("acme")
+def test_layer_that_decides_leads_to_where_it_is_changed(admin: Actor, analyst: Actor) -> None:
+    """For an admin each row has a link with the provider in its address, not for an analyst, who may not change it."""
+    found = rows(page(admin))
+
+    assert "](defaults?provider=acme)" in found["Temperature"][1]
+    assert "](defaults)" in found["Top P"][1]
+    assert "](providers?provider=acme)" in found["Model"][1]
+    assert "](" not in everything(page(analyst, provider="acme"))
+
+
+def test_all_providers_at_once(session: Session, admin: Actor, analyst: Actor, acme: int) -> None:
+    """A row each, what differs from all providers' marked with its source; an analyst sees it first, without any secret."""
+    add_provider(session, admin, "beta")
+    add_provider(session, admin, "idle", is_active=False)
+    mask = providers.get(session, acme).api_key_masked
+    session.flush()
+    at = page(analyst)
+    assert at.query_params == {"view": "all"}
+    found = {str(row["Provider"]).partition("]")[0]: row for row in at.table[0].value.to_dict("records")}
+
+    assert list(found) == ["**All providers**  \n:gray[:small[the installation's default", "[Acme", "[Beta", "[Idle"]
+    ours = found["[Acme"]
+    assert "differ" in ours["Temperature"]
+    assert r'[0](effective_preview?provider=acme "this provider · ada, just now' in ours["Temperature"]
+    assert "differ" not in found["[Beta"]["Temperature"]
+    assert "Top P" not in ours  # not sent by all of them: nothing differs
+    assert "Ready" in ours["State"]
+    assert "Not active" in found["[Idle"]["State"]
+    seen = everything(at) + repr(at.session_state)
+    assert [secret for secret in (KEY, mask, "secret-host") if secret is None or secret in seen] == []
+    for_admin = page(admin, view="all").table[0].value.to_csv()
+    assert "](defaults?provider=acme" in for_admin
+
+
+@pytest.mark.usefixtures("acme")
+def test_overview_is_searched_and_narrowed(session: Session, admin: Actor) -> None:
+    """The search and the time of the last change stay through runs; what fits nothing says so, with a way back."""
+    add_provider(session, admin, "beta", default_model="m2")
+    session.flush()
+    at = page(admin, view="all")
+    at.text_input(key="search").set_value("M2").run()
+    assert [str(cell)[:5] for cell in at.table[0].value["Provider"]] == ["**All", "[Beta"]
+    at.toggle(key="all_parameters").set_value(True).run()
+    assert "Seed" in at.table[0].value.columns or "Log level" in at.table[0].value.columns
+    assert len(at.table[0].value) == 2
+    at.text_input(key="search").set_value("nobody").run()
+    assert not at.table
+    at.button(key="show_all").click().run()
+
+    assert len(at.table[0].value) == 3
+    at.selectbox(key="since").set_value("24 hours").run()
+    assert len(at.table[0].value) == 3
+
+
+@pytest.mark.usefixtures("acme")
+def test_comparison_stands_in_the_address(session: Session, admin: Actor) -> None:
+    """?compare= opens it, choosing writes it, and a name that does not exist is explained."""
+    add_provider(session, admin, "beta")
+    session.flush()
+    at = page(admin, provider="acme", compare="beta")
+    assert at.selectbox(key="compare_with").value == "beta"
+    choose(choose(at, "preview_provider", "beta"), "compare_with", "acme")
+
+    assert at.query_params == {"provider": "beta", "compare": "acme"} or at.query_params["compare"] in (
+        "acme",
+        ["acme"],
+    )
+    assert "There is no provider 'gone'" in page(admin, provider="acme", compare="gone").warning[0].value
+
+
 @pytest.mark.parametrize("role", ["admin", "analyst"])
 def test_no_key_and_no_address_is_shown(admin: Actor, analyst: Actor, acme: int, role: str) -> None:
     """Nobody sees the key, its mask or the base URL here; the analyst sees the rest."""

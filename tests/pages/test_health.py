@@ -3,7 +3,6 @@
 import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -16,7 +15,6 @@ from core.audit.record import Target, record
 from core.crypto import KeyRing
 from core.govern import jobs
 from core.manage import health, keys, next_keys, provider_secrets, providers
-from core.models import facts, vendored
 from core.store import db, migrate
 from core.store.tables import AuthSession
 from tests.conftest import ENCRYPTION_KEY, ROOT
@@ -199,16 +197,6 @@ def test_many_damaged_rows_are_summed_up(session: Session) -> None:
 
     assert sum(row.word == "Damaged" for row in rows.values()) == view.SHOWN
     assert rows["And more"].detail == "5 more API keys cannot be opened."
-
-
-def test_an_unread_catalogue_of_models_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing is known of models then, and everything is sent: an orange row, with the file's name."""
-    assert (look()["Catalogue"].state, look()["Catalogue"].word) == ("ok", "OK")
-    monkeypatch.setattr(facts, "known", lambda: facts.Known(vendored.read(tmp_path / "catalogue.json")))
-    row = look()["Catalogue"]
-
-    assert (row.state, row.word) == ("soon", "Unread")
-    assert "catalogue.json is unread" in row.detail
 
 
 def test_schema_of_another_version_is_told(admin: Actor) -> None:

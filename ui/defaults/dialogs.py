@@ -5,7 +5,7 @@ import streamlit as st
 from core.manage import settings
 from core.wording import counted
 from ui.defaults.draft import INHERIT, LABELS, Choice, Edit, choices, described, patch, rebase
-from ui.defaults.scope import StoredScope, undo
+from ui.defaults.scope import StoredScope, drop
 from ui.feedback import attempt, other_errors, plain
 from ui.guard import guard
 from ui.widgets import ago, exact
@@ -13,9 +13,14 @@ from ui.widgets import ago, exact
 _OPEN = "defaults_dialog"
 
 
-def ask(name: str) -> None:
-    """Open the dialog *name*, ``conflict`` or ``reset``, on what is stored now."""
+def open_dialog(name: str) -> None:
+    """Have the next run of the page open the dialog *name*, ``conflict`` or ``reset``, on what is stored then."""
     st.session_state[_OPEN] = name
+
+
+def ask(name: str) -> None:
+    """Open the dialog *name* in a new run."""
+    open_dialog(name)
     st.rerun()
 
 
@@ -60,7 +65,7 @@ def _resolve_conflict(scope_id: int | None, title: str, stored: StoredScope, edi
         keep = st.button("Keep what is saved", key="conflict_keep", icon=":material/undo:")
         write = st.button("Write mine", key="conflict_write", type="primary", icon=":material/save:")
     if keep:
-        undo(scope_id)
+        drop(scope_id)
         _done()
     if write:
         mine = rebase(edit, stored.version, stored.fields)
@@ -69,7 +74,7 @@ def _resolve_conflict(scope_id: int | None, title: str, stored: StoredScope, edi
             done=f"Saved your changes in {title}.",
         )
         if outcome.ok:
-            undo(scope_id)
+            drop(scope_id)
             _done()
         elif outcome.conflict:
             st.rerun()  # somebody saved once more: the dialog opens again with what is there now
@@ -102,7 +107,7 @@ def _confirm_reset(scope_id: int | None, title: str, stored: StoredScope, edit: 
             done=f"{title} inherits everything again.",
         )
         if outcome.ok:
-            undo(scope_id)
+            drop(scope_id)
             _done()
         elif outcome.conflict:
             st.warning("It was changed just now. Close this, look again, and reset if you still want to.")

@@ -102,6 +102,11 @@ def problems(edit: Edit, models: list[str] | None) -> dict[str, str]:
     return found
 
 
+def problem(name: str, rule: str) -> str:
+    """Return a sentence that names a field and the rule that it breaks."""
+    return f"{LABELS.get(name, name)} {rule}{'' if rule.endswith(('.', ')')) else '.'}"
+
+
 def rebase(edit: Edit, version: int, fields: dict[str, Any]) -> Edit:
     """Return the same unsaved choices on another stored row; those that it has already are dropped."""
     changed = {n: c for n, c in edit.changed.items() if differs(n, c, _choice(fields, n))}

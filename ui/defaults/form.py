@@ -1,7 +1,8 @@
 """The form of the Defaults page: one row a parameter, drawn from an Edit and read back into it."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 import streamlit as st
 
@@ -9,16 +10,34 @@ from core.parameters import PARAMETERS, Parameter
 from core.resolving.effective import BUILT_IN, LAYERS, Explained
 from ui.defaults.draft import INHERIT, LABELS, OMIT, VALUE, Choice, Edit, chosen, described, differs, tidy
 from ui.defaults.effective_table import inherited_text
-from ui.feedback import field_error, plain
+from ui.feedback import plain
+from ui.widgets import for_row
 
-_MODES = {INHERIT: "Inherit", VALUE: "Value", OMIT: "Don't send"}
-_GROUPS = tuple(dict.fromkeys(p.group for p in PARAMETERS.values()))
+MODES: Final = {INHERIT: "Inherit", VALUE: "Value", OMIT: "Don't send"}
 _MODEL, _CUSTOM = "preferred_model", "custom_settings"
 
 
+def groups() -> dict[str, list[str]]:
+    """Return the heading of each group of fields -> their names; that of the last one is empty."""
+    found: dict[str, list[str]] = {PARAMETERS["temperature"].group: [_MODEL]}
+    for parameter in PARAMETERS.values():
+        found.setdefault(parameter.group, []).append(parameter.name)
+    return {**found, "": [_CUSTOM]}
+
+
+class Clicks(NamedTuple):
+    """What happens when a field is used; each takes its name. All are callbacks."""
+
+    changed: Callable[[str], None]
+    slid: Callable[[str], None]
+    typed: Callable[[str], None]
+    undone: Callable[[str], None]
+
+
 def built_ins() -> dict[str, Explained]:
-    """Return what all providers inherit."""
-    return {p.name: Explained(p.name, p.default, BUILT_IN, (), None) for p in PARAMETERS.values()}
+    """Return what all providers inherit; no model."""
+    model = {"model": Explained("model", None, BUILT_IN, (), None)}
+    return model | {p.name: Explained(p.name, p.default, BUILT_IN, (), None) for p in PARAMETERS.values()}
 
 
 def is_drawn() -> bool:
@@ -35,47 +54,88 @@ def read(edit: Edit, starts: Mapping[str, Explained]) -> None:
     edit.changed = {n: c for n, c in found.items() if differs(n, c, chosen(Edit(edit.version, edit.base), n))}
 
 
-def fill(edit: Edit) -> None:
-    """Make the widgets, before they are drawn, show *edit*."""
-    for name in LABELS:
+def fill(edit: Edit, names: Iterable[str] = tuple(LABELS)) -> None:
+    """Make the widgets of the fields *names*, before they are drawn, show *edit*."""
+    state = st.session_state
+    for name in names:
         choice = chosen(edit, name)
-        if name in PARAMETERS:
-            st.session_state[f"{name}_mode"] = choice.mode
         if name not in PARAMETERS:
-            st.session_state[name] = choice.value or ""
-        elif choice.mode == VALUE:
-            st.session_state[name] = choice.value
-        elif name in st.session_state:
-            del st.session_state[name]
+            state[name] = choice.value or ""
+            continue
+        state[f"{name}_mode"] = choice.mode
+        for key in (name, slider_key(name), exact_key(name)):
+            state.pop(key, None)
+        if choice.mode == VALUE:
+            _show(PARAMETERS[name], choice.value)
 
 
-def draw(
-    edit: Edit,
-    inherited: Mapping[str, Explained],
-    problems: Mapping[str, str],
-    models: list[str] | None,
-) -> str | None:
-    """Draw the form.
+def slider_key(name: str) -> str:
+    """Return the key of the slider of *name*: another one each time that it was made to follow the number beside it.
+
+    A click that was made before the browser moved the slider says where it stood: of a widget that is no more.
+    """
+    return _numbered(name, f"{name}_slider_number")
+
+
+def exact_key(name: str) -> str:
+    """Return the key of the field that holds exactly the number of the slider *name*; another one each time, too."""
+    return _numbered(f"{name}_exact", f"{name}_exact_number")
+
+
+def slid(name: str) -> None:
+    """Have the number beside a slider follow it: for its callback."""
+    value = tidy(st.session_state.get(slider_key(name)), None)
+    if isinstance(value, float) and math.isfinite(value):
+        _renew(exact_key, name, f"{name}_exact_number")
+        st.session_state[exact_key(name)] = value
+
+
+def typed(name: str) -> None:
+    """Have a slider follow the number beside it, as far as it goes: for the number's callback."""
+    value = st.session_state.get(exact_key(name))
+    if isinstance(value, float):
+        _renew(slider_key, name, f"{name}_slider_number")
+        st.session_state[slider_key(name)] = _within(PARAMETERS[name], value)
+
+
+def _numbered(key: str, counter: str) -> str:
+    number = st.session_state.get(counter, 0)
+    return f"{key}_{number}" if number else key
+
+
+def _renew(key: Callable[[str], str], name: str, counter: str) -> None:
+    st.session_state.pop(key(name), None)
+    st.session_state[counter] = st.session_state.get(counter, 0) + 1
+
+
+def parameter_of(name: str) -> str:
+    """Return the parameter, or ``model``, that the field *name* decides."""
+    return "model" if name in {_MODEL, _CUSTOM} else name
+
+
+def draw_row(name: str, edit: Edit, inherited: Explained, models: list[str] | None, clicks: Clicks) -> None:
+    """Draw one field.
 
     Args:
+        name: The field.
         edit: What is shown.
-        inherited: What each parameter, and ``model``, gets when it inherits.
-        problems: Field -> rule that it breaks now.
+        inherited: What its parameter gets when it inherits.
         models: The provider's, or None for all providers, which prefer none.
-
-    Returns:
-        The field that is to go back to what is saved.
+        clicks: What happens when it is used.
     """
-    undone = []
-    for group in _GROUPS:
-        with st.container(border=True, gap="xsmall"):
-            st.header(group, anchor=False)
-            if group == "Model" and models is not None:
-                undone.append(_model_row(edit, models, inherited["model"], problems))
-            undone += [_row(edit, p, inherited[p.name], problems) for p in PARAMETERS.values() if p.group == group]
-    with st.container(border=True, gap="xsmall"):
-        undone.append(_custom_row(edit, problems))
-    return next(filter(None, undone), None)
+    if name == _CUSTOM:
+        _custom_row(edit, clicks)
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"row_{name}"):
+        if name == _MODEL:
+            _model_row(edit, models, inherited, clicks)
+        else:
+            _row(edit, PARAMETERS[name], inherited, clicks)
+
+
+def names(changed: Iterable[str]) -> str:
+    """Return the labels of fields in one line."""
+    return ", ".join(LABELS[name] for name in LABELS if name in set(changed))
 
 
 def _read(edit: Edit, name: str, starts: Mapping[str, Explained]) -> Choice:
@@ -88,99 +148,148 @@ def _read(edit: Edit, name: str, starts: Mapping[str, Explained]) -> Choice:
         return Choice(mode)
     start = starts[name].value if saved.value is None else saved.value
     start = PARAMETERS[name].first if start is None else start
-    return Choice(VALUE, tidy(state.get(name, start), saved.value))
+    exact = state.get(exact_key(name))
+    return Choice(VALUE, tidy(state.get(slider_key(name), start) if exact is None else exact, saved.value))
 
 
-def _row(edit: Edit, parameter: Parameter, inherited: Explained, problems: Mapping[str, str]) -> str | None:
+def _row(edit: Edit, parameter: Parameter, inherited: Explained, clicks: Clicks) -> None:
     name = parameter.name
-    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"row_{name}"):
-        undo = _label(edit, name, parameter.help)
-        with st.container(width=256):
-            mode = st.segmented_control(
-                f"{parameter.label}: inherit, a value{', or do not send' if parameter.sendable else ''}",
-                [m for m in _MODES if m != OMIT or parameter.sendable],
-                format_func=_MODES.__getitem__,
-                key=f"{name}_mode",
-                required=True,
-                label_visibility="collapsed",
-            )
-        with st.container(width="stretch"):
-            if mode == VALUE:
-                _value(parameter, chosen(edit, name).value)
-            elif mode == OMIT:
-                st.caption("Not sent")
-            else:
-                st.caption(plain(inherited_text(inherited)))
-    field_error(st.empty(), problems, name)
-    return undo
+    _label(edit, name, parameter.help)
+    mode = st.segmented_control(
+        f"{parameter.label}: inherit, a value{', or do not send' if parameter.sendable else ''}",
+        [m for m in MODES if m != OMIT or parameter.sendable],
+        format_func=MODES.__getitem__,
+        key=f"{name}_mode",
+        required=True,
+        label_visibility="collapsed",
+        width=256,
+        on_change=clicks.changed,
+        args=(name,),
+    )
+    if mode == VALUE:
+        _value(parameter, chosen(edit, name).value, clicks)
+    else:
+        st.caption("Not sent" if mode == OMIT else plain(inherited_text(inherited)), width="stretch")
+    _undo(edit, name, clicks)
 
 
-def _label(edit: Edit, name: str, text: str, width: int | Literal["stretch"] = 190) -> str | None:
-    with st.container(width=width, height=52, gap=None, border=False, vertical_alignment="center"):  # rows keep still
-        st.markdown(LABELS[name], help=text)
-        if name not in edit.changed:
-            return None
+def _label(edit: Edit, name: str, text: str, width: Any = 184) -> None:
+    label = f":orange[{LABELS[name]}]" if name in edit.changed else LABELS[name]
+    st.markdown(label, help=text, width=width)
+
+
+def _undo(edit: Edit, name: str, clicks: Clicks) -> None:
+    if name in edit.changed:
         saved = described(name, chosen(Edit(edit.version, edit.base), name))
-        undo = st.button(
-            ":orange[:small[:material/undo: Edited]]",
+        st.button(
+            for_row(":orange[:material/undo:]", f"Undo {LABELS[name]}"),
             key=f"undo_{name}",
             type="tertiary",
             help=plain(f"Undo: back to what is saved ({saved[:200]})"),
+            on_click=clicks.undone,
+            args=(name,),
         )
-    return name if undo else None
 
 
-def _value(parameter: Parameter, value: Any) -> None:
+def _value(parameter: Parameter, value: Any, clicks: Clicks) -> None:
     name, label, state = parameter.name, f"{parameter.label}: value", st.session_state
-    if name not in state:
-        state[name] = value
-    low, high, step = parameter.minimum, parameter.maximum, parameter.step
+    keys = {slider_key(name), exact_key(name)} if parameter.value_type is float else {name}
+    if not all(key in state for key in keys):
+        _show(parameter, value)
     if parameter.choices:
-        st.selectbox(label, parameter.choices, key=name, label_visibility="collapsed", filter_mode=None)
+        st.selectbox(
+            label,
+            parameter.choices,
+            key=name,
+            label_visibility="collapsed",
+            filter_mode=None,
+            on_change=clicks.changed,
+            args=(name,),
+        )
     elif parameter.value_type is bool:
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-            st.toggle(label, key=name, label_visibility="collapsed")
-            st.text("On" if state[name] else "Off", width="content")
+        st.toggle("On" if state[name] else "Off", key=name, width="stretch", on_change=clicks.changed, args=(name,))
     elif parameter.value_type is float:
-        digits = max(2, len(f"{state[name]:.6f}".rstrip("0").partition(".")[2]))
-        st.slider(label, low, high, step=step, format=f"%.{digits}f", key=name, label_visibility="collapsed")
+        form = f"%.{max(2, len(f'{state[exact_key(name)]:.6f}'.rstrip('0').partition('.')[2]))}f"
+        with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="small", width="stretch"):
+            st.slider(
+                label,
+                parameter.minimum,
+                parameter.maximum,
+                step=parameter.step,
+                format=form,
+                key=slider_key(name),
+                label_visibility="collapsed",
+                on_change=clicks.slid,
+                args=(name,),
+            )
+            st.number_input(  # without its limits: the browser would throw away what is beyond them, and not say which field
+                f"{label}, exactly",
+                step=parameter.step,
+                format=form,
+                key=exact_key(name),
+                label_visibility="collapsed",
+                width=84,
+                on_change=clicks.typed,
+                args=(name,),
+            )
     else:
-        st.number_input(label, low, high, step=step, key=name, label_visibility="collapsed")
+        st.number_input(
+            label,
+            step=parameter.step,
+            key=name,
+            label_visibility="collapsed",
+            on_change=clicks.changed,
+            args=(name,),
+        )
 
 
-def _model_row(edit: Edit, models: list[str], inherited: Explained, problems: Mapping[str, str]) -> str | None:
+def _show(parameter: Parameter, value: Any) -> None:
+    """Make the widgets of a value, before they are drawn, show it; a slider only as far as it goes."""
+    state, name = st.session_state, parameter.name
+    if parameter.value_type is float:
+        state[exact_key(name)] = float(value)
+        state[slider_key(name)] = _within(parameter, float(value))
+    else:
+        state[name] = value
+
+
+def _within(parameter: Parameter, value: float) -> float:
+    low, high = float(parameter.minimum or 0), float(parameter.maximum or 0)
+    return min(max(value, low), high) if math.isfinite(value) else low
+
+
+def _model_row(edit: Edit, models: list[str] | None, inherited: Explained, clicks: Clicks) -> None:
+    _label(edit, _MODEL, "The model that programs get when they ask for this provider.")
+    if models is None:
+        st.caption("Chosen for each provider on its own", width="stretch")
+        return
     kept = chosen(edit, _MODEL).value
     options = ["", *models, *([kept] if kept and kept not in models else [])]
     default = f"{inherited.value} · {LAYERS[inherited.source.layer]}" if inherited.value else "none is chosen"
-    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"row_{_MODEL}"):
-        undo = _label(edit, _MODEL, "The model that programs get when they ask for this provider.")
-        with st.container(width=410):  # wraps below its label on a small screen
-            st.selectbox(
-                LABELS[_MODEL],
-                options,
-                format_func=lambda model: model or f"Inherit: {default}",
-                key=_MODEL,
-                label_visibility="collapsed",
-            )
-    field_error(st.empty(), problems, _MODEL)
-    return undo
+    st.selectbox(
+        LABELS[_MODEL],
+        options,
+        format_func=lambda model: model or f"Inherit: {default}",
+        key=_MODEL,
+        label_visibility="collapsed",
+        width=400,
+        on_change=clicks.changed,
+        args=(_MODEL,),
+    )
+    _undo(edit, _MODEL, clicks)
 
 
-def _custom_row(edit: Edit, problems: Mapping[str, str]) -> str | None:
-    text = "A JSON object, merged key by key over what is inherited."
-    undo = _label(edit, _CUSTOM, text, width="stretch")
+def _custom_row(edit: Edit, clicks: Clicks) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        _label(edit, _CUSTOM, "A JSON object, merged key by key over what is inherited.", width="content")
+        _undo(edit, _CUSTOM, clicks)
     st.text_area(
         LABELS[_CUSTOM],
         key=_CUSTOM,
         height=120,
         placeholder='{"team": "search"}',
         label_visibility="collapsed",
+        on_change=clicks.changed,
+        args=(_CUSTOM,),
     )
     st.caption("For your own programs to read. Not sent to the model.")
-    field_error(st.empty(), problems, _CUSTOM)
-    return undo
-
-
-def names(changed: Iterable[str]) -> str:
-    """Return the labels of fields in one line."""
-    return ", ".join(LABELS[name] for name in LABELS if name in set(changed))

@@ -10,13 +10,18 @@ from sqlmodel import Session
 from core.errors import NotFound
 from core.manage import providers, settings
 from core.resolving.effective import Explained
+from core.wording import counted
+from ui import drafts
 from ui.defaults import form
 from ui.defaults.draft import OMIT, Choice, Edit
 from ui.feedback import plain
+from ui.widgets import isolated, two_names
 
 ALL = "All providers"
 _SCOPE = "scope"
 _EDITS, _DRAWN, _IN_URL, _GO_TO = "defaults_edits", "defaults_drawn", "defaults_in_url", "defaults_go_to"
+_CHOSEN = "defaults_chosen"
+"""In the session: the picker was used just now. A second click before the browser has the new address comes with the old one."""
 _FITS = 25
 """Longer names are cut off in the picker on a small screen, so they are shown whole below it."""
 
@@ -47,7 +52,7 @@ def pick_scope(names: Mapping[str, str]) -> str:
     state, asked = st.session_state, st.query_params.get("provider", "")
     if _GO_TO in state:
         state[_SCOPE] = state.pop(_GO_TO)
-    elif asked != state.get(_IN_URL, ""):
+    elif asked != state.get(_IN_URL, "") and not state.pop(_CHOSEN, False):
         state[_SCOPE] = asked or ("" if _SCOPE in state else state[_IN_URL])
     elif _SCOPE not in state:
         state[_SCOPE] = asked
@@ -57,12 +62,14 @@ def pick_scope(names: Mapping[str, str]) -> str:
     scope: str = st.selectbox(
         "Scope",
         ["", *names],
-        format_func=lambda name: f"{names.get(name, name)}  ·  {name}" if name else ALL,
+        format_func=lambda name: two_names(names.get(name, name), name) if name else ALL,
         key=_SCOPE,
         filter_mode="contains",
         help="Type to search. A provider's own values win over those of all providers.",
         width=520,
+        on_change=_choose,
     )
+    state.pop(_CHOSEN, None)
     if unknown:
         st.warning(
             plain(f"There is no provider {unknown[:50]!r}. It may have been renamed or deleted."),
@@ -78,14 +85,25 @@ def pick_scope(names: Mapping[str, str]) -> str:
     return scope
 
 
-def current_edit(scope_id: int | None, stored: StoredScope, inherited: Mapping[str, Explained]) -> Edit:
-    """Return the edit of this scope, with what was typed until now; the form's widgets are made to show it."""
+def _choose() -> None:
+    st.session_state[_CHOSEN] = True
+
+
+def current_edit(
+    scope_id: int | None, stored: StoredScope, inherited: Mapping[str, Explained], *, whole: bool = True
+) -> Edit:
+    """Return the edit of this scope, with what was typed until now; the form's widgets are made to show it.
+
+    Where other widgets would have to show something else than they do, and not the *whole* page is drawn, it runs anew.
+    """
     edits, drawn = _edits(), st.session_state.get(_DRAWN, "")
     readable = form.is_drawn() and drawn in edits
     if readable:
         form.read(edits[drawn], inherited if drawn == scope_id else form.built_ins())
     edit = edits.get(scope_id)
     fresh = edit is None or (not edit.changed and edit.version != stored.version)
+    if not whole and (fresh or drawn != scope_id or not readable):
+        st.rerun()
     if edit is None or fresh:
         edit = edits[scope_id] = Edit(stored.version, stored.fields)
     if fresh or drawn != scope_id or not readable:
@@ -98,24 +116,66 @@ def current_edit(scope_id: int | None, stored: StoredScope, inherited: Mapping[s
 
 
 def undo(scope_id: int | None, name: str | None = None) -> None:
-    """Forget the unsaved change of one field, or all of the scope; the next run draws what is saved."""
-    if name is None:
-        _edits().pop(scope_id, None)
-    else:
-        _edits()[scope_id].changed.pop(name, None)
-    st.session_state.pop(_DRAWN, None)
+    """Forget the unsaved change of one field, or all of the scope; the form's widgets are made to show what is saved."""
+    edit = _edits().get(scope_id)
+    if edit is None:
+        return
+    names = list(edit.changed) if name is None else [name]
+    for each in names:
+        edit.changed.pop(each, None)
+    _show(scope_id, edit, names)
 
 
-def forgetting(scope_id: int | None) -> Callable[[], object]:
-    """Return what forgets the unsaved changes of the scope, without touching Streamlit."""
-    edits = _edits()
-    return lambda: edits.pop(scope_id, None)
+def saved(session: Session, scope_id: int | None) -> Callable[[], object]:
+    """Return what notes that all changes of the scope are saved as *session* sees them, without touching Streamlit."""
+    edits, now = _edits(), stored_row(session, scope_id)
+    return lambda: edits.update({scope_id: Edit(now.version, now.fields)})
+
+
+def show_saved(scope_id: int | None, names: Iterable[str]) -> None:
+    """Have the widgets of these fields show what was saved just now: another layout of the same JSON, for one."""
+    _show(scope_id, _edits()[scope_id], names)
 
 
 def omit(scope_id: int | None, names: Iterable[str]) -> None:
     """Choose *do not send* for *names*, unsaved."""
-    _edits()[scope_id].changed |= {name: Choice(OMIT) for name in names}
+    edit = _edits()[scope_id]
+    edit.changed |= {name: Choice(OMIT) for name in names}
+    _show(scope_id, edit, names)
+
+
+def drop(scope_id: int | None) -> None:
+    """Forget all unsaved changes of the scope after its form was drawn: the whole page has to run next."""
+    _edits().pop(scope_id, None)
     st.session_state.pop(_DRAWN, None)
+
+
+@drafts.collects("defaults")
+def unsaved() -> drafts.Draft | None:
+    """Return what is unsaved in all scopes, for somebody whose sign-in has ended; None: nothing is."""
+    drawn = st.session_state.get(_DRAWN, "")
+    if form.is_drawn() and drawn in _edits():  # what was typed last has not been read yet
+        form.read(_edits()[drawn], form.built_ins())
+    kept = {scope_id: edit for scope_id, edit in _edits().items() if edit.changed}
+    number = sum(len(edit.changed) for edit in kept.values())
+    return drafts.Draft(f"Defaults ({counted(number, 'change')})", kept) if kept else None
+
+
+def take_up(kept: Mapping[int | None, Edit]) -> None:
+    """Go on with what :func:`unsaved` has returned; before the form is drawn."""
+    _edits().update(kept)
+    st.session_state.pop(_DRAWN, None)
+
+
+def changed_in(scope_id: int | None) -> list[str]:
+    """Return the fields of the scope that have an unsaved change, as the run before this one saw it."""
+    edit = _edits().get(scope_id)
+    return list(edit.changed) if edit else []
+
+
+def _show(scope_id: int | None, edit: Edit, names: Iterable[str]) -> None:
+    if st.session_state.get(_DRAWN, "") == scope_id:
+        form.fill(edit, names)
 
 
 def other_edits(session: Session, scope_id: int | None) -> dict[str, tuple[str, int]]:
@@ -140,9 +200,17 @@ def draw_other_edits(others: Mapping[str, tuple[str, int]]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(":orange[:material/edit: Unsaved changes are kept in]", width="content")
         for name, (title, number) in others.items():
-            if st.button(plain(f"{title} ({number})"), key=f"go_to_{name or 'all'}", type="tertiary"):
-                st.session_state[_GO_TO] = name
-                st.rerun()
+            st.button(
+                plain(f"{isolated(title)} ({number})"),
+                key=f"go_to_{name or 'all'}",
+                type="tertiary",
+                on_click=_go_to,
+                args=(name,),
+            )
+
+
+def _go_to(name: str) -> None:
+    st.session_state[_GO_TO] = name
 
 
 def _edits() -> dict[Any, Edit]:

@@ -21,52 +21,11 @@ _STATES = {
     "key_unreadable": ("Key unreadable", ":material/error:", "red"),
     "unknown_provider": ("No such provider", ":material/help:", "red"),
 }
-_PROVIDER = "preview_provider"
-_OTHER = "compare_with"
-_URL = "preview_url"
-"""In the session: the provider that we wrote into the address, to tell it from one that came with a link or Back."""
 
 
-def pick(names: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """Draw the two pickers; returns the provider, None if the one asked for does not exist, and what to compare with."""
-    asked = st.query_params.get("provider") or None
-    if asked and asked != st.session_state.get(_URL):
-        st.session_state[_PROVIDER] = st.session_state[_URL] = asked
-    known = st.session_state.setdefault(_PROVIDER, next(iter(names))) in names
-    if not known:
-        st.session_state[_PROVIDER] = None
-
-    def label(name: str) -> str:
-        return f"{names.get(name, name)}  ·  {name}"
-
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = st.selectbox(
-            "Provider",
-            list(names),
-            index=0 if known else None,
-            format_func=label,
-            key=_PROVIDER,
-            persist_state="session",
-            placeholder="Choose a provider",
-            width=380,
-        )
-        others = [name for name in names if name != chosen]
-        if st.session_state.get(_OTHER) not in others:
-            st.session_state[_OTHER] = None
-        other = st.selectbox(
-            "Compare with",
-            others,
-            index=None,
-            format_func=label,
-            key=_OTHER,
-            placeholder="No other provider",
-            width=380,
-        )
-    if chosen is None:
-        st.warning(plain(f"There is no provider {(asked or '')[:60]!r}. Choose one above."), icon=":material/help:")
-    else:
-        st.query_params["provider"] = st.session_state[_URL] = chosen
-    return chosen, other
+def state_words(status: str) -> tuple[str, str, str]:
+    """Return how a status is called, its icon and its colour."""
+    return _STATES.get(status, (status, ":material/error:", "red"))
 
 
 def draw_status(settings: EffectiveSettings, *, for_admin: bool) -> None:
@@ -74,14 +33,24 @@ def draw_status(settings: EffectiveSettings, *, for_admin: bool) -> None:
 
     An analyst is not told why a key cannot be opened: the reason may speak of the key or of the base URL.
     """
-    word, icon, colour = _STATES.get(settings.status, (settings.status, ":material/error:", "red"))
+    word, icon, colour = state_words(settings.status)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge(word, icon=icon, color=colour)  # type: ignore[arg-type]  # the colours are data
-        st.caption(
-            plain(f"{facts_of(settings.kind).label} · {settings.model or 'no model'} · status {settings.status}")
-        )
+        st.caption(plain(f"{facts_of(settings.kind).label} · {settings.model or 'no model'}"), width="content")
+        if for_admin:
+            st.page_link(
+                "pages/defaults.py",
+                label="Change in Defaults",
+                icon=":material/tune:",
+                query_params={"provider": settings.provider},
+                width="content",
+            )
     if settings.cure:
-        cure = settings.cure if for_admin else f"{CURES.get(settings.status, '')} Ask an admin."
+        cure = (
+            settings.cure
+            if for_admin
+            else f"{CURES.get(settings.status, '').partition(';')[0].rstrip('.')}. Ask an admin."
+        )
         st.warning(plain(f"Not ready: {cure}"), icon=":material/build:")
         if for_admin:
             st.page_link("pages/providers.py", label="Open Providers", icon=":material/hub:")
@@ -89,12 +58,16 @@ def draw_status(settings: EffectiveSettings, *, for_admin: bool) -> None:
         st.warning(plain(sentence), icon=":material/warning:")
 
 
-def draw_reasons(settings: EffectiveSettings) -> None:
-    """Draw every value with where it comes from, who set it and when, what it hides, and whether it is sent."""
+def draw_reasons(settings: EffectiveSettings, *, for_admin: bool) -> None:
+    """Draw every value with where it comes from, who set it and when, what it hides, and whether it is sent.
+
+    For an admin each layer that decides leads to where it is changed.
+    """
     items = settings.explain()
     _draw_times(items)
+    pages = _pages_of_layers(settings.provider) if for_admin else {}
     st.table(
-        [{"Parameter": parameter_cell(item.name), "Value": _value(item), "Why": _why(item)} for item in items],
+        [{"Parameter": parameter_cell(item.name), "Value": _value(item), "Why": _why(item, pages)} for item in items],
         border="horizontal",
         alt="Each parameter with its value and the reason for it",
     )
@@ -222,8 +195,21 @@ def _value(item: Explained) -> str:
     return f"{_bare(item)}  \n{_NOT_SENT if state == 'not sent' else f':gray[:small[{state}]]'}"
 
 
-def _why(item: Explained) -> str:
-    lines = [plain(_reason(item.source))]
+def _pages_of_layers(provider: str) -> dict[str, str]:
+    """Return layer -> the address of the page that changes it, from a page of ours."""
+    scope = f"?provider={quote(provider, safe='')}"
+    return {
+        "all_providers": "defaults",
+        "provider": f"defaults{scope}",
+        "provider_default": f"providers{scope}",
+    }
+
+
+def _why(item: Explained, pages: Mapping[str, str]) -> str:
+    decides = item.source if item.omitted_by is None else item.omitted_by
+    text = plain(_reason(item.source))
+    to = pages.get(decides.layer)
+    lines = [f"{text} · [Change]({to})" if to else text]
     lines += [f":gray[:small[hides {plain_cell(_shadow(item.name, value, source))}]]" for source, value in item.shadows]
     if item.omitted_by:
         who = f" · {item.omitted_by.changed_by}" if item.omitted_by.changed_by else ""

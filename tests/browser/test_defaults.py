@@ -1,0 +1,152 @@
+"""Defaults and Effective Preview as a person walks through them: numbers, links, the address, and what a click costs."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from core.access import sessions, users
+from core.actors import COMMAND_LINE
+from core.manage import providers, settings
+from core.store import db
+from tests.browser.conftest import choose, sign_in
+from tests.conftest import PASSWORD
+from tests.processes import App, running_app
+
+ARABIC = "مزود النماذج"
+HALF_A_PAGE = 60
+"""Frames on the websocket: the whole page of Defaults has about 115, and was drawn twice for Save."""
+COUNTING = """
+window.framesSeen = 0;
+const Plain = WebSocket;
+window.WebSocket = class extends Plain {
+  constructor(...given) { super(...given); this.addEventListener("message", () => { window.framesSeen += 1; }); }
+};
+"""
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def app(committed: str, tmp_path: Path) -> Iterator[App]:
+    """An app with an admin, an analyst, and three providers, one with a name from right to left."""
+    with db.transaction() as session:
+        users.add(session, COMMAND_LINE, "admin", PASSWORD, "admin")
+        users.add(session, COMMAND_LINE, "ana", PASSWORD, "analyst")
+        settings.upsert_global(session, COMMAND_LINE, None, {"temperature": 0.4})
+        for name, title in (("acme", "Acme"), ("beta", "Beta"), ("arab", ARABIC)):
+            made = {"name": name, "display_name": title, "kind": "openai", "available_models": ["m1"]}
+            providers.create(session, COMMAND_LINE, {**made, "default_model": "m1"})
+    with running_app(tmp_path / "log", DATABASE_URL=committed) as running:
+        yield running
+
+
+def rest(page: Page) -> None:
+    """Return when the page is drawn."""
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+
+
+def counted(page: Page, on: Locator, key: str) -> int:
+    """Press *key*; returns how many frames came until the page was drawn."""
+    rest(page)
+    frames = page.evaluate("() => window.framesSeen")
+    on.press(key)
+    page.wait_for_function("before => window.framesSeen > before", arg=frames)
+    page.wait_for_timeout(500)
+    rest(page)
+    return int(page.evaluate("() => window.framesSeen")) - int(frames)
+
+
+def test_temperature_of_one_provider_and_why(app: App, browser: Browser) -> None:
+    """From the overview to a value, typed exactly, refused out of range, saved in few frames, and back to its reason."""
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.add_init_script(COUNTING)
+    sign_in(page, app.url, "admin", PASSWORD)
+    page.goto(f"{app.url}/effective_preview?view=all")
+    page.get_by_role("link", name="Acme").click()
+    expect(page.get_by_role("row", name=re.compile("^Temperature"))).to_contain_text("0.4")
+    expect(page).to_have_url(re.compile(r"effective_preview\?provider=acme$"))
+    page.get_by_role("row", name=re.compile("^Temperature")).get_by_role("link", name="Change").click()
+    expect(page.get_by_role("heading", name="Defaults")).to_be_visible()
+    assert len(page.context.pages) == 1  # a link in a table stays in this tab
+    choose(page.get_by_role("combobox", name="Scope"), "Acme")
+    expect(page).to_have_url(re.compile(r"defaults\?provider=acme$"))
+    expect(page.get_by_role("combobox", name="Preferred model")).to_be_visible()
+
+    rest(page)
+    page.locator(".st-key-temperature_mode").get_by_role("radio", name="Value", exact=True).click()
+    number = page.get_by_role("spinbutton", name="Temperature: value, exactly")
+    number.fill("3")
+    number.press("Enter")
+    expect(page.locator(".st-key-save_bar")).to_contain_text("Temperature must be a number from 0 to 2.")
+    expect(page.locator(".st-key-save_bar")).to_have_count(1)
+    number.fill("0.355")
+    number.press("Enter")
+    expect(page.get_by_test_id("stCode").first).to_contain_text('"temperature": 0.355')
+    expect(page.locator(".st-key-save_bar")).to_contain_text("Sent: Temperature 0.355")
+    expect(page.get_by_role("slider")).to_have_attribute("aria-valuetext", "0.355")
+    rest(page)
+    assert counted(page, page.get_by_role("slider"), "ArrowRight") < HALF_A_PAGE
+    expect(number).to_have_value(re.compile(r"^0\.40"))
+    number.fill("0.35")
+    number.press("Enter")
+    expect(page.get_by_test_id("stCode").first).to_contain_text('"temperature": 0.35')
+    assert counted(page, page.get_by_role("button", name="Save"), "Enter") < HALF_A_PAGE
+    expect(page.get_by_text("Saved 1 change in Acme")).to_be_visible()
+    expect(page.locator(".st-key-save_bar")).to_have_count(0)
+
+    page.get_by_role("link", name="Why each value").click()
+    row = page.get_by_role("row", name=re.compile("^Temperature"))
+    expect(row).to_contain_text("0.35")
+    expect(row).to_contain_text("this provider, version 1 · admin")
+    choose(page.get_by_role("combobox", name="Compare with"), "Beta")
+    expect(page).to_have_url(re.compile(r"provider=acme&compare=beta$"))
+    expect(row).to_contain_text("differs")
+    page.reload()
+    expect(row).to_contain_text("differs")
+    page.close()
+
+
+def test_overview_for_an_analyst(app: App, browser: Browser) -> None:
+    """An analyst sees all providers first, narrow too: searched as they type, no wider than the window, a link to each reason."""
+    page = browser.new_page(viewport={"width": 420, "height": 900})
+    page.goto(f"{app.url}/effective_preview")
+    page.get_by_label("Username").fill("ana")
+    page.get_by_role("textbox", name="Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("row", name=re.compile(ARABIC))).to_be_visible()
+    expect(page).to_have_url(re.compile("view=all$"))
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    page.get_by_role("textbox", name="Search").fill("acm")
+    expect(page.get_by_role("row", name=re.compile(ARABIC))).to_have_count(0)
+    expect(page).to_have_url(re.compile("search=acm"))
+    expect(page.get_by_role("link", name="Acme")).to_be_visible()
+    expect(page.get_by_role("link", name="Beta")).to_have_count(0)
+    page.close()
+
+
+def test_draft_outlives_the_sign_in(app: App, browser: Browser) -> None:
+    """Signed out in mid-edit: what was chosen is kept, the page says so, and it is offered after signing in again."""
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    sign_in(page, app.url, "admin", PASSWORD)
+    page.goto(f"{app.url}/defaults?provider=beta")
+    expect(page.get_by_role("combobox", name="Preferred model")).to_be_visible()
+    rest(page)
+    page.locator(".st-key-top_p_mode").get_by_role("radio", name="Don't send").click()
+    expect(page.locator(".st-key-save_bar")).to_be_visible()
+    with db.transaction() as session:
+        user = users.find(session, "admin")
+        assert user is not None
+        sessions.end_all(session, COMMAND_LINE, user.id)
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("could not be saved")).to_be_visible()
+    expect(page.get_by_role("heading", name="Defaults")).to_have_count(0)
+    page.get_by_label("Username").fill("admin")
+    page.get_by_role("textbox", name="Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Take it up again").click()
+    expect(page.locator(".st-key-save_bar")).to_contain_text("Top P")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved 1 change in Beta")).to_be_visible()
+    page.close()

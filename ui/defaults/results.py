@@ -1,0 +1,134 @@
+"""What results of the choices on the Defaults page: the preview beside the form, and the bar with Discard and Save."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import streamlit as st
+from sqlmodel import Session
+
+from core.manage import settings
+from core.parameters import PARAMETERS
+from core.resolving.effective import EffectiveSettings
+from core.resolving.words import label_of, value_text
+from core.wording import counted
+from ui.defaults import form, scope
+from ui.defaults.draft import patch, problem
+from ui.defaults.effective_table import preview, refused, warnings
+from ui.defaults.work import Results, Work, load
+from ui.feedback import attempt, plain
+from ui.widgets import isolated
+
+PREVIEWED = "defaults_provider"
+"""Where the session has the provider whose settings are previewed while all providers are edited."""
+_PRESSED = "defaults_save_pressed"
+_LONGEST = 120
+"""Characters of what would be sent, in the bar."""
+
+
+class Places(NamedTuple):
+    """Where the parts draw: containers that the page has made, in its order."""
+
+    head: Any
+    preview: Any
+    bar: Any
+
+
+class Buttons(NamedTuple):
+    """What the buttons do; all are callbacks."""
+
+    save: Callable[[], None]
+    discard: Callable[[], None]
+    omit: Callable[[list[str]], None]
+
+
+def press_save() -> None:
+    """Note that Save was pressed: a callback runs before anybody's rights were read."""
+    st.session_state[_PRESSED] = True
+
+
+def save_if_pressed(work: Work, ask: Callable[[str], object]) -> Work:
+    """Save if that was pressed, and return what there is then; what was refused is drawn here.
+
+    Args:
+        work: The scope.
+        ask: Opens the dialog of a name.
+    """
+    if not st.session_state.pop(_PRESSED, False) or not work.edit.changed or work.found:
+        return work
+    edit = work.edit
+    note_saved: list[Callable[[], object]] = []
+
+    def write(session: Session) -> None:
+        changes = patch(edit.base, edit.changed)
+        settings.upsert_global(session, work.actor, work.scope_id, changes, version=edit.version)
+        note_saved[:] = [scope.saved(session, work.scope_id)]
+
+    outcome = attempt(
+        write,
+        done=f"Saved {counted(len(edit.changed), 'change')} in {work.title}.",
+        then=lambda: note_saved[0](),  # noqa: PLW0108 - it is not there yet
+    )
+    if outcome.ok:
+        scope.show_saved(work.scope_id, edit.changed)
+        return load(work.actor, work.scope, whole=True)
+    if outcome.conflict or edit.version != work.stored.version:
+        ask("conflict")
+    for name, rule in outcome.errors.items():
+        st.error(plain(problem(name, rule)), icon=":material/error:")
+    return work
+
+
+def draw_preview(work: Work, found: Results | None, buttons: Buttons) -> None:
+    """Draw what would be in force for a provider; None: there is no provider."""
+    if found is None:
+        st.text("There is no provider yet. What is set here will hold for each one that is added.")
+        return
+    warnings(found.draft, found.saved)
+    if found.unread:
+        st.warning(plain(found.unread), icon=":material/history:")
+    unfit = refused(found.draft) if work.scope else []
+    if unfit:
+        st.button(
+            "Don't send these",
+            key="omit_refused",
+            icon=":material/block:",
+            help=form.names(unfit),
+            on_click=buttons.omit,
+            args=(unfit,),
+        )
+    preview(found.draft, found.saved)
+
+
+def draw_bar(work: Work, found: Results | None, buttons: Buttons) -> None:
+    """Draw what is unsaved, with Discard and Save."""
+    changed = work.edit.changed
+    if not changed:
+        st.empty()  # a part may write only to containers that it wrote to when the whole page was drawn
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key="save_bar"):
+        what = plain(f"{isolated(work.title)}: {form.names(changed)}")
+        lines = [f":orange[:material/edit: **{counted(len(changed), 'change')}, unsaved**] {what}"]
+        lines += [f":red[:material/error: {plain(problem(name, rule))}]" for name, rule in list(work.found.items())[:2]]
+        if found is not None:
+            lines.append(f":small[{plain(sent_line(found.draft, changed))}]")
+        if work.edit.version != work.stored.version:
+            lines.append(
+                f":small[{plain(work.stored.changed_by or 'Somebody')} saved in the meantime: you will be asked.]"
+            )
+        st.markdown("  \n".join(lines), width="stretch")
+        st.button("Discard", key="discard", icon=":material/undo:", on_click=buttons.discard)
+        st.button("Save", key="save", type="primary", icon=":material/save:", on_click=buttons.save)
+
+
+def sent_line(draft: EffectiveSettings, changed: Mapping[str, object]) -> str:
+    """Return in a line what would be sent, what is changed first."""
+    sent = {item.name: item.value for item in draft.explain() if item.sent and item.name in PARAMETERS}
+    names = sorted(sent, key=lambda name: name not in changed)
+    line = f"Sent: {', '.join(f'{label_of(name)} {value_text(name, sent[name])}' for name in names) or 'nothing'}"
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1].rpartition(',')[0]}, …"
+
+
+def previewed(name: str, names: Mapping[str, str]) -> str:
+    """Return the provider of the scope *name*, or the one that is previewed while all are edited; empty: there is none."""
+    chosen = str(st.session_state.get(PREVIEWED, ""))
+    return name or (chosen if chosen in names else next(iter(names), ""))
