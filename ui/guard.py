@@ -1,7 +1,5 @@
 """Nobody sees or does anything before their rights were read from the database, in this very run."""
 
-from contextlib import suppress
-
 import streamlit as st
 from sqlmodel import Session
 
@@ -38,10 +36,7 @@ def guard(role: str = "admin") -> Actor:  # noqa: RET503 - st.stop() never retur
         draw_first_password(held if isinstance(held, Actor) else None, str(error))
     except Forbidden as error:
         if str(error) == authority.ENDED:
-            kept = drafts.in_words(drafts.keep(st.session_state.get(ACTOR)))
-            st.session_state.clear()
-            st.session_state[_ENDED] = (str(error), kept)
-            st.rerun()  # the whole page: in a dialog the form would stand in it, over what it shows
+            _end(str(error))
         else:
             st.error(f"{error}. Ask an admin, or open a page from the menu.", icon=":material/block:")
     except CoreError as error:
@@ -61,10 +56,23 @@ def guard_part(role: str = "admin") -> Actor:  # noqa: RET503 - st.rerun() never
 
     First line of a fragment that is not a dialog: alone it would draw the sign-in amid the rest of the page.
     """
-    with suppress(CoreError):
+    try:
         if (actor := _may(role)) is not None:
             return actor
+    except Forbidden as error:
+        if str(error) == authority.ENDED:
+            _end(str(error))  # here: the page's guard would put the denial on record once more
+    except CoreError:
+        pass
     st.rerun()  # never returns
+
+
+def _end(why: str) -> None:
+    """Forget the session of a sign-in that has ended, but what was typed, and run the whole page: amid it no form is drawn."""
+    kept = drafts.in_words(drafts.keep(st.session_state.get(ACTOR)))
+    st.session_state.clear()
+    st.session_state[_ENDED] = (why, kept)
+    st.rerun()
 
 
 def sign_out() -> None:
