@@ -5,7 +5,9 @@ from urllib.parse import quote
 
 import streamlit as st
 
+from ui.feedback import plain
 from ui.navigation import SCREENS
+from ui.widgets import isolated
 
 
 def draw_provider_links(name: str, pages: Collection[str]) -> None:
@@ -17,9 +19,10 @@ def draw_provider_links(name: str, pages: Collection[str]) -> None:
         name: The provider's name; the pages say so themselves if there is none.
         pages: Names of pages.
     """
+    about = plain(isolated(name))  # in each: the menu has links by the pages' names alone
     links = []
     for page in pages:
         screen = SCREENS[page]
         parameter = "provider" if "provider" in screen.parameters else "search"
-        links.append(f"[:material/{screen.icon}: {screen.title}]({page}?{parameter}={quote(name, safe='')})")
+        links.append(f"[:material/{screen.icon}: {about} in {screen.title}]({page}?{parameter}={quote(name, safe='')})")
     st.markdown(" \u00a0 ".join(links))

@@ -120,7 +120,7 @@ class Visit:
         twice = [
             f"{count} times {role} “{name}”" for (role, name), count in self._names().items() if count > 1 or not name
         ]
-        if twice and what != "providers":
+        if twice:
             self.faults[f"{what}, names"] = twice
         if not self.page.evaluate("'axe' in window"):
             self.page.evaluate(f"{AXE_SCRIPT};0")
