@@ -150,7 +150,7 @@ def test_overview_is_searched_and_narrowed(session: Session, admin: Actor) -> No
     assert len(at.table[0].value) == 2
     at.text_input(key="search").set_value("nobody").run()
     assert not at.table
-    at.button(key="show_all").click().run()
+    at.button(key="list_show_all").click().run()
 
     assert len(at.table[0].value) == 3
     at.selectbox(key="since").set_value("24 hours").run()
