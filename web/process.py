@@ -45,6 +45,7 @@ def prepare() -> None:
     connections.raise_file_limit()
     runs.give_ids()
     runs.keep_pages_apart()
+    runs.leave_out_what_no_widget_takes()
     runs.begin_with_the_entry()
 
 

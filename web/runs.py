@@ -4,6 +4,7 @@ Streamlit runs callbacks, the script, dialogs and fragments of one message from 
 ``ScriptRunner._run_script``, in a thread of the session: the only place where each run, of whatever kind, begins.
 """
 
+import logging
 import threading
 import time
 from functools import wraps
@@ -13,10 +14,12 @@ import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.scriptrunner.script_runner import ScriptRunner
+from streamlit.runtime.state.session_state import WStates
 
 from core import request_ids
 from web import metrics
 
+_LOG: Final = logging.getLogger(__name__)
 NO_PAGE: Final = "none"
 """Label of a run that is of no page: nobody is signed in, or there is no such page."""
 
@@ -49,6 +52,29 @@ def keep_pages_apart() -> None:
     """
     for name in ("_intended_page_script_hash", "_intended_page_name"):
         setattr(PagesManager, name, _of_this_thread(name))
+
+
+def leave_out_what_no_widget_takes() -> None:
+    """Take a widget's value that Streamlit cannot read, from now on, for one that was not sent.
+
+    No browser sends one. Streamlit reads values between two runs, too: there the error ended the session's thread, and
+    nothing was drawn any more. For a widget that it does not know Streamlit does the same, by the same error.
+    """
+    read: Any = WStates.__getitem__
+    if hasattr(read, "__wrapped__"):
+        return
+
+    @wraps(read)
+    def or_none(states: WStates, key: str) -> Any:
+        try:
+            return read(states, key)
+        except KeyError:
+            raise
+        except Exception as error:
+            _LOG.warning("A value that its widget cannot read is left out: %s", type(error).__name__)
+            raise KeyError(key) from error
+
+    WStates.__getitem__ = or_none  # type: ignore[method-assign]
 
 
 def begin_with_the_entry() -> None:

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner.script_runner import ScriptRunner
+from streamlit.runtime.state.common import WidgetMetadata
+from streamlit.runtime.state.session_state import WStates
 from streamlit.source_util import PageInfo
 from streamlit.testing.v1 import AppTest
 
@@ -139,3 +142,25 @@ def test_each_run_keeps_to_its_own_page(monkeypatch: pytest.MonkeyPatch) -> None
 
     assert found == ["defaults", "providers"]
     assert PagesManager("streamlit_app.py").set_pages_and_resolve(pages, "usage") == pages["usage"]
+
+
+def test_a_value_that_no_widget_takes_is_as_if_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read at any time, also between two runs, where Streamlit lets the error end the session; one that fits is read."""
+    monkeypatch.setattr(WStates, "__getitem__", WStates.__getitem__)  # put back afterwards
+    runs.leave_out_what_no_widget_takes()
+    runs.leave_out_what_no_widget_takes()
+    states = WStates()
+    for number, sent in enumerate(({"bool_value": True}, {"string_value": "abc"}, {"double_value": 1.5})):
+        key = f"text{number}"
+        states.set_widget_metadata(
+            WidgetMetadata(
+                id=key,
+                deserializer=lambda value: (value or "")[:2],
+                serializer=str,
+                value_type="string_value",
+            )
+        )
+        states.set_widget_from_proto(WidgetState(id=key, **sent))
+
+    assert {key: states.get(key) for key in states} == {"text0": None, "text1": "ab", "text2": None}
+    assert "text0" not in states

@@ -717,6 +717,24 @@ def press_save(client: Client) -> None:
             client.click(key)
 
 
+def test_what_is_typed_and_saved_in_one_message_is_saved(app: App) -> None:
+    """A slow line or a busy process brings both at once: the field's row is asked for before the part that saves."""
+    provider = new_provider()
+    with connect(app, sign_in("admin")) as client:
+        client.open().go("Defaults").use("scope", scope_option(client, provider.name))
+        client.use("max_tokens_mode", "Value").use("max_tokens", 1234)
+        for key, value in (("max_tokens", 99), ("max_retries_mode", "Value"), ("custom_settings", '{"a":1}')):
+            client.type(key, value)
+            client.click("save")
+            assert not [alert for alert in client.alerts() if "went wrong" in alert], key
+            assert client.find("save") is None, key  # nothing is unsaved
+            client.use(
+                "top_p_mode", "Value" if key == "max_tokens" else "Don't send" if "retries" in key else "Inherit"
+            )
+    [row] = rows(f"SELECT * FROM llm_settings WHERE provider_id = {provider.id}")
+    assert (row["max_tokens"], row["max_retries"], row["custom_settings"]) == (99, 3, {"a": 1})
+
+
 def wrong_types(client: Client, name: str) -> list[Any]:
     """The widget's id with a value of each type that Streamlit's protocol has."""
     widget = client.find(name)

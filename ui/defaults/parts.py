@@ -6,6 +6,7 @@ from typing import Final
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
+from ui.defaults.results import save_is_pressed
 from ui.defaults.work import Work, load
 from ui.guard import guard_part
 
@@ -26,7 +27,10 @@ def draw_part(name: str, work: Work, draw: Callable[[Work], object]) -> None:
     def part() -> None:
         nonlocal again
         if again:
-            draw(load(guard_part("admin"), work.scope, whole=False))
+            actor = guard_part("admin")
+            if name != RESULTS and save_is_pressed():
+                st.rerun()  # typed and pressed at once: saving fills the fields, so it comes before any of them is drawn
+            draw(load(actor, work.scope, whole=False))
         else:
             again = True
             draw(work)

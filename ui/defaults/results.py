@@ -46,6 +46,11 @@ def press_save() -> None:
     st.session_state[_PRESSED] = True
 
 
+def save_is_pressed() -> bool:
+    """Tell whether Save was pressed, and what it saves is not saved yet."""
+    return bool(st.session_state.get(_PRESSED))
+
+
 def save_if_pressed(work: Work, ask: Callable[[str], object]) -> Work:
     """Save if that was pressed, and return what there is then; what was refused is drawn here.
 
