@@ -41,6 +41,9 @@ EXAMPLES = {
     "tests/test_what_is_sent.py",
     "tests/resolving/test_words.py",
     "tests/models/test_catalogue.py",
+    "tests/models/test_known_facts.py",
+    "tests/models/test_refusals.py",
+    "tests/resolving/test_decision.py",
     "tests/calling/test_sent.py",
     "tests/test_ai.py",
 }

@@ -178,7 +178,7 @@ def test_audit_has_the_id(client: TestClient) -> None:
     assert found["token.create"] is None, "it was made outside of any request"
     assert REQUEST_ID in made.changes
     update = made._replace(action="provider.update", changes={REQUEST_ID: made.changes[REQUEST_ID], "kind": {}})
-    assert sentence(update).endswith(" · kind")
+    assert sentence(update).endswith(" · Kind")
 
 
 def test_threads_of_the_pool_and_their_tasks_know_the_id() -> None:

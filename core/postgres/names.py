@@ -20,6 +20,8 @@ LONGEST: Final = 63
 NO_KEYS: Final = "none"
 _MORE: Final = "+"
 """Behind the ids: there are more keys than there is room for."""
+_NOT_SHOWN: Final = re.compile("[^!-~]")
+"""The server writes other characters than printable ASCII as four, ``\\x0a``: the name would be longer than it keeps."""
 _READ: Final = re.compile(
     rf"{OURS}(?: (?P<what>app|resolver))?"
     r"(?:/(?P<version>\d+(?:\.\d+)*)[^ ]*(?: (?P<keys>none|[0-9a-f]{8}(?:\+[0-9a-f]{8})*)(?P<more>\+)?(?: (?P<place>.*))?)?)?"
@@ -55,7 +57,7 @@ def written(what: str, keys: Sequence[str]) -> str:
         room = (LONGEST - len(head) - len(_MORE) + 1) // 9  # eight digits, and a plus between them
         ring = "+".join(keys[:room]) + _MORE
     number = f":{os.getpid()}"
-    host = socket.gethostname().encode("ascii", "replace").decode().replace("?", "-")
+    host = _NOT_SHOWN.sub("-", socket.gethostname())
     left = LONGEST - len(head) - len(ring) - 1 - len(number)
     place = f" {host[:left]}{number}" if left > 0 else ""
     return head + ring + place

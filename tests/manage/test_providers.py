@@ -62,7 +62,8 @@ def _id(provider: LlmProvider) -> int:
 
 def _last_change(session: Session) -> tuple[str, dict[str, Any]]:
     """Return what was put on record last: the action, and the fields before and after."""
-    query = text("SELECT action, changes FROM audit_events ORDER BY seq DESC LIMIT 1")
+    # By id: those of a transaction that is still open have no seq yet
+    query = text("SELECT action, changes FROM audit_events ORDER BY id DESC LIMIT 1")
     action, changes = session.execute(query).one()
     return action, changes
 

@@ -1,5 +1,6 @@
 """The list of the Providers page: what its rows tell, what a press in them does, and what stands in the address."""
 
+from datetime import UTC, datetime
 from functools import partial
 
 import pytest
@@ -157,7 +158,7 @@ def test_rows_tell_when_they_were_used(session: Session, admin: Actor) -> None:
     """The last logged call of each provider is in its row, and of nobody else's."""
     for name in ("acme", "idle"):
         add(session, admin, name=name, api_key=KEY)
-    log(session, {"provider": "acme"}, {"provider": "other"})
+    log(session, *({"provider": name, "at": datetime.now(UTC)} for name in ("acme", "other")))
     app = page(admin)
 
     assert "used just now" in " ".join(row(app, "acme").split())

@@ -5,7 +5,7 @@ import socket
 
 import psycopg
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.postgres import names
@@ -20,6 +20,8 @@ IDS = [f"{number:08x}" for number in range(0x545A969B, 0x545A969B + 12)]
     st.text(max_size=70),
     st.sampled_from([1, 12345, 4194304]),
 )
+@example("", 0, "\n", 1)
+@example("app", 2, "\x00\x7f web", 12345)
 def test_what_is_written_is_read(what: str, number: int, host: str, pid: int) -> None:
     """Whatever the host is called and however many keys there are: it fits, and no key is read that is not there."""
     with pytest.MonkeyPatch.context() as patch:
@@ -28,6 +30,8 @@ def test_what_is_written_is_read(what: str, number: int, host: str, pid: int) ->
         name = names.written(what, IDS[:number])
 
     assert len(name.encode()) <= names.LONGEST
+    assert name.isascii()
+    assert name.isprintable()
     found = names.read(name)
     assert found is not None
     assert (found.what, found.version) == (what, VERSION)
