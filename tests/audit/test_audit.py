@@ -28,11 +28,12 @@ from core.actors import COMMAND_LINE, Actor
 from core.audit import chain as audit_chain
 from core.audit.record import Target, changes_between, record
 from core.calling import log_writer
-from core.crypto import KeyRing, get_ring
+from core.crypto import KeyRing, generate_key
 from core.errors import Forbidden, Invalid, NotFound
 from core.govern import audit_log
 from core.govern.audit_log import EventFilters, as_csv
 from core.manage import env_import, keys, providers, seed, settings
+from core.models import catalogue
 from core.resolve import Resolver
 from core.spreadsheet import harmless
 from core.store import db, grants, migrate
@@ -770,12 +771,24 @@ def test_app_role_does_its_work(two_roles: tuple[Engine, Engine, str], monkeypat
         assert user is not None
         signed_in, _ = sessions.begin(session, user, "::1", "agent", ticket=False)
         sessions.end(session, signed_in, signed_in.session_id or 0)
-    list(keys.rotate(db.retrying, COMMAND_LINE, get_ring()))
+    later = KeyRing(generate_key(), [ENCRYPTION_KEY])
+    assert sum(batch.moved for batch in keys.rotate(db.retrying, COMMAND_LINE, later, force=True)) == 1
     migrate.check(app)
 
+    with db.transaction() as session:
+        made = [event.action for event in events(session)]
+    assert made == [
+        "user.add",
+        *["provider.create"] * len(catalogue.VENDORS),
+        "provider.update",
+        "user.add",
+        "session.sign_in",
+        "session.sign_out",
+        "keys.rotate",
+    ]
     verdict = _verdict()
     assert verdict.problem == ""
-    assert verdict.checked > 8
+    assert verdict.checked == len(made)
 
 
 @pytest.mark.parametrize(
