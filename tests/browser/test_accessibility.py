@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
@@ -88,9 +88,15 @@ def app(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
             yield app
 
 
+FADED: Final = """() => !document.querySelector('[data-stale=true]')
+    && !document.getAnimations().some(one => one instanceof CSSTransition)"""
+"""Nothing of the run before is there any more, nor on its way: it is pale."""
+
+
 def at_rest(page: Page) -> None:
     """Return when what is there is what the last run has drawn."""
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    page.wait_for_function(FADED)
 
 
 class Visit:
@@ -140,8 +146,19 @@ class Visit:
 
     def _names(self) -> Counter[tuple[str, str]]:
         nodes = self._tree.send("Accessibility.getFullAXTree")["nodes"]
-        seen = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node["ignored"]]
-        return Counter((role, name) for role, name in seen if role in OPERATED and name not in STREAMLITS)
+        seen = [
+            (node["role"]["value"], node.get("name", {}).get("value", ""), _address(node))
+            for node in nodes
+            if not node["ignored"]
+        ]
+        once = {each for each in seen if each[2]}  # links of one name to one place are no two things
+        things = [*once, *(each for each in seen if not each[2])]
+        return Counter((role, name) for role, name, _ in things if role in OPERATED and name not in STREAMLITS)
+
+
+def _address(node: dict[str, Any]) -> str:
+    """Return where a link leads; empty for anything else."""
+    return next((str(each["value"].get("value")) for each in node.get("properties", ()) if each["name"] == "url"), "")
 
 
 DIALOGS: Final = {"providers": "Add provider", "users": "Add user", "tokens": "Make a token"}

@@ -154,7 +154,7 @@ def test_connection_test(
     _picture(page, f"connection_verified-{width}-{scheme}")
     vendor.keys.clear()
     dialog.get_by_role("button", name="Test again").click()
-    expect(dialog.get_by_text("Incorrect API key provided")).to_be_visible()
+    expect(dialog.get_by_text("Key refused: 401 Incorrect API key provided")).to_be_visible()
     _picture(page, f"connection_refused-{width}-{scheme}")
     dialog.get_by_role("button", name="Close").last.click()
     expect(dialog).to_have_count(0)
@@ -178,7 +178,7 @@ def _open(page: Page, name: str, width: int) -> None:
     title = SCREENS[name].title
     if width < 700 and page.get_by_test_id("stExpandSidebarButton").is_visible():
         page.get_by_test_id("stExpandSidebarButton").click()
-    page.get_by_role("link", name=title).click()
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name=title, exact=True).click()
     expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
     collapse = page.get_by_test_id("stSidebarCollapseButton")
     if width < 700 and collapse.is_visible():

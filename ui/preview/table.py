@@ -205,11 +205,15 @@ def _pages_of_layers(provider: str) -> dict[str, str]:
     }
 
 
+_CHANGE: Final = {"all_providers": "Change for all", "provider": "Change", "provider_default": "Change model"}
+"""Layer -> what the link to its page is called: links of one name lead to one place."""
+
+
 def _why(item: Explained, pages: Mapping[str, str]) -> str:
     decides = item.source if item.omitted_by is None else item.omitted_by
     text = plain(_reason(item.source))
     to = pages.get(decides.layer)
-    lines = [f"{text} · [Change]({to})" if to else text]
+    lines = [f"{text} · [{_CHANGE[decides.layer]}]({to})" if to else text]
     lines += [f":gray[:small[hides {plain_cell(_shadow(item.name, value, source))}]]" for source, value in item.shadows]
     if item.omitted_by:
         who = f" · {item.omitted_by.changed_by}" if item.omitted_by.changed_by else ""
