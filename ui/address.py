@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from typing import Final
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.wording import counted
 from ui.feedback import plain
@@ -34,6 +35,27 @@ def arrive(page: str, names: Iterable[str]) -> None:
         for name in names:
             if name not in st.query_params:
                 st.session_state.pop(name, None)
+
+
+def hold(names: Iterable[str]) -> None:
+    """Have the server know what the widgets *names* hold, before it writes the address: in their callback.
+
+    The browser puts a value into the address after it has sent it. Streamlit writes the whole address as it came: who
+    changed a filter on page 2 had page 2 taken out of it, and the filter too.
+
+    Args:
+        names: Parameters of widgets that hold texts; a default is taken out again when its widget is drawn.
+    """
+    context = get_script_run_ctx(suppress_warning=True)
+    held = {name: st.session_state.get(name) for name in names}
+    if context is None:
+        return
+    with context.session_state.query_params() as known:
+        for name, value in held.items():
+            if value:
+                known.set_with_no_forward_msg(name, str(value))
+            else:
+                known.discard_param_no_forward_msg(name)
 
 
 def asked(name: str) -> str:

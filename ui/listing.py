@@ -62,6 +62,7 @@ def pick(placeholder: str) -> Wanted:
 
 def _first_page() -> None:
     guard("analyst")
+    address.hold((_SEARCH, KEY))
     if _PAGE in st.session_state:
         st.session_state[_PAGE] = 1
 

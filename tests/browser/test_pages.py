@@ -312,6 +312,10 @@ def test_thousand_providers_stay_quick_to_page(page: Page, committed: str) -> No
     search.fill("model-777")  # found as it is typed
     expect(page.locator(".st-key-card_p777")).to_be_visible()
     expect(page.locator("[class*='st-key-card_']")).to_have_count(1)
+    expect(page).to_have_url(re.compile(r"/providers\?search=model-777$"))  # and no more the second page
+    search.fill("")
+    expect(page.get_by_text("1 to 20 of 1000")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"/providers$"))
 
 
 def test_address_of_a_page_is_the_same_for_every_role(app: App, browser: Browser, committed: str) -> None:

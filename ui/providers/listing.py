@@ -78,6 +78,7 @@ def _begin_anew() -> None:
     """Have another list begin at its first page, and with none before the others: a callback of the filters."""
     if st.session_state.get(_LISTED) == _asked():
         return
+    address.hold((_SEARCH, _STATE, KEY))
     if _PAGE in st.session_state:
         st.session_state[_PAGE] = 1
     st.query_params.pop(_IN_SIGHT, None)
