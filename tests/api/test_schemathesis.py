@@ -1,6 +1,6 @@
 """CHECKS 81: schemathesis, every check, stateful, against the real process, as admin, analyst and nobody.
 
-How long is for `LLM_TEST_FUZZ_SECONDS` to say: a minute here, five in CI.
+How long is for `LLM_TEST_FUZZ_SECONDS` to say: a minute here, a little more in CI.
 """
 
 import json
