@@ -305,7 +305,7 @@ def test_thousand_providers_stay_quick_to_page(page: Page, committed: str) -> No
         )
     page.get_by_role("link", name="Providers").click()
     expect(page.get_by_text("1 to 20 of 1000")).to_be_visible()
-    assert page.locator("[class*='st-key-card_']").count() == 20
+    expect(page.locator("[class*='st-key-card_']")).to_have_count(20)
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_text("21 to 40 of 1000")).to_be_visible()
     search = page.get_by_role("textbox", name="Search")
