@@ -26,7 +26,8 @@ from .errors import BadKey, CoreError, StoreUnavailable
 from .models.facts import known
 from .postgres import lines, names, probe, threads
 from .resolving import snapshot, snapshot_file
-from .resolving.effective import EffectiveSettings, Explained, Source, Status, build
+from .resolving.effective import EffectiveSettings, Explained, Source, Status
+from .resolving.merge import build
 from .resolving.snapshot import Snapshot
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from .calling.stand_in import Answer
 from .errors import KeyUnreadable
 from .kinds import KINDS, facts_of
 from .parameters import PARAMETERS, SENDABLE
-from .resolving.effective import EffectiveSettings, Layer, ProviderFacts, Status, build
+from .resolving.effective import EffectiveSettings, Status
+from .resolving.merge import Layer, ProviderFacts, build
 
 T = TypeVar("T")
 

@@ -25,7 +25,8 @@ from core import crypto
 from core.config import Config
 from core.crypto import KeyRing, Place
 from core.errors import BadKey, CoreError, KeyUnreadable, Sealed
-from core.resolving.effective import EffectiveSettings, ProviderFacts, build, provider_of
+from core.resolving.effective import EffectiveSettings
+from core.resolving.merge import ProviderFacts, build, provider_of
 from core.store.tables import LlmProvider, User
 from tests.conftest import ENCRYPTION_KEY, require
 

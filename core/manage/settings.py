@@ -13,7 +13,8 @@ from ..audit.record import Target, changes_between, record
 from ..crypto import get_ring
 from ..errors import AlreadyExists, Invalid, NotFound
 from ..parameters import PARAMETERS
-from ..resolving.effective import EffectiveSettings, Layer, ProviderFacts, build, layer_of, provider_of
+from ..resolving.effective import EffectiveSettings
+from ..resolving.merge import Layer, ProviderFacts, build, layer_of, provider_of
 from ..store import violations
 from ..store.schemas import SettingsInput, could_be_id, could_be_provider, validate
 from ..store.tables import LlmProvider, LlmSettings, SettingsGeneration

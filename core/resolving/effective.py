@@ -1,28 +1,24 @@
-"""Effective settings: built-in defaults, the merge of layers, and the answer that explains itself. No I/O, no ORM."""
+"""Effective settings: the answer that explains itself. :mod:`~.merge` makes it of rows. No I/O, no ORM."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Any, Final, Literal, NamedTuple, cast
 
-from ..crypto import Box, KeyRing, Place
+from ..crypto import Box
 from ..errors import (
     ApiKeyUnavailable,
     Invalid,
     KeyMissing,
     KeyNotReadable,
     KeyOutOfReach,
-    KeyUnreadable,
     ModelMissing,
     ProviderInactive,
     ProviderMissing,
-    StoreUnavailable,
     Unavailable,
 )
-from ..kinds import base_url_of, origin_of
 from ..models.adapt import Adapted, Adjustment, Standing, standing
 from ..models.apis import api_of
 from ..parameters import PARAMETERS, SENDABLE
@@ -79,9 +75,6 @@ NOT_NEEDED: Final = "not-needed"
 """What :meth:`EffectiveSettings.api_key` gives for a provider that needs none: SDKs insist on a text, such servers look at
 none. It is no secret."""
 
-DEEPEST: Final = 100
-"""Levels of a JSON column; what is nested deeper came by raw SQL, and counts as not set."""
-
 BUILT_IN: Final = Source("built_in")
 
 
@@ -117,44 +110,6 @@ class Explained(NamedTuple):
             "omitted_by": self.omitted_by.as_dict() if self.omitted_by else None,
             "adjusted": self.adjusted.as_dict() if self.adjusted else None,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A settings row, as the merge sees it. A missing or None value inherits."""
-
-    name: LayerName
-    row_id: int
-    version: int
-    values: Mapping[str, Any]
-    changes: Mapping[str, Any]
-    """The column ``field_changes``: field -> {"by", "at", "version"}."""
-
-    def source(self, field_name: str) -> Source:
-        """Return who set *field_name* in this row, and when."""
-        return _source(self.name, self.row_id, self.version, self.changes, field_name)
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderFacts:
-    """A provider, as the merge sees it."""
-
-    id: int
-    name: str
-    display_name: str
-    kind: str
-    base_url: str | None
-    default_model: str | None
-    is_active: bool
-    version: int
-    changes: Mapping[str, Any]
-    open_box: Callable[[], Box] | None = field(repr=False)
-    """Verifies the stored key and returns its box, or raises KeyUnreadable, or StoreUnavailable where only the database has
-    it; None without a key."""
-    needs_key: bool = True
-    """False: it is called without one, whatever is stored."""
-    open_carried: Callable[[], Carried] | None = field(default=None, repr=False)
-    """The same for headers and query parameters; None without any."""
 
 
 class NoKey:
@@ -351,184 +306,3 @@ class EffectiveSettings:
             return self._candidates[name]
         except KeyError:
             raise Invalid({"name": f"no such parameter; there are {', '.join(self._candidates)}."}) from None
-
-
-def build(
-    provider: ProviderFacts | None,
-    layers: Iterable[Layer],
-    *,
-    name: str | None = None,
-    missing: Status = "unknown_provider",
-    problem: str | None = None,
-    generation: int = 0,
-) -> EffectiveSettings:
-    """Merge *layers*, the lowest first, over the built-in defaults.
-
-    A NULL inherits; an explicit 0 or False is a value. *Do not send* is decided by the highest layer that says
-    anything of a parameter, a value or an omission; in one row the omission wins, and the attribute keeps the value.
-
-    Args:
-        provider: None when it is not known: the answer then has the status *missing* and only built-in defaults.
-        layers: Active settings rows, from all-providers up.
-        name: The name asked for, where there is no provider.
-        missing: The status without a provider.
-        problem: Its reason and cure, where more is known than the status says.
-        generation: The store's generation.
-    """
-    down = list(layers)[::-1] if provider else []
-    candidates: dict[str, tuple[tuple[Source, Any], ...]] = {"model": _model_candidates(provider, down)}
-    omitted_by: dict[str, Source] = {}
-    for parameter in PARAMETERS.values():
-        found = []
-        undecided = parameter.sendable
-        for layer in down:
-            value = layer.values.get(parameter.name)
-            if undecided and parameter.name in _names(layer.values.get("omitted_parameters")):
-                omitted_by[parameter.name] = layer.source("omitted_parameters")
-                undecided = False
-            if value is not None and parameter.fits(value):
-                found.append((layer.source(parameter.name), value))
-                undecided = False
-        candidates[parameter.name] = (*found, (BUILT_IN, parameter.default))
-    custom = _merge_custom(down, candidates)
-    status, box, carried, problem = (
-        _status(provider, candidates["model"][0][1]) if provider else (missing, None, None, problem)
-    )
-    values = {parameter: candidates[parameter][0][1] for parameter in PARAMETERS}
-    kind, model = provider.kind if provider else None, candidates["model"][0][1]
-    base_url = base_url_of(provider.kind, provider.base_url) if provider else None
-    explicit = [name for name in SENDABLE if candidates[name][0][0] is not BUILT_IN]
-    sent, adjustments = decide(Basis(kind, base_url, model, values, explicit, omitted_by, custom))
-    request = options.request_options(kind, model, sent)
-    return EffectiveSettings(
-        provider=provider.name if provider else name or "",
-        status=status,
-        provider_id=provider.id if provider else None,
-        display_name=provider.display_name if provider else name or "",
-        kind=kind,
-        base_url=base_url,
-        model=model,
-        omitted=tuple(p for p in SENDABLE if p in omitted_by),
-        generation=generation,
-        key_problem=problem,
-        _custom=json.dumps(custom),
-        _candidates=candidates,
-        _omitted_by=omitted_by,
-        _box=box,
-        _request=request,
-        _nested=tuple(name for name in ("config", "extra_body") if name in request),
-        adjustments=adjustments,
-        _carried=carried,
-        **values,
-    )
-
-
-def _model_candidates(provider: ProviderFacts | None, down: list[Layer]) -> tuple[tuple[Source, Any], ...]:
-    found = [
-        (layer.source("preferred_model"), layer.values["preferred_model"])
-        for layer in down
-        if layer.name == "provider" and layer.values.get("preferred_model")
-    ]
-    if provider and provider.default_model:
-        source = _source("provider_default", provider.id, provider.version, provider.changes, "default_model")
-        found.append((source, provider.default_model))
-    return tuple(found) or ((BUILT_IN, None),)
-
-
-def _merge_custom(down: list[Layer], candidates: dict[str, tuple[tuple[Source, Any], ...]]) -> dict[str, Any]:
-    merged: dict[str, list[tuple[Source, Any]]] = {}
-    for layer in down:
-        custom = layer.values.get("custom_settings")
-        for key, value in custom.items() if isinstance(custom, dict) else ():
-            merged.setdefault(key, []).append((layer.source("custom_settings"), value))
-    for key in sorted(merged):
-        candidates[f"custom_settings.{key}"] = tuple(merged[key])
-    return {key: merged[key][0][1] for key in sorted(merged)}
-
-
-def _status(
-    provider: ProviderFacts, model: str | None
-) -> tuple[Status, Box | NoKey | None, Carried | None, str | None]:
-    if not provider.is_active:
-        return "disabled", None, None, None
-    if model is None:
-        return "no_model", None, None, None
-    if provider.needs_key and provider.open_box is None:
-        return "no_key", None, None, None
-    try:
-        box = provider.open_box() if provider.needs_key and provider.open_box else NoKey()
-        return "ok", box, provider.open_carried() if provider.open_carried else None, None
-    except (KeyUnreadable, StoreUnavailable) as error:
-        status: Status = "key_unreadable" if isinstance(error, KeyUnreadable) else "store_unavailable"
-        return status, None, None, str(error)
-
-
-def _names(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _source(layer: LayerName, row_id: int, version: int, changes: Mapping[str, Any], name: str) -> Source:
-    change = changes.get(name) if isinstance(changes, dict) else None
-    if not isinstance(change, dict):
-        return Source(layer, row_id, version)
-    try:
-        changed_at = datetime.fromisoformat(change["at"])
-    except (KeyError, TypeError, ValueError):
-        changed_at = None
-    return Source(layer, row_id, change.get("version", version), changed_at, change.get("by"))
-
-
-def read_json(text: str | bytes) -> Any:
-    """Read a JSON column; what Python cannot hold, or not handle (a number of 5,000 digits, 500 levels), is None, no error."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return None if is_deeper(found, DEEPEST) else found
-
-
-def is_deeper(value: Any, levels: int) -> bool:
-    """Tell whether lists and dicts are nested in *value* in more than so many levels."""
-    level = [value]
-    for _ in range(levels + 1):
-        level = [v for v in level if isinstance(v, dict | list)]
-        if not level:
-            return False
-        level = [child for v in level for child in (v.values() if isinstance(v, dict) else v)]
-    return True
-
-
-def provider_of(
-    row: Mapping[str, Any],
-    ring: KeyRing,
-    open_box: Callable[[], Box] | None = None,
-    open_carried: Callable[[], Carried] | None = None,
-) -> ProviderFacts:
-    """Read a row of ``llm_providers``, given as column -> value.
-
-    *open_box* stands for a key that the row does not have; *open_carried* is :func:`~.carried.carried_of` its rows.
-    """
-    blob = row["api_key_encrypted"]
-    if blob:
-        place = Place("llm_providers", row["id"], "api_key", origin_of(row["kind"], row["api_base_url"]))
-        open_box = partial(ring.box, blob, row["api_key_key_id"], row["api_key_binding"], place)
-    return ProviderFacts(
-        id=row["id"],
-        name=row["name"],
-        display_name=row["display_name"],
-        kind=row["kind"],
-        base_url=row["api_base_url"],
-        default_model=row["default_model"],
-        is_active=row["is_active"],
-        version=row["version"],
-        changes=row["field_changes"],
-        open_box=open_box,
-        needs_key=row["needs_key"] is not False,  # a version before, and raw SQL, may have none
-        open_carried=open_carried,
-    )
-
-
-def layer_of(row: Mapping[str, Any]) -> Layer:
-    """Read a row of ``llm_settings``, given as column -> value."""
-    name: LayerName = "all_providers" if row["provider_id"] is None else "provider"
-    return Layer(name, row["id"], row["version"], row, row["field_changes"])

@@ -16,7 +16,8 @@ from ..kinds import origin_of
 from ..parameters import PARAMETERS
 from ..postgres.lines import begin
 from . import carried
-from .effective import EffectiveSettings, build, layer_of, provider_of, read_json
+from .effective import EffectiveSettings
+from .merge import build, layer_of, provider_of, read_json
 
 if TYPE_CHECKING:
     from psycopg import Connection, Cursor

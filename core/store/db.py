@@ -16,7 +16,7 @@ from ..config import get_config
 from ..errors import BadKey, SchemaMismatch, StoreUnavailable
 from ..once import Once
 from ..postgres import dsn, embedded, names
-from ..resolving.effective import read_json
+from ..resolving.merge import read_json
 from . import outages, revisions, waits
 
 MIN_SERVER_VERSION = 150000

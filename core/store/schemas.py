@@ -25,7 +25,7 @@ from ..errors import Invalid
 from ..kinds import KINDS, Kind, base_url_of, vendor_at
 from ..parameters import PARAMETERS, SENDABLE, Parameter
 from ..redaction import remember
-from ..resolving.effective import is_deeper
+from ..resolving.merge import is_deeper
 from . import api_keys, base_urls, carried_values, passwords
 from .api_keys import MAX_KEY
 from .tables import USERNAME_PATTERN

@@ -26,7 +26,7 @@ from core.errors import CoreError, KeyUnreadable
 from core.manage import next_keys, provider_secrets, providers
 from core.manage import settings as rows
 from core.resolve import Resolver
-from core.resolving.effective import ProviderFacts, build
+from core.resolving.merge import ProviderFacts, build
 from core.store import db
 from core.store.schemas import MAX_MODELS_TEXT
 from tests.conftest import run_async

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from core.resolving.effective import Layer, build, layer_of
+from core.resolving.merge import Layer, build, layer_of
 from core.resolving.snapshot import _NULL, SETTINGS, _read
 from core.store import db
 from core.store.tables import LlmSettings

@@ -14,22 +14,8 @@ from core.crypto import Box, KeyRing, Place
 from core.errors import ApiKeyUnavailable, Invalid, KeyUnreadable
 from core.kinds import KINDS
 from core.parameters import PARAMETERS, SENDABLE
-from core.resolving.effective import (
-    BUILT_IN,
-    CURES,
-    DEEPEST,
-    LAYERS,
-    NOT_NEEDED,
-    Layer,
-    ProviderFacts,
-    Source,
-    Status,
-    build,
-    is_deeper,
-    layer_of,
-    provider_of,
-    read_json,
-)
+from core.resolving.effective import BUILT_IN, CURES, LAYERS, NOT_NEEDED, Source, Status
+from core.resolving.merge import DEEPEST, Layer, ProviderFacts, build, is_deeper, layer_of, provider_of, read_json
 from core.resolving.words import state_of
 from tests.conftest import ENCRYPTION_KEY
 from tests.parameters import RULES, SENT, another
