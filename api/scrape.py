@@ -20,7 +20,7 @@ from core import logs
 from core.access import ratelimit
 from core.govern.figures import EXPIRES_SOON_DAYS, RECENT_MINUTES, Figures
 from core.store import db, migrate
-from core.store.tables import CALL_STATUSES
+from core.store.records import CALL_STATUSES
 from core.version import VERSION
 from web.metrics import REGISTRY
 

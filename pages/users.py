@@ -4,7 +4,7 @@ import streamlit as st
 
 from core.access import sessions, users
 from core.store import db
-from core.store.tables import id_of
+from core.store.table import id_of
 from ui import listing
 from ui.navigation import begin_page
 from ui.users.dialogs import ask, draw_dialog, start_afresh

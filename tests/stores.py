@@ -23,7 +23,7 @@ from core.audit import chain
 from core.manage import env_import, providers, seed, settings
 from core.store import contents, db
 from core.store.sealed import SEALED
-from core.store.tables import Table
+from core.store.tables import METADATA
 from tests.clusters import Cluster, connect
 from tests.conftest import PASSWORD, named
 
@@ -78,7 +78,7 @@ def fill(session: Session, *, rows: int = 50) -> None:
         " WHERE NOT EXISTS (SELECT FROM audit_checkpoints)"
     )
     session.flush()
-    for table in Table.metadata.sorted_tables:
+    for table in METADATA.sorted_tables:
         _fill_if_empty(session.connection(), table)
 
 

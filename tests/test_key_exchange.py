@@ -19,7 +19,7 @@ from core import config, crypto
 from core.actors import COMMAND_LINE
 from core.manage import connection, next_keys, providers
 from core.store import db
-from core.store.tables import AuditEvent
+from core.store.records import AuditEvent
 from tests.conftest import ENCRYPTION_KEY, ROOT
 from tests.processes import environment
 from tests.vendors import Vendor

@@ -282,8 +282,8 @@ HARMLESS = {
     "core.store.sealed.SealedColumn": "names of columns",
     "core.store.schemas._SecretInput": "has no field of its own",
     "core.logs.Call": "token_usage is numbers",
-    "core.store.tables.LlmLog": "numbers of tokens; what was said is scrubbed before it is written",
-    "core.store.tables.LlmUsage": "numbers of tokens",
+    "core.store.records.LlmLog": "numbers of tokens; what was said is scrubbed before it is written",
+    "core.store.records.LlmUsage": "numbers of tokens",
     "core.govern.usage.CallFigures": "numbers of tokens",
     "core.govern.usage.Line": "numbers of tokens",
 }

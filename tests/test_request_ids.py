@@ -24,7 +24,7 @@ from core.errors import StoreUnavailable
 from core.govern import audit_log
 from core.govern.audit_log import EventFilters
 from core.store import db
-from core.store.tables import AuditEvent
+from core.store.records import AuditEvent
 from tests.conftest import run_async
 from tests.rest import NEW, error, serving, token
 from ui.audit.events import sentence

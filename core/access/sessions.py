@@ -16,7 +16,8 @@ from ..actors import Actor
 from ..audit.record import Target, record
 from ..errors import NotFound
 from ..store.schemas import could_be_id
-from ..store.tables import AuthSession, User, id_of
+from ..store.table import id_of
+from ..store.tables import AuthSession, User
 from .authority import is_live, require
 
 LIFETIME_HOURS: Final = 8

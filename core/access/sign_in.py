@@ -14,7 +14,9 @@ from sqlmodel import Session, col, delete, func, select
 from ..actors import Actor
 from ..audit.record import Target, record
 from ..errors import TooManyAttempts
-from ..store.tables import AuditEvent, LoginAttempt, User, id_of
+from ..store.records import AuditEvent, LoginAttempt
+from ..store.table import id_of
+from ..store.tables import User
 
 WINDOW_MINUTES: Final = 15
 FREE_TRIES: Final = 5

@@ -15,7 +15,7 @@ from sqlmodel import Session, col, func, select
 
 from ..errors import Invalid
 from ..store import waits
-from ..store.tables import AuditCheckpoint, AuditEvent, AuditHead
+from ..store.records import AuditCheckpoint, AuditEvent, AuditHead
 from ..wording import counted
 
 GENESIS: Final = "0" * 64

@@ -13,7 +13,7 @@ from .. import request_ids
 from ..actors import Actor
 from ..redaction import MASK, scrub
 from ..store import db
-from ..store.tables import AuditEvent
+from ..store.records import AuditEvent
 
 MAX_VALUE: Final = 8_000
 """Characters of a value, as JSON; of a longer one the beginning is kept, and how long it was."""

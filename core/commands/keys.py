@@ -11,7 +11,7 @@ from .. import crypto
 from ..actors import COMMAND_LINE
 from ..manage import keys, providers, services
 from ..store import db, sealed
-from ..store.tables import id_of
+from ..store.table import id_of
 from ..wording import counted
 from .opening import DryRun, store
 

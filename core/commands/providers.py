@@ -10,7 +10,8 @@ from ..manage import connection, next_keys, provider_secrets, providers
 from ..manage.provider_secrets import Use
 from ..resolving.carried import USES
 from ..store import db
-from ..store.tables import LlmProvider, LlmProviderSecret, id_of
+from ..store.table import id_of
+from ..store.tables import LlmProvider, LlmProviderSecret
 from ..wording import counted
 from .opening import store
 from .typed import FromEnv, secret

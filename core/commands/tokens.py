@@ -8,7 +8,7 @@ import typer
 from ..access import tokens
 from ..actors import COMMAND_LINE
 from ..store import db
-from ..store.tables import id_of
+from ..store.table import id_of
 from .opening import store
 
 app = typer.Typer(no_args_is_help=True, help="How programs sign in to the REST API.")

@@ -11,7 +11,8 @@ from ..access import sessions, users
 from ..actors import COMMAND_LINE
 from ..errors import NotFound
 from ..store import db
-from ..store.tables import User, id_of
+from ..store.table import id_of
+from ..store.tables import User
 from ..wording import counted
 from . import typed
 from .opening import store

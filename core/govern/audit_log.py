@@ -15,7 +15,7 @@ from ..audit import chain as audit_chain
 from ..audit.record import Target, record, storable
 from ..errors import Forbidden, Invalid
 from ..store import db, waits
-from ..store.tables import AuditCheckpoint, AuditEvent
+from ..store.records import AuditCheckpoint, AuditEvent
 from .paging import MAX_CHOICES, Page, Place, last_of, page_of, within
 
 DENIED: Final = "denied"

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import text
 from sqlmodel import Session
 
-from ..store.tables import Table
+from ..store.tables import METADATA
 
 SECONDS_A_DAY: Final = 86_400
 RECENT_DAYS: Final = 7
@@ -69,7 +69,7 @@ _GROWING: Final = {
 
 def tables(session: Session) -> list[TableSize]:
     """Return all of our tables, the largest first."""
-    return [_with_pace(session, row) for row in session.execute(_SIZES, {"names": list(Table.metadata.tables)})]
+    return [_with_pace(session, row) for row in session.execute(_SIZES, {"names": list(METADATA.tables)})]
 
 
 def _with_pace(session: Session, row: Any) -> TableSize:

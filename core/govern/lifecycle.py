@@ -14,7 +14,8 @@ from ..actors import Actor
 from ..models.apis import APIS, api_of
 from ..models.facts import Price, facts
 from ..models.prices import prices_of, row_at
-from ..store.tables import LlmProvider, LlmSettings, LlmUsage
+from ..store.records import LlmUsage
+from ..store.tables import LlmProvider, LlmSettings
 
 QUIET_DAYS: Final = 180
 """An end that is further away is no news yet."""

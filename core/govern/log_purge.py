@@ -13,7 +13,7 @@ from ..environment import MOST_DAYS
 from ..errors import Invalid
 from ..store import waits
 from ..store.db import Transact
-from ..store.tables import LlmLog, LlmUsage, LlmUsageDay
+from ..store.records import LlmLog, LlmUsage, LlmUsageDay
 from . import usage_days
 from .usage import SLOT
 

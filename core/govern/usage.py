@@ -19,7 +19,7 @@ from ..actors import Actor
 from ..audit.record import storable
 from ..errors import NotFound
 from ..store import db
-from ..store.tables import LlmLog, LlmUsage, LlmUsageDay
+from ..store.records import LlmLog, LlmUsage, LlmUsageDay
 from .paging import MAX_CHOICES, Page, Place, last_of, page_of, within
 
 BUCKET: Final = 1.1

@@ -20,7 +20,8 @@ from ..kinds import base_url_of, origin_of
 from ..resolving.carried import NOTHING, Opened
 from ..resolving.effective import NOT_NEEDED
 from ..store.schemas import ApiKeyInput, ProviderInput, validate
-from ..store.tables import LlmProvider, id_of
+from ..store.table import id_of
+from ..store.tables import LlmProvider
 from . import next_keys, provider_secrets, providers, settings
 from .connection_stages import LONGEST, STAGES, Report, Stage, State, Target, bare, run
 from .provider_secrets import Draft

@@ -15,7 +15,8 @@ from ..models import catalogue
 from ..presets import PRESETS
 from ..store import api_keys, base_urls
 from ..store.schemas import parse_models
-from ..store.tables import LlmProvider, id_of
+from ..store.table import id_of
+from ..store.tables import LlmProvider
 from . import provider_secrets, providers
 from .seed import Outcome, create_vendor, find
 

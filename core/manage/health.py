@@ -13,7 +13,8 @@ from ..crypto import KeyRing
 from ..errors import CoreError
 from ..models.facts import CatalogueHealth, catalogue_health
 from ..store import grants, migrate, outages, revisions, sealed
-from ..store.tables import AuditEvent, AuditHead, LlmProvider
+from ..store.records import AuditEvent, AuditHead
+from ..store.tables import LlmProvider
 from . import keys, next_keys, provider_secrets, providers, readable, services
 
 

@@ -10,7 +10,9 @@ from sqlmodel import Session
 
 from ..access.authority import require
 from ..actors import Actor
-from ..store.tables import LlmLog, LlmProvider, id_of
+from ..store.records import LlmLog
+from ..store.table import id_of
+from ..store.tables import LlmProvider
 from . import provider_secrets, providers, settings
 
 _NAME, _DISPLAY_NAME = 50, 100

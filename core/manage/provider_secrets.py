@@ -19,7 +19,8 @@ from ..store import carried_values
 from ..store.carried_values import MOST
 from ..store.schemas import CarriedInput, validate
 from ..store.sealed import fingerprint, fingerprint_of
-from ..store.tables import LlmProvider, LlmProviderSecret, id_of
+from ..store.table import id_of
+from ..store.tables import LlmProvider, LlmProviderSecret
 from ..store.versions import refuse_stale
 from . import keys, providers
 from .providers import KeyState, words_for

@@ -18,9 +18,10 @@ from ..errors import AlreadyExists, Invalid, KeyUnreadable, NotFound, Unreadable
 from ..kinds import origin_of
 from ..resolving.carried import USES
 from ..store import api_keys, base_urls, violations
+from ..store.records import LlmUsage
 from ..store.schemas import ApiKeyInput, ProviderInput, SettingsInput, could_be_id, could_be_provider, validate
 from ..store.sealed import fingerprint, fingerprint_of, provider_place
-from ..store.tables import LlmProvider, LlmProviderSecret, LlmSettings, LlmUsage
+from ..store.tables import LlmProvider, LlmProviderSecret, LlmSettings
 from ..store.versions import refuse_stale
 from ..wording import counted
 from . import keys

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from .tables import Table
+from .tables import METADATA
 
 MADE_ANEW: Final = ("alembic_version",)
 """Tables that the migrations fill: they are not copied."""
@@ -53,7 +53,7 @@ class Sum(NamedTuple):
 
 def tables() -> list[str]:
     """Return our tables, each behind those that its rows refer to."""
-    return [table.name for table in Table.metadata.sorted_tables]
+    return [table.name for table in METADATA.sorted_tables]
 
 
 def look_alike(connection: Connection) -> None:
@@ -114,7 +114,7 @@ def _copy(source: Connection, target: Connection, name: str) -> int:
 
 
 def _columns(name: str) -> str:
-    return ", ".join(f'"{column.name}"' for column in Table.metadata.tables[name].columns)
+    return ", ".join(f'"{column.name}"' for column in METADATA.tables[name].columns)
 
 
 def _sequences(connection: Connection) -> dict[tuple[str, str], str]:

@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from .tables import Table
+from .tables import METADATA
 
 _SCHEMA: Final = "llm_expected"
 _DESCRIBED: Final = """
@@ -80,7 +80,7 @@ def differences(engine: Engine) -> list[str]:
         connection.execute(text(f"CREATE SCHEMA {_SCHEMA}"))
         translated = connection.execution_options(schema_translate_map={None: _SCHEMA})
         try:
-            Table.metadata.create_all(translated, checkfirst=False)
+            METADATA.create_all(translated, checkfirst=False)
             here, refused = _lines(connection, _DESCRIBED, _SCHEMA), ""
         except DBAPIError as error:
             here, refused = set(), reason(error)

@@ -10,7 +10,7 @@ from sqlmodel import Session
 from ..calling import log_rows
 from ..errors import Forbidden, Invalid, NotFound
 from ..resolving import snapshot
-from .tables import Table
+from .tables import METADATA
 
 _ALL = "SELECT, INSERT, UPDATE, DELETE"
 _RECORDED = "actor, actor_id, address, action, target_type, target_id, target, changes"
@@ -166,7 +166,7 @@ def _statements(session: Session, schema: str, role: str, rights: Mapping[str, s
         yield f"REVOKE ALL ON {schema}.{table} FROM {role}"
         if table in rights:
             yield f"GRANT {rights[table]} ON {schema}.{table} TO {role}"
-    for name in (name for name, table in Table.metadata.tables.items() if _serial(table)):
+    for name in (name for name, table in METADATA.tables.items() if _serial(table)):
         sequence = session.scalar(text("SELECT pg_get_serial_sequence(:table, 'id')"), {"table": f"{schema}.{name}"})
         if sequence is not None:
             yield f"REVOKE ALL ON SEQUENCE {sequence} FROM {role}"

@@ -12,7 +12,7 @@ from sqlalchemy.exc import ProgrammingError
 from ..errors import StoreUnavailable
 from . import blockers, drift, outages, revisions, waits
 from .db import ATTEMPTS, RETRYABLE, store_errors
-from .tables import Table
+from .tables import METADATA
 
 _LOCK = 0x6C6C6D73  # "llms": two processes that migrate at once take turns
 _OWNERS = (
@@ -68,7 +68,7 @@ def _again(work: Callable[[], bool]) -> bool:
 
 
 def _apply(connection: Connection, step: object, revision: str) -> None:
-    config = AlembicConfig(attributes={"connection": connection, "metadata": Table.metadata})
+    config = AlembicConfig(attributes={"connection": connection, "metadata": METADATA})
     config.set_main_option("script_location", str(revisions.scripts_folder()).replace("%", "%%"))
     step(config, revision)  # type: ignore[operator]  # alembic.command's functions are untyped
     revisions.note(connection)
@@ -123,7 +123,7 @@ def differences(engine: Engine) -> list[object]:
     As ``alembic check`` sees it, and what that does not see: CHECKs, defaults, triggers, functions (:mod:`.drift`).
     """
     with engine.connect() as connection:
-        found = list(compare_metadata(MigrationContext.configure(connection), Table.metadata))
+        found = list(compare_metadata(MigrationContext.configure(connection), METADATA))
     return [*found, *drift.differences(engine)]
 
 

@@ -14,7 +14,8 @@ from ..crypto import KeyRing, Place, SealedKey
 from ..errors import KeyUnreadable
 from ..kinds import origin_of
 from ..resolving.carried import place_of_secret
-from .tables import LlmProvider, LlmProviderSecret, Table
+from .table import Table
+from .tables import LlmProvider, LlmProviderSecret
 
 
 class SealedColumn(NamedTuple):

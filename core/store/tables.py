@@ -1,101 +1,36 @@
-"""The tables. Ranges and shapes are CHECKs as well as rules of :mod:`core.store.schemas`: raw SQL meets them too."""
+"""The tables of what people set, and of who may. Ranges and shapes are CHECKs as well as rules of :mod:`core.store.schemas`: raw SQL meets them too."""
 
-from datetime import date, datetime
-from decimal import Decimal
-from typing import Any, NoReturn, Protocol
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    Date,
     DateTime,
     Double,
     ForeignKey,
-    Identity,
     Index,
     Integer,
-    MetaData,
-    Numeric,
-    SmallInteger,
     Text,
-    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import registry
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from ..kinds import KINDS
 from ..parameters import PARAMETERS
+from . import records  # noqa: F401  # loads its tables: METADATA has them too
+from .table import Table, active_column, changes_column, now_column, one_of, version_column
 
-NAMING = {
-    "ix": "%(table_name)s_%(column_0_N_name)s_idx",
-    "uq": "%(table_name)s_%(column_0_N_name)s_key",
-    "ck": "%(table_name)s_%(constraint_name)s_check",
-    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
-    "pk": "%(table_name)s_pkey",
-}
 USERNAME_PATTERN = r"^[a-z0-9][a-z0-9._@-]{0,63}$"
 ROLES = ("admin", "analyst")
 TOKEN_ROLES = (*ROLES, "metrics")
-CALL_STATUSES = ("ok", "error", "cancelled")
-CALL_OPERATIONS = ("chat", "embed")
 SECRET_USES = ("header", "query", "next_key")
 NEXT_KEY_NAMES = ("next", "former")
 FINGERPRINT_PATTERN = "^[0-9a-f]{8}@[0-9a-f]{8}$"
-JOB_OUTCOMES = ("done", "unfinished", "failed")
-
-
-class Table(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING))):
-    """Base of every table. A registry of its own survives Streamlit's hot reload.
-
-    ``exclude=True`` keeps a column out of ``model_dump``, whoever asks for it: what is sealed, hashed or bound.
-    """
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("A row is not pickled: it may hold a sealed key or the hash of a password.")
-
-
-class Numbered(Protocol):
-    """A row with an id."""
-
-    id: int | None
-
-
-def id_of(row: Numbered) -> int:
-    """Return the id of a stored row.
-
-    Raises:
-        ValueError: If it has none: it was not written yet.
-    """
-    if row.id is None:
-        raise ValueError(f"This {type(row).__name__} has no id: it was not written yet")
-    return row.id
-
-
-def _one_of(column: str, values: tuple[str, ...]) -> str:
-    return f"{column} IN ({', '.join(repr(value) for value in values)})"
-
-
 _NO_ADDRESS = tuple(kind.name for kind in KINDS.values() if kind.base_url is None)
-
-
-def _active() -> Column[bool]:
-    return Column(Boolean, nullable=False, server_default=text("true"))
-
-
-def _version() -> Column[int]:
-    return Column(Integer, nullable=False, server_default=text("1"))
-
-
-def _changes() -> Column[Any]:
-    return Column(JSONB, nullable=False, server_default=text("'{}'::jsonb"))
-
-
-def _now() -> Column[datetime]:
-    return Column(DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
 class LlmProvider(Table, table=True):
@@ -106,9 +41,9 @@ class LlmProvider(Table, table=True):
         CheckConstraint("name ~ '^[a-z0-9_-]{1,50}$'", name="name"),
         CheckConstraint("char_length(display_name) BETWEEN 1 AND 100", name="display_name"),
         CheckConstraint("char_length(description) <= 2000", name="description"),
-        CheckConstraint(_one_of("kind", tuple(KINDS)), name="kind"),
+        CheckConstraint(one_of("kind", tuple(KINDS)), name="kind"),
         CheckConstraint("api_base_url ~ '^https?://' AND char_length(api_base_url) <= 500", name="api_base_url"),
-        CheckConstraint(f"{_one_of('kind NOT', _NO_ADDRESS)} OR api_base_url IS NOT NULL", name="api_base_url_present"),
+        CheckConstraint(f"{one_of('kind NOT', _NO_ADDRESS)} OR api_base_url IS NOT NULL", name="api_base_url_present"),
         CheckConstraint(
             "CASE WHEN jsonb_typeof(available_models) = 'array' THEN jsonb_array_length(available_models) > 0 ELSE false END",
             name="available_models",
@@ -133,15 +68,15 @@ class LlmProvider(Table, table=True):
     api_key_fingerprint: str | None = Field(default=None, sa_type=Text, exclude=True)
     """See :func:`core.store.sealed.fingerprint_of`, which reads it."""
     api_base_url: str | None = Field(default=None, sa_type=Text)
-    needs_key: bool = Field(default=True, sa_column=_active())
+    needs_key: bool = Field(default=True, sa_column=active_column())
     available_models: list[str] = Field(sa_column=Column(JSONB, nullable=False))
     default_model: str | None = Field(default=None, sa_type=Text)
-    is_active: bool = Field(default=True, sa_column=_active())
-    version: int = Field(default=None, sa_column=_version())
-    created_at: datetime = Field(default=None, sa_column=_now())
-    updated_at: datetime = Field(default=None, sa_column=_now())
+    is_active: bool = Field(default=True, sa_column=active_column())
+    version: int = Field(default=None, sa_column=version_column())
+    created_at: datetime = Field(default=None, sa_column=now_column())
+    updated_at: datetime = Field(default=None, sa_column=now_column())
     updated_by: str | None = Field(default=None, sa_type=Text)
-    field_changes: dict[str, Any] = Field(default=None, sa_column=_changes())
+    field_changes: dict[str, Any] = Field(default=None, sa_column=changes_column())
 
 
 class LlmProviderSecret(Table, table=True):
@@ -153,9 +88,9 @@ class LlmProviderSecret(Table, table=True):
 
     __tablename__ = "llm_provider_secrets"
     __table_args__ = (
-        CheckConstraint(_one_of("use", SECRET_USES), name="use"),
+        CheckConstraint(one_of("use", SECRET_USES), name="use"),
         CheckConstraint("char_length(name) BETWEEN 1 AND 100", name="name"),
-        CheckConstraint(f"use <> 'next_key' OR {_one_of('name', NEXT_KEY_NAMES)}", name="next_key"),
+        CheckConstraint(f"use <> 'next_key' OR {one_of('name', NEXT_KEY_NAMES)}", name="next_key"),
         CheckConstraint("char_length(plain_value) <= 8192", name="plain_value"),
         CheckConstraint(
             "(plain_value IS NULL) <> (value_encrypted IS NULL) AND (use <> 'next_key' OR plain_value IS NULL)",
@@ -192,11 +127,11 @@ class LlmProviderSecret(Table, table=True):
     value_binding: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
     value_set_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     value_fingerprint: str | None = Field(default=None, sa_type=Text, exclude=True)
-    version: int = Field(default=None, sa_column=_version())
-    created_at: datetime = Field(default=None, sa_column=_now())
-    updated_at: datetime = Field(default=None, sa_column=_now())
+    version: int = Field(default=None, sa_column=version_column())
+    created_at: datetime = Field(default=None, sa_column=now_column())
+    updated_at: datetime = Field(default=None, sa_column=now_column())
     updated_by: str | None = Field(default=None, sa_type=Text)
-    field_changes: dict[str, Any] = Field(default=None, sa_column=_changes())
+    field_changes: dict[str, Any] = Field(default=None, sa_column=changes_column())
 
 
 class LlmSettings(Table, table=True):
@@ -209,7 +144,7 @@ class LlmSettings(Table, table=True):
             for p in PARAMETERS.values()
             if p.minimum is not None
         ),
-        *(CheckConstraint(_one_of(p.name, p.choices), name=p.name) for p in PARAMETERS.values() if p.choices),
+        *(CheckConstraint(one_of(p.name, p.choices), name=p.name) for p in PARAMETERS.values() if p.choices),
         CheckConstraint("preferred_model IS NULL OR provider_id IS NOT NULL", name="preferred_model"),
         CheckConstraint("jsonb_typeof(omitted_parameters) = 'array'", name="omitted_parameters"),
         CheckConstraint(
@@ -251,12 +186,12 @@ class LlmSettings(Table, table=True):
     log_response_data: bool | None = None
     omitted_parameters: list[str] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
     custom_settings: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
-    is_active: bool = Field(default=True, sa_column=_active())
-    version: int = Field(default=None, sa_column=_version())
-    created_at: datetime = Field(default=None, sa_column=_now())
-    updated_at: datetime = Field(default=None, sa_column=_now())
+    is_active: bool = Field(default=True, sa_column=active_column())
+    version: int = Field(default=None, sa_column=version_column())
+    created_at: datetime = Field(default=None, sa_column=now_column())
+    updated_at: datetime = Field(default=None, sa_column=now_column())
     updated_by: str | None = Field(default=None, sa_type=Text)
-    field_changes: dict[str, Any] = Field(default=None, sa_column=_changes())
+    field_changes: dict[str, Any] = Field(default=None, sa_column=changes_column())
 
 
 class User(Table, table=True):
@@ -265,7 +200,7 @@ class User(Table, table=True):
     __tablename__ = "users"
     __table_args__ = (
         CheckConstraint(f"username ~ '{USERNAME_PATTERN}'", name="username"),
-        CheckConstraint(_one_of("role", ROLES), name="role"),
+        CheckConstraint(one_of("role", ROLES), name="role"),
         Index(None, "username", unique=True),
     )
 
@@ -273,13 +208,13 @@ class User(Table, table=True):
     username: str = Field(sa_type=Text)
     password_hash: str = Field(sa_type=Text, repr=False, exclude=True)
     role: str = Field(sa_type=Text)
-    is_active: bool = Field(default=True, sa_column=_active())
+    is_active: bool = Field(default=True, sa_column=active_column())
     auth_epoch: int = Field(default=1, sa_column=Column(Integer, nullable=False, server_default=text("1")))
     must_change_password: bool = Field(
         default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false"))
     )
-    created_at: datetime = Field(default=None, sa_column=_now())
-    updated_at: datetime = Field(default=None, sa_column=_now())
+    created_at: datetime = Field(default=None, sa_column=now_column())
+    updated_at: datetime = Field(default=None, sa_column=now_column())
 
 
 class AuthSession(Table, table=True):
@@ -298,8 +233,8 @@ class AuthSession(Table, table=True):
     sid_hash: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
     ticket_hash: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
     ticket_expires_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
-    created_at: datetime = Field(default=None, sa_column=_now())
-    last_seen_at: datetime = Field(default=None, sa_column=_now())
+    created_at: datetime = Field(default=None, sa_column=now_column())
+    last_seen_at: datetime = Field(default=None, sa_column=now_column())
     expires_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     revoked_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     revoked_because: str | None = Field(default=None, sa_type=Text)
@@ -313,7 +248,7 @@ class ApiToken(Table, table=True):
     __tablename__ = "api_tokens"
     __table_args__ = (
         CheckConstraint("char_length(name) BETWEEN 1 AND 100", name="name"),
-        CheckConstraint(_one_of("role", TOKEN_ROLES), name="role"),
+        CheckConstraint(one_of("role", TOKEN_ROLES), name="role"),
         Index(None, "token_hash", unique=True),
         Index("api_tokens_live_name_key", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
     )
@@ -323,167 +258,13 @@ class ApiToken(Table, table=True):
     token_hash: str = Field(sa_type=Text, repr=False, exclude=True)
     hint: str = Field(sa_type=Text)
     role: str = Field(sa_type=Text)
-    created_at: datetime = Field(default=None, sa_column=_now())
+    created_at: datetime = Field(default=None, sa_column=now_column())
     created_by: str = Field(sa_type=Text)
     expires_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     last_used_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     last_used_from: str | None = Field(default=None, sa_type=Text)
     revoked_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     revoked_by: str | None = Field(default=None, sa_type=Text)
-
-
-class LoginAttempt(Table, table=True):
-    """One try to sign in; ``succeeded`` is false while the password is being checked."""
-
-    __tablename__ = "login_attempts"
-    __table_args__ = (Index(None, "address", "username", "at"), Index(None, "at"))
-
-    id: int | None = Field(default=None, sa_column=Column(BigInteger, primary_key=True))
-    username: str = Field(sa_type=Text)
-    address: str = Field(sa_type=Text)
-    at: datetime = Field(default=None, sa_column=_now())
-    succeeded: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false")))
-
-
-class AuditEvent(Table, table=True):
-    """One entry of the audit. ``at``, ``seq`` and ``hash`` are written by triggers, the last two at commit."""
-
-    __tablename__ = "audit_events"
-    __table_args__ = (
-        Index(None, "seq", unique=True),
-        Index(None, "at"),
-        Index(None, "actor", "at"),
-        Index("audit_events_target_at_idx", "target", "at", postgresql_ops={"target": "text_pattern_ops"}),
-        Index(None, "action", "at"),
-    )
-
-    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
-    seq: int | None = Field(default=None, sa_column=Column(BigInteger))
-    hash: str | None = Field(default=None, sa_type=Text)
-    at: datetime = Field(default=None, sa_column=_now())
-    actor: str = Field(sa_type=Text)
-    actor_id: int | None = None
-    address: str | None = Field(default=None, sa_type=Text)
-    action: str = Field(sa_type=Text)
-    target_type: str = Field(sa_type=Text)
-    target_id: int | None = None
-    target: str = Field(sa_type=Text)
-    changes: dict[str, Any] = Field(default=None, sa_column=_changes())
-
-
-class AuditHead(Table, table=True):
-    """One row: number and hash of the newest event of the chain."""
-
-    __tablename__ = "audit_head"
-    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
-
-    id: int = Field(default=1, sa_column=Column(Integer, primary_key=True, autoincrement=False))
-    seq: int = Field(sa_column=Column(BigInteger, nullable=False))
-    hash: str = Field(sa_type=Text)
-
-
-class AuditCheckpoint(Table, table=True):
-    """What a purge leaves: up to which event the chain was cut, and the hash it goes on from."""
-
-    __tablename__ = "audit_checkpoints"
-
-    seq: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
-    hash: str = Field(sa_type=Text)
-    at: datetime = Field(default=None, sa_column=_now())
-    by: str = Field(sa_type=Text)
-    removed: int = Field(sa_column=Column(BigInteger, nullable=False))
-
-
-class LlmLog(Table, table=True):
-    """One call to a model, as far as the settings have it logged. It outlives its provider: no foreign key."""
-
-    __tablename__ = "llm_logs"
-    __table_args__ = (
-        CheckConstraint(_one_of("status", CALL_STATUSES), name="status"),
-        CheckConstraint("attempts >= 0 AND latency_ms >= 0", name="counts"),
-        CheckConstraint("cost >= 0", name="cost"),
-        CheckConstraint(_one_of("operation", CALL_OPERATIONS), name="operation"),
-        Index(None, "at", "id"),
-        Index(None, "provider", "at", "id"),
-        Index(None, "model", "at", "id"),
-        Index(None, "user_id", "at", "id", postgresql_where=text("user_id IS NOT NULL")),
-        Index("llm_logs_failed_idx", "at", "id", postgresql_where=text("status = 'error'")),
-    )
-
-    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
-    at: datetime = Field(default=None, sa_column=_now())
-    user_id: str | None = Field(default=None, sa_type=Text)
-    organization_id: int | None = None
-    provider_id: int | None = None
-    provider: str = Field(sa_type=Text)
-    model: str = Field(sa_type=Text)
-    status: str = Field(sa_type=Text)
-    attempts: int
-    latency_ms: int
-    generation: int = Field(sa_column=Column(BigInteger, nullable=False))
-    prompt: str | None = Field(default=None, sa_type=Text, repr=False)
-    parameters: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
-    response: str | None = Field(default=None, sa_type=Text, repr=False)
-    token_usage: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cost: Decimal | None = Field(default=None, sa_column=Column(Numeric(20, 10)))
-    error: str | None = Field(default=None, sa_type=Text)
-    operation: str = Field(default="chat", sa_column=Column(Text, nullable=False, server_default="chat"))
-    tags: list[Any] | None = Field(default=None, sa_column=Column(JSONB))
-    correlation_id: str | None = Field(default=None, sa_type=Text)
-
-
-class LlmUsage(Table, table=True):
-    """Figures of the logged calls, added up by a trigger: one row for each combination that occurs in five minutes."""
-
-    __tablename__ = "llm_usage"
-
-    slot: datetime = Field(sa_column=Column(DateTime(timezone=True), primary_key=True))
-    provider: str = Field(sa_column=Column(Text, primary_key=True))
-    model: str = Field(sa_column=Column(Text, primary_key=True))
-    status: str = Field(sa_column=Column(Text, primary_key=True))
-    latency_bucket: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
-    calls: int = Field(sa_column=Column(BigInteger, nullable=False))
-    priced: int = Field(sa_column=Column(BigInteger, nullable=False))
-    input_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
-    output_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
-    cost: Decimal = Field(sa_column=Column(Numeric(20, 10), nullable=False))
-
-
-class LlmUsageDay(Table, table=True):
-    """The same figures by days, in UTC: what ``llm_usage`` had of them once; a row for each combination of a day."""
-
-    __tablename__ = "llm_usage_days"
-
-    day: date = Field(sa_column=Column(Date, primary_key=True))
-    provider: str = Field(sa_column=Column(Text, primary_key=True))
-    model: str = Field(sa_column=Column(Text, primary_key=True))
-    status: str = Field(sa_column=Column(Text, primary_key=True))
-    latency_bucket: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
-    calls: int = Field(sa_column=Column(BigInteger, nullable=False))
-    priced: int = Field(sa_column=Column(BigInteger, nullable=False))
-    input_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
-    output_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
-    cost: Decimal = Field(sa_column=Column(Numeric(20, 10), nullable=False))
-
-
-class PeriodicJob(Table, table=True):
-    """When a piece of periodic work was done last, how that ended, and when it is due; ``run`` is whose turn it is now."""
-
-    __tablename__ = "jobs"
-    __table_args__ = (CheckConstraint(_one_of("outcome", JOB_OUTCOMES), name="outcome"),)
-
-    name: str = Field(sa_column=Column(Text, primary_key=True))
-    next_at: datetime = Field(default=None, sa_column=_now())
-    run: str | None = Field(default=None, sa_type=Text)
-    run_until: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
-    started_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
-    ended_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
-    outcome: str | None = Field(default=None, sa_type=Text)
-    done: int | None = Field(default=None, sa_column=Column(BigInteger))
-    error: str | None = Field(default=None, sa_type=Text)
-    failures: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default=text("0")))
 
 
 class EncryptionCanary(Table, table=True):
@@ -494,7 +275,7 @@ class EncryptionCanary(Table, table=True):
     key_id: str = Field(sa_column=Column(Text, primary_key=True))
     blob: str = Field(sa_type=Text, repr=False, exclude=True)
     binding: str = Field(sa_type=Text, repr=False, exclude=True)
-    created_at: datetime = Field(default=None, sa_column=_now())
+    created_at: datetime = Field(default=None, sa_column=now_column())
 
 
 class SettingsGeneration(Table, table=True):
@@ -518,3 +299,7 @@ class SettingsChange(Table, table=True):
     generation: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     table_name: str = Field(sa_column=Column(Text, primary_key=True))
     row_id: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+
+
+METADATA = Table.metadata
+"""All tables: those of this room, and of :mod:`~.records`."""

@@ -14,7 +14,8 @@ from core.access import authority, sessions, users
 from core.actors import COMMAND_LINE, Actor
 from core.errors import Forbidden, Invalid, NotFound, PasswordChangeNeeded
 from core.store import db
-from core.store.tables import AuditEvent, AuthSession, User
+from core.store.records import AuditEvent
+from core.store.tables import AuthSession, User
 from tests.conftest import PASSWORD, ROOT, make_user
 
 OTHER = "an entirely other sentence"

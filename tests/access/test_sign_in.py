@@ -16,7 +16,7 @@ from core.access import sign_in, users
 from core.access.sign_in import FREE_TRIES
 from core.errors import TooManyAttempts
 from core.store import db
-from core.store.tables import AuditEvent
+from core.store.records import AuditEvent
 from tests.conftest import ROOT, make_user
 from tests.processes import environment
 

@@ -20,7 +20,7 @@ from core.actors import COMMAND_LINE, Actor
 from core.govern import figures, jobs
 from core.manage import providers
 from core.store import db
-from core.store.tables import Table, User
+from core.store.tables import METADATA, User
 from core.version import VERSION
 from tests.clusters import by_proxy, socket_of
 from tests.conftest import ROOT, require
@@ -252,7 +252,7 @@ def test_tables(client: TestClient) -> None:
     with db.get_engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE llm_logs"))
 
-    assert values(client, "table_rows").keys() == set(Table.metadata.tables)
+    assert values(client, "table_rows").keys() == set(METADATA.tables)
     assert values(client, "table_rows")["llm_logs"] == 500
     assert values(client, "table_size_bytes")["llm_logs"] > 500 * 30
     assert abs(values(client, "table_oldest_timestamp_seconds")["llm_logs"] - time.time() + 3 * 86400) < 300

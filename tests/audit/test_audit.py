@@ -37,7 +37,8 @@ from core.models import catalogue
 from core.resolve import Resolver
 from core.spreadsheet import harmless
 from core.store import db, grants, migrate
-from core.store.tables import AuditCheckpoint, AuditEvent, Table
+from core.store.records import AuditCheckpoint, AuditEvent
+from core.store.tables import METADATA
 from tests.calling.test_log_writer import CALL
 from tests.calling.test_log_writer import settings as called
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, ROOT, named
@@ -869,7 +870,7 @@ def test_grants_are_complete_and_come_again(two_roles: tuple[Engine, Engine, str
     """Every table is in the list of rights; a second run takes away what was granted too much."""
     owner, app, _ = two_roles
     role = app.url.username or ""
-    assert set(grants.RIGHTS) == {*Table.metadata.tables, "alembic_version"}
+    assert set(grants.RIGHTS) == {*METADATA.tables, "alembic_version"}
     with Session(owner) as session, session.begin():
         session.execute(text(f"GRANT ALL ON audit_events, audit_head TO {role}"))
     with Session(owner) as session, session.begin():

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from core.access import sessions, users
 from core.actors import COMMAND_LINE
 from core.store import db
-from core.store.tables import id_of
+from core.store.table import id_of
 from tests.browser.conftest import sign_in
 from tests.conftest import PASSWORD
 from tests.processes import App, running_app

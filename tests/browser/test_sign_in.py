@@ -10,7 +10,7 @@ from sqlmodel import select
 from core.access import sessions, users
 from core.actors import COMMAND_LINE
 from core.store import db
-from core.store.tables import AuditEvent
+from core.store.records import AuditEvent
 from tests.browser.conftest import CHOSEN, settled, sign_in
 from tests.conftest import PASSWORD
 from tests.processes import App, running_app

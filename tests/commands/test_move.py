@@ -16,7 +16,7 @@ from core.manage import move
 from core.postgres import embedded
 from core.resolve import Resolver
 from core.store import contents, db, migrate
-from core.store.tables import Table
+from core.store.tables import METADATA
 from tests.clusters import Cluster, connect, own_postgresql
 from tests.conftest import ENCRYPTION_KEY
 from tests.processes import core
@@ -69,7 +69,7 @@ def old() -> Iterator[Old]:
 
 def _numbers(url: str) -> dict[str, int]:
     """The newest id of each table that counts its rows."""
-    counting = [name for name, table in Table.metadata.tables.items() if "id" in table.c]
+    counting = [name for name, table in METADATA.tables.items() if "id" in table.c]
     return {name: one(url, f"SELECT max(id) FROM {name}") or 0 for name in counting}
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import desc, select
 from core.commands.schema import check_migrations
 from core.errors import SchemaMismatch
 from core.store import db, migrate, revisions
-from core.store.tables import AuditEvent
+from core.store.records import AuditEvent
 from tests.clusters import connect
 from tests.processes import core
 from tests.stores import fill, sums_of, verdict_of

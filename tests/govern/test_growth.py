@@ -8,7 +8,7 @@ from sqlmodel import Session
 
 from core.govern import growth
 from core.store import db
-from core.store.tables import Table
+from core.store.tables import METADATA
 
 CALLS = """
     INSERT INTO llm_logs (at, provider, model, status, attempts, latency_ms, generation)
@@ -26,7 +26,7 @@ def test_an_empty_store(session: Session) -> None:
     """All of our tables, the largest first; what has no row is not old, and has no pace."""
     sizes = growth.tables(session)
 
-    assert {table.name for table in sizes} == set(Table.metadata.tables)
+    assert {table.name for table in sizes} == set(METADATA.tables)
     assert [table.size for table in sizes] == sorted((table.size for table in sizes), reverse=True)
     assert all((table.oldest, table.rows_a_day, table.bytes_a_day) == (None, None, None) for table in sizes)
 

@@ -10,8 +10,10 @@ from core.actors import Actor
 from core.crypto import KeyRing, get_ring
 from core.errors import Forbidden, Sealed
 from core.manage import keys, providers
+from core.store.records import AuditEvent
 from core.store.sealed import fingerprint_of
-from core.store.tables import AuditEvent, LlmProvider, id_of
+from core.store.table import id_of
+from core.store.tables import LlmProvider
 from tests.conftest import ENCRYPTION_KEY
 
 KEY = "sk-canary-0123456789abcdef-0123456789abcdef"

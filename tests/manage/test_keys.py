@@ -34,7 +34,8 @@ from core.errors import (
 )
 from core.manage import bootstrap, keys, providers
 from core.store import db, sealed
-from core.store.tables import AuditEvent, EncryptionCanary, Table
+from core.store.records import AuditEvent
+from core.store.tables import METADATA, EncryptionCanary
 from tests.conftest import ENCRYPTION_KEY, ROOT
 from tests.processes import core, environment, running_app
 
@@ -126,7 +127,7 @@ def test_every_sealed_column_is_registered() -> None:
     registered |= {("encryption_canaries", name) for name in ("key_id", "blob", "binding")}  # never moved: one a key
     looks_sealed = {
         (table.name, column.name)
-        for table in Table.metadata.tables.values()
+        for table in METADATA.tables.values()
         for column in table.columns
         if column.name.endswith(("_encrypted", "_sealed", "_key_id", "_binding"))
         or any(word in column.name for word in ("blob", "cipher", "secret"))

@@ -15,7 +15,9 @@ from core.errors import Conflict, Invalid, KeyUnreadable, NotFound
 from core.manage import next_keys, provider_secrets, providers
 from core.resolve import Resolver
 from core.store import db
-from core.store.tables import AuditEvent, LlmProvider, id_of
+from core.store.records import AuditEvent
+from core.store.table import id_of
+from core.store.tables import LlmProvider
 
 OLD = "sk-canary-0123456789abcdef-0123456789abcdef"
 NEW = "sk-canary-fedcba9876543210-fedcba9876543210"

@@ -14,7 +14,9 @@ from core.kinds import KINDS
 from core.manage import keys, next_keys, provider_secrets, providers
 from core.resolving.carried import Carried, Opened
 from core.store import carried_values, sealed
-from core.store.tables import AuditEvent, LlmProvider, LlmProviderSecret, id_of
+from core.store.records import AuditEvent
+from core.store.table import id_of
+from core.store.tables import LlmProvider, LlmProviderSecret
 from tests.conftest import ENCRYPTION_KEY
 
 KEY = "sk-canary-0123456789abcdef"

@@ -30,7 +30,8 @@ from core.errors import (
 from core.kinds import KINDS
 from core.manage import providers, settings
 from core.store import db
-from core.store.tables import LlmProvider, LlmUsage
+from core.store.records import LlmUsage
+from core.store.tables import LlmProvider
 from tests.conftest import ENCRYPTION_KEY, make_user
 
 CANARY = "sk-canary-0123456789abcdef"

@@ -9,7 +9,8 @@ from streamlit.testing.v1 import AppTest
 from core.access import sessions, users
 from core.actors import COMMAND_LINE, Actor
 from core.store import db
-from core.store.tables import AuditEvent, User
+from core.store.records import AuditEvent
+from core.store.tables import User
 from tests.conftest import PASSWORD, make_user
 from tests.screens import click, everything, open_page
 

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import CheckConstraint, Engine, text
 
 from core.store import db, drift, migrate
-from core.store.tables import Table
+from core.store.tables import METADATA
 
 TOP_P = "llm_settings_top_p_check"
 
@@ -61,7 +61,7 @@ def test_every_kind_of_difference_is_named(engine: Engine, statement: str, named
 
 def test_tables_that_cannot_be_made_are_told_of(engine: Engine) -> None:
     """A parameter without a column, as when one is being added, is named; it is no traceback."""
-    table = Table.metadata.tables["llm_settings"]
+    table = METADATA.tables["llm_settings"]
     check = CheckConstraint("no_such BETWEEN 0 AND 9", name="no_such")
     table.append_constraint(check)
     try:

@@ -18,7 +18,8 @@ from core.errors import StoreUnavailable
 from core.manage import providers
 from core.postgres import embedded
 from core.store import db, migrate
-from core.store.tables import AuditEvent, LlmProvider
+from core.store.records import AuditEvent
+from core.store.tables import LlmProvider
 
 ROUNDS = int(os.environ.get("LLM_TEST_KILLS", "3"))
 WRITERS = 4

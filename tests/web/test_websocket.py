@@ -25,7 +25,8 @@ from core.actors import COMMAND_LINE, Actor
 from core.manage import providers, settings
 from core.parameters import PARAMETERS
 from core.store import db
-from core.store.tables import AuditEvent, AuthSession, LlmProvider, LoginAttempt, User
+from core.store.records import AuditEvent, LoginAttempt
+from core.store.tables import AuthSession, LlmProvider, User
 from tests import screens
 from tests.conftest import PASSWORD, ROOT, fresh_database, make_user
 from tests.processes import App, environment, running_app

@@ -10,7 +10,7 @@ from core.actors import Actor
 from core.errors import CoreError, Invalid
 from core.manage import provider_secrets, providers, settings
 from core.store import db
-from core.store.tables import id_of
+from core.store.table import id_of
 from core.wording import counted
 from ui import drafts
 from ui.dialogs import confirm_by_name

@@ -12,7 +12,8 @@ from core.errors import CoreError, NotFound
 from core.manage import provider_lists, provider_secrets, providers
 from core.manage.providers import ProviderFigures
 from core.store import db
-from core.store.tables import LlmProvider, id_of
+from core.store.table import id_of
+from core.store.tables import LlmProvider
 from ui import address
 from ui.feedback import plain, show_fault
 from ui.guard import guard

@@ -12,7 +12,8 @@ from core.manage import provider_secrets, providers
 from core.manage.providers import KeyState
 from core.models import catalogue
 from core.resolving.carried import USES
-from core.store.tables import LlmProvider, LlmProviderSecret, id_of
+from core.store.table import id_of
+from core.store.tables import LlmProvider, LlmProviderSecret
 from core.wording import counted
 from ui.feedback import plain
 from ui.providers import clicks

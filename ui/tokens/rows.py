@@ -8,7 +8,8 @@ from typing import Final
 
 import streamlit as st
 
-from core.store.tables import ApiToken, id_of
+from core.store.table import id_of
+from core.store.tables import ApiToken
 from ui.feedback import plain
 from ui.tokens.dialogs import ask
 from ui.widgets import ago, exact, figure, for_row, isolated

@@ -6,7 +6,7 @@ from core.actors import Actor
 from core.errors import NotFound
 from core.govern import usage
 from core.store import db
-from core.store.tables import LlmLog
+from core.store.records import LlmLog
 from ui.feedback import plain
 from ui.links import draw_provider_links
 from ui.widgets import dollars, exact

@@ -11,7 +11,7 @@ from core.govern import usage
 from core.govern.paging import Page, Place
 from core.govern.usage import Call, CallChoices, CallFilters
 from core.store import db
-from core.store.tables import CALL_STATUSES
+from core.store.records import CALL_STATUSES
 from ui import address, pager
 from ui.feedback import plain
 from ui.guard import guard

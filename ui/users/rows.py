@@ -6,7 +6,8 @@ from typing import Literal
 
 import streamlit as st
 
-from core.store.tables import User, id_of
+from core.store.table import id_of
+from core.store.tables import User
 from core.wording import counted
 from ui.feedback import plain
 from ui.users.dialogs import ask

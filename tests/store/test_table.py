@@ -5,7 +5,8 @@ from sqlmodel import Session
 
 from core.actors import COMMAND_LINE, Actor
 from core.errors import Forbidden
-from core.store.tables import LlmProvider, User, id_of
+from core.store.table import id_of
+from core.store.tables import LlmProvider, User
 
 
 def test_row_that_is_not_written_has_no_id(session: Session, admin: Actor) -> None:

@@ -1,0 +1,183 @@
+"""The tables of what happened: sign-ins, the audit, calls and their figures, periodic work. Raw SQL meets their CHECKs too."""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    Numeric,
+    SmallInteger,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field
+
+from .table import Table, changes_column, now_column, one_of
+
+CALL_STATUSES = ("ok", "error", "cancelled")
+CALL_OPERATIONS = ("chat", "embed")
+JOB_OUTCOMES = ("done", "unfinished", "failed")
+
+
+class LoginAttempt(Table, table=True):
+    """One try to sign in; ``succeeded`` is false while the password is being checked."""
+
+    __tablename__ = "login_attempts"
+    __table_args__ = (Index(None, "address", "username", "at"), Index(None, "at"))
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, primary_key=True))
+    username: str = Field(sa_type=Text)
+    address: str = Field(sa_type=Text)
+    at: datetime = Field(default=None, sa_column=now_column())
+    succeeded: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false")))
+
+
+class AuditEvent(Table, table=True):
+    """One entry of the audit. ``at``, ``seq`` and ``hash`` are written by triggers, the last two at commit."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (
+        Index(None, "seq", unique=True),
+        Index(None, "at"),
+        Index(None, "actor", "at"),
+        Index("audit_events_target_at_idx", "target", "at", postgresql_ops={"target": "text_pattern_ops"}),
+        Index(None, "action", "at"),
+    )
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    seq: int | None = Field(default=None, sa_column=Column(BigInteger))
+    hash: str | None = Field(default=None, sa_type=Text)
+    at: datetime = Field(default=None, sa_column=now_column())
+    actor: str = Field(sa_type=Text)
+    actor_id: int | None = None
+    address: str | None = Field(default=None, sa_type=Text)
+    action: str = Field(sa_type=Text)
+    target_type: str = Field(sa_type=Text)
+    target_id: int | None = None
+    target: str = Field(sa_type=Text)
+    changes: dict[str, Any] = Field(default=None, sa_column=changes_column())
+
+
+class AuditHead(Table, table=True):
+    """One row: number and hash of the newest event of the chain."""
+
+    __tablename__ = "audit_head"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: int = Field(default=1, sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    seq: int = Field(sa_column=Column(BigInteger, nullable=False))
+    hash: str = Field(sa_type=Text)
+
+
+class AuditCheckpoint(Table, table=True):
+    """What a purge leaves: up to which event the chain was cut, and the hash it goes on from."""
+
+    __tablename__ = "audit_checkpoints"
+
+    seq: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    hash: str = Field(sa_type=Text)
+    at: datetime = Field(default=None, sa_column=now_column())
+    by: str = Field(sa_type=Text)
+    removed: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class LlmLog(Table, table=True):
+    """One call to a model, as far as the settings have it logged. It outlives its provider: no foreign key."""
+
+    __tablename__ = "llm_logs"
+    __table_args__ = (
+        CheckConstraint(one_of("status", CALL_STATUSES), name="status"),
+        CheckConstraint("attempts >= 0 AND latency_ms >= 0", name="counts"),
+        CheckConstraint("cost >= 0", name="cost"),
+        CheckConstraint(one_of("operation", CALL_OPERATIONS), name="operation"),
+        Index(None, "at", "id"),
+        Index(None, "provider", "at", "id"),
+        Index(None, "model", "at", "id"),
+        Index(None, "user_id", "at", "id", postgresql_where=text("user_id IS NOT NULL")),
+        Index("llm_logs_failed_idx", "at", "id", postgresql_where=text("status = 'error'")),
+    )
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    at: datetime = Field(default=None, sa_column=now_column())
+    user_id: str | None = Field(default=None, sa_type=Text)
+    organization_id: int | None = None
+    provider_id: int | None = None
+    provider: str = Field(sa_type=Text)
+    model: str = Field(sa_type=Text)
+    status: str = Field(sa_type=Text)
+    attempts: int
+    latency_ms: int
+    generation: int = Field(sa_column=Column(BigInteger, nullable=False))
+    prompt: str | None = Field(default=None, sa_type=Text, repr=False)
+    parameters: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
+    response: str | None = Field(default=None, sa_type=Text, repr=False)
+    token_usage: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: Decimal | None = Field(default=None, sa_column=Column(Numeric(20, 10)))
+    error: str | None = Field(default=None, sa_type=Text)
+    operation: str = Field(default="chat", sa_column=Column(Text, nullable=False, server_default="chat"))
+    tags: list[Any] | None = Field(default=None, sa_column=Column(JSONB))
+    correlation_id: str | None = Field(default=None, sa_type=Text)
+
+
+class LlmUsage(Table, table=True):
+    """Figures of the logged calls, added up by a trigger: one row for each combination that occurs in five minutes."""
+
+    __tablename__ = "llm_usage"
+
+    slot: datetime = Field(sa_column=Column(DateTime(timezone=True), primary_key=True))
+    provider: str = Field(sa_column=Column(Text, primary_key=True))
+    model: str = Field(sa_column=Column(Text, primary_key=True))
+    status: str = Field(sa_column=Column(Text, primary_key=True))
+    latency_bucket: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
+    calls: int = Field(sa_column=Column(BigInteger, nullable=False))
+    priced: int = Field(sa_column=Column(BigInteger, nullable=False))
+    input_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
+    output_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
+    cost: Decimal = Field(sa_column=Column(Numeric(20, 10), nullable=False))
+
+
+class LlmUsageDay(Table, table=True):
+    """The same figures by days, in UTC: what ``llm_usage`` had of them once; a row for each combination of a day."""
+
+    __tablename__ = "llm_usage_days"
+
+    day: date = Field(sa_column=Column(Date, primary_key=True))
+    provider: str = Field(sa_column=Column(Text, primary_key=True))
+    model: str = Field(sa_column=Column(Text, primary_key=True))
+    status: str = Field(sa_column=Column(Text, primary_key=True))
+    latency_bucket: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
+    calls: int = Field(sa_column=Column(BigInteger, nullable=False))
+    priced: int = Field(sa_column=Column(BigInteger, nullable=False))
+    input_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
+    output_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
+    cost: Decimal = Field(sa_column=Column(Numeric(20, 10), nullable=False))
+
+
+class PeriodicJob(Table, table=True):
+    """When a piece of periodic work was done last, how that ended, and when it is due; ``run`` is whose turn it is now."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (CheckConstraint(one_of("outcome", JOB_OUTCOMES), name="outcome"),)
+
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    next_at: datetime = Field(default=None, sa_column=now_column())
+    run: str | None = Field(default=None, sa_type=Text)
+    run_until: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    started_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    ended_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    outcome: str | None = Field(default=None, sa_type=Text)
+    done: int | None = Field(default=None, sa_column=Column(BigInteger))
+    error: str | None = Field(default=None, sa_type=Text)
+    failures: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default=text("0")))
