@@ -15,7 +15,7 @@ from sqlalchemy import text
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from api import effective, wire
+from api import bodies, effective, wire
 from api.app import make
 from api.body import read_json
 from api.errors import STATUSES, Refused
@@ -364,11 +364,11 @@ ODD = [
 @pytest.mark.parametrize(
     ("method", "path", "schema"),
     [
-        ("POST", "/providers", wire.NEW_PROVIDER),
-        ("PUT", "/providers/{id}", wire.CHANGED_PROVIDER),
-        ("POST", "/providers/{id}/api-key", wire.API_KEY),
-        ("POST", "/settings/global", wire.UPSERTED_SETTINGS),
-        ("PUT", "/settings/{id}", wire.CHANGED_SETTINGS),
+        ("POST", "/providers", bodies.NEW_PROVIDER),
+        ("PUT", "/providers/{id}", bodies.CHANGED_PROVIDER),
+        ("POST", "/providers/{id}/api-key", bodies.API_KEY),
+        ("POST", "/settings/global", bodies.UPSERTED_SETTINGS),
+        ("PUT", "/settings/{id}", bodies.CHANGED_SETTINGS),
     ],
 )
 def test_what_the_schema_forbids_is_refused(root: TestClient, method: str, path: str, schema: dict[str, Any]) -> None:
