@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 from sqlmodel import Session
 
-from api import bodies, wire
+from api import request_schemas, wire
 from api.callers import Reader, Writer, write
 from api.effective import caught_up
 from api.errors import success
@@ -44,7 +44,10 @@ def list_headers(_actor: Reader, provider_id: Id) -> Response:
 
 
 @router.post(
-    _HEADERS, responses=_SET, openapi_extra=documented(bodies.SET_CARRIED), summary="Set a header of a provider"
+    _HEADERS,
+    responses=_SET,
+    openapi_extra=documented(request_schemas.SET_CARRIED),
+    summary="Set a header of a provider",
 )
 def set_header(request: Request, actor: Writer, provider_id: Id, body: Body, if_match: IfMatch = None) -> Response:
     """Add a header (201), or replace the one of that name, whatever its case. Sealed unless the body says otherwise."""
@@ -64,7 +67,10 @@ def list_query(_actor: Reader, provider_id: Id) -> Response:
 
 
 @router.post(
-    _QUERY, responses=_SET, openapi_extra=documented(bodies.SET_CARRIED), summary="Set a query parameter of a provider"
+    _QUERY,
+    responses=_SET,
+    openapi_extra=documented(request_schemas.SET_CARRIED),
+    summary="Set a query parameter of a provider",
 )
 def set_query(request: Request, actor: Writer, provider_id: Id, body: Body, if_match: IfMatch = None) -> Response:
     """Add a query parameter (201), or replace the one of that name. Sealed unless the body says otherwise."""
@@ -92,7 +98,7 @@ def next_key(_actor: Reader, provider_id: Id) -> Response:
     _NEXT,
     status_code=201,
     responses=answers(wire.NextKey, 404, *WRITE, status=201),
-    openapi_extra=documented(bodies.API_KEY),
+    openapi_extra=documented(request_schemas.API_KEY),
     summary="Add a provider's next key",
 )
 def add_next_key(request: Request, actor: Writer, provider_id: Id, body: Body) -> Response:

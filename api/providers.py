@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from sqlmodel import Session
 
-from api import bodies, wire
+from api import request_schemas, wire
 from api.callers import Reader, Writer, write
 from api.effective import caught_up
 from api.errors import success
@@ -55,7 +55,7 @@ def list_providers(
     "/llm/providers",
     status_code=201,
     responses=answers(wire.Provider, *WRITE, status=201),
-    openapi_extra=documented(bodies.NEW_PROVIDER),
+    openapi_extra=documented(request_schemas.NEW_PROVIDER),
     summary="Add a provider",
 )
 def add_provider(request: Request, actor: Writer, body: Body) -> Response:
@@ -76,7 +76,7 @@ def one_provider(_actor: Reader, provider_id: Id) -> Response:
 @router.put(
     "/llm/providers/{id:row}",
     responses=answers(wire.Provider, 404, 428, *WRITE),
-    openapi_extra=documented(bodies.CHANGED_PROVIDER),
+    openapi_extra=documented(request_schemas.CHANGED_PROVIDER),
     summary="Change a provider",
 )
 def change_provider(request: Request, actor: Writer, provider_id: Id, body: Body, if_match: IfMatch = None) -> Response:
@@ -112,7 +112,7 @@ def delete_provider(request: Request, actor: Writer, provider_id: Id, if_match: 
 @router.post(
     "/llm/providers/{id:row}/api-key",
     responses=answers(wire.Provider, 404, *WRITE),
-    openapi_extra=documented(bodies.API_KEY),
+    openapi_extra=documented(request_schemas.API_KEY),
     summary="Set a provider's API key",
 )
 def set_api_key(request: Request, actor: Writer, provider_id: Id, body: Body) -> Response:
@@ -130,7 +130,7 @@ def set_api_key(request: Request, actor: Writer, provider_id: Id, body: Body) ->
 @router.post(
     "/llm/providers/{id:row}/test",
     responses=answers(wire.TestReport, 404, *WRITE),
-    openapi_extra=documented(bodies.TESTED_PROVIDER),
+    openapi_extra=documented(request_schemas.TESTED_PROVIDER),
     summary="Test a provider's connection",
 )
 def test_provider(request: Request, actor: Writer, provider_id: Id, body: Body) -> Response:

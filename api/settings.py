@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from sqlmodel import Session
 
-from api import bodies, wire
+from api import request_schemas, wire
 from api.callers import Reader, Writer, write
 from api.effective import caught_up
 from api.errors import success
@@ -35,7 +35,7 @@ def list_settings(_actor: Reader, provider_id: ProviderId = None) -> Response:
 @router.post(
     "/llm/settings/global",
     responses=answers(wire.SettingsRow, 404, *WRITE) | {201: answers(wire.SettingsRow, status=201)[201]},
-    openapi_extra=documented(bodies.UPSERTED_SETTINGS),
+    openapi_extra=documented(request_schemas.UPSERTED_SETTINGS),
     summary="Set the settings of a provider, or of all",
 )
 def upsert_settings(request: Request, actor: Writer, body: Body, if_match: IfMatch = None) -> Response:
@@ -59,7 +59,7 @@ def upsert_settings(request: Request, actor: Writer, body: Body, if_match: IfMat
 @router.put(
     "/llm/settings/{id:row}",
     responses=answers(wire.SettingsRow, 404, 428, *WRITE),
-    openapi_extra=documented(bodies.CHANGED_SETTINGS),
+    openapi_extra=documented(request_schemas.CHANGED_SETTINGS),
     summary="Change a settings row",
 )
 def change_settings(request: Request, actor: Writer, settings_id: Id, body: Body, if_match: IfMatch = None) -> Response:

@@ -17,7 +17,7 @@ from core.actors import Actor
 from core.calling.adapters import ADAPTERS
 from core.commands.app import app as command_line
 from core.kinds import KINDS, KeyFormat, KindFacts, facts_of
-from core.manage import env_import, providers
+from core.manage import env_import, provider_keys, providers
 from core.models import catalogue
 from core.parameters import PARAMETERS, SENDABLE
 from core.store import db
@@ -195,7 +195,7 @@ def test_a_key_may_begin_with_anything(
     known = replace(KINDS["openai"], key_format=KeyFormat(prefixes, 12, "this test"))
     monkeypatch.setattr(kinds, "KINDS", {**KINDS, "openai": known})
 
-    assert (providers.validate_api_key_format("openai", key) is not None) == warned
+    assert (provider_keys.validate_api_key_format("openai", key) is not None) == warned
 
 
 @each_kind

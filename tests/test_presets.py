@@ -15,7 +15,7 @@ from core.actors import COMMAND_LINE, Actor
 from core.calling import dial
 from core.calling.clients import clients
 from core.errors import Invalid
-from core.manage import connection, providers
+from core.manage import connection, provider_keys, providers
 from core.presets import PRESETS, Preset, open_part, preset_at
 from core.resolve import Resolver, resolve
 from core.store import api_keys, db
@@ -95,7 +95,7 @@ def test_keys_go_by_the_host(preset: Preset) -> None:
     assert found.warning.startswith(f"{preset.label} keys usually")
     assert not found.refused
     assert api_keys.look(preset.kind, wrong, "https://host.example/v1") == api_keys.Look()
-    assert providers.validate_api_key_format(preset.kind, wrong, url) == found.warning
+    assert provider_keys.validate_api_key_format(preset.kind, wrong, url) == found.warning
     assert "placeholder" in api_keys.look(preset.kind, "your_api_key_here", url).warning
 
 

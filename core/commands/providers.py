@@ -6,7 +6,7 @@ import typer
 from sqlmodel import Session
 
 from ..actors import COMMAND_LINE
-from ..manage import connection, next_keys, provider_secrets, providers
+from ..manage import connection, next_keys, provider_keys, provider_secrets, providers
 from ..manage.provider_secrets import Use
 from ..resolving.carried import USES
 from ..store import db
@@ -85,7 +85,7 @@ def list_keys(provider: Provider) -> None:
         row = providers.get_by_name(session, provider)
         beside = next_keys.get(session, id_of(row))
         none = "none" if row.needs_key else "none needed"
-        typer.echo(f"current  {providers.shown_key(row) or none}")
+        typer.echo(f"current  {provider_keys.shown_key(row) or none}")
         if beside is not None:
             typer.echo(_beside(beside))
 
@@ -110,7 +110,7 @@ def promote(provider: Provider) -> None:
     """Make the next key the current one; the current one becomes the former, until it is retired."""
     with store(), db.transaction() as session:
         row = next_keys.promote(session, COMMAND_LINE, _id(session, provider))
-        shown = providers.shown_key(row)
+        shown = provider_keys.shown_key(row)
     typer.echo(
         f"current  {shown}\nOnce no program uses the former key: `python -m core providers keys retire {provider}`."
     )

@@ -17,7 +17,7 @@ from ..store import api_keys, base_urls
 from ..store.schemas import parse_models
 from ..store.table import id_of
 from ..store.tables import LlmProvider
-from . import provider_secrets, providers
+from . import provider_keys, provider_secrets, providers
 from .seed import Outcome, create_vendor, find
 
 KEY_VARIABLES: Final = {
@@ -339,14 +339,14 @@ def _into(
         return _left(variable, str(error))
     except AlreadyExists as error:
         return _left(variable, f"{error} Its base URL or its kind is another one")
-    warning = providers.validate_api_key_format(stored.kind, api_key, stored.api_base_url)
+    warning = provider_keys.validate_api_key_format(stored.kind, api_key, stored.api_base_url)
     where = f", which calls {urlsplit(stored.api_base_url).hostname}," if stored.api_base_url else ""
     why = f"provider {stored.name}{where} has its key now and is active" + (f". Note: {warning}" if warning else "")
     return Outcome(action, variable, why)
 
 
 def _has(session: Session, stored: LlmProvider, api_key: str) -> str:
-    state = providers.key_state(stored)
+    state = provider_keys.key_state(stored)
     if state.state != "ok":
         return f"has a key that cannot be opened ({state.state}); replace it on the Providers page"
     same = providers.open_api_key(session, id_of(stored)) == api_key

@@ -15,7 +15,7 @@ from ..models.facts import CatalogueHealth, catalogue_health
 from ..store import grants, migrate, outages, revisions, sealed
 from ..store.records import AuditEvent, AuditHead
 from ..store.tables import LlmProvider
-from . import keys, next_keys, provider_secrets, providers, readable, services
+from . import keys, next_keys, provider_keys, provider_secrets, readable, services
 
 
 class Health(NamedTuple):
@@ -163,7 +163,7 @@ def refused_keys(session: Session) -> list[RefusedKey]:
             continue  # of another key
         row = next_keys.get(session, provider_id)
         beside = None if row is None else f"{row.name} key {provider_secrets.shown(row)}"
-        shown = providers.shown_key(provider) or ""
+        shown = provider_keys.shown_key(provider) or ""
         refused.append(RefusedKey(provider.name, provider.display_name, shown, at, beside))
     return refused
 

@@ -16,7 +16,7 @@ from ..errors import Invalid, KeyUnreadable
 from ..store.schemas import ApiKeyInput, validate
 from ..store.tables import LlmProvider, LlmProviderSecret
 from ..store.versions import refuse_stale
-from . import provider_secrets, providers
+from . import provider_keys, provider_secrets, providers
 
 _ONE = "next key"
 
@@ -76,15 +76,15 @@ def promote(session: Session, actor: Actor, provider_id: int, *, version: int | 
         raise Invalid({"api_key": "has no next key beside it: add one first"})
     refuse_stale(_ONE, row, version, {})
     coming, going = provider_secrets.open_value(provider, row), providers.open_api_key(session, provider_id)
-    before, entered, left = providers.shown_key(provider), row.value_set_at, provider.api_key_set_at
+    before, entered, left = provider_keys.shown_key(provider), row.value_set_at, provider.api_key_set_at
     row.name = "former"  # the place that it is sealed for
     provider_secrets.seal(session, provider, row, going)
     row.value_set_at = left
-    providers.put_key(provider, coming, entered)
+    provider_keys.put_key(provider, coming, entered)
     _write(session, row)
     session.refresh(provider)
     changes = {
-        "api_key": (before, providers.shown_key(provider)),
+        "api_key": (before, provider_keys.shown_key(provider)),
         "former key": (None, provider_secrets.shown(row)),
     }
     record(session, actor, "provider.promote_key", Target("provider", provider.id, provider.name), changes)

@@ -23,7 +23,8 @@ from ..store.table import id_of
 from ..store.tables import LlmProvider, LlmProviderSecret
 from ..store.versions import refuse_stale
 from . import keys, providers
-from .providers import KeyState, words_for
+from .provider_keys import KeyState
+from .providers import words_for
 
 Use = Literal["header", "query"]
 CARRIED: Final = ("header", "query")
@@ -147,7 +148,7 @@ def value_fingerprint(row: LlmProviderSecret) -> str:
 
 
 def state(provider: LlmProvider, row: LlmProviderSecret, ring: KeyRing | None = None) -> KeyState:
-    """Return whether a sealed value can be opened: as :func:`core.manage.providers.key_state`; a plain one is ``ok``."""
+    """Return whether a sealed value can be opened: as :func:`core.manage.provider_keys.key_state`; a plain one is ``ok``."""
     try:
         if row.value_encrypted:
             _box(provider, row, ring or get_ring())

@@ -1,8 +1,8 @@
 """Providers and their keys. Opening a key is always an explicit call."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, NamedTuple
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from sqlalchemy import select as sql_select
@@ -13,29 +13,20 @@ from ..actors import Actor
 from ..audit.record import Target, changes_between, record
 from ..calling import addresses
 from ..config import get_config
-from ..crypto import KeyRing, Place, get_ring, mask
-from ..errors import AlreadyExists, Invalid, KeyUnreadable, NotFound, Unreadable
+from ..crypto import KeyRing, get_ring
+from ..errors import AlreadyExists, Invalid, NotFound
 from ..kinds import origin_of
 from ..resolving.carried import USES
-from ..store import api_keys, base_urls, violations
+from ..store import base_urls, violations
 from ..store.records import LlmUsage
-from ..store.schemas import ApiKeyInput, ProviderInput, SettingsInput, could_be_id, could_be_provider, validate
-from ..store.sealed import fingerprint, fingerprint_of, provider_place
+from ..store.schemas import ProviderInput, SettingsInput, could_be_id, could_be_provider, validate
 from ..store.tables import LlmProvider, LlmProviderSecret, LlmSettings
 from ..store.versions import refuse_stale
 from ..wording import counted
-from . import keys
+from . import provider_keys
 
 FIELDS = tuple(ProviderInput.model_fields)
 _SETTINGS = set(SettingsInput.model_fields)
-
-
-class KeyState(NamedTuple):
-    """Whether a provider's key can be opened."""
-
-    state: Literal["none", "not_needed", "ok", Unreadable]
-    message: str
-    """For people: what is wrong and the cure; empty where nothing is wrong."""
 
 
 class ProviderFigures(NamedTuple):
@@ -63,7 +54,7 @@ def create(session: Session, actor: Actor, data: Mapping[str, Any]) -> LlmProvid
     session.add(provider)
     violations.flush(session, AlreadyExists("provider", provider.name))
     if api_key is not None:
-        _seal(session, provider, api_key)
+        provider_keys.seal(session, provider, api_key)
     _record(session, actor, "provider.create", provider, before={}, after=_recorded(provider))
     return _stored(session, provider)
 
@@ -133,7 +124,7 @@ def figures(session: Session, ring: KeyRing | None = None) -> ProviderFigures:
     sealed = (LlmProvider.api_key_encrypted, LlmProvider.api_key_key_id, LlmProvider.api_key_binding)
     columns: list[Any] = [LlmProvider.id, LlmProvider.name, *needed, *sealed]
     rows: Any = session.execute(sql_select(*columns)).all()  # no objects: there may be 1,000
-    states = [key_state(row, ring).state for row in rows]
+    states = [provider_keys.key_state(row, ring).state for row in rows]
     return ProviderFigures(
         total=len(rows),
         active=sum(row.is_active for row in rows),
@@ -187,7 +178,7 @@ def update(
             setattr(provider, name, value)
     violations.flush(session, AlreadyExists("provider", wanted["name"]))
     if api_key is not None:
-        _seal(session, provider, api_key)
+        provider_keys.seal(session, provider, api_key)
         session.flush()
     _record(
         session,
@@ -206,7 +197,7 @@ def deletion(session: Session, provider_id: int) -> list[str]:
     provider = get(session, provider_id)
     goes = [f"the provider {provider.name}, with {counted(len(provider.available_models), 'model')}"]
     if provider.api_key_encrypted:
-        goes.append(f"its API key {shown_key(provider)}")
+        goes.append(f"its API key {provider_keys.shown_key(provider)}")
     carried = session.exec(
         select(LlmProviderSecret.use, func.count())
         .where(LlmProviderSecret.provider_id == provider_id)
@@ -279,7 +270,7 @@ def set_api_key(session: Session, actor: Actor, provider_id: int, api_key: str) 
     require(session, actor, "provider.set_key")
     provider = locked(session, provider_id)
     before = _recorded(provider)
-    _seal(session, provider, api_key)
+    provider_keys.seal(session, provider, api_key)
     _record(session, actor, "provider.set_key", provider, before=before, after=_recorded(provider), key_set=True)
     return _stored(session, provider)
 
@@ -294,7 +285,7 @@ def remove_api_key(session: Session, actor: Actor, provider_id: int) -> LlmProvi
     if (name := session.exec(waiting).one_or_none()) is not None:
         raise Invalid({"api_key": f"has a {name} key beside it: promote that one, or retire it first"})
     before = _recorded(provider)
-    put_key(provider, None)
+    provider_keys.put_key(provider, None)
     _record(session, actor, "provider.remove_key", provider, before=before, after=_recorded(provider))
     return _stored(session, provider)
 
@@ -310,10 +301,10 @@ def adopt_api_key(session: Session, actor: Actor, provider_id: int) -> LlmProvid
     """
     require(session, actor, "provider.adopt_key")
     provider = locked(session, provider_id)
-    if key_state(provider).state != "unbound" or provider.api_key_encrypted is None:
+    if provider_keys.key_state(provider).state != "unbound" or provider.api_key_encrypted is None:
         raise Invalid({"api_key": "is not waiting to be adopted"})
     before = _recorded(provider)
-    _seal(session, provider, get_ring().open_unbound(provider.api_key_encrypted))
+    provider_keys.seal(session, provider, get_ring().open_unbound(provider.api_key_encrypted))
     _record(session, actor, "provider.adopt_key", provider, before=before, after=_recorded(provider), key_set=True)
     return _stored(session, provider)
 
@@ -329,35 +320,8 @@ def open_api_key(session: Session, provider_id: int) -> str:
     if not provider.api_key_encrypted:
         raise NotFound("API key of provider", provider.name)
     return get_ring().open(
-        provider.api_key_encrypted, provider.api_key_key_id, provider.api_key_binding, place_of(provider)
+        provider.api_key_encrypted, provider.api_key_key_id, provider.api_key_binding, provider_keys.place_of(provider)
     )
-
-
-def key_state(provider: LlmProvider, ring: KeyRing | None = None) -> KeyState:
-    """Return whether the provider's key can be opened: a state of this one row, never an error of the list."""
-    if not provider.needs_key:
-        return KeyState("not_needed", "")
-    if not provider.api_key_encrypted:
-        return KeyState("none", "")
-    try:
-        (ring or get_ring()).box(
-            provider.api_key_encrypted, provider.api_key_key_id, provider.api_key_binding, place_of(provider)
-        )
-    except KeyUnreadable as error:
-        return KeyState(error.reason, str(error))
-    return KeyState("ok", "")
-
-
-def place_of(provider: LlmProvider) -> Place:
-    """Return where the provider's key belongs."""
-    if provider.id is None:
-        raise NotFound("provider", provider.name)
-    return provider_place(provider)
-
-
-def validate_api_key_format(kind: str, api_key: str, base_url: str | None = None) -> str | None:
-    """Return a warning if *api_key* does not look like a key of this kind, or of the vendor at *base_url*. Only a warning: vendors change their formats."""
-    return api_keys.look(kind, api_key, base_url).warning or None
 
 
 def _matching(query: Any, active: bool | None, search: str, since: datetime | None = None) -> Any:  # noqa: FBT001 - private, and called by position
@@ -418,48 +382,8 @@ def _keep_preferred_models(session: Session, provider_id: int, models: list[str]
         )
 
 
-def _seal(session: Session, provider: LlmProvider, api_key: str) -> None:
-    plain = validate(ApiKeyInput, {"api_key": api_key, "kind": provider.kind}).api_key.get_secret_value()
-    if not provider.needs_key:
-        raise Invalid({"api_key": "would not be used: this provider needs none. Say first that it needs one"})
-    session.flush()
-    keys.require_known(session, get_ring())
-    place = place_of(provider)
-    if not place.origin:  # written by SQL: a key bound to no host would fit the next such URL too
-        raise Invalid({"api_base_url": "is no URL that a key can be bound to: correct it first"})
-    put_key(provider, plain)
-
-
-def put_key(provider: LlmProvider, plain: str | None, set_at: datetime | None = None) -> None:
-    """Seal *plain* for its place, or have no key; nothing is checked, required or put on record here.
-
-    *set_at* is when it was entered; None: now.
-    """
-    if plain is None:
-        provider.api_key_encrypted = provider.api_key_masked = provider.api_key_fingerprint = None
-        provider.api_key_key_id = provider.api_key_binding = provider.api_key_set_at = None
-        return
-    ring = get_ring()
-    stored = ring.seal(plain, place_of(provider))
-    provider.api_key_encrypted, provider.api_key_key_id, provider.api_key_binding = stored
-    provider.api_key_masked, provider.api_key_fingerprint = mask(plain), fingerprint(ring, plain, stored)
-    provider.api_key_set_at = set_at or datetime.now(UTC)
-
-
-def key_fingerprint(provider: LlmProvider) -> str:
-    """Return ``#`` and 8 hex digits by which keys with one mask are told apart; empty where none was written yet."""
-    return fingerprint_of(provider.api_key_fingerprint, provider.api_key_encrypted)
-
-
-def shown_key(provider: LlmProvider) -> str | None:
-    """Return what is shown of the key, ``sk-proj...**** #3f9a07c2``; None without one."""
-    if not provider.api_key_encrypted:
-        return None
-    return f"{provider.api_key_masked or '****'} {key_fingerprint(provider)}".rstrip()
-
-
 def _recorded(provider: LlmProvider) -> dict[str, Any]:
-    key = {"api_key": shown} if (shown := shown_key(provider)) else {}
+    key = {"api_key": shown} if (shown := provider_keys.shown_key(provider)) else {}
     return {**provider.model_dump(include=set(FIELDS)), **key}
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from api import bodies, effective, wire
+from api import effective, request_schemas, wire
 from api.app import make
 from api.body import read_json
 from api.errors import STATUSES, Refused
@@ -364,11 +364,11 @@ ODD = [
 @pytest.mark.parametrize(
     ("method", "path", "schema"),
     [
-        ("POST", "/providers", bodies.NEW_PROVIDER),
-        ("PUT", "/providers/{id}", bodies.CHANGED_PROVIDER),
-        ("POST", "/providers/{id}/api-key", bodies.API_KEY),
-        ("POST", "/settings/global", bodies.UPSERTED_SETTINGS),
-        ("PUT", "/settings/{id}", bodies.CHANGED_SETTINGS),
+        ("POST", "/providers", request_schemas.NEW_PROVIDER),
+        ("PUT", "/providers/{id}", request_schemas.CHANGED_PROVIDER),
+        ("POST", "/providers/{id}/api-key", request_schemas.API_KEY),
+        ("POST", "/settings/global", request_schemas.UPSERTED_SETTINGS),
+        ("PUT", "/settings/{id}", request_schemas.CHANGED_SETTINGS),
     ],
 )
 def test_what_the_schema_forbids_is_refused(root: TestClient, method: str, path: str, schema: dict[str, Any]) -> None:
@@ -1047,7 +1047,7 @@ def test_described_base_url_is_what_is_taken(root: TestClient, sent: str, *, fit
 
 
 def test_description_is_whole(root: TestClient) -> None:
-    """OpenAPI 3.1: every route for programs, with examples for bodies, and a failure for each status."""
+    """OpenAPI 3.1: every route for programs, with examples for request_schemas, and a failure for each status."""
     described = root.get("/api/openapi.json").json()
 
     assert described["openapi"].startswith("3.1")

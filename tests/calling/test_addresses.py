@@ -21,7 +21,7 @@ from core.calling import addresses
 from core.calling.addresses import check_address, check_addresses, check_host, classify, read_host
 from core.errors import Invalid
 from core.kinds import KINDS, facts_of
-from core.manage import env_import, providers, seed
+from core.manage import env_import, provider_keys, providers, seed
 from core.store.tables import LlmProvider
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -647,7 +647,7 @@ def test_unbound_key_does_not_follow(session: Session, admin: Actor) -> None:
 def test_url_that_programs_read_differently_opens_nothing(session: Session, admin: Actor, url: str) -> None:
     """CHECKS 46: written by SQL, a URL that some read as another host is no origin: the key is not served."""
     made = _old(session, admin, url, api_key=CANARY)
-    assert providers.key_state(made).state == "moved"
+    assert provider_keys.key_state(made).state == "moved"
     with pytest.raises(Invalid, match="type the API key again"):
         providers.update(session, admin, made.id or 0, {"api_base_url": EVIL})
     with pytest.raises(Invalid, match="no URL that a key can be bound to"):

@@ -9,7 +9,7 @@ from sqlmodel import Session, col, select
 from core.actors import Actor
 from core.crypto import KeyRing, get_ring
 from core.errors import Forbidden, Sealed
-from core.manage import keys, providers
+from core.manage import keys, provider_keys, providers
 from core.store.records import AuditEvent
 from core.store.sealed import fingerprint_of
 from core.store.table import id_of
@@ -31,9 +31,11 @@ def test_they_tell_keys_with_one_mask_apart(session: Session, admin: Actor) -> N
     one, two, three = (_add(session, admin, name, key) for name, key in (("a", KEY), ("b", SAME_MASK), ("c", KEY)))
 
     assert one.api_key_masked == two.api_key_masked
-    assert providers.key_fingerprint(one) == providers.key_fingerprint(three) != providers.key_fingerprint(two)
-    assert providers.shown_key(one) == f"sk-cana...**** {providers.key_fingerprint(one)}"
-    assert len(providers.key_fingerprint(one)) == len("#3f9a07c2")
+    assert (
+        provider_keys.key_fingerprint(one) == provider_keys.key_fingerprint(three) != provider_keys.key_fingerprint(two)
+    )
+    assert provider_keys.shown_key(one) == f"sk-cana...**** {provider_keys.key_fingerprint(one)}"
+    assert len(provider_keys.key_fingerprint(one)) == len("#3f9a07c2")
     assert "fingerprint" not in str(one.model_dump())
 
 
@@ -52,7 +54,7 @@ def test_they_need_the_encryption_key() -> None:
 def test_one_of_another_blob_is_not_shown(session: Session, admin: Actor) -> None:
     """A program that knows only the blob puts another key in: nothing is shown, rather than the former key's."""
     provider = _add(session, admin, "a", KEY)
-    stored = get_ring().seal(SAME_MASK, providers.place_of(provider))
+    stored = get_ring().seal(SAME_MASK, provider_keys.place_of(provider))
     session.execute(
         text(
             "UPDATE llm_providers SET api_key_encrypted = :blob, api_key_key_id = :key_id, api_key_binding = :binding"
@@ -62,7 +64,7 @@ def test_one_of_another_blob_is_not_shown(session: Session, admin: Actor) -> Non
     session.refresh(provider)
 
     assert providers.open_api_key(session, id_of(provider)) == SAME_MASK
-    assert (providers.key_fingerprint(provider), providers.shown_key(provider)) == ("", "sk-cana...****")
+    assert (provider_keys.key_fingerprint(provider), provider_keys.shown_key(provider)) == ("", "sk-cana...****")
     assert fingerprint_of("3f9a07c2@12345678", "12345678ff:00:00") == "#3f9a07c2"
     assert fingerprint_of("3f9a07c2@12345678", None) == fingerprint_of(None, "12345678") == ""
 
@@ -70,7 +72,7 @@ def test_one_of_another_blob_is_not_shown(session: Session, admin: Actor) -> Non
 def test_older_rows_get_theirs_by_command(session: Session, admin: Actor, analyst: Actor) -> None:
     """Those without, and those of another blob; a second run has nothing to do, and neither is an edit."""
     rows = [_add(session, admin, name, KEY) for name in ("a", "b", "c")]
-    right = [providers.key_fingerprint(row) for row in rows]
+    right = [provider_keys.key_fingerprint(row) for row in rows]
     versions = [row.version for row in rows]
     session.execute(text("UPDATE llm_providers SET api_key_fingerprint = NULL WHERE name = 'a'"))
     session.execute(text("UPDATE llm_providers SET api_key_fingerprint = '00000000@00000000' WHERE name = 'b'"))
@@ -83,7 +85,7 @@ def test_older_rows_get_theirs_by_command(session: Session, admin: Actor, analys
         session.refresh(row)
 
     assert (sum(written), sum(again)) == (2, 0)
-    assert ([providers.key_fingerprint(row) for row in rows], [row.version for row in rows]) == (right, versions)
+    assert ([provider_keys.key_fingerprint(row) for row in rows], [row.version for row in rows]) == (right, versions)
     events = session.exec(select(AuditEvent).where(col(AuditEvent.action) == "keys.fingerprint")).all()
     assert [event.changes for event in events] == [{"fingerprints": {"before": None, "after": 1}}] * 2
 
@@ -95,10 +97,10 @@ def test_rotation_writes_all_of_them(session: Session, admin: Actor) -> None:
     list(keys.rotate(lambda work: work(session), admin, get_ring(), force=True))
     for row in rows:
         session.refresh(row)
-    assert {providers.key_fingerprint(row) for row in rows} == {f"#{get_ring().fingerprint(KEY)}"}
+    assert {provider_keys.key_fingerprint(row) for row in rows} == {f"#{get_ring().fingerprint(KEY)}"}
 
     ring = KeyRing(OTHER, [ENCRYPTION_KEY])
     list(keys.rotate(lambda work: work(session), admin, ring, force=True))
     for row in rows:
         session.refresh(row)
-    assert {providers.key_fingerprint(row) for row in rows} == {f"#{ring.fingerprint(KEY)}"}
+    assert {provider_keys.key_fingerprint(row) for row in rows} == {f"#{ring.fingerprint(KEY)}"}

@@ -32,7 +32,7 @@ from core.errors import (
     Sealed,
     WrongEncryptionKey,
 )
-from core.manage import bootstrap, keys, providers
+from core.manage import bootstrap, keys, provider_keys, providers
 from core.store import db, sealed
 from core.store.records import AuditEvent
 from core.store.tables import METADATA, EncryptionCanary
@@ -142,8 +142,8 @@ def test_registered_place_is_the_one_that_services_use(session: Session, admin: 
         session, admin, {"name": "p", "display_name": "P", "kind": "google", "available_models": ["m"]}
     )
 
-    assert sealed.provider_place(row) == providers.place_of(row)
-    assert providers.place_of(row).origin.startswith("https://")
+    assert sealed.provider_place(row) == provider_keys.place_of(row)
+    assert provider_keys.place_of(row).origin.startswith("https://")
 
 
 # --- the canary: wrong key or damaged row ---

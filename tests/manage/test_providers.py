@@ -28,7 +28,7 @@ from core.errors import (
     WrongEncryptionKey,
 )
 from core.kinds import KINDS
-from core.manage import providers, settings
+from core.manage import provider_keys, providers, settings
 from core.store import db
 from core.store.records import LlmUsage
 from core.store.tables import LlmProvider
@@ -107,7 +107,7 @@ def test_provider_may_have_no_key(session: Session, admin: Actor) -> None:
         made = providers.create(session, admin, _data(name, **data))
         assert (made.api_key_encrypted, made.api_key_masked, made.api_key_set_at) == (None, None, None)
         assert made.version == 1
-        assert providers.key_state(made) == ("none", "")
+        assert provider_keys.key_state(made) == ("none", "")
         with pytest.raises(NotFound, match="API key of provider"):
             providers.open_api_key(session, _id(made))
 
@@ -119,7 +119,7 @@ def test_a_provider_that_needs_no_key(session: Session, admin: Actor) -> None:
     """It is stored so, is active, counts as no provider without a key, and the switch is on record."""
     made = providers.create(session, admin, _data("own", **OWN, needs_key=False))
     assert (made.needs_key, made.is_active, made.api_key_encrypted) == (False, True, None)
-    assert providers.key_state(made) == ("not_needed", "")
+    assert provider_keys.key_state(made) == ("not_needed", "")
     assert providers.figures(session)[:4] == (1, 1, 0, 0)
     assert settings.effective(session, "own").status == "ok"
     assert settings.effective(session, "own").api_key() == "not-needed"
@@ -370,7 +370,7 @@ def test_raw_sql_is_put_down_to_its_role(session: Session, provider: LlmProvider
 def test_rotation_is_no_edit(session: Session, admin: Actor, provider: LlmProvider) -> None:
     """Sealing a key anew with another encryption key changes ciphertext alone: no open form becomes stale."""
     before = provider.version
-    sealed = crypto.get_ring().seal(CANARY, providers.place_of(provider))
+    sealed = crypto.get_ring().seal(CANARY, provider_keys.place_of(provider))
     _raw(
         session,
         "UPDATE llm_providers SET api_key_encrypted = :b, api_key_key_id = :k, api_key_binding = :m",
@@ -473,7 +473,7 @@ def test_without_a_key_the_origin_is_free(session: Session, admin: Actor, provid
     moved = providers.update(session, admin, _id(provider), {"api_base_url": "https://a.example"})
 
     assert moved.api_base_url == "https://a.example"
-    assert providers.key_state(moved).state == "none"
+    assert provider_keys.key_state(moved).state == "none"
 
 
 def test_key_is_replaced_and_removed(session: Session, admin: Actor, provider: LlmProvider) -> None:
@@ -516,7 +516,7 @@ def test_deleting_says_what_goes(session: Session, admin: Actor, provider: LlmPr
 
     assert said == [
         "the provider openai, with 2 models",
-        f"its API key {providers.shown_key(provider)}",
+        f"its API key {provider_keys.shown_key(provider)}",
         "its 1 settings row",
     ]
     assert providers.deletion(session, _id(other)) == [
@@ -555,7 +555,7 @@ def test_tampering_costs_one_row_its_key(session: Session, admin: Actor, reason:
     for name in ("p0", "p1"):
         providers.create(session, admin, _data(name, api_key=f"{CANARY}-{name}"))
     _raw(session, statement)
-    state = providers.key_state(providers.get_by_name(session, "p0"))
+    state = provider_keys.key_state(providers.get_by_name(session, "p0"))
 
     assert state.state == reason
     assert state.message.endswith((".", "adopt"))
@@ -574,7 +574,7 @@ def test_one_damaged_row_among_a_hundred(session: Session, admin: Actor) -> None
     _raw(session, "UPDATE llm_providers SET api_key_encrypted = 'garbage' WHERE name = 'p42'")
     rows = providers.list_all(session)
 
-    states = {row.name: providers.key_state(row).state for row in rows}
+    states = {row.name: provider_keys.key_state(row).state for row in rows}
     assert len(rows) == 100
     assert {name for name, state in states.items() if state != "ok"} == {"p42"}
     assert providers.figures(session)[:4] == (100, 100, 0, 1)
@@ -589,7 +589,7 @@ def test_wrong_or_no_encryption_key(
     """CHECKS 42: the list works, each row says its state and cure, no ciphertext leaves, nothing new is sealed."""
     keyless = providers.create(session, admin, _data("keyless"))
     _use(monkeypatch, "" if reason == "sealed" else OTHER_KEY)
-    states = [providers.key_state(row) for row in providers.list_all(session)]
+    states = [provider_keys.key_state(row) for row in providers.list_all(session)]
 
     assert [state.state for state in states] == ["none", reason]
     assert "LLM_ENCRYPTION_KEY" in states[1].message
@@ -614,9 +614,9 @@ def test_old_key_in_the_ring_still_opens(
     """After the primary key changed, what the old one sealed opens as long as it is in the ring."""
     _use(monkeypatch, OTHER_KEY, ENCRYPTION_KEY)
 
-    assert providers.key_state(provider).state == "ok"
+    assert provider_keys.key_state(provider).state == "ok"
     assert providers.open_api_key(session, _id(provider)) == CANARY
-    assert providers.key_state(provider, KeyRing(OTHER_KEY)).state == "unknown_key"
+    assert provider_keys.key_state(provider, KeyRing(OTHER_KEY)).state == "unknown_key"
 
 
 def test_key_of_another_program_is_adopted(
@@ -629,7 +629,7 @@ def test_key_of_another_program_is_adopted(
         " api_key_binding = NULL, api_key_set_at = NULL, api_key_fingerprint = NULL",
         blob=provider.api_key_encrypted,
     )
-    assert providers.key_state(provider).state == "unbound"
+    assert provider_keys.key_state(provider).state == "unbound"
     with pytest.raises(KeyUnreadable, match="adopt"):
         providers.open_api_key(session, _id(provider))
 
@@ -642,7 +642,7 @@ def test_key_of_another_program_is_adopted(
     assert (adopted.api_key_masked, adopted.api_key_key_id) == ("sk-cana...****", crypto.get_ring().primary_id)
     assert providers.open_api_key(session, _id(provider)) == CANARY
     assert adopted.api_key_set_at is not None
-    after = f"sk-cana...**** {providers.key_fingerprint(adopted)}"
+    after = f"sk-cana...**** {provider_keys.key_fingerprint(adopted)}"
     assert _last_change(session) == ("provider.adopt_key", {"api_key": {"before": "theirs", "after": after}})
     with pytest.raises(Invalid, match="not waiting to be adopted"):
         providers.adopt_api_key(session, admin, _id(provider))
@@ -650,7 +650,7 @@ def test_key_of_another_program_is_adopted(
 
 def test_adopting_is_on_record_though_the_mask_stays(session: Session, admin: Actor, provider: LlmProvider) -> None:
     """A key is bound anew, and that is an event, also when people see the same mask before and after, or none before."""
-    mark = providers.key_fingerprint(provider)
+    mark = provider_keys.key_fingerprint(provider)
     for mask in (provider.api_key_masked, None):
         _raw(
             session,
@@ -705,7 +705,7 @@ def test_only_an_unbound_key_is_adopted(session: Session, admin: Actor, provider
     elif state == "moved":
         _raw(session, "UPDATE llm_providers SET api_base_url = 'https://evil.example'")
 
-    assert providers.key_state(provider).state == state
+    assert provider_keys.key_state(provider).state == state
     with pytest.raises(Invalid, match="not waiting to be adopted"):
         providers.adopt_api_key(session, admin, _id(provider))
 
@@ -724,19 +724,19 @@ def test_key_format_is_a_warning() -> None:
     """A key that does not look like its kind's is warned of in words that do not show it; nothing is refused."""
     good = {"openai": "sk-proj-" + "Ab3" * 20, "anthropic": "sk-ant-" + "Ab3-_" * 20, "google": "AQ." + "Ab3_" * 13}
     for kind, key in good.items():
-        assert providers.validate_api_key_format(kind, f" {key}\n") is None
+        assert provider_keys.validate_api_key_format(kind, f" {key}\n") is None
         for wrong in ("zz" + key, key[:12]):
-            warning = providers.validate_api_key_format(kind, wrong)
+            warning = provider_keys.validate_api_key_format(kind, wrong)
             assert warning is not None
             assert wrong not in warning
-    assert providers.validate_api_key_format("openai_compatible", "anything") is None
-    assert providers.validate_api_key_format("nonsense", "") is None
+    assert provider_keys.validate_api_key_format("openai_compatible", "anything") is None
+    assert provider_keys.validate_api_key_format("nonsense", "") is None
 
 
 def test_unsaved_provider_has_no_place() -> None:
     """A key can be bound only to a row that has an id."""
     with pytest.raises(NotFound):
-        providers.place_of(LlmProvider(**_data()))
+        provider_keys.place_of(LlmProvider(**_data()))
 
 
 def _together(*works: Callable[[Session], object]) -> list[object]:

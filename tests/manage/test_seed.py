@@ -7,7 +7,7 @@ from core import config, crypto
 from core.actors import COMMAND_LINE, Actor
 from core.errors import Forbidden, Sealed
 from core.kinds import facts_of
-from core.manage import env_import, providers, seed, settings
+from core.manage import env_import, provider_keys, providers, seed, settings
 from core.models import catalogue
 from core.resolving.words import warnings_of
 from core.store import db
@@ -33,7 +33,7 @@ def _whys(outcomes: list[seed.Outcome]) -> dict[str, str]:
 
 def _states(session: Session) -> dict[str, tuple[bool, str]]:
     session.expire_all()
-    return {row.name: (row.is_active, providers.key_state(row).state) for row in providers.list_all(session)}
+    return {row.name: (row.is_active, provider_keys.key_state(row).state) for row in providers.list_all(session)}
 
 
 def _use(monkeypatch: pytest.MonkeyPatch, key: str) -> None:

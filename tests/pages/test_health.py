@@ -14,7 +14,7 @@ from core.actors import COMMAND_LINE, Actor
 from core.audit.record import Target, record
 from core.crypto import KeyRing
 from core.govern import jobs
-from core.manage import health, keys, next_keys, provider_secrets, providers
+from core.manage import health, keys, next_keys, provider_keys, provider_secrets, providers
 from core.store import db, migrate
 from core.store.tables import AuthSession
 from tests.conftest import ENCRYPTION_KEY, ROOT
@@ -239,7 +239,7 @@ def test_a_key_that_the_vendor_refuses(session: Session, admin: Actor) -> None:
     log(session, failed(**call, error=REFUSED))
     assert refused() == ["API key of A"]
     row = look()["API key of A"]
-    assert (row.state, providers.shown_key(provider) or "?") == (
+    assert (row.state, provider_keys.shown_key(provider) or "?") == (
         "wrong",
         row.detail.split("refuses ")[1].split(" (401)")[0],
     )

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.actors import Actor
 from core.errors import NotFound
-from core.manage import providers
+from core.manage import provider_keys, providers
 from core.store import db
 from tests.govern.test_usage import log
 from tests.pages.test_providers import KEY, add, cards, everything, many, stored
@@ -38,7 +38,7 @@ def test_a_key_is_set_and_the_provider_activated_from_its_row(session: Session, 
     assert provider.is_active
     assert providers.open_api_key(session, provider_id) == KEY
     assert toasts(app) == ["Acme has its API key and is active."]
-    assert str(providers.shown_key(provider)) in row(app, "acme")
+    assert str(provider_keys.shown_key(provider)) in row(app, "acme")
     assert not has(app, "set_key_acme")
     assert not has(app, "first_key_save")
     assert all(value != KEY for value in app.session_state.values())

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from core import config
 from core.actors import Actor
-from core.manage import next_keys, provider_secrets, providers
+from core.manage import next_keys, provider_keys, provider_secrets, providers
 from core.store import db
 from core.store.carried_values import MOST
 from core.store.tables import LlmProviderSecret
@@ -214,7 +214,7 @@ def test_a_key_is_exchanged(session: Session, admin: Actor, monkeypatch: pytest.
     config.get_config.cache_clear()
     with Vendor(keys=(NEXT,)) as vendor:
         provider_id = add(session, admin, api_base_url=vendor.base_url("openai"), api_key=KEY)
-        first = providers.shown_key(named("acme")) or ""
+        first = provider_keys.shown_key(named("acme")) or ""
         app = pick(page(admin), "more_acme", "Exchange key")
         assert first in shown(app)
         app.text_input(key="next_key_typed").set_value("${OPENAI_API_KEY}").run()
@@ -232,10 +232,10 @@ def test_a_key_is_exchanged(session: Session, admin: Actor, monkeypatch: pytest.
         assert "It works" in shown(app)
         assert {asked.headers["authorization"] for asked in vendor.asked} == {f"Bearer {NEXT}"}
         click(app, "next_key_promote")
-    assert providers.shown_key(named("acme")) == second
+    assert provider_keys.shown_key(named("acme")) == second
     assert has(app, "former_key_retire")
     click(app, "former_key_promote")
-    assert providers.shown_key(named("acme")) == first
+    assert provider_keys.shown_key(named("acme")) == first
     click(app, "former_key_promote")
     click(app, "former_key_retire")
     assert has(app, "next_key_add")
@@ -250,11 +250,11 @@ def test_somebody_else_exchanged_it(session: Session, admin: Actor) -> None:
     provider_id = add(session, admin, api_key=KEY)
     next_keys.add(session, admin, provider_id, NEXT)
     app = pick(page(admin), "more_acme", "Exchange key")
-    before = providers.shown_key(named("acme"))
+    before = provider_keys.shown_key(named("acme"))
     next_keys.add(session, admin, provider_id, f"{NEXT}-again")
     click(app, "next_key_promote")
     assert "ada changed it meanwhile. Look again" in shown(app)
-    assert providers.shown_key(named("acme")) == before
+    assert provider_keys.shown_key(named("acme")) == before
 
     click(app, "next_key_promote")
     with db.transaction() as again:
@@ -277,5 +277,5 @@ def test_deleting_names_the_key_by_its_fingerprint(session: Session, admin: Acto
     carry(session, admin, provider_id, A=CANARY)
     app = pick(page(admin), "more_acme", "Delete")
 
-    assert f"its API key {providers.shown_key(named('acme'))}" in shown(app)
+    assert f"its API key {provider_keys.shown_key(named('acme'))}" in shown(app)
     assert "its 1 header" in shown(app)

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from core import config, crypto
 from core.actors import Actor
 from core.errors import NotFound
-from core.manage import providers, settings
+from core.manage import provider_keys, providers, settings
 from core.store import db
 from core.store.tables import LlmProvider
 from tests.conftest import ROOT
@@ -194,7 +194,7 @@ def test_a_vendor_does_not_go_without_a_key(session: Session, admin: Actor) -> N
     app = click(page(admin), "edit_acme")
     app.toggle(key="provider_needs_key").set_value(False).run()
     told = everything(app).replace("\\", "")
-    assert f"{providers.shown_key(stored(provider_id))} stays stored, and is not used." in told
+    assert f"{provider_keys.shown_key(stored(provider_id))} stays stored, and is not used." in told
     click(app, "provider_save")
     drawn = [node for node in app._tree if node.type in {"toggle", "text_input", "error"}]
     (above,) = [above.key for above, node in pairwise(drawn) if "answers nobody without" in str(node.value)]
@@ -436,14 +436,16 @@ def test_foreign_key_is_adopted(session: Session, admin: Actor) -> None:
     app = page(admin)
     assert "Key not adopted" in everything(app)
     click(app, "adopt_acme")
-    assert providers.key_state(stored(provider_id)).state == "ok"
+    assert provider_keys.key_state(stored(provider_id)).state == "ok"
 
     session.execute(text("UPDATE llm_providers SET api_key_key_id = '00000000'"))
     session.flush()
     app.run()
     assert "Key unreadable" in everything(app)
     assert not has(app, "adopt_acme")
-    assert providers.key_state(stored(provider_id)).message in everything(app).replace("\\", "").replace("\u2060", "")
+    assert provider_keys.key_state(stored(provider_id)).message in everything(app).replace("\\", "").replace(
+        "\u2060", ""
+    )
 
 
 def test_deleting_wants_the_name(session: Session, admin: Actor) -> None:

@@ -11,7 +11,7 @@ from sqlmodel import Session
 
 from core.actors import Actor
 from core.errors import NotFound
-from core.manage import provider_lists, providers
+from core.manage import provider_keys, provider_lists, providers
 from core.store import db
 from core.store.tables import LlmProvider
 from ui.feedback import ACTOR, attempt, other_errors, plain, show_toast, warn
@@ -153,7 +153,7 @@ def _write(actor: Actor, click: Click) -> None:
     outcome = attempt(work, f"{name} is active." if active else done)
     if outcome.ok:
         own[click.provider.id] = (click.provider.version, after[0].version)
-        if active and providers.key_state(after[0]).state not in {"ok", "not_needed"}:
+        if active and provider_keys.key_state(after[0]).state not in {"ok", "not_needed"}:
             warn(f"{name} is active, but programs get no API key: it has none that can be read. Set it first.")
     if outcome.conflict:
         who = outcome.conflict.changed_by or "Somebody"

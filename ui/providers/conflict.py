@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 import streamlit as st
 
 from core.kinds import facts_of
-from core.manage import providers
+from core.manage import provider_keys, providers
 from core.store.tables import LlmProvider
 from core.wording import counted
 from ui.feedback import plain, plain_cell
@@ -50,7 +50,7 @@ def crossing(began: Mapping[str, Any], began_key: str | None, now: LlmProvider, 
         mine: Field -> value, perhaps with ``api_key``, which is mentioned and never shown.
     """
     before = {**began, "api_key": began_key}
-    theirs = {**now.model_dump(include=set(providers.FIELDS)), "api_key": providers.shown_key(now)}
+    theirs = {**now.model_dump(include=set(providers.FIELDS)), "api_key": provider_keys.shown_key(now)}
     rows, besides = [], []
     for name, label in LABELS.items():
         if not _same(before.get(name), theirs[name]):

@@ -9,7 +9,7 @@ import streamlit as st
 from core import crypto
 from core.errors import Sealed
 from core.kinds import KINDS, facts_of, origin_of
-from core.manage import providers
+from core.manage import provider_keys, providers
 from core.models import catalogue
 from core.resolving.effective import NOT_NEEDED
 from core.store import api_keys, base_urls
@@ -77,7 +77,7 @@ def fill(fields: Mapping[str, Any], version: int | None, mask: str | None) -> No
 def fill_from(provider: LlmProvider, stored: Sequence[LlmProviderSecret]) -> None:
     """Load a stored provider into the widgets, with its headers and query parameters."""
     carried.fill(stored)
-    fill(provider.model_dump(include=set(providers.FIELDS)), provider.version, providers.shown_key(provider))
+    fill(provider.model_dump(include=set(providers.FIELDS)), provider.version, provider_keys.shown_key(provider))
 
 
 def unsaved() -> tuple[dict[str, Any], bool, bool]:

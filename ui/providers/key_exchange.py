@@ -10,7 +10,7 @@ from sqlmodel import Session
 from core import crypto
 from core.actors import Actor
 from core.errors import Sealed
-from core.manage import next_keys, provider_secrets, providers
+from core.manage import next_keys, provider_keys, provider_secrets, providers
 from core.store import api_keys, db
 from core.store.tables import LlmProvider
 from ui.feedback import attempt, field_error, other_errors, plain
@@ -40,7 +40,9 @@ def draw(actor: Actor, provider_id: int, done: Callable[[], None]) -> None:
     with db.transaction() as session:
         provider, row = providers.get(session, provider_id), next_keys.get(session, provider_id)
     with st.container(border=True, gap="small"):
-        _draw_key("Current key", providers.shown_key(provider), provider.api_key_set_at, providers.key_state(provider))
+        _draw_key(
+            "Current key", provider_keys.shown_key(provider), provider.api_key_set_at, provider_keys.key_state(provider)
+        )
         if row is not None:
             word = "Next key" if row.name == "next" else "Former key"
             _draw_key(word, provider_secrets.shown(row), row.value_set_at, provider_secrets.state(provider, row))
@@ -59,7 +61,7 @@ def draw(actor: Actor, provider_id: int, done: Callable[[], None]) -> None:
             done()
 
 
-def _draw_key(word: str, shown: str | None, set_at: datetime | None, state: providers.KeyState) -> None:
+def _draw_key(word: str, shown: str | None, set_at: datetime | None, state: provider_keys.KeyState) -> None:
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         with st.container(width=110):
             st.markdown(f"**{word}**")

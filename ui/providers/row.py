@@ -8,8 +8,8 @@ from typing import Final
 import streamlit as st
 
 from core.kinds import base_url_of, facts_of
-from core.manage import provider_secrets, providers
-from core.manage.providers import KeyState
+from core.manage import provider_keys, provider_secrets
+from core.manage.provider_keys import KeyState
 from core.models import catalogue
 from core.resolving.carried import USES
 from core.store.table import id_of
@@ -71,7 +71,7 @@ def draw(provider: LlmProvider, carried: Sequence[LlmProviderSecret], used: date
         used: When its last logged call was.
         opened: Whether its details are shown.
     """
-    key, name = providers.key_state(provider), provider.name
+    key, name = provider_keys.key_state(provider), provider.name
     shown = Shown(id_of(provider), provider.version, name, provider.display_name)
     # One flat container: each more is an element more in all rows. What is opened goes below, see STYLE.
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small", key=f"card_{name}"):
@@ -164,7 +164,7 @@ def _facts(provider: LlmProvider, key: KeyState, carried: Sequence[LlmProviderSe
 
 def _key(provider: LlmProvider, key: KeyState) -> str:
     if key.state == "ok":
-        return _cut("span", providers.shown_key(provider) or "****")
+        return _cut("span", provider_keys.shown_key(provider) or "****")
     return _told(*_KEY_WORDS.get(key.state, _UNREADABLE))
 
 
@@ -217,7 +217,7 @@ def _draw_details(provider: LlmProvider, carried: Sequence[LlmProviderSecret], u
         "Base URL": f"{base_url_of(provider.kind, provider.api_base_url)}{own}",
         "Default model": provider.default_model or "none chosen: calls have no model",
         "About it": known.note if known else None,
-        "API key": providers.shown_key(provider) or ("not set" if provider.needs_key else "none needed"),
+        "API key": provider_keys.shown_key(provider) or ("not set" if provider.needs_key else "none needed"),
         "Key set": f"{ago(provider.api_key_set_at)}, {exact(provider.api_key_set_at)}"
         if provider.api_key_set_at
         else None,
