@@ -13,7 +13,7 @@ _EDGE: Final = r"[\s\u001c-\u001f\u0085]*"
 _LINE: Final = rf"^{_EDGE}[^\u0000-\u001f\u007f-\u009f\u2028\u2029]{{%d,%d}}{_EDGE}$"
 _BASE_URL: Final = rf"^{_EDGE}(http://[^\s?#@\\]{{1,493}}|https://[^\s?#@\\]{{1,492}})?{_EDGE}$"
 _LONGEST_URL: Final = 500
-"""The rules that core.store.schemas has as functions. Text is trimmed before its length counts, so that it stands in here."""
+"""The rules that core.store.values has as functions. Text is trimmed before its length counts, so that it stands in here."""
 
 
 def _schema(*models: type[BaseModel], required: tuple[str, ...], **more: Any) -> dict[str, Any]:

@@ -2,12 +2,8 @@
 
 import json
 import re
-import unicodedata
-from collections import Counter
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -25,127 +21,41 @@ from ..errors import Invalid
 from ..kinds import KINDS, Kind, base_url_of, vendor_at
 from ..parameters import PARAMETERS, SENDABLE, Parameter
 from ..redaction import remember
-from ..resolving.merge import is_deeper
-from . import api_keys, base_urls, carried_values, passwords
+from . import api_keys, carried_values, passwords
 from .api_keys import MAX_KEY
 from .tables import USERNAME_PATTERN
+from .values import (
+    MAX_CUSTOM_DEPTH,
+    MAX_MODELS,
+    MAX_TEXT,
+    custom,
+    distinct,
+    empty_is_none,
+    no_halves,
+    no_line_breaks,
+    normalised,
+    paragraph,
+    trimmed,
+    url,
+)
 
-MAX_TEXT = 10_000
-MAX_MODELS = 5_000
-MAX_MODELS_TEXT = 160_000
-"""Characters of all model names together: a REST body of 2 MiB holds them, whatever they are and however they are escaped."""
-MAX_CUSTOM_BYTES = 16 * 1024
-MAX_CUSTOM_DEPTH = 20
 MAX_PASSWORD_BYTES = 72
 """bcrypt reads no further."""
 
 _KINDS = f"one of {', '.join(KINDS)}"
 _PROVIDER_NAME = "[a-z0-9_-]{1,50}"
-_INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u00ad\u061c\U000e0000-\U000e007f]")
-_HALF = re.compile("[\ud800-\udfff]")
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
-
 Model = TypeVar("Model", bound=BaseModel)
-
-
-def normalised(value: Any) -> Any:
-    """Return text in NFC, trimmed, without zero-width characters; anything else as it is.
-
-    Raises:
-        ValueError: If the text is too long to be looked at, or has control characters or lone surrogates.
-    """
-    if not isinstance(value, str):
-        return value
-    if len(value) > MAX_TEXT:
-        raise ValueError(f"must be at most {MAX_TEXT} characters")
-    _no_halves(value)
-    text = unicodedata.normalize("NFC", _INVISIBLE.sub("", value)).strip()
-    if _CONTROL.search(text):
-        raise ValueError("has control characters or line breaks")
-    return text
-
-
-def _no_halves(value: Any) -> Any:
-    if isinstance(value, str) and _HALF.search(value):
-        raise ValueError("has half a character (a lone surrogate); type it again")
-    return value
-
-
-def _empty_is_none(value: Any) -> Any:
-    return None if value == "" else value
-
-
-def _paragraph(value: Any) -> Any:
-    if isinstance(value, str) and len(value) <= MAX_TEXT:
-        return "\n".join(normalised(line) for line in value.splitlines()).strip("\n")
-    return normalised(value)
-
-
-def _url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        port = parts.port
-    except ValueError:
-        raise ValueError("must name a host and perhaps a port, as https://host.example:8443/v1") from None
-    if parts.scheme not in {"http", "https"} or not value.startswith(f"{parts.scheme}://"):
-        raise ValueError("must begin with https:// or http://, in small letters")
-    if "@" in parts.netloc or "\\" in value:
-        raise ValueError("must have no user name, password or backslash in it")
-    if parts.query or parts.fragment or value.endswith(("?", "#")):
-        raise ValueError(f"must end with the path: no ? and no #{base_urls.without_query(value)}")
-    if port == 0 or not parts.hostname or not _HOST.fullmatch(parts.hostname) or " " in value or not value.isascii():
-        raise ValueError("must name a host, as https://host.example/v1, in ASCII")
-    return value
-
-
-def _distinct(models: list[str]) -> list[str]:
-    twice = sorted(model for model, times in Counter(models).items() if times > 1)
-    if twice:
-        raise ValueError(f"must name each model once; twice: {', '.join(twice)[:200]}")
-    if (size := sum(map(len, models))) > MAX_MODELS_TEXT:
-        raise ValueError(f"must have at most {MAX_MODELS_TEXT:,} characters in all names together; these have {size:,}")
-    return models
-
-
-def _no_line_breaks(value: Any) -> Any:
-    if isinstance(value, str) and len(value) <= MAX_TEXT:
-        value = value.strip()
-        if _CONTROL.search(value) or _INVISIBLE.search(value):
-            raise ValueError("has line breaks, control or invisible characters inside; copy it again")
-    return _no_halves(value)
-
-
-def _trimmed(value: Any) -> Any:
-    return value.strip(" \t") if isinstance(value, str) and len(value) <= MAX_TEXT else value
-
-
-def _custom(value: dict[str, Any]) -> dict[str, Any]:
-    if is_deeper(value, MAX_CUSTOM_DEPTH):
-        raise ValueError(f"must be at most {MAX_CUSTOM_DEPTH} levels deep")
-    numbers: list[str] = []
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        json.loads(text, parse_float=numbers.append)
-        size = len(text.encode()) + sum(len(f"{Decimal(n):f}") - len(n) for n in numbers)  # 1e300 is stored in full
-    except (ValueError, TypeError):
-        raise ValueError("must hold JSON only: no NaN, no infinity, no half characters") from None
-    if size > MAX_CUSTOM_BYTES:
-        raise ValueError(f"must be at most {MAX_CUSTOM_BYTES // 1024} KB; this is {size / 1024:.1f} KB")
-    if "\\u0000" in text.replace("\\\\", ""):
-        raise ValueError("has a NUL character")
-    return value
 
 
 Line = BeforeValidator(normalised)
 ModelName = Annotated[str, Line, Field(min_length=1, max_length=200)]
 OptionalModel = Annotated[
     ModelName | None,
-    BeforeValidator(_empty_is_none),
+    BeforeValidator(empty_is_none),
     BeforeValidator(normalised),
     Field(description="a name of 1 to 200 characters"),
 ]
-BaseUrl = Annotated[str, Line, Field(max_length=500), AfterValidator(_url)]
+BaseUrl = Annotated[str, Line, Field(max_length=500), AfterValidator(url)]
 
 
 def could_be_provider(name: str) -> bool:
@@ -175,14 +85,14 @@ class ProviderInput(_Input):
     display_name: Annotated[str, Line, Field(min_length=1, max_length=100, description="1 to 100 characters")]
     description: Annotated[
         Annotated[str, Field(max_length=2000)] | None,
-        BeforeValidator(_empty_is_none),
-        BeforeValidator(_paragraph),
+        BeforeValidator(empty_is_none),
+        BeforeValidator(paragraph),
         Field(description="at most 2000 characters"),
     ] = None
     kind: Annotated[Kind, Field(description=_KINDS)]
     api_base_url: Annotated[
         BaseUrl | None,
-        BeforeValidator(_empty_is_none),
+        BeforeValidator(empty_is_none),
         BeforeValidator(normalised),
         Field(description="an http or https URL of at most 500 characters"),
     ] = None
@@ -190,7 +100,7 @@ class ProviderInput(_Input):
     available_models: Annotated[
         list[ModelName],
         Field(min_length=1, max_length=MAX_MODELS, description=f"a list of 1 to {MAX_MODELS:,} model names"),
-        AfterValidator(_distinct),
+        AfterValidator(distinct),
     ]
     default_model: OptionalModel = None
     is_active: Annotated[bool, Field(description="true or false")] = True
@@ -224,7 +134,7 @@ class ApiKeyInput(_SecretInput):
 
     api_key: Annotated[
         SecretStr,
-        BeforeValidator(_no_line_breaks),
+        BeforeValidator(no_line_breaks),
         Field(min_length=1, max_length=MAX_KEY, repr=False, description=f"1 to {MAX_KEY:,} characters"),
         AfterValidator(_remembered),
     ]
@@ -244,8 +154,8 @@ class CarriedInput(_SecretInput):
     kind: str
     """Of its provider."""
     use: Annotated[Literal["header", "query"], Field(description="header or query")]
-    name: Annotated[str, BeforeValidator(_no_halves), BeforeValidator(_trimmed)]
-    value: Annotated[SecretStr, BeforeValidator(_no_halves), BeforeValidator(_trimmed), Field(repr=False)]
+    name: Annotated[str, BeforeValidator(no_halves), BeforeValidator(trimmed)]
+    value: Annotated[SecretStr, BeforeValidator(no_halves), BeforeValidator(trimmed), Field(repr=False)]
     sealed: bool
 
     @model_validator(mode="after")
@@ -309,7 +219,7 @@ class PasswordInput(_SecretInput):
 
     password: Annotated[
         SecretStr,
-        BeforeValidator(_no_halves),
+        BeforeValidator(no_halves),
         Field(min_length=15, max_length=64, repr=False, description="15 to 64 characters"),
         AfterValidator(_password),
         AfterValidator(_remembered),
@@ -336,7 +246,7 @@ class _SettingsBase(_Input):
     custom_settings: Annotated[
         dict[str, Any] | None,
         Field(description="a JSON object"),
-        AfterValidator(lambda v: None if v is None else _custom(v)),
+        AfterValidator(lambda v: None if v is None else custom(v)),
     ] = None
     is_active: Annotated[bool, Field(description="true or false")] = True
 

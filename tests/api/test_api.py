@@ -28,7 +28,7 @@ from core.manage import settings as rows
 from core.resolve import Resolver
 from core.resolving.merge import ProviderFacts, build
 from core.store import db
-from core.store.schemas import MAX_MODELS_TEXT
+from core.store.values import MAX_MODELS_TEXT
 from tests.conftest import run_async
 from tests.rest import HOST, KEY, NEW, as_written, cookie, data, error, serving, token
 from web.answers import security_headers

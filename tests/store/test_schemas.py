@@ -23,12 +23,12 @@ from core.store.schemas import (
     SettingsInput,
     UserInput,
     could_be_provider,
-    normalised,
     parse_json_object,
     parse_models,
     validate,
 )
 from core.store.tables import LlmProvider, LlmSettings
+from core.store.values import normalised
 
 CANARY = "sk-canary-0123456789abcdef"
 GOOD: Mapping[type[BaseModel], Mapping[str, Any]] = {
