@@ -13,7 +13,7 @@ from core.actors import COMMAND_LINE
 from core.manage import next_keys, provider_secrets, providers
 from core.store import db
 from tests.browser.conftest import Recorder, choose, sign_in
-from tests.browser.test_looks import sign_in_narrow
+from tests.browser.test_looks import show, sign_in_narrow
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, ROOT
 from tests.processes import core, python, running_app
 from tests.vendors import KEY, TEXT, Vendor
@@ -167,28 +167,32 @@ def test_how_it_looks(browser: Browser, committed: str, tmp_path: Path) -> None:
             session, COMMAND_LINE, made, "query", "api-version", value="2026-01-01", sealed=False
         )
     with running_app(tmp_path / "log", DATABASE_URL=committed, LLM_ENCRYPTION_KEY=ENCRYPTION_KEY) as app:
-        for scheme in ("light", "dark"):
-            for width, height in ((1440, 1000), (420, 900)):
-                page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]  # one of its words
-                sign_in_narrow(page, app.url)
-                page.goto(f"{app.url}/providers")
-                card = page.locator(".st-key-card_gateway")
-                expect(card).to_contain_text("next key: sk-proj...**** #")
-                card.get_by_role("button", name="Edit").click()
-                dialog = page.get_by_role("dialog")
-                expect(dialog.get_by_role("textbox", name="Value of header Ocp-Apim-Subscription-Key")).to_be_visible()
-                dialog.get_by_role("button", name="Add a header").click()
-                dialog.get_by_role("textbox", name="Name of header 6").fill("Host")
-                dialog.get_by_role("textbox", name="Value of header 6").fill("x")
-                dialog.get_by_role("button", name="Save").click()
-                expect(dialog.get_by_text("Host is written by the HTTP client")).to_be_visible()
-                dialog.get_by_text("Headers and query parameters").scroll_into_view_if_needed()
-                assert page.evaluate(CUT) == []
-                page.screenshot(path=PICTURES / f"headers-{width}-{scheme}.png")
-                dialog.get_by_role("button", name="Cancel").click()
-                card.get_by_role("button", name="More").click()
-                page.get_by_role("menuitem", name="Exchange key").click()
-                expect(dialog.get_by_role("button", name="Test the next key")).to_be_visible()
-                assert page.evaluate(CUT) == []
-                page.screenshot(path=PICTURES / f"keys-{width}-{scheme}.png")
-                page.close()
+        for width, height in ((1440, 1000), (420, 900)):
+            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
+            sign_in_narrow(page, app.url)
+            page.goto(f"{app.url}/providers")
+            card = page.locator(".st-key-card_gateway")
+            expect(card).to_contain_text("next key: sk-proj...**** #")
+            card.get_by_role("button", name="Edit").click()
+            dialog = page.get_by_role("dialog")
+            expect(dialog.get_by_role("textbox", name="Value of header Ocp-Apim-Subscription-Key")).to_be_visible()
+            dialog.get_by_role("button", name="Add a header").click()
+            dialog.get_by_role("textbox", name="Name of header 6").fill("Host")
+            dialog.get_by_role("textbox", name="Value of header 6").fill("x")
+            dialog.get_by_role("button", name="Save").click()
+            expect(dialog.get_by_text("Host is written by the HTTP client")).to_be_visible()
+            dialog.get_by_text("Headers and query parameters").scroll_into_view_if_needed()
+            _pictures(page, f"headers-{width}")
+            dialog.get_by_role("button", name="Cancel").click()
+            card.get_by_role("button", name="More").click()
+            page.get_by_role("menuitem", name="Exchange key").click()
+            expect(dialog.get_by_role("button", name="Test the next key")).to_be_visible()
+            _pictures(page, f"keys-{width}")
+            page.close()
+
+
+def _pictures(page: Page, name: str) -> None:
+    for scheme in ("dark", "light"):
+        show(page, scheme)
+        assert page.evaluate(CUT) == []
+        page.screenshot(path=PICTURES / f"{name}-{scheme}.png")

@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import CHOSEN
+from tests.browser.conftest import CHOSEN, settled
 from tests.browser.filled import add_admin, app_with, fill
 from tests.conftest import PASSWORD, ROOT
 from tests.processes import App
@@ -26,6 +26,9 @@ CUT = """() => [...document.querySelectorAll('[data-testid="stMetricValue"] *, [
     .filter(part => part.scrollWidth > part.clientWidth + 1 && getComputedStyle(part).overflow !== "visible")
     .map(part => part.innerText)"""
 """The figures whose value or label is wider than its box."""
+AT_REST = """() => !document.querySelector('[data-stale=true]')
+    && !document.getAnimations().some(one => one instanceof CSSTransition)"""
+"""Nothing of the run before is there any more, nor is anything on its way."""
 
 
 @pytest.fixture(scope="module")
@@ -110,40 +113,33 @@ ERRORS: dict[str, Callable[[Page], None]] = {
 }
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("state", ["empty", "filled", "error"])
 @pytest.mark.parametrize("width", list(SIZES))
-def test_pages_fit_and_show_no_fault(
-    apps: dict[str, App], browser: Browser, width: int, scheme: Literal["light", "dark"]
-) -> None:
-    """No page is wider than the window, none shows an exception, and each one has its title."""
-    for state in ("empty", "filled", "error"):
-        page = browser.new_page(viewport={"width": width, "height": SIZES[width]}, color_scheme=scheme)
-        app = apps["empty" if state == "empty" else "filled"]
-        page.goto(app.url)
-        expect(page.get_by_role("button", name="Sign in")).to_be_visible()
-        _picture(page, f"sign_in-{width}-{scheme}")
-        sign_in_narrow(page, app.url)
-        for name in SCREENS:
-            _open(page, name, width)
-            if state == "error":
-                if name == "effective_preview":
-                    page.get_by_role("combobox", name="Provider", exact=True).click()
-                    page.get_by_role("option", name="Google").click()
-                ERRORS.get(name, lambda _: None)(page)
-            page.wait_for_timeout(400)
-            _picture(page, f"{name}-{state}-{width}-{scheme}")
-            if page.get_by_role("dialog").count():
-                page.get_by_role("button", name="Cancel").click()
-        page.close()
+def test_pages_fit_and_show_no_fault(apps: dict[str, App], browser: Browser, width: int, state: str) -> None:
+    """No page is wider than the window in either theme, none shows an exception, and each one has its title."""
+    page = browser.new_page(viewport={"width": width, "height": SIZES[width]}, color_scheme="light")
+    app = apps["empty" if state == "empty" else "filled"]
+    page.goto(app.url)
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    _pictures(page, f"sign_in-{width}")
+    sign_in_narrow(page, app.url)
+    for name in SCREENS:
+        _open(page, name, width)
+        if state == "error":
+            if name == "effective_preview":
+                page.get_by_role("combobox", name="Provider", exact=True).click()
+                page.get_by_role("option", name="Google").click()
+            ERRORS.get(name, lambda _: None)(page)
+        _pictures(page, f"{name}-{state}-{width}")
+        if page.get_by_role("dialog").count():
+            page.get_by_role("button", name="Cancel").click()
+    page.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", list(SIZES))
-def test_connection_test(
-    apps: dict[str, App], vendor: Vendor, browser: Browser, width: int, scheme: Literal["light", "dark"]
-) -> None:
+def test_connection_test(apps: dict[str, App], vendor: Vendor, browser: Browser, width: int) -> None:
     """The stages fit, verified with models to add and to take away, and refused."""
-    page = browser.new_page(viewport={"width": width, "height": SIZES[width]}, color_scheme=scheme)
+    page = browser.new_page(viewport={"width": width, "height": SIZES[width]}, color_scheme="light")
     vendor.keys[:] = [KEY]
     sign_in_narrow(page, apps["filled"].url)
     page.locator(".st-key-more_local button").click()
@@ -151,17 +147,17 @@ def test_connection_test(
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text("It works: the model has answered.")).to_be_visible()
     expect(dialog.get_by_text("New in the vendor's list (2)")).to_be_visible()
-    _picture(page, f"connection_verified-{width}-{scheme}")
+    _pictures(page, f"connection_verified-{width}")
     vendor.keys.clear()
     dialog.get_by_role("button", name="Test again").click()
     expect(dialog.get_by_text("Key refused: 401 Incorrect API key provided")).to_be_visible()
-    _picture(page, f"connection_refused-{width}-{scheme}")
+    _pictures(page, f"connection_refused-{width}")
     dialog.get_by_role("button", name="Close").last.click()
     expect(dialog).to_have_count(0)
     page.locator(".st-key-more_openai button").click()
     page.get_by_role("menuitem", name="Delete").click()
     expect(page.get_by_text("Programs use it")).to_be_visible()
-    _picture(page, f"delete-{width}-{scheme}")
+    _pictures(page, f"delete-{width}")
     page.close()
 
 
@@ -183,7 +179,24 @@ def _open(page: Page, name: str, width: int) -> None:
     collapse = page.get_by_test_id("stSidebarCollapseButton")
     if width < 700 and collapse.is_visible():
         collapse.get_by_role("button").click()
-        page.wait_for_timeout(400)
+        expect(collapse).not_to_be_in_viewport()
+
+
+def _pictures(page: Page, name: str) -> None:
+    """Judge and keep what the last run has drawn, in both themes; leave the page light."""
+    settled(page)
+    for scheme in ("dark", "light"):
+        show(page, scheme)
+        page.wait_for_function(AT_REST)
+        _picture(page, f"{name}-{scheme}")
+
+
+def show(page: Page, scheme: Literal["light", "dark"]) -> None:
+    """Change the theme of a page that is open, as the system does in the evening."""
+    page.emulate_media(color_scheme=scheme)
+    page.wait_for_function(
+        "scheme => getComputedStyle(document.querySelector('[data-testid=stApp]')).colorScheme === scheme", arg=scheme
+    )
 
 
 def _picture(page: Page, name: str) -> None:

@@ -1,5 +1,9 @@
-"""Ten thousand calls: memory stays flat, no row of the log is lost, and nothing is warned of."""
+"""Thousands of calls: memory stays flat, no row of the log is lost, and nothing is warned of.
 
+How many is for `LLM_TEST_CALLS` to say: 2,000, or 20,000 in the nightly run.
+"""
+
+import os
 import subprocess
 import sys
 
@@ -45,11 +49,13 @@ round_of(COUNT - COUNT // 10)
 after = memory()
 print(before, after, logs.dropped())
 """
-COUNT = 10_000
+COUNT = int(os.environ.get("LLM_TEST_CALLS", "2000"))
+NOISE = 2_000
+"""KiB that memory may grow by, however few the calls are; and two more for each call."""
 
 
-@pytest.mark.kill  # it takes a minute
-def test_ten_thousand_calls(store: str, vendor: Vendor) -> None:
+@pytest.mark.kill
+def test_thousands_of_calls(store: str, vendor: Vendor) -> None:
     """Whole, asynchronous and in parts, in a process with every warning on."""
     configure(log_level="minimal")
 
@@ -71,4 +77,4 @@ def test_ten_thousand_calls(store: str, vendor: Vendor) -> None:
         assert connection.execute(
             "SELECT count(*), count(*) FILTER (WHERE status = 'ok') FROM llm_logs"
         ).fetchone() == (COUNT, COUNT)
-    assert after - before < 20_000  # KiB
+    assert after - before < NOISE + 2 * COUNT

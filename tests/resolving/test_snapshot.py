@@ -1,6 +1,6 @@
 """The snapshot, against real tables: whatever is stored there, and however it was changed.
 
-How many random states are tried is for `LLM_TEST_STATES` to say: 1,000 here, 10,000 in CI.
+How many random states are tried is for `LLM_TEST_STATES` to say: 1,000, or 100,000 in the nightly run.
 """
 
 import json
