@@ -7,7 +7,8 @@ module is imported needs a process that has not imported it: a second or two. Wh
 counts too.
 
 Questions come as lines of JSON, and are answered so:
-``{"do": "begin", "tests": […], "modules": {module: its own test file}}``: run these tests, and remember which lines each reaches.
+``{"do": "begin", "tests": […], "modules": {module: its own test file}, "others": seconds at most that
+tests of other files may take for one change}``: run these tests, and remember which lines each reaches.
 ``{"do": "try", "module": …, "line": …, "source": …}``: do the tests notice, if the module is this?
 """
 
@@ -37,8 +38,6 @@ TREE = Path(__file__).parent.parent
 OURS = {"core", "web", "ui", "api", "pages", "tests", "migrations", "conftest", "streamlit_app", "asgi", "__main__"}
 PATIENCE = 20
 """Seconds beyond five times what a test took, until a change that hangs is noticed by that."""
-OTHERS = 30
-"""Seconds at most that tests of other files may take for one change."""
 AT_IMPORT = ""
 """The context of lines that run when tests are collected."""
 
@@ -223,8 +222,8 @@ def forked(work: Callable[[], Any], patience: float) -> Any:
 class Baseline:
     """Some tests, and the lines that each reaches."""
 
-    def __init__(self, tests: list[str], modules: dict[str, str]) -> None:
-        self.modules = modules
+    def __init__(self, tests: list[str], modules: dict[str, str], others: float) -> None:
+        self.modules, self.others = modules, others
         begun = time.monotonic()
         seen = forked(lambda: self._watched(tests, list(modules)), 3600)
         if seen is None:
@@ -296,7 +295,7 @@ class Baseline:
         names = self.reaching(module, line)
         own = [name for name in names if name.split("::")[0] == self.modules[module]]
         took = sum(self.seconds[name] for name in own)
-        enough, end = took + OTHERS, len(own)
+        enough, end = took + self.others, len(own)
         for name in names[len(own) :]:
             if took + self.seconds[name] > enough and end:
                 break

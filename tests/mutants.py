@@ -254,6 +254,9 @@ def main() -> int:
     parser.add_argument(
         "--most", type=int, default=10_000, help=f"changes of one module at most: a sample (seed {SEED})"
     )
+    parser.add_argument(
+        "--others", type=float, default=30, help="seconds at most that tests of other files may take for one change"
+    )
     parser.add_argument("--part", type=share, default=(1, 1), help="2/7: of the changes, the second of each seven")
     given = parser.parse_args()
     modules = [
@@ -271,7 +274,8 @@ def main() -> int:
         for wing, rooms in wings.items():
             if not (tests := tests_of(wing)):
                 sys.exit(f"No tests of {wing}: tests/mutants.py looks for its folder, or for a row in MORE_TESTS.")
-            begun = runs.ask(do="begin", tests=tests, modules={module: own_test(module) for module in rooms})
+            own = {module: own_test(module) for module in rooms}
+            begun = runs.ask(do="begin", tests=tests, modules=own, others=given.others)
             write(
                 f"{wing}: {begun['tests']} tests in {begun['seconds']:.0f} s; failing as it is: {begun['left_out'] or 'none'}"
             )

@@ -91,16 +91,15 @@ def build(
             if undecided and parameter.name in _names(layer.values.get("omitted_parameters")):
                 omitted_by[parameter.name] = layer.source("omitted_parameters")
                 undecided = False
-            if value is not None and parameter.fits(value):
+            if parameter.fits(value):  # None does not
                 found.append((layer.source(parameter.name), value))
                 undecided = False
         candidates[parameter.name] = (*found, (BUILT_IN, parameter.default))
     custom = _merge_custom(down, candidates)
-    status, box, carried, problem = (
-        _status(provider, candidates["model"][0][1]) if provider else (missing, None, None, problem)
-    )
+    model = candidates["model"][0][1]
+    status, box, carried, problem = _status(provider, model) if provider else (missing, None, None, problem)
     values = {parameter: candidates[parameter][0][1] for parameter in PARAMETERS}
-    kind, model = provider.kind if provider else None, candidates["model"][0][1]
+    kind = provider.kind if provider else None
     base_url = base_url_of(provider.kind, provider.base_url) if provider else None
     explicit = [name for name in SENDABLE if candidates[name][0][0] is not BUILT_IN]
     sent, adjustments = decide(Basis(kind, base_url, model, values, explicit, omitted_by, custom))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from core.crypto import Place
 from core.parameters import PARAMETERS, SENDABLE
+from core.resolving.carried import carried_of
 from core.resolving.effective import BUILT_IN, LAYERS, NOT_NEEDED, Source
 from core.resolving.merge import DEEPEST, Layer, ProviderFacts, build, is_deeper, layer_of, provider_of, read_json
 from tests.parameters import RULES
@@ -247,6 +248,61 @@ def test_rows_of_the_database_are_read() -> None:
     assert build(provider_of({**row, "api_key_encrypted": ""}, RING), ()).status == "no_key"
     assert build(provider_of({**row, "api_key_encrypted": "", "needs_key": None}, RING), ()).status == "no_key"
     assert build(provider_of({**row, "needs_key": False}, RING), ()).api_key() == NOT_NEEDED
+
+
+NOT_OF_A_TYPE: dict[type, list[object]] = {
+    str: ["nonsense", "", 5, True, ["full"]],
+    bool: ["true", 0, 1, 1.0, []],
+    int: ["5", True, 5.5, [5], {}],
+    float: ["0.5", True, False, [0.5], {}],
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_value_that_no_parameter_may_have_counts_as_not_set(name: str) -> None:
+    """Raw SQL may have stored anything: of another type, below the range and above it; the layer below is in force."""
+    parameter = PARAMETERS[name]
+    bounds = [parameter.minimum, parameter.maximum]
+    beyond = [] if None in bounds else [bounds[0] - 1, bounds[1] + 1]  # type: ignore[operator]  # not None
+    for value in [None, *NOT_OF_A_TYPE[parameter.value_type], *beyond]:
+        answer = build(provider(), [everyone_layer(**{name: parameter.first}), own_layer(**{name: value})])
+        assert (getattr(answer, name), answer.source(name).layer) == (parameter.first, "all_providers"), value
+    for value in [parameter.first, *(bound for bound in bounds if bound is not None)]:
+        answer = build(provider(), [own_layer(**{name: value})])
+        assert (getattr(answer, name), answer.source(name).layer) == (value, "provider"), value
+
+
+def test_facts_of_a_provider_show_nothing_that_is_stored_sealed() -> None:
+    """Neither the blob nor a header stands in what is printed of it: a debugger's line, or a log's."""
+    row = {
+        "id": 7,
+        "name": "openai",
+        "display_name": "OpenAI",
+        "kind": "openai",
+        "api_base_url": None,
+        "default_model": "m1",
+        "is_active": True,
+        "version": 5,
+        "field_changes": {},
+        "needs_key": True,
+        "api_key_encrypted": "blob-of-the-key",
+        "api_key_key_id": "k",
+        "api_key_binding": "binding-of-the-key",
+    }
+    header = {"id": 1, "provider_id": 7, "use": "header", "name": "X", "plain_value": CANARY, "value_encrypted": None}
+
+    printed = repr(provider_of(row, RING, open_carried=carried_of([header], RING, "https://api.openai.com:443")))
+
+    assert "openai" in printed
+    assert not [word for word in ("blob-of", "binding-of", CANARY) if word in printed]
+
+
+def test_answer_without_a_provider_has_the_name_that_was_asked_for() -> None:
+    """As its name and as what people read; nobody asked: both are empty. Without a store the generation is 0."""
+    asked, nobody = build(None, (), name="acme"), build(None, ())
+
+    assert [(each.provider, each.display_name) for each in (asked, nobody)] == [("acme", "acme"), ("", "")]
+    assert (asked.provider_id, asked.status, asked.generation) == (None, "unknown_provider", 0)
 
 
 def _reference(layers: list[Mapping[str, Any]], default_model: str | None) -> dict[str, Any]:
