@@ -10,11 +10,12 @@ from core.crypto import Box
 from core.errors import ApiKeyUnavailable, Invalid
 from core.kinds import KINDS
 from core.parameters import PARAMETERS, SENDABLE
+from core.resolving.carried import NOTHING, Carried
 from core.resolving.effective import BUILT_IN, CURES, NOT_NEEDED, Source, Status
-from core.resolving.merge import build
+from core.resolving.merge import Layer, build
 from core.resolving.words import state_of
 from tests.parameters import RULES, SENT, another
-from tests.resolving.facts import CANARY, box, everyone_layer, own_layer, provider, unreadable
+from tests.resolving.facts import ADA, CANARY, box, everyone_layer, own_layer, provider, unreadable
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +42,57 @@ def test_explain_names_what_is_hidden() -> None:
     assert explained["temperature"].value == 0.3
     assert explained["temperature"].shadows == ((Source("all_providers", 1, 9), 0.1), (BUILT_IN, 0.7))
     assert explained["top_p"].shadows == ()
+
+
+def test_explanation_is_json() -> None:
+    """Each value with who set it and when, what it hides, who omits it and how it is adjusted; null where there is nobody."""
+    own = Layer(
+        "provider", 2, 4, {"temperature": 0.3, "top_p": 0.5, "omitted_parameters": ["top_p"]}, {"temperature": ADA}
+    )
+    explained = {e.name: e.as_dict() for e in build(provider(default_model="gpt-5"), [own]).explain()}
+    nobody = {"row_id": None, "version": None, "changed_at": None, "changed_by": None}
+
+    assert json.loads(json.dumps(explained)) == explained
+    adjusted = explained["temperature"].pop("adjusted")
+    assert (adjusted["what"], adjusted["to"]) == ("left_out", None)
+    assert explained["temperature"] == {
+        "name": "temperature",
+        "value": 0.3,
+        "sent": False,
+        "source": {
+            "layer": "provider",
+            "row_id": 2,
+            "version": 3,
+            "changed_at": "2026-01-02T03:04:05+00:00",
+            "changed_by": "ada",
+        },
+        "shadows": [{"source": {"layer": "built_in", **nobody}, "value": 0.7}],
+        "omitted_by": None,
+    }
+    omitted = {**nobody, "layer": "provider", "row_id": 2, "version": 4}
+    assert (explained["top_p"]["omitted_by"], explained["model"]["sent"]) == (omitted, True)
+    assert (explained["max_retries"]["sent"], explained["max_retries"]["adjusted"]) == (False, None)
+
+
+def test_answers_differ_by_what_is_in_force_alone() -> None:
+    """Two with equal values are equal, whoever set them; what is carried, the key and the way to it do not count."""
+    mine, all_of_us = (build(provider(), [layer(temperature=0.3)]) for layer in (own_layer, everyone_layer))
+    carrying = build(provider(open_carried=lambda: Carried([("header", "X", CANARY)])), [own_layer(temperature=0.3)])
+
+    assert mine == all_of_us == carrying
+    assert (mine.carried(), carrying.carried().headers) == (NOTHING, (("X", CANARY),))
+    assert not [shown for each in (mine, carrying) if CANARY in (shown := repr(each))]
+    assert carrying.client_options()["default_headers"] == {"X": CANARY}
+    assert build(provider(is_active=False, open_carried=unreadable), []).carried() == NOTHING
+
+
+def test_program_says_what_is_left_out() -> None:
+    """None leaves one of our parameters out; the model of a request, and None for it: the settings' own."""
+    answer = build(provider(), [own_layer(temperature=0.3)])
+
+    assert "temperature" not in answer.request_options(temperature=None)
+    assert answer.request_options(temperature=None)["model"] == answer.request_options(model=None)["model"] == "m1"
+    assert answer.request_options(model="m2")["model"] == "m2"
 
 
 STATUSES: list[tuple[Status, dict[str, Any] | None]] = [
