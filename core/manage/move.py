@@ -1,4 +1,4 @@
-"""The whole store, from the server it is on to another one: what docs/operations.md calls the move.
+"""The whole store, from the server it is on to another one: what docs/backup.md calls the move.
 
 All or nothing: the target is written in one transaction, which is committed once everything in it was found to be as it is
 here. The source is read, kept from being written meanwhile, and left as it is.

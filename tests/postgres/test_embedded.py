@@ -894,7 +894,7 @@ def test_a_store_of_another_major_is_told_with_both(data_dir: Path, made_by: int
     assert f"was made by PostgreSQL {made_by}, and the embedded server here is PostgreSQL {int(ours)}" in str(
         caught.value
     )
-    assert "docs/operations.md" in str(caught.value)
+    assert "docs/backup.md" in str(caught.value)
     version.write_text(ours)
     with psycopg.connect(embedded.start(data_dir)) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
