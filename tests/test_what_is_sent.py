@@ -13,6 +13,7 @@ from core.kinds import facts_of
 from core.models import apis
 from core.models.catalogue import VENDORS
 from core.models.facts import known
+from core.resolving.options import body as body_of
 from core.store.tables import LlmProvider
 from core.testing import override
 from tests.vendors import KEY, Vendor
@@ -70,8 +71,13 @@ def test_all_say_the_same(vendor: Vendor, models: list[tuple[str, str]]) -> None
         sent = {item.name for item in answer.explain() if item.sent} - {"model"}
         theirs = {name: facts_of(kind).names[name] or name for name in sent}
         renamed = {each.parameter: each.to for each in answer.adjustments if each.what == "renamed"}
+        shown_body = {**(_shown := body_of(kind, answer.request_options())[1]), **_shown.get("generationConfig", {})}
+        shown_body = {n: v for n, v in shown_body.items() if n not in NOT_PARAMETERS and n != "generationConfig"}
         reasons = {spell(str(renamed.get(name, theirs[name]))) for name in sent}
-        if not (body == {spell(name): value for name, value in flat.items()} == request and reasons == set(body)):
+        if not (
+            body == shown_body == {spell(name): value for name, value in flat.items()} == request
+            and reasons == set(body)
+        ):
             wrong.append((api, model, values, body, flat, request, reasons))
         if done.adjustments != answer.adjustments or len(shown["adjustments"]) != len(answer.adjustments):
             wrong.append((api, model, values, done.adjustments, answer.adjustments))

@@ -123,6 +123,14 @@ class Stored(NamedTuple):
         layers = [self.layers[scope] for scope in (None, row["id"]) if scope in self.layers]
         return build(provider_of(row, get_ring()), layers, generation=self.generation)
 
+    def with_draft(self, provider_id: int | None, fields: Mapping[str, Any]) -> "Stored":
+        """Return the same with unsaved *fields* of one scope (None: of all providers), as if they were saved."""
+        stored = [self.layers[provider_id]] if provider_id in self.layers else []
+        layers = {scope: layer for scope, layer in self.layers.items() if scope != provider_id}
+        for layer in _with_draft(stored, provider_id, fields):  # none, if it is inactive
+            layers[provider_id] = layer
+        return self._replace(layers=layers)
+
     def own(self) -> EffectiveSettings:
         """Return what a provider without settings of its own gets: the installation's values, and no model."""
         nobody = ProviderFacts(0, "", "", "", None, None, is_active=False, version=0, changes={}, open_box=None)

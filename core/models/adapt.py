@@ -211,8 +211,8 @@ def _exclude(step: _Step, kept: dict[str, Any], notes: dict[str, Adjustment], ca
         else:
             continue
         if kept.pop(loser, None) is not None:
-            asked_for = loser in case.explicit
-            notes[loser] = _note(loser, "left_out", None, check.said.why, check.said, asked_for=asked_for)
+            asked_for, why = loser in case.explicit, f"{check.said.why}; {other if loser == one else one} is sent"
+            notes[loser] = _note(loser, "left_out", None, why, check.said, asked_for=asked_for)
 
 
 def _loser(one: str, other: str, explicit: Collection[str]) -> str:

@@ -1,7 +1,7 @@
 """What a vendor's own SDK takes, by the kind's names: for its client, and for each request. Pure functions."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from ..kinds import KindFacts, facts_of
 from ..parameters import SENDABLE
@@ -73,6 +73,30 @@ def request_options(kind: str | None, model: str | None, sent: Mapping[str, Any]
         if name != "extra_body":
             (extra if _is_beside(facts, name) else made)[name] = value
     return made | ({"extra_body": extra} if extra else {})
+
+
+HELLO: Final = "Hello"
+"""What is asked in a body that is shown."""
+
+
+def body(kind: str | None, made: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the end of the address that a request goes to, and its JSON, as the SDK sends what :func:`request_options` made.
+
+    The prompt is :data:`HELLO`; what the SDK adds on its own (``stream``) is not in it.
+    """
+    facts = facts_of(kind)
+    if facts.sdk == "google.genai":
+        contents = [{"role": "user", "parts": [{"text": HELLO}]}]
+        config = {_camel(name): value for name, value in made.get("config", {}).items()}
+        return f"/models/{made.get('model')}:generateContent", {"contents": contents, "generationConfig": config}
+    asked = {"model": made.get("model"), "messages": [{"role": "user", "content": HELLO}]}
+    sent = {**_without(made, "extra_body"), **made.get("extra_body", {})}
+    return "/v1/messages" if facts.sdk == "anthropic" else "/chat/completions", asked | sent
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return "".join([head, *map(str.title, tail)])
 
 
 def _without(sent: Mapping[str, Any], name: str) -> dict[str, Any]:

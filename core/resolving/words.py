@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from ..models.adapt import Adjustment
 from ..parameters import PARAMETERS
@@ -55,6 +55,38 @@ def becomes(adjusted: Adjustment) -> str:
     return f"sent as {to}" if adjusted.what == "renamed" else f"sent as {to}: {adjusted.why}"
 
 
+class Note(NamedTuple):
+    """What is to be known of one parameter, beside its value."""
+
+    text: str
+    asked_for: bool
+    """Whether it concerns what somebody chose; else a built-in default, or a name."""
+
+
+def note_of(each: Adjustment, value: Any) -> Note:
+    """Return what becomes of *value*, in a line: ``0.7 · will be left out: it always reasons``, ``2 → 1: it takes 0 to 1``."""
+    shown, to = value_text(each.parameter, value), value_text(each.parameter, each.to)
+    text = {
+        "left_out": f"{shown} · will be left out: {each.why}",
+        "clamped": f"{shown} → {to}: {each.why}",
+        "added": f"{shown} is sent all the same: {each.why}",
+        "renamed": f"sent as {to}",
+    }[each.what]
+    return Note(text, each.asked_for and each.what != "renamed")
+
+
+def notes_of(settings: EffectiveSettings) -> dict[str, Note]:
+    """Return parameter -> what is to be known of it where it is not simply sent, or omitted for good reason."""
+    found = {each.parameter: note_of(each, getattr(settings, each.parameter)) for each in settings.adjustments}
+    if settings.model_is != "unknown":
+        model = settings.model or "the model"
+        found |= {
+            name: Note(f"left out by hand, though {model} takes it", asked_for=True)
+            for name in omitted_for_nothing(settings)
+        }
+    return found
+
+
 def warnings_of(settings: EffectiveSettings) -> list[str]:
     """Return where what somebody chose does not reach the model as it is, and what is omitted for nothing; with the cure."""
     model = settings.model or "the model"
@@ -63,7 +95,7 @@ def warnings_of(settings: EffectiveSettings) -> list[str]:
         for each in settings.adjustments
         if (sentence := _adjusted_text(each, getattr(settings, each.parameter), model))
     ]
-    if settings.model_is != "unknown" and (names := _omitted_for_nothing(settings)):
+    if settings.model_is != "unknown" and (names := omitted_for_nothing(settings)):
         be, it = ("is", "it") if len(names) == 1 else ("are", "them")
         found.append(
             f"{listed(names)} {be} omitted, though {model} takes {it}. "
@@ -96,8 +128,8 @@ def _adjusted_text(each: Adjustment, value: Any, model: str) -> str:
     return f"{name} {shown} is not sent to {model}: {each.why}. Choose another model to have it sent, or have it inherited."
 
 
-def _omitted_for_nothing(settings: EffectiveSettings) -> list[str]:
-    """Return what would be sent, and taken, were it not omitted."""
+def omitted_for_nothing(settings: EffectiveSettings) -> list[str]:
+    """Return what would be sent, and taken as it is, were it not omitted."""
     if not settings.omitted:
         return []
     basis = settings.basis()

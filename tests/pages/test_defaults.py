@@ -16,6 +16,7 @@ from core.store.tables import LlmSettings, User
 from tests.conftest import ROOT
 from tests.screens import everything, has, open_page, toasts
 from ui.defaults.draft import OMIT, VALUE, Choice, patch, tidy
+from ui.defaults.results import NOTED
 
 page = partial(open_page, "defaults")
 
@@ -37,6 +38,16 @@ def stored(scope_id: int | None) -> LlmSettings | None:
 
 def choose(app: AppTest, name: str, mode: str) -> AppTest:
     return app.segmented_control(key=f"{name}_mode").set_value(mode).run()
+
+
+def notes(app: AppTest) -> dict[str, str]:
+    """Field -> the line below it, without what colours it; fields without one are left out."""
+    found = {}
+    for name in NOTED:
+        place: Any = app.get_by_key(f"note_{name}")
+        for each in place.caption:
+            found[name] = re.sub(r"^:orange\[:material/warning: (.*)]$", r"\1", each.value).replace("\\", "")
+    return found
 
 
 def test_stranger_and_analyst_see_nothing(analyst: Actor) -> None:
@@ -315,13 +326,100 @@ def test_unfit_parameters_are_left_out_in_one_click(session: Session, admin: Act
     provider_id = add_provider(session, admin, "claude", kind="anthropic")
     settings.upsert_global(session, admin, provider_id, {"presence_penalty": 0.5})
     app = page(admin, provider="claude")
-    assert any("presence_penalty 0.5 is not sent" in w.value.replace("\\", "") for w in app.warning)
+    assert "0.5 · will be left out: Anthropic's API has none" in notes(app)["presence_penalty"]
 
     app.button(key="omit_refused").click().run()
 
     assert app.segmented_control(key="presence_penalty_mode").value == "omit"
-    assert not app.warning
+    assert "presence_penalty" not in notes(app)
     assert has(app, "save")
+
+
+def test_each_row_says_what_the_model_makes_of_it(session: Session, admin: Actor) -> None:
+    """Before anything is saved: left out and why, renamed, brought into the range, one of two; and how the model is known."""
+    add_provider(session, admin, "gpt", available_models=["gpt-5", "unheard-of"], default_model="gpt-5")
+    add_provider(session, admin, "claude", kind="anthropic", available_models=["claude-sonnet-4-5"], default_model=None)
+    app = page(admin, provider="gpt")
+
+    said = notes(app)
+    assert said["temperature"] == "0.7 · will be left out: it always reasons"
+    assert said["max_tokens"] == "sent as max_completion_tokens"
+    assert said["preferred_model"].startswith("Known · context 400,000")
+    assert "then gpt-6.1-sol" in said["preferred_model"]
+    app.selectbox(key="preferred_model").set_value("unheard-of").run()
+    assert notes(app)["preferred_model"].startswith("Not known here, which works as well")
+    assert "temperature" not in notes(app)
+
+    app = page(admin, provider="claude")
+    app.selectbox(key="preferred_model").set_value("claude-sonnet-4-5").run()
+    app = choose(choose(app, "temperature", "value"), "top_p", "value")
+    (slider,) = [each for each in app.slider if each.label.startswith("Temperature")]
+    assert slider.max == 1
+    (number,) = [n for n in app.number_input if n.label == "Temperature: value, exactly"]
+    number.set_value(2.0).run()
+    said = notes(app)
+    assert said["temperature"] == "2 → 1: it takes 0 to 1"
+    assert said["top_p"].endswith("only one of temperature and top_p is taken; temperature is sent")
+
+
+def test_slider_follows_the_model_and_the_number_stays(session: Session, admin: Actor) -> None:
+    """Of a value beyond the model's range the slider shows as much as there is; with another model it is whole again."""
+    scope = add_provider(session, admin, "c", kind="anthropic", api_base_url="https://gw.example.com")
+    settings.upsert_global(session, admin, scope, {"temperature": 1.5})
+    providers.create(
+        session,
+        admin,
+        {"name": "o", "display_name": "O", "kind": "openai", "available_models": ["m"], "default_model": "m"},
+    )
+    app = page(admin, provider="c")
+    (slider,) = app.slider
+    assert (slider.max, slider.value) == (1.0, 1.0)
+    assert '"temperature": 1.0' in app.code[0].value
+    assert not has(app, "save")
+
+    app.selectbox(key="scope").set_value("o").run()
+    app = choose(app, "temperature", "value")
+    (slider,) = app.slider
+    assert (slider.max, slider.value) == (2.0, 0.7)
+
+
+def test_typed_value_that_is_not_sent_is_asked_about_once(session: Session, admin: Actor) -> None:
+    """Save asks, goes back with nothing lost, and saves it all the same; what is saved already is not asked about again."""
+    scope = add_provider(session, admin, "gpt", available_models=["gpt-5"], default_model="gpt-5")
+    app = choose(page(admin, provider="gpt"), "temperature", "value")
+    app.button(key="save").click().run()
+    assert list(app.table[-1].value["Field"]) == ["Temperature"]
+    assert "it always reasons" in app.table[-1].value["What becomes of it"][0]
+    assert stored(scope) is None
+    app.button(key="unsent_back").click().run()
+    assert stored(scope) is None
+    assert has(app, "save")
+    app.button(key="save").click().run()
+    app.button(key="unsent_save").click().run()
+
+    row = stored(scope)
+    assert row is not None
+    assert row.temperature == 0.7
+    app = choose(app, "max_retries", "value")
+    app.button(key="save").click().run()
+    row = stored(scope)
+    assert row is not None
+    assert row.max_retries == 3
+
+
+def test_all_providers_say_how_many_take_a_value(session: Session, admin: Actor) -> None:
+    """Of those that inherit it; who has a value of their own is not counted, and what nobody takes is asked about."""
+    add_provider(session, admin, "a", available_models=["gpt-5"], default_model="gpt-5")
+    add_provider(session, admin, "b")
+    own = add_provider(session, admin, "c")
+    settings.upsert_global(session, admin, own, {"temperature": 0.1})
+    app = choose(page(admin), "temperature", "value")
+
+    assert notes(app)["temperature"] == "fits 1 of 2 providers; not A (not sent: it always reasons)"
+    app.button(key="save").click().run()
+    row = stored(None)
+    assert row is not None
+    assert row.temperature == 0.7
 
 
 def test_names_are_shown_as_text(session: Session, admin: Actor) -> None:

@@ -72,7 +72,7 @@ def acme(session: Session, admin: Actor) -> int:
 @pytest.mark.usefixtures("acme")
 def test_every_value_says_why(admin: Actor) -> None:
     """A value stands with its layer, version and author, and with what it hides in the layers below."""
-    value, why = rows(page(admin))["Temperature"]
+    value, _, why = rows(page(admin))["Temperature"]
 
     assert value.startswith("0")
     for part in ("this provider, version 1", "ada", "just now", r"0\.3, all providers", r"0\.7, built\-in default"):
@@ -83,7 +83,7 @@ def test_every_value_says_why(admin: Actor) -> None:
 @pytest.mark.usefixtures("acme")
 def test_built_in_value_has_nobody(admin: Actor) -> None:
     """A built-in default names neither an author nor a version, and hides nothing."""
-    _, why = rows(page(admin))["Max tokens"]
+    *_, why = rows(page(admin))["Max tokens"]
 
     assert why == r"built\-in default"
 
@@ -92,11 +92,11 @@ def test_built_in_value_has_nobody(admin: Actor) -> None:
 def test_omitted_parameter_says_who_does_not_send_it(admin: Actor) -> None:
     """What is not sent keeps its value, says which layer decided so, and is absent from what a call sends."""
     at = page(admin)
-    value, why = rows(at)["Top P"]
+    value, sent_as, why = rows(at)["Top P"]
     sent = next(json.loads(code.value) for code in at.code if code.value.startswith("{"))
 
     assert value.startswith("1")
-    assert "not sent" in value
+    assert "not sent" in sent_as
     assert "not sent: all providers" in why
     assert "top_p" not in sent
     assert (sent["model"], sent["temperature"]) == ("m1", 0.0)
@@ -107,9 +107,9 @@ def test_layer_that_decides_leads_to_where_it_is_changed(admin: Actor, analyst: 
     """For an admin each row has a link with the provider in its address, not for an analyst, who may not change it."""
     found = rows(page(admin))
 
-    assert "](defaults?provider=acme)" in found["Temperature"][1]
-    assert "](defaults)" in found["Top P"][1]
-    assert "](providers?provider=acme)" in found["Model"][1]
+    assert "](defaults?provider=acme)" in found["Temperature"][2]
+    assert "](defaults)" in found["Top P"][2]
+    assert "](providers?provider=acme)" in found["Model"][2]
     assert "](" not in everything(page(analyst, provider="acme"))
 
 
@@ -232,10 +232,21 @@ def test_what_the_model_does_not_take_is_shown(session: Session, admin: Actor) -
 
     (warning,) = [warning.value for warning in at.warning]
     assert plain("temperature 0.2 is not sent to gpt-5: it always reasons.") in warning
-    assert plain("not sent: it always reasons") in rows(at)["Temperature"][1]
-    assert plain("not sent: it always reasons") in rows(at)["Top P"][1]
+    found = rows(at)
+    for name, colour in (("Temperature", "orange"), ("Top P", "gray")):  # nobody has chosen the built-in default
+        assert found[name][1].startswith(f":{colour}[:small[:material/block: not sent]]")
+        assert plain("it always reasons") in found[name][1]
+    assert found["Max tokens"][1] == plain("max_completion_tokens")
+    assert "Ready, with changes" in everything(at)
+    (_, overview) = page(admin, view="all").table[0].value["State"]
+    assert "Ready, with changes" in overview
     assert '"temperature"' not in everything(at)
-    assert '"max_completion_tokens": 2000' in everything(at)
+    body = json.loads(at.tabs[1].code[0].value)
+    assert body == {
+        "model": model,
+        "messages": [{"role": "user", "content": "Hello"}],
+        "max_completion_tokens": 2000,
+    }
 
 
 @pytest.mark.usefixtures("acme")
@@ -336,9 +347,9 @@ def test_value_says_whether_it_is_sent(admin: Actor) -> None:
     """A parameter of the model is sent or not; retries, timeouts and logging are the program's own."""
     found = rows(page(admin))
 
-    assert ":gray[:small[sent]]" in found["Temperature"][0]
-    assert "not sent" in found["Top P"][0]
-    assert "for the program" in found["Max retries"][0]
+    assert found["Temperature"][1] == "temperature"
+    assert "not sent" in found["Top P"][1]
+    assert "for the program" in found["Max retries"][1]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind].never_accepted])
@@ -352,7 +363,7 @@ def test_what_the_vendor_has_not_is_not_sent(session: Session, admin: Actor, kin
 
     for name in KINDS[kind].never_accepted - {p.name for p in PARAMETERS.values() if p.default is None}:
         label = PARAMETERS[name].label
-        assert "not sent" in alone[label][0]
+        assert "not sent" in alone[label][1]
         assert "API has none" in alone[label][1]
         (cells,) = [row for row in compared if str(row[0]).startswith(label)]
         assert ["not sent" in str(cell) for cell in cells[1:]] == [True, False]
@@ -390,9 +401,9 @@ def test_http_is_shown(admin: Actor) -> None:
     """The request of the REST API can be copied, and it is said where its token comes from."""
     at = page(admin)
 
-    assert [tab.label for tab in at.tabs] == ["What is sent", "Python", "HTTP"]
-    assert "makes the token" in at.tabs[2].caption[0].value
-    assert "/api/llm/settings?provider=acme" in at.tabs[2].code[0].value
+    assert [tab.label for tab in at.tabs] == ["What is sent", "Request body", "Python", "HTTP"]
+    assert "makes the token" in at.tabs[3].caption[0].value
+    assert "/api/llm/settings?provider=acme" in at.tabs[3].code[0].value
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
-"""What the Defaults page asks: which of two people's values to keep, and whether to reset a scope."""
+"""What the Defaults page asks: which of two people's values to keep, whether to save what is not sent, or reset a scope."""
 
 import streamlit as st
 
 from core.manage import settings
 from core.wording import counted
 from ui.defaults.draft import INHERIT, LABELS, Choice, Edit, choices, described, patch, rebase
+from ui.defaults.results import save_all_the_same, unsent_of
 from ui.defaults.scope import StoredScope, drop
+from ui.defaults.work import Work
 from ui.feedback import attempt, other_errors, plain
 from ui.guard import guard
 from ui.widgets import ago, exact
@@ -14,7 +16,7 @@ _OPEN = "defaults_dialog"
 
 
 def open_dialog(name: str) -> None:
-    """Have the next run of the page open the dialog *name*, ``conflict`` or ``reset``, on what is stored then."""
+    """Have the next run of the page open the dialog *name*, ``conflict``, ``unsent`` or ``reset``, on what is stored then."""
     st.session_state[_OPEN] = name
 
 
@@ -24,11 +26,19 @@ def ask(name: str) -> None:
     st.rerun()
 
 
-def draw_dialog(scope_id: int | None, title: str, stored: StoredScope, edit: Edit) -> None:
-    """Draw the dialog that is open, if any; it decides about *stored* as it is shown, and core refuses anything newer."""
-    opened = st.session_state.get(_OPEN)
+def draw_dialog(work: Work) -> None:
+    """Draw the dialog that is open, if any; it decides about what is stored as it is shown, and core refuses anything newer."""
+    opened, scope_id, title, stored, edit = (
+        st.session_state.get(_OPEN),
+        work.scope_id,
+        work.title,
+        work.stored,
+        work.edit,
+    )
     if opened == "conflict" and edit.changed:
         _resolve_conflict(scope_id, title, stored, edit)
+    elif opened == "unsent" and (unsent := unsent_of(work)):
+        _confirm_unsent(unsent)
     elif opened == "reset" and stored.row_id is not None:
         _confirm_reset(scope_id, title, stored, edit)
     else:
@@ -79,6 +89,24 @@ def _resolve_conflict(scope_id: int | None, title: str, stored: StoredScope, edi
         elif outcome.conflict:
             st.rerun()  # somebody saved once more: the dialog opens again with what is there now
         other_errors(outcome.errors, set())
+
+
+@st.dialog("Save what is not sent?", icon=":material/block:", on_dismiss=_close)
+def _confirm_unsent(unsent: dict[str, str]) -> None:
+    guard("admin")
+    st.markdown("You typed this, and it does not reach the model as it is:")
+    st.table(
+        [{"Field": LABELS[name], "What becomes of it": plain(text)} for name, text in unsent.items()],
+        border="horizontal",
+        alt="What was typed and is not sent as it is",
+    )
+    st.caption("It may be saved: it is sent once a model is chosen that takes it.")
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button("Go back", key="unsent_back", icon=":material/undo:"):
+            _done()
+        if st.button("Save all the same", key="unsent_save", type="primary", icon=":material/save:"):
+            save_all_the_same(unsent)
+            _done()
 
 
 @st.dialog("Reset to inherited values?", icon=":material/restart_alt:", on_dismiss=_close)

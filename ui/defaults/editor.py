@@ -12,10 +12,12 @@ from ui.defaults.dialogs import ask, draw_dialog, open_dialog
 from ui.defaults.draft import problem
 from ui.defaults.parts import HEAD, RESULTS, draw_part, row, run_again
 from ui.defaults.results import (
+    NOTED,
     PREVIEWED,
     Buttons,
     Places,
     draw_bar,
+    draw_notes,
     draw_preview,
     press_save,
     previewed,
@@ -46,7 +48,18 @@ def draw(actor: Actor, name: str, names: Mapping[str, str]) -> None:
     with side_by_side:
         left = st.container(width=700)
         right = st.container(width="stretch", border=True)
-    places = Places(left.container(), right, st.bottom.container())
+    head, rows, notes = left.container(), {}, {}
+    with left:
+        st.caption(_MODES_EXPLAINED)
+        for group, fields in form.groups().items():
+            with st.container(border=True, gap="xsmall"):
+                if group:
+                    st.header(group, anchor=False)
+                for field in fields:
+                    rows[field] = st.container()
+                    if field in NOTED:
+                        notes[field] = st.container(key=f"note_{field}")
+    places = Places(head, right, st.bottom.container(), notes)
     with places.bar:
         work = save_if_pressed(load(actor, name, whole=True), ask)
     with db.transaction() as session:
@@ -77,15 +90,10 @@ def draw(actor: Actor, name: str, names: Mapping[str, str]) -> None:
         places = places._replace(preview=st.container())
     draw_part(RESULTS, work, partial(_draw_results, names=names, places=places))
     draw_part(HEAD, work, partial(_draw_head, places=places))
-    with left:
-        st.caption(_MODES_EXPLAINED)
-        for group, fields in form.groups().items():
-            with st.container(border=True, gap="xsmall"):
-                if group:
-                    st.header(group, anchor=False)
-                for field in fields:
-                    draw_part(row(field), work, partial(_draw_row, name=field))
-    draw_dialog(work.scope_id, work.title, work.stored, work.edit)
+    for field, place in rows.items():
+        with place:
+            draw_part(row(field), work, partial(_draw_row, name=field))
+    draw_dialog(work)
 
 
 def _draw_results(work: Work, names: Mapping[str, str], places: Places) -> None:
@@ -96,6 +104,7 @@ def _draw_results(work: Work, names: Mapping[str, str], places: Places) -> None:
     buttons = Buttons(partial(_save, work.scope_id), partial(_discard, work.scope_id), partial(_omit, work.scope_id))
     with places.preview:
         draw_preview(work, found, buttons)
+    draw_notes(work, found, places)
     with places.bar:
         draw_bar(work, found, buttons)
     show_toast()
@@ -123,7 +132,8 @@ def _draw_head(work: Work, places: Places) -> None:
 def _draw_row(work: Work, name: str) -> None:
     undone = partial(_undo, work.scope_id)
     clicks = form.Clicks(_changed, _slid, _typed, undone)
-    form.draw_row(name, work.edit, work.inherited[form.parameter_of(name)], work.models, clicks)
+    inherited = work.inherited[form.parameter_of(name)]
+    form.draw_row(name, work.edit, inherited, work.models, clicks, within=work.ranges.get(name))
     if name in work.found:
         told = (
             work.found[name] if name == "custom_settings" else problem(name, work.found[name])
@@ -132,7 +142,8 @@ def _draw_row(work: Work, name: str) -> None:
 
 
 def _changed(name: str) -> None:
-    run_again([row(name), RESULTS])
+    bounded = form.SLIDERS if name == "preferred_model" else ()  # another model takes other values
+    run_again([row(name), RESULTS, *map(row, bounded)])
 
 
 def _slid(name: str) -> None:

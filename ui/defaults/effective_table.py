@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.models import catalogue
 from core.resolving.effective import LAYERS, EffectiveSettings, Explained, Source
-from core.resolving.words import value_text, warnings_of
+from core.resolving.words import value_text
 from ui.feedback import plain, plain_cell
 from ui.widgets import parameter_cell
 
@@ -24,10 +24,9 @@ def preview(draft: EffectiveSettings, saved: EffectiveSettings) -> None:
 
 
 def warnings(draft: EffectiveSettings, saved: EffectiveSettings) -> None:
-    """Say where what is omitted does not fit the model, and what to check after a change of model."""
-    change = catalogue.model_change_warning(saved.model, draft.model, draft.omitted)
-    for sentence in filter(None, (change, *warnings_of(draft))):
-        st.warning(plain(sentence), icon=":material/warning:")
+    """Say what to check after a change of model; what the model makes of each parameter stands in its row."""
+    if change := catalogue.model_change_warning(saved.model, draft.model, draft.omitted):
+        st.warning(plain(change), icon=":material/warning:")
 
 
 def refused(draft: EffectiveSettings) -> list[str]:

@@ -15,6 +15,7 @@ from ui.widgets import for_row
 
 MODES: Final = {INHERIT: "Inherit", VALUE: "Value", OMIT: "Don't send"}
 _MODEL, _CUSTOM = "preferred_model", "custom_settings"
+SLIDERS: Final = tuple(p.name for p in PARAMETERS.values() if p.value_type is float)
 
 
 def groups() -> dict[str, list[str]]:
@@ -98,6 +99,33 @@ def typed(name: str) -> None:
         st.session_state[slider_key(name)] = _within(PARAMETERS[name], value)
 
 
+def _bounds(parameter: Parameter) -> tuple[float, float]:
+    """Return where the slider of a parameter begins and ends: see :func:`_bound`."""
+    low, high = st.session_state.get(_bounds_key(parameter.name)) or (parameter.minimum or 0, parameter.maximum or 0)
+    return float(low), float(high)
+
+
+def _bound(parameter: Parameter, within: tuple[float, float] | None) -> None:
+    """Have the slider of a parameter go as far as the model takes it; what is beyond stays in the number beside it."""
+    if parameter.value_type is not float or parameter.minimum is None or parameter.maximum is None:
+        return
+    wanted = parameter.minimum, parameter.maximum
+    if within is not None and max(wanted[0], within[0]) < min(wanted[1], within[1]):
+        wanted = max(wanted[0], within[0]), min(wanted[1], within[1])
+    state, name = st.session_state, parameter.name
+    if _bounds(parameter) == wanted:
+        return
+    state[_bounds_key(name)] = wanted
+    value = state.get(exact_key(name))
+    if isinstance(value, float):
+        _renew(slider_key, name, f"{name}_slider_number")
+        state[slider_key(name)] = _within(parameter, value)
+
+
+def _bounds_key(name: str) -> str:
+    return f"{name}_slider_bounds"
+
+
 def _numbered(key: str, counter: str) -> str:
     number = st.session_state.get(counter, 0)
     return f"{key}_{number}" if number else key
@@ -113,7 +141,15 @@ def parameter_of(name: str) -> str:
     return "model" if name in {_MODEL, _CUSTOM} else name
 
 
-def draw_row(name: str, edit: Edit, inherited: Explained, models: list[str] | None, clicks: Clicks) -> None:
+def draw_row(
+    name: str,
+    edit: Edit,
+    inherited: Explained,
+    models: list[str] | None,
+    clicks: Clicks,
+    *,
+    within: tuple[float, float] | None = None,
+) -> None:
     """Draw one field.
 
     Args:
@@ -122,6 +158,7 @@ def draw_row(name: str, edit: Edit, inherited: Explained, models: list[str] | No
         inherited: What its parameter gets when it inherits.
         models: The provider's, or None for all providers, which prefer none.
         clicks: What happens when it is used.
+        within: Between which values the model takes it; None: not known.
     """
     if name == _CUSTOM:
         _custom_row(edit, clicks)
@@ -130,6 +167,7 @@ def draw_row(name: str, edit: Edit, inherited: Explained, models: list[str] | No
         if name == _MODEL:
             _model_row(edit, models, inherited, clicks)
         else:
+            _bound(PARAMETERS[name], within)
             _row(edit, PARAMETERS[name], inherited, clicks)
 
 
@@ -213,8 +251,7 @@ def _value(parameter: Parameter, value: Any, clicks: Clicks) -> None:
         with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="small", width="stretch"):
             st.slider(
                 label,
-                parameter.minimum,
-                parameter.maximum,
+                *_bounds(parameter),
                 step=parameter.step,
                 format=form,
                 key=slider_key(name),
@@ -254,7 +291,7 @@ def _show(parameter: Parameter, value: Any) -> None:
 
 
 def _within(parameter: Parameter, value: float) -> float:
-    low, high = float(parameter.minimum or 0), float(parameter.maximum or 0)
+    low, high = _bounds(parameter)
     return min(max(value, low), high) if math.isfinite(value) else low
 
 

@@ -1,26 +1,33 @@
 """What results of the choices on the Defaults page: the preview beside the form, and the bar with Discard and Save."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import streamlit as st
 from sqlmodel import Session
 
-from core.manage import settings
-from core.parameters import PARAMETERS
+from core.manage import providers, settings
+from core.models.apis import api_of
+from core.models.words import model_line
+from core.parameters import PARAMETERS, SENDABLE
 from core.resolving.effective import EffectiveSettings
 from core.resolving.words import label_of, value_text
+from core.store import db
 from core.wording import counted
 from ui.defaults import form, scope
 from ui.defaults.draft import patch, problem
 from ui.defaults.effective_table import preview, refused, warnings
-from ui.defaults.work import Results, Work, load
+from ui.defaults.work import Results, Work, load, results
 from ui.feedback import attempt, plain
 from ui.widgets import isolated
 
 PREVIEWED = "defaults_provider"
 """Where the session has the provider whose settings are previewed while all providers are edited."""
 _PRESSED = "defaults_save_pressed"
+_ASKED = "defaults_saved_unsent"
+"""Where the session has what of the next save is not sent, if somebody wants it saved all the same."""
+NOTED: Final = ("preferred_model", *SENDABLE)
+"""Fields with a line below: what is known of the model, and what becomes of each parameter."""
 _LONGEST = 120
 """Characters of what would be sent, in the bar."""
 
@@ -31,6 +38,8 @@ class Places(NamedTuple):
     head: Any
     preview: Any
     bar: Any
+    notes: Mapping[str, Any]
+    """Field -> the place below it."""
 
 
 class Buttons(NamedTuple):
@@ -61,6 +70,10 @@ def save_if_pressed(work: Work, ask: Callable[[str], object]) -> Work:
     if not st.session_state.pop(_PRESSED, False) or not work.edit.changed or work.found:
         return work
     edit = work.edit
+    wanted_so = st.session_state.pop(_ASKED, None)
+    unsent = unsent_of(work)
+    if unsent and wanted_so != unsent:
+        ask("unsent")
     note_saved: list[Callable[[], object]] = []
 
     def write(session: Session) -> None:
@@ -83,6 +96,24 @@ def save_if_pressed(work: Work, ask: Callable[[str], object]) -> Work:
     return work
 
 
+def unsent_of(work: Work) -> dict[str, str]:
+    """Return what was typed, is not saved yet and does not reach the model as it is: field -> what becomes of it."""
+    with db.transaction() as session:
+        names = providers.names(session)
+    shown = previewed(work.scope, names)
+    if not shown:
+        return {}
+    found = results(work, shown)
+    notes = found.notes(work.edit)
+    return {name: notes[name].text for name in found.unsent(work.edit) if name in notes}
+
+
+def save_all_the_same(unsent: dict[str, str]) -> None:
+    """Have the next run save though what is in *unsent* reaches no model as it is; asked again once that changes."""
+    st.session_state[_ASKED] = unsent
+    press_save()
+
+
 def draw_preview(work: Work, found: Results | None, buttons: Buttons) -> None:
     """Draw what would be in force for a provider; None: there is no provider."""
     if found is None:
@@ -94,7 +125,7 @@ def draw_preview(work: Work, found: Results | None, buttons: Buttons) -> None:
     unfit = refused(found.draft) if work.scope else []
     if unfit:
         st.button(
-            "Don't send these",
+            "Don't send what it does not take",
             key="omit_refused",
             icon=":material/block:",
             help=form.names(unfit),
@@ -102,6 +133,31 @@ def draw_preview(work: Work, found: Results | None, buttons: Buttons) -> None:
             args=(unfit,),
         )
     preview(found.draft, found.saved)
+
+
+def draw_notes(work: Work, found: Results | None, places: Places) -> None:
+    """Draw below each field what its model makes of it."""
+    notes = found.notes(work.edit) if found is not None else {}
+    model = model_note(work)
+    for name, place in places.notes.items():
+        with place:
+            if name in notes:
+                note = notes[name]
+                st.caption(f":orange[{_UNFIT} {plain(note.text)}]" if note.asked_for else plain(note.text))
+            elif name == "preferred_model" and model:
+                st.caption(plain(model))
+            else:
+                st.empty()  # a part may write only to containers that it wrote to when the whole page was drawn
+
+
+_UNFIT: Final = ":material/warning:"
+
+
+def model_note(work: Work) -> str:
+    """Return what is known of the model that is called; empty for all providers, and without one."""
+    if not work.model:
+        return ""
+    return model_line(api_of(work.inherits.kind, work.inherits.base_url), work.model)
 
 
 def draw_bar(work: Work, found: Results | None, buttons: Buttons) -> None:

@@ -7,12 +7,18 @@ import streamlit as st
 
 from core.actors import Actor
 from core.errors import NotFound
-from core.manage import providers, services, settings
+from core.manage import fitting, providers, services, settings
+from core.models.apis import api_of
+from core.models.ranges import ranges
+from core.parameters import SENDABLE
 from core.resolving.effective import EffectiveSettings, Explained
+from core.resolving.words import Note, notes_of
 from core.store import db
+from core.wording import counted
 from ui.defaults import form, scope
-from ui.defaults.draft import Edit, patch, problems
+from ui.defaults.draft import VALUE, Edit, chosen, patch, problems
 from ui.defaults.scope import ALL, StoredScope
+from ui.widgets import isolated
 
 
 class Work(NamedTuple):
@@ -26,8 +32,10 @@ class Work(NamedTuple):
     models: list[str] | None
     """The provider's; None for all providers."""
     stored: StoredScope
+    inherits: EffectiveSettings
+    """What results when everything inherits."""
     inherited: Mapping[str, Explained]
-    """What each parameter, and the model, gets when it inherits."""
+    """What each parameter, and the model, gets then."""
     edit: Edit
     found: Mapping[str, str]
     """Field -> the rule that its unsaved choice breaks."""
@@ -38,6 +46,19 @@ class Work(NamedTuple):
         valid = {name: choice for name, choice in self.edit.changed.items() if name not in self.found}
         return self.scope_id, patch(self.stored.fields, valid)
 
+    @property
+    def model(self) -> str | None:
+        """The model that is called, as it is chosen now; None for all providers."""
+        return chosen(self.edit, "preferred_model").value or self.inherits.model if self.scope else None
+
+    @property
+    def ranges(self) -> Mapping[str, tuple[float, float]]:
+        """Parameter -> between which values the model takes it, where that is known; nothing for all providers."""
+        if not self.scope:
+            return {}
+        kind = self.inherits.kind
+        return ranges(api_of(kind, self.inherits.base_url), kind, self.model)
+
 
 class Results(NamedTuple):
     """What would be in force for a provider, and what is."""
@@ -46,6 +67,22 @@ class Results(NamedTuple):
     saved: EffectiveSettings
     unread: str | None
     """What services of an older version would not read of it."""
+    fits: Mapping[str, fitting.Fit]
+    """Of all providers: how many take what they inherit. Empty for one provider."""
+
+    def notes(self, edit: Edit) -> dict[str, Note]:
+        """Return what is to be known of each parameter, for its row."""
+        return _fit_notes(self.fits, edit) if self.fits else notes_of(self.draft)
+
+    def unsent(self, edit: Edit) -> list[str]:
+        """Return the parameters whose value was typed, is not saved yet, and would reach no model as it is."""
+        if self.fits:
+            lost = {name for name, fit in self.fits.items() if not fit.takes}
+        else:
+            lost = {
+                each.parameter for each in self.draft.adjustments if each.asked_for and each.what not in _REACHES_IT
+            }
+        return [name for name in SENDABLE if name in lost and name in edit.changed and edit.changed[name].mode == VALUE]
 
 
 def load(actor: Actor, name: str, *, whole: bool) -> Work:
@@ -70,7 +107,7 @@ def load(actor: Actor, name: str, *, whole: bool) -> Work:
         st.rerun()
     inherited = {item.name: item for item in inherits.explain()} if name else form.built_ins()
     edit = scope.current_edit(scope_id, stored, inherited, whole=whole)
-    return Work(actor, name, scope_id, title, models, stored, inherited, edit, problems(edit, models))
+    return Work(actor, name, scope_id, title, models, stored, inherits, inherited, edit, problems(edit, models))
 
 
 def results(work: Work, provider: str) -> Results:
@@ -78,4 +115,25 @@ def results(work: Work, provider: str) -> Results:
     with db.transaction() as session:
         draft = settings.effective(session, provider, draft=work.drafted)
         saved = settings.effective(session, provider)
-        return Results(draft, saved, services.unread_warning(session, draft.as_dict()))
+        fits = {} if work.scope else fitting.fits(settings.load(session).with_draft(*work.drafted))
+        return Results(draft, saved, services.unread_warning(session, draft.as_dict()), fits)
+
+
+_REACHES_IT = ("renamed", "added")
+_NAMED = 3
+"""Of the providers that do not take a value, so many are named in its row."""
+
+
+def _fit_notes(fits: Mapping[str, fitting.Fit], edit: Edit) -> dict[str, Note]:
+    found = {}
+    for name, fit in fits.items():
+        is_chosen = chosen(edit, name).mode == VALUE
+        if not is_chosen and not fit.others:
+            continue
+        text = f"fits {fit.takes:,} of {counted(fit.of, 'provider')}"
+        if fit.others:
+            named = [f"{isolated(title)} ({becomes})" for title, becomes in fit.others[:_NAMED]]
+            more = len(fit.others) - len(named)
+            text += f"; not {', '.join(named)}{f', and {more:,} more' if more else ''}"
+        found[name] = Note(text, asked_for=bool(fit.others) and is_chosen)
+    return found

@@ -92,7 +92,7 @@ def draw(stored: Stored, *, for_admin: bool) -> None:
 
 
 def _searched(settings: EffectiveSettings) -> str:
-    return f"{settings.display_name} {settings.provider} {settings.model} {state_words(settings.status)[0]}"
+    return f"{settings.display_name} {settings.provider} {settings.model} {state_words(settings)[0]}"
 
 
 def _head_row(base: Mapping[str, Explained], names: Iterable[str]) -> dict[str, str]:
@@ -108,7 +108,7 @@ def _head_row(base: Mapping[str, Explained], names: Iterable[str]) -> dict[str, 
 def _row(row: Row, names: Iterable[str], *, for_admin: bool) -> dict[str, str]:
     settings, items = row.settings, _items(row.settings)
     here = f"?provider={quote(settings.provider, safe='')}"
-    word, icon, colour = state_words(settings.status)
+    word, icon, colour = state_words(settings)
     reasons = f"effective_preview{here}"
     return {
         "Provider": _link(isolated(_cut(settings.display_name)), reasons, f"{settings.display_name}: why each value")

@@ -8,8 +8,9 @@ from urllib.parse import quote, urlsplit
 import streamlit as st
 
 from core.kinds import Sdk, facts_of
+from core.resolving import options
 from core.resolving.effective import CURES, LAYERS, EffectiveSettings, Explained, Source
-from core.resolving.words import becomes, state_of, value_text, warnings_of
+from core.resolving.words import state_of, value_text, warnings_of
 from ui.feedback import plain, plain_cell
 from ui.widgets import ago, exact, parameter_cell
 
@@ -23,9 +24,19 @@ _STATES = {
 }
 
 
-def state_words(status: str) -> tuple[str, str, str]:
-    """Return how a status is called, its icon and its colour."""
-    return _STATES.get(status, (status, ":material/error:", "red"))
+_CHANGED: Final = ("Ready, with changes", ":material/published_with_changes:", "orange")
+
+
+def state_words(settings: EffectiveSettings) -> tuple[str, str, str]:
+    """Return how the status is called, its icon and its colour; a ready one may send otherwise what somebody chose."""
+    if settings.status == "ok" and is_changed(settings):
+        return _CHANGED
+    return _STATES.get(settings.status, (settings.status, ":material/error:", "red"))
+
+
+def is_changed(settings: EffectiveSettings) -> bool:
+    """Tell whether something that somebody chose is not sent as it is; another name is no change."""
+    return any(each.what == "added" or (each.asked_for and each.what != "renamed") for each in settings.adjustments)
 
 
 def draw_status(settings: EffectiveSettings, *, for_admin: bool) -> None:
@@ -33,7 +44,7 @@ def draw_status(settings: EffectiveSettings, *, for_admin: bool) -> None:
 
     An analyst is not told why a key cannot be opened: the reason may speak of the key or of the base URL.
     """
-    word, icon, colour = state_words(settings.status)
+    word, icon, colour = state_words(settings)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge(word, icon=icon, color=colour)  # type: ignore[arg-type]  # the colours are data
         st.caption(plain(f"{facts_of(settings.kind).label} · {settings.model or 'no model'}"), width="content")
@@ -67,7 +78,15 @@ def draw_reasons(settings: EffectiveSettings, *, for_admin: bool) -> None:
     _draw_times(items)
     pages = _pages_of_layers(settings.provider) if for_admin else {}
     st.table(
-        [{"Parameter": parameter_cell(item.name), "Value": _value(item), "Why": _why(item, pages)} for item in items],
+        [
+            {
+                "Parameter": parameter_cell(item.name),
+                "Value": _bare(item),
+                "Sent as": _sent_as(item),
+                "Why": _why(item, pages),
+            }
+            for item in items
+        ],
         border="horizontal",
         alt="Each parameter with its value and the reason for it",
     )
@@ -100,10 +119,14 @@ def draw_comparison(left: EffectiveSettings, right: EffectiveSettings, *, only_d
 
 def draw_use(settings: EffectiveSettings) -> None:
     """Draw what a call would send and how a program gets it, ready to be copied."""
-    sent, python, http = st.tabs(["What is sent", "Python", "HTTP"], key="use")
+    sent, exactly, python, http = st.tabs(["What is sent", "Request body", "Python", "HTTP"], key="use")
     with sent:
-        st.caption("With every call. request_options() returns the same.")
+        st.caption("The arguments of every call: request_options() returns the same.")
         st.code(json.dumps(settings.request_options(), indent=2, ensure_ascii=False), language="json", wrap_lines=True)
+    with exactly:
+        where, body = options.body(settings.kind, settings.request_options())
+        st.caption(plain(f"POST …{where}, as core.ai and the vendor's SDK send it; the question is yours."))
+        st.code(json.dumps(body, indent=2, ensure_ascii=False), language="json", wrap_lines=True)
     with python:
         st.code(python_snippet(settings.provider, settings.kind), language="python", wrap_lines=True)
     with http:
@@ -167,7 +190,7 @@ def _title(settings: EffectiveSettings) -> str:
 
 
 def _state(settings: EffectiveSettings) -> str:
-    word, icon, colour = _STATES.get(settings.status, (settings.status, ":material/error:", "red"))
+    word, icon, colour = state_words(settings)
     return f":{colour}[{icon} {plain(word)}]"
 
 
@@ -190,9 +213,20 @@ def _bare(item: Explained) -> str:
 _NOT_SENT = ":orange[:small[:material/block: not sent]]"
 
 
-def _value(item: Explained) -> str:
-    state = state_of(item)
-    return f"{_bare(item)}  \n{_NOT_SENT if state == 'not sent' else f':gray[:small[{state}]]'}"
+def _sent_as(item: Explained) -> str:
+    """Return by which name and with which value it is sent, or why not."""
+    state, each = state_of(item), item.adjusted
+    if each is None:
+        if state == "sent":
+            return plain_cell("model" if item.name == "model" else item.name)
+        return _NOT_SENT if state == "not sent" else f":gray[:small[{state}]]"
+    colour = "orange" if each.asked_for and each.what != "renamed" else "gray"
+    if each.what == "left_out":
+        return f":{colour}[:small[:material/block: not sent]]  \n:{colour}[:small[{plain(each.why)}]]"
+    if each.what == "renamed":
+        return plain_cell(str(each.to))
+    sent = item.name if each.what == "added" else f"{item.name} {value_text(item.name, each.to)}"
+    return f"{plain_cell(sent)}  \n:{colour}[:small[{plain(each.why)}]]"
 
 
 def _pages_of_layers(provider: str) -> dict[str, str]:
@@ -218,8 +252,6 @@ def _why(item: Explained, pages: Mapping[str, str]) -> str:
     if item.omitted_by:
         who = f" · {item.omitted_by.changed_by}" if item.omitted_by.changed_by else ""
         lines.append(f":orange[:small[not sent: {plain(LAYERS[item.omitted_by.layer] + who)}]]")
-    if item.adjusted:
-        lines.append(f":orange[:small[{plain(becomes(item.adjusted))}]]")
     return "  \n".join(lines)
 
 

@@ -1,0 +1,29 @@
+"""Between which values a model takes a parameter: for a form, which offers no others. Pure."""
+
+from typing import Final
+
+from . import rules
+from .facts import facts
+
+_BARS: Final = ("refuse", "ignore")
+
+
+def ranges(api: str, kind: str | None, model: str | None) -> dict[str, tuple[float, float]]:
+    """Return our parameter -> the smallest and the largest value that *model* takes by *api*, where one is known.
+
+    Only what always holds: a range while the model reasons, or what is refused anyway, bounds no form.
+
+    Args:
+        api: A key of :data:`core.models.apis.APIS`.
+        kind: Of the provider.
+        model: Its name; None: there is none.
+    """
+    found = {}
+    for name, said in rules.verdicts(api, kind, facts(api, model) if model else None).items():
+        always = [one for one in said if not one.unless]
+        if any(one.does in _BARS for one in always) or any(one.does == "ok" for one in said):
+            continue
+        within = [(one.low, one.high) for one in always if one.does == "range"]
+        if within:
+            found[name] = max(low for low, _ in within), min(high for _, high in within)
+    return {name: (low, high) for name, (low, high) in found.items() if low < high}
