@@ -45,22 +45,33 @@ def pick(placeholder: str) -> Wanted:
         placeholder: What is searched.
     """
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        search = st.text_input(
-            "Search",
-            key=_SEARCH,
-            bind="query-params",
-            placeholder=placeholder,
-            icon=":material/search:",
-            max_chars=100,
-            live="400ms",
-            width=320,
-            on_change=_first_page,
-        )
-        since = pick_since("Changed within", _first_page)
-    return Wanted(search.strip().casefold(), since)
+        search = pick_search(placeholder)
+        since = pick_since("Changed within", first_page)
+    return Wanted(search, since)
 
 
-def _first_page() -> None:
+def pick_search(placeholder: str) -> str:
+    """Draw the search alone; returns what is searched for, in lower case.
+
+    Args:
+        placeholder: What is searched.
+    """
+    search = st.text_input(
+        "Search",
+        key=_SEARCH,
+        bind="query-params",
+        placeholder=placeholder,
+        icon=":material/search:",
+        max_chars=100,
+        live="400ms",
+        width=320,
+        on_change=first_page,
+    )
+    return search.strip().casefold()
+
+
+def first_page() -> None:
+    """Go to the first page of the list: the callback of what narrows it."""
     guard("analyst")
     address.hold((_SEARCH, KEY))
     if _PAGE in st.session_state:

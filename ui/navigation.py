@@ -34,6 +34,7 @@ SCREENS: Final[Mapping[str, Screen]] = {
         "analyst",
         ("provider", "compare", "view", "search", "since", "page", "all_parameters"),
     ),
+    "models": Screen("Models", "smart_toy", "analyst", ("show", "search", "tier", "page", "model", "api")),
     "usage": Screen(
         "Usage", "monitoring", "admin", ("span", "by", "provider", "chart", "model", "status", "user", "page")
     ),

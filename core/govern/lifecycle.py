@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from sqlalchemy import func, select
 from sqlmodel import Session, col
@@ -24,12 +24,26 @@ CALLS_OF: Final = timedelta(days=30)
 _USAGE: Any = getattr(LlmUsage, "__table__")  # noqa: B009 - SQLModel does not declare it
 
 
+SOON_DAYS: Final = 30
+"""An end that is this near is urgent."""
+NOTICES: Final = (90, SOON_DAYS, 7)
+"""Days before an end from which on Health speaks of it, each time more urgently."""
+
+Tier = Literal["legacy", "announced", "soon", "retired", "overdue"]
+"""Of a model that ends: later than in :data:`QUIET_DAYS`, announced, within :data:`SOON_DAYS`, ended; ended, and still what
+programs get by default or call."""
+
+
 class Retiring(NamedTuple):
     """One model at one API, and who uses it."""
 
     model: str
     api: str
     """What people read: ``Azure OpenAI``."""
+    api_name: str
+    """A key of :data:`core.models.apis.APIS`."""
+    kind: str
+    """Of the first of the providers."""
     retires: date
     days: int
     """Left; negative: it is over."""
@@ -40,10 +54,21 @@ class Retiring(NamedTuple):
     """Names of those that offer it; one that is inactive is among them."""
     defaults: int
     """Providers whose default it is, and settings rows that prefer it."""
+    chosen_by: tuple[str, ...]
+    """Names of the providers whose default it is, or whose settings row prefers it."""
     calls: int
     """Logged in the last 30 days."""
     price: Price | None
     successor_price: Price | None
+
+    @property
+    def tier(self) -> Tier:
+        """How urgent it is."""
+        if self.days < 0:
+            return "overdue" if self.defaults or self.calls else "retired"
+        if self.days <= SOON_DAYS:
+            return "soon"
+        return "announced" if self.days <= QUIET_DAYS else "legacy"
 
 
 def retiring(session: Session, actor: Actor, within: int = QUIET_DAYS, today: date | None = None) -> list[Retiring]:
@@ -52,9 +77,9 @@ def retiring(session: Session, actor: Actor, within: int = QUIET_DAYS, today: da
     *today* is UTC's, by default now. The dates are the catalogue's: docs/models.md.
 
     Raises:
-        Forbidden: If the actor is no admin.
+        Forbidden: If the actor is neither admin nor analyst.
     """
-    require(session, actor, "usage.view")
+    require(session, actor, "models.view", role="analyst")
     now = datetime.now(UTC)
     today = today or now.date()
     uses = _uses(session)
@@ -68,12 +93,15 @@ def retiring(session: Session, actor: Actor, within: int = QUIET_DAYS, today: da
         line = Retiring(
             model=model,
             api=APIS[api].label,
+            api_name=api,
+            kind=used.kinds[0],
             retires=known.retires,
             days=(known.retires - today).days,
             rerouted=known.retired_effect == "rerouted",
             successor=known.successor,
             providers=tuple(used.providers),
             defaults=len(used.defaults),
+            chosen_by=tuple(dict.fromkeys(used.defaults)),
             calls=sum(calls[name, model] for name in used.providers),
             price=row_at(prices_of(api, model), now),
             successor_price=row_at(after, now),
@@ -85,6 +113,7 @@ def retiring(session: Session, actor: Actor, within: int = QUIET_DAYS, today: da
 class _Use(NamedTuple):
     providers: list[str]
     defaults: list[str]
+    kinds: list[str]
 
 
 def _uses(session: Session) -> dict[tuple[str, str], _Use]:
@@ -94,12 +123,13 @@ def _uses(session: Session) -> dict[tuple[str, str], _Use]:
     wanted = col(LlmSettings.preferred_model)
     for row in session.exec(select_rows(LlmSettings).where(wanted.is_not(None), col(LlmSettings.is_active))).all():
         preferred[row.provider_id].append(str(row.preferred_model))
-    uses: dict[tuple[str, str], _Use] = defaultdict(lambda: _Use([], []))
+    uses: dict[tuple[str, str], _Use] = defaultdict(lambda: _Use([], [], []))
     for provider in providers:
         api = api_of(provider.kind, provider.api_base_url)
         named: Iterable[str] = [*([provider.default_model] if provider.default_model else ()), *preferred[provider.id]]
         for model in dict.fromkeys([*provider.available_models, *named]):
             uses[api, model].providers.append(provider.name)
+            uses[api, model].kinds.append(provider.kind)
         for model in named:
             uses[api, model].defaults.append(provider.name)
     return uses

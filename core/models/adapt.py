@@ -22,7 +22,7 @@ Standing = Literal["known", "assumed", "unknown"]
 """Of a model: it is in the catalogue, it takes after one that is, or nothing is known of it."""
 
 _NONE: Final[Mapping[str, Any]] = {}
-_KIND_OF: Final = {"openai": "openai", "anthropic": "anthropic", "google": "google", "azure": "azure_openai"}
+KIND_OF: Final = {"openai": "openai", "anthropic": "anthropic", "google": "google", "azure": "azure_openai"}
 """The protocol of an API, where nobody says which."""
 
 
@@ -85,7 +85,7 @@ def adapt(
         beside: What the request has besides, by the vendor's names: it counts both ways.
         unfit: ``send``: what does not fit is sent all the same, as somebody knows better.
     """
-    kind = kind or _KIND_OF.get(api, "openai_compatible")
+    kind = kind or KIND_OF.get(api, "openai_compatible")
     steps = _steps(rules.verdicts(api, kind, model)) if isinstance(model, ModelFacts) else _steps_of(api, kind, model)
     return _decide(steps, values, _Case(explicit, omitted, custom, beside, unfit))
 
@@ -305,5 +305,5 @@ def _ranged(said: Verdict) -> str:
 
 def names(api: str, kind: str | None, model: str | None) -> dict[str, str]:
     """Return by which name each of our parameters is sent."""
-    steps = _steps_of(api, kind or _KIND_OF.get(api, "openai_compatible"), model)
+    steps = _steps_of(api, kind or KIND_OF.get(api, "openai_compatible"), model)
     return {step.name: step.theirs for step in steps}

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import Session
 
+from core.access import tokens
 from core.actors import COMMAND_LINE, Actor
 from core.errors import Forbidden
 from core.govern import lifecycle
@@ -78,6 +79,30 @@ def test_unknown_models_and_odd_rows_are_no_trouble(session: Session, admin: Act
     assert lifecycle.retiring(session, admin, today=TODAY) == []
 
 
-def test_an_analyst_is_refused(session: Session, analyst: Actor) -> None:
+def test_who_may_read_it(session: Session, analyst: Actor) -> None:
+    """An analyst may; a token that reads metrics alone may not."""
+    assert lifecycle.retiring(session, analyst) == []
+    token, _ = tokens.create(session, COMMAND_LINE, {"name": "prometheus", "role": "metrics"})
     with pytest.raises(Forbidden):
-        lifecycle.retiring(session, analyst)
+        lifecycle.retiring(session, Actor("prometheus", token_id=token.id))
+
+
+@pytest.mark.parametrize(
+    ("days", "use", "tier"),
+    [
+        (181, {}, "legacy"),
+        (180, {"calls": 1}, "announced"),
+        (31, {}, "announced"),
+        (30, {}, "soon"),
+        (0, {"defaults": 1}, "soon"),
+        (-1, {}, "retired"),
+        (-1, {"calls": 1}, "overdue"),
+        (-1, {"defaults": 1}, "overdue"),
+    ],
+)
+def test_tiers(session: Session, admin: Actor, days: int, use: dict[str, int], tier: str) -> None:
+    """What is near, or over, and in use is the most urgent."""
+    _add(session, "first", ["gpt-5"])
+    (line,) = lifecycle.retiring(session, admin, today=TODAY)
+
+    assert line._replace(days=days, **{"defaults": 0, "calls": 0} | use).tier == tier

@@ -215,7 +215,7 @@ def test_nothing_is_sent_that_is_refused(
     """Neither what the verdicts forbid, nor a second time another value: what was decided once is decided the same again."""
     beside = {name: value for name, value in beside.items() if name not in SENDABLE}
     found = adapt(api, facts, values, explicit, omitted, kind=kind, beside=beside)
-    said = rules.verdicts(api, kind or module._KIND_OF.get(api, "openai_compatible"), facts)
+    said = rules.verdicts(api, kind or module.KIND_OF.get(api, "openai_compatible"), facts)
     ours = {step.theirs: step.name for step in module._steps(said)}
     sent = {ours[theirs]: value for theirs, value in found.sent.items()}
 

@@ -45,8 +45,8 @@ def notes(app: AppTest) -> dict[str, str]:
     found = {}
     for name in NOTED:
         place: Any = app.get_by_key(f"note_{name}")
-        for each in place.caption:
-            found[name] = re.sub(r"^:orange\[:material/warning: (.*)]$", r"\1", each.value).replace("\\", "")
+        for each in [*place.caption, *place.markdown]:
+            found[name] = re.sub(r"^:orange\[:small\[:material/warning: (.*)]]$", r"\1", each.value).replace("\\", "")
     return found
 
 

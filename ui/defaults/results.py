@@ -143,7 +143,10 @@ def draw_notes(work: Work, found: Results | None, places: Places) -> None:
         with place:
             if name in notes:
                 note = notes[name]
-                st.caption(f":orange[{_UNFIT} {plain(note.text)}]" if note.asked_for else plain(note.text))
+                if note.asked_for:
+                    st.markdown(f":orange[:small[{_UNFIT} {plain(note.text)}]]")
+                else:
+                    st.caption(plain(note.text))
             elif name == "preferred_model" and model:
                 st.caption(plain(model))
             else:

@@ -1,0 +1,133 @@
+"""What is known of a model line by line, with who says so; and what is otherwise with another model. Pure functions."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from ..parameters import PARAMETERS, SENDABLE
+from ..wording import listed, plain_number
+from . import rules
+from .facts import ModelFacts, with_sources
+from .facts import facts as find_facts
+from .prices import prices_of, row_at
+from .rules import Verdict
+from .words import price_text
+
+
+class Line(NamedTuple):
+    """One thing that is known of a model."""
+
+    what: str
+    """``Temperature``, ``Context``."""
+    text: str
+    """What is so: ``not taken: it always reasons``."""
+    sources: tuple[str, ...]
+    """Who says so: addresses, packages, or where a rule stands."""
+
+
+class Difference(NamedTuple):
+    """One thing that is otherwise with another model."""
+
+    what: str
+    before: str
+    after: str
+
+
+_REASONS: Final[Mapping[str, str]] = {
+    "none": "never reasons",
+    "optional": "reasons when it is asked to",
+    "default": "reasons unless it is told not to",
+    "always": "always reasons",
+}
+_NOT_KNOWN: Final = "not known"
+
+
+def known_lines(api: str, kind: str | None, model: str, now: datetime) -> list[Line]:
+    """Return what is known of *model* at *api*, parameters first; of an unknown model what the API does with each of them.
+
+    Args:
+        api: A key of :data:`core.models.apis.APIS`.
+        kind: Of the provider; None: whatever speaks OpenAI's protocol.
+        model: Its name.
+        now: The price of this moment counts.
+    """
+    found = find_facts(api, model)
+    said = rules.verdicts(api, kind, found)
+    lines = [_parameter(name, said.get(name, ())) for name in SENDABLE]
+    if found is not None:
+        found = with_sources(found)
+        lines += _of_facts(found)
+    if cost := price_text(row_at(prices_of(api, model), now)):
+        lines.append(Line("Price", f"{cost} a million tokens", found.sources.get("prices", ()) if found else ()))
+    return lines
+
+
+def differences(api: str, kind: str | None, old: str, new: str, now: datetime) -> list[Difference]:
+    """Return what is otherwise with the model *new* than with *old* at one API; what neither says is no difference."""
+    before, after = ({line.what: line.text for line in known_lines(api, kind, m, now)} for m in (old, new))
+    names = [*_FIRST, *(what for what in before | after if what not in _FIRST)]
+    return [
+        Difference(what, before.get(what, _NOT_KNOWN), after.get(what, _NOT_KNOWN))
+        for what in names
+        if what not in _OF_ITS_OWN and before.get(what) != after.get(what)
+    ]
+
+
+_FIRST: Final = ("Price", "Context")
+"""What people want to know first."""
+_OF_ITS_OWN: Final = ("Retires", "Successor")
+"""Every model has its own, so they tell nothing of a change."""
+
+
+def _parameter(name: str, said: Iterable[Verdict]) -> Line:
+    said = list(said)
+    texts = list(dict.fromkeys(filter(None, map(verdict_text, said))))
+    if not any(one.does in {"refuse", "ignore"} and not one.unless for one in said):
+        texts = texts or ["taken"]
+    sources = tuple(dict.fromkeys(one.url for one in said))
+    return Line(PARAMETERS[name].label, "; ".join(texts), sources)
+
+
+def verdict_text(said: Verdict) -> str:
+    """Return what an API does with a parameter: ``not taken: it always reasons``, ``sent as max_completion_tokens``."""
+    if said.does == "rename":
+        return f"sent as {said.to}"
+    if said.does == "range":
+        text = f"{_number(said.low)} to {_number(said.high)}"
+        return f"{text} {said.why}".rstrip()
+    if said.does == "only":
+        return f"only {listed([plain_number(value) for value in said.values])}{_because(said)}"
+    if said.does == "exclusive":
+        return said.why
+    return {
+        "refuse": f"not taken{_because(said)}",
+        "ignore": f"has no effect{_because(said)}",
+        "require": "required",
+        "ok": "taken",
+    }[said.does]
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else plain_number(value)
+
+
+def _because(said: Verdict) -> str:
+    return f": {said.why}" if said.why else ""
+
+
+def _of_facts(found: ModelFacts) -> list[Line]:
+    texts = {
+        "context": ("Context", f"{found.context:,} tokens" if found.context else ""),
+        "max_input": ("Longest input", f"{found.max_input:,} tokens" if found.max_input else ""),
+        "max_output": ("Longest answer", f"{found.max_output:,} tokens" if found.max_output else ""),
+        "reasoning": ("Reasoning", _REASONS.get(found.reasoning or "", "")),
+        "efforts": ("Efforts", ", ".join(found.efforts)),
+        "default_effort": ("Default effort", found.default_effort or ""),
+        "retires": ("Retires", f"{found.retires}{_then(found)}" if found.retires else ""),
+        "successor": ("Successor", found.successor or ""),
+    }
+    return [Line(what, text, found.sources.get(name, ())) for name, (what, text) in texts.items() if text]
+
+
+def _then(found: ModelFacts) -> str:
+    return ", then another model answers" if found.retired_effect == "rerouted" else ", then calls are refused"

@@ -1,0 +1,19 @@
+"""Models: which of those in use end, what comes after them, and what is known of any model."""
+
+from core.access import users
+from core.store import db
+from ui.models import board, lookup
+from ui.models.head import draw_age, pick_view
+from ui.navigation import begin_page
+
+actor = begin_page(
+    "models", "Which models in use their vendors take away and what comes after, and what is known of each."
+)
+with db.transaction() as session:
+    is_admin = users.get(session, actor.own_id()).role == "admin"
+view = pick_view()
+draw_age()
+if view == board.NAME:
+    board.draw(actor, for_admin=is_admin)
+else:
+    lookup.draw()

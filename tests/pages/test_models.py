@@ -1,0 +1,190 @@
+"""The Models page: what ends and who uses it, the change to another model, and what is known of any."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlmodel import Session
+from streamlit.testing.v1 import AppTest
+
+from core.actors import COMMAND_LINE, Actor
+from core.govern import lifecycle
+from core.govern.lifecycle import Retiring
+from core.manage import providers, settings
+from core.models.facts import CatalogueHealth, facts, known
+from tests.screens import click, everything, has, open_page, toasts
+from ui.models import head
+from ui.models.board import WORDS, badge
+
+page = partial(open_page, "models")
+XAI = {"kind": "openai_compatible", "api_base_url": "https://api.x.ai/v1"}
+HOSTILE = "![x](http://evil.example/x.png) <b>:red[name]</b>"
+
+
+def add(session: Session, name: str, models: list[str], **more: Any) -> int:
+    data = {"name": name, "display_name": name.title(), "kind": "openai", "available_models": models}
+    return providers.create(session, COMMAND_LINE, {**data, "default_model": models[0], **more}).id or 0
+
+
+def plainly(at: AppTest) -> str:
+    return everything(at).replace("\\", "").replace("\u2060", "")
+
+
+AZURE = {"kind": "azure_openai", "api_base_url": "https://x.openai.azure.com"}
+
+
+def late() -> str:
+    """A model at Azure whose end is known and far away."""
+    today = datetime.now(UTC).date()
+    return max(
+        (found.retires, name)
+        for name in known().catalogue.rows["azure"]
+        if (found := facts("azure", name)) and found.retires and (found.retires - today).days > lifecycle.QUIET_DAYS
+    )[1]
+
+
+def test_nothing_ends(session: Session, admin: Actor) -> None:
+    """Without a provider, and with a model that ends much later, it is said that nothing is to be done."""
+    assert "No model that a provider offers has an end that is known here" in plainly(page(admin))
+    model = late()
+    add(session, "far", [model], **AZURE)
+    at = page(admin)
+    assert "No model in use ends within 180 days. 1 model of those in use end later" in plainly(at)
+    at.selectbox(key="tier").set_value("Legacy").run()
+    assert "Legacy" in badge_of(at, session, admin, model)
+
+
+def badge_of(at: AppTest, session: Session, actor: Actor, model: str) -> str:
+    line = line_of(session, actor, model)
+    assert badge(line) in everything(at)
+    return badge(line)
+
+
+def line_of(session: Session, actor: Actor, model: str) -> Retiring:
+    return next(line for line in lifecycle.retiring(session, actor, 36_500) if line.model == model)
+
+
+def test_board_says_who_uses_what_and_what_comes_after(session: Session, admin: Actor, analyst: Actor) -> None:
+    """Rerouted is told apart from refused; the successor with what is otherwise; an analyst reads it and has no button."""
+    add(session, "grok", ["grok-3"], **XAI)
+    add(session, "openai", ["gpt-4", "gpt-5"])
+    at = page(admin)
+    said = plainly(at)
+
+    line = line_of(session, admin, "grok-3")
+    assert line.tier == "overdue"
+    assert badge(line) in everything(at)
+    assert (
+        f"Ended {line.retires}: another model answers since · offered by grok by default · 0 calls in 30 days" in said
+    )
+    assert "Successor **grok-4.3**" in said
+    assert "Price: $3 in, $15 out a million tokens → " in said
+    refused = line_of(session, admin, "gpt-5")
+    assert f"{refused.retires}: {'then calls are refused' if refused.days >= 0 else 'calls are refused since'}" in said
+    assert has(at, "change_model_0")
+
+    seen = page(analyst)
+    assert badge(line) in everything(seen)
+    assert not has(seen, "change_model_0")
+
+
+def test_change_to_the_successor(session: Session, admin: Actor) -> None:
+    """The dialog shows what changes and what is otherwise; one press does all of it, and the line is gone."""
+    first = add(session, "grok", ["grok-3"], **XAI)
+    settings.upsert_global(session, admin, first, {"preferred_model": "grok-3"})
+    add(session, "other", ["grok-3", "mine"], default_model="mine", **XAI)
+    at = click(page(admin), "change_model_0")
+
+    assert at.text_input(key="successor_name").value == "grok-4.3"
+    assert at.checkbox(key="successor_take_off").value
+    moves, differences = (table.value for table in at.table)
+    assert list(moves["Provider"]) == ["Grok", "Other"]
+    assert moves["What changes"][0].replace("\\", "") == (
+        "Grok-4.3 comes to its list, its default becomes grok-4.3, its preferred model becomes grok-4.3 "
+        "and grok-3 goes from its list"
+    )
+    assert "Price" in list(differences[""])
+    at.multiselect(key="successor_where").set_value(["grok"]).run()
+    click(at, "successor_save")
+
+    assert [each.replace("\\", "") for each in toasts(at)] == ["Changed grok-3 to grok-4.3 in 1 provider."]
+    row = providers.get_by_name(session, "grok")
+    own = settings.get_global(session, first)
+    assert own is not None
+    assert (row.available_models, row.default_model, own.preferred_model) == (["grok-4.3"], "grok-4.3", "grok-4.3")
+    assert row.updated_by == admin.name
+    assert providers.get_by_name(session, "other").available_models == ["grok-3", "mine"]
+    assert "offered by other" in plainly(at)
+
+
+def test_another_name_than_the_successor(session: Session, admin: Actor) -> None:
+    """A name that nobody knows may be taken, and it says so; the model itself is refused with the rule."""
+    add(session, "grok", ["grok-3"], **XAI)
+    at = click(page(admin), "change_model_0")
+    at.text_input(key="successor_name").set_value("unheard-of").run()
+    assert "Not known here, which works as well" in plainly(at)
+    at.text_input(key="successor_name").set_value("").run()
+    assert at.button(key="successor_save").disabled
+    at.text_input(key="successor_name").set_value("grok-3").run()
+    click(at, "successor_save")
+    assert "the one that ends" in plainly(at)
+    assert providers.get_by_name(session, "grok").available_models == ["grok-3"]
+    at.text_input(key="successor_name").set_value("unheard-of").run()
+    click(at, "successor_save")
+    assert providers.get_by_name(session, "grok").default_model == "unheard-of"
+
+
+def test_list_is_searched_and_paged_and_names_are_text(session: Session, admin: Actor) -> None:
+    """60 lines are three pages; search, state and page stand in the address; what people typed makes no markup."""
+    for number in range(30):
+        add(session, f"grok{number}", ["grok-3"], **XAI)
+    names = [name for name, row in known().catalogue.rows["openai"].items() if "retires" in row][:40]
+    add(session, "openai", names, display_name=HOSTILE)
+    at = page(admin)
+    assert "offered by grok0 by default, grok1 by default, grok10 by default, 27 more" in plainly(at)
+    assert len([b for b in at.button if (b.key or "").startswith("change_model_")]) == 25
+    assert "![x](" not in everything(at)
+    at.text_input(key="search").set_value("GROK-3").run()
+    assert len([b for b in at.button if (b.key or "").startswith("change_model_")]) == 1
+    at.text_input(key="search").set_value("nothing has this").run()
+    assert "No model fits this search and state" in plainly(at)
+
+
+def test_what_is_known_of_any_model(admin: Actor, analyst: Actor) -> None:
+    """By name and host, with who says so; part of a name lists those that have it; unknown works as well."""
+    at = page(analyst, show="What is known", model="gpt-5", api="OpenAI")
+    table = at.table[0].value
+    said = {str(what): str(so).replace("\\", "").split("  \n") for what, so in table.to_numpy()}
+    assert said["Temperature"][0] == "not taken: it always reasons"
+    assert "https" in said["Temperature"][1]
+    assert said["Max tokens"][0] == "sent as max_completion_tokens; 1 to 128,000"
+    assert said["Context"][0] == "400,000 tokens"
+    assert "other names with it" in plainly(at)
+    odd = page(admin, show="What is known", model=HOSTILE, api="OpenAI")
+    assert "not known here, which works as well" in plainly(odd)
+    assert "![x](" not in everything(odd)
+    assert "Type a model's name" in plainly(page(admin, show="What is known"))
+
+
+@pytest.mark.parametrize(("days", "old"), [(0, False), (45, False), (46, True)])
+def test_age_of_the_catalogue(monkeypatch: pytest.MonkeyPatch, admin: Actor, days: int, *, old: bool) -> None:
+    """It is said how old it is, in amber after 45 days; what could not be read is said too."""
+    as_of = datetime.now(UTC).date() - timedelta(days=days)
+    monkeypatch.setattr(
+        head,
+        "catalogue_health",
+        lambda: CatalogueHealth(ok=False, as_of=as_of, models=3, problems=("openai x: no object",)),
+    )
+    at = page(admin)
+
+    assert ("A newer version of the app knows more" in plainly(at)) is old
+    assert f"({as_of}): 3 models." in plainly(at)
+    assert "openai x: no object" in plainly(at)
+
+
+def test_every_tier_has_its_own_words() -> None:
+    """Colour never says it alone."""
+    words: Mapping[str, Any] = WORDS
+    assert len({word for word, *_ in words.values()}) == len(words)
