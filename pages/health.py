@@ -3,17 +3,20 @@
 import streamlit as st
 
 from core import crypto
-from core.govern import growth, jobs
-from core.manage import health
+from core.govern import growth, jobs, lifecycle
+from core.manage import health, omissions
 from core.store import db
+from ui.health.models import draw_omissions
 from ui.health.view import draw_health
 from ui.navigation import begin_page
 
-begin_page(
+actor = begin_page(
     "health", "Whether the database, the encryption keys and the sign-ins are as they should be, and what to do."
 )
 with db.transaction() as session:
     found = health.look(session, crypto.get_ring())
     sizes, periodic = growth.tables(session), jobs.states(session)
-draw_health(found, sizes, periodic)
+    ending, needless = lifecycle.retiring(session, actor, lifecycle.NOTICES[0]), omissions.needless(session)
+draw_health(found, sizes, periodic, ending)
+draw_omissions(actor, needless)
 st.button("Look again", key="look_again", icon=":material/refresh:")

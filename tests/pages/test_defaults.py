@@ -422,6 +422,25 @@ def test_all_providers_say_how_many_take_a_value(session: Session, admin: Actor)
     assert row.temperature == 0.7
 
 
+def test_what_is_left_out_for_nothing_is_sent_in_one_click(session: Session, admin: Actor) -> None:
+    """It stands in its row; a press chooses the stored value or the inherited one, unsaved."""
+    scope = add_provider(session, admin, "gpt", available_models=["gpt-4o"], default_model="gpt-4o")
+    settings.upsert_global(
+        session, admin, scope, {"temperature": 0.3, "omitted_parameters": ["temperature", "max_tokens"]}
+    )
+    app = page(admin, provider="gpt")
+    assert notes(app)["max_tokens"] == "left out by hand, though gpt-4o takes it"
+    app.button(key="send_needless").click().run()
+    assert app.segmented_control(key="temperature_mode").value == "value"
+    assert app.segmented_control(key="max_tokens_mode").value == "inherit"
+    app.button(key="save").click().run()
+
+    row = stored(scope)
+    assert row is not None
+    assert (row.omitted_parameters, row.temperature) == (None, 0.3)
+    assert not has(app, "send_needless")
+
+
 def test_names_are_shown_as_text(session: Session, admin: Actor) -> None:
     """Names and models from people load no image and make no markup."""
     add_provider(session, admin, display_name=HOSTILE, available_models=[HOSTILE], default_model=HOSTILE)

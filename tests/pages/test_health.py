@@ -1,8 +1,9 @@
 """The Health page, and the line about encryption keys on the Providers page: what is wrong, in words, with the cure."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -14,13 +15,15 @@ from core.actors import COMMAND_LINE, Actor
 from core.audit.record import Target, record
 from core.crypto import KeyRing
 from core.govern import jobs
-from core.manage import health, keys, next_keys, provider_keys, provider_secrets, providers
+from core.govern.lifecycle import Retiring
+from core.manage import health, keys, next_keys, provider_keys, provider_secrets, providers, settings
 from core.store import db, migrate
 from core.store.tables import AuthSession
 from tests.conftest import ENCRYPTION_KEY, ROOT
 from tests.govern.test_usage import failed, log
 from tests.screens import html_texts, open_page
 from ui.health import view
+from ui.health.models import model_lines
 from ui.health.view import Line, sections
 
 page = partial(open_page, "health")
@@ -317,3 +320,52 @@ def test_growth_is_shown(admin: Actor) -> None:
     for name in ("Request log", "Figures by 5 minutes", "Figures by days", "Audit events"):
         assert f"**{name}**" in shown
     assert "about 72 rows, the oldest 3 d ago. About 24 rows a day" in shown
+
+
+def _ending(**fields: Any) -> Retiring:
+    base = {
+        **{"model": "m", "api": "OpenAI", "api_name": "openai", "kind": "openai", "retires": date(2026, 12, 1)},
+        **{"days": 5, "rerouted": False, "successor": "n", "providers": ("acme",), "defaults": 1},
+        **{"chosen_by": ("acme",), "calls": 3, "price": None, "successor_price": None},
+    }
+    return Retiring(**{**base, **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "notice"),
+    [
+        ({"days": 90}, ("note", "Within 90 days")),
+        ({"days": 31}, ("note", "Within 90 days")),
+        ({"days": 30}, ("soon", "Within 30 days")),
+        ({"days": 7}, ("soon", "Within a week")),
+        ({"days": -1}, ("wrong", "Ended")),
+        ({"days": -1, "rerouted": True}, ("soon", "Ended")),
+        ({"days": -1, "defaults": 0, "chosen_by": (), "calls": 0}, None),
+        ({"days": 91}, None),
+    ],
+)
+def test_ends_of_models_are_noticed_in_three_steps(fields: dict[str, Any], notice: tuple[str, str] | None) -> None:
+    """90, 30 and 7 days before, with who uses it and what to do; ended and in use is wrong, or another model answers."""
+    lines = model_lines([_ending(**fields)])
+
+    assert [(line.state, line.word) for line in lines] == ([notice] if notice else [])
+    for line in lines:
+        assert "by default at acme, 3 calls in 30 days" in line.detail
+        assert line.cure == "Change to n on the Models page."
+    assert len(model_lines([_ending()] * 12)) == 11
+
+
+def test_omissions_that_are_needed_no_more_go_at_one_press(session: Session, admin: Actor) -> None:
+    """The page says how many and where; the press takes them off, on record, and then says nothing more."""
+    data = {"name": "gpt", "display_name": "GPT", "kind": "openai", "available_models": ["gpt-5"]}
+    made = providers.create(session, admin, {**data, "default_model": "gpt-5"}).id
+    settings.upsert_global(session, admin, made, {"omitted_parameters": ["temperature", "max_tokens"]})
+    at = page(admin)
+    assert "1 parameter is left out by hand that would now be sent right" in everything(at)
+    assert "GPT (gpt-5): Max tokens" in everything(at)
+    at.button(key="send_again").click().run()
+
+    row = settings.get_global(session, made)
+    assert row is not None
+    assert row.omitted_parameters == ["temperature"]
+    assert not [button for button in at.button if button.key == "send_again"]

@@ -14,6 +14,7 @@ from core import config, crypto
 from core.actors import Actor
 from core.errors import NotFound
 from core.manage import provider_keys, providers, settings
+from core.models.facts import facts
 from core.store import db
 from core.store.tables import LlmProvider
 from tests.conftest import ROOT
@@ -274,6 +275,23 @@ def test_omissions_of_another_model_are_taken_back_on_demand(session: Session, a
 
     with db.transaction() as fresh:
         assert settings.effective(fresh, "acme").omitted == ()
+
+
+def test_form_says_what_is_known_of_the_model(admin: Actor) -> None:
+    """Before it is saved: limits, price, what is not sent to it, and its end with the successor, used at one press."""
+    app = fill_new(page(admin), kind="openai", models=["gpt-5", "unheard-of"], default="gpt-5")
+    said = everything(app).replace("\\", "")
+    assert "gpt-5: Known · context 400,000" in said
+    assert "Not sent to it: Temperature and Top P (it always reasons)" in said
+    app.selectbox(key="provider_default_model").set_value("unheard-of").run()
+    assert "unheard-of: Not known here, which works as well" in everything(app).replace("\\", "")
+    assert "1 other model ends within 180 days, or ended: gpt-5." in everything(app).replace("\\", "")
+    app.selectbox(key="provider_default_model").set_value("gpt-5").run()
+    successor = facts("openai", "gpt-5")
+    assert successor is not None
+    click(app, "provider_use_successor")
+    assert app.selectbox(key="provider_default_model").value == successor.successor
+    assert successor.successor in app.multiselect(key="provider_available_models").value
 
 
 def test_another_default_model_tells_what_is_left_out(session: Session, admin: Actor) -> None:

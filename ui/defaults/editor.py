@@ -101,7 +101,7 @@ def _draw_results(work: Work, names: Mapping[str, str], places: Places) -> None:
         work = save_if_pressed(work, ask)
     shown = previewed(work.scope, names)
     found = results(work, shown) if shown else None
-    buttons = Buttons(partial(_save, work.scope_id), partial(_discard, work.scope_id), partial(_omit, work.scope_id))
+    buttons = Buttons(*(partial(each, work.scope_id) for each in (_save, _discard, _omit, _send)))
     with places.preview:
         draw_preview(work, found, buttons)
     draw_notes(work, found, places)
@@ -169,6 +169,11 @@ def _discard(scope_id: int | None) -> None:
 
 def _omit(scope_id: int | None, names: list[str]) -> None:
     scope.omit(scope_id, names)
+    run_again([RESULTS, *map(row, names)])
+
+
+def _send(scope_id: int | None, names: list[str]) -> None:
+    scope.send(scope_id, names)
     run_again([RESULTS, *map(row, names)])
 
 

@@ -11,11 +11,11 @@ from core.models.apis import api_of
 from core.models.words import model_line
 from core.parameters import PARAMETERS, SENDABLE
 from core.resolving.effective import EffectiveSettings
-from core.resolving.words import label_of, value_text
+from core.resolving.words import label_of, omitted_for_nothing, value_text
 from core.store import db
 from core.wording import counted
 from ui.defaults import form, scope
-from ui.defaults.draft import patch, problem
+from ui.defaults.draft import OMIT, chosen, patch, problem
 from ui.defaults.effective_table import preview, refused, warnings
 from ui.defaults.work import Results, Work, load, results
 from ui.feedback import attempt, plain
@@ -48,6 +48,7 @@ class Buttons(NamedTuple):
     save: Callable[[], None]
     discard: Callable[[], None]
     omit: Callable[[list[str]], None]
+    send: Callable[[list[str]], None]
 
 
 def press_save() -> None:
@@ -132,7 +133,23 @@ def draw_preview(work: Work, found: Results | None, buttons: Buttons) -> None:
             on_click=buttons.omit,
             args=(unfit,),
         )
+    if work.scope and (needless := _needless(work, found)):
+        st.button(
+            "Send what is left out for nothing",
+            key="send_needless",
+            icon=":material/undo:",
+            help=form.names(needless),
+            on_click=buttons.send,
+            args=(needless,),
+        )
     preview(found.draft, found.saved)
+
+
+def _needless(work: Work, found: Results) -> list[str]:
+    """Return what is left out here, for a known model that takes it."""
+    if found.draft.model_is != "known":
+        return []
+    return [name for name in omitted_for_nothing(found.draft) if chosen(work.edit, name).mode == OMIT]
 
 
 def draw_notes(work: Work, found: Results | None, places: Places) -> None:

@@ -13,7 +13,7 @@ from core.resolving.effective import Explained
 from core.wording import counted
 from ui import drafts
 from ui.defaults import form
-from ui.defaults.draft import OMIT, Choice, Edit
+from ui.defaults.draft import INHERIT, OMIT, VALUE, Choice, Edit
 from ui.feedback import plain
 from ui.widgets import isolated, two_names
 
@@ -141,6 +141,14 @@ def omit(scope_id: int | None, names: Iterable[str]) -> None:
     """Choose *do not send* for *names*, unsaved."""
     edit = _edits()[scope_id]
     edit.changed |= {name: Choice(OMIT) for name in names}
+    _show(scope_id, edit, names)
+
+
+def send(scope_id: int | None, names: Iterable[str]) -> None:
+    """Have *names* sent again, unsaved: with the value that is stored beside the omission, else as inherited."""
+    edit = _edits()[scope_id]
+    stored = edit.base
+    edit.changed |= {name: Choice(INHERIT) if stored[name] is None else Choice(VALUE, stored[name]) for name in names}
     _show(scope_id, edit, names)
 
 

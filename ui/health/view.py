@@ -7,6 +7,7 @@ import streamlit as st
 
 from core.govern.growth import TableSize
 from core.govern.jobs import JobState
+from core.govern.lifecycle import Retiring
 from core.manage import keys
 from core.manage.health import Health, RefusedKey
 from core.store.sealed import Tried
@@ -15,6 +16,7 @@ from core.wording import counted
 from ui.feedback import as_markdown, plain
 from ui.health.growth import growth_lines
 from ui.health.line import Line, State
+from ui.health.models import model_lines
 from ui.health.periodic import job_lines
 from ui.links import draw_provider_links
 from ui.widgets import ago, exact
@@ -38,7 +40,10 @@ _CANARY: dict[str, tuple[State, str]] = {
 
 
 def sections(
-    health: Health, sizes: Iterable[TableSize] = (), periodic: Iterable[JobState] = ()
+    health: Health,
+    sizes: Iterable[TableSize] = (),
+    periodic: Iterable[JobState] = (),
+    ending: Iterable[Retiring] = (),
 ) -> dict[str, list[Line]]:
     """Return title -> rows; a title without a row is left out."""
     found = {
@@ -46,7 +51,7 @@ def sections(
         "Growth": growth_lines(sizes),
         "Periodic work": job_lines(periodic),
         "Encryption keys": _encryption_keys(health),
-        "Models": [_catalogue(health)],
+        "Models": [_catalogue(health), *model_lines(ending)],
         "Sign-ins and audit": [
             Line("Signed in now", "ok", "OK", f"{counted(health.sign_ins, 'sign-in')} that may act."),
             Line(
@@ -63,9 +68,11 @@ def sections(
     return {title: rows for title, rows in found.items() if rows}
 
 
-def draw_health(health: Health, sizes: Iterable[TableSize], periodic: Iterable[JobState]) -> None:
+def draw_health(
+    health: Health, sizes: Iterable[TableSize], periodic: Iterable[JobState], ending: Iterable[Retiring]
+) -> None:
     """Draw everything, the verdict first."""
-    drawn = sections(health, sizes, periodic)
+    drawn = sections(health, sizes, periodic, ending)
     states = [row.state for rows in drawn.values() for row in rows]
     if "wrong" in states:
         st.error("Something does not work: the red rows below say what, and the cure.", icon=":material/error:")

@@ -12,6 +12,7 @@ from core.store import schemas
 from core.wording import counted
 from ui.feedback import field_error, plain
 from ui.guard import guard
+from ui.providers import knowledge
 
 WIDGETS: Final[Mapping[str, Any]] = {"paste": "", "models_add": [], "models_drop": [], "models_seen": None}
 """What only serves to choose -> empty. The last one: for which models the default model was drawn before."""
@@ -57,6 +58,8 @@ def draw(
     slots["available_models"] = left.empty()
     with right:
         _draw_default(keys, st.session_state[keys["available_models"]], was_default, slots)
+    with st.container(gap="xsmall", key="provider_knowledge"):
+        knowledge.draw(keys, kind, st.session_state[keys["available_models"]])
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         _draw_paste(keys)
         if listed and more:
