@@ -324,9 +324,20 @@ def test_growth_is_shown(admin: Actor) -> None:
 
 def _ending(**fields: Any) -> Retiring:
     base = {
-        **{"model": "m", "api": "OpenAI", "api_name": "openai", "kind": "openai", "retires": date(2026, 12, 1)},
-        **{"days": 5, "rerouted": False, "successor": "n", "providers": ("acme",), "defaults": 1},
-        **{"chosen_by": ("acme",), "calls": 3, "price": None, "successor_price": None},
+        "model": "m",
+        "api": "OpenAI",
+        "api_name": "openai",
+        "kind": "openai",
+        "retires": date(2026, 12, 1),
+        "days": 5,
+        "rerouted": False,
+        "successor": "n",
+        "providers": ("acme",),
+        "defaults": 1,
+        "chosen_by": ("acme",),
+        "calls": 3,
+        "price": None,
+        "successor_price": None,
     }
     return Retiring(**{**base, **fields})
 
