@@ -68,6 +68,14 @@ def fill(vendor: Vendor) -> None:
         local = {"name": "local", "display_name": "Local", "kind": "openai", "api_base_url": vendor.base_url("openai")}
         models = {"available_models": ["m1", "retired-model"], "default_model": "m1", "api_key": KEY}
         providers.create(session, COMMAND_LINE, {**local, **models})
+        grok = {
+            "name": "xai",
+            "display_name": "xAI",
+            "kind": "openai_compatible",
+            "api_base_url": "https://api.x.ai/v1",
+        }
+        ended = {"available_models": ["grok-4.3", "grok-3"], "default_model": "grok-4.3"}  # it still offers the second
+        providers.create(session, COMMAND_LINE, {**grok, **ended})
         _log(session)
         tokens.create(session, COMMAND_LINE, {"name": "billing", "role": "analyst", "expires_in_days": 7})
         tokens.create(session, COMMAND_LINE, {"name": "prometheus", "role": "metrics"})

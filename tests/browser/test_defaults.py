@@ -150,3 +150,53 @@ def test_draft_outlives_the_sign_in(app: App, browser: Browser) -> None:
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("Saved 1 change in Beta")).to_be_visible()
     page.close()
+
+
+def test_what_a_model_takes_is_seen_before_it_is_saved(app: App, browser: Browser) -> None:
+    """In the form, in the row and on the slider of Defaults; then from a model that has ended to its successor."""
+    with db.transaction() as session:
+        for name, kind, url, models in (
+            ("claude", "anthropic", None, ["claude-3-haiku-20240307"]),
+            ("grok", "openai_compatible", "https://api.x.ai/v1", ["grok-3"]),
+        ):
+            made = {"name": name, "display_name": name.title(), "kind": kind, "api_base_url": url}
+            providers.create(session, COMMAND_LINE, {**made, "available_models": models, "default_model": models[0]})
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    sign_in(page, app.url, "admin", PASSWORD)
+    page.get_by_role("button", name="Add provider").click()
+    dialog = page.get_by_role("dialog")
+    models = dialog.get_by_role("combobox", name="Models")
+    models.fill("gpt-5")
+    models.press("Enter")
+    models.press("Escape")
+    known = dialog.locator(".st-key-provider_knowledge")
+    expect(known).to_contain_text("gpt-5: Known")
+    expect(known).to_contain_text("Not sent to it: Temperature and Top P (it always reasons)")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_have_count(0)
+
+    page.goto(f"{app.url}/defaults?provider=claude")
+    expect(page.locator(".st-key-note_presence_penalty")).to_contain_text("will be left out: Anthropic's API has none")
+    rest(page)
+    page.locator(".st-key-temperature_mode").get_by_role("radio", name="Value", exact=True).click()
+    expect(page.get_by_role("slider")).to_have_attribute("aria-valuemax", "1")
+    page.locator(".st-key-presence_penalty_mode").get_by_role("radio", name="Value", exact=True).click()
+    expect(page.locator(".st-key-save_bar")).to_contain_text("2 changes")
+    rest(page)
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(dialog).to_contain_text("Anthropic's API has none")
+    dialog.get_by_role("button", name="Save all the same").click()
+    expect(page.get_by_text("Saved 2 changes in Claude")).to_be_visible()
+
+    page.get_by_role("link", name="Models", exact=True).click()
+    line = page.get_by_test_id("stVerticalBlock").filter(has_text="grok-3 at xAI").last
+    expect(line).to_contain_text("another model answers since")
+    page.get_by_role("button", name="Change to it grok-3").click()
+    expect(dialog.get_by_role("row", name=re.compile("^Price"))).to_be_visible()
+    rest(page)
+    dialog.get_by_role("button", name="Change it").click()
+    expect(page.get_by_text("Changed grok-3 to grok-4.3 in 1 provider")).to_be_visible()
+    expect(page.get_by_text("grok-3 at xAI")).to_have_count(0)
+    with db.transaction() as session:
+        assert providers.get_by_name(session, "grok").available_models == ["grok-4.3"]
+    page.close()

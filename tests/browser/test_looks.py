@@ -69,6 +69,15 @@ def _preview_error(page: Page) -> None:
     expect(page.get_by_text("Not ready: ").first).to_be_visible()
 
 
+def _models_error(page: Page) -> None:
+    page.get_by_role("button", name="Change to it").first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox", name="New model").fill("grok-3")
+    expect(dialog.get_by_text("retired")).to_be_visible()
+    dialog.get_by_role("button", name="Change it").click()
+    expect(dialog.get_by_text("the one that ends")).to_be_visible()
+
+
 def _users_error(page: Page) -> None:
     page.get_by_role("button", name="Add user").click()
     page.get_by_role("dialog").get_by_role("textbox", name="Username").fill("ada")
@@ -106,6 +115,7 @@ ERRORS: dict[str, Callable[[Page], None]] = {
     "providers": _provider_error,
     "defaults": _defaults_error,
     "effective_preview": _preview_error,
+    "models": _models_error,
     "users": _users_error,
     "tokens": _tokens_error,
     "usage": _usage_error,
