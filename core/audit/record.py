@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from typing import Any, Final, NamedTuple
 
@@ -11,6 +12,7 @@ from sqlmodel import Session
 
 from .. import request_ids
 from ..actors import Actor
+from ..errors import Invalid
 from ..redaction import MASK, scrub
 from ..store import db
 from ..store.records import AuditEvent
@@ -20,6 +22,11 @@ MAX_VALUE: Final = 8_000
 _KEPT: Final = 2_000
 REQUEST_ID: Final = "request_id"
 """Among the changes: no field of anything, but by what the event is found in the log."""
+COMMENT: Final = "comment"
+"""Among the changes: why it was done, as who did it wrote."""
+MAX_COMMENT: Final = 500
+"""Characters."""
+_EXPLAINED: Final = "audit_comment"
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 Changes = dict[str, tuple[Any, Any]]
@@ -57,6 +64,8 @@ def record(
     pairs = {
         name: {"before": value(before), "after": value(after)} for name, (before, after) in (changes or {}).items()
     }
+    if comment := session.info.get(_EXPLAINED):
+        pairs[COMMENT] = {"before": None, "after": value(comment)}
     if request_id := request_ids.current():
         pairs[REQUEST_ID] = {"before": None, "after": value(request_id)}
     session.execute(
@@ -71,6 +80,22 @@ def record(
             changes=pairs,
         )
     )
+
+
+@contextmanager
+def explained(session: Session, comment: str) -> Iterator[None]:
+    """Put *comment* on record, as :data:`COMMENT`, with each event of this transaction; an empty one is none.
+
+    Raises:
+        Invalid: If it has more than :data:`MAX_COMMENT` characters.
+    """
+    if len(comment) > MAX_COMMENT:
+        raise Invalid({COMMENT: f"must be at most {MAX_COMMENT} characters; this has {len(comment)}"})
+    session.info[_EXPLAINED] = " ".join(comment.split())
+    try:
+        yield
+    finally:
+        del session.info[_EXPLAINED]
 
 
 def changes_between(before: Mapping[str, Any], after: Mapping[str, Any], fields: Iterable[str]) -> Changes:

@@ -34,6 +34,15 @@ def last_used(session: Session, names: Collection[str]) -> dict[str, datetime]:
     return dict(rows)
 
 
+def ids(
+    session: Session, *, active: bool | None = None, search: str = "", since: datetime | None = None
+) -> frozenset[int]:
+    """Return the ids of all that :func:`core.manage.providers.list_all` has for the same filters."""
+    provider: Any = LlmProvider
+    query = providers.matching(select(provider.id), active, search, since)
+    return frozenset(session.execute(query).scalars())
+
+
 def duplicate(session: Session, actor: Actor, provider_id: int) -> LlmProvider:
     """Add a copy of a provider, inactive: its fields, its settings and its plain headers and query parameters.
 

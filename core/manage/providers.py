@@ -93,14 +93,14 @@ def list_all(
 
     Of those unchanged since *since* none, unless that is None.
     """
-    query = _matching(select(LlmProvider), active, search, since)
+    query = matching(select(LlmProvider), active, search, since)
     query = query.order_by(func.lower(LlmProvider.display_name), col(LlmProvider.id)).offset(offset).limit(limit)
     return list(session.exec(query))
 
 
 def count(session: Session, *, active: bool | None = None, search: str = "", since: datetime | None = None) -> int:
     """Return how many providers :func:`list_all` has without its limit."""
-    number: int = session.exec(_matching(select(func.count()).select_from(LlmProvider), active, search, since)).one()
+    number: int = session.exec(matching(select(func.count()).select_from(LlmProvider), active, search, since)).one()
     return number
 
 
@@ -109,7 +109,7 @@ def names(session: Session, *, active: bool | None = None) -> dict[str, str]:
     query = select(LlmProvider.name, LlmProvider.display_name).order_by(
         func.lower(LlmProvider.display_name), col(LlmProvider.id)
     )
-    return dict(session.exec(_matching(query, active, "")).all())
+    return dict(session.exec(matching(query, active, "")).all())
 
 
 def figures(session: Session, ring: KeyRing | None = None) -> ProviderFigures:
@@ -324,7 +324,8 @@ def open_api_key(session: Session, provider_id: int) -> str:
     )
 
 
-def _matching(query: Any, active: bool | None, search: str, since: datetime | None = None) -> Any:  # noqa: FBT001 - private, and called by position
+def matching(query: Any, active: bool | None, search: str, since: datetime | None = None) -> Any:  # noqa: FBT001 - called by position, as a part of queries
+    """Return a query of providers, narrowed to what :func:`list_all` has for these filters."""
     if active is not None:
         query = query.where(LlmProvider.is_active == active)
     if since is not None:

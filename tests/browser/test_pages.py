@@ -296,7 +296,10 @@ def test_wrong_key_is_a_state_of_the_row(committed: str, browser: Browser, tmp_p
 
 
 def test_thousand_providers_stay_quick_to_page(page: Page, committed: str) -> None:
-    """With 1,000 providers the page shows 20 rows, finds one by its model as it is typed, and pages back and forth."""
+    """With 1,000 providers the page shows 20 rows, finds one by its model as it is typed, and pages back and forth.
+
+    One change for ten of those that a search finds goes by the keyboard alone, in a narrow window.
+    """
     with psycopg.connect(committed, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO llm_providers (name, display_name, kind, available_models)"
@@ -313,9 +316,45 @@ def test_thousand_providers_stay_quick_to_page(page: Page, committed: str) -> No
     expect(page.locator(".st-key-card_p777")).to_be_visible()
     expect(page.locator("[class*='st-key-card_']")).to_have_count(1)
     expect(page).to_have_url(re.compile(r"/providers\?search=model-777$"))  # and no more the second page
+    search.fill("model-77")
+    expect(page.locator("[class*='st-key-card_']")).to_have_count(11)
+    _change_several_by_keyboard(page)
+    with psycopg.connect(committed) as connection:
+        query = "SELECT p.name, s.max_retries FROM llm_settings s JOIN llm_providers p ON p.id = s.provider_id"
+        assert sorted(connection.execute(query).fetchall()) == [(f"p77{each}", 7) for each in range(10)]
     search.fill("")
     expect(page.get_by_text("1 to 20 of 1000")).to_be_visible()
     expect(page).to_have_url(re.compile(r"/providers$"))
+
+
+def _change_several_by_keyboard(page: Page) -> None:
+    """Give all that are found but p77 seven retries."""
+    page.set_viewport_size({"width": 420, "height": 900})
+    page.get_by_role("button", name="Select several").press("Enter")
+    page.get_by_role("button", name="Select all 11").press("Enter")
+    expect(page.get_by_text("11 providers selected")).to_be_visible()
+    box = page.get_by_role("checkbox", name="Select Provider 0077", exact=True)
+    expect(box).to_be_checked()
+    box.press("Space")
+    expect(page.get_by_text("10 providers selected")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    page.get_by_role("button", name="Change them").press("Enter")
+    dialog = page.get_by_role("dialog")
+    field = dialog.get_by_role("combobox", name="What to change")
+    field.fill("Max retries")
+    expect(page.get_by_role("option", name="Max retries")).to_be_visible()
+    field.press("Enter")
+    number = dialog.get_by_role("spinbutton", name="Max retries")
+    number.fill("7")
+    number.press("Enter")
+    expect(dialog.get_by_role("row", name=re.compile("Provider 0770"))).to_contain_text("inherits 3")
+    dialog.get_by_role("textbox", name="Comment").fill("a flaky gateway")
+    dialog.get_by_role("button", name="Change 10 providers").press("Enter")
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_text("Max retries is changed at 10 providers.")).to_be_visible()
+    page.get_by_role("button", name="Done", exact=True).press("Enter")
+    expect(page.get_by_role("button", name="Edit Provider 0770")).to_be_visible()
+    page.set_viewport_size({"width": 1280, "height": 720})
 
 
 def test_address_of_a_page_is_the_same_for_every_role(app: App, browser: Browser, committed: str) -> None:

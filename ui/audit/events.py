@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from core.actors import Actor
+from core.audit.record import COMMENT
 from core.govern import audit_log
 from core.govern.audit_log import Event, EventChoices, EventFigures, EventFilters
 from core.store import db
@@ -169,7 +170,10 @@ def sentence(event: Event) -> str:
     words, rest = words_of(event.action, event.changes)
     oneself = event.target == event.actor and event.action in _ONESELF
     whom = "" if oneself or not event.target else f" **{target}**"
-    return f"**{who}** {plain(words)}{whom}{f' · {_short(rest)}' if rest else ''}"
+    comment = event.changes.get(COMMENT, {}).get("after")
+    told = [rest] * bool(rest) + [f"“{comment}”"] * bool(comment)
+    more = f" · {_short(' · '.join(told))}" if told else ""
+    return f"**{who}** {plain(words)}{whom}{more}"
 
 
 def export_csv(actor: Actor, filters: EventFilters) -> bytes:

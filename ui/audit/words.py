@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from core.audit.record import REQUEST_ID
+from core.audit.record import COMMENT, REQUEST_ID
 from core.govern import audit_log
 from core.resolving.words import label_of
 
@@ -73,6 +73,7 @@ _FIELDS: Final = {
     "carried": "Headers and query parameters",
     "settings": "Defaults",
     "reason": "Reason",
+    COMMENT: "Comment",
     REQUEST_ID: "Request",
 }
 _ONLY: Final = {
@@ -89,7 +90,7 @@ _ONLY: Final = {
 
 def words_of(action: str, changes: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
     """Return what was done, and which fields it changed, unless the first says so."""
-    named = [name for name in changes if name != REQUEST_ID]
+    named = [name for name in changes if name not in {COMMENT, REQUEST_ID}]
     words = WORDS.get(action, (action, ""))[0]
     if len(named) == 1:
         after = changes[named[0]].get("after")

@@ -15,6 +15,7 @@ from core.manage import provider_keys, provider_lists, providers
 from core.store import db
 from core.store.tables import LlmProvider
 from ui.feedback import ACTOR, attempt, other_errors, plain, show_toast, warn
+from ui.providers import picked
 from ui.providers.dialogs import ADDED, ask
 
 Action = Literal[
@@ -35,6 +36,12 @@ Action = Literal[
     "effective_preview",
     "usage",
     "audit",
+    "several",
+    "pick",
+    "leave",
+    "pick_none",
+    "stop",
+    "change",
 ]
 _NOTED, _OWN = "providers_pressed", "providers_own_writes"
 OPEN: Final = "providers_open"
@@ -69,6 +76,11 @@ def note_switch(key: str, provider: Shown) -> None:
     note("activate" if st.session_state.get(key) else "deactivate", provider)
 
 
+def note_pick(key: str, provider: Shown) -> None:
+    """Note that the box *key* of a row was ticked or not: its callback."""
+    note("pick" if st.session_state.get(key) else "leave", provider)
+
+
 def note_choice(key: str, actions: dict[str, Action], provider: Shown) -> None:
     """Note what was chosen in the menu *key*: its callback."""
     if action := actions.get(str(st.session_state.get(key))):
@@ -84,8 +96,10 @@ def do_all(actor: Actor) -> None:
 
 
 def _do(actor: Actor, click: Click) -> None:
-    if click.action == "add" or click.action == "env":  # noqa: PLR1714 - mypy narrows this, and not a set
+    if click.action in {"add", "env", "change"}:
         ask(click.action)
+    elif click.action in {"several", "pick", "leave", "pick_none", "stop"}:
+        picked.do(click.action, click.provider.id)
     elif click.action == "details":
         shown = st.session_state.get(OPEN, frozenset())
         st.session_state[OPEN] = shown ^ {click.provider.id}

@@ -16,10 +16,10 @@ from ui import drafts
 from ui.dialogs import confirm_by_name
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
-from ui.providers import carried, conflict, connection_test, env_paste, first_key, form, key_exchange
+from ui.providers import carried, conflict, connection_test, env_paste, first_key, form, key_exchange, several
 from ui.widgets import ago
 
-Asked = Literal["add", "env", "edit", "set_key", "test", "keys", "delete", "remove_key"]
+Asked = Literal["add", "env", "edit", "set_key", "test", "keys", "delete", "remove_key", "change"]
 """A dialog."""
 ADDED: Final = "provider_added"
 """Where the session keeps the name of a provider that was added just now, for the list to show it."""
@@ -36,6 +36,8 @@ def ask(name: Asked, provider_id: int | None = None) -> None:
         form.fill_new()
     elif name == "env":
         env_paste.begin()
+    elif name == "change":
+        several.begin()
     elif name == "edit" and provider_id is not None:
         _load(provider_id)
 
@@ -84,6 +86,8 @@ def draw_dialog() -> None:
         _add()
     elif name == "env":
         _env()
+    elif name == "change":
+        _change()
     elif name is not None:
         try:
             with db.transaction() as session:
@@ -110,6 +114,7 @@ def _close() -> None:
     key_exchange.forget()
     env_paste.forget()
     first_key.forget()
+    several.begin()
 
 
 def _done() -> None:
@@ -133,6 +138,11 @@ def _add() -> None:
 @st.dialog("Paste a .env file", width="large", icon=":material/content_paste_go:", dismissible=False)
 def _env() -> None:
     env_paste.draw(guard("admin"), _done)
+
+
+@st.dialog("Change several providers", width="large", icon=":material/checklist:", dismissible=False)
+def _change() -> None:
+    several.draw(guard("admin"), _done)
 
 
 @st.dialog("Edit provider", width="large", icon=":material/edit:", dismissible=False)

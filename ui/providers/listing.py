@@ -17,7 +17,7 @@ from core.store.tables import LlmProvider
 from ui import address
 from ui.feedback import plain, show_fault
 from ui.guard import guard
-from ui.providers import clicks, row
+from ui.providers import clicks, picked, row
 from ui.providers.dialogs import ADDED, draw_dialog
 from ui.since import KEY, pick_since
 from ui.widgets import ago, exact, figure
@@ -63,7 +63,7 @@ def _draw(actor: Actor) -> None:
     with db.transaction() as session:
         figures = providers.figures(session)
     _draw_figures(figures)
-    filters = _draw_filters()
+    filters = _draw_filters(several=figures.total > 1)
     if not _draw_rows(filters):
         _draw_nothing(figures, filters)
     draw_dialog()
@@ -97,7 +97,7 @@ def _draw_figures(figures: ProviderFigures) -> None:
         figure("Last change", ago(figures.last_change), help=exact(figures.last_change))
 
 
-def _draw_filters() -> Filters:
+def _draw_filters(*, several: bool) -> Filters:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         search = st.text_input(
             "Search",
@@ -136,6 +136,14 @@ def _draw_filters() -> Filters:
             on_click=clicks.note,
             args=("env",),
         )
+        if several and not picked.is_on():
+            st.button(
+                "Select several",
+                key="several",
+                icon=":material/checklist:",
+                on_click=clicks.note,
+                args=("several",),
+            )
     st.session_state[_LISTED] = _asked()
     return Filters(search or "", state or "All", since)
 
@@ -145,6 +153,8 @@ def _draw_rows(filters: Filters) -> bool:
         found = providers.count(session, **filters.asked)
     pages = max(1, math.ceil(found / PAGE_SIZE))
     address.number(_PAGE, pages)
+    if picked.is_on():
+        picked.draw_bar(found, filters.asked, clicks.note)
     rows, number = st.container(gap="xsmall", key="rows"), 1
     if pages > 1:
         with st.container(horizontal_alignment="center"):
@@ -160,6 +170,14 @@ def _draw_rows(filters: Filters) -> bool:
     opened = st.session_state.get(clicks.OPEN, ())
     with rows:
         for each in shown:
+            if picked.is_on():
+                row.draw_to_pick(
+                    each,
+                    carried.get(id_of(each), ()),
+                    used.get(each.name),
+                    ticked=id_of(each) in picked.ids(),
+                )
+                continue
             row.draw(each, carried.get(id_of(each), ()), used.get(each.name), opened=id_of(each) in opened)
     return bool(shown)
 

@@ -62,6 +62,26 @@ def draw_style() -> None:
     st.html(STYLE.format(**colors, first="[class*=st-key-set_key_]", beside=_SET_KEY + _GAP))
 
 
+def draw_to_pick(
+    provider: LlmProvider, carried: Sequence[LlmProviderSecret], used: datetime | None, *, ticked: bool
+) -> None:
+    """Draw one provider with a box to tick in place of its buttons; the rest as :func:`draw`."""
+    shown = Shown(id_of(provider), provider.version, provider.name, provider.display_name)
+    box = f"pick_{provider.name}"
+    st.session_state[box] = ticked
+    with st.container(
+        border=True, horizontal=True, vertical_alignment="center", gap="small", key=f"card_{provider.name}"
+    ):
+        st.checkbox(
+            plain(f"Select {provider.display_name}"),
+            key=box,
+            label_visibility="collapsed",
+            on_change=clicks.note_pick,
+            args=(box, shown),
+        )
+        st.html(_facts(provider, provider_keys.key_state(provider), carried, used))
+
+
 def draw(provider: LlmProvider, carried: Sequence[LlmProviderSecret], used: datetime | None, *, opened: bool) -> None:
     """Draw one provider.
 
