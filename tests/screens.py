@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.actors import Actor
 from tests.conftest import ROOT
+from web import runs
 
 PAGES = sorted(path for path in (ROOT / "pages").glob("*.py") if path.stem != "__init__")
 """The files of the pages, whatever the product's own table says of them."""
@@ -19,6 +20,7 @@ def open_page(name: str, actor: Actor, **query: str) -> AppTest:
     at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
     at.session_state["actor"] = actor
     at.run()
+    runs.keep_modules_out_of_collections()  # as in the app: else most of each run is a collection
     at.switch_page(f"pages/{name}.py")
     for key, value in query.items():
         at.query_params[key] = value

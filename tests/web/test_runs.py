@@ -1,6 +1,8 @@
 """Each run of a page has an id of its own, which the log has, and which the person is shown when the page breaks."""
 
+import gc
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,6 +113,24 @@ def test_runs_are_counted_by_page(admin: Actor, monkeypatch: pytest.MonkeyPatch)
     assert counted() == before + 2
     assert len(set(seen)) == 2
     assert all(seen)
+
+
+def test_modules_are_no_work_for_the_collector(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What a run has imported is left alone by the full collection that Streamlit makes after each run; other objects are not."""
+    page = tmp_path / "page.py"
+    page.write_text("import sys, types\nsys.modules['made_by_a_run'] = types.ModuleType('made_by_a_run')\n")
+    monkeypatch.setattr(ScriptRunner, "_run_script", ScriptRunner._run_script)  # put back afterwards
+    runs.give_ids()
+    app = AppTest.from_file(str(page), default_timeout=60)
+    gc.unfreeze()
+    try:
+        app.run()
+        libraries = gc.get_freeze_count()
+        app.run()
+        assert gc.get_freeze_count() <= libraries  # of what is frozen some may go: nothing is added
+        assert len(gc.get_objects()) < libraries / 10
+    finally:
+        sys.modules.pop("made_by_a_run", None)
 
 
 def test_each_run_keeps_to_its_own_page(monkeypatch: pytest.MonkeyPatch) -> None:

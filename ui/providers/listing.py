@@ -16,7 +16,7 @@ from core.store.table import id_of
 from core.store.tables import LlmProvider
 from ui import address
 from ui.feedback import plain, show_fault
-from ui.guard import guard
+from ui.guard import guard_part
 from ui.providers import clicks, picked, row
 from ui.providers.dialogs import ADDED, draw_dialog
 from ui.since import KEY, pick_since
@@ -48,7 +48,7 @@ class Filters(NamedTuple):
 @st.fragment
 def draw() -> None:
     """Do what was pressed in the list, then draw it as it is stored, and the dialog that is open."""
-    actor = guard("admin")
+    actor = guard_part("admin")
     try:
         _draw(actor)
     except CoreError as error:
