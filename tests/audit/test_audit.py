@@ -723,22 +723,41 @@ def test_long_transaction_blocks_no_other(committed: str) -> None:
 # The application's role
 
 
-@pytest.fixture
-def two_roles(server: str) -> Iterator[tuple[Engine, Engine, str]]:
-    """A database owned by a plain role that migrated it, and engines of the owner and of the application's role."""
+@pytest.fixture(scope="module")
+def migrated_by_owner(server: str) -> Iterator[tuple[str, str, str]]:
+    """A database that a plain role migrated and owns, to copy: its name, and the names of that role and the application's."""
     mark = uuid.uuid4().hex[:12]
-    owner, app, database = f"owner_{mark}", f"app_{mark}", f"t_roles_{mark}"
+    owner, app, database = f"owner_{mark}", f"app_{mark}", f"t_owned_{mark}"
     with psycopg.connect(server, autocommit=True) as connection:
         for role in (owner, app):
             connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
         connection.execute(f"CREATE DATABASE {database} OWNER {owner}")
-        address = make_url(named(server, database))
-        engines = [
-            db.make_engine(address.set(username=role, password="x").render_as_string(hide_password=False))
-            for role in (owner, app)
-        ]
+        engine = _engine_of(server, database, owner)
         try:
-            migrate.upgrade(engines[0])
+            migrate.upgrade(engine)
+            engine.dispose()  # nobody may be connected to what is copied
+            yield database, owner, app
+        finally:
+            engine.dispose()
+            connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
+            for role in (owner, app):
+                connection.execute(f"DROP ROLE {role}")
+
+
+def _engine_of(server: str, database: str, role: str) -> Engine:
+    address = make_url(named(server, database)).set(username=role, password="x")
+    return db.make_engine(address.render_as_string(hide_password=False))
+
+
+@pytest.fixture
+def two_roles(server: str, migrated_by_owner: tuple[str, str, str]) -> Iterator[tuple[Engine, Engine, str]]:
+    """A database owned by a plain role that migrated it, and engines of the owner and of the application's role."""
+    template, owner, app = migrated_by_owner
+    database = f"t_roles_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {database} TEMPLATE {template} OWNER {owner} STRATEGY file_copy")
+        engines = [_engine_of(server, database, role) for role in (owner, app)]
+        try:
             with Session(engines[0]) as session, session.begin():
                 grants.grant_app(session, app)
             yield engines[0], engines[1], named(server, database)
@@ -746,8 +765,6 @@ def two_roles(server: str) -> Iterator[tuple[Engine, Engine, str]]:
             for engine in engines:
                 engine.dispose()
             connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
-            for role in (owner, app):
-                connection.execute(f"DROP ROLE {role}")
 
 
 def test_app_role_does_its_work(two_roles: tuple[Engine, Engine, str], monkeypatch: pytest.MonkeyPatch) -> None:
