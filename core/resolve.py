@@ -24,6 +24,7 @@ from .config import get_config
 from .crypto import KeyRing, ids_of, load_ring
 from .errors import BadKey, CoreError, StoreUnavailable
 from .models.facts import known
+from .models.knowledge import vendored
 from .postgres import lines, names, probe, threads
 from .resolving import snapshot, snapshot_file
 from .resolving.effective import EffectiveSettings, Explained, Source, Status
@@ -187,6 +188,14 @@ class Resolver:
         """Whether the store is out of reach, so that changes are not seen."""
         return not self._connected
 
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """What is known of models and cannot be read, and why, in sentences: the catalogue's and the database's rows.
+
+        Settings are resolved without it. Empty if all is well.
+        """
+        return (vendored() if self._snapshot is None else self._snapshot.knowledge).problems
+
     def age(self) -> float:
         """Return the seconds since the snapshot was last known to agree with the store; infinity before the first.
 
@@ -333,6 +342,7 @@ class Resolver:
         new = new or snapshot.load(connection)
         self._verified_at = asked_at
         if new is not old and (old is None or not new.is_like(old)):
+            _tell_of_unread(new, old)
             with self._changed:
                 self._publish(new)
             self._file_written = False
@@ -405,6 +415,13 @@ def _look_at_catalogue() -> None:
     """Read what is known of models, so that no caller waits for it; what is wrong with it is logged, and all is sent then."""
     if problems := known().catalogue.problems:
         _log.warning("It is not known what models take, or not of all: %s", " ".join(problems))
+
+
+def _tell_of_unread(new: Snapshot, old: Snapshot | None) -> None:
+    """Read what the database knows of models, so that no caller waits for it; what is wrong with it is logged once."""
+    problems = new.knowledge.overlay.problems
+    if problems and (old is None or old.knowledge.overlay.problems != problems):
+        _log.warning("What is stored of models is not read, or not all of it: %s", " ".join(problems))
 
 
 def _environment_ring() -> KeyRing:

@@ -13,7 +13,7 @@ from ..parameters import SENDABLE
 from ..wording import plain_number
 from . import rules
 from .facts import ModelFacts
-from .facts import facts as find_facts
+from .knowledge import Knowledge, vendored
 from .rules import Basis, Verdict
 
 What = Literal["renamed", "left_out", "clamped", "added"]
@@ -67,6 +67,8 @@ def adapt(
     kind: str | None = None,
     beside: Mapping[str, Any] = _NONE,
     unfit: Unfit = "leave_out",
+    knowledge: Knowledge | None = None,
+    host: str = "",
 ) -> Adapted:
     """Return what of *values* is sent to *model* by *api*, and what became of the rest.
 
@@ -84,15 +86,20 @@ def adapt(
         kind: Of the provider: whose names are used. Default: the API's own.
         beside: What the request has besides, by the vendor's names: it counts both ways.
         unfit: ``send``: what does not fit is sent all the same, as somebody knows better.
+        knowledge: What is known of models. Default: the catalogue of this version.
+        host: Of the provider's base URL: an admin may say something of a model at one host.
     """
     kind = kind or KIND_OF.get(api, "openai_compatible")
-    steps = _steps(rules.verdicts(api, kind, model)) if isinstance(model, ModelFacts) else _steps_of(api, kind, model)
+    if isinstance(model, ModelFacts):
+        steps = _steps(rules.verdicts(api, kind, model))
+    else:
+        steps = _steps_of(api, kind, model, knowledge, host)
     return _decide(steps, values, _Case(explicit, omitted, custom, beside, unfit))
 
 
-def standing(api: str, model: str | None) -> Standing:
+def standing(api: str, model: str | None, knowledge: Knowledge | None = None, host: str = "") -> Standing:
     """Return whether *model* is known at *api*."""
-    found = find_facts(api, model) if model else None
+    found = (knowledge or vendored()).facts(api, model, host) if model else None
     if found is None:
         return "unknown"
     return "assumed" if found.assumed_from else "known"
@@ -240,20 +247,20 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-_kept: dict[tuple[str, str, str | None], tuple[KindFacts, tuple[_Step, ...]]] = {}
 _MOST_KEPT: Final = 4096
 
 
-def _steps_of(api: str, kind: str, model: str | None) -> tuple[_Step, ...]:
-    """Return the steps of a model, which are kept: what is known of it does not change while a process runs."""
-    row, key = facts_of(kind), (api, kind, model)
-    found = _kept.get(key)
+def _steps_of(api: str, kind: str, model: str | None, knowledge: Knowledge | None, host: str) -> tuple[_Step, ...]:
+    """Return the steps of a model, which are kept: what is known of it does not change but with the whole knowledge."""
+    knowledge = knowledge or vendored()
+    row, key = facts_of(kind), (api, kind, model, host)
+    found: tuple[KindFacts, tuple[_Step, ...]] | None = knowledge.kept.get(key)
     if found is not None and found[0] is row:
         return found[1]
-    if len(_kept) >= _MOST_KEPT:
-        _kept.clear()
-    steps = _steps(rules.verdicts(api, kind, find_facts(api, model) if model else None))
-    _kept[key] = row, steps
+    if len(knowledge.kept) >= _MOST_KEPT:
+        knowledge.kept.clear()
+    steps = _steps(knowledge.verdicts(api, kind, model or None, host))
+    knowledge.kept[key] = row, steps
     return steps
 
 
@@ -303,7 +310,9 @@ def _ranged(said: Verdict) -> str:
     return f"{among}: {said.why}" if said.why else among
 
 
-def names(api: str, kind: str | None, model: str | None) -> dict[str, str]:
+def names(
+    api: str, kind: str | None, model: str | None, knowledge: Knowledge | None = None, host: str = ""
+) -> dict[str, str]:
     """Return by which name each of our parameters is sent."""
-    steps = _steps_of(api, kind or KIND_OF.get(api, "openai_compatible"), model)
+    steps = _steps_of(api, kind or KIND_OF.get(api, "openai_compatible"), model, knowledge, host)
     return {step.name: step.theirs for step in steps}

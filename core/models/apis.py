@@ -69,11 +69,24 @@ def api_of(kind: str | None, base_url: str | None = None) -> str:
 
     The host decides where it is known; else the kind does, as for a gateway in front of OpenAI. Never raises.
     """
+    return _of_host(host_of(kind, base_url).partition(":")[0]) or _OF_KIND.get(kind or "", UNKNOWN)
+
+
+@lru_cache(maxsize=1024)
+def host_of(kind: str | None, base_url: str | None = None) -> str:
+    """Return the host that a provider of *kind* calls, with its port where the URL names one; empty: none. Never raises."""
     try:
-        host = (urlsplit(base_url_of(kind or "", base_url) or "").hostname or "").rstrip(".")
+        parts = urlsplit(base_url_of(kind or "", base_url) or "")
+        host, port = (parts.hostname or "").rstrip("."), parts.port
     except ValueError:  # no URL; SQL may have written anything
-        host = ""
-    return _of_host(host) or _OF_KIND.get(kind or "", UNKNOWN)
+        return ""
+    return host if port is None else f"{host}:{port}"
+
+
+def place_of(kind: str | None, base_url: str | None = None) -> str:
+    """Return whose list of models a provider sees: its API's, or that of this host alone (``azure@name.openai.azure.com``)."""
+    api, host = api_of(kind, base_url), host_of(kind, base_url)
+    return api if host in _EXACT else f"{api}@{host}"
 
 
 def _of_host(host: str) -> str | None:

@@ -137,7 +137,7 @@ class Known:
                 try:
                     _parsed(_priced(rows, row))
                     good += 1
-                except _WRONG as error:
+                except WRONG as error:
                     problems.append(f"{api} {name:.100}: {error!s:.200}")
         return CatalogueHealth(not problems, self.catalogue.as_of, good, tuple(problems[:10]))
 
@@ -175,7 +175,8 @@ def _count(value: Any) -> int:
     return value
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Return *value*, a name of a catalogue; raises ValueError if it is none."""
     if not isinstance(value, str) or not 0 < len(value) <= MOST:
         raise ValueError(f"{value!r:.40} is no name")
     return value
@@ -193,7 +194,7 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
 def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise TypeError(f"{value!r:.40} is no list")
-    return tuple(map(_text, value))
+    return tuple(map(as_text, value))
 
 
 def _number(value: Any) -> float:
@@ -239,28 +240,28 @@ _PRICE: Final[Mapping[str, Callable[[Any], Any]]] = {
     "request": _money,
     "tiers": _tiers,
 }
-_FIELDS: Final[Mapping[str, Callable[[Any], Any]]] = {
+FIELDS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "context": _count,
     "max_input": _count,
     "max_output": _count,
     "reasoning": _one_of("none", "optional", "default", "always"),
     "efforts": _texts,
-    "default_effort": _text,
+    "default_effort": as_text,
     "sampling": _one_of("yes", "no", "ignored"),
     "temperature_max": _number,
     "retires": date.fromisoformat,
     "retired_effect": _one_of("refused", "rerouted"),
-    "successor": _text,
+    "successor": as_text,
     "prices": _prices,
 }
-_WRONG: Final = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
+WRONG: Final = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
 
 
 def _parsed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of *row*; raises what :data:`_WRONG` lists, as over a key that only a newer version knows."""
-    if unknown := row.keys() - _FIELDS.keys():
+    """Return the fields of *row*; raises what :data:`WRONG` lists, as over a key that only a newer version knows."""
+    if unknown := row.keys() - FIELDS.keys():
         raise KeyError(f"unknown key {min(unknown):.40}")
-    return {key: _FIELDS[key](value) for key, value in row.items()}
+    return {key: FIELDS[key](value) for key, value in row.items()}
 
 
 def _priced(rows: Mapping[str, Mapping[str, Any]], row: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -273,7 +274,7 @@ def _priced(rows: Mapping[str, Mapping[str, Any]], row: Mapping[str, Any]) -> Ma
 def _row(rows: Mapping[str, Mapping[str, Any]], where: Found, as_of: date) -> ModelFacts | None:
     try:
         fields = _parsed(_priced(rows, rows[where.name]))
-    except _WRONG:
+    except WRONG:
         return None
     if where.assumed:
         fields = {key: value for key, value in fields.items() if key not in _OF_THE_HOST}

@@ -45,6 +45,10 @@ class Verdict:
     basis: Basis = "API rule"
     as_of: date = AS_OF
 
+    def said_by(self, basis: Basis, as_of: date) -> "Verdict":
+        """Return the same verdict from another source."""
+        return replace(self, basis=basis, as_of=as_of)
+
 
 SAMPLING: Final = ("temperature", "top_p")
 PENALTIES: Final = ("frequency_penalty", "presence_penalty")

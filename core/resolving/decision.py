@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 
 from ..kinds import KINDS
 from ..models.adapt import Adapted, adapt, names
-from ..models.apis import api_of
+from ..models.apis import api_of, host_of
+from ..models.knowledge import Knowledge
 from ..parameters import SENDABLE
 
 _NONE: Final[Mapping[str, Any]] = {}
@@ -41,6 +42,8 @@ class Basis(NamedTuple):
     """Those that are no built-in default."""
     omitted: Collection[str]
     custom: Mapping[str, Any]
+    knowledge: Knowledge | None = None
+    """What is known of models; None: the catalogue of this version."""
 
 
 def decide(
@@ -57,10 +60,18 @@ def decide(
         options: More, by the vendor's names or ours: sent as it is, in place of our parameter of that name; None is not sent.
         without: Our parameters that are not sent.
     """
-    api = api_of(basis.kind, basis.base_url)
+    api, host = api_of(basis.kind, basis.base_url), host_of(basis.kind, basis.base_url)
     if not (given or options or without):
         return adapt(
-            api, basis.model, basis.values, basis.explicit, basis.omitted, custom=basis.custom, kind=basis.kind
+            api,
+            basis.model,
+            basis.values,
+            basis.explicit,
+            basis.omitted,
+            custom=basis.custom,
+            kind=basis.kind,
+            knowledge=basis.knowledge,
+            host=host,
         )
     gone = {*without, *(SPELLINGS[name] for name in options if name in SPELLINGS)}
     values = {name: value for name, value in {**basis.values, **given}.items() if name not in gone}
@@ -76,8 +87,10 @@ def decide(
         custom=basis.custom,
         kind=basis.kind,
         beside={**extra, **beside} if isinstance(extra, Mapping) else beside,
+        knowledge=basis.knowledge,
+        host=host,
     )
-    theirs = names(api, basis.kind, basis.model)
+    theirs = names(api, basis.kind, basis.model, basis.knowledge, host)
     for name, value in there.items():
         found.sent[theirs.get(name, name)] = value
     return found

@@ -20,7 +20,9 @@ from ..errors import (
     Unavailable,
 )
 from ..models.adapt import Adapted, Adjustment, Standing, standing
-from ..models.apis import api_of
+from ..models.apis import api_of, host_of
+from ..models.facts import ModelFacts
+from ..models.knowledge import Knowledge, vendored
 from ..parameters import PARAMETERS, SENDABLE
 from . import options
 from .carried import NOTHING, Carried, Opened
@@ -161,6 +163,8 @@ class EffectiveSettings:
     adjustments: tuple[Adjustment, ...]
     """What is sent otherwise than it stands here, and what is not, as the vendor's API or the model would refuse it."""
     _carried: Carried | None = field(repr=False, compare=False)
+    _knowledge: Knowledge | None = field(default=None, repr=False, compare=False)
+    """What is known of models; None: the catalogue of this version."""
 
     @property
     def custom_settings(self) -> dict[str, Any]:
@@ -281,12 +285,20 @@ class EffectiveSettings:
             [name for name in SENDABLE if self._candidates[name][0][0] is not BUILT_IN],
             self.omitted,
             self.custom_settings,
+            self._knowledge,
         )
 
     @property
     def model_is(self) -> Standing:
         """Whether the model is ``known``, ``assumed`` to take what its family takes, or ``unknown``: then all is sent."""
-        return standing(api_of(self.kind, self.base_url), self.model)
+        api, host = api_of(self.kind, self.base_url), host_of(self.kind, self.base_url)
+        return standing(api, self.model, self._knowledge, host)
+
+    @property
+    def model_facts(self) -> ModelFacts | None:
+        """What is known of the model, by the strongest source of each fact; None: nothing."""
+        api, host = api_of(self.kind, self.base_url), host_of(self.kind, self.base_url)
+        return (self._knowledge or vendored()).facts(api, self.model, host) if self.model else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON can hold them: no key, not even sealed."""

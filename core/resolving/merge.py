@@ -10,6 +10,7 @@ from typing import Any, Final
 from ..crypto import Box, KeyRing, Place
 from ..errors import KeyUnreadable, StoreUnavailable
 from ..kinds import base_url_of, origin_of
+from ..models.knowledge import Knowledge
 from ..parameters import PARAMETERS, SENDABLE
 from . import options
 from .carried import Carried
@@ -66,6 +67,7 @@ def build(
     missing: Status = "unknown_provider",
     problem: str | None = None,
     generation: int = 0,
+    knowledge: Knowledge | None = None,
 ) -> EffectiveSettings:
     """Merge *layers*, the lowest first, over the built-in defaults.
 
@@ -79,6 +81,7 @@ def build(
         missing: The status without a provider.
         problem: Its reason and cure, where more is known than the status says.
         generation: The store's generation.
+        knowledge: What is known of models. Default: the catalogue of this version.
     """
     down = list(layers)[::-1] if provider else []
     candidates: dict[str, tuple[tuple[Source, Any], ...]] = {"model": _model_candidates(provider, down)}
@@ -102,7 +105,7 @@ def build(
     kind = provider.kind if provider else None
     base_url = base_url_of(provider.kind, provider.base_url) if provider else None
     explicit = [name for name in SENDABLE if candidates[name][0][0] is not BUILT_IN]
-    sent, adjustments = decide(Basis(kind, base_url, model, values, explicit, omitted_by, custom))
+    sent, adjustments = decide(Basis(kind, base_url, model, values, explicit, omitted_by, custom, knowledge))
     request = options.request_options(kind, model, sent)
     return EffectiveSettings(
         provider=provider.name if provider else name or "",
@@ -123,6 +126,7 @@ def build(
         _nested=tuple(name for name in ("config", "extra_body") if name in request),
         adjustments=adjustments,
         _carried=carried,
+        _knowledge=knowledge,
         **values,
     )
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ..crypto import KeyRing
 from ..errors import StoreUnavailable
 from ..kinds import origin_of
+from ..models import overlay
+from ..models.knowledge import Knowledge
 from ..parameters import PARAMETERS
 from ..postgres.lines import begin
 from . import carried
@@ -68,13 +70,19 @@ SECRETS: Final[Columns] = {
     "value_binding": str,
 }
 """What is read of ``llm_provider_secrets``, but for next keys; what is sealed comes last."""
+FACTS: Final[Columns] = {"id": int, "api": str, "pattern": str, "origin": str, "as_of": str, "facts": read_json}
+"""What is read of ``llm_model_facts``, of active rows."""
 ACTIVE: Final = "is_active AND organization_id IS NULL"
+FACTS_CONDITION: Final = "is_active"
+_FIRST: Final = f"ORDER BY origin <> 'operator', id LIMIT {overlay.MOST_ROWS + 1}"
+"""Raw SQL may have put any number of them there; the one too many is for saying so."""
 CONDITIONS: Final = ("is_active", "organization_id")
 """The columns in ``ACTIVE``."""
 _TABLES: Final[Mapping[str, tuple[Columns, Mapping[str, str], str]]] = {
     "llm_providers": (PROVIDERS, {"field_changes": "field_changes -> 'default_model'"}, "true"),
     "llm_settings": (SETTINGS, {}, ACTIVE),
     carried.TABLE: (SECRETS, {}, "use <> 'next_key'"),
+    overlay.TABLE: (FACTS, {"as_of": "to_char(as_of AT TIME ZONE 'UTC', 'YYYY-MM-DD')"}, FACTS_CONDITION),
 }
 """Table -> its columns, those that are read by another expression, and of which rows."""
 ADDED: Final[Mapping[str, Mapping[str, str]]] = {"llm_providers": {"needs_key": "true"}}
@@ -83,8 +91,9 @@ _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _UNDEFINED_COLUMN: Final = "42703"
 """SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html."""
 _GENERATION: Final = "SELECT generation, epoch FROM settings_generation"
-_HAS_SECRETS: Final = f"SELECT to_regclass('{carried.TABLE}') IS NOT NULL"
-"""A database of the version before has no such table."""
+_LATER: Final = (carried.TABLE, overlay.TABLE)
+"""Tables that a database of a version before has not."""
+_ARE_THERE: Final = "SELECT " + ", ".join(f"to_regclass('{table}') IS NOT NULL" for table in _LATER)
 SEALED: Final = 3
 """So many columns of a provider are sealed, and of a header; in a line without them one stands instead: ``t`` if there was a
 key, or a sealed value."""
@@ -99,16 +108,19 @@ class Snapshot:
         providers: Row id -> line.
         settings: Row id -> line.
         secrets: Row id -> line; of headers and query parameters.
+        facts: Row id -> line; of what is known of models.
         has_keys: Whether the lines have what is sealed: those of a file do not.
         is_older: Whether they were read from a schema that lacks what is in ``ADDED``.
     """
 
     __slots__ = (
         "_carried",
+        "_knowledge",
         "_names",
         "_scopes",
         "answers",
         "epoch",
+        "facts",
         "generation",
         "has_keys",
         "is_older",
@@ -125,12 +137,15 @@ class Snapshot:
         settings: Mapping[int, bytes],
         secrets: Mapping[int, bytes] = _NONE,
         *,
+        facts: Mapping[int, bytes] = _NONE,
         has_keys: bool = True,
         is_older: bool = False,
     ) -> None:
         self.is_older = is_older
         self.generation, self.epoch, self.has_keys = generation, epoch, has_keys
         self.providers, self.settings, self.secrets = dict(providers), dict(settings), dict(secrets)
+        self.facts = dict(facts)
+        self._knowledge: Knowledge | None = None
         self.answers: dict[str, EffectiveSettings] = {}
         """What was merged already, by the names that are asked for and exist."""
         self._names = {_name(line): row_id for row_id, line in providers.items()}
@@ -147,6 +162,7 @@ class Snapshot:
         providers: Mapping[int, bytes | None],
         settings: Mapping[int, bytes | None],
         secrets: Mapping[int, bytes | None] = _NONE,
+        facts: Mapping[int, bytes | None] = _NONE,
     ) -> "Snapshot":
         """Return the snapshot after a change: row id -> line, or None for a row that is gone."""
         new = Snapshot(generation, self.epoch, {}, {}, has_keys=self.has_keys)
@@ -162,7 +178,18 @@ class Snapshot:
             _put(new.settings, new._scopes, row_id, line)
         for row_id, line in secrets.items():
             _put(new.secrets, new._carried, row_id, line)
+        new.facts = {row_id: line for row_id, line in {**self.facts, **facts}.items() if line is not None}
+        new._knowledge = None if facts else self._knowledge  # what was looked up in it is kept
         return new
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What is known of models, read on first use."""
+        found = self._knowledge
+        if found is None:  # two threads may do it: the same twice
+            rows = [_read(line, FACTS) for line in self.facts.values()]
+            found = self._knowledge = Knowledge(overlay.read(sorted(rows, key=_operators_first)))
+        return found
 
     def names(self) -> list[str]:
         """Return the names of all providers, sorted."""
@@ -188,7 +215,8 @@ class Snapshot:
         provider = provider_of(row, ring, open_box, self._open_carried(row, ring, why))
         rows = [*sorted(self._scopes.get(_NULL, ())), *sorted(self._scopes.get(b"%d" % row_id, ()))]
         layers = [layer_of(_read(self.settings[row], SETTINGS)) for row in rows]
-        return self.answers.setdefault(name, build(provider, layers, generation=self.generation))
+        made = build(provider, layers, generation=self.generation, knowledge=self.knowledge)
+        return self.answers.setdefault(name, made)
 
     def _open_carried(
         self, provider: Mapping[str, Any], ring: KeyRing, why: str | None
@@ -209,7 +237,8 @@ class Snapshot:
     def is_like(self, other: "Snapshot") -> bool:
         """Tell whether the two would answer alike."""
         return (self.generation, self.epoch, self.has_keys) == (other.generation, other.epoch, other.has_keys) and (
-            (self.providers, self.settings, self.secrets) == (other.providers, other.settings, other.secrets)
+            (self.providers, self.settings, self.secrets, self.facts)
+            == (other.providers, other.settings, other.secrets, other.facts)
         )
 
     def without_keys(self) -> "Snapshot":
@@ -222,6 +251,7 @@ class Snapshot:
             {row_id: _unsealed(line) for row_id, line in self.providers.items()},
             self.settings,
             {row_id: _unsealed(line) for row_id, line in self.secrets.items()},
+            facts=self.facts,
             has_keys=False,
         )
 
@@ -238,13 +268,12 @@ def load(connection: "Connection[Any]") -> Snapshot:
 
 
 def _load(connection: "Connection[Any]", *, is_older: bool) -> Snapshot:
-    cursor = begin(connection, f"{_GENERATION}; {_HAS_SECRETS}", _BEGIN)
+    cursor = begin(connection, f"{_GENERATION}; {_ARE_THERE}", _BEGIN)
     generation, epoch = _generation(cursor)
     cursor.nextset()
-    has_secrets = cursor.fetchone() == (True,)
-    tables = [table for table in _TABLES if has_secrets or table != carried.TABLE]
-    lines = (_copied(connection, table, is_older=is_older) for table in tables)
-    new = Snapshot(generation, epoch, *lines, is_older=is_older)
+    absent = {table for table, is_there in zip(_LATER, cursor.fetchone() or (), strict=True) if not is_there}
+    *lines, facts = (_NONE if table in absent else _copied(connection, table, is_older=is_older) for table in _TABLES)
+    new = Snapshot(generation, epoch, *lines, facts=facts, is_older=is_older)
     connection.execute(b"COMMIT")
     return new
 
@@ -280,6 +309,8 @@ def update(connection: "Connection[Any]", old: Snapshot) -> Snapshot | None:
     for table in tables:
         found[table] |= _fetched(cursor)
         cursor.nextset()
+    if len(old.facts) + len(found[overlay.TABLE]) > overlay.MOST_ROWS:
+        return None  # which of them are read is decided with all in view
     return old.after(generation, *found.values())
 
 
@@ -298,7 +329,8 @@ def _generation(cursor: "Cursor[Any]") -> tuple[int, str]:
 
 
 def _copied(connection: "Connection[Any]", table: str, *, is_older: bool) -> dict[int, bytes]:
-    query = f"COPY ({_selected(table, is_older=is_older)}) TO STDOUT"
+    first = _FIRST if table == overlay.TABLE else ""
+    query = f"COPY ({_selected(table, is_older=is_older)} {first}) TO STDOUT"
     with connection.cursor() as cursor, cursor.copy(query.encode()) as copy:
         lines = b"".join(copy).split(b"\n")  # a line break inside a value is escaped
     lines.pop()
@@ -327,6 +359,10 @@ def _read(line: bytes, columns: Columns) -> dict[str, Any]:
         name: None if part == _NULL else kind(_text(part))
         for (name, kind), part in zip(columns.items(), parts, strict=True)
     }
+
+
+def _operators_first(row: Mapping[str, Any]) -> tuple[bool, int]:
+    return row["origin"] != "operator", row["id"]
 
 
 def _put(rows: dict[int, bytes], index: dict[bytes, tuple[int, ...]], row_id: int, line: bytes | None) -> None:

@@ -13,13 +13,14 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from .snapshot import PROVIDERS, SEALED, SECRETS, SETTINGS, Snapshot
+from .snapshot import FACTS, PROVIDERS, SEALED, SECRETS, SETTINGS, Snapshot
 
-FORMAT: Final = "llm-settings snapshot 3"
+FORMAT: Final = "llm-settings snapshot 4"
 COLUMNS: Final = {
     "llm_providers": [*list(PROVIDERS)[:-SEALED], "has_key"],
     "llm_settings": list(SETTINGS),
     "llm_provider_secrets": [*list(SECRETS)[:-SEALED], "is_sealed"],
+    "llm_model_facts": list(FACTS),
 }
 """Table -> the columns of its lines, in their order. It stands in the file: one of a version that reads others is not used."""
 LARGEST: Final = 256 * 1024 * 1024
@@ -45,7 +46,8 @@ def write(path: Path, snapshot: Snapshot, verified_at: float) -> None:
         OSError: If the folder cannot be written to.
     """
     bare = snapshot.without_keys()
-    body = b"".join(line + b"\n" for rows in (bare.providers, bare.settings, bare.secrets) for line in rows.values())
+    tables = (bare.providers, bare.settings, bare.secrets, bare.facts)
+    body = b"".join(line + b"\n" for rows in tables for line in rows.values())
     head = {
         "format": FORMAT,
         "columns": COLUMNS,
@@ -55,6 +57,7 @@ def write(path: Path, snapshot: Snapshot, verified_at: float) -> None:
         "providers": len(bare.providers),
         "settings": len(bare.settings),
         "secrets": len(bare.secrets),
+        "facts": len(bare.facts),
         "sha256": hashlib.sha256(body).hexdigest(),
     }
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
@@ -110,14 +113,16 @@ def _parsed(raw: bytes) -> Saved:
     lines = body.split(b"\n")
     rows = [(int(line.partition(b"\t")[0]), line) for line in lines[:-1]]
     parts, at = [], 0
-    for number, columns in zip((head["providers"], head["settings"], head["secrets"]), COLUMNS.values(), strict=True):
+    numbers = [head[name] for name in ("providers", "settings", "secrets", "facts")]
+    for number, columns in zip(numbers, COLUMNS.values(), strict=True):
         parts.append(rows[at : at + number])
         at += number
         if not _all_have(columns, parts[-1]):
             raise ValueError("it is damaged")
     if at != len(rows):
         raise ValueError("it is damaged")
-    snapshot = Snapshot(int(head["generation"]), str(head["epoch"]), *map(dict, parts), has_keys=False)
+    *rest, facts = map(dict, parts)
+    snapshot = Snapshot(int(head["generation"]), str(head["epoch"]), *rest, facts=facts, has_keys=False)
     return Saved(snapshot, min(float(head["verified_at"]), time.time()))
 
 

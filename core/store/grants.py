@@ -18,6 +18,7 @@ RIGHTS: Final = {
     "llm_providers": _ALL,
     "llm_settings": _ALL,
     "llm_provider_secrets": _ALL,
+    "llm_model_facts": _ALL,
     "users": "SELECT, INSERT, UPDATE",
     "auth_sessions": _ALL,
     "login_attempts": _ALL,
@@ -41,6 +42,7 @@ READER: Final = {
     "llm_providers": f"SELECT ({', '.join(snapshot.PROVIDERS)})",
     "llm_settings": f"SELECT ({', '.join((*snapshot.SETTINGS, *snapshot.CONDITIONS))})",
     "llm_provider_secrets": f"SELECT ({', '.join(snapshot.SECRETS)})",
+    "llm_model_facts": f"SELECT ({', '.join((*snapshot.FACTS, snapshot.FACTS_CONDITION))})",
     "settings_generation": "SELECT (generation, epoch)",
     "settings_changes": "SELECT",
 }

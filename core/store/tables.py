@@ -30,6 +30,7 @@ TOKEN_ROLES = (*ROLES, "metrics")
 SECRET_USES = ("header", "query", "next_key")
 NEXT_KEY_NAMES = ("next", "former")
 FINGERPRINT_PATTERN = "^[0-9a-f]{8}@[0-9a-f]{8}$"
+FACT_ORIGINS = ("operator", "observed", "imported")
 _NO_ADDRESS = tuple(kind.name for kind in KINDS.values() if kind.base_url is None)
 
 
@@ -186,6 +187,55 @@ class LlmSettings(Table, table=True):
     log_response_data: bool | None = None
     omitted_parameters: list[str] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
     custom_settings: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
+    is_active: bool = Field(default=True, sa_column=active_column())
+    version: int = Field(default=None, sa_column=version_column())
+    created_at: datetime = Field(default=None, sa_column=now_column())
+    updated_at: datetime = Field(default=None, sa_column=now_column())
+    updated_by: str | None = Field(default=None, sa_type=Text)
+    field_changes: dict[str, Any] = Field(default=None, sa_column=changes_column())
+
+
+class LlmModelFacts(Table, table=True):
+    """What is known of the models whose names match a pattern. The last five columns are written by a trigger.
+
+    ``origin``: ``operator`` is an admin's word, ``observed`` a vendor's own list, ``imported`` a newer catalogue.
+    """
+
+    __tablename__ = "llm_model_facts"
+    __table_args__ = (
+        CheckConstraint(one_of("origin", FACT_ORIGINS), name="origin"),
+        CheckConstraint("char_length(api) BETWEEN 1 AND 300", name="api"),
+        CheckConstraint("char_length(pattern) BETWEEN 1 AND 300", name="pattern"),
+        CheckConstraint(
+            "jsonb_typeof(facts) = 'object' AND octet_length(facts::text)"
+            " <= CASE origin WHEN 'operator' THEN 65536 ELSE 16384 END",
+            name="facts",
+        ),
+        CheckConstraint(
+            "char_length(why) BETWEEN 1 AND 2000 AND (why IS NOT NULL OR origin <> 'operator')", name="why"
+        ),
+        Index(
+            "llm_model_facts_active_key",
+            "origin",
+            "api",
+            "pattern",
+            unique=True,
+            postgresql_where=text("is_active"),
+            postgresql_nulls_not_distinct=True,
+        ),
+        {
+            "comment": "What is known of models beside the catalogue: by an admin, the vendors' lists, an imported catalogue"
+        },
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    api: str | None = Field(default=None, sa_type=Text)
+    """A key of :data:`core.models.apis.APIS`, perhaps with ``@`` and a host; NULL: wherever the model is called."""
+    pattern: str = Field(sa_type=Text)
+    origin: str = Field(sa_type=Text)
+    facts: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    why: str | None = Field(default=None, sa_type=Text)
+    as_of: datetime = Field(default=None, sa_column=now_column())
     is_active: bool = Field(default=True, sa_column=active_column())
     version: int = Field(default=None, sa_column=version_column())
     created_at: datetime = Field(default=None, sa_column=now_column())

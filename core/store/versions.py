@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import Conflict
-from .tables import LlmProvider, LlmProviderSecret, LlmSettings
+from .tables import LlmModelFacts, LlmProvider, LlmProviderSecret, LlmSettings
 
 
 def refuse_stale(
-    kind: str, row: LlmProvider | LlmSettings | LlmProviderSecret, version: int | None, patch: Mapping[str, Any]
+    kind: str,
+    row: LlmProvider | LlmSettings | LlmProviderSecret | LlmModelFacts,
+    version: int | None,
+    patch: Mapping[str, Any],
 ) -> None:
     """Return when *row* (locked) still has *version*, or when None asks to write whatever is there.
 
