@@ -11,11 +11,11 @@ from ..access import sessions
 from ..config import get_config
 from ..crypto import KeyRing
 from ..errors import CoreError
-from ..models.facts import CatalogueHealth, catalogue_health
+from ..models.facts import CatalogueHealth
 from ..store import grants, migrate, outages, revisions, sealed
 from ..store.records import AuditEvent, AuditHead
 from ..store.tables import LlmProvider
-from . import keys, next_keys, provider_keys, provider_secrets, readable, services
+from . import keys, knowledge, next_keys, provider_keys, provider_secrets, readable, services
 
 
 class Health(NamedTuple):
@@ -50,7 +50,7 @@ class Health(NamedTuple):
     """Of the audit, ever."""
     newest_event: datetime | None
     catalogue: CatalogueHealth
-    """Whether it is known what models take."""
+    """Whether it is known what models take: the catalogue, and what the database has beside it."""
 
 
 class RefusedKey(NamedTuple):
@@ -143,7 +143,7 @@ def look(session: Session, ring: KeyRing) -> Health:
         sign_ins=sum(sessions.count_live(session).values()),
         events=session.exec(select(AuditHead.seq)).one_or_none() or 0,
         newest_event=session.exec(select(AuditEvent.at).order_by(col(AuditEvent.at).desc()).limit(1)).one_or_none(),
-        catalogue=catalogue_health(),
+        catalogue=knowledge.of(session).health(),
     )
 
 

@@ -12,6 +12,7 @@ from ..actors import Actor
 from ..audit.record import Target, changes_between, record
 from ..crypto import get_ring
 from ..errors import AlreadyExists, Invalid, NotFound
+from ..models.knowledge import Knowledge
 from ..parameters import PARAMETERS
 from ..resolving.effective import EffectiveSettings
 from ..resolving.merge import Layer, ProviderFacts, build, layer_of, provider_of
@@ -19,7 +20,7 @@ from ..store import violations
 from ..store.schemas import SettingsInput, could_be_id, could_be_provider, validate
 from ..store.tables import LlmProvider, LlmSettings, SettingsGeneration
 from ..store.versions import refuse_stale
-from . import services
+from . import knowledge, services
 
 _log = logging.getLogger(__name__)
 FIELDS = tuple(SettingsInput.model_fields)
@@ -116,12 +117,14 @@ class Stored(NamedTuple):
     """Name -> column -> value."""
     layers: dict[int | None, Layer]
     """Provider id, None for all providers -> its active row."""
+    knowledge: Knowledge | None = None
+    """What is known of models."""
 
     def effective(self, name: str) -> EffectiveSettings:
         """Return the effective settings of a provider of :attr:`providers`."""
         row = self.providers[name]
         layers = [self.layers[scope] for scope in (None, row["id"]) if scope in self.layers]
-        return build(provider_of(row, get_ring()), layers, generation=self.generation)
+        return build(provider_of(row, get_ring()), layers, generation=self.generation, knowledge=self.knowledge)
 
     def with_draft(self, provider_id: int | None, fields: Mapping[str, Any]) -> "Stored":
         """Return the same with unsaved *fields* of one scope (None: of all providers), as if they were saved."""
@@ -151,6 +154,7 @@ def load(session: Session) -> Stored:
         generation,
         {row["name"]: dict(row) for row in providers.mappings()},
         {row["provider_id"]: layer_of(dict(row)) for row in rows.mappings()},
+        knowledge.of(session),
     )
 
 
@@ -183,7 +187,7 @@ def effective(
     if draft is not None and draft[0] in {None, provider.id}:
         layers = list(_with_draft(layers, *draft))
     columns = {column: getattr(provider, column) for column in LlmProvider.model_fields}  # model_dump has no sealed key
-    return build(provider_of(columns, get_ring()), layers)
+    return build(provider_of(columns, get_ring()), layers, knowledge=knowledge.of(session))
 
 
 def _with_draft(layers: list[Layer], provider_id: int | None, fields: Mapping[str, Any]) -> Iterable[Layer]:

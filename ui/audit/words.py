@@ -28,6 +28,10 @@ WORDS: Final = {
     "settings.create": ("added defaults of", "tune"),
     "settings.update": ("changed defaults of", "tune"),
     "settings.delete": ("reset defaults of", "restart_alt"),
+    "model_facts.set": ("said something of the model", "fact_check"),
+    "model_facts.withdraw": ("took back what was said of the model", "remove_done"),
+    "model_facts.suggest": ("noted a suggestion for the model", "lightbulb"),
+    "catalogue.import": ("imported a catalogue of models:", "library_add"),
     "user.add": ("added user", "person_add"),
     "user.set_password": ("set a password for", "password"),
     "user.change_password": ("changed the password of", "password"),
@@ -74,6 +78,10 @@ _FIELDS: Final = {
     "settings": "Defaults",
     "reason": "Reason",
     COMMENT: "Comment",
+    "why": "Why",
+    "facts": "Facts",
+    "pattern": "Models",
+    "api": "API",
     REQUEST_ID: "Request",
 }
 _ONLY: Final = {
