@@ -194,15 +194,18 @@ def contradictions(session: Session) -> list[Clash]:
 def agreeing(session: Session) -> list[tuple[LlmModelFacts, str]]:
     """Return the rows of admins that say of every model in use what would hold without them, each with a sentence."""
     own = knowledge(session)
-    used = models_in_use(session)
+    reached: dict[int, list[tuple[str, str, str]]] = {}
+    for use in models_in_use(session):
+        for each in own.rows(*use):
+            reached.setdefault(each.id, []).append(use)
     found = []
     for row in list_all(session):
-        reached = [use for use in used if any(each.id == row.id for each in own.rows(*use))]
-        if not reached or row.facts.keys() & {"acts_as", "custom"}:
+        uses = reached.get(id_of(row), [])
+        if not uses or row.facts.keys() & {"acts_as", "custom"}:
             continue
         others = Knowledge(_without(own.overlay, id_of(row)))
-        if all(_same(own, others, use) for use in reached):
-            names = ", ".join(sorted({use[1] for use in reached})[:3])
+        if all(_same(own, others, use) for use in uses):
+            names = ", ".join(sorted({use[1] for use in uses})[:3])
             found.append((row, f"What is said of {row.pattern} is the same without it now ({names}): withdraw it?"))
     return found
 

@@ -156,6 +156,8 @@ def facts_of(value: Any, most: int = MOST_BYTES) -> dict[str, Any]:
     for name in SENDABLE:
         if value.get(name) is not None:
             found |= _verdict(name, value[name], problems)
+    if (size := len(json.dumps(found, ensure_ascii=False).encode())) > most - most // 16:  # PostgreSQL writes it wider
+        raise Invalid({"facts": f"must be at most {most * 15 // 16 // 1024} KB; this is {size / 1024:.1f} KB"})
     if not problems:
         _, _, unread = overlay.read_facts(found)
         problems = {f"facts.{line.split(' ', 1)[0]}": line.split(": ", 1)[-1] for line in unread}
@@ -163,8 +165,6 @@ def facts_of(value: Any, most: int = MOST_BYTES) -> dict[str, Any]:
         raise Invalid(problems)
     if not found:
         raise Invalid({"facts": f"must say something: {', '.join(KEYS)}"})
-    if (size := len(json.dumps(found, ensure_ascii=False).encode())) > most - most // 16:  # PostgreSQL writes it wider
-        raise Invalid({"facts": f"must be at most {most * 15 // 16 // 1024} KB; this is {size / 1024:.1f} KB"})
     return found
 
 
