@@ -35,7 +35,8 @@ from ..store import violations
 from ..store.fact_schemas import api_of as checked_api
 from ..store.fact_schemas import facts_of, pattern_of, why_of
 from ..store.schemas import could_be_id
-from ..store.tables import LlmModelFacts, LlmProvider, id_of
+from ..store.table import id_of
+from ..store.tables import LlmModelFacts, LlmProvider
 from ..store.versions import refuse_stale
 from . import knowledge as known_models
 

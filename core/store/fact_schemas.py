@@ -12,7 +12,8 @@ from ..errors import Invalid
 from ..models import overlay
 from ..models.apis import APIS
 from ..parameters import SENDABLE
-from .schemas import ModelName, normalised
+from .schemas import ModelName
+from .values import normalised
 
 MOST_BYTES: Final = 64 * 1024
 MOST_WHY: Final = 2_000

@@ -21,7 +21,8 @@ from core.resolve import Resolver
 from core.resolving import snapshot_file
 from core.store import db
 from core.store.fact_schemas import facts_of
-from core.store.tables import AuditEvent, id_of
+from core.store.records import AuditEvent
+from core.store.table import id_of
 from tests.conftest import make_user
 from tests.pages.test_providers import add
 
