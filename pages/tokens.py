@@ -1,5 +1,7 @@
 """API tokens: how programs sign in to the REST API."""
 
+from functools import partial
+
 import streamlit as st
 
 from core.access import tokens
@@ -16,11 +18,14 @@ with db.transaction() as session:
 live = [row for row in rows if row.revoked_at is None]
 
 draw_figures(live)
-st.button("Make a token", key="make_token", type="primary", icon=":material/add:", on_click=ask, args=("make",))
+make = partial(
+    st.button, "Make token", key="make_token", type="primary", icon=":material/add:", on_click=ask, args=("make",)
+)
 if not rows:
     draw_nothing_yet(ever=False)
+    make()
 else:
-    wanted = listing.pick("Name or beginning")
+    wanted = listing.pick("Name or beginning", make)
     fitting = [
         row for row in rows if wanted.fits(f"{row.name} {row.hint}", row.created_at, row.last_used_at, row.revoked_at)
     ]

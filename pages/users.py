@@ -1,5 +1,7 @@
 """Users: who may sign in, and as what."""
 
+from functools import partial
+
 import streamlit as st
 
 from core.access import sessions, users
@@ -19,10 +21,10 @@ with db.transaction() as session:
     signed_in = sessions.count_live(session)
 
 draw_figures(people, signed_in)
-st.button(
-    "Add user", key="add_user", type="primary", icon=":material/person_add:", on_click=ask, kwargs={"name": "add"}
+add = partial(
+    st.button, "Add user", key="add_user", type="primary", icon=":material/add:", on_click=partial(ask, "add")
 )
-wanted = listing.pick("Name")
+wanted = listing.pick("Name", add)
 found = [user for user in people if wanted.fits(user.username, user.updated_at)]
 if not found:
     listing.draw_none("user")

@@ -115,7 +115,8 @@ def other_errors(errors: Mapping[str, str], shown: set[str]) -> None:
 
 def plain(text: str) -> str:
     """Return *text* so that Streamlit's Markdown shows it as it is: no image, link, colour, icon or formula."""
-    text = text.replace("://", ":\u2060//").replace("www.", "www\u2060.")  # a word joiner: else it becomes a link
+    for seen, parted in _LINKS.items():
+        text = text.replace(seen, parted)
     escaped = "".join(f"\\{c}" if c in _MARKDOWN else c for c in text)
     return escaped.replace("\n", "  \n")
 
@@ -130,6 +131,8 @@ def as_markdown(message: str) -> str:
     return "".join(f"`{part}`" if odd % 2 else plain(part) for odd, part in enumerate(message.split("`")))
 
 
+_LINKS = {"://": ":\u2060//", "www.": "www\u2060.", "@": "\u2060@"}
+"""What makes a link of a URL or an e-mail address, and the same with a word joiner, which makes none."""
 _MARKDOWN = frozenset("\\`*_{}[]()<>#+-.!|:$~&^=")
 
 

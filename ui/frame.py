@@ -38,8 +38,9 @@ def draw() -> None:
             st.rerun()
 
     # Without the slash: below a path, as a proxy may serve the app, the scripts are beside the page.
-    for script in (leaving, dialogs):
-        st.html(f'<script src="{script.SCRIPT_PATH[1:]}"></script>', unsafe_allow_javascript=True)
+    with st.container(key="scripts"):
+        for script in (leaving, dialogs):
+            st.html(f'<script src="{script.SCRIPT_PATH[1:]}"></script>', unsafe_allow_javascript=True)
     try:
         page.run()
     except CoreError as error:

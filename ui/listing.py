@@ -4,7 +4,7 @@ All of it stands in the page's address.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple, TypeVar
 
@@ -38,15 +38,17 @@ class Wanted(NamedTuple):
         return late and self.search in text.casefold()
 
 
-def pick(placeholder: str) -> Wanted:
+def pick(placeholder: str, then: Callable[[], object] = lambda: None) -> Wanted:
     """Draw the search and the time of the last change; returns what is asked for.
 
     Args:
         placeholder: What is searched.
+        then: Draws what stands beside them: the button that adds to the list.
     """
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         search = pick_search(placeholder)
         since = pick_since("Changed within", first_page)
+        then()
     return Wanted(search, since)
 
 

@@ -16,6 +16,7 @@ from core.actors import Actor
 from core.errors import Invalid, StoreUnavailable, TooManyAttempts
 from core.store import db
 from ui.feedback import attempt, field_error, other_errors
+from ui.widgets import PASSWORD_RULE
 from web import middleware
 from web.request import ADDRESS_HEADER
 from web.sign_on import SCRIPT_PATH
@@ -69,11 +70,13 @@ def draw_sign_in() -> None:
 def draw_first_password(actor: Actor | None, why: str) -> None:
     """Draw what somebody sees who signed in with the password of the first start: a form for one of their own."""
     with _alone():
-        st.title("Choose a password", anchor=False)
-        st.caption(why)
+        _draw_name()
+        st.markdown(why)
         with st.form("first_password", enter_to_submit=True):
+            st.header("Choose a password", anchor=False)
             password, slot = password_field("New password", "first_password_new")
             pressed = st.form_submit_button("Set password", key="first_password_save", type="primary")
+        _focus_first()
         if pressed and actor is not None:
             change_own_password(actor, password, {"password": slot})
 
@@ -86,7 +89,7 @@ def password_field(label: str, key: str, *, current: bool = False) -> tuple[str,
         type="password",
         max_chars=200,
         autocomplete="current-password" if current else "new-password",
-        help=None if current else "15 to 64 characters; a sentence is fine.",
+        placeholder=None if current else PASSWORD_RULE,
     )
     return typed, st.empty()
 
@@ -130,11 +133,20 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _sign_in() -> None:
+def _draw_name() -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         # Not st.image, which gives no alt: it only repeats the title, so a screen reader is to pass over it
         st.html(f'<img src="data:image/svg+xml;base64,{_ICON}" alt="" width="40" height="40">', width="content")
         st.title("LLM Settings", anchor=False)
+
+
+def _focus_first() -> None:
+    # Without the slash: below a path, as a proxy may serve the app, the script is beside the page.
+    st.html(f'<script src="{SCRIPT_PATH[1:]}"></script>', unsafe_allow_javascript=True)
+
+
+def _sign_in() -> None:
+    _draw_name()
     st.markdown(
         "One place for the LLM providers, models, API keys and parameters that your programs use. "
         "What you change here, running programs have within a second."
@@ -144,8 +156,7 @@ def _sign_in() -> None:
         username = st.text_input("Username", autocomplete="username")
         password = st.text_input("Password", type="password", autocomplete="current-password")
         pressed = st.form_submit_button("Sign in", key="sign_in_button", type="primary")
-    # Focuses the first field. Without the slash: below a path, as a proxy may serve the app, the script is beside the page.
-    st.html(f'<script src="{SCRIPT_PATH[1:]}"></script>', unsafe_allow_javascript=True)
+    _focus_first()
     below = st.container()
     if not pressed:
         return

@@ -4,12 +4,15 @@ import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import streamlit as st
 
 from core.resolving.words import CUSTOM, label_of
 from ui.feedback import plain, plain_cell, show_toast
+
+PASSWORD_RULE: Final = "15 to 64 characters; a sentence is fine"  # noqa: S105 - what is said of one
+"""What stands in an empty field for a new password."""
 
 
 def page_head(title: str, purpose: str) -> None:

@@ -20,7 +20,7 @@ SCRIPT: Final = b"""(() => {
   const mark = document.getElementById("llm-settings-ticket");
   if (!mark) {
     const focus = () => {
-      const first = document.querySelector("input[autocomplete=username]");
+      const first = document.querySelector("input[autocomplete=username], input[autocomplete=new-password]");
       if (first) first.focus();
       return first;
     };
@@ -38,7 +38,7 @@ SCRIPT: Final = b"""(() => {
     .then(again, again);
 })();
 """
-"""Runs in the sign-in: focuses its first field. In the page that has drawn the ticket: exchanges it for the cookie, and
+"""Runs in the sign-in and where the first password is chosen: focuses the first field. In the page that has drawn the ticket: exchanges it for the cookie, and
 starts afresh."""
 
 _BODY_LIMIT = 1024

@@ -249,7 +249,7 @@ class _Test:
         try:
             pinned = addresses.check_addresses(host, self._target.kind, get_config().private_hosts, look_up)
         except addresses.HostNotFound:
-            words = "the host is not found: check its spelling, and this machine's DNS"
+            words = "its name leads to no address: check the spelling, and this machine's DNS"
             self._note("name", "refused", words, clock)
             return ()
         except Invalid as error:

@@ -45,6 +45,13 @@ def add_admin() -> None:
 def fill(vendor: Vendor) -> None:
     add_admin()
     with db.transaction() as session:
+        users.add(
+            session,
+            COMMAND_LINE,
+            "a-name-as-long-as-it-may-be-of-somebody-in-frankfurt@example.com",
+            PASSWORD,
+            "analyst",
+        )
         seed.seed(session, COMMAND_LINE)
         env = {"OPENAI_API_KEY": f"sk-proj-{'a1B2' * 10}", "ANTHROPIC_API_KEY": f"sk-ant-api03-{'a1B2' * 22}AA"}
         outcomes = env_import.import_env(session, COMMAND_LINE, env)

@@ -165,7 +165,7 @@ DIALOGS: Final = {
     "providers": "Add provider",
     "models": "Change to it",
     "users": "Add user",
-    "tokens": "Make a token",
+    "tokens": "Make token",
 }
 """Page -> the button that opens its dialog."""
 
@@ -265,7 +265,7 @@ def add_provider(page: Page, name: str, api_key: str) -> None:
 
 def set_temperature(page: Page, provider: str) -> None:
     """Set a provider's temperature a step below what it inherits."""
-    press(page, page.get_by_role("link", name="Defaults"))
+    press(page, page.get_by_role("link", name="Defaults", exact=True))
     expect(page.get_by_role("heading", name="Defaults", exact=True)).to_be_visible()
     at_rest(page)
     reach(page, page.get_by_role("combobox", name="Scope"))

@@ -82,7 +82,7 @@ def test_pages_below_a_path(below: str, browser: Browser) -> None:
         page.reload()
         expect(page.get_by_text("Signed in as ada (admin)")).to_be_visible()
         expect(page.get_by_role("button", name="Add provider").first).to_be_visible()  # the page is drawn to its end
-        page.get_by_role("link", name="Defaults").click()
+        page.get_by_role("link", name="Defaults", exact=True).click()
         expect(page.get_by_role("heading", name="Defaults")).to_be_visible()
         assert page.url == f"{below}defaults"
         tab = context.new_page()

@@ -29,6 +29,13 @@ CUT = """() => [...document.querySelectorAll('[data-testid="stMetricValue"] *, [
 AT_REST = """() => !document.querySelector('[data-stale=true]')
     && !document.getAnimations().some(one => one instanceof CSSTransition)"""
 """Nothing of the run before is there any more, nor is anything on its way."""
+BROKEN = """() => innerWidth < 700 ? [] : [...document.querySelectorAll("[class*=st-key-card_], [class*=st-key-user_], [class*=st-key-token_]")]
+    .filter(row => {
+        const boxes = [...row.querySelectorAll(":is(.stButton, .stMenuButton) button")].map(b => b.getBoundingClientRect());
+        const tops = boxes.filter(box => box.height).map(box => box.top + box.height / 2);
+        return tops.length > 1 && Math.max(...tops) - Math.min(...tops) > 12;
+    }).map(row => row.className)"""
+"""The rows of a list whose buttons are not in one line."""
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +93,7 @@ def _users_error(page: Page) -> None:
 
 
 def _tokens_error(page: Page) -> None:
-    page.get_by_role("button", name="Make a token").click()
+    page.get_by_role("button", name="Make token").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name="Make token").click()
     expect(dialog.get_by_text("Must be 1 to 100 characters")).to_be_visible()
@@ -214,5 +221,7 @@ def _picture(page: Page, name: str) -> None:
     overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflow <= 0, f"{name} is {overflow} pixels too wide"
     assert page.get_by_test_id("stException").count() == 0, f"{name} shows an exception"
+    assert page.locator("a[href^=mailto]").count() == 0, f"{name} makes a link of a name"
+    assert page.evaluate(BROKEN) == [], f"{name} breaks the line of a row"
     cut = page.evaluate(CUT)
     assert cut == [], f"{name} cuts figures off: {cut}"

@@ -92,7 +92,7 @@ def add_provider(page: Page) -> None:
 
 def set_temperature(page: Page, value: float, steps: int) -> None:
     """Set the temperature of acme on the Defaults page by keyboard: *steps* below the inherited 0.7."""
-    page.get_by_role("link", name="Defaults").click()
+    page.get_by_role("link", name="Defaults", exact=True).click()
     choose(page.get_by_role("combobox", name="Scope"), "Acme AI")
     expect(page.locator(".st-key-row_preferred_model")).to_be_visible()  # the scope's form is drawn, not the one before
     mode = page.locator(".st-key-temperature_mode")

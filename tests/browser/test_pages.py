@@ -124,7 +124,7 @@ def test_nothing_typed_is_thrown_away_by_a_slip(page: Page) -> None:
     page.get_by_role("button", name="Cancel").click()
 
     page.get_by_test_id("stSidebarNav").get_by_text("API tokens").click()
-    page.get_by_role("button", name="Make a token").click()
+    page.get_by_role("button", name="Make token").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("textbox", name="Name").fill("a program")
     dialog.get_by_role("button", name="Make token").click()
@@ -194,7 +194,7 @@ def test_database_that_goes_and_comes_back(page: Page, committed: str) -> None:
     with psycopg.connect(named(committed, "postgres"), autocommit=True) as admin:
         admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
-        page.get_by_role("link", name="Defaults").click()
+        page.get_by_role("link", name="Defaults", exact=True).click()
         expect(page.get_by_text("The database cannot be reached")).to_be_visible()
         admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     page.get_by_role("button", name="Try again").click()

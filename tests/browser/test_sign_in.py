@@ -65,7 +65,7 @@ def test_cookie_is_out_of_reach_and_a_reload_stays_signed_in(app: App, context: 
     assert COOKIE not in page.evaluate("document.cookie")
     assert page.evaluate("Object.keys(localStorage).concat(Object.keys(sessionStorage)).join()").find("ticket") == -1
     assert page.locator("#llm-settings-ticket").count() == 0
-    page.get_by_role("link", name="Defaults").click()
+    page.get_by_role("link", name="Defaults", exact=True).click()
     expect(page.get_by_role("heading", name="Defaults")).to_be_visible()
     page.reload()
     expect(page.get_by_role("heading", name="Defaults")).to_be_visible()

@@ -275,7 +275,8 @@ def test_periodic_work_is_shown(admin: Actor) -> None:
     with db.transaction() as session:
         names = [state.job.name for state in jobs.states(session)]
     first = everything(page(admin))
-    assert all(f"**{name}**" in first for name in names)
+    assert "**Token purge**" in first
+    assert all(f"**{name.replace('-', ' ').capitalize()}**" in first for name in names)
     assert first.count("Not run yet") == len(names) - 1
     assert "LLM_LOG_DAYS is not set: the request log is kept." in first
     assert "Everything works." in first

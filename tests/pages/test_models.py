@@ -105,7 +105,7 @@ def test_change_to_the_successor(session: Session, admin: Actor) -> None:
         "Grok-4.3 comes to its list, its default becomes grok-4.3, its preferred model becomes grok-4.3 "
         "and grok-3 goes from its list"
     )
-    assert "Price" in list(differences[""])
+    assert "Price" in list(differences["What"])
     at.multiselect(key="successor_where").set_value(["grok"]).run()
     click(at, "successor_save")
 

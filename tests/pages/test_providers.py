@@ -22,6 +22,7 @@ from tests.govern.test_usage import failed, log
 from tests.screens import click, has, html_texts, offers, open_page, pick
 from tests.vendors import KEY as RIGHT
 from tests.vendors import Vendor
+from ui.providers import first_steps
 
 page = partial(open_page, "providers")
 
@@ -95,6 +96,31 @@ def test_empty_page_says_what_to_do(admin: Actor) -> None:
     assert "There is no provider yet" in everything(app)
     click(app, "add_first")
     assert has(app, "provider_save")
+
+
+def test_newcomer_reads_what_to_do_first(session: Session, admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the list stands what the product is for and the next step, until a parameter is set; later only where none is active."""
+
+    def steps() -> str:
+        shown = everything(page(admin))
+        return shown if "Your programs ask here" in shown else ""
+
+    assert "**Add a provider** with its API key" in steps()
+    provider_id = add(session, admin, is_active=False)
+    assert "**Set the API key** of a provider below" in steps()
+    providers.set_api_key(session, admin, provider_id, KEY)
+    providers.update(session, admin, provider_id, {"is_active": True})
+    assert ":green[:material/check_circle:] **A provider has its API key**" in steps()
+    assert '`resolve("acme")`' in steps()
+    settings.upsert_global(session, admin, None, {"temperature": 0.2})
+    assert not steps()
+    providers.update(session, admin, provider_id, {"is_active": False})
+    assert "**Set the API key**" in steps()
+    providers.update(session, admin, provider_id, {"is_active": True})
+    settings.delete(session, admin, settings.list_global(session)[0].id or 0)
+    assert steps()
+    monkeypatch.setattr(first_steps, "_NEW", timedelta())
+    assert not steps()
 
 
 def test_provider_is_added_with_its_key(admin: Actor) -> None:

@@ -26,7 +26,7 @@ def test_empty_page_says_what_to_do(admin: Actor) -> None:
     at = page(admin)
 
     assert "Make one for each program" in everything(at)
-    assert at.button(key="make_token").label == "Make a token"
+    assert at.button(key="make_token").label == "Make token"
 
 
 def test_analysts_see_nothing_of_it(analyst: Actor) -> None:

@@ -52,7 +52,7 @@ def draw(actor: Actor, name: str, names: Mapping[str, str]) -> None:
     with left:
         st.caption(_MODES_EXPLAINED)
         for group, fields in form.groups().items():
-            with st.container(border=True, gap="xsmall"):
+            with st.container(border=True, gap="xsmall", key=f"group_{group or 'custom'}"):
                 if group:
                     st.header(group, anchor=False)
                 for field in fields:

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import streamlit as st
 
 from core.parameters import PARAMETERS, Parameter
-from core.resolving.effective import BUILT_IN, LAYERS, Explained
+from core.resolving.effective import BUILT_IN, Explained
 from ui.defaults.draft import INHERIT, LABELS, OMIT, VALUE, Choice, Edit, chosen, described, differs, tidy
 from ui.defaults.effective_table import inherited_text
 from ui.feedback import plain
@@ -211,7 +211,7 @@ def _row(edit: Edit, parameter: Parameter, inherited: Explained, clicks: Clicks)
     _undo(edit, name, clicks)
 
 
-def _label(edit: Edit, name: str, text: str, width: Any = 184) -> None:
+def _label(edit: Edit, name: str, text: str, width: Any = 200) -> None:
     label = f":orange[{LABELS[name]}]" if name in edit.changed else LABELS[name]
     st.markdown(label, help=text, width=width)
 
@@ -302,7 +302,7 @@ def _model_row(edit: Edit, models: list[str] | None, inherited: Explained, click
         return
     kept = chosen(edit, _MODEL).value
     options = ["", *models, *([kept] if kept and kept not in models else [])]
-    default = f"{inherited.value} · {LAYERS[inherited.source.layer]}" if inherited.value else "none is chosen"
+    default = inherited.value or "none is chosen"
     st.selectbox(
         LABELS[_MODEL],
         options,

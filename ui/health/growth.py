@@ -16,6 +16,8 @@ _NAMES: Final = {
     "audit_events": "Audit events",
 }
 """The tables that grow with use -> their names for people."""
+_SHOWN: Final = 50_000
+"""Bytes a day that are worth a word: fewer would be 0.0 MB."""
 
 
 def growth_lines(sizes: Iterable[TableSize]) -> list[Line]:
@@ -24,11 +26,13 @@ def growth_lines(sizes: Iterable[TableSize]) -> list[Line]:
 
 
 def _line(table: TableSize) -> Line:
+    if not table.rows and table.oldest is None:
+        return Line(_NAMES[table.name], "ok", _kept(table.name), "Empty.")
     detail = f"{megabytes(table.size)} MB, about {counted(table.rows, 'row')}"
     if table.oldest is not None:
         detail += f", the oldest {ago(table.oldest)}"
     if table.rows_a_day is not None:
-        grown = "" if table.bytes_a_day is None else f", {megabytes(table.bytes_a_day)} MB"
+        grown = "" if (table.bytes_a_day or 0) < _SHOWN else f", {megabytes(table.bytes_a_day or 0)} MB"
         detail += f". About {counted(round(table.rows_a_day), 'row')} a day{grown}"
     return Line(_NAMES[table.name], "ok", _kept(table.name), f"{detail}.", hover=exact(table.oldest))
 

@@ -18,22 +18,27 @@ def _line(state: JobState) -> Line:
     job = state.job
     what = f"{job.does[0].upper()}{job.does[1:]}."
     if state.off:
-        return Line(job.name, "note", "Off", what, f"{state.off}.")
+        return Line(_name(job.name), "note", "Off", what, f"{state.off}.")
     if state.running:
-        return Line(job.name, "ok", "Running", what)
+        return Line(_name(job.name), "ok", "Running", what)
     if state.outcome == "failed":
         cure = f"Tried again {due(state.next)}. `python -m core jobs run {job.name}` does it at once, and says what is wrong."
         detail = f"{what} Failed {ago(state.last)}, {counted(state.failures, 'time')} in a row: {state.error}."
-        return Line(job.name, "soon", "Failed", detail, cure, exact(state.last))
+        return Line(_name(job.name), "soon", "Failed", detail, cure, exact(state.last))
     if state.overdue:
         cure = "It is done by the app's processes: see their log."
-        return Line(job.name, "soon", "Overdue", f"{what} Last {ago(state.last)}, due {due(state.next)}.", cure)
+        return Line(_name(job.name), "soon", "Overdue", f"{what} Last {ago(state.last)}, due {due(state.next)}.", cure)
     if state.last is None:
-        return Line(job.name, "note", "Not run yet", what)
+        return Line(_name(job.name), "note", "Not run yet", what)
     rest = ", with more left for the next run" if state.outcome == "unfinished" else ""
     took = "" if state.seconds is None else f" in {state.seconds:,.1f} s"
     detail = f"{what} Last {ago(state.last)}: {counted(state.done or 0, 'row')}{took}{rest}; due {due(state.next)}."
-    return Line(job.name, "ok", "OK", detail, hover=exact(state.last))
+    return Line(_name(job.name), "ok", "OK", detail, hover=exact(state.last))
+
+
+def _name(job: str) -> str:
+    """Return what people call the job, whose name is for the command line: ``Log purge``."""
+    return job.replace("-", " ").capitalize()
 
 
 def due(moment: datetime | None) -> str:

@@ -1,6 +1,6 @@
 """What the Health page shows: a row for each thing, with its state in words, and the cure where there is one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import streamlit as st
@@ -22,6 +22,8 @@ from ui.links import draw_provider_links
 from ui.widgets import ago, exact
 
 SHOWN = 10
+_NAMED = 3
+"""Of the rows where something is wrong so many are named above all others."""
 _BADGES: dict[State, tuple[str, Literal["green", "orange", "red", "gray"]]] = {
     "ok": (":material/check_circle:", "green"),
     "note": (":material/info:", "gray"),
@@ -73,18 +75,28 @@ def draw_health(
 ) -> None:
     """Draw everything, the verdict first."""
     drawn = sections(health, sizes, periodic, ending)
-    states = [row.state for rows in drawn.values() for row in rows]
-    if "wrong" in states:
-        st.error("Something does not work: the red rows below say what, and the cure.", icon=":material/error:")
-    elif "soon" in states:
-        st.warning("Everything works, and something is to be done: see the orange rows.", icon=":material/warning:")
+    if wrong := _names(drawn, "wrong"):
+        st.error(
+            f"Something does not work: {wrong}. The red rows below say why, and the cure.", icon=":material/error:"
+        )
+    elif soon := _names(drawn, "soon"):
+        st.warning(
+            f"Everything works, and something is to be done: {soon}. See the orange rows.", icon=":material/warning:"
+        )
     else:
         st.success("Everything works.", icon=":material/check_circle:")
     for title, rows in drawn.items():
         st.header(title, anchor=False)
-        with st.container(border=True, gap="medium"):
+        with st.container(border=True, gap="small"):
             for row in rows:
                 _draw(row)
+
+
+def _names(drawn: Mapping[str, list[Line]], state: State) -> str:
+    """Return the names of the rows in this *state*, the first three of them."""
+    names = [row.name for rows in drawn.values() for row in rows if row.state == state]
+    more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return plain(", ".join(names[:_NAMED] + more))
 
 
 def _draw(row: Line) -> None:
@@ -143,8 +155,10 @@ def _processes(health: Health) -> list[Line]:
     shown = [*lack, *(one for one in health.processes if one not in lack)]
     rows = []
     for process in shown[:SHOWN]:
-        keys_of = "keys not said" if process.keys is None else f"keys {', '.join(process.keys) or 'none'}"
-        detail = f"{process.place}, {keys_of}{' and more' if process.more else ''}."
+        keys_of = (
+            "it does not say which keys it has" if process.keys is None else f"keys {', '.join(process.keys) or 'none'}"
+        )
+        detail = f"On {process.place}, {keys_of}{' and more' if process.more else ''}."
         name = f"{process.what.capitalize()} {process.version}"
         if process not in lack:
             rows.append(Line(name, "ok", "Connected", detail))

@@ -32,8 +32,6 @@ WORDS: Final[Mapping[Tier, tuple[str, str, str]]] = {
 _EVER: Final = 36_500
 """Days: any end that a vendor has named."""
 _NAMED: Final = 3
-_WIDTH: Final = 680
-"""Pixels of a line's text: the button stands beside it, and below it where both do not fit."""
 _DIFFERENCES: Final = 4
 _LONGEST: Final = 60
 
@@ -111,12 +109,13 @@ def _draw_line(line: Retiring, number: int, now: datetime, *, for_admin: bool) -
             )
         else:
             texts.append(":gray[:small[The vendor names no successor.]]")
-        st.markdown("  \n".join(texts), help=_says_who(line), width=_WIDTH if for_admin else "stretch")
+        st.markdown("  \n".join(texts), help=_says_who(line), width="stretch")
         if for_admin:
             st.button(
                 for_row("Change to it" if line.successor else "Change", name),
                 key=f"change_model_{number}",
                 icon=":material/swap_horiz:",
+                width=130,
                 on_click=partial(change.show, line),
             )
 

@@ -114,7 +114,7 @@ def _draw_differences(line: Retiring, new: str) -> None:
     st.table(
         [
             {
-                "": plain(each.what),
+                "What": plain(each.what),
                 plain_cell(line.model): plain_cell(each.before),
                 plain_cell(new): plain_cell(each.after),
             }

@@ -86,7 +86,9 @@ def draw(stored: Stored, *, for_admin: bool) -> None:
         )
     if len(shown) < len(names):
         same = ", ".join(
-            f"{label_of(name)} {_text(base[name])}" for name in names if name not in shown and name in base
+            f"{label_of(name).removeprefix(CUSTOM)} {_text(base[name])}"
+            for name in names
+            if name not in shown and name in base
         )
         st.caption(plain(f"The same for all that are listed: {same}."))
 

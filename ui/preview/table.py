@@ -77,19 +77,20 @@ def draw_reasons(settings: EffectiveSettings, *, for_admin: bool) -> None:
     items = settings.explain()
     _draw_times(items)
     pages = _pages_of_layers(settings.provider) if for_admin else {}
-    st.table(
-        [
-            {
-                "Parameter": parameter_cell(item.name),
-                "Value": _bare(item),
-                "Sent as": _sent_as(item),
-                "Why": _why(item, pages),
-            }
-            for item in items
-        ],
-        border="horizontal",
-        alt="Each parameter with its value and the reason for it",
-    )
+    with st.container(key="reasons"):
+        st.table(
+            [
+                {
+                    "Parameter": parameter_cell(item.name),
+                    "Value": _bare(item),
+                    "Sent as": _sent_as(item),
+                    "Why": _why(item, pages),
+                }
+                for item in items
+            ],
+            border="horizontal",
+            alt="Each parameter with its value and the reason for it",
+        )
 
 
 def draw_comparison(left: EffectiveSettings, right: EffectiveSettings, *, only_differences: bool) -> None:
@@ -202,7 +203,7 @@ def _outcome(item: Explained | None) -> Any:
 def _side(item: Explained | None) -> str:
     if item is None:
         return "not set"
-    mark = f"  \n{_NOT_SENT}" if state_of(item) == "not sent" else ""
+    mark = f"  \n{_not_sent(item)}" if state_of(item) == "not sent" else ""
     return f"{_bare(item)}{mark}  \n:gray[:small[{plain(LAYERS[(item.omitted_by or item.source).layer])}]]"
 
 
@@ -210,7 +211,14 @@ def _bare(item: Explained) -> str:
     return plain_cell(value_text(item.name, item.value))
 
 
-_NOT_SENT = ":orange[:small[:material/block: not sent]]"
+def _not_sent(item: Explained) -> str:
+    return f":{_colour(item)}[:small[:material/block: not sent]]"
+
+
+def _colour(item: Explained) -> str:
+    """Return the colour of what becomes of *item*: it warns only where somebody chose a value that is not sent as it is."""
+    adjusted = item.adjusted
+    return "orange" if adjusted is not None and adjusted.asked_for and adjusted.what != "renamed" else "gray"
 
 
 def _sent_as(item: Explained) -> str:
@@ -219,8 +227,8 @@ def _sent_as(item: Explained) -> str:
     if each is None:
         if state == "sent":
             return plain_cell("model" if item.name == "model" else item.name)
-        return _NOT_SENT if state == "not sent" else f":gray[:small[{state}]]"
-    colour = "orange" if each.asked_for and each.what != "renamed" else "gray"
+        return _not_sent(item) if state == "not sent" else f":gray[:small[{state}]]"
+    colour = _colour(item)
     if each.what == "left_out":
         return f":{colour}[:small[:material/block: not sent]]  \n:{colour}[:small[{plain(each.why)}]]"
     if each.what == "renamed":
@@ -251,7 +259,7 @@ def _why(item: Explained, pages: Mapping[str, str]) -> str:
     lines += [f":gray[:small[hides {plain_cell(_shadow(item.name, value, source))}]]" for source, value in item.shadows]
     if item.omitted_by:
         who = f" · {item.omitted_by.changed_by}" if item.omitted_by.changed_by else ""
-        lines.append(f":orange[:small[not sent: {plain(LAYERS[item.omitted_by.layer] + who)}]]")
+        lines.append(f":gray[:small[not sent: {plain(LAYERS[item.omitted_by.layer] + who)}]]")
     return "  \n".join(lines)
 
 

@@ -343,8 +343,7 @@ def _delete(provider_id: int, display_name: str) -> None:
         lately = providers.calls_lately(session, provider.name)
     seen = st.session_state.setdefault(_SEEN, provider.version)
     st.markdown(f"This cannot be undone. With **{plain(display_name)}** go:")
-    for line in goes:
-        st.markdown(f"- {plain(line)}")
+    st.markdown("\n".join(f"- {plain(line)}" for line in goes))
     if lately:
         st.warning(
             f"Programs use it: {counted(lately[0], 'logged call')} in the last 30 days, the newest {ago(lately[1])}. "

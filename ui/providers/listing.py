@@ -17,7 +17,7 @@ from core.store.tables import LlmProvider
 from ui import address
 from ui.feedback import plain, show_fault
 from ui.guard import guard_part
-from ui.providers import clicks, picked, row
+from ui.providers import clicks, first_steps, picked, row
 from ui.providers.dialogs import ADDED, draw_dialog
 from ui.since import KEY, pick_since
 from ui.widgets import ago, exact, figure
@@ -62,6 +62,7 @@ def _draw(actor: Actor) -> None:
         st.query_params[_IN_SIGHT] = name
     with db.transaction() as session:
         figures = providers.figures(session)
+    first_steps.draw(figures)
     _draw_figures(figures)
     filters = _draw_filters(several=figures.total > 1)
     if not _draw_rows(filters):
@@ -91,7 +92,7 @@ def _asked() -> tuple[object, ...]:
 
 def _draw_figures(figures: ProviderFigures) -> None:
     with st.container(horizontal=True, gap="small"):
-        figure(f"Active of {figures.total}", figures.active)
+        figure("Active", f"{figures.active:,} of {figures.total:,}")
         figure("Without key", figures.without_key)
         figure("Key unreadable", figures.unreadable)
         figure("Last change", ago(figures.last_change), help=exact(figures.last_change))
@@ -105,7 +106,7 @@ def _draw_filters(*, several: bool) -> Filters:
             placeholder="Name, kind or model",
             icon=":material/search:",
             max_chars=100,
-            width=300,
+            width=220,
             live="400ms",
             bind="query-params",
             on_change=_begin_anew,

@@ -29,7 +29,7 @@ def draw(keys: Mapping[str, str]) -> None:
         index=None,
         key=keys["preset"],
         format_func=lambda name: _LABELS[name],
-        placeholder="Choose a vendor or a server: it fills the fields below",
+        placeholder="Choose one to fill the fields",
         help="What you save is what stands in the fields.",
         on_change=lambda: _fill(keys),
     )

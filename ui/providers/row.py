@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 from typing import Final
+from urllib.parse import quote
 
 import streamlit as st
 
@@ -36,6 +37,7 @@ STYLE: Final = """<style>
   line-height:1.35}}
 .lp>div {{min-width:0}} .lp b,.lp span,.lp small {{display:block;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}}
 .lp small,.lpd dt {{opacity:.72}} .lp small,.lpd {{font-size:.84rem}} .lp b {{font-weight:600}}
+.lp a {{color:inherit;text-underline-offset:.2em}}
 .lp i {{font:1rem 'Material Symbols Rounded';vertical-align:-.2em;font-feature-settings:'liga'}}
 .lp .orange {{color:light-dark({orange[0]},{orange[1]})}} .lp .red {{color:light-dark({red[0]},{red[1]})}}
 .lp .green {{color:light-dark({green[0]},{green[1]})}}
@@ -44,7 +46,10 @@ STYLE: Final = """<style>
 :is([class*=st-key-details_],[class*=st-key-edit_],[class*=st-key-more_]) button p {{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}}
 [class*=st-key-card_] {{padding:.45rem .75rem}} :has(>[class*=st-key-below_]) {{flex:1 0 100%}}
 :is([class*=st-key-details_],[class*=st-key-edit_],[class*=st-key-more_]) button span {{gap:0;margin:0}}
-@media (max-width:640px) {{.lp {{grid-template-columns:minmax(0,1fr) minmax(0,1fr)}}}}
+[class*=st-key-card_]>:has(>.stHtml) {{flex:1 1 0;min-width:18rem}}
+@media (max-width:640px) {{.lp {{grid-template-columns:minmax(0,3fr) minmax(0,2fr)}}
+  .lp b,.lp span,.lp small {{white-space:normal;overflow-wrap:anywhere}}
+  [class*=st-key-card_]>:has(>.stHtml) {{flex-basis:calc(100% - 3rem);min-width:0}}}}
 @media (min-width:641px) {{.st-key-rows:has({first}) [class*=st-key-card_]:not(:has({first})) [class*=st-key-active_]
   {{margin-right:{beside}px}}}}
 </style>"""
@@ -176,10 +181,16 @@ def _facts(provider: LlmProvider, key: KeyState, carried: Sequence[LlmProviderSe
     return (
         f'<div class="lp"><div>{_cut("b", provider.display_name)}{_cut("small", f"{provider.name} · {kind}")}</div>'
         f"<div>{_cut('span', model) if model else _told('warning', 'orange', 'No default model')}"
-        f"<small>{counted(len(provider.available_models), 'model')}</small></div>"
+        f"<small>{counted(len(provider.available_models), 'model')} · {_defaults_link(provider)}</small></div>"
         f"<div>{_key(provider, key)}<small>{_key_notes(provider, carried, used)}</small></div>"
         f"<div>{_told(*state)}</div></div>"
     )
+
+
+def _defaults_link(provider: LlmProvider) -> str:
+    """Return the way that is gone most, in one click; see web/leaving.py. The others are in the menu."""
+    to = f"defaults?provider={quote(provider.name, safe='')}"
+    return f'<a href="{to}" aria-label="Defaults of {escape(provider.display_name)}">Defaults</a>'
 
 
 def _key(provider: LlmProvider, key: KeyState) -> str:

@@ -14,6 +14,7 @@ from core.store.tables import ROLES
 from ui.dialogs import Dialogs
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
+from ui.widgets import PASSWORD_RULE
 
 _USERNAME, _PASSWORD, _ROLE, _MADE = "new_username", "new_password", "new_role", "made_password"
 _dialogs = Dialogs("user_dialog", (_USERNAME, _PASSWORD, _ROLE, _MADE), "add_user")
@@ -161,7 +162,7 @@ def _password_field(slots: dict[str, Any]) -> str:
         live="0ms",  # else Tab to the eye button, and on from there, never commits what was typed (Streamlit 1.67)
         max_chars=200,
         autocomplete="new-password",
-        help="15 to 64 characters; a sentence is fine.",
+        placeholder=PASSWORD_RULE,
     )
     slots["password"] = above.empty()
     return typed

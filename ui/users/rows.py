@@ -39,23 +39,24 @@ def draw_user(user: User, places: int, *, is_self: bool) -> None:
             help=f"Added {exact(user.created_at)}, changed {exact(user.updated_at)}",
             width="stretch",
         )
-        _button("Role", "role", user, "badge", "Change the role")
-        _button("Password", "password", user, "password", "Set a new password")
-        if places:
-            _button("Sign out", "sign_out", user, "devices_off", "Sign out everywhere")
-        word = "Disable" if user.is_active else "Enable"
-        st.button(
-            for_row(word, name),
-            key=f"{word.lower()}_{name}",
-            icon=f":material/person_{'off' if user.is_active else 'check'}:",
-            on_click=partial(ask, "active", user_id),
-        )
         st.page_link(
             "pages/audit.py",
             label=for_row("Audit", name),
             icon=":material/history:",
             query_params={"who": name},
             help=f"What {name} did",
+        )
+        if places:
+            _button("Sign out", "sign_out", user, "devices_off", "Sign out everywhere")
+        _button("Role", "role", user, "badge", "Change the role")
+        _button("Password", "password", user, "password", "Set a new password")
+        word = "Disable" if user.is_active else "Enable"
+        st.button(
+            for_row(word, name),
+            key=f"{word.lower()}_{name}",
+            icon=f":material/person_{'off' if user.is_active else 'check'}:",
+            width=100,
+            on_click=partial(ask, "active", user_id),
         )
 
 
