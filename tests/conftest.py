@@ -4,8 +4,10 @@ The server is the embedded one, shared by all workers of a run, or the one that 
 """
 
 import asyncio
+import functools
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Coroutine, Iterator
@@ -64,6 +66,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not any(item.get_closest_marker(slow) for slow in SLOW):
             item.add_marker("quick")
+
+
+def pytest_collection_finish() -> None:
+    """Have Streamlit look once a worker for components of installed packages, as an app does: AppTest reads them all anew."""
+    if "streamlit.testing.v1" in sys.modules:
+        from streamlit.components.v2 import manifest_scanner  # noqa: PLC0415 - tests of core alone do without Streamlit
+
+        manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
