@@ -1,4 +1,4 @@
-"""Names on the wire: camelCase there, snake_case here. Keys inside customSettings are the user's own and stay."""
+"""Names on the wire: camelCase there, snake_case here. Keys inside customSettings and extraParameters are the user's own and stay."""
 
 from collections.abc import Iterable, Mapping
 from itertools import islice

@@ -176,6 +176,8 @@ class SettingsRow(_Wire):
     top_p: float | None
     frequency_penalty: float | None
     presence_penalty: float | None
+    reasoning_effort: str | None
+    stop: list[str] | None
     max_retries: int | None
     retry_backoff_ms: int | None
     request_timeout_ms: int | None
@@ -185,6 +187,7 @@ class SettingsRow(_Wire):
     log_response_data: bool | None
     omitted_parameters: list[str] | None
     custom_settings: dict[str, Any] | None
+    extra_parameters: dict[str, Any] | None
     is_active: bool
     version: int
     created_at: datetime
@@ -213,7 +216,7 @@ class AdjustedParameter(_Wire):
 
     parameter: str = Field(description="by the name of the settings' request, as max_tokens")
     what: Literal["renamed", "left_out", "clamped", "added"]
-    to: float | str | None = Field(description="the name, or the value, that is sent; null: nothing is")
+    to: float | str | list[str] | None = Field(description="the name, or the value, that is sent; null: nothing is")
     why: str
     source: Literal["operator", "vendor", "catalogue", "API rule", "family"] = Field(
         description="family: assumed from another model of it"
@@ -256,6 +259,8 @@ class Effective(_Wire):
     top_p: float
     frequency_penalty: float
     presence_penalty: float
+    reasoning_effort: str | None
+    stop: list[str] | None
     max_retries: int
     retry_backoff_ms: int
     request_timeout_ms: int
@@ -265,6 +270,9 @@ class Effective(_Wire):
     log_response_data: bool
     omitted_parameters: list[str] = Field(description="not to be sent to the model, though they have a value")
     custom_settings: dict[str, Any]
+    extra_parameters: dict[str, Any] = Field(
+        description="sent with each request by the names of the vendor's API, as they stand in request"
+    )
     request: dict[str, Any] = Field(
         description="what goes to the model with each request, by the names of the vendor's API: the model, and each "
         "parameter that has a value, is not omitted, and is taken"
@@ -346,6 +354,7 @@ def effective(
         brief: For somebody who is no admin.
         explain: With the source of each value.
     """
+    values = settings.as_dict()
     found = {
         "id": settings_row["id"] if settings_row else None,
         "provider": provider(row, brief=brief),
@@ -355,9 +364,10 @@ def effective(
         "cure": _cure(settings, brief=brief),
         "model": settings.model,
         "preferredModel": settings.model,
-        **{camel(name): getattr(settings, name) for name in PARAMETERS},
+        **{camel(name): values[name] for name in PARAMETERS},
         "omittedParameters": list(settings.omitted),
         "customSettings": settings.custom_settings,
+        "extraParameters": settings.extra_parameters,
         "request": {"model": settings.model, **settings.adapted().sent},
         "adjustments": [_adjusted(each) for each in settings.adjustments],
         "modelIs": settings.model_is,

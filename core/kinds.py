@@ -33,7 +33,8 @@ class KindFacts:
     label: str
     """What people read."""
     names: Mapping[str, str | None]
-    """Each parameter that can be sent -> what the vendor's API calls it; None: the API has none such."""
+    """Each parameter that can be sent -> what the vendor's API calls it; None: the API has none such. ``a.b`` is the entry
+    ``b`` of its object ``a``."""
     sdk: Sdk | None = None
     """The package by which it is called, and which the Python snippet imports."""
     client: str = "OpenAI"
@@ -58,6 +59,8 @@ class KindFacts:
     """Query parameters without which its API answers 404 -> what is sent where the provider says nothing else."""
     beside: frozenset[str] = frozenset()
     """Parameters that its API knows and its SDK has no argument for: they go in as ``extra_body``."""
+    config: frozenset[str] = frozenset()
+    """What its SDK takes as entries of ``config``, where it takes parameters so; all else goes into the body as it is."""
     required: frozenset[str] = frozenset()
     """Parameters without which its API answers 400."""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -89,6 +92,8 @@ KINDS: Final[Mapping[str, KindFacts]] = {
                 "top_p": "top_p",
                 "frequency_penalty": "frequency_penalty",
                 "presence_penalty": "presence_penalty",
+                "reasoning_effort": "reasoning_effort",
+                "stop": "stop",
             },
             sdk="openai",
             extra="ai-openai",
@@ -105,13 +110,16 @@ KINDS: Final[Mapping[str, KindFacts]] = {
         KindFacts(
             name="anthropic",
             label="Anthropic",
-            # https://platform.claude.com/docs/en/api/messages: no penalties; temperature "ranges from 0.0 to 1.0"
+            # https://platform.claude.com/docs/en/api/messages: no penalties; temperature "ranges from 0.0 to 1.0";
+            # https://platform.claude.com/docs/en/build-with-claude/effort: output_config.effort
             names={
                 "temperature": "temperature",
                 "max_tokens": "max_tokens",
                 "top_p": "top_p",
                 "frequency_penalty": None,
                 "presence_penalty": None,
+                "reasoning_effort": "output_config.effort",
+                "stop": "stop_sequences",
             },
             sdk="anthropic",
             client="Anthropic",
@@ -135,12 +143,15 @@ KINDS: Final[Mapping[str, KindFacts]] = {
         KindFacts(
             name="google",
             label="Google",
+            # https://ai.google.dev/gemini-api/docs/thinking: thinkingLevel; https://ai.google.dev/api/generate-content
             names={
                 "temperature": "temperature",
                 "max_tokens": "max_output_tokens",
                 "top_p": "top_p",
                 "frequency_penalty": "frequency_penalty",
                 "presence_penalty": "presence_penalty",
+                "reasoning_effort": "thinking_config.thinking_level",
+                "stop": "stop_sequences",
             },
             sdk="google.genai",
             client="Client",
@@ -149,6 +160,18 @@ KINDS: Final[Mapping[str, KindFacts]] = {
             tails=("/v1beta/models", "/v1beta", "/v1alpha", "/v1"),
             key_header="x-goog-api-key",
             takes_query=False,
+            # google-genai 3.4, types.GenerateContentConfig: an entry that it does not know is an error there
+            config=frozenset(
+                (  # noqa: SIM905 - forty lines otherwise
+                    "should_return_http_response system_instruction temperature top_p top_k candidate_count "
+                    "max_output_tokens stop_sequences response_logprobs logprobs presence_penalty frequency_penalty seed "
+                    "response_mime_type response_schema response_json_schema routing_config model_selection_config "
+                    "safety_settings tools tool_config labels cached_content response_modalities media_resolution "
+                    "speech_config audio_timestamp automatic_function_calling thinking_config image_config "
+                    "enable_enhanced_civic_answers model_armor_config service_tier audio_transcription_config "
+                    "continuation_token automatic_continuation generation_output_config store"
+                ).split()
+            ),
             key_format=KeyFormat(
                 prefixes=("AQ.", "AIza"),  # AI Studio has issued AQ. keys only since 2026; Google is ending AIza keys
                 min_length=39,  # the length of AIza keys; AQ. keys are longer
@@ -166,6 +189,8 @@ KINDS: Final[Mapping[str, KindFacts]] = {
                 "top_p": "top_p",
                 "frequency_penalty": "frequency_penalty",
                 "presence_penalty": "presence_penalty",
+                "reasoning_effort": "reasoning_effort",
+                "stop": "stop",
             },
             sdk="openai",
             extra="ai-openai",
@@ -184,6 +209,8 @@ KINDS: Final[Mapping[str, KindFacts]] = {
                 "top_p": "top_p",
                 "frequency_penalty": "frequency_penalty",
                 "presence_penalty": "presence_penalty",
+                "reasoning_effort": "reasoning_effort",
+                "stop": "stop",
             },
             sdk="openai",
             client="AzureOpenAI",

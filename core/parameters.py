@@ -1,13 +1,17 @@
 """The parameters of a settings row: names, built-in defaults, ranges. Data only."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from .wording import plain_number
 
-Value = float | bool | str
+Value = float | bool | str | list[str]
 """What a parameter may have: an int is a float to a type checker."""
+
+EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""What some vendor takes as effort of reasoning, from the least to the most: for forms. Others may be typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +23,8 @@ class Parameter:
 
     name: str
     label: str
-    value_type: type[float | bool | str]
-    """int, float, bool, or str with :attr:`choices`."""
+    value_type: type[float | bool | str | list[str]]
+    """int, float, bool, str with :attr:`choices` or :attr:`pattern`, or a list of texts with :attr:`most`."""
     default: Value | None
     """None: there is none, and it is not sent to the model unless somebody sets it."""
     help: str
@@ -29,6 +33,14 @@ class Parameter:
     maximum: float | None = None
     step: float | None = None
     choices: tuple[str, ...] = ()
+    pattern: str = ""
+    """Of a text without choices: what it looks like, for Python and PostgreSQL alike."""
+    shape: str = ""
+    """The same in words."""
+    most: int = 0
+    """Of a list: its longest, in entries of up to :attr:`longest` characters. The shortest has one."""
+    longest: int = 0
+    example: str = ""
     group: Literal["Model", "Retries and timeout", "Logging"] = "Model"
     widened: tuple[str, float] | None = None
     """The version that raised :attr:`maximum`, and what it was: services of versions before take more for not set."""
@@ -47,6 +59,8 @@ class Parameter:
             return self.default
         if self.minimum is not None:
             return self.minimum
+        if self.example:
+            return [self.example] if self.value_type is list else self.example
         return self.choices[0] if self.choices else False
 
     @property
@@ -54,6 +68,10 @@ class Parameter:
         """What a value must be, as errors and forms say it: ``a whole number from 0 to 10``."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
+        if self.pattern:
+            return self.shape
+        if self.value_type is list:
+            return f"a list of 1 to {self.most} texts of 1 to {self.longest} characters"
         if self.minimum is None or self.maximum is None:
             return "true or false"
         what = "a whole number" if self.value_type is int else "a number"
@@ -62,12 +80,22 @@ class Parameter:
     def fits(self, value: object) -> bool:
         """Tell whether a stored value is one that this parameter may have; raw SQL may have stored others."""
         if self.value_type is str:
-            return isinstance(value, str) and value in self.choices
+            return isinstance(value, str) and (value in self.choices or self._looks_right(value))
+        if self.value_type is list:
+            return isinstance(value, list | tuple) and 0 < len(value) <= self.most and all(map(self._is_entry, value))
         if self.value_type is bool or isinstance(value, bool):
             return self.value_type is bool and isinstance(value, bool)
         if not isinstance(value, int if self.value_type is int else int | float):
             return False
         return self.minimum is not None and self.maximum is not None and self.minimum <= value <= self.maximum
+
+    def _looks_right(self, value: str) -> bool:
+        return bool(self.pattern) and re.fullmatch(self.pattern, value) is not None
+
+    def _is_entry(self, value: object) -> bool:
+        if not isinstance(value, str) or not 0 < len(value) <= self.longest:
+            return False
+        return not any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in value)
 
 
 PARAMETERS: Final[Mapping[str, Parameter]] = {
@@ -100,6 +128,26 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
         ),
         Parameter(
             "presence_penalty", "Presence penalty", float, 0.0, "Above 0: moves to new topics sooner.", -2.0, 2.0, 0.1
+        ),
+        Parameter(
+            "reasoning_effort",
+            "Reasoning effort",
+            str,
+            None,
+            "How much it thinks before it answers; which levels there are differs between models.",
+            pattern="[a-z][a-z-]{0,19}",
+            shape="a word of 1 to 20 small letters, as low, medium or high",
+            example="medium",
+        ),
+        Parameter(
+            "stop",
+            "Stop",
+            list,
+            None,
+            "Texts at which the answer ends; they are not part of it.",
+            most=16,
+            longest=100,
+            example="END",
         ),
         Parameter(
             "max_retries",

@@ -21,12 +21,14 @@ from .calling.stand_in import Answer
 from .errors import KeyUnreadable
 from .kinds import KINDS, facts_of
 from .parameters import PARAMETERS, SENDABLE
+from .resolving import extra
 from .resolving.effective import EffectiveSettings, Status
 from .resolving.merge import Layer, ProviderFacts, build
 
 T = TypeVar("T")
 
-_FIELDS = {*PARAMETERS, "omitted_parameters", "custom_settings"}
+_OBJECTS = ("custom_settings", "extra_parameters")
+_FIELDS = {*PARAMETERS, "omitted_parameters", *_OBJECTS}
 _SET_UP = {"setUp", "asyncSetUp", "tearDown", "asyncTearDown", "setup_method", "teardown_method"}
 _lock = threading.Lock()
 _active: "list[override]" = []
@@ -254,14 +256,20 @@ def _check_parameters(parameters: Mapping[str, Any]) -> None:
             raise ValueError("omitted_parameters: takes a list of names")
         for name in omitted:
             _check("parameter to omit,", name, SENDABLE)
-    custom = parameters.get("custom_settings")
-    if custom is not None:
-        if not isinstance(custom, dict):
-            raise ValueError("custom_settings: takes a dict")
-        try:
-            json.dumps(custom, allow_nan=False)
-        except TypeError as error:
-            raise ValueError(f"custom_settings: JSON cannot hold it: {error}") from error
+    for name in _OBJECTS:
+        if parameters.get(name) is not None:
+            _check_object(name, parameters[name])
+    if rule := extra.refusal(parameters.get("extra_parameters") or {}):
+        raise ValueError(f"extra_parameters: {rule}")
+
+
+def _check_object(name: str, value: object) -> None:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name}: takes a dict")  # noqa: TRY004 - as for every other value
+    try:
+        json.dumps(value, allow_nan=False)
+    except TypeError as error:
+        raise ValueError(f"{name}: JSON cannot hold it: {error}") from error
 
 
 def _box(api_key: str, status: Status) -> Any:

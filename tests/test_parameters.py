@@ -8,6 +8,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
+from psycopg.types.json import Json
 from sqlalchemy import text
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlmodel import Session
@@ -48,9 +49,9 @@ EXAMPLES = {
     "tests/test_ai.py",
 }
 """What is said there of some parameters by name need not be said of a new one."""
-COLUMNS = {float: "double precision", int: "integer", bool: "boolean", str: "text"}
-TYPESCRIPT = {float: "number", int: "number", bool: "boolean", str: "string"}
-GO = {float: "float64", int: "int", bool: "bool", str: "string"}
+COLUMNS = {float: "double precision", int: "integer", bool: "boolean", str: "text", list: "jsonb"}
+TYPESCRIPT = {float: "number", int: "number", bool: "boolean", str: "string", list: "string[]"}
+GO = {float: "float64", int: "int", bool: "bool", str: "string", list: "[]string"}
 
 
 def _docs(name: str) -> str:
@@ -68,6 +69,9 @@ def _type_of(annotation: Any) -> tuple[Any, bool]:
     """Return what an annotation says: the type, or the choices of a Literal; and whether it may be None."""
     parts = [annotation] if get_origin(annotation) is Literal else (get_args(annotation) or [annotation])
     (one,) = [part for part in parts if part is not NoneType]
+    if get_origin(one) in {list, tuple}:
+        assert get_args(one)[0] is str
+        return list, NoneType in parts
     return get_args(one) or one, NoneType in parts
 
 
@@ -79,7 +83,8 @@ def _may_be_set(session: Session, name: str, value: object) -> bool:
     """Whether the migrated database takes the value."""
     try:
         with session.begin_nested() as attempt:
-            session.execute(text(f"INSERT INTO llm_settings ({name}) VALUES (:value)"), {"value": value})
+            stored = Json(value) if isinstance(value, list) else value
+            session.connection().exec_driver_sql(f"INSERT INTO llm_settings ({name}) VALUES (%s)", (stored,))
             attempt.rollback()
     except (IntegrityError, DataError):
         return False
@@ -108,7 +113,8 @@ def test_a_row_holds_together(parameter: Parameter) -> None:
     assert parameter.fits(parameter.first)
     assert all((limit is not None) == number for limit in limits)
     assert not number or all(type(limit) is parameter.value_type for limit in limits)
-    assert (parameter.value_type is str) == bool(parameter.choices)
+    assert (parameter.value_type is str) == bool(parameter.choices or parameter.pattern)
+    assert (parameter.value_type is list) == bool(parameter.most) == bool(parameter.longest)
     assert [p.label for p in PARAMETERS.values()].count(parameter.label) == 1
     assert parameter.help.endswith(".")
     assert parameter.default is not None or parameter.sendable  # the code of a service relies on the others
@@ -117,11 +123,13 @@ def test_a_row_holds_together(parameter: Parameter) -> None:
 @each_parameter
 def test_what_fits_is_exact(parameter: Parameter) -> None:
     """True is no number, 3.0 no whole number, a text no choice that is not offered; NaN and infinity fit nowhere."""
-    fits = [v for v in (True, 0, 1, 3.0, 0.5, "full", "x", None, [], float("nan"), float("inf")) if parameter.fits(v)]
-    types = {type(value) for value in fits}
+    odd = (True, 0, 1, 3.0, 0.5, "full", "x", None, [], ["x"], float("nan"), float("inf"))
+    types = {type(value) for value in odd if parameter.fits(value)}
 
-    assert types <= {bool: {bool}, str: {str}, int: {int}, float: {int, float}}[parameter.value_type]
-    assert parameter.value_type is not int or not parameter.fits(float(parameter.first))
+    assert types <= {bool: {bool}, str: {str}, list: {list}, int: {int}, float: {int, float}}[parameter.value_type]
+    assert parameter.value_type is not int or not parameter.fits(float(str(parameter.first)))
+    for wrong in ([], ["x"] * 17, [""], ["x" * 101], ["\0"], ["\ud800"], [1], "x" * 21, "a b", "A", "low\n", ""):
+        assert not parameter.fits(wrong)
 
 
 @each_parameter
@@ -176,6 +184,10 @@ def test_column(session: Session, parameter: Parameter) -> None:
     for choice in parameter.choices:
         assert _may_be_set(session, parameter.name, choice)
     assert not parameter.choices or not _may_be_set(session, parameter.name, "x")
+    if parameter.pattern or parameter.most:
+        assert _may_be_set(session, parameter.name, parameter.first)
+        for value in ("A", "", "a" * 21) if parameter.pattern else ([], ["x"] * 17, Json({}), Json("x")):
+            assert not _may_be_set(session, parameter.name, value)
 
 
 @each_parameter
@@ -186,8 +198,9 @@ def test_input_model(parameter: Parameter) -> None:
     assert getattr(validate(SettingsInput, {parameter.name: good}), parameter.name) == good
     with pytest.raises(Invalid) as refused:
         validate(SettingsInput, {parameter.name: bad})
-    what = {int: "a whole number from", float: "a number from", bool: "true or false", str: "one of"}
-    assert what[parameter.value_type] in refused.value.fields[parameter.name]
+    what = {int: "a whole number from", float: "a number from", bool: "true or false", str: "one of", list: "a list of"}
+    rule = parameter.shape or what[parameter.value_type]
+    assert rule in refused.value.fields[parameter.name]
 
 
 @each_parameter
@@ -208,14 +221,16 @@ def test_a_call_may_set_it(parameter: Parameter) -> None:
     hints = get_type_hints(How)
     assert (parameter.name in hints) == parameter.sendable
     if parameter.sendable:
-        assert set(get_args(hints[parameter.name])) == {parameter.value_type, Omitted}
+        value_type = list[str] if parameter.value_type is list else parameter.value_type
+        assert set(get_args(hints[parameter.name])) == {value_type, Omitted}
 
 
 @each_parameter
 def test_resolver_reads_it(parameter: Parameter) -> None:
     """The line of a settings row has it, and its text is read as its type."""
     value = another(parameter.name)
-    stored = {True: "t", False: "f"}[value] if isinstance(value, bool) else str(value)
+    stored = json.dumps(value) if isinstance(value, list) else str(value)
+    stored = {True: "t", False: "f"}[value] if isinstance(value, bool) else stored
     read = SETTINGS[parameter.name](stored)
 
     assert (read, type(read)) == (value, parameter.value_type)
@@ -243,6 +258,8 @@ def test_docs_say_type_range_and_default(parameter: Parameter) -> None:
     )
     if parameter.choices:
         values = ", ".join(parameter.choices)
+    elif parameter.pattern or parameter.most:
+        values = parameter.rule
     elif parameter.value_type is bool:
         values = "on or off"
     else:
@@ -275,7 +292,7 @@ def test_clients_in_the_docs_know_it(parameter: Parameter) -> None:
         return
     name, docs, unset = camel(parameter.name), _docs("rest.md"), parameter.default is None
     typescript = TYPESCRIPT[parameter.value_type] + (" | null" if unset else "")
-    go = ("*" if unset else "") + GO[parameter.value_type]
+    go = ("*" if unset and parameter.value_type is not list else "") + GO[parameter.value_type]
 
     assert _lines_are_in([f"  {name}: {typescript};"], "rest.md")
     assert re.search(rf"^\t{name[0].upper()}{name[1:]}\s+{re.escape(go)}\s+`json:\"{name}\"`$", docs, re.MULTILINE)
@@ -288,7 +305,9 @@ def test_form_has_a_row_for_each(admin: Actor) -> None:
         at.segmented_control(key=f"{name}_mode").set_value("value")
     at.run()
     assert not at.exception
-    drawn = {w.key for kind in ("slider", "number_input", "toggle", "selectbox") for w in getattr(at, kind)}
+    drawn = {
+        w.key for kind in ("slider", "number_input", "toggle", "selectbox", "multiselect") for w in getattr(at, kind)
+    }
 
     assert set(PARAMETERS) <= drawn
     for name, parameter in PARAMETERS.items():
@@ -353,7 +372,7 @@ def test_without_a_default_pages_say_that_it_is_not_set(session: Session, admin:
     table = _page(admin, "effective_preview").table[0].value
     (row,) = [row for row in table.to_numpy().tolist() if str(row[0]).startswith(PARAMETERS[unset].label)]
     assert str(row[1]).startswith("not set")
-    assert ":gray[:small[not set]]" in row[1]
+    assert ":gray[:small[not set]]" in row[2]
 
     at = _page(admin, "defaults")
     assert any(caption.value.startswith("not set · built") for caption in at.caption)

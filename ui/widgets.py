@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import streamlit as st
 
-from core.resolving.words import CUSTOM, label_of
+from core.resolving.words import CUSTOM, EXTRA, label_of
 from ui.feedback import plain, plain_cell, show_toast
 
 PASSWORD_RULE: Final = "15 to 64 characters; a sentence is fine"  # noqa: S105 - what is said of one
@@ -121,9 +121,10 @@ def two_names(display_name: str, name: str) -> str:
 
 
 def parameter_cell(name: str) -> str:
-    """Return what people call the parameter *name*, the model, or a custom setting, for a cell of a table."""
-    if name.startswith(CUSTOM):
-        return f"{plain_cell(name.removeprefix(CUSTOM))}  \n:gray[:small[custom]]"
+    """Return what people call the parameter *name*, the model, or an entry of a JSON object, for a cell of a table."""
+    for prefix, what in ((CUSTOM, "custom"), (EXTRA, "extra parameter")):
+        if name.startswith(prefix):
+            return f"{plain_cell(name.removeprefix(prefix))}  \n:gray[:small[{what}]]"
     return label_of(name)
 
 

@@ -48,6 +48,8 @@ class How(Common, total=False):
     top_p: float | Omitted
     frequency_penalty: float | Omitted
     presence_penalty: float | Omitted
+    reasoning_effort: str | Omitted
+    stop: list[str] | Omitted
     response_format: type[Any] | None
     """A class of pydantic's: the answer is asked for as its JSON, and ``answer.parsed`` is an object of it."""
     fallback: Sequence[str] | None

@@ -121,7 +121,7 @@ def _vendors(session: Session, actor: Actor, env: Mapping[str, str], variable: s
     if not found:
         return _import(session, actor, variable, env[variable], vendor)
     kind = _kind_at(KINDS[vendor.kind], found[0].url)
-    models = [model.name for model in vendor.models] if kind == vendor.kind else []
+    models = list(vendor.models) if kind == vendor.kind else []
     return _elsewhere(session, actor, variable, env, kind=kind, addresses=found, prefixes=prefixes, models=models)
 
 

@@ -49,7 +49,7 @@ def create_vendor(session: Session, actor: Actor, vendor: catalogue.Vendor) -> L
             "display_name": vendor.display_name,
             "description": vendor.description,
             "kind": vendor.kind,
-            "available_models": [model.name for model in vendor.models],
+            "available_models": list(vendor.models),
             "default_model": vendor.default_model,
             "is_active": False,
         },

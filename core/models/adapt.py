@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any, Final, Literal, NamedTuple
 
 from ..kinds import KindFacts, facts_of
-from ..parameters import SENDABLE
+from ..parameters import PARAMETERS, SENDABLE
 from ..wording import plain_number
 from . import rules
 from .facts import ModelFacts
@@ -32,7 +32,7 @@ class Adjustment(NamedTuple):
     parameter: str
     """By our name."""
     what: What
-    to: float | str | None
+    to: float | str | list[str] | None
     """The name that it is sent by, or the value; None: it is not sent."""
     why: str
     """A clause for people."""
@@ -165,7 +165,7 @@ def _decide(steps: tuple[_Step, ...], values: Mapping[str, Any], case: _Case) ->
         value = values.get(step.name)
         if value is None or (step.required is None and step.name in case.omitted):
             continue
-        value, note = _one(step, value, kept, case)
+        value, note = _one(step, list(value) if isinstance(value, tuple) else value, kept, case)
         if value is not None:
             kept[step.name] = value
         if note is not None:
@@ -174,7 +174,23 @@ def _decide(steps: tuple[_Step, ...], values: Mapping[str, Any], case: _Case) ->
         for step in steps:
             if step.exclusive:
                 _exclude(step, kept, notes, case)
-    return Adapted({step.theirs: kept[step.name] for step in steps if step.name in kept}, _ordered(notes))
+    sent: dict[str, Any] = {}
+    for step in steps:
+        if step.name in kept:
+            place(sent, step.theirs, kept[step.name])
+    return Adapted(sent, _ordered(notes))
+
+
+def place(sent: dict[str, Any], name: str, value: Any) -> None:
+    """Put *value* into *sent* by the API's *name*: ``a.b`` is an entry of the object ``a``. Two objects of one name are joined."""
+    head, dot, rest = name.partition(".")
+    there = sent.get(head)
+    if dot:
+        sent[head] = {**(there if isinstance(there, Mapping) else {}), rest: value}
+    elif isinstance(there, Mapping) and isinstance(value, Mapping):
+        sent[head] = {**there, **value}
+    else:
+        sent[head] = value
 
 
 def _one(step: _Step, value: Any, kept: Mapping[str, Any], case: _Case) -> tuple[Any, Adjustment | None]:
@@ -191,18 +207,33 @@ def _one(step: _Step, value: Any, kept: Mapping[str, Any], case: _Case) -> tuple
         said = check.said
         if not check.holds(case.beside, kept, case.custom) or _takes(said, value):
             continue
-        if said.does != "range" or not (asked_for or step.required is not None):
+        brought = _brought_in(said, value)
+        if not brought or not (asked_for or step.required is not None):
             return None, check.notes[asked_for]
-        value = said.low if value < said.low else said.high
+        value = brought
         note = _note(step.name, "clamped", value, said.why, said, asked_for=asked_for)
     return value, note  # of a value that is changed the change is what people want to know, not its other name
 
 
 def _takes(said: Verdict, value: Any) -> bool:
     """Tell whether *value* is one that a verdict in force lets through; of what is no number the vendor judges."""
+    if said.does == "visible":
+        return not isinstance(value, list) or all(isinstance(one, str) and one.strip() for one in value)
     if said.does == "range":
-        return not _is_number(value) or said.low <= value <= said.high
+        size = len(value) if isinstance(value, list) else value
+        return not _is_number(size) or said.low <= size <= said.high
     return said.does == "only" and value in said.values
+
+
+def _brought_in(said: Verdict, value: Any) -> Any:
+    """Return what of *value* the verdict lets through; None for nothing."""
+    if said.does == "visible":
+        return [one for one in value if isinstance(one, str) and one.strip()]
+    if said.does != "range":
+        return None
+    if isinstance(value, list):
+        return value[: int(said.high)]
+    return said.low if value < said.low else said.high
 
 
 def _exclude(step: _Step, kept: dict[str, Any], notes: dict[str, Adjustment], case: _Case) -> None:
@@ -231,7 +262,9 @@ def _ordered(notes: dict[str, Adjustment]) -> tuple[Adjustment, ...]:
     return tuple(notes[name] for name in SENDABLE if name in notes) if notes else ()
 
 
-def _note(name: str, what: What, to: float | str | None, why: str, said: Verdict, *, asked_for: bool) -> Adjustment:
+def _note(
+    name: str, what: What, to: float | str | list[str] | None, why: str, said: Verdict, *, asked_for: bool
+) -> Adjustment:
     return Adjustment(name, what, to, why, said.basis, said.as_of, asked_for)
 
 
@@ -265,8 +298,8 @@ def _steps_of(api: str, kind: str, model: str | None, knowledge: Knowledge | Non
 
 
 def _steps(said: Mapping[str, tuple[Verdict, ...]]) -> tuple[_Step, ...]:
-    """Return one step for each parameter, temperature first: conditions on it are asked after it."""
-    return tuple(_step(name, said.get(name, ())) for name in SENDABLE)
+    """Return one step for each parameter; effort and temperature first: conditions on them are asked after them."""
+    return tuple(_step(name, said.get(name, ())) for name in _ORDER)
 
 
 def _step(name: str, said: tuple[Verdict, ...]) -> _Step:
@@ -284,7 +317,8 @@ def _step(name: str, said: tuple[Verdict, ...]) -> _Step:
     )
 
 
-_CHECKED: Final = ("refuse", "ignore", "only", "range")
+_ORDER: Final = ("reasoning_effort", *(name for name in SENDABLE if name != "reasoning_effort"))
+_CHECKED: Final = ("refuse", "ignore", "only", "visible", "range")
 
 
 def _both(name: str, what: What, to: str | None, said: Verdict) -> tuple[Adjustment, Adjustment]:
@@ -294,7 +328,7 @@ def _both(name: str, what: What, to: str | None, said: Verdict) -> tuple[Adjustm
 
 def _check(name: str, said: Verdict) -> _Check:
     if said.does == "range":
-        said = replace(said, why=_ranged(said))
+        said = replace(said, why=_ranged(said, is_list=PARAMETERS[name].value_type is list))
     notes = _both(name, "left_out", None, said)
     if not said.unless:
         return _Check(said, (), None, is_above=False, notes=notes)
@@ -305,7 +339,9 @@ def _check(name: str, said: Verdict) -> _Check:
     return _Check(said, tuple(path.split(".")), value, is_above=False, notes=notes)
 
 
-def _ranged(said: Verdict) -> str:
+def _ranged(said: Verdict, *, is_list: bool) -> str:
+    if is_list:
+        return f"it takes at most {plain_number(said.high)}"
     among = f"it takes {plain_number(said.low)} to {plain_number(said.high)}"
     return f"{among}: {said.why}" if said.why else among
 

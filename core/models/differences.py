@@ -81,22 +81,25 @@ _OF_ITS_OWN: Final = ("Retires", "Successor")
 
 def _parameter(name: str, said: Iterable[Verdict]) -> Line:
     said = list(said)
-    texts = list(dict.fromkeys(filter(None, map(verdict_text, said))))
+    is_list = PARAMETERS[name].value_type is list
+    texts = list(dict.fromkeys(filter(None, (verdict_text(one, is_list=is_list) for one in said))))
     if not any(one.does in {"refuse", "ignore"} and not one.unless for one in said):
         texts = texts or ["taken"]
     sources = tuple(dict.fromkeys(one.url for one in said))
     return Line(PARAMETERS[name].label, "; ".join(texts), sources)
 
 
-def verdict_text(said: Verdict) -> str:
+def verdict_text(said: Verdict, *, is_list: bool = False) -> str:
     """Return what an API does with a parameter: ``not taken: it always reasons``, ``sent as max_completion_tokens``."""
     if said.does == "rename":
         return f"sent as {said.to}"
     if said.does == "range":
+        if is_list:
+            return f"at most {_number(said.high)}"
         text = f"{_number(said.low)} to {_number(said.high)}"
         return f"{text} {said.why}".rstrip()
     if said.does == "only":
-        return f"only {listed([plain_number(value) for value in said.values])}{_because(said)}"
+        return f"only {listed([value if isinstance(value, str) else plain_number(value) for value in said.values])}{_because(said)}"
     if said.does == "exclusive":
         return said.why
     return {
@@ -104,6 +107,7 @@ def verdict_text(said: Verdict) -> str:
         "ignore": f"has no effect{_because(said)}",
         "require": "required",
         "ok": "taken",
+        "visible": said.why,
     }[said.does]
 
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from ..parameters import PARAMETERS
 from . import rules
 from .facts import facts
 
@@ -22,6 +23,8 @@ def ranges(api: str, kind: str | None, model: str | None) -> dict[str, tuple[flo
     for name, said in rules.verdicts(api, kind, facts(api, model) if model else None).items():
         always = [one for one in said if not one.unless]
         if any(one.does in _BARS for one in always) or any(one.does == "ok" for one in said):
+            continue
+        if PARAMETERS[name].value_type is list:
             continue
         within = [(one.low, one.high) for one in always if one.does == "range"]
         if within:

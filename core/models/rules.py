@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple
 from ..kinds import facts_of
 from .facts import ModelFacts
 
-Does = Literal["ok", "refuse", "ignore", "only", "range", "rename", "require", "exclusive"]
+Does = Literal["ok", "refuse", "ignore", "only", "visible", "range", "rename", "require", "exclusive"]
 Basis = Literal["operator", "vendor", "catalogue", "API rule", "family"]
 """Where a verdict comes from: somebody here, the vendor's own list, the catalogue, the rule alone, a model of the family."""
 
@@ -28,10 +28,10 @@ class Verdict:
     why: str
     """A clause for people, as ``it always reasons``."""
     url: str
-    values: tuple[float, ...] = ()
+    values: tuple[float | str, ...] = ()
     """Of ``only``: what it takes."""
     low: float = 0
-    """Of ``range``: the smallest and the largest value that it takes."""
+    """Of ``range``: the smallest and the largest value that it takes; of a list, its length."""
     high: float = 0
     to: str = ""
     """Of ``rename``: the API's name. Of ``exclusive``: our name of the parameter that it does not go with."""
@@ -115,6 +115,53 @@ def _openai_penalties(facts: ModelFacts) -> Verdict | None:
     return Verdict("refuse", "models that can reason take no penalties", url)
 
 
+_NO_STOP: Final = Verdict(
+    "refuse", "models that can reason take none", "https://github.com/huggingface/smolagents/issues/1893"
+)
+"""GPT-5.1 and 5.2, which do not reason by default, too: https://github.com/huggingface/smolagents/pull/1868; o3 and o4-mini:
+https://developers.openai.com/api/docs/api-reference/chat/create. That newer ones take it is contested:
+https://github.com/BerriAI/litellm/pull/28650, closed."""
+
+
+def _openai_stop(facts: ModelFacts) -> Verdict | None:
+    if _searches(facts):
+        return _SEARCH
+    return None if facts.reasoning in {None, "none"} else _NO_STOP
+
+
+def _grok_stop(facts: ModelFacts) -> Verdict | None:
+    url = "https://github.com/langchain-ai/langchain/pull/38335"  # and huggingface/smolagents, pull 1766
+    return None if facts.reasoning in {None, "none"} else replace(_NO_STOP, url=url)
+
+
+def _at_most(number: int, url: str) -> Rule:
+    return _always(("stop",), Verdict("range", "", url, low=1, high=number))
+
+
+def _effort(kind: str | None, facts: ModelFacts) -> Verdict | None:
+    """Return which efforts the model takes: those that the catalogue has, by the vendor's own protocol."""
+    if facts.api in {"anthropic", "google"} and kind != facts.api:
+        return None  # another protocol in front of it translates the word
+    if facts.efforts:
+        why = f"it takes {', '.join(facts.efforts)}"
+        return Verdict("only", why, "https://github.com/BerriAI/litellm/pull/27074", values=facts.efforts)
+    url = _NO_EFFORT.get(facts.api)
+    if url is None or facts.reasoning is None:
+        return None
+    if facts.reasoning == "none":
+        return Verdict("refuse", "it does not reason", url)
+    return None if facts.api == "openai" else Verdict("refuse", "it has no levels of effort", url)
+
+
+_NO_EFFORT: Final[Mapping[str, str]] = {
+    "openai": "https://github.com/davidmigloz/langchain_dart/issues/712",
+    "anthropic": "https://github.com/anthropics/claude-code/issues/30760",
+    "google": "https://github.com/QwenLM/qwen-code/pull/9094",
+    "xai": "https://github.com/vercel/ai/releases/tag/@ai-sdk%2Fxai@4.0.8",
+}
+"""API whose models without levels of effort refuse one -> who got the error. Gemini 2.5 takes a budget of tokens instead."""
+
+
 def _sampling(facts: ModelFacts) -> Verdict | None:
     """Return what the catalogue says of temperature and top_p, whoever serves the model."""
     if facts.sampling == "no":
@@ -193,7 +240,11 @@ _OPENAI_LENGTH: Final = Verdict(
     "https://developers.openai.com/api/docs/api-reference/chat/create",
     to="max_completion_tokens",
 )
-_OPENAI_MODEL: Final = (Rule(SAMPLING, _openai_sampling), Rule(PENALTIES, _openai_penalties))
+_OPENAI_MODEL: Final = (
+    Rule(SAMPLING, _openai_sampling),
+    Rule(PENALTIES, _openai_penalties),
+    Rule(("stop",), _openai_stop),
+)
 _COMMON: Final = (Rule(("temperature",), _temperature),)
 _BY_FACTS: Final = (Rule(SAMPLING, _sampling), *_COMMON)
 _LENGTH: Final = Rule(("max_tokens",), _length)
@@ -203,18 +254,25 @@ _CLAUDE_MODEL: Final = (
     Rule(("temperature",), lambda f: _claude_thinks(f, Verdict("only", "", _EXTENDED_THINKING, values=(1,)))),
     Rule(("top_p",), lambda f: _claude_thinks(f, Verdict("range", "", _EXTENDED_THINKING, low=0.95, high=1))),
     Rule(("top_p",), _claude_one_of_two),
+    _always(
+        ("stop",),
+        Verdict("visible", "each needs a character that is no space", "https://github.com/BerriAI/litellm/issues/3286"),
+    ),
 )
 _GOOGLE_MODEL: Final = (
     *_BY_FACTS,
     _LENGTH,
+    _at_most(5, "https://ai.google.dev/api/generate-content#generationconfig"),
     Rule(PENALTIES, lambda f: None if f.name.startswith(("gemini-2.0", "gemini-1")) else _GEMINI),
 )
+
+_FOUR: Final = _at_most(4, "https://help.openai.com/en/articles/5072263-how-do-i-use-stop-sequences-in-the-openai-api")
 
 OF_MODELS: Final[Mapping[str, tuple[Rule, ...]]] = {
     "openai": (*_OPENAI_MODEL, *_COMMON, _LENGTH),
     "anthropic": _CLAUDE_MODEL,
     "google": _GOOGLE_MODEL,
-    "xai": (*_BY_FACTS, Rule(PENALTIES, _grok)),
+    "xai": (*_BY_FACTS, Rule(PENALTIES, _grok), Rule(("stop",), _grok_stop)),
     "mistral": (*_BY_FACTS, _always(("top_p",), _GREEDY)),
     "deepseek": (
         *_COMMON,
@@ -224,8 +282,8 @@ OF_MODELS: Final[Mapping[str, tuple[Rule, ...]]] = {
 }
 """A vendor's API -> the rules of its models, which hold behind a gateway too."""
 OF_APIS: Final[Mapping[str, tuple[Rule, ...]]] = {
-    "openai": (_always(("max_tokens",), _OPENAI_LENGTH),),
-    "azure": (_always(("max_tokens",), replace(_OPENAI_LENGTH, url=_AZURE_URL)),),
+    "openai": (_always(("max_tokens",), _OPENAI_LENGTH), _FOUR),
+    "azure": (_always(("max_tokens",), replace(_OPENAI_LENGTH, url=_AZURE_URL)), _FOUR),
     "xai": (Rule(PENALTIES, lambda _: None, _GROK),),
     "groq": (
         _always(
@@ -264,7 +322,10 @@ def verdicts(api: str, kind: str | None, facts: ModelFacts | None) -> dict[str, 
         for name in rule.parameters:
             if not any(one.does == said.does == "rename" for one in found.get(name, ())):
                 found.setdefault(name, []).append(said)
-    return {name: tuple(said) for name, said in found.items()}
+    if facts is not None and api not in TOLERANT and (said := _effort(kind, facts)) is not None:
+        basis: Basis = "family" if facts.assumed_from else "catalogue"
+        found.setdefault("reasoning_effort", []).append(replace(said, basis=basis, as_of=facts.as_of))
+    return {name: tuple(verdicts) for name, verdicts in found.items()}
 
 
 def _of_the_vendor(facts: ModelFacts) -> ModelFacts:

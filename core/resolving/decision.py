@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 from ..kinds import KINDS
-from ..models.adapt import Adapted, adapt, names
+from ..models.adapt import Adapted, adapt, names, place
 from ..models.apis import api_of, host_of
 from ..models.knowledge import Knowledge
 from ..parameters import SENDABLE
@@ -17,7 +17,7 @@ _NONE: Final[Mapping[str, Any]] = {}
 
 def _camel(name: str) -> str:
     head, *tail = name.split("_")
-    return "".join([head, *map(str.title, tail)])
+    return head + "".join(part[:1].upper() + part[1:] for part in tail)
 
 
 SPELLINGS: Final[Mapping[str, str]] = {
@@ -44,6 +44,8 @@ class Basis(NamedTuple):
     custom: Mapping[str, Any]
     knowledge: Knowledge | None = None
     """What is known of models; None: the catalogue of this version."""
+    extra: Mapping[str, Any] = _NONE
+    """Extra parameters, by the vendor's names; None is not sent."""
 
 
 def decide(
@@ -57,10 +59,12 @@ def decide(
     Args:
         basis: What the settings say.
         given: Our parameters -> a value that counts more than the settings'.
-        options: More, by the vendor's names or ours: sent as it is, in place of our parameter of that name; None is not sent.
+        options: More, by the vendor's names or ours: sent as it is, in place of our parameter of that name and of an extra
+            parameter; None is not sent.
         without: Our parameters that are not sent.
     """
     api, host = api_of(basis.kind, basis.base_url), host_of(basis.kind, basis.base_url)
+    options = {**basis.extra, **options} if basis.extra else options
     if not (given or options or without):
         return adapt(
             api,
@@ -92,7 +96,7 @@ def decide(
     )
     theirs = names(api, basis.kind, basis.model, basis.knowledge, host)
     for name, value in there.items():
-        found.sent[theirs.get(name, name)] = value
+        place(found.sent, theirs.get(name, name), value)
     return found
 
 

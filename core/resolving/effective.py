@@ -24,7 +24,7 @@ from ..models.apis import api_of, host_of
 from ..models.facts import ModelFacts
 from ..models.knowledge import Knowledge, vendored
 from ..parameters import PARAMETERS, SENDABLE
-from . import options
+from . import extra, options
 from .carried import NOTHING, Carried, Opened
 from .decision import Basis, decide, values_of
 
@@ -96,7 +96,7 @@ class Explained(NamedTuple):
     @property
     def sent(self) -> bool:
         """Whether it is sent to the model: see :meth:`EffectiveSettings.request_options`."""
-        sendable = self.name == "model" or self.name in SENDABLE
+        sendable = self.name == "model" or self.name in SENDABLE or self.name.startswith(extra.PREFIX)
         if self.adjusted is not None:
             return self.adjusted.what != "left_out"
         return sendable and self.omitted_by is None and self.value is not None
@@ -140,6 +140,8 @@ class EffectiveSettings:
     top_p: float
     frequency_penalty: float
     presence_penalty: float
+    reasoning_effort: str | None
+    stop: tuple[str, ...] | None
     max_retries: int
     retry_backoff_ms: int
     request_timeout_ms: int
@@ -153,13 +155,16 @@ class EffectiveSettings:
     key_problem: str | None
     """With status ``key_unreadable``, or ``store_unavailable`` without its key: why, and the cure."""
     _custom: str = field(repr=False)
+    _extra: str = field(repr=False)
     _candidates: Mapping[str, tuple[tuple[Source, Any], ...]] = field(repr=False, compare=False)
     _omitted_by: Mapping[str, Source] = field(repr=False, compare=False)
     _box: Box | NoKey | None = field(repr=False, compare=False)
     _request: dict[str, Any] = field(repr=False, compare=False)
     """What :meth:`request_options` returns, made once: every call of a service asks for it."""
     _nested: tuple[str, ...] = field(repr=False, compare=False)
-    """What of it is a dict itself."""
+    """What of it is a dict or a list itself."""
+    _deep: tuple[str, ...] = field(repr=False, compare=False)
+    """What of that has another in it."""
     adjustments: tuple[Adjustment, ...]
     """What is sent otherwise than it stands here, and what is not, as the vendor's API or the model would refuse it."""
     _carried: Carried | None = field(repr=False, compare=False)
@@ -170,6 +175,14 @@ class EffectiveSettings:
     def custom_settings(self) -> dict[str, Any]:
         """The merged custom settings: a new dict each time, so that no caller can change another's."""
         return cast("dict[str, Any]", json.loads(self._custom))
+
+    @property
+    def extra_parameters(self) -> dict[str, Any]:
+        """The merged extra request parameters, by the vendor's names: a new dict each time. None is not sent.
+
+        What of them is one of our own parameters is a value of that parameter, and stands there.
+        """
+        return cast("dict[str, Any]", json.loads(self._extra))
 
     @property
     def cure(self) -> str | None:
@@ -251,10 +264,13 @@ class EffectiveSettings:
             model = more.pop("model", None) or self.model
             given = {name: value for name, value in more.items() if name in SENDABLE and value is not None}
             others = {name: value for name, value in more.items() if name not in given}
-            return options.request_options(self.kind, model, self.adapted(given, others, model=model).sent)
+            beside = self.extra_parameters.keys() - more
+            return options.request_options(self.kind, model, self.adapted(given, others, model=model).sent, beside)
         made = self._request.copy()
         for name in self._nested:
             made[name] = made[name].copy()
+        for name in self._deep:
+            made[name] = deepcopy(made[name])
         return made
 
     def adapted(
@@ -286,6 +302,7 @@ class EffectiveSettings:
             self.omitted,
             self.custom_settings,
             self._knowledge,
+            self.extra_parameters,
         )
 
     @property
@@ -307,9 +324,10 @@ class EffectiveSettings:
             "status": self.status,
             "kind": self.kind,
             "model": self.model,
-            **{name: getattr(self, name) for name in PARAMETERS},
+            **{name: list(value) if isinstance(value := getattr(self, name), tuple) else value for name in PARAMETERS},
             "omitted": list(self.omitted),
             "custom_settings": self.custom_settings,
+            "extra_parameters": self.extra_parameters,
             "generation": self.generation,
         }
 

@@ -12,7 +12,7 @@ from ..errors import KeyUnreadable, StoreUnavailable
 from ..kinds import base_url_of, origin_of
 from ..models.knowledge import Knowledge
 from ..parameters import PARAMETERS, SENDABLE
-from . import options
+from . import extra, options
 from .carried import Carried
 from .decision import Basis, decide
 from .effective import BUILT_IN, EffectiveSettings, LayerName, NoKey, Source, Status
@@ -86,27 +86,35 @@ def build(
     down = list(layers)[::-1] if provider else []
     candidates: dict[str, tuple[tuple[Source, Any], ...]] = {"model": _model_candidates(provider, down)}
     omitted_by: dict[str, Source] = {}
+    extras = [extra.split(layer.values.get("extra_parameters")) for layer in down]
     for parameter in PARAMETERS.values():
         found = []
         undecided = parameter.sendable
-        for layer in down:
-            value = layer.values.get(parameter.name)
+        for layer, (known, _) in zip(down, extras, strict=True):
+            value, column = layer.values.get(parameter.name), parameter.name
+            if value is None and known:
+                value, column = known.get(column), "extra_parameters"
             if undecided and parameter.name in _names(layer.values.get("omitted_parameters")):
                 omitted_by[parameter.name] = layer.source("omitted_parameters")
                 undecided = False
             if parameter.fits(value):  # None does not
-                found.append((layer.source(parameter.name), value))
+                found.append((layer.source(column), value))
                 undecided = False
         candidates[parameter.name] = (*found, (BUILT_IN, parameter.default))
-    custom = _merge_custom(down, candidates)
+    custom = _merge(
+        "custom_settings", down, [_object(layer.values.get("custom_settings")) for layer in down], candidates
+    )
+    more = _merge("extra_parameters", down, [others for _, others in extras], candidates)
     model = candidates["model"][0][1]
     status, box, carried, problem = _status(provider, model) if provider else (missing, None, None, problem)
-    values = {parameter: candidates[parameter][0][1] for parameter in PARAMETERS}
+    values: dict[str, Any] = {
+        name: tuple(v) if isinstance(v := candidates[name][0][1], list) else v for name in PARAMETERS
+    }
     kind = provider.kind if provider else None
     base_url = base_url_of(provider.kind, provider.base_url) if provider else None
     explicit = [name for name in SENDABLE if candidates[name][0][0] is not BUILT_IN]
-    sent, adjustments = decide(Basis(kind, base_url, model, values, explicit, omitted_by, custom, knowledge))
-    request = options.request_options(kind, model, sent)
+    sent, adjustments = decide(Basis(kind, base_url, model, values, explicit, omitted_by, custom, knowledge, more))
+    request = options.request_options(kind, model, sent, more)
     return EffectiveSettings(
         provider=provider.name if provider else name or "",
         status=status,
@@ -119,11 +127,15 @@ def build(
         generation=generation,
         key_problem=problem,
         _custom=json.dumps(custom),
+        _extra=json.dumps(more),
         _candidates=candidates,
         _omitted_by=omitted_by,
         _box=box,
         _request=request,
-        _nested=tuple(name for name in ("config", "extra_body") if name in request),
+        _nested=tuple(
+            name for name, value in request.items() if isinstance(value, dict | list) and not _is_deep(value)
+        ),
+        _deep=tuple(name for name, value in request.items() if _is_deep(value)),
         adjustments=adjustments,
         _carried=carried,
         _knowledge=knowledge,
@@ -143,14 +155,19 @@ def _model_candidates(provider: ProviderFacts | None, down: list[Layer]) -> tupl
     return tuple(found) or ((BUILT_IN, None),)
 
 
-def _merge_custom(down: list[Layer], candidates: dict[str, tuple[tuple[Source, Any], ...]]) -> dict[str, Any]:
+def _merge(
+    column: str,
+    down: list[Layer],
+    objects: list[dict[str, Any]],
+    candidates: dict[str, tuple[tuple[Source, Any], ...]],
+) -> dict[str, Any]:
+    """Merge the *objects* that the layers have in *column*, key by key at the top level; the higher layer wins."""
     merged: dict[str, list[tuple[Source, Any]]] = {}
-    for layer in down:
-        custom = layer.values.get("custom_settings")
-        for key, value in custom.items() if isinstance(custom, dict) else ():
-            merged.setdefault(key, []).append((layer.source("custom_settings"), value))
+    for layer, found in zip(down, objects, strict=True):
+        for key, value in found.items():
+            merged.setdefault(key, []).append((layer.source(column), value))
     for key in sorted(merged):
-        candidates[f"custom_settings.{key}"] = tuple(merged[key])
+        candidates[f"{column}.{key}"] = tuple(merged[key])
     return {key: merged[key][0][1] for key in sorted(merged)}
 
 
@@ -169,6 +186,15 @@ def _status(
     except (KeyUnreadable, StoreUnavailable) as error:
         status: Status = "key_unreadable" if isinstance(error, KeyUnreadable) else "store_unavailable"
         return status, None, None, str(error)
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _is_deep(value: object) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(isinstance(part, dict | list) for part in parts)
 
 
 def _names(value: object) -> list[Any]:

@@ -1,6 +1,7 @@
 """What a vendor's own SDK takes, by the kind's names: for its client, and for each request. Pure functions."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from ..kinds import KindFacts, facts_of
@@ -54,7 +55,9 @@ def add_carried(made: dict[str, Any], kind: str | None, carried: Opened) -> None
         made["default_query"] = query
 
 
-def request_options(kind: str | None, model: str | None, sent: Mapping[str, Any]) -> dict[str, Any]:
+def request_options(
+    kind: str | None, model: str | None, sent: Mapping[str, Any], beside: Collection[str] = ()
+) -> dict[str, Any]:
     """Return the arguments of a request besides what is asked: the model, and *sent* where the kind's SDK has a place for it.
 
     What the SDK's method has no argument for goes in as ``extra_body``; Google's takes all but the model as ``config``.
@@ -63,15 +66,19 @@ def request_options(kind: str | None, model: str | None, sent: Mapping[str, Any]
         kind: Of the provider.
         model: The model's name.
         sent: By the API's names, as :func:`core.resolving.decision.decide` returns it.
+        beside: What of it are extra parameters: the SDK may have no argument for them, and takes them as ``extra_body``.
     """
     facts = facts_of(kind)
     if facts.sdk == "google.genai":
-        return {"model": model, "config": {**sent.get("config", {}), **_without(sent, "config")}}
+        others = {name: value for name, value in sent.items() if name != "config"}
+        config, body = config_and_body({name: others[name] for name in beside if name in others}, facts.config)
+        made = {**sent.get("config", {}), **{n: v for n, v in others.items() if n not in beside}, **config}
+        return {"model": model, "config": made | ({"http_options": {"extra_body": body}} if body else {})}
     extra = dict(sent.get("extra_body", {}))
     made = {"model": model}
     for name, value in sent.items():
         if name != "extra_body":
-            (extra if _is_beside(facts, name) else made)[name] = value
+            (extra if name in beside or _is_beside(facts, name) else made)[name] = value
     return made | ({"extra_body": extra} if extra else {})
 
 
@@ -86,12 +93,33 @@ def body(kind: str | None, made: Mapping[str, Any]) -> tuple[str, dict[str, Any]
     """
     facts = facts_of(kind)
     if facts.sdk == "google.genai":
-        contents = [{"role": "user", "parts": [{"text": HELLO}]}]
-        config = {_camel(name): value for name, value in made.get("config", {}).items()}
-        return f"/models/{made.get('model')}:generateContent", {"contents": contents, "generationConfig": config}
+        config = {**made.get("config", {})}
+        beside = config.pop("http_options", {}).get("extra_body", {})
+        asked: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": HELLO}]}], "generationConfig": {}}
+        for name, value in config.items():
+            (asked if name in _AT_THE_ROOT else asked["generationConfig"])[_camel(name)] = _spelled(value)
+        return f"/models/{made.get('model')}:generateContent", {**asked, **beside}
     asked = {"model": made.get("model"), "messages": [{"role": "user", "content": HELLO}]}
-    sent = {**_without(made, "extra_body"), **made.get("extra_body", {})}
+    sent = {**{name: value for name, value in made.items() if name != "extra_body"}, **made.get("extra_body", {})}
     return "/v1/messages" if facts.sdk == "anthropic" else "/chat/completions", asked | sent
+
+
+_AT_THE_ROOT: Final = frozenset(
+    {"system_instruction", "safety_settings", "tools", "tool_config", "labels", "cached_content", "service_tier"}
+    | {"continuation_token", "store"}
+)
+"""Entries of Google's ``config`` that its SDK puts beside ``generationConfig`` (google-genai 3.4)."""
+
+
+_LEVELS: Final = ("minimal", "low", "medium", "high", "xhigh")
+"""Those of google-genai 3.4, types.ThinkingLevel; another word goes as it is."""
+
+
+def _spelled(value: Any) -> Any:
+    """Return a value of Google's ``config`` as its SDK writes it: a level of thinking is one of its own."""
+    if not isinstance(value, Mapping) or value.get("thinking_level") not in _LEVELS:
+        return value
+    return {**value, "thinking_level": value["thinking_level"].upper()}
 
 
 def _camel(name: str) -> str:
@@ -99,8 +127,20 @@ def _camel(name: str) -> str:
     return "".join([head, *map(str.title, tail)])
 
 
-def _without(sent: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in sent.items() if key != name}
+def config_and_body(sent: Mapping[str, Any], fields: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what of *sent* has its place in Google's ``config``, by its *fields*, and what goes into the body as it is.
+
+    An API's own spelling, ``topK``, is the field ``top_k``.
+    """
+    config: dict[str, Any] = {}
+    body: dict[str, Any] = {}
+    for name, value in sent.items():
+        field = name if name in fields else re.sub(r"(?<=.)([A-Z])", r"_\1", name).lower()
+        if field in fields:
+            config[field] = value
+        else:
+            body[name] = value
+    return config, body
 
 
 def _is_beside(facts: KindFacts, name: str) -> bool:

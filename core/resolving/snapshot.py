@@ -32,6 +32,7 @@ _NONE: Final[Mapping[int, Any]] = MappingProxyType({})
 _ESCAPES: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
+_READ: Final[Mapping[Any, Callable[[str], Any]]] = {bool: lambda text: text == "t", list: read_json}
 PROVIDERS: Final[Columns] = {
     "id": int,
     "name": str,
@@ -56,7 +57,8 @@ SETTINGS: Final[Columns] = {
     "preferred_model": str,
     "omitted_parameters": read_json,
     "custom_settings": read_json,
-    **{p.name: (lambda text: text == "t") if p.value_type is bool else p.value_type for p in PARAMETERS.values()},
+    "extra_parameters": read_json,
+    **{p.name: _READ.get(p.value_type, p.value_type) for p in PARAMETERS.values()},
 }
 """What is read of ``llm_settings``, of the rows for which ``ACTIVE`` holds."""
 SECRETS: Final[Columns] = {
@@ -85,7 +87,10 @@ _TABLES: Final[Mapping[str, tuple[Columns, Mapping[str, str], str]]] = {
     overlay.TABLE: (FACTS, {"as_of": "to_char(as_of AT TIME ZONE 'UTC', 'YYYY-MM-DD')"}, FACTS_CONDITION),
 }
 """Table -> its columns, those that are read by another expression, and of which rows."""
-ADDED: Final[Mapping[str, Mapping[str, str]]] = {"llm_providers": {"needs_key": "true"}}
+ADDED: Final[Mapping[str, Mapping[str, str]]] = {
+    "llm_providers": {"needs_key": "true"},
+    "llm_settings": {"extra_parameters": "NULL", "reasoning_effort": "NULL", "stop": "NULL"},
+}
 """Table -> column that a schema one version older does not have -> what stands for it there: services may be upgraded first."""
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _UNDEFINED_COLUMN: Final = "42703"

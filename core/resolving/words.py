@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, NamedTuple
 from ..models.adapt import Adjustment
 from ..parameters import PARAMETERS
 from ..wording import listed, plain_number
+from . import extra
 from .decision import decide
 from .effective import EffectiveSettings, Explained
 
@@ -14,6 +15,7 @@ State = Literal["sent", "not sent", "not set", "for the program"]
 """What becomes of a value in a request: *not set* has no value to be sent, *for the program* is never sent to a model."""
 CUSTOM: Final = "custom_settings."
 """How the names of custom settings begin."""
+EXTRA: Final = extra.PREFIX
 
 
 def state_of(item: Explained) -> State:
@@ -26,7 +28,7 @@ def state_of(item: Explained) -> State:
 
 
 def label_of(name: str) -> str:
-    """Return what people call the parameter *name*, the model, or a custom setting."""
+    """Return what people call the parameter *name*, the model, or an entry of a JSON object."""
     if name in PARAMETERS:
         return PARAMETERS[name].label
     return "Model" if name == "model" else name
@@ -34,12 +36,14 @@ def label_of(name: str) -> str:
 
 def value_text(name: str, value: Any) -> str:
     """Return a value of the parameter *name*, the model or a custom setting, as people read it: floats to 6 digits."""
-    if name.startswith(CUSTOM):
+    if name.startswith((CUSTOM, EXTRA)):
         return json.dumps(value, ensure_ascii=False)
     if value is None:
         return "none chosen" if name == "model" else "not set"
     if isinstance(value, bool):
         return "On" if value else "Off"
+    if isinstance(value, list | tuple):
+        return ", ".join(json.dumps(one, ensure_ascii=False) for one in value)
     if isinstance(value, int) and name in PARAMETERS and PARAMETERS[name].is_amount:
         return f"{value:,}"
     return plain_number(value) if isinstance(value, float) else str(value)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar
 
 from pydantic import (
@@ -21,6 +22,7 @@ from ..errors import Invalid
 from ..kinds import KINDS, Kind, base_url_of, vendor_at
 from ..parameters import PARAMETERS, SENDABLE, Parameter
 from ..redaction import remember
+from ..resolving import extra
 from . import api_keys, carried_values, passwords
 from .api_keys import MAX_KEY
 from .tables import USERNAME_PATTERN
@@ -45,6 +47,12 @@ MAX_PASSWORD_BYTES = 72
 _KINDS = f"one of {', '.join(KINDS)}"
 _PROVIDER_NAME = "[a-z0-9_-]{1,50}"
 Model = TypeVar("Model", bound=BaseModel)
+
+
+def _extra(value: dict[str, Any]) -> dict[str, Any]:
+    if (rule := extra.refusal(value)) is not None:
+        raise ValueError(rule)
+    return value
 
 
 Line = BeforeValidator(normalised)
@@ -226,11 +234,23 @@ class PasswordInput(_SecretInput):
     ]
 
 
+def _fitting(parameter: Parameter, value: Any) -> Any:
+    if value is not None and not parameter.fits(value):
+        raise ValueError(f"must be {parameter.rule}")
+    return value
+
+
 def _parameter_type(parameter: Parameter) -> Any:
     if parameter.choices:
         return Annotated[Literal[parameter.choices] | None, Field(description=parameter.rule)]
     if parameter.value_type is bool:
         return Annotated[bool | None, Field(description=parameter.rule)]
+    if parameter.pattern or parameter.most:
+        return Annotated[
+            parameter.value_type | None if parameter.pattern else list[str] | None,
+            AfterValidator(partial(_fitting, parameter)),
+            Field(description=parameter.rule),
+        ]
     bounds = Field(ge=parameter.minimum, le=parameter.maximum, description=parameter.rule)
     zero = AfterValidator(lambda v: v + 0.0 if isinstance(v, float) else v)  # -0.0 is 0.0
     return Annotated[parameter.value_type | None, bounds, zero]
@@ -248,7 +268,19 @@ class _SettingsBase(_Input):
         Field(description="a JSON object"),
         AfterValidator(lambda v: None if v is None else custom(v)),
     ] = None
+    extra_parameters: Annotated[
+        dict[str, Any] | None,
+        Field(description="a JSON object"),
+        AfterValidator(lambda v: None if v is None else _extra(custom(v))),
+    ] = None
     is_active: Annotated[bool, Field(description="true or false")] = True
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        rule = extra.twice(self.extra_parameters or {}, self.__dict__)
+        if rule is not None:
+            raise _Problems({"extra_parameters": rule})
+        return self
 
 
 _PARAMETER_FIELDS: dict[str, Any] = {name: (_parameter_type(p), None) for name, p in PARAMETERS.items()}

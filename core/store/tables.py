@@ -146,11 +146,24 @@ class LlmSettings(Table, table=True):
             if p.minimum is not None
         ),
         *(CheckConstraint(one_of(p.name, p.choices), name=p.name) for p in PARAMETERS.values() if p.choices),
+        *(CheckConstraint(f"{p.name} ~ '^{p.pattern}$'", name=p.name) for p in PARAMETERS.values() if p.pattern),
+        *(
+            CheckConstraint(
+                f"{p.name} IS NULL OR CASE WHEN jsonb_typeof({p.name}) = 'array' THEN jsonb_array_length({p.name}) BETWEEN 1 AND {p.most} ELSE false END",
+                name=p.name,
+            )
+            for p in PARAMETERS.values()
+            if p.most
+        ),
         CheckConstraint("preferred_model IS NULL OR provider_id IS NOT NULL", name="preferred_model"),
         CheckConstraint("jsonb_typeof(omitted_parameters) = 'array'", name="omitted_parameters"),
         CheckConstraint(
             "jsonb_typeof(custom_settings) = 'object' AND octet_length(custom_settings::text) <= 32768",
             name="custom_settings",
+        ),
+        CheckConstraint(
+            "jsonb_typeof(extra_parameters) = 'object' AND octet_length(extra_parameters::text) <= 32768",
+            name="extra_parameters",
         ),
         Index(
             "llm_settings_active_scope_key",
@@ -178,6 +191,8 @@ class LlmSettings(Table, table=True):
     top_p: float | None = Field(default=None, sa_type=Double)
     frequency_penalty: float | None = Field(default=None, sa_type=Double)
     presence_penalty: float | None = Field(default=None, sa_type=Double)
+    reasoning_effort: str | None = Field(default=None, sa_type=Text)
+    stop: list[str] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
     max_retries: int | None = None
     retry_backoff_ms: int | None = None
     request_timeout_ms: int | None = None
@@ -187,6 +202,7 @@ class LlmSettings(Table, table=True):
     log_response_data: bool | None = None
     omitted_parameters: list[str] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
     custom_settings: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
+    extra_parameters: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
     is_active: bool = Field(default=True, sa_column=active_column())
     version: int = Field(default=None, sa_column=version_column())
     created_at: datetime = Field(default=None, sa_column=now_column())

@@ -31,7 +31,7 @@ from core.manage import providers
 from core.postgres import embedded
 from core.resolve import Resolver, resolve, resolver
 from core.store import db, migrate
-from tests.bench import audit, calls, growth, migration, pages, usage
+from tests.bench import audit, calls, growth, migration, pages, sent, usage
 from tests.bench.peers import MUST
 from tests.processes import free_port
 
@@ -531,6 +531,7 @@ def main() -> None:
             )
         warm()
         threads()
+        sent.run(row)
         outage(url)
         imports(url)
         from_file(url, folder)

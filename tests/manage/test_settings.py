@@ -30,6 +30,7 @@ EVERY_FIELD: dict[str, Any] = {
     },
     "omitted_parameters": ["temperature"],
     "custom_settings": {"a": [1, {"b": None}]},
+    "extra_parameters": {"seed": 7, "a": [1, {"b": None}]},
 }
 
 

@@ -153,7 +153,8 @@ def test_somebody_knows_better() -> None:
     assert [note.what for note in found.adjustments] == ["renamed"]
 
     found = adapt("anthropic", "claude-opus-5", TYPED, SENDABLE, unfit="send")
-    assert set(found.sent) == {name for name in SENDABLE if KINDS["anthropic"].names[name]}
+    theirs = filter(None, KINDS["anthropic"].names.values())
+    assert set(found.sent) == {name.partition(".")[0] for name in theirs}
 
 
 EVERY_API = st.sampled_from([*APIS, "unheard-of", ""])
@@ -271,6 +272,75 @@ def test_each_rule_has_its_page() -> None:
     ]
     said = [one for _, rule in SAID for facts in shapes if (one := rule.of(facts))]
 
-    assert {one.does for one in said} == {"refuse", "ignore", "only", "range", "rename", "exclusive"}
+    assert {one.does for one in said} == {"refuse", "ignore", "only", "visible", "range", "rename", "exclusive"}
     assert all(one.url.startswith("https://") or one.url.startswith("the vendor's reference") for one in said)
     assert all(one.why for one in said if one.does != "range")
+
+
+@pytest.mark.parametrize(
+    ("api", "kind", "model", "effort", "sent"),
+    [
+        ("openai", "openai", "gpt-5.4", "low", {"reasoning_effort": "low"}),
+        ("openai", "openai", "gpt-5.4", "minimal", {}),
+        ("openai", "openai", "gpt-4o", "low", {}),
+        ("openai", "openai", "gpt-unheard-of", "odd", {"reasoning_effort": "odd"}),
+        ("azure", "azure_openai", "gpt-5.4", "low", {"reasoning_effort": "low"}),
+        ("anthropic", "anthropic", "claude-opus-4-6", "max", {"output_config": {"effort": "max"}}),
+        ("anthropic", "anthropic", "claude-haiku-4-5", "low", {}),
+        ("anthropic", "anthropic", "claude-opus-5", "none", {}),
+        ("google", "google", "gemini-3.8-flash", "low", {"thinking_config": {"thinking_level": "low"}}),
+        ("google", "google", "gemini-3.8-flash", "minimal", {}),
+        ("google", "google", "gemini-2.5-pro", "low", {}),
+        ("google", "openai_compatible", "gemini-2.5-pro", "low", {"reasoning_effort": "low"}),
+        ("mistral", "openai_compatible", "mistral-large-4", "high", {"reasoning_effort": "high"}),
+        ("mistral", "openai_compatible", "mistral-large-4", "low", {}),
+        ("xai", "openai_compatible", "grok-4.6", "xhigh", {"reasoning_effort": "xhigh"}),
+        ("openrouter", "openai_compatible", "openai/gpt-4o", "low", {"reasoning_effort": "low"}),
+    ],
+)
+def test_an_effort_goes_where_the_model_has_it(
+    api: str, kind: str, model: str, effort: str, sent: dict[str, Any]
+) -> None:
+    """By the vendor's own name and shape, and only where the model has that level; else it is said why not."""
+    found = adapt(api, model, {"reasoning_effort": effort}, ["reasoning_effort"], kind=kind)
+
+    assert found.sent == sent
+    if not sent:
+        (note,) = found.adjustments
+        assert (note.parameter, note.what, note.asked_for) == ("reasoning_effort", "left_out", True)
+        assert note.why
+
+
+@pytest.mark.parametrize(
+    ("api", "kind", "model", "stop", "sent"),
+    [
+        ("openai", "openai", "gpt-4o", list("abcde"), {"stop": list("abcd")}),
+        ("openai", "openai", "gpt-5.1", ["a"], {}),
+        ("openai", "openai", "o3", ["a"], {}),
+        ("openai", "openai", "gpt-unheard-of", ["a"], {"stop": ["a"]}),
+        ("anthropic", "anthropic", "claude-opus-5", ["\n", "a", " "], {"stop_sequences": ["a"]}),
+        ("anthropic", "anthropic", "claude-opus-5", ["\n"], {}),
+        ("google", "google", "gemini-3.8-flash", list("abcdef"), {"stop_sequences": list("abcde")}),
+        ("xai", "openai_compatible", "grok-4.6", ["a"], {}),
+        ("mistral", "openai_compatible", "mistral-large-4", ["a"], {"stop": ["a"]}),
+    ],
+)
+def test_stop_is_sent_as_far_as_it_is_taken(
+    api: str, kind: str, model: str, stop: list[str], sent: dict[str, Any]
+) -> None:
+    """So many as the API takes, none that it refuses, and none at all to a model that takes none."""
+    found = adapt(api, model, {"stop": tuple(stop)}, ["stop"], kind=kind)
+
+    assert found.sent == sent
+    assert (sent.get("stop") or sent.get("stop_sequences")) == stop or found.adjustments[0].parameter == "stop"
+
+
+@pytest.mark.parametrize(("effort", "is_sent"), [(None, True), ("none", True), ("low", False)])
+def test_temperature_follows_the_effort_that_is_set(effort: str | None, is_sent: bool) -> None:
+    """A model that does not reason by default takes a temperature until an effort is set, of a settings row as of a call."""
+    values = {"temperature": 0.5, "reasoning_effort": effort}
+    found = adapt("openai", "gpt-5.4", values, ["temperature", "reasoning_effort"])
+    on = adapt("openai", "gpt-5.5", values, ["temperature", "reasoning_effort"])
+
+    assert ("temperature" in found.sent) == is_sent
+    assert ("temperature" in on.sent) == (effort == "none")

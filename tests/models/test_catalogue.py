@@ -1,16 +1,16 @@
+import re
 import subprocess
 import sys
 
 import pytest
 
-from core.kinds import KINDS, facts_of
+from core.kinds import KINDS
 from core.models import catalogue
-from core.models.catalogue import VENDORS, Model, Vendor
-from core.parameters import SENDABLE
+from core.models.catalogue import VENDORS, Vendor
+from core.models.facts import known
 
 VENDOR_IDS = [vendor.name for vendor in VENDORS]
-MODELS = [(vendor, model) for vendor in VENDORS for model in vendor.models]
-MODEL_IDS = [model.name for _, model in MODELS]
+MODEL_IDS = [model for vendor in VENDORS for model in vendor.models]
 
 
 def test_the_three_vendors_are_there() -> None:
@@ -24,7 +24,7 @@ def test_the_three_vendors_are_there() -> None:
 @pytest.mark.parametrize("vendor", VENDORS, ids=VENDOR_IDS)
 def test_a_vendor_holds_together(vendor: Vendor) -> None:
     """Its default model is one of its models, none is there twice, and the list can be read at a glance."""
-    names = [model.name for model in vendor.models]
+    names = vendor.models
 
     assert vendor.default_model in names
     assert len(set(names)) == len(names) <= 10
@@ -32,55 +32,28 @@ def test_a_vendor_holds_together(vendor: Vendor) -> None:
     assert vendor.description.endswith(".")
 
 
-@pytest.mark.parametrize(("vendor", "model"), MODELS, ids=MODEL_IDS)
-def test_a_model_holds_together(vendor: Vendor, model: Model) -> None:
-    """It refuses only what can be sent, and not what its kind requires; what no model of its kind takes is not repeated."""
-    assert model.refuses <= set(SENDABLE)
-    assert not model.refuses & KINDS[vendor.kind].never_accepted
-    assert catalogue.refused(vendor.kind, model.name) == model.refuses | KINDS[vendor.kind].never_accepted
-    assert not model.refuses & KINDS[vendor.kind].required
-    assert model.note == "" or (model.note.endswith(".") and ". " not in model.note)
-
-
-@pytest.mark.parametrize("model", [model for _, model in MODELS], ids=MODEL_IDS)
-def test_a_model_has_two_sources(model: Model) -> None:
-    """Two packages list it by its name, and no source is counted twice."""
-    by_name = {source.split(" ")[0] for source in model.sources if model.name in source}
-
-    assert {"litellm", "genai-prices"} <= by_name
-    assert len(set(model.sources)) == len(model.sources)
-
-
 def test_no_name_belongs_to_two_vendors() -> None:
     assert len(set(MODEL_IDS)) == len(MODEL_IDS)
 
 
-@pytest.mark.parametrize(("vendor", "model"), MODELS, ids=MODEL_IDS)
-def test_find(vendor: Vendor, model: Model) -> None:
-    """A model is known under its own kind only."""
-    assert catalogue.find(vendor.kind, model.name) is model
-    assert [kind for kind in KINDS if catalogue.find(kind, model.name)] == [vendor.kind]
+@pytest.mark.parametrize("vendor", VENDORS, ids=VENDOR_IDS)
+def test_the_default_model_is_the_newest_of_its_line(vendor: Vendor) -> None:
+    """No model of the same line with a higher version is known of the vendor, with a price and how it reasons."""
+    line, version = _line(vendor.default_model)
+    newer = [
+        name
+        for name, row in known().catalogue.rows[vendor.name].items()
+        if _line(name)[0] == line and _line(name)[1] > version and row.get("prices") and row.get("reasoning")
+    ]
+
+    assert version
+    assert newer == []
 
 
-@pytest.mark.parametrize(
-    ("kind", "model", "expected"),
-    [
-        ("openai", "gpt-6.1-terra", {"temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty"}),
-        ("openai", "gpt-5.4", {"max_tokens", "frequency_penalty", "presence_penalty"}),
-        ("openai", "gpt-unheard-of", set()),
-        ("openai", None, set()),
-        ("anthropic", "claude-sonnet-5-5", {"temperature", "top_p", "frequency_penalty", "presence_penalty"}),
-        ("anthropic", "claude-unheard-of", {"frequency_penalty", "presence_penalty"}),
-        ("anthropic", None, {"frequency_penalty", "presence_penalty"}),
-        ("google", "gemini-3.1-flash-lite", {"frequency_penalty", "presence_penalty"}),
-        ("google", "gemini-unheard-of", set()),
-        ("openai_compatible", "gpt-6.1-terra", set()),
-        ("openai_compatible", None, set()),
-        ("unheard-of", "gpt-6.1-terra", set()),
-    ],
-)
-def test_refused(kind: str, model: str | None, expected: set[str]) -> None:
-    assert catalogue.refused(kind, model) == expected | facts_of(kind).never_accepted
+def _line(model: str) -> tuple[str, tuple[int, ...]]:
+    """Return the name without its version, and the version; ``claude-opus-5-5`` is ``claude-opus`` and (5, 5)."""
+    version = re.findall(r"(?<![a-z0-9])\d{1,2}(?![a-z0-9])", model)
+    return re.sub(r"[-.]\d{1,2}(?![a-z0-9])", "", model), tuple(map(int, version))
 
 
 def test_model_change() -> None:

@@ -16,7 +16,7 @@ from core.models.prices import prices_of, row_at
 from tests.conftest import ROOT
 
 FACTS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("facts.json").read_text(encoding="utf-8"))
-SEEDED = [(vendor.kind, model.name) for vendor in VENDORS for model in vendor.models]
+SEEDED = [(vendor.kind, model) for vendor in VENDORS for model in vendor.models]
 
 
 def _said(fact: dict[str, Any]) -> Any:

@@ -14,7 +14,7 @@ from core.resolving.carried import NOTHING, Carried
 from core.resolving.effective import BUILT_IN, CURES, NOT_NEEDED, Source, Status
 from core.resolving.merge import Layer, build
 from core.resolving.words import state_of
-from tests.parameters import RULES, SENT, another
+from tests.parameters import RULES, SENT, another, nested
 from tests.resolving.facts import ADA, CANARY, box, everyone_layer, own_layer, provider, unreadable
 
 
@@ -195,7 +195,7 @@ def test_request_options_leave_out_what_the_vendor_never_accepts(kind: str) -> N
     values = {name: another(name) for name in SENDABLE}
     answer = build(provider(kind=kind, base_url="https://host.example"), [own_layer(**values)])
     expected = {name: value for name, value in values.items() if name not in KINDS[kind].never_accepted}
-    named = {KINDS[kind].names[name]: value for name, value in expected.items()}
+    named = nested({KINDS[kind].names[name] or "": value for name, value in expected.items()})
     beside = {name: named.pop(name) for name in KINDS[kind].beside}
     form = {"config": named} if kind == "google" else named | ({"extra_body": beside} if beside else {})
     states = {item.name: state_of(item) for item in answer.explain()}

@@ -15,7 +15,7 @@ from core.parameters import PARAMETERS, SENDABLE
 from core.resolving.carried import carried_of
 from core.resolving.effective import BUILT_IN, LAYERS, NOT_NEEDED, Source
 from core.resolving.merge import DEEPEST, Layer, ProviderFacts, build, is_deeper, layer_of, provider_of, read_json
-from tests.parameters import RULES
+from tests.parameters import RULES, another
 from tests.resolving.facts import ADA, CANARY, RING, everyone_layer, own_layer, provider
 
 
@@ -251,10 +251,11 @@ def test_rows_of_the_database_are_read() -> None:
 
 
 NOT_OF_A_TYPE: dict[type, list[object]] = {
-    str: ["nonsense", "", 5, True, ["full"]],
+    str: ["Nonsense 1", "", 5, True, ["full"]],
     bool: ["true", 0, 1, 1.0, []],
     int: ["5", True, 5.5, [5], {}],
     float: ["0.5", True, False, [0.5], {}],
+    list: ["END", 1, True, [], [1], {}, ["x"] * 17],
 }
 
 
@@ -266,10 +267,10 @@ def test_value_that_no_parameter_may_have_counts_as_not_set(name: str) -> None:
     beyond = [] if None in bounds else [bounds[0] - 1, bounds[1] + 1]  # type: ignore[operator]  # not None
     for value in [None, *NOT_OF_A_TYPE[parameter.value_type], *beyond]:
         answer = build(provider(), [everyone_layer(**{name: parameter.first}), own_layer(**{name: value})])
-        assert (getattr(answer, name), answer.source(name).layer) == (parameter.first, "all_providers"), value
+        assert (answer.as_dict()[name], answer.source(name).layer) == (parameter.first, "all_providers"), value
     for value in [parameter.first, *(bound for bound in bounds if bound is not None)]:
         answer = build(provider(), [own_layer(**{name: value})])
-        assert (getattr(answer, name), answer.source(name).layer) == (value, "provider"), value
+        assert (answer.as_dict()[name], answer.source(name).layer) == (value, "provider"), value
 
 
 def test_facts_of_a_provider_show_nothing_that_is_stored_sealed() -> None:
@@ -337,6 +338,8 @@ def _value(name: str) -> st.SearchStrategy[Any]:
         return st.none() | st.sampled_from(parameter.choices)
     if parameter.value_type is bool:
         return st.none() | st.booleans()
+    if parameter.pattern or parameter.most:
+        return st.none() | st.sampled_from([parameter.first, another(name)])
     return st.none() | st.sampled_from(
         [parameter.minimum, parameter.maximum, parameter.first, max(0, parameter.minimum or 0)]
     )
@@ -375,7 +378,7 @@ def test_merge_agrees_with_the_obvious_one(
     values = {layer.name: layer.values for layer in layers}
     for name in PARAMETERS:
         source = answer.source(name)
-        assert getattr(answer, name) == (
+        assert answer.as_dict()[name] == (
             values[source.layer][name] if source.layer != "built_in" else PARAMETERS[name].default
         )
     for explained in answer.explain():

@@ -8,14 +8,13 @@ import openai
 import pytest
 from google import genai
 
-from api.names import camel
 from core.kinds import KINDS, facts_of
 from core.resolve import resolve
 from core.resolving import options
 from core.resolving.effective import EffectiveSettings
 from core.testing import override
 from tests.conftest import run_async
-from tests.parameters import another
+from tests.parameters import another, arrives
 from tests.vendors import KEY, TEXT, Vendor
 
 TALK: Any = [{"role": "user", "content": "Hello"}]
@@ -104,8 +103,7 @@ def test_what_arrives(monkeypatch: pytest.MonkeyPatch, kind: str, is_async: bool
     body = dict(asked.body["generationConfig"] if facts.sdk == "google.genai" else asked.body)
     for name in ("messages", "model", "stream"):
         body.pop(name, None)
-    spell = camel if facts.sdk == "google.genai" else str
-    assert body == {spell(theirs): values[ours] for ours, theirs in facts.names.items() if theirs}
+    assert body == arrives(facts.names, values, of_google=facts.sdk == "google.genai")
 
 
 @each_sdk

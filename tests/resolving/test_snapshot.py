@@ -76,6 +76,7 @@ CHANGES = (
 )
 NUMBERS = (0.0, -0.0, 0.3, 2, 1e308, -3.0, math.nan, math.inf)
 WORDS = ("minimal", "loud", "")
+LISTS = (["END", "tab\there"], ["x"] * 17, [], [1], {"END": 1}, "END", None)
 INTEGERS = (0, 1, 5, 100, 2000, -1, 2**31 - 1)
 MOSTLY = st.sampled_from([True, True, True, False, None])
 PROVIDER = st.fixed_dictionaries(
@@ -102,8 +103,9 @@ ROW = st.fixed_dictionaries(
         "preferred_model": _maybe("m2", "", "line\nbreak"),
         "omitted_parameters": st.sampled_from(JSON),
         "custom_settings": st.sampled_from(JSON),
+        "extra_parameters": st.sampled_from(JSON),
         **{
-            name: _maybe(*{float: NUMBERS, int: INTEGERS, bool: (True, False), str: WORDS}[p.value_type])
+            name: _maybe(*{float: NUMBERS, int: INTEGERS, bool: (True, False), str: WORDS, list: LISTS}[p.value_type])
             for name, p in PARAMETERS.items()
         },
     }
@@ -111,7 +113,10 @@ ROW = st.fixed_dictionaries(
 
 
 def _insert(connection: psycopg.Connection[Any], table: str, row: dict[str, Any]) -> None:
-    values = [Json(v) if n in {"field_changes", "omitted_parameters", "custom_settings"} else v for n, v in row.items()]
+    values = [
+        Json(v) if n in {"field_changes", "omitted_parameters", "custom_settings", "extra_parameters", "stop"} else v
+        for n, v in row.items()
+    ]
     connection.execute(
         f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))})",
         values,

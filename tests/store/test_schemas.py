@@ -169,9 +169,9 @@ def test_wrong_type_is_refused(field: str) -> None:
     }
     kind = (
         "list"
-        if field in {"available_models", "omitted_parameters"}
+        if field in {"available_models", "omitted_parameters", "stop"}
         else "object"
-        if field == "custom_settings"
+        if field in {"custom_settings", "extra_parameters"}
         else "number"
         if field in NUMBERS
         else "flag"

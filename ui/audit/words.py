@@ -71,6 +71,7 @@ _FIELDS: Final = {
     "role": "Role",
     "sign_ins": "Sign-ins",
     "expires_at": "Ends",
+    "extra_parameters": "Extra request parameters",
     "custom_settings": "Custom settings",
     "carried": "Headers and query parameters",
     "settings": "Defaults",

@@ -15,8 +15,11 @@ INHERIT, VALUE, OMIT = "inherit", "value", "omit"
 LABELS: Final[Mapping[str, str]] = {
     "preferred_model": "Preferred model",
     **{name: parameter.label for name, parameter in PARAMETERS.items()},
+    "extra_parameters": "Extra request parameters",
     "custom_settings": "Custom settings",
 }
+OBJECTS: Final = ("extra_parameters", "custom_settings")
+"""The fields that are JSON objects."""
 
 
 class Choice(NamedTuple):
@@ -24,7 +27,7 @@ class Choice(NamedTuple):
 
     mode: str
     value: Any = None
-    """Of custom settings the text as it was typed, which may not be JSON."""
+    """Of a JSON object the text as it was typed, which may not be JSON."""
 
 
 @dataclass
@@ -49,7 +52,7 @@ def _choice(fields: Mapping[str, Any], name: str) -> Choice:
         return Choice(OMIT)
     if value is None:
         return Choice(INHERIT)
-    return Choice(VALUE, json.dumps(value, indent=2, ensure_ascii=False) if name == "custom_settings" else value)
+    return Choice(VALUE, json.dumps(value, indent=2, ensure_ascii=False) if name in OBJECTS else value)
 
 
 def chosen(edit: Edit, name: str) -> Choice:
@@ -59,9 +62,9 @@ def chosen(edit: Edit, name: str) -> Choice:
 
 def differs(name: str, choice: Choice, saved: Choice) -> bool:
     """Tell whether *choice* would change what is saved; another layout of the same JSON would not."""
-    if name == "custom_settings":
+    if name in OBJECTS:
         try:
-            return _custom(choice) != _custom(saved)
+            return _object(name, choice) != _object(name, saved)
         except Invalid:
             return True
     return choice != saved
@@ -80,9 +83,9 @@ def patch(fields: Mapping[str, Any], changed: Mapping[str, Choice]) -> dict[str,
     """Return what the choices in *changed* alter in a row with *fields*, ready for ``settings.upsert_global``.
 
     Raises:
-        Invalid: If the custom settings are not a JSON object.
+        Invalid: If a JSON object is none.
     """
-    wanted = {name: _custom(c) if name == "custom_settings" else c.value for name, c in changed.items()}
+    wanted = {name: _object(name, c) if name in OBJECTS else c.value for name, c in changed.items()}
     omitted = {name for name in SENDABLE if _choice(fields, name).mode == OMIT and name not in changed}
     omitted |= {name for name, choice in changed.items() if choice.mode == OMIT}
     if omitted != set(fields["omitted_parameters"] or ()):
@@ -117,13 +120,13 @@ def described(name: str, choice: Choice) -> str:
     """Return a choice in words."""
     if choice.mode != VALUE:
         return "Inherit" if choice.mode == INHERIT else "Do not send"
-    if name == "custom_settings":
+    if name in OBJECTS:
         try:
-            return json.dumps(_custom(choice), ensure_ascii=False)
+            return json.dumps(_object(name, choice), ensure_ascii=False)
         except Invalid:
             return str(choice.value)
     return value_text(name, choice.value)
 
 
-def _custom(choice: Choice) -> dict[str, Any] | None:
-    return parse_json_object(choice.value or "", "custom_settings")
+def _object(name: str, choice: Choice) -> dict[str, Any] | None:
+    return parse_json_object(choice.value or "", name)

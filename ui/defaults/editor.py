@@ -9,7 +9,7 @@ from core.actors import Actor
 from core.store import db
 from ui.defaults import form, scope
 from ui.defaults.dialogs import ask, draw_dialog, open_dialog
-from ui.defaults.draft import problem
+from ui.defaults.draft import OBJECTS, problem
 from ui.defaults.parts import HEAD, RESULTS, draw_part, row, run_again
 from ui.defaults.results import (
     NOTED,
@@ -135,9 +135,7 @@ def _draw_row(work: Work, name: str) -> None:
     inherited = work.inherited[form.parameter_of(name)]
     form.draw_row(name, work.edit, inherited, work.models, clicks, within=work.ranges.get(name))
     if name in work.found:
-        told = (
-            work.found[name] if name == "custom_settings" else problem(name, work.found[name])
-        )  # it stands below its name
+        told = work.found[name] if name in OBJECTS else problem(name, work.found[name])  # it stands below its name
         field_error(st, {name: told}, name)
 
 
@@ -179,7 +177,7 @@ def _send(scope_id: int | None, names: list[str]) -> None:
 
 def _save(scope_id: int | None) -> None:
     press_save()
-    run_again([RESULTS, HEAD, *map(row, {*scope.changed_in(scope_id), "custom_settings"})])
+    run_again([RESULTS, HEAD, *map(row, {*scope.changed_in(scope_id), *OBJECTS})])
 
 
 def _reset() -> None:

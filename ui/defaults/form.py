@@ -1,14 +1,15 @@
 """The form of the Defaults page: one row a parameter, drawn from an Edit and read back into it."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import streamlit as st
 
-from core.parameters import PARAMETERS, Parameter
+from core.parameters import EFFORTS, PARAMETERS, Parameter
 from core.resolving.effective import BUILT_IN, Explained
-from ui.defaults.draft import INHERIT, LABELS, OMIT, VALUE, Choice, Edit, chosen, described, differs, tidy
+from ui.defaults.draft import INHERIT, LABELS, OBJECTS, OMIT, VALUE, Choice, Edit, chosen, described, differs, tidy
 from ui.defaults.effective_table import inherited_text
 from ui.feedback import plain
 from ui.widgets import for_row
@@ -23,7 +24,7 @@ def groups() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {PARAMETERS["temperature"].group: [_MODEL]}
     for parameter in PARAMETERS.values():
         found.setdefault(parameter.group, []).append(parameter.name)
-    return {**found, "": [_CUSTOM]}
+    return {**found, "": list(OBJECTS)}
 
 
 class Clicks(NamedTuple):
@@ -138,7 +139,7 @@ def _renew(key: Callable[[str], str], name: str, counter: str) -> None:
 
 def parameter_of(name: str) -> str:
     """Return the parameter, or ``model``, that the field *name* decides."""
-    return "model" if name in {_MODEL, _CUSTOM} else name
+    return "model" if name in {_MODEL, *OBJECTS} else name
 
 
 def draw_row(
@@ -160,8 +161,8 @@ def draw_row(
         clicks: What happens when it is used.
         within: Between which values the model takes it; None: not known.
     """
-    if name == _CUSTOM:
-        _custom_row(edit, clicks)
+    if name in OBJECTS:
+        _object_row(name, edit, clicks)
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"row_{name}"):
         if name == _MODEL:
@@ -187,7 +188,8 @@ def _read(edit: Edit, name: str, starts: Mapping[str, Explained]) -> Choice:
     start = starts[name].value if saved.value is None else saved.value
     start = PARAMETERS[name].first if start is None else start
     exact = state.get(exact_key(name))
-    return Choice(VALUE, tidy(state.get(slider_key(name), start) if exact is None else exact, saved.value))
+    found = state.get(slider_key(name), start) if exact is None else exact
+    return Choice(VALUE, [_typed(one) for one in found] if isinstance(found, list) else tidy(found, saved.value))
 
 
 def _row(edit: Edit, parameter: Parameter, inherited: Explained, clicks: Clicks) -> None:
@@ -244,6 +246,27 @@ def _value(parameter: Parameter, value: Any, clicks: Clicks) -> None:
             on_change=clicks.changed,
             args=(name,),
         )
+    elif parameter.pattern:
+        st.selectbox(
+            label,
+            dict.fromkeys((*EFFORTS, value)),
+            key=name,
+            label_visibility="collapsed",
+            accept_new_options=True,
+            on_change=clicks.changed,
+            args=(name,),
+        )
+    elif parameter.value_type is list:
+        st.multiselect(
+            label,
+            dict.fromkeys(state[name]),
+            key=name,
+            label_visibility="collapsed",
+            accept_new_options=True,
+            placeholder="Type a text, press Enter; \\n is a line break",
+            on_change=clicks.changed,
+            args=(name,),
+        )
     elif parameter.value_type is bool:
         st.toggle("On" if state[name] else "Off", key=name, width="stretch", on_change=clicks.changed, args=(name,))
     elif parameter.value_type is float:
@@ -287,7 +310,21 @@ def _show(parameter: Parameter, value: Any) -> None:
         state[exact_key(name)] = float(value)
         state[slider_key(name)] = _within(parameter, float(value))
     else:
-        state[name] = value
+        state[name] = [_shown(one) for one in value] if isinstance(value, list) else value
+
+
+_ESCAPED: Final = (("\\", "\\\\"), ("\n", "\\n"), ("\t", "\\t"))
+
+
+def _shown(text: str) -> str:
+    """Return a text of a list as one line; :func:`_typed` is its opposite."""
+    for plain_one, escaped in _ESCAPED:
+        text = text.replace(plain_one, escaped)
+    return text
+
+
+def _typed(text: str) -> str:
+    return re.sub(r"\\([\\nt])", lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), text)
 
 
 def _within(parameter: Parameter, value: float) -> float:
@@ -316,17 +353,28 @@ def _model_row(edit: Edit, models: list[str] | None, inherited: Explained, click
     _undo(edit, _MODEL, clicks)
 
 
-def _custom_row(edit: Edit, clicks: Clicks) -> None:
+def _object_row(name: str, edit: Edit, clicks: Clicks) -> None:
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        _label(edit, _CUSTOM, "A JSON object, merged key by key over what is inherited.", width="content")
-        _undo(edit, _CUSTOM, clicks)
+        _label(edit, name, "A JSON object, merged key by key over what is inherited.", width="content")
+        _undo(edit, name, clicks)
+    example, what = _OBJECTS[name]
     st.text_area(
-        LABELS[_CUSTOM],
-        key=_CUSTOM,
+        LABELS[name],
+        key=name,
         height=120,
-        placeholder='{"team": "search"}',
+        placeholder=example,
         label_visibility="collapsed",
         on_change=clicks.changed,
-        args=(_CUSTOM,),
+        args=(name,),
     )
-    st.caption("For your own programs to read. Not sent to the model.")
+    st.caption(what)
+
+
+_OBJECTS: Final = {
+    "extra_parameters": (
+        '{"seed": 7}',
+        "Sent to the model with each request, by the names of the vendor's API. null takes back what is inherited.",
+    ),
+    _CUSTOM: ('{"team": "search"}', "For your own programs to read. Not sent to the model."),
+}
+"""Field -> what an empty one shows, and what becomes of it."""

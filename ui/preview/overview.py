@@ -10,7 +10,7 @@ import streamlit as st
 from core.manage.settings import Stored
 from core.parameters import PARAMETERS
 from core.resolving.effective import LAYERS, EffectiveSettings, Explained
-from core.resolving.words import CUSTOM, label_of, value_text
+from core.resolving.words import CUSTOM, EXTRA, label_of, value_text
 from core.wording import counted
 from ui import listing
 from ui.feedback import plain, plain_cell
@@ -51,6 +51,7 @@ def _outcomes(settings: EffectiveSettings) -> dict[str, Any]:
     """Return parameter -> what becomes of it; what is not sent has no value."""
     omitted = set(settings.omitted)
     values = {name: _NOT_SENT if name in omitted else getattr(settings, name) for name in PARAMETERS}
+    values |= {f"{EXTRA}{key}": value for key, value in settings.extra_parameters.items()}
     return values | {f"{CUSTOM}{key}": value for key, value in settings.custom_settings.items()}
 
 
@@ -69,8 +70,10 @@ def draw(stored: Stored, *, for_admin: bool) -> None:
         listing.draw_none("provider")
         return
     base = _items(own)
-    custom = {name for row in found for name in row.differs if name.startswith(CUSTOM)}
-    names = [*PARAMETERS, *sorted(custom | {name for name in base if name.startswith(CUSTOM)})]
+    beside = {
+        name for name in {*base, *(name for row in found for name in row.differs)} if name.startswith((CUSTOM, EXTRA))
+    }
+    names = [*PARAMETERS, *sorted(beside)]
     shown = [name for name in names if everything or any(name in row.differs for row in found)]
     st.caption(
         f"{counted(len(found), 'provider')}, {sum(bool(row.differs) for row in found):,} of them with values of their own."
@@ -159,7 +162,7 @@ def _items(settings: EffectiveSettings) -> dict[str, Explained]:
 
 
 def _title(name: str) -> str:
-    return plain_cell(label_of(name).removeprefix(CUSTOM))
+    return plain_cell(label_of(name).removeprefix(CUSTOM).removeprefix(EXTRA))
 
 
 def _link(text: str, address: str, hover: str) -> str:

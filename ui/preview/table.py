@@ -10,7 +10,7 @@ import streamlit as st
 from core.kinds import Sdk, facts_of
 from core.resolving import options
 from core.resolving.effective import CURES, LAYERS, EffectiveSettings, Explained, Source
-from core.resolving.words import state_of, value_text, warnings_of
+from core.resolving.words import EXTRA, state_of, value_text, warnings_of
 from ui.feedback import plain, plain_cell
 from ui.widgets import ago, exact, parameter_cell
 
@@ -226,7 +226,7 @@ def _sent_as(item: Explained) -> str:
     state, each = state_of(item), item.adjusted
     if each is None:
         if state == "sent":
-            return plain_cell("model" if item.name == "model" else item.name)
+            return plain_cell(item.name.removeprefix(EXTRA))
         return _not_sent(item) if state == "not sent" else f":gray[:small[{state}]]"
     colour = _colour(item)
     if each.what == "left_out":

@@ -69,7 +69,7 @@ def _fields(name: str) -> dict[str, Any]:
         filled: dict[str, Any] = {"kind": preset.kind, "api_base_url": preset.address, "needs_key": preset.needs_key}
         return {**filled, "available_models": [], "default_model": None}
     vendor = _VENDORS.get(name)
-    models = [model.name for model in vendor.models] if vendor else []
+    models = list(vendor.models) if vendor else []
     kind = vendor.kind if vendor else name
     return {
         "kind": kind,

@@ -11,7 +11,8 @@ import streamlit as st
 from core.kinds import base_url_of, facts_of
 from core.manage import provider_keys, provider_secrets
 from core.manage.provider_keys import KeyState
-from core.models import catalogue
+from core.models.apis import api_of
+from core.models.facts import facts
 from core.resolving.carried import USES
 from core.store.table import id_of
 from core.store.tables import LlmProvider, LlmProviderSecret
@@ -240,14 +241,27 @@ def _draw_trouble(troubles: list[str], to_adopt: Shown | None) -> None:
         )
 
 
+def _about(provider: LlmProvider) -> str | None:
+    """Return in a sentence how the default model reasons; None where that is not known."""
+    api = api_of(provider.kind, provider.api_base_url)
+    found = facts(api, provider.default_model) if provider.default_model else None
+    return _REASONS.get(found.reasoning or "") if found else None
+
+
+_REASONS: Final = {
+    "always": "It always reasons.",
+    "default": "It reasons unless that is turned off.",
+    "optional": "It reasons when it is asked to.",
+}
+
+
 def _draw_details(provider: LlmProvider, carried: Sequence[LlmProviderSecret], used: datetime | None) -> None:
     own = "" if provider.api_base_url else " (the vendor's own)"
-    known = catalogue.find(provider.kind, provider.default_model) if provider.default_model else None
     rows = {
         "Description": provider.description,
         "Base URL": f"{base_url_of(provider.kind, provider.api_base_url)}{own}",
         "Default model": provider.default_model or "none chosen: calls have no model",
-        "About it": known.note if known else None,
+        "About it": _about(provider),
         "API key": provider_keys.shown_key(provider) or ("not set" if provider.needs_key else "none needed"),
         "Key set": f"{ago(provider.api_key_set_at)}, {exact(provider.api_key_set_at)}"
         if provider.api_key_set_at

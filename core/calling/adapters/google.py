@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ...errors import Invalid
 from ...resolving.carried import NOTHING, Opened
+from ...resolving.options import config_and_body
 from ..failures import Failure, NotUnderstood, answered, line
 from ..vendors import Counts, Part, Sending, ToolPart, Vectors, count_of, look, sdk, split, string, total
 
@@ -72,9 +73,8 @@ class Google:
     def send(self, client: Any, sending: Sending) -> Any:
         """Send a request for content."""
         talk: Talk = sending.content
-        known, extra = split(
-            sending.parameters, frozenset(sdk("google.genai.types").GenerateContentConfig.model_fields)
-        )
+        fields = sdk("google.genai.types").GenerateContentConfig.model_fields
+        known, extra = config_and_body(sending.parameters, fields)
         config: dict[str, Any] = {**known, "http_options": _http(sending.timeout, extra)}
         if talk.system:
             if "system_instruction" in known:
