@@ -37,3 +37,24 @@ def test_retiring(committed: str) -> None:
         in ended.stdout
     )
     assert "Successor: grok-4.3, price 3/15 -> 1.25/2.5." in ended.stdout.replace(".0", "")
+
+
+def test_an_admin_says_sees_and_takes_back(committed: str) -> None:
+    """A fact by the command line: refused without sense, shown with its why, hidden value and verdicts, and dropped again."""
+    url = {"DATABASE_URL": committed}
+    wrong = core("models", "set", "o3", '{"temperature": {"maybe": true}}', "--why", "x", **url)
+    assert wrong.returncode == 1
+    assert "temperature.maybe" in wrong.stderr
+    made = core("models", "set", "o3", '{"temperature": {"ok": true}, "context": 5}', "--why", "tried it", **url)
+    assert made.returncode == 0, made.stderr
+    assert 'o3 everywhere: {"context": 5, "temperature": {"ok": true}} (command line, ' in made.stdout
+    assert "Note: No model of a provider matches it yet." in made.stdout
+
+    told = core("models", "facts", "o3", "--api", "openai", **url).stdout
+    assert "context: 5 (operator, " in told
+    assert "tried it; hides 200000 (catalogue))" in told
+    assert "temperature: ok (operator, " in told
+    assert core("models", "facts", **url).stdout.startswith("o3 everywhere")
+    assert core("models", "drop", "O3", **url).stdout == "Nothing is said of o3 any more.\n"
+    assert core("models", "drop", "o3", **url).returncode == 1
+    assert core("models", "facts", **url).stdout.startswith("Nothing is said of any model")
