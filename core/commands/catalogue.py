@@ -1,4 +1,4 @@
-"""The catalogue of models: what it is made of, as a file, and against another one. Neither network nor store."""
+"""The catalogue of models: what it is made of, as a file, and against another one; and taking over a newer one. No network."""
 
 import json
 from datetime import UTC, datetime
@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
+from ..actors import COMMAND_LINE
 from ..errors import Invalid
+from ..manage import bundles
 from ..models import vendored
 from ..models.compare import Change, changes
 from ..models.facts import catalogue_health, known
+from ..store import db
 from ..wording import counted
+from .opening import store
 
 app = typer.Typer(no_args_is_help=True, help="The catalogue of models: how old, as a file, and against another one.")
 
@@ -62,6 +66,31 @@ def diff(
         typer.echo(f"Unread: {problem}")
     mine = known().catalogue.as_of
     typer.echo(f"{counted(len(found), 'difference')}. {path} is of {other.as_of}, this version's of {mine}.")
+
+
+@app.command("import")
+def import_bundle(
+    path: Annotated[Path, typer.Argument(help="A file that `catalogue export` wrote, of a newer version.")],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Take one that is older than the imported one.")] = False,
+) -> None:
+    """Take over a newer catalogue, all or nothing; first it says what becomes otherwise for models in use. Services follow."""
+    try:
+        with path.open("rb") as file:
+            bundle = bundles.read(file.read(vendored.MOST_BYTES + 1))
+    except OSError as error:
+        raise Invalid({"path": f"cannot be read: {error.strerror}"}) from None
+    with store(), db.transaction() as session:
+        differences = bundles.preview(session, bundle)
+        for each in differences:
+            typer.echo(f"  {each.api} {each.model}: {each.what} {each.before!s} -> {each.after!s}")
+        typer.echo(f"{counted(len(differences), 'difference')} for models in use.")
+        if dry_run:
+            typer.echo("Nothing was imported.")
+            return
+        taken = bundles.take_over(session, COMMAND_LINE, bundle, force=force)
+    typer.echo(f"Imported: {counted(taken, 'model')}, as of {bundle.as_of}.")
 
 
 def _line(change: Change) -> str:

@@ -30,6 +30,7 @@ WORDS: Final = {
     "settings.delete": ("reset defaults of", "restart_alt"),
     "model_facts.set": ("said something of the model", "fact_check"),
     "model_facts.withdraw": ("took back what was said of the model", "remove_done"),
+    "catalogue.import": ("imported a", "library_add"),
     "user.add": ("added user", "person_add"),
     "user.set_password": ("set a password for", "password"),
     "user.change_password": ("changed the password of", "password"),
