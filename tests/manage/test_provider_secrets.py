@@ -1,19 +1,20 @@
 """Headers and query parameters of a provider: what is stored, what is refused, and that a sealed one stays where it belongs."""
 
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlmodel import Session, col, select
 
-from core.actors import Actor
+from core.actors import COMMAND_LINE, Actor
 from core.crypto import KeyRing, get_ring
 from core.errors import Conflict, Forbidden, Invalid, KeyUnreadable, NotFound
 from core.kinds import KINDS
 from core.manage import keys, next_keys, provider_secrets, providers
 from core.resolving.carried import Carried, Opened
-from core.store import carried_values, sealed
+from core.store import carried_values, db, sealed
 from core.store.records import AuditEvent
 from core.store.table import id_of
 from core.store.tables import LlmProvider, LlmProviderSecret
@@ -388,3 +389,28 @@ def test_nothing_of_it_is_pickled_or_shown() -> None:
         assert SECRET not in repr(thing)
         with pytest.raises(TypeError, match="cannot be pickled"):
             pickle.dumps(thing)
+
+
+@pytest.mark.usefixtures("committed")
+def test_what_was_read_before_is_read_again() -> None:
+    """A transaction that had looked at a header and the next key before somebody else changed them does not pass over that."""
+    with db.transaction() as session:
+        provider = _provider(session, COMMAND_LINE, "gate")
+        provider_id = id_of(provider)
+        _set(session, COMMAND_LINE, provider, "X-Team", "blue")
+        next_keys.add(session, COMMAND_LINE, provider_id, "sk-next-0123456789abcdef")
+    stale: list[Callable[[Session], object]] = [
+        lambda s: _set(s, COMMAND_LINE, providers.get(s, provider_id), "X-Team", "red", version=1),
+        lambda s: provider_secrets.remove_value(s, COMMAND_LINE, provider_id, "header", "X-Team", version=1),
+        lambda s: next_keys.promote(s, COMMAND_LINE, provider_id, version=1),
+        lambda s: next_keys.retire(s, COMMAND_LINE, provider_id, version=1),
+    ]
+    with db.transaction() as session:
+        assert {row.version for rows in provider_secrets.list_all(session).values() for row in rows} == {1}
+        with db.transaction() as other:
+            _set(other, COMMAND_LINE, providers.get(other, provider_id), "X-Team", "green")
+            next_keys.add(other, COMMAND_LINE, provider_id, "sk-other-0123456789abcdef")
+        for write in stale:
+            with pytest.raises(Conflict) as caught, session.begin_nested():
+                write(session)
+            assert caught.value.version == 2

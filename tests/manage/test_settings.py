@@ -348,7 +348,9 @@ def test_draft_of_a_scope_without_a_row(session: Session, provider: LlmProvider)
     """A draft may be of a scope that has no row yet; the values it does not name inherit."""
     answer = settings.effective(session, "openai", draft=(provider.id, {"omitted_parameters": ["top_p"]}))
 
+    (omitted,) = [each for each in answer.explain() if each.omitted_by]
     assert answer.omitted == ("top_p",)
+    assert (omitted.name, omitted.omitted_by) == ("top_p", Source("provider", 0, 0))
     assert answer.source("temperature") == Source("built_in")
 
 
@@ -472,6 +474,10 @@ def test_what_was_read_before_is_read_again(committed: str) -> None:  # noqa: AR
             with pytest.raises(Conflict) as caught, session.begin_nested():
                 write(session)
             assert caught.value.version == 2
+        with db.transaction() as other:
+            providers.update(other, COMMAND_LINE, provider_id, {"available_models": ["m1"]})
+        with pytest.raises(Invalid, match="one of the provider's models"):
+            settings.upsert_global(session, COMMAND_LINE, provider_id, {"preferred_model": "m2"})
 
 
 def test_edit_while_the_model_goes(committed: str) -> None:  # noqa: ARG001 - the database it happens in
