@@ -129,3 +129,19 @@ def test_the_file_has_what_is_plain_and_no_more(tmp_path: Path) -> None:
     answer = saved.snapshot.answer("gate", RING)
     assert (answer.status, answer.carried()) == ("store_unavailable", Opened())
     assert re.search(rb"[0-9a-f]{32}:", path.read_bytes()) is None
+
+
+def test_place_of_a_header_minds_no_case() -> None:
+    """As HTTP does; a query parameter of another case, use, row or provider is another place."""
+    place = place_of_secret(1, 7, "header", "X-Key", "https://h:443")
+    query = place_of_secret(1, 7, "query", "Sig", "https://h:443")
+
+    assert place == place_of_secret(1, 7, "header", "x-kEY", "https://h:443")
+    others = [
+        place_of_secret(1, 7, "query", "sig", "https://h:443"),
+        place_of_secret(2, 7, "query", "Sig", "https://h:443"),
+        place_of_secret(1, 8, "query", "Sig", "https://h:443"),
+        place_of_secret(1, 7, "header", "Sig", "https://h:443"),
+        place_of_secret(1, 7, "query", "Sig", "https://i:443"),
+    ]
+    assert query not in others

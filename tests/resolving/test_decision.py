@@ -56,6 +56,16 @@ def test_by_our_names_and_by_theirs() -> None:
     assert set(SPELLINGS.values()) == set(KINDS["openai"].names)
 
 
+def test_what_a_program_gives_is_sent_though_omitted() -> None:
+    """The settings' omission holds for what the program does not name."""
+    settings = _settings("openai", "m", omitted_parameters=["temperature", "top_p"])
+
+    options = settings.request_options(temperature=0.2)
+    assert options["temperature"] == 0.2
+    assert "top_p" not in options
+    assert not {"temperature", "top_p"} & set(settings.request_options(max_tokens=5))
+
+
 def test_what_stands_beside_the_arguments() -> None:
     """It is joined with what a program has there, and read: DeepSeek thinks unless told otherwise; Google's stands in config."""
     thinks = _settings("openai_compatible", "deepseek-v4-pro", "https://api.deepseek.com/v1")

@@ -95,6 +95,14 @@ def test_program_says_what_is_left_out() -> None:
     assert answer.request_options(model="m2")["model"] == "m2"
 
 
+def test_basis_knows_what_somebody_has_set() -> None:
+    """What is decided anew for a request goes by the values that are no built-in default, and by the request's own model."""
+    answer = build(provider(), [everyone_layer(top_p=0.5), own_layer(temperature=0.3)])
+
+    assert (sorted(answer.basis().explicit), answer.basis().model) == (["temperature", "top_p"], "m1")
+    assert answer.basis("m2").model == "m2"
+
+
 STATUSES: list[tuple[Status, dict[str, Any] | None]] = [
     ("disabled", {"is_active": False, "default_model": None, "open_box": None}),
     ("disabled", {"is_active": False, "open_box": unreadable}),
