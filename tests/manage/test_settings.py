@@ -1,5 +1,6 @@
 """Settings rows: who may write which, what a lost update is told, and what is in force afterwards."""
 
+import dataclasses
 import inspect
 import threading
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from core.access import users
 from core.actors import COMMAND_LINE, Actor
@@ -16,6 +17,7 @@ from core.manage import providers, settings
 from core.parameters import PARAMETERS
 from core.resolving.effective import Source
 from core.store import db
+from core.store.records import AuditEvent
 from core.store.tables import LlmProvider, LlmSettings
 from tests.conftest import make_user
 
@@ -247,6 +249,50 @@ def test_history_is_kept_by_field(session: Session, admin: Actor, provider: LlmP
         assert (source.layer, source.row_id, source.changed_by, source.version) == ("provider", row.id, by, version)
         assert source.changed_at is not None
     assert (row.version, row.updated_by) == (3, role)
+
+
+def test_each_change_is_one_event(session: Session, admin: Actor, provider: LlmProvider) -> None:
+    """Making, changing and deleting a row are on record with what changed, under the scope's name; no change is no event."""
+    own = settings.upsert_global(session, admin, provider.id, {"temperature": 0.1})
+    settings.upsert_global(session, admin, provider.id, {"temperature": 0.2, "top_p": None})
+    settings.update(session, admin, _id(own), {"temperature": 0.2})
+    everyone = settings.upsert_global(session, admin, None, {"top_p": 0.5})
+    settings.delete(session, admin, _id(everyone))
+    found = select(AuditEvent).where(col(AuditEvent.action).startswith("settings.")).order_by(col(AuditEvent.id))
+    events = [(each.action, each.target, each.target_id, each.changes) for each in session.exec(found)]
+
+    assert [event[:3] for event in events] == [
+        ("settings.create", "openai", own.id),
+        ("settings.update", "openai", own.id),
+        ("settings.create", "all providers", everyone.id),
+        ("settings.delete", "all providers", everyone.id),
+    ]
+    changed = [
+        {name: tuple(change[name] for name in ("before", "after")) for name, change in event[3].items()}
+        for event in events
+    ]
+    assert [change.get("temperature") for change in changed] == [(None, 0.1), (0.1, 0.2), None, None]
+    assert [change.get("top_p") for change in changed] == [None, None, (None, 0.5), (0.5, None)]
+
+
+def test_what_is_stored_is_read_at_once(session: Session, admin: Actor, provider: LlmProvider) -> None:
+    """All effective settings of one moment are those that each has; what nobody overrides is the installation's own."""
+    assert settings.load(session).own().temperature == PARAMETERS["temperature"].default
+    settings.upsert_global(session, admin, provider.id, {"temperature": 0.1})
+    settings.upsert_global(session, admin, None, {"temperature": 0.2, "top_p": 0.5})
+    _add(session, admin, "other")
+    stored = settings.load(session)
+
+    for name in ("openai", "other"):
+        assert stored.effective(name) == dataclasses.replace(
+            settings.effective(session, name), generation=stored.generation
+        )
+    assert stored.effective("openai").temperature == 0.1
+    own = stored.own()
+    assert (own.temperature, own.top_p, own.model, own.status, own.generation) == (
+        *(0.2, 0.5, None, "disabled"),
+        stored.generation,
+    )
 
 
 def test_inactive_row_is_ignored(session: Session, admin: Actor, provider: LlmProvider) -> None:
