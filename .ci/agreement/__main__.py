@@ -16,7 +16,7 @@ import litellm
 from litellm.utils import get_optional_params
 
 from core.models.adapt import adapt
-from core.models.facts import known
+from core.models.facts import facts, known
 
 HERE = Path(__file__).parent
 VALUES: dict[str, Any] = {
@@ -87,6 +87,9 @@ def main() -> int:
                     totals[name, "agreed"] += 1
                     continue
                 who = "we send" if ours else "litellm sends"
+                if ours and (there := facts(api, model)) is not None and there.reasoning is None:
+                    totals[name, "unknown"] += 1  # nobody says how it reasons, and what is not known is sent
+                    continue
                 why = [
                     number
                     for number, row in enumerate(allowed)
@@ -99,9 +102,12 @@ def main() -> int:
                 totals[name, "allowed" if why else "unexplained"] += 1
                 if not why:
                     unexplained.append(f"{api} {model} {name}: only {who}")
-    _say("| parameter | agreed | otherwise, with a page | unexplained |\n|---|---:|---:|---:|")
+    _say(
+        "| parameter | agreed | otherwise, with a page | not known here, so sent | unexplained |\n|---|---:|---:|---:|---:|"
+    )
     for name in VALUES:
-        _say(f"| `{name}` | {totals[name, 'agreed']} | {totals[name, 'allowed']} | {totals[name, 'unexplained']} |")
+        cells = (totals[name, what] for what in ("agreed", "allowed", "unknown", "unexplained"))
+        _say(f"| `{name}` | {' | '.join(map(str, cells))} |")
     _say(
         f"\n{models} models; litellm raised for {sum(n for (_, what), n in totals.items() if what == 'not asked')} questions"
     )

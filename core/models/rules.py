@@ -126,12 +126,21 @@ https://github.com/BerriAI/litellm/pull/28650, closed."""
 def _openai_stop(facts: ModelFacts) -> Verdict | None:
     if _searches(facts):
         return _SEARCH
-    return None if facts.reasoning in {None, "none"} else _NO_STOP
+    if facts.reasoning in {None, "none"} or re.match(
+        r"o1|o3-mini", facts.name
+    ):  # the reference names o3 and o4-mini alone
+        return None
+    return _NO_STOP
 
 
 def _grok_stop(facts: ModelFacts) -> Verdict | None:
-    url = "https://github.com/langchain-ai/langchain/pull/38335"  # and huggingface/smolagents, pull 1766
-    return None if facts.reasoning in {None, "none"} else replace(_NO_STOP, url=url)
+    if "non-reasoning" in facts.name or re.match(r"grok-(?:2|beta|vision)", facts.name):
+        return None
+    why, url = (
+        "Grok models take none, but those that do not reason",
+        "https://github.com/langchain-ai/langchain/pull/38335",
+    )
+    return replace(_NO_STOP, why=why, url=url)  # Grok 3 and 4 too: https://github.com/huggingface/smolagents/pull/1766
 
 
 def _at_most(number: int, url: str) -> Rule:
@@ -142,15 +151,16 @@ def _effort(kind: str | None, facts: ModelFacts) -> Verdict | None:
     """Return which efforts the model takes: those that the catalogue has, by the vendor's own protocol."""
     if facts.api in {"anthropic", "google"} and kind != facts.api:
         return None  # another protocol in front of it translates the word
+    if facts.reasoning == "none" or (facts.api == "openai" and re.search(r"-search-|audio", facts.name)):
+        return Verdict("refuse", "it does not reason", _NO_EFFORT.get(facts.api, _NO_EFFORT["openai"]))
     if facts.efforts:
         why = f"it takes {', '.join(facts.efforts)}"
         return Verdict("only", why, "https://github.com/BerriAI/litellm/pull/27074", values=facts.efforts)
     url = _NO_EFFORT.get(facts.api)
-    if url is None or facts.reasoning is None:
+    if url is None:
         return None
-    if facts.reasoning == "none":
-        return Verdict("refuse", "it does not reason", url)
-    return None if facts.api == "openai" else Verdict("refuse", "it has no levels of effort", url)
+    without = re.match(_WITHOUT_EFFORT.get(facts.api, "$"), facts.name)
+    return Verdict("refuse", "it has no levels of effort", url) if without else None
 
 
 _NO_EFFORT: Final[Mapping[str, str]] = {
@@ -158,8 +168,16 @@ _NO_EFFORT: Final[Mapping[str, str]] = {
     "anthropic": "https://github.com/anthropics/claude-code/issues/30760",
     "google": "https://github.com/QwenLM/qwen-code/pull/9094",
     "xai": "https://github.com/vercel/ai/releases/tag/@ai-sdk%2Fxai@4.0.8",
+    "mistral": "https://github.com/dust-tt/dust/pull/27613",
 }
-"""API whose models without levels of effort refuse one -> who got the error. Gemini 2.5 takes a budget of tokens instead."""
+"""API whose models without levels of effort refuse one -> who got the error."""
+_WITHOUT_EFFORT: Final[Mapping[str, str]] = {
+    "anthropic": r"claude-(?:[123]|instant|haiku-4|sonnet-4(?!-6)|opus-4(?!-[5-9]))",
+    "google": r"gemini-(?:[12]|exp)",
+    "xai": r"grok-(?:2|4\.20|4-fast|4-1|build|code)",
+    "mistral": r"(?!magistral)",  # "All other Mistral models": https://github.com/NousResearch/hermes-agent/issues/11243
+}
+"""Models that reason, or may, and have no levels: older Claude models and Gemini 2.5 take a budget of tokens instead."""
 
 
 def _sampling(facts: ModelFacts) -> Verdict | None:
