@@ -208,7 +208,7 @@ def _one(step: _Step, value: Any, kept: Mapping[str, Any], case: _Case) -> tuple
         if not check.holds(case.beside, kept, case.custom) or _takes(said, value):
             continue
         brought = _brought_in(said, value)
-        if not brought or not (asked_for or step.required is not None):
+        if brought in (None, []) or not (asked_for or step.required is not None):
             return None, check.notes[asked_for]
         value = brought
         note = _note(step.name, "clamped", value, said.why, said, asked_for=asked_for)

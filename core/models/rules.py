@@ -286,6 +286,9 @@ _GOOGLE_MODEL: Final = (
 
 _FOUR: Final = _at_most(4, "https://help.openai.com/en/articles/5072263-how-do-i-use-stop-sequences-in-the-openai-api")
 
+_COHERE: Final = "https://docs.cohere.com/reference/chat"
+"""The same in words: https://docs.camel-ai.org/reference/camel.configs.cohere_config."""
+
 OF_MODELS: Final[Mapping[str, tuple[Rule, ...]]] = {
     "openai": (*_OPENAI_MODEL, *_COMMON, _LENGTH),
     "anthropic": _CLAUDE_MODEL,
@@ -295,6 +298,12 @@ OF_MODELS: Final[Mapping[str, tuple[Rule, ...]]] = {
     "deepseek": (
         *_COMMON,
         Rule(("temperature", *PENALTIES), lambda f: _while_it_reasons(f, _DEEPSEEK, _THINKING_OFF)),
+    ),
+    "cohere": (
+        *_BY_FACTS,
+        _always(PENALTIES, Verdict("range", "", _COHERE, low=0, high=1)),
+        _always(("top_p",), Verdict("range", "", _COHERE, low=0.01, high=0.99)),
+        _at_most(5, _COHERE),
     ),
     "moonshot": (*_COMMON, Rule((*SAMPLING, *PENALTIES), _kimi)),
 }

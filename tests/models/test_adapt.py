@@ -344,3 +344,12 @@ def test_temperature_follows_the_effort_that_is_set(effort: str | None, is_sent:
 
     assert ("temperature" in found.sent) == is_sent
     assert ("temperature" in on.sent) == (effort == "none")
+
+
+def test_cohere_takes_penalties_from_0_to_1_and_top_p_below_1() -> None:
+    """What somebody set is brought into the range; our built-in top_p of 1 goes in silence."""
+    values = {"top_p": 1.0, "frequency_penalty": -0.5, "presence_penalty": 1.5, "stop": ["a"] * 6}
+    found = adapt("cohere", "command-a-03-2025", values, ["frequency_penalty", "presence_penalty", "stop"])
+
+    assert found.sent == {"frequency_penalty": 0, "presence_penalty": 1, "stop": ["a"] * 5}
+    assert [note.parameter for note in found.adjustments if not note.asked_for] == ["top_p"]
