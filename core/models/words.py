@@ -61,4 +61,5 @@ def model_line(api: str, model: str, today: date | None = None) -> str:
 
 
 def _dollars(amount: Decimal) -> str:
-    return f"${amount.normalize():f}"
+    whole, point, rest = f"{amount.normalize():f}".partition(".")
+    return f"${whole}{point}{rest.ljust(2, '0') if point else ''}"

@@ -102,8 +102,8 @@ def test_change_to_the_successor(session: Session, admin: Actor) -> None:
     moves, differences = (table.value for table in at.table)
     assert list(moves["Provider"]) == ["Grok", "Other"]
     assert moves["What changes"][0].replace("\\", "") == (
-        "Grok-4.3 comes to its list, its default becomes grok-4.3, its preferred model becomes grok-4.3 "
-        "and grok-3 goes from its list"
+        "Its list gets grok-4.3, its default becomes grok-4.3, its preferred model becomes grok-4.3 "
+        "and its list loses grok-3"
     )
     assert "Price" in list(differences["What"])
     at.multiselect(key="successor_where").set_value(["grok"]).run()

@@ -97,10 +97,10 @@ def _change(line: Retiring) -> None:
 
 def _words(move: Move, old: str, new: str) -> str:
     parts = [
-        f"{new} comes to its list" if move.adds else "",
+        f"its list gets {new}" if move.adds else "",
         f"its default becomes {new}" if move.default else "",
         f"its preferred model becomes {new}" if move.preferred else "",
-        f"{old} goes from its list" if move.takes_off else "",
+        f"its list loses {old}" if move.takes_off else "",
     ]
     text = listed([part for part in parts if part])
     return text[:1].upper() + text[1:]

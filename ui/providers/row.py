@@ -48,7 +48,7 @@ STYLE: Final = """<style>
 [class*=st-key-card_] {{padding:.45rem .75rem}} :has(>[class*=st-key-below_]) {{flex:1 0 100%}}
 :is([class*=st-key-details_],[class*=st-key-edit_],[class*=st-key-more_]) button span {{gap:0;margin:0}}
 [class*=st-key-card_]>:has(>.stHtml) {{flex:1 1 0;min-width:18rem}}
-@media (max-width:640px) {{.lp {{grid-template-columns:minmax(0,3fr) minmax(0,2fr)}}
+@media (max-width:640px) {{.lp {{grid-template-columns:minmax(0,3fr) minmax(0,2fr);align-items:start}}
   .lp b,.lp span,.lp small {{white-space:normal;overflow-wrap:anywhere}}
   [class*=st-key-card_]>:has(>.stHtml) {{flex-basis:calc(100% - 3rem);min-width:0}}}}
 @media (min-width:641px) {{.st-key-rows:has({first}) [class*=st-key-card_]:not(:has({first})) [class*=st-key-active_]
