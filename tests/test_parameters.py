@@ -39,6 +39,7 @@ EXAMPLES = {
     "core/models/catalogue.py",
     "core/models/rules.py",
     "tests/models/test_adapt.py",
+    "tests/manage/test_omissions.py",
     "tests/test_what_is_sent.py",
     "tests/resolving/test_words.py",
     "tests/models/test_catalogue.py",
