@@ -2,8 +2,8 @@
 
 from core.access import users
 from core.store import db
-from ui.models import board, lookup
-from ui.models.head import draw_age, pick_view
+from ui.models import board, corrections, lookup
+from ui.models.head import BOARD, LOOKUP, draw_age, pick_view
 from ui.navigation import begin_page
 
 actor = begin_page(
@@ -13,7 +13,9 @@ with db.transaction() as session:
     is_admin = users.get(session, actor.own_id()).role == "admin"
 view = pick_view()
 draw_age()
-if view == board.NAME:
+if view == BOARD:
     board.draw(actor, for_admin=is_admin)
-else:
+elif view == LOOKUP:
     lookup.draw()
+else:
+    corrections.draw(for_admin=is_admin)

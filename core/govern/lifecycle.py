@@ -11,9 +11,10 @@ from sqlmodel import select as select_rows
 
 from ..access.authority import require
 from ..actors import Actor
+from ..manage import knowledge
 from ..models.apis import APIS, api_of
-from ..models.facts import Price, facts
-from ..models.prices import prices_of, row_at
+from ..models.facts import Price
+from ..models.words import price_of
 from ..store.records import LlmUsage
 from ..store.tables import LlmProvider, LlmSettings
 
@@ -74,7 +75,7 @@ class Retiring(NamedTuple):
 def retiring(session: Session, actor: Actor, within: int = QUIET_DAYS, today: date | None = None) -> list[Retiring]:
     """Return the models in use that end within so many days, or have ended; the nearest end first.
 
-    *today* is UTC's, by default now. The dates are the catalogue's: docs/models.md.
+    *today* is UTC's, by default now. The dates are the catalogue's, or what an admin or the vendor's list says instead: docs/models.md.
 
     Raises:
         Forbidden: If the actor is neither admin nor analyst.
@@ -84,12 +85,12 @@ def retiring(session: Session, actor: Actor, within: int = QUIET_DAYS, today: da
     today = today or now.date()
     uses = _uses(session)
     calls = _calls(session, now)
+    models = knowledge.of(session)
     found = []
     for (api, model), used in uses.items():
-        known = facts(api, model)
+        known = models.facts(api, model)
         if known is None or known.retires is None or (known.retires - today).days > within:
             continue
-        after = prices_of(api, known.successor) if known.successor else ()
         line = Retiring(
             model=model,
             api=APIS[api].label,
@@ -103,8 +104,8 @@ def retiring(session: Session, actor: Actor, within: int = QUIET_DAYS, today: da
             defaults=len(used.defaults),
             chosen_by=tuple(dict.fromkeys(used.defaults)),
             calls=sum(calls[name, model] for name in used.providers),
-            price=row_at(prices_of(api, model), now),
-            successor_price=row_at(after, now),
+            price=price_of(models, api, model, now),
+            successor_price=price_of(models, api, known.successor, now) if known.successor else None,
         )
         found.append(line)
     return sorted(found, key=lambda line: (line.retires, line.api, line.model))

@@ -6,12 +6,10 @@ from typing import Final, NamedTuple
 
 from ..parameters import PARAMETERS, SENDABLE
 from ..wording import listed, plain_number
-from . import rules
 from .facts import ModelFacts, with_sources
-from .facts import facts as find_facts
-from .prices import prices_of, row_at
+from .knowledge import Knowledge, vendored
 from .rules import Verdict
-from .words import price_text
+from .words import price_of, price_text
 
 
 class Line(NamedTuple):
@@ -42,7 +40,9 @@ _REASONS: Final[Mapping[str, str]] = {
 _NOT_KNOWN: Final = "not known"
 
 
-def known_lines(api: str, kind: str | None, model: str, now: datetime) -> list[Line]:
+def known_lines(
+    api: str, kind: str | None, model: str, now: datetime, knowledge: Knowledge | None = None, host: str = ""
+) -> list[Line]:
     """Return what is known of *model* at *api*, parameters first; of an unknown model what the API does with each of them.
 
     Args:
@@ -50,21 +50,26 @@ def known_lines(api: str, kind: str | None, model: str, now: datetime) -> list[L
         kind: Of the provider; None: whatever speaks OpenAI's protocol.
         model: Its name.
         now: The price of this moment counts.
+        knowledge: What is known of models. Default: the catalogue of this version.
+        host: Of the provider's base URL.
     """
-    found = find_facts(api, model)
-    said = rules.verdicts(api, kind, found)
+    knowledge = knowledge or vendored()
+    found = knowledge.facts(api, model, host)
+    said = knowledge.verdicts(api, kind, model, host)
     lines = [_parameter(name, said.get(name, ())) for name in SENDABLE]
     if found is not None:
         found = with_sources(found)
         lines += _of_facts(found)
-    if cost := price_text(row_at(prices_of(api, model), now)):
+    if cost := price_text(price_of(knowledge, api, model, now, host)):
         lines.append(Line("Price", f"{cost} a million tokens", found.sources.get("prices", ()) if found else ()))
     return lines
 
 
-def differences(api: str, kind: str | None, old: str, new: str, now: datetime) -> list[Difference]:
-    """Return what is otherwise with the model *new* than with *old* at one API; what neither says is no difference."""
-    before, after = ({line.what: line.text for line in known_lines(api, kind, m, now)} for m in (old, new))
+def differences(
+    api: str, kind: str | None, models: tuple[str, str], now: datetime, knowledge: Knowledge | None = None
+) -> list[Difference]:
+    """Return what is otherwise with the second of two *models* at one API; what neither says is no difference."""
+    before, after = ({line.what: line.text for line in known_lines(api, kind, m, now, knowledge)} for m in models)
     names = [*_FIRST, *(what for what in before | after if what not in _FIRST)]
     return [
         Difference(what, before.get(what, _NOT_KNOWN), after.get(what, _NOT_KNOWN))
@@ -85,8 +90,12 @@ def _parameter(name: str, said: Iterable[Verdict]) -> Line:
     texts = list(dict.fromkeys(filter(None, (verdict_text(one, is_list=is_list) for one in said))))
     if not any(one.does in {"refuse", "ignore"} and not one.unless for one in said):
         texts = texts or ["taken"]
-    sources = tuple(dict.fromkeys(one.url for one in said))
+    sources = tuple(dict.fromkeys(_OURS.get(one.basis, one.url) for one in said))
     return Line(PARAMETERS[name].label, "; ".join(texts), sources)
+
+
+_OURS: Final = {"operator": "an admin, here", "vendor": "the vendor's own list"}
+"""Who says it, where that is neither a page nor a package."""
 
 
 def verdict_text(said: Verdict, *, is_list: bool = False) -> str:

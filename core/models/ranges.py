@@ -3,13 +3,14 @@
 from typing import Final
 
 from ..parameters import PARAMETERS
-from . import rules
-from .facts import facts
+from .knowledge import Knowledge, vendored
 
 _BARS: Final = ("refuse", "ignore")
 
 
-def ranges(api: str, kind: str | None, model: str | None) -> dict[str, tuple[float, float]]:
+def ranges(
+    api: str, kind: str | None, model: str | None, knowledge: Knowledge | None = None, host: str = ""
+) -> dict[str, tuple[float, float]]:
     """Return our parameter -> the smallest and the largest value that *model* takes by *api*, where one is known.
 
     Only what always holds: a range while the model reasons, or what is refused anyway, bounds no form.
@@ -18,9 +19,11 @@ def ranges(api: str, kind: str | None, model: str | None) -> dict[str, tuple[flo
         api: A key of :data:`core.models.apis.APIS`.
         kind: Of the provider.
         model: Its name; None: there is none.
+        knowledge: What is known of models. Default: the catalogue of this version.
+        host: Of the provider's base URL.
     """
     found = {}
-    for name, said in rules.verdicts(api, kind, facts(api, model) if model else None).items():
+    for name, said in (knowledge or vendored()).verdicts(api, kind, model, host).items():
         always = [one for one in said if not one.unless]
         if any(one.does in _BARS for one in always) or any(one.does == "ok" for one in said):
             continue

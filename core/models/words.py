@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from ..wording import counted
 from .facts import ModelFacts, Price
-from .facts import facts as find_facts
+from .knowledge import Knowledge, vendored
 from .prices import prices_of, row_at
 
 
@@ -45,12 +45,29 @@ def ends_text(retires: date, today: date, effect: str | None) -> str:
     return f"retired {counted(-days, 'day')} ago ({retires}): {then}"
 
 
-def model_line(api: str, model: str, today: date | None = None) -> str:
-    """Return in a line what is known of *model* at *api*: standing, limits, price of a million tokens, end and successor."""
-    now = datetime.now(UTC)
-    found = find_facts(api, model)
+def price_of(knowledge: Knowledge, api: str, model: str, when: datetime, host: str = "") -> Price | None:
+    """Return what *model* costs at *api* at this moment; None: not known."""
+    found = knowledge.facts(api, model, host)
+    own = found.prices if found is not None and found.assumed_from is None else ()
+    return row_at(own or prices_of(api, model), when)
+
+
+def model_line(
+    api: str, model: str, today: date | None = None, *, knowledge: Knowledge | None = None, host: str = ""
+) -> str:
+    """Return in a line what is known of *model* at *api*: standing, limits, price of a million tokens, end and successor.
+
+    Args:
+        api: A key of :data:`core.models.apis.APIS`.
+        model: Its name.
+        today: From which days are counted. Default: UTC's.
+        knowledge: What is known of models. Default: the catalogue of this version.
+        host: Of the provider's base URL.
+    """
+    now, knowledge = datetime.now(UTC), knowledge or vendored()
+    found = knowledge.facts(api, model, host)
     parts = [standing_text(found), limits_text(found)]
-    if cost := price_text(row_at(prices_of(api, model), now)):
+    if cost := price_text(price_of(knowledge, api, model, now, host)):
         parts.append(f"{cost} a million tokens")
     if found is not None and found.retires is not None:
         parts.append(ends_text(found.retires, today or now.date(), found.retired_effect))

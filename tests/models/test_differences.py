@@ -31,13 +31,13 @@ def test_lines_have_their_sources() -> None:
 
 def test_differences_are_what_changes() -> None:
     """Parameters, limits and price side by side; the days of their ends are no difference."""
-    found = {each.what: each for each in differences("openai", "openai", "gpt-4o", "gpt-5", NOW)}
+    found = {each.what: each for each in differences("openai", "openai", ("gpt-4o", "gpt-5"), NOW)}
 
     assert found["Temperature"] == Difference("Temperature", "0 to 2", "not taken: it always reasons")
     assert found["Context"].after == "400,000 tokens"
     assert "Retires" not in found
-    assert differences("openai", "openai", "gpt-5", "gpt-5", NOW) == []
-    assert {each.after for each in differences("openai", "openai", "gpt-5", "x", NOW) if each.what == "Context"} == {
+    assert differences("openai", "openai", ("gpt-5", "gpt-5"), NOW) == []
+    assert {each.after for each in differences("openai", "openai", ("gpt-5", "x"), NOW) if each.what == "Context"} == {
         "not known"
     }
 

@@ -7,7 +7,7 @@ import streamlit as st
 from sqlmodel import Session
 
 from core.manage import providers, settings
-from core.models.apis import api_of
+from core.models.apis import api_of, host_of
 from core.models.words import model_line
 from core.parameters import PARAMETERS, SENDABLE
 from core.resolving.effective import EffectiveSettings
@@ -177,7 +177,8 @@ def model_note(work: Work) -> str:
     """Return what is known of the model that is called; empty for all providers, and without one."""
     if not work.model:
         return ""
-    return model_line(api_of(work.inherits.kind, work.inherits.base_url), work.model)
+    kind, url = work.inherits.kind, work.inherits.base_url
+    return model_line(api_of(kind, url), work.model, knowledge=work.knowledge, host=host_of(kind, url))
 
 
 def draw_bar(work: Work, found: Results | None, buttons: Buttons) -> None:

@@ -7,8 +7,9 @@ import streamlit as st
 
 from core.actors import Actor
 from core.errors import NotFound
-from core.manage import fitting, providers, services, settings
-from core.models.apis import api_of
+from core.manage import fitting, knowledge, providers, services, settings
+from core.models.apis import api_of, host_of
+from core.models.knowledge import Knowledge
 from core.models.ranges import ranges
 from core.parameters import SENDABLE
 from core.resolving.effective import EffectiveSettings, Explained
@@ -39,6 +40,8 @@ class Work(NamedTuple):
     edit: Edit
     found: Mapping[str, str]
     """Field -> the rule that its unsaved choice breaks."""
+    knowledge: Knowledge
+    """What is known of models."""
 
     @property
     def drafted(self) -> tuple[int | None, Mapping[str, object]]:
@@ -56,8 +59,8 @@ class Work(NamedTuple):
         """Parameter -> between which values the model takes it, where that is known; nothing for all providers."""
         if not self.scope:
             return {}
-        kind = self.inherits.kind
-        return ranges(api_of(kind, self.inherits.base_url), kind, self.model)
+        kind, url = self.inherits.kind, self.inherits.base_url
+        return ranges(api_of(kind, url), kind, self.model, self.knowledge, host_of(kind, url))
 
 
 class Results(NamedTuple):
@@ -102,12 +105,13 @@ def load(actor: Actor, name: str, *, whole: bool) -> Work:
             title = provider.display_name if provider else ALL
             models = provider.available_models if provider else None
             stored = scope.stored_row(session, scope_id)
+            known = knowledge.of(session)
             inherits = settings.effective(session, name, draft=(scope_id, dict.fromkeys(settings.FIELDS)))
     except NotFound:
         st.rerun()
     inherited = {item.name: item for item in inherits.explain()} if name else form.built_ins()
     edit = scope.current_edit(scope_id, stored, inherited, whole=whole)
-    return Work(actor, name, scope_id, title, models, stored, inherits, inherited, edit, problems(edit, models))
+    return Work(actor, name, scope_id, title, models, stored, inherits, inherited, edit, problems(edit, models), known)
 
 
 def results(work: Work, provider: str) -> Results:

@@ -10,8 +10,10 @@ import streamlit as st
 from core.actors import Actor
 from core.govern import lifecycle
 from core.govern.lifecycle import Retiring, Tier
+from core.manage import knowledge
 from core.models.differences import Difference, differences
-from core.models.facts import facts, with_sources
+from core.models.facts import with_sources
+from core.models.knowledge import Knowledge
 from core.store import db
 from core.wording import counted
 from ui import address, listing
@@ -19,7 +21,6 @@ from ui.feedback import plain
 from ui.models import change
 from ui.widgets import cut, figure, for_row, isolated
 
-NAME: Final = "retiring"
 TIER: Final = "tier"
 WORDS: Final[Mapping[Tier, tuple[str, str, str]]] = {
     "overdue": ("Overdue", "red", "event_busy"),
@@ -46,6 +47,7 @@ def draw(actor: Actor, *, for_admin: bool) -> None:
     change.start_afresh()
     with db.transaction() as session:
         everything = lifecycle.retiring(session, actor, _EVER)
+        known = knowledge.of(session)
     with st.container(horizontal=True, gap="small"):
         figure("Overdue", _count(everything, "overdue"), "Its day is over, and programs still get it, or call it")
         figure("End in 30 days", _count(everything, "soon"))
@@ -68,7 +70,7 @@ def draw(actor: Actor, *, for_admin: bool) -> None:
     now = datetime.now(UTC)
     with place:
         for number, line in enumerate(shown):
-            _draw_line(line, number, now, for_admin=for_admin)
+            _draw_line(line, number, now, known, for_admin=for_admin)
     change.draw_dialog(everything)
 
 
@@ -95,7 +97,7 @@ def _draw_none(everything: Sequence[Retiring], *, narrowed: bool) -> None:
     st.success(f"No model in use ends within {lifecycle.QUIET_DAYS} days. {later}", icon=":material/event_available:")
 
 
-def _draw_line(line: Retiring, number: int, now: datetime, *, for_admin: bool) -> None:
+def _draw_line(line: Retiring, number: int, now: datetime, known: Knowledge, *, for_admin: bool) -> None:
     name = f"{line.model} at {line.api}"
     with st.container(border=True, key=f"model_{number}", horizontal=True, vertical_alignment="center"):
         texts = [
@@ -103,13 +105,13 @@ def _draw_line(line: Retiring, number: int, now: datetime, *, for_admin: bool) -
             f":gray[:small[{plain(' · '.join([then_text(line), used_text(line)]))}]]",
         ]
         if line.successor:
-            found = differences(line.api_name, line.kind, line.model, line.successor, now)
+            found = differences(line.api_name, line.kind, (line.model, line.successor), now, known)
             texts.append(
                 f"{plain('Successor')} **{cut(line.successor, _LONGEST)}**  \n:gray[:small[{plain(short(found))}]]"
             )
         else:
             texts.append(":gray[:small[The vendor names no successor.]]")
-        st.markdown("  \n".join(texts), help=_says_who(line), width="stretch")
+        st.markdown("  \n".join(texts), help=_says_who(line, known), width="stretch")
         if for_admin:
             st.button(
                 for_row("Change to it" if line.successor else "Change", name),
@@ -152,9 +154,9 @@ def short(found: Sequence[Difference]) -> str:
     return "; ".join([*texts, *([f"{more} more"] if more else [])])
 
 
-def _says_who(line: Retiring) -> str | None:
-    known = facts(line.api_name, line.model)
-    sources = with_sources(known).sources.get("retires", ()) if known else ()
+def _says_who(line: Retiring, known: Knowledge) -> str | None:
+    found = known.facts(line.api_name, line.model)
+    sources = with_sources(found).sources.get("retires", ()) if found else ()
     return plain(f"The day is by {', '.join(sources)}") if sources else None
 
 

@@ -8,9 +8,10 @@ import streamlit as st
 from sqlmodel import Session
 
 from core.govern.lifecycle import Retiring
-from core.manage import successors
+from core.manage import knowledge, successors
 from core.manage.successors import Move
 from core.models.differences import differences
+from core.models.knowledge import Knowledge
 from core.models.words import model_line
 from core.store import db
 from core.wording import counted, listed
@@ -47,8 +48,10 @@ def _change(line: Retiring) -> None:
     st.markdown(f"{plain('In place of')} **{plain(line.model)}** {plain(f'at {line.api}')}")
     new = st.text_input("New model", value=line.successor or "", key=_NEW, max_chars=200, live="400ms").strip()
     slot = st.empty()
+    with db.transaction() as session:
+        known = knowledge.of(session)
     if new:
-        st.caption(plain(model_line(line.api_name, new)))
+        st.caption(plain(model_line(line.api_name, new, knowledge=known)))
     off = st.checkbox(
         f"Take {plain(line.model)} off the list of models, too",
         value=line.days < 0,
@@ -73,7 +76,7 @@ def _change(line: Retiring) -> None:
             alt="What changes in each provider",
         )
     if new:
-        _draw_differences(line, new)
+        _draw_differences(line, new, known)
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Cancel", key="successor_cancel"):
             _dialogs.done()
@@ -106,8 +109,8 @@ def _words(move: Move, old: str, new: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _draw_differences(line: Retiring, new: str) -> None:
-    found = differences(line.api_name, line.kind, line.model, new, datetime.now(UTC))
+def _draw_differences(line: Retiring, new: str, known: Knowledge) -> None:
+    found = differences(line.api_name, line.kind, (line.model, new), datetime.now(UTC), known)
     if not found:
         st.caption("Nothing that is known is otherwise with it.")
         return

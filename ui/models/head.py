@@ -6,14 +6,16 @@ from typing import Final
 
 import streamlit as st
 
-from core.models.facts import catalogue_health
+from core.manage import knowledge
+from core.store import db
 from core.wording import counted
 from ui import address
 from ui.feedback import plain
 
 BOARD: Final = "retiring"
 LOOKUP: Final = "known"
-_VIEWS: Final[Mapping[str, str]] = {BOARD: "In use and ending", LOOKUP: "What is known"}
+CORRECTIONS: Final = "said"
+_VIEWS: Final[Mapping[str, str]] = {BOARD: "In use and ending", LOOKUP: "What is known", CORRECTIONS: "Corrections"}
 _OLD: Final = 45
 """Days after which what is known is said to be old."""
 
@@ -40,7 +42,8 @@ VIEW: Final = "show"
 
 def draw_age() -> None:
     """Draw how old the catalogue is, and what of it could not be read."""
-    found = catalogue_health()
+    with db.transaction() as session:
+        found = knowledge.of(session).health()
     days = (datetime.now(UTC).date() - found.as_of).days
     if found.models:
         when = "today" if days <= 0 else f"{counted(days, 'day')} ago"

@@ -5,11 +5,13 @@ from typing import Final
 
 import streamlit as st
 
+from core.manage import knowledge
 from core.models.adapt import KIND_OF
 from core.models.apis import APIS
 from core.models.differences import Line, known_lines
-from core.models.facts import facts, known
+from core.models.knowledge import Knowledge
 from core.models.words import standing_text
+from core.store import db
 from core.wording import counted
 from ui import address
 from ui.feedback import plain, plain_cell
@@ -47,12 +49,14 @@ def draw() -> None:
     if not model:
         st.info("Type a model's name to see what it takes, costs, and when it ends.", icon=":material/search:")
         return
-    found = facts(api, model)
-    names = _names(api, model)
+    with db.transaction() as session:
+        known = knowledge.of(session)
+    found = known.facts(api, model)
+    names = _names(known, api, model)
     st.markdown(f"**{cut(model, _LONGEST)}** {plain(f'at {APIS[api].label}: {standing_text(found)}.')}")
     if found is None or found.assumed_from:
         _draw_names(names, model)
-    lines = known_lines(api, KIND_OF.get(api, "openai_compatible"), model, datetime.now(UTC))
+    lines = known_lines(api, KIND_OF.get(api, "openai_compatible"), model, datetime.now(UTC), known)
     st.table(
         [{"What": plain(line.what), "What is so, and who says it": _text(line)} for line in lines],
         border="horizontal",
@@ -62,8 +66,9 @@ def draw() -> None:
         _draw_names(names, model)
 
 
-def _names(api: str, part: str) -> list[str]:
-    return sorted(name for name in known().catalogue.rows.get(api, {}) if part.casefold() in name.casefold())
+def _names(known: Knowledge, api: str, part: str) -> list[str]:
+    rows = known.catalogue.catalogue.rows.get(api, {})
+    return sorted(name for name in rows if part.casefold() in name.casefold())
 
 
 def _draw_names(names: list[str], model: str) -> None:

@@ -8,7 +8,7 @@ from sqlmodel import Session
 
 from core.actors import Actor
 from core.errors import CoreError, Invalid
-from core.manage import provider_secrets, providers, settings
+from core.manage import model_facts, provider_secrets, providers, settings
 from core.store import db
 from core.store.table import id_of
 from core.wording import counted
@@ -167,6 +167,12 @@ def _edit(provider_id: int, display_name: str) -> None:
 def _omit(session: Session, actor: Actor, provider_id: int | None) -> None:
     if (names := form.omitted()) is not None:
         settings.upsert_global(session, actor, provider_id, {"omitted_parameters": names})
+    if (said := form.behind()) is not None:
+        model, place, behind = said
+        why = "Typed in the provider's form: which model is behind it."
+        row = model_facts.find(session, model, place)
+        before = row.facts if row is not None else {}
+        model_facts.set_facts(session, actor, model, {**before, "acts_as": behind}, why=why, api=place)
 
 
 def _save(

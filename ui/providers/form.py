@@ -11,6 +11,7 @@ from core.errors import Sealed
 from core.kinds import KINDS, facts_of, origin_of
 from core.manage import provider_keys, providers
 from core.models import catalogue
+from core.models.apis import place_of
 from core.resolving.effective import NOT_NEEDED
 from core.store import api_keys, base_urls
 from core.store.tables import LlmProvider, LlmProviderSecret
@@ -94,7 +95,7 @@ def unsaved() -> tuple[dict[str, Any], bool, bool]:
 def is_changed() -> bool:
     """Whether saving would change anything."""
     _, differs, secret = unsaved()
-    return differs or secret or omitted() is not None
+    return differs or secret or omitted() is not None or behind() is not None
 
 
 def began() -> Base:
@@ -158,6 +159,13 @@ def omitted() -> list[str] | None:
     """Return the parameters to leave out for the model, or None to let them be."""
     offered = _base().offered and _omission_matters()
     return sorted(_refused()) if offered and st.session_state.get(_KEYS["omit"]) else None
+
+
+def behind() -> tuple[str, str, str] | None:
+    """Return the default model, the API and host where it is called, and which model is said to be behind it; None: nothing."""
+    wanted = {**_base().fields, **patch()}
+    said, model = (st.session_state.get(_KEYS["acts_as"]) or "").strip(), wanted["default_model"]
+    return (model, place_of(wanted["kind"], wanted["api_base_url"]), said) if said and model else None
 
 
 def unconfirmed() -> dict[str, str]:

@@ -14,7 +14,13 @@ from ui.feedback import field_error, plain
 from ui.guard import guard
 from ui.providers import knowledge
 
-WIDGETS: Final[Mapping[str, Any]] = {"paste": "", "models_add": [], "models_drop": [], "models_seen": None}
+WIDGETS: Final[Mapping[str, Any]] = {
+    "paste": "",
+    "models_add": [],
+    "models_drop": [],
+    "models_seen": None,
+    "acts_as": "",
+}
 """What only serves to choose -> empty. The last one: for which models the default model was drawn before."""
 FEW: Final = 40
 """So many models are shown as one chip each."""

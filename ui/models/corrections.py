@@ -1,0 +1,140 @@
+"""What admins say here of models: the list, and what is odd about it. It counts more than the vendor's list and the catalogue."""
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+import streamlit as st
+
+from core.manage import model_facts
+from core.models.apis import APIS
+from core.parameters import PARAMETERS
+from core.store import db
+from core.store.table import id_of
+from core.store.tables import LlmModelFacts
+from core.wording import counted
+from ui import listing
+from ui.feedback import plain, plain_cell
+from ui.models import correct
+from ui.widgets import ago, cut, exact, for_row, isolated
+
+_LONGEST: Final = 80
+_SHOWN: Final = 10
+_LABELS: Final[Mapping[str, str]] = {
+    "acts_as": "the model behind it",
+    "custom": "a model of one's own",
+    "max_input": "longest input",
+    "max_output": "longest answer",
+    "temperature_max": "highest temperature",
+    "retires": "retires on",
+    **{name: parameter.label for name, parameter in PARAMETERS.items()},
+}
+
+
+def draw(*, for_admin: bool) -> None:
+    """Draw the list.
+
+    Args:
+        for_admin: Whether it may be changed from here.
+    """
+    correct.start_afresh()
+    with db.transaction() as session:
+        rows = model_facts.list_all(session)
+        gone = model_facts.list_all(session, withdrawn=True)
+        clashes = [str(clash) for clash in model_facts.contradictions(session)] if rows else []
+        needless = [sentence for _, sentence in model_facts.agreeing(session)] if rows else []
+        problems = model_facts.knowledge(session).problems
+    st.caption(
+        "What an admin says here of a model counts more than the vendor's own list and the catalogue, fact by fact."
+    )
+    if for_admin:
+        st.button(
+            "Correct something", key="add_correction", type="primary", icon=":material/add:", on_click=correct.show
+        )
+    for sentence in [*problems, *clashes][:_SHOWN]:
+        st.warning(plain(sentence), icon=":material/warning:")
+    for sentence in needless[:_SHOWN]:
+        st.info(plain(sentence), icon=":material/lightbulb:")
+    if not rows:
+        st.info("Nothing is corrected: models are taken as the catalogue has them.", icon=":material/fact_check:")
+    else:
+        _draw_rows(rows, for_admin=for_admin)
+    if gone:
+        with st.expander(f"Withdrawn ({len(gone):,})", key="withdrawn_corrections"):
+            newest = sorted(gone, key=lambda row: row.updated_at, reverse=True)[:_SHOWN]
+            st.markdown("  \n".join(_lines(row, small=True) for row in newest))
+            if len(gone) > _SHOWN:
+                st.caption(f"The newest {_SHOWN} are shown. The audit has them all.")
+    if for_admin:
+        correct.draw_dialog()
+
+
+def _draw_rows(rows: list[LlmModelFacts], *, for_admin: bool) -> None:
+    wanted = listing.pick_search("Model, host or reason")
+    found = [row for row in rows if wanted in f"{row.pattern} {row.api or ''} {row.why} {row.updated_by}".casefold()]
+    if not found:
+        st.info("No correction fits this search.", icon=":material/search_off:")
+    place = st.container(gap="xsmall")
+    shown = listing.shown(found)
+    with place:
+        for row in shown:
+            _draw_row(row, for_admin=for_admin)
+    st.caption(f"{counted(len(found), 'correction')}.")
+
+
+def _draw_row(row: LlmModelFacts, *, for_admin: bool) -> None:
+    with st.container(border=True, key=f"correction_{id_of(row)}", horizontal=True, vertical_alignment="center"):
+        st.markdown(_lines(row), width=680 if for_admin else "stretch", help=exact(row.updated_at))
+        if for_admin:
+            st.button(
+                for_row("Change", f"{row.pattern} {row.api or ''}"),
+                key=f"edit_correction_{id_of(row)}",
+                icon=":material/edit:",
+                on_click=partial(correct.show, id_of(row)),
+            )
+            st.button(
+                for_row("Withdraw", f"{row.pattern} {row.api or ''}"),
+                key=f"withdraw_{id_of(row)}",
+                icon=":material/undo:",
+                on_click=partial(correct.ask_withdraw, id_of(row)),
+            )
+
+
+def _lines(row: LlmModelFacts, *, small: bool = False) -> str:
+    where = where_text(row.api)
+    said = "; ".join(says(row.facts))
+    who = f"{row.updated_by or 'somebody'}, {ago(row.updated_at)}: {isolated(row.why)}"
+    head = f"**{cut(row.pattern, _LONGEST)}** {plain(where)}"
+    text = f"{plain_cell(said)}  \n:gray[:small[{plain(' '.join(who.split()))}]]"
+    return f":gray[:small[{head}: {plain_cell(said)}, {plain(who)}]]" if small else f"{head}  \n{text}"
+
+
+def where_text(api: str | None) -> str:
+    """Return where a correction holds: ``at Azure OpenAI, host x.openai.azure.com``, or everywhere."""
+    if not api:
+        return "everywhere"
+    name, _, host = api.partition("@")
+    label = APIS[name].label if name in APIS else name
+    return f"at {label}, host {host}" if host else f"at {label}"
+
+
+def says(facts: Any) -> list[str]:
+    """Return what a row says, a text for each fact; of what raw SQL may have stored its JSON."""
+    if not isinstance(facts, Mapping):
+        return [json.dumps(facts, ensure_ascii=False)]
+    return [f"{_LABELS.get(key, key.replace('_', ' '))}: {_said(value)}" for key, value in facts.items()]
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, Mapping) and len(value) == 1:
+        (does, what), *_ = value.items()
+        if what is True:
+            return {"ok": "taken", "refuse": "not taken", "ignore": "has no effect", "require": "required"}.get(
+                does, does
+            )
+        if does == "range" and isinstance(what, list):
+            return " to ".join(map(str, what))
+        if does == "rename":
+            return f"sent as {what}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
