@@ -41,7 +41,7 @@ _NOT_KNOWN: Final = "not known"
 
 
 def known_lines(
-    api: str, kind: str | None, model: str, now: datetime, knowledge: Knowledge | None = None, host: str = ""
+    api: str, kind: str | None, model: str, now: datetime, *, knowledge: Knowledge | None = None, host: str = ""
 ) -> list[Line]:
     """Return what is known of *model* at *api*, parameters first; of an unknown model what the API does with each of them.
 
@@ -69,7 +69,9 @@ def differences(
     api: str, kind: str | None, models: tuple[str, str], now: datetime, knowledge: Knowledge | None = None
 ) -> list[Difference]:
     """Return what is otherwise with the second of two *models* at one API; what neither says is no difference."""
-    before, after = ({line.what: line.text for line in known_lines(api, kind, m, now, knowledge)} for m in models)
+    before, after = (
+        {line.what: line.text for line in known_lines(api, kind, m, now, knowledge=knowledge)} for m in models
+    )
     names = [*_FIRST, *(what for what in before | after if what not in _FIRST)]
     return [
         Difference(what, before.get(what, _NOT_KNOWN), after.get(what, _NOT_KNOWN))

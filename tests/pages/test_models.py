@@ -6,16 +6,17 @@ from functools import partial
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlmodel import Session
 from streamlit.testing.v1 import AppTest
 
 from core.actors import COMMAND_LINE, Actor
 from core.govern import lifecycle
 from core.govern.lifecycle import Retiring
-from core.manage import providers, settings
+from core.manage import model_facts, providers, settings
 from core.models.facts import CatalogueHealth, facts, known
+from core.models.knowledge import Knowledge
 from tests.screens import click, everything, has, open_page, toasts
-from ui.models import head
 from ui.models.board import WORDS, badge
 
 page = partial(open_page, "models")
@@ -173,9 +174,9 @@ def test_age_of_the_catalogue(monkeypatch: pytest.MonkeyPatch, admin: Actor, day
     """It is said how old it is, in amber after 45 days; what could not be read is said too."""
     as_of = datetime.now(UTC).date() - timedelta(days=days)
     monkeypatch.setattr(
-        head,
-        "catalogue_health",
-        lambda: CatalogueHealth(ok=False, as_of=as_of, models=3, problems=("openai x: no object",)),
+        Knowledge,
+        "health",
+        lambda _: CatalogueHealth(ok=False, as_of=as_of, models=3, problems=("openai x: no object",)),
     )
     at = page(admin)
 
@@ -188,3 +189,95 @@ def test_every_tier_has_its_own_words() -> None:
     """Colour never says it alone."""
     words: Mapping[str, Any] = WORDS
     assert len({word for word, *_ in words.values()}) == len(words)
+
+
+def correct(at: AppTest, about: str, why: str = "seen on the invoice", **fields: Any) -> AppTest:
+    """Fill in the dialog that corrects something, and save."""
+    click(at, "add_correction")
+    at.text_input(key="correction_pattern").set_value(fields.get("pattern", "my-model")).run()
+    at.selectbox(key="correction_api").set_value(fields.get("api", "")).run()
+    at.selectbox(key="correction_about").set_value(about).run()
+    if "does" in fields:
+        at.selectbox(key="correction_does").set_value(fields["does"]).run()
+    if "value" in fields:
+        at.text_input(key="correction_value").set_value(fields["value"]).run()
+    at.text_area(key="correction_why").set_value(why).run()
+    return click(at, "correction_save")
+
+
+def test_admin_corrects_what_is_known(session: Session, admin: Actor, analyst: Actor) -> None:
+    """It counts at once, in the look-up, on the board and for what is sent; it says why and who; one takes it back."""
+    add(session, "acme", ["my-model"])
+    at = page(admin, show="Corrections")
+    at.segmented_control(key="show").set_value("said").run()
+    assert "Nothing is corrected" in plainly(at)
+    correct(at, "temperature", does="refuse")
+    assert [each.replace("\\", "") for each in toasts(at)] == ["What is said of my-model counts now."]
+    correct(at, "retires", value=f"{datetime.now(UTC).date() + timedelta(days=3)}")
+
+    (row,) = model_facts.list_all(session)
+    assert set(row.facts) == {"temperature", "retires"}
+    assert row.updated_by == admin.name
+    said = plainly(at)
+    assert "Temperature: not taken; retires on:" in said
+    assert "seen on the invoice" in said
+    sent = settings.effective(session, "acme")
+    assert "temperature" not in sent.request_options()
+    assert line_of(session, admin, "my-model").tier == "soon"
+    seen = page(analyst)
+    seen.segmented_control(key="show").set_value("said").run()
+    assert "Temperature: not taken" in plainly(seen)
+    assert not has(seen, "add_correction")
+    assert not has(seen, f"withdraw_{row.id}")
+
+    click(at, f"withdraw_{row.id}")
+    click(at, "withdraw_confirm")
+    assert model_facts.list_all(session) == []
+    assert [line.label for line in at.expander] == ["Withdrawn (1)"]
+    assert "temperature" in settings.effective(session, "acme").request_options()
+
+
+def test_what_is_wrong_in_a_correction_stands_by_its_field(session: Session, admin: Actor) -> None:
+    """No why, no day, no JSON, no such key: the rule is said, what was typed stays, and nothing is stored."""
+    at = page(admin)
+    at.segmented_control(key="show").set_value("said").run()
+    for about, value, why, rule in (
+        ("retires", "soon", "x", "retires:"),
+        ("retires", "2027-01-31", "", "Is needed, in 1 to 2,000 characters"),
+    ):
+        correct(at, about, value=value, why=why)
+        assert rule in plainly(at)
+        assert at.text_input(key="correction_value").value == value
+        click(at, "correction_cancel")
+    click(at, "add_correction")
+    at.text_input(key="correction_pattern").set_value("m").run()
+    at.selectbox(key="correction_about").set_value("json").run()
+    at.text_area(key="correction_why").set_value("x").run()
+    for typed, rule in (
+        ("{", "Is not JSON"),
+        ('{"colour": 1}', "colour: is not a field here"),
+        ("", "Must say something"),
+    ):
+        at.text_area(key="correction_json").set_value(typed).run()
+        click(at, "correction_save")
+        assert rule in plainly(at), typed
+    assert model_facts.list_all(session) == []
+
+
+def test_correction_is_changed_and_odd_ones_are_said(session: Session, admin: Actor) -> None:
+    """The dialog of a row has all that it says; a row that says what holds anyway is named; rubbish by SQL breaks nothing."""
+    add(session, "acme", ["gpt-5"])
+    row = model_facts.set_facts(session, admin, "gpt-5", {"context": 400_000}, why=HOSTILE)
+    session.flush()
+    at = page(admin)
+    at.segmented_control(key="show").set_value("said").run()
+    assert "What is said of gpt-5 is the same without it now" in plainly(at)
+    assert "![x](" not in everything(at)
+    click(at, f"edit_correction_{row.id}")
+    assert at.text_area(key="correction_json").value == '{\n  "context": 400000\n}'
+    at.text_area(key="correction_json").set_value('{"context": 1000}').run()
+    click(at, "correction_save")
+    assert "What is said of gpt-5 is the same without it now" not in plainly(at)
+    assert "context: 1000" in plainly(at)
+    session.execute(text("UPDATE llm_model_facts SET facts = '[1]'"))
+    assert not page(admin).exception

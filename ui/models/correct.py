@@ -124,7 +124,7 @@ def _correct(row: LlmModelFacts | None) -> None:
     def write(session: Session) -> None:
         facts = _facts(about, said, before or _stored(session, pattern, api))
         model_facts.set_facts(
-            session, actor, pattern, facts, why=why, api=api or None, version=row.version if row else None
+            session, actor, pattern, facts, why=why or "", api=api or None, version=row.version if row else None
         )
 
     outcome = attempt(write, done=f"What is said of {pattern.strip()} counts now.")

@@ -104,7 +104,7 @@ def _draw_row(row: LlmModelFacts, *, for_admin: bool) -> None:
 def _lines(row: LlmModelFacts, *, small: bool = False) -> str:
     where = where_text(row.api)
     said = "; ".join(says(row.facts))
-    who = f"{row.updated_by or 'somebody'}, {ago(row.updated_at)}: {isolated(row.why)}"
+    who = f"{row.updated_by or 'somebody'}, {ago(row.updated_at)}: {isolated(row.why or '')}"
     head = f"**{cut(row.pattern, _LONGEST)}** {plain(where)}"
     text = f"{plain_cell(said)}  \n:gray[:small[{plain(' '.join(who.split()))}]]"
     return f":gray[:small[{head}: {plain_cell(said)}, {plain(who)}]]" if small else f"{head}  \n{text}"
@@ -126,13 +126,14 @@ def says(facts: Any) -> list[str]:
     return [f"{_LABELS.get(key, key.replace('_', ' '))}: {_said(value)}" for key, value in facts.items()]
 
 
+_DOES: Final = {"ok": "taken", "refuse": "not taken", "ignore": "has no effect", "require": "required"}
+
+
 def _said(value: Any) -> str:
     if isinstance(value, Mapping) and len(value) == 1:
         (does, what), *_ = value.items()
         if what is True:
-            return {"ok": "taken", "refuse": "not taken", "ignore": "has no effect", "require": "required"}.get(
-                does, does
-            )
+            return _DOES.get(does, str(does))
         if does == "range" and isinstance(what, list):
             return " to ".join(map(str, what))
         if does == "rename":

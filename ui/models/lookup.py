@@ -56,7 +56,7 @@ def draw() -> None:
     st.markdown(f"**{cut(model, _LONGEST)}** {plain(f'at {APIS[api].label}: {standing_text(found)}.')}")
     if found is None or found.assumed_from:
         _draw_names(names, model)
-    lines = known_lines(api, KIND_OF.get(api, "openai_compatible"), model, datetime.now(UTC), known)
+    lines = known_lines(api, KIND_OF.get(api, "openai_compatible"), model, datetime.now(UTC), knowledge=known)
     st.table(
         [{"What": plain(line.what), "What is so, and who says it": _text(line)} for line in lines],
         border="horizontal",
