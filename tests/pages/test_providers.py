@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from core import config, crypto
 from core.actors import Actor
 from core.errors import NotFound
-from core.manage import provider_keys, providers, settings
+from core.manage import model_facts, provider_keys, providers, settings
 from core.models.facts import facts
 from core.store import db
 from core.store.tables import LlmProvider
@@ -318,6 +318,24 @@ def test_form_says_what_is_known_of_the_model(admin: Actor) -> None:
     click(app, "provider_use_successor")
     assert app.selectbox(key="provider_default_model").value == successor.successor
     assert successor.successor in app.multiselect(key="provider_available_models").value
+
+
+def test_form_asks_which_model_is_behind_a_name(session: Session, admin: Actor) -> None:
+    """A deployment's name is anybody's choice: what is typed is stored with the provider, and counts; a vendor's own is not asked."""
+    azure = {"kind": "azure_openai", "api_base_url": "https://x.openai.azure.com"}
+    made = add(session, admin, available_models=["prod-chat"], default_model="prod-chat", **azure)
+    app = click(page(admin), "edit_acme")
+    assert "prod-chat: Not known here" in everything(app).replace("\\", "")
+    app.text_input(key="provider_acts_as").set_value("gpt-5").run()
+    click(app, "provider_save")
+
+    (row,) = model_facts.list_all(session)
+    assert (row.pattern, row.api, row.facts) == ("prod-chat", "azure@x.openai.azure.com", {"acts_as": "gpt-5"})
+    assert "temperature" not in settings.effective(session, "acme").request_options()
+    assert stored(made).default_model == "prod-chat"
+    click(app, "edit_acme")
+    assert "prod-chat: Known" in everything(app).replace("\\", "")
+    assert app.text_input(key="provider_acts_as").placeholder == "gpt-5"
 
 
 def test_another_default_model_tells_what_is_left_out(session: Session, admin: Actor) -> None:

@@ -152,10 +152,11 @@ def _draw_value(about: str, before: Mapping[str, Any]) -> Any:
             placeholder='{"temperature": {"ok": true}, "max_output": 64000}',
         )
     if about in SENDABLE:
-        does = st.selectbox("It", list(_VERDICTS), format_func=_VERDICTS.__getitem__, key=_DOES)
+        parameter = PARAMETERS[about]
+        words = [does for does in _VERDICTS if does != "range" or parameter.minimum is not None]
+        does = st.selectbox("It", words, format_func=_VERDICTS.__getitem__, key=_DOES)
         if does != "range":
             return {does: True}
-        parameter = PARAMETERS[about]
         with st.container(horizontal=True):
             low = st.number_input("From", value=float(parameter.minimum or 0), key=_LOW)
             high = st.number_input("To", value=float(parameter.maximum or 0), key=_HIGH)
