@@ -69,7 +69,7 @@ def _defaults_error(page: Page) -> None:
     box = page.get_by_role("textbox", name="Custom settings")
     box.fill('{"a": 1')
     box.press("Tab")
-    expect(page.get_by_text("Is not JSON")).to_be_visible()
+    expect(page.get_by_text("Is not JSON").first).to_be_visible()
 
 
 def _preview_error(page: Page) -> None:
