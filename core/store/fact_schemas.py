@@ -32,7 +32,10 @@ Effort = Annotated[str, Line, Field(min_length=1, max_length=50)]
 
 def _day(value: Any) -> Any:
     if isinstance(value, str):
-        date.fromisoformat(value)
+        try:
+            date.fromisoformat(value)
+        except ValueError:
+            raise ValueError("must be a day, as 2027-01-31") from None
     return value
 
 
