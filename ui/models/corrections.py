@@ -85,18 +85,20 @@ def _draw_rows(rows: list[LlmModelFacts], *, for_admin: bool) -> None:
 
 def _draw_row(row: LlmModelFacts, *, for_admin: bool) -> None:
     with st.container(border=True, key=f"correction_{id_of(row)}", horizontal=True, vertical_alignment="center"):
-        st.markdown(_lines(row), width=620 if for_admin else "stretch", help=exact(row.updated_at))
+        st.markdown(_lines(row), width="stretch", help=exact(row.updated_at))
         if for_admin:
             st.button(
                 for_row("Change", f"{row.pattern} {where_text(row.api)}"),
                 key=f"edit_correction_{id_of(row)}",
                 icon=":material/edit:",
+                width=110,
                 on_click=partial(correct.show, id_of(row)),
             )
             st.button(
                 for_row("Withdraw", f"{row.pattern} {where_text(row.api)}"),
                 key=f"withdraw_{id_of(row)}",
                 icon=":material/undo:",
+                width=120,
                 on_click=partial(correct.ask_withdraw, id_of(row)),
             )
 
