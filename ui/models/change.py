@@ -105,7 +105,8 @@ def _words(move: Move, old: str, new: str) -> str:
         f"its preferred model becomes {new}" if move.preferred else "",
         f"its list loses {old}" if move.takes_off else "",
     ]
-    return listed([part for part in parts if part])
+    text = listed([part for part in parts if part])
+    return text[:1].upper() + text[1:]
 
 
 def _draw_differences(line: Retiring, new: str, known: Knowledge) -> None:
