@@ -15,6 +15,7 @@ from core.store import db
 from core.store.tables import LlmSettings, User
 from tests.conftest import ROOT
 from tests.screens import everything, has, open_page, toasts
+from ui.defaults import form
 from ui.defaults.draft import OMIT, VALUE, Choice, patch, tidy
 from ui.defaults.results import NOTED
 
@@ -482,3 +483,25 @@ def test_binary_fractions_are_no_change() -> None:
     assert tidy(0.7000000000000001, None) == 0.7
     assert tidy(0.12345678, 0.12345678) == 0.12345678
     assert str(tidy(-0.0, None)) == "0.0"
+
+
+def test_effort_stop_and_extra_parameters_are_saved(session: Session, admin: Actor) -> None:
+    """The model's own efforts are offered, a break in a stop text is typed as \\n, and JSON that is refused says why."""
+    models = {"kind": "anthropic", "available_models": ["claude-opus-4-6"], "default_model": "claude-opus-4-6"}
+    scope = add_provider(session, admin, **models)
+    app = page(admin, provider="acme")
+    app = choose(choose(app, "reasoning_effort", "value"), "stop", "value")
+    assert app.selectbox(key="reasoning_effort").options == ["low", "medium", "high", "max"]
+    app.selectbox(key="reasoning_effort").set_value("max")
+    app.multiselect(key="stop").set_value(["END"])
+    app.text_area(key="extra_parameters").set_value('{"model": "x"}').run()
+    assert "may not have model" in everything(app)
+
+    app.text_area(key="extra_parameters").set_value('{"top_k": 5}').run()
+    app.button(key="save").click().run()
+
+    assert not app.exception
+    row = stored(scope)
+    assert row is not None
+    assert (row.reasoning_effort, row.stop, row.extra_parameters) == ("max", ["END"], {"top_k": 5})
+    assert [form._typed(form._shown(text)) for text in ("\n", "\\n", "a\tb", "\\\\")] == ["\n", "\\n", "a\tb", "\\\\"]

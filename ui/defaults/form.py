@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import streamlit as st
@@ -150,6 +150,7 @@ def draw_row(
     clicks: Clicks,
     *,
     within: tuple[float, float] | None = None,
+    efforts: Sequence[str] = (),
 ) -> None:
     """Draw one field.
 
@@ -160,6 +161,7 @@ def draw_row(
         models: The provider's, or None for all providers, which prefer none.
         clicks: What happens when it is used.
         within: Between which values the model takes it; None: not known.
+        efforts: What the model takes as effort of reasoning; empty: not known. Others may be typed.
     """
     if name in OBJECTS:
         _object_row(name, edit, clicks)
@@ -169,7 +171,7 @@ def draw_row(
             _model_row(edit, models, inherited, clicks)
         else:
             _bound(PARAMETERS[name], within)
-            _row(edit, PARAMETERS[name], inherited, clicks)
+            _row(edit, PARAMETERS[name], inherited, clicks, efforts or EFFORTS)
 
 
 def names(changed: Iterable[str]) -> str:
@@ -192,7 +194,7 @@ def _read(edit: Edit, name: str, starts: Mapping[str, Explained]) -> Choice:
     return Choice(VALUE, [_typed(one) for one in found] if isinstance(found, list) else tidy(found, saved.value))
 
 
-def _row(edit: Edit, parameter: Parameter, inherited: Explained, clicks: Clicks) -> None:
+def _row(edit: Edit, parameter: Parameter, inherited: Explained, clicks: Clicks, efforts: Sequence[str]) -> None:
     name = parameter.name
     _label(edit, name, parameter.help)
     mode = st.segmented_control(
@@ -207,7 +209,7 @@ def _row(edit: Edit, parameter: Parameter, inherited: Explained, clicks: Clicks)
         args=(name,),
     )
     if mode == VALUE:
-        _value(parameter, chosen(edit, name).value, clicks)
+        _value(parameter, chosen(edit, name).value, clicks, efforts)
     else:
         st.caption("Not sent" if mode == OMIT else plain(inherited_text(inherited)), width="stretch")
     _undo(edit, name, clicks)
@@ -231,7 +233,7 @@ def _undo(edit: Edit, name: str, clicks: Clicks) -> None:
         )
 
 
-def _value(parameter: Parameter, value: Any, clicks: Clicks) -> None:
+def _value(parameter: Parameter, value: Any, clicks: Clicks, efforts: Sequence[str]) -> None:
     name, label, state = parameter.name, f"{parameter.label}: value", st.session_state
     keys = {slider_key(name), exact_key(name)} if parameter.value_type is float else {name}
     if not all(key in state for key in keys):
@@ -249,7 +251,7 @@ def _value(parameter: Parameter, value: Any, clicks: Clicks) -> None:
     elif parameter.pattern:
         st.selectbox(
             label,
-            dict.fromkeys((*EFFORTS, value)),
+            dict.fromkeys((*efforts, value)),
             key=name,
             label_visibility="collapsed",
             accept_new_options=True,

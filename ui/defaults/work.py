@@ -62,6 +62,15 @@ class Work(NamedTuple):
         kind, url = self.inherits.kind, self.inherits.base_url
         return ranges(api_of(kind, url), kind, self.model, self.knowledge, host_of(kind, url))
 
+    @property
+    def efforts(self) -> tuple[str, ...]:
+        """What the model takes as effort of reasoning; empty where that is not known, and for all providers."""
+        if not (self.scope and self.model):
+            return ()
+        kind, url = self.inherits.kind, self.inherits.base_url
+        found = self.knowledge.facts(api_of(kind, url), self.model, host_of(kind, url))
+        return found.efforts if found else ()
+
 
 class Results(NamedTuple):
     """What would be in force for a provider, and what is."""
