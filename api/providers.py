@@ -15,7 +15,7 @@ from api.names import from_wire
 from api.responses import READ, WRITE, answers, named
 from api.writes import Body, IfMatch, documented, take_read_only, take_version
 from core.kinds import kind_for
-from core.manage import connection, providers
+from core.manage import connection, observed, providers
 from core.store import db
 from core.store.schemas import ApiKeyInput, validate
 from core.store.tables import LlmProvider
@@ -139,4 +139,7 @@ def test_provider(request: Request, actor: Writer, provider_id: Id, body: Body) 
     The body, which may be {}, has what to test instead of what is stored. A stored key goes to its own host alone.
     """
     target = write(request, actor, lambda s: connection.prepare(s, actor, provider_id, _typed(body)))
-    return success(wire.test_report(target.model, connection.run(target)))
+    report = connection.run(target)
+    if any(report.facts.values()):
+        write(request, actor, lambda s: observed.keep(s, actor, target.kind, target.base_url, report.facts))
+    return success(wire.test_report(target.model, report))

@@ -6,7 +6,7 @@ is sent, what an answer, a part of one, and an error mean.
 
 import inspect
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, NamedTuple, Protocol
@@ -177,8 +177,8 @@ class Vendor(Protocol):
     def part(self, event: Any) -> Part:
         """Return what stands in an event of a stream."""
 
-    def models(self, client: Any, timeout: float) -> list[str]:
-        """Return the vendor's list of models."""
+    def models(self, client: Any, timeout: float) -> Iterable[Any]:
+        """Return the vendor's list of models, as the SDK has them: :func:`core.calling.listed.read` reads it."""
 
     def embed(self, client: Any, sending: Sending) -> Any:
         """Send texts to be embedded; return the SDK's answer."""

@@ -6,7 +6,7 @@ import typer
 from sqlmodel import Session
 
 from ..actors import COMMAND_LINE
-from ..manage import connection, next_keys, provider_keys, provider_secrets, providers
+from ..manage import connection, next_keys, observed, provider_keys, provider_secrets, providers
 from ..manage.provider_secrets import Use
 from ..resolving.carried import USES
 from ..store import db
@@ -147,6 +147,9 @@ def _test(provider: str, *, next_key: bool) -> None:
             row = providers.get_by_name(session, provider)
             target = connection.prepare(session, COMMAND_LINE, row.id, next_key=next_key)
         report = connection.run(target)
+        if any(report.facts.values()):
+            with db.transaction() as session:
+                observed.keep(session, COMMAND_LINE, target.kind, target.base_url, report.facts)
     for stage in report.stages:
         duration = "" if stage.latency_ms is None else f"{stage.latency_ms} ms"
         typer.echo(

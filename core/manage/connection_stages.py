@@ -7,11 +7,12 @@ import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from .. import redaction
-from ..calling import addresses, failures, sent
+from ..calling import addresses, failures, listed, sent
 from ..calling.adapters import adapter_of
 from ..calling.failures import Failure
 from ..calling.lookup import lookups
@@ -74,6 +75,8 @@ class Report(NamedTuple):
     """In the vendor's list, and not among the provider's models."""
     gone: tuple[str, ...]
     """Among the provider's models, and not in the vendor's list."""
+    facts: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    """Model -> what the vendor's list says of it; :func:`core.manage.observed.keep` keeps it."""
 
     @property
     def state(self) -> State:
@@ -116,6 +119,11 @@ def run(target: Target, resolver: addresses.Resolver = socket.getaddrinfo) -> Re
     return _Test(target, resolver).run()
 
 
+def _tells_nothing(value: Any) -> bool:
+    """Tell whether nothing secret stands in a name or a fact: a server may echo the key that it was sent."""
+    return not isinstance(value, str) or redaction.on_one_line(value, _ID) == value
+
+
 class _Clock:
     """The time of one stage."""
 
@@ -134,6 +142,7 @@ class _Test:
         self._ends = time.monotonic() + LONGEST
         self._done: dict[StageName, Stage] = {}
         self._models: tuple[str, ...] | None = None
+        self._facts: Mapping[str, Mapping[str, Any]] = {}
         self._list_is_missing = False
         self._is_proxied = False
 
@@ -150,9 +159,10 @@ class _Test:
         stages = tuple(self._done.get(name, Stage(name, "not_checked", None, "")) for name in STAGES)
         if not self._models:  # not got, or empty as of some gateways: no model is gone for that
             return Report(stages, self._models, (), ())
-        known, listed = set(map(bare, self._target.models)), set(map(bare, self._models))
+        known, theirs = set(map(bare, self._target.models)), set(map(bare, self._models))
         new = tuple(model for model in self._models if bare(model) not in known)
-        return Report(stages, self._models, new, tuple(m for m in self._target.models if bare(m) not in listed))
+        gone = tuple(m for m in self._target.models if bare(m) not in theirs)
+        return Report(stages, self._models, new, gone, self._facts)
 
     def _leads_to_proxy(self, url: SplitResult) -> bool:
         try:
@@ -300,7 +310,7 @@ class _Test:
             return True
         clock = _Clock()
         try:
-            listed = vendor.models(client, self._left())
+            found = listed.read(vendor.models(client, self._left()), own_limit=self._target.kind == "anthropic")
         except MissingExtra:
             raise
         except Exception as error:  # noqa: BLE001 - judged
@@ -314,7 +324,12 @@ class _Test:
             self._note("key", "not_checked", f"the list of models: {_in_words(failure)}", clock)
             return True
         self._came_through(None, clock)
-        self._models = tuple(dict.fromkeys(redaction.on_one_line(each, _ID) for each in listed[:MOST_MODELS]))
+        self._models = tuple(dict.fromkeys(redaction.on_one_line(each.name, _ID) for each in found[:MOST_MODELS]))
+        self._facts = {
+            each.name: each.facts
+            for each in found[:MOST_MODELS]
+            if each.facts and all(map(_tells_nothing, (each.name, *each.facts.values())))
+        }
         number = len(self._models)
         listing = f"{counted(number, 'model')} {'is' if number == 1 else 'are'} listed"
         self._note("key", "verified", listing if self._target.needs_key else f"none is needed: {listing}", clock)

@@ -341,6 +341,9 @@ PLAIN = "4f9Jq2LxT7" * 8 + "zyxw"
 """A key of 84 characters without a telling form, as newer Azure keys are."""
 ECHOES = {
     "an id": lambda text: Status(200, {}, {"object": "list", "data": [{"id": text, "object": "model"}]}),
+    "a successor": lambda text: Status(
+        200, {}, {"object": "list", "data": [{"id": "m", "object": "model", "deprecation_replacement_model": text}]}
+    ),
     "an error": lambda text: Status(400, {}, {"error": {"message": text, "type": "invalid_request_error"}}),
 }
 PADDINGS = ["", "x" * 30, " " * 1_908, "y" * 1_980, "z" * 70_000, "Bearer 0123456789abcdefghij0123456789 " * 2_000]

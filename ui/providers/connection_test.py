@@ -1,5 +1,6 @@
 """What a connection test found out, as the Providers page shows it."""
 
+import contextlib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -7,9 +8,11 @@ from typing import Any, Final, NamedTuple
 import streamlit as st
 
 from core.actors import Actor
-from core.manage import connection, providers
+from core.errors import CoreError
+from core.manage import connection, observed, providers
 from core.manage.connection import Report, Stage, Target
 from core.manage.provider_secrets import Draft
+from core.store import db
 from core.wording import counted
 from ui.feedback import Outcome, attempt, other_errors, plain
 
@@ -63,7 +66,14 @@ def run(
     if not outcome.ok:
         return outcome, None
     with st.spinner("Testing: at most ten seconds", show_time=True):
-        return outcome, connection.run(targets[-1])
+        report = connection.run(targets[-1])
+    if any(report.facts.values()):
+        with (
+            contextlib.suppress(CoreError),
+            db.transaction() as session,
+        ):  # the report counts, also if nothing can be kept
+            observed.keep(session, actor, targets[-1].kind, targets[-1].base_url, report.facts)
+    return outcome, report
 
 
 def keep(report: Report | None, of: int) -> None:

@@ -1,7 +1,7 @@
 """Anthropic's messages."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import Invalid
@@ -133,9 +133,10 @@ class Anthropic:
             return Part(is_answer=True, counts=counts, finish=stopped, refusal=_refusal(look(event, "delta")))
         return Part()
 
-    def models(self, client: Any, timeout: float) -> list[str]:
+    def models(self, client: Any, timeout: float) -> Iterable[Any]:
         """Return the list of models."""
-        return [model.id for model in client.models.list(limit=1000, timeout=timeout)]
+        found: Iterable[Any] = client.models.list(limit=1000, timeout=timeout)
+        return found
 
     def embed(self, client: Any, sending: Sending) -> Any:  # noqa: ARG002 - the protocol's
         """Refuse: there are none."""

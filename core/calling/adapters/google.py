@@ -1,7 +1,7 @@
 """Google's Gemini API."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ...errors import Invalid
@@ -110,10 +110,10 @@ class Google:
             tools=tools,
         )
 
-    def models(self, client: Any, timeout: float) -> list[str]:
+    def models(self, client: Any, timeout: float) -> Iterable[Any]:
         """Return the list of models."""
-        found = client.models.list(config={"page_size": 1000, "http_options": _http(timeout, {})})
-        return [str(model.name).removeprefix("models/") for model in found]
+        found: Iterable[Any] = client.models.list(config={"page_size": 1000, "http_options": _http(timeout, {})})
+        return found
 
     def embed(self, client: Any, sending: Sending) -> Any:
         """Send a request for embeddings."""

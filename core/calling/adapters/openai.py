@@ -1,6 +1,6 @@
 """OpenAI, and whoever speaks its chat completions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -83,9 +83,10 @@ class OpenAI:
             tools=_tools(delta, is_part=True),
         )
 
-    def models(self, client: Any, timeout: float) -> list[str]:
+    def models(self, client: Any, timeout: float) -> Iterable[Any]:
         """Return the list of models."""
-        return [model.id for model in client.models.list(timeout=timeout)]
+        found: Iterable[Any] = client.models.list(timeout=timeout)
+        return found
 
     def embed(self, client: Any, sending: Sending) -> Any:
         """Send a request for embeddings."""
