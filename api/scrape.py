@@ -1,13 +1,13 @@
 """What Prometheus is answered: what this process has served, how it is, and what of the store wakes an operator.
 
 Names and units: https://prometheus.io/docs/practices/naming/. What stands in a label is one of few: a route, a page, a check, a
-table, a limit, and the names of at most fifty providers.
+table, a limit, the names of at most fifty providers, and of a hundred models that end.
 """
 
 import math
 import platform
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime, time
 
 from prometheus_client import ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -121,6 +121,15 @@ def _of_store(found: Figures) -> Iterator[Metric]:
         ("encryption_key", "When this database first met the primary encryption key", found.primary_since),
     ):
         yield from _moment(name, help_, at)
+    ends = GaugeMetricFamily(
+        _named("model_retires_seconds"),
+        "Time until the vendor takes a provider's default model away; negative: it has",
+        labels=["provider", "model"],
+    )
+    now = datetime.now(UTC)
+    for provider, model, day in found.ends:
+        ends.add_metric([provider, model], (datetime.combine(day, time.min, UTC) - now).total_seconds())
+    yield ends
     calls = GaugeMetricFamily(
         _named("recent_calls"), "Logged calls of the last hour, by provider and status", labels=["provider", "status"]
     )

@@ -1,6 +1,6 @@
 """What of the store wakes an operator: counts, sizes and ages, for Prometheus. No name of a user, a token or a key is in it."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import func, select, text
@@ -11,7 +11,7 @@ from ..access.authority import is_live, token_is_live
 from ..crypto import KeyRing
 from ..store import sealed
 from ..store.tables import ApiToken, AuthSession
-from . import growth, jobs
+from . import growth, jobs, lifecycle
 
 EXPIRES_SOON_DAYS: Final = 14
 """A token that ends within so many days is worth a warning."""
@@ -19,6 +19,8 @@ RECENT_MINUTES: Final = 15
 """Failed sign-ins within so many minutes are counted: the time that the throttle looks back over."""
 MOST_PROVIDERS: Final = 50
 """So many providers have numbers of their own, those with the most calls; the others are added up."""
+MOST_ENDS: Final = 100
+"""So many providers have a number for the end of their model, those where it comes first."""
 OTHERS: Final = "(others)"
 """For those, and for names that no provider has any more; none can have this one."""
 
@@ -61,6 +63,8 @@ class Figures(NamedTuple):
     primary_since: datetime | None
     """When this database first met the primary encryption key."""
     calls: tuple[Calls, ...]
+    ends: tuple[tuple[str, str, date], ...]
+    """Provider, its default model, and the day on which that ends."""
 
 
 def read(session: Session, ring: KeyRing) -> Figures:
@@ -82,6 +86,7 @@ def read(session: Session, ring: KeyRing) -> Figures:
         throttled=sign_in.throttled(session),
         live_sign_ins=session.scalar(select(func.count()).select_from(AuthSession).where(is_live())) or 0,
         tokens=tokens,
+        ends=tuple(lifecycle.ends(session, MOST_ENDS)),
         tokens_expiring=expiring,
         next_expiry=next_expiry,
         oldest_token=oldest_token,

@@ -12,8 +12,9 @@ from sqlmodel import select as select_rows
 from ..access.authority import require
 from ..actors import Actor
 from ..manage import knowledge
-from ..models.apis import APIS, api_of
-from ..models.facts import Price
+from ..models.apis import APIS, api_of, host_of
+from ..models.facts import ModelFacts, Price
+from ..models.knowledge import Knowledge
 from ..models.words import price_of
 from ..store.records import LlmUsage
 from ..store.tables import LlmProvider, LlmSettings
@@ -88,7 +89,7 @@ def retiring(session: Session, actor: Actor, within: int = QUIET_DAYS, today: da
     models = knowledge.of(session)
     found = []
     for (api, model), used in uses.items():
-        known = models.facts(api, model)
+        known = _soonest(models, api, model, used.hosts)
         if known is None or known.retires is None or (known.retires - today).days > within:
             continue
         line = Retiring(
@@ -111,10 +112,34 @@ def retiring(session: Session, actor: Actor, within: int = QUIET_DAYS, today: da
     return sorted(found, key=lambda line: (line.retires, line.api, line.model))
 
 
+def ends(session: Session, most: int) -> list[tuple[str, str, date]]:
+    """Return provider, model and day of each model that an active provider has as its default and that ends; the soonest first.
+
+    At most so many. Of a metric: no right is asked for, and no call is counted.
+    """
+    models = knowledge.of(session)
+    query = select_rows(LlmProvider.name, LlmProvider.kind, LlmProvider.api_base_url, LlmProvider.default_model).where(
+        col(LlmProvider.is_active), col(LlmProvider.default_model).is_not(None)
+    )
+    found = []
+    for name, kind, url, model in session.exec(query):
+        known = models.facts(api_of(kind, url), model or "", host_of(kind, url))
+        if known is not None and known.retires is not None:
+            found.append((name, known.name if model is None else model, known.retires))
+    return sorted(found, key=lambda end: (end[2], end[0]))[:most]
+
+
+def _soonest(models: Knowledge, api: str, model: str, hosts: Iterable[str]) -> ModelFacts | None:
+    """Return what is known of *model* at the host where it ends first."""
+    found = [known for host in dict.fromkeys(hosts) if (known := models.facts(api, model, host)) is not None]
+    return min(found, key=lambda known: known.retires or date.max, default=None)
+
+
 class _Use(NamedTuple):
     providers: list[str]
     defaults: list[str]
     kinds: list[str]
+    hosts: list[str]
 
 
 def _uses(session: Session) -> dict[tuple[str, str], _Use]:
@@ -124,13 +149,14 @@ def _uses(session: Session) -> dict[tuple[str, str], _Use]:
     wanted = col(LlmSettings.preferred_model)
     for row in session.exec(select_rows(LlmSettings).where(wanted.is_not(None), col(LlmSettings.is_active))).all():
         preferred[row.provider_id].append(str(row.preferred_model))
-    uses: dict[tuple[str, str], _Use] = defaultdict(lambda: _Use([], [], []))
+    uses: dict[tuple[str, str], _Use] = defaultdict(lambda: _Use([], [], [], []))
     for provider in providers:
         api = api_of(provider.kind, provider.api_base_url)
         named: Iterable[str] = [*([provider.default_model] if provider.default_model else ()), *preferred[provider.id]]
         for model in dict.fromkeys([*provider.available_models, *named]):
             uses[api, model].providers.append(provider.name)
             uses[api, model].kinds.append(provider.kind)
+            uses[api, model].hosts.append(host_of(provider.kind, provider.api_base_url))
         for model in named:
             uses[api, model].defaults.append(provider.name)
     return uses

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
-from .facts import Price, known
+from .facts import Price
+from .knowledge import Knowledge, vendored
 
 _MILLION: Final = Decimal(1_000_000)
 _THOUSAND: Final = Decimal(1000)
@@ -60,13 +61,17 @@ def price(
     return total + row.request / _THOUSAND if row.request else total
 
 
-def prices_of(api: str, model: str) -> tuple[Price, ...]:
-    """Return the price rows of *model* at *api*; of its vendor, where that is the host's list price; empty: unknown."""
-    found = known().facts(api, model)
+def prices_of(api: str, model: str, knowledge: Knowledge | None = None) -> tuple[Price, ...]:
+    """Return the price rows of *model* at *api*; of its vendor, where that is the host's list price; empty: unknown.
+
+    *knowledge* is what is known of models; by default the catalogue of this version.
+    """
+    known = knowledge or vendored()
+    found = known.facts(api, model)
     if found is not None and found.prices:
         return found.prices
     for vendor in _ALSO.get(api, ()):
-        theirs = known().facts(vendor, model)
+        theirs = known.facts(vendor, model)
         if theirs is not None and theirs.api == vendor and theirs.prices:
             return theirs.prices
     return ()

@@ -444,3 +444,18 @@ def test_what_a_service_exports() -> None:
 
     assert "llm_settings_snapshot_age_seconds +Inf" in done.stdout, done.stderr
     assert "llm_settings_log_rows_dropped 0.0" in done.stdout
+
+
+def test_models_that_end_are_counted_down(client: TestClient) -> None:
+    """The default model of each active provider, by an admin's word too; negative once it has ended."""
+    first, idle = add("first"), add("idle", active=False)
+    execute("UPDATE llm_providers SET available_models = '[\"ours\"]', default_model = 'ours'")
+    assert values(client, "model_retires_seconds") == {}
+    execute(
+        "INSERT INTO llm_model_facts (pattern, origin, facts, why) VALUES ('ours', 'operator', :f, 'x')",
+        f='{"retires": "2020-01-01"}',
+    )
+    (found,) = values(client, "model_retires_seconds").items()
+    assert found[0] == "first,ours"
+    assert found[1] < -(10**8)
+    assert first != idle

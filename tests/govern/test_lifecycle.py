@@ -1,6 +1,7 @@
 """Models in use that end are listed with the day, who uses them, and what comes after."""
 
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from sqlalchemy import text
@@ -10,7 +11,7 @@ from core.access import tokens
 from core.actors import COMMAND_LINE, Actor
 from core.errors import Forbidden
 from core.govern import lifecycle
-from core.manage import providers, settings
+from core.manage import model_facts, observed, providers, settings
 from core.models.facts import facts
 from tests.govern.test_usage import log
 
@@ -106,3 +107,16 @@ def test_tiers(session: Session, admin: Actor, days: int, use: dict[str, int], t
     (line,) = lifecycle.retiring(session, admin, today=TODAY)
 
     assert line._replace(days=days, **{"defaults": 0, "calls": 0} | use).tier == tier
+
+
+def test_an_admin_and_a_vendors_list_say_when_a_model_ends(session: Session, admin: Actor) -> None:
+    """A day that the catalogue does not know, of one host or everywhere; an admin's counts more than a list's."""
+    _add(session, "acme", ["our-own"])
+    assert lifecycle.retiring(session, admin, 10**6) == []
+    observed.keep(session, admin, "openai", None, {"our-own": {"retires": "2099-01-31", "successor": "next"}})
+    (line,) = lifecycle.retiring(session, admin, 10**6)
+    assert (line.model, line.retires, line.successor) == ("our-own", date(2099, 1, 31), "next")
+    said = {"retires": "2099-02-01", "prices": [{"input": 1.5, "output": 2.0}]}
+    model_facts.set_facts(session, admin, "our-own", said, why="they wrote to us")
+    (line,) = lifecycle.retiring(session, admin, 10**6)
+    assert (line.retires, line.successor, line.price and line.price.input) == (date(2099, 2, 1), "next", Decimal("1.5"))
