@@ -420,7 +420,7 @@ def answers(*found: str) -> Callable[..., list[Any]]:
         (["192.168.0.1", "127.0.0.1"], "vR-----", "private"),
         (["127.0.0.1", "169.254.169.254"], "vR-----", "link-local"),
         (["::ffff:169.254.169.254"], "vR-----", "link-local"),
-        ([], "R------", "not found"),
+        ([], "R------", "leads to no address"),
     ],
     ids=str,
 )
