@@ -26,6 +26,7 @@ from ..models.knowledge import Knowledge
 from ..models.rules import Verdict
 from ..models.vendored import Catalogue
 from ..store.tables import LlmModelFacts
+from ..wording import plain_number
 from . import knowledge, model_facts
 
 _MOST_ROW: Final = 15 * 1024
@@ -152,5 +153,8 @@ def _words(said: tuple[Verdict, ...]) -> str:
 
 
 def _one(said: Verdict) -> str:
-    more: Mapping[str, str] = {"range": f" {said.low:g} to {said.high:g}", "only": f" {list(said.values)}"}
+    more: Mapping[str, str] = {
+        "range": f" {plain_number(said.low)} to {plain_number(said.high)}",
+        "only": f" {list(said.values)}",
+    }
     return f"{said.does}{more.get(said.does, '')}{f' {said.to}' if said.to else ''}{f' unless {said.unless}' if said.unless else ''}"
