@@ -34,8 +34,7 @@ with db.transaction() as session:
 if not page.rows:
     events.draw_nothing(filters)
 with st.container(gap="xxsmall"):
-    for event in page.rows:
-        events.draw_event(event)
+    events.draw_events(page.rows)
 
 
 def newer(first: Place) -> Place | None:

@@ -180,13 +180,15 @@ def update(
     if api_key is not None:
         provider_keys.seal(session, provider, api_key)
         session.flush()
+    after = _recorded(provider)
+    only_the_key = api_key is not None and changes_between(before, after, FIELDS) == {}
     _record(
         session,
         actor,
-        "provider.update",
+        "provider.set_key" if only_the_key else "provider.update",
         provider,
         before=before,
-        after=_recorded(provider),
+        after=after,
         key_set=api_key is not None,
     )
     return _stored(session, provider)

@@ -819,3 +819,21 @@ def test_failed_write_leaves_nothing(stored: int) -> None:
     with db.transaction() as session:
         assert providers.names(session) == {"openai": "Openai"}
         assert providers.get(session, stored).version == 1
+
+
+@pytest.mark.parametrize(
+    ("patch", "action"),
+    [
+        ({"api_key": OTHER_KEY}, "provider.set_key"),
+        ({"api_key": OTHER_KEY, "display_name": "Openai", "available_models": ["m1", "m2"]}, "provider.set_key"),
+        ({"api_key": OTHER_KEY, "display_name": "Other"}, "provider.update"),
+        ({"api_key": " ", "display_name": "Other"}, "provider.update"),
+    ],
+    ids=str,
+)
+def test_a_key_alone_is_a_key_that_was_set(
+    session: Session, admin: Actor, provider: LlmProvider, patch: dict[str, Any], action: str
+) -> None:
+    """A form that was saved for its key alone is on record as that: who looks for new keys finds it."""
+    providers.update(session, admin, _id(provider), patch)
+    assert _last_change(session)[0] == action

@@ -47,6 +47,30 @@ def some(session: Session, admin: Actor) -> Session:
     return session
 
 
+def test_what_says_the_same_is_one_line(some: Session, admin: Actor) -> None:
+    """Three equal changes in a row are one line, which opens to all three; another one between them is a line of its own."""
+    acme = providers.get_by_name(some, "acme").id or 0
+    for text in ("one", "two", "three"):
+        providers.update(some, admin, acme, {"description": text})
+    providers.update(some, admin, acme, {"is_active": False})
+    providers.update(some, admin, acme, {"description": "four"})
+    at = page(admin)
+
+    changed = "**ada** changed provider **acme** · Description"
+    shown = [line.replace("\\", "") for line in lines(at)][:4]
+    assert shown[:3] == [changed, "**ada** deactivated provider **acme**", f"{changed} · 3 times"]
+    number = next(
+        event.id
+        for event in audit_log.search(some, admin).rows
+        if event.changes.get("description", {}).get("after") == "three"
+    )
+    at.session_state[f"audit_event_{number}"] = True
+    at.run()
+    afters = [str(table.value.to_dict()) for table in at.table]
+    assert len(afters) == 3
+    assert all(word in told_ for word, told_ in zip(("three", "two", "one"), afters, strict=True))
+
+
 @pytest.mark.usefixtures("session")
 def test_nothing_yet(admin: Actor) -> None:
     """Without an event the page says what will be here, and offers no export."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import groupby
 from typing import Any
 
 import streamlit as st
@@ -152,12 +153,16 @@ def draw_nothing(filters: EventFilters) -> None:
     st.button("Show all events", key="audit_show_all", icon=":material/undo:", on_click=clear_filters)
 
 
-def draw_event(event: Event) -> None:
-    """Draw one event as a line that opens."""
-    line = opening_line(f"audit_event_{event.id}", sentence(event), icon_of(event.action), event.at)
-    if line.open:
-        with line:
-            _draw_details(event)
+def draw_events(events: Iterable[Event]) -> None:
+    """Draw each event as a line that opens; of those that say the same, one after the other, one line with all of them."""
+    for told, alike in groupby(events, key=sentence):
+        newest, *older = alike
+        times = f" · {len(older) + 1} times" if older else ""
+        line = opening_line(f"audit_event_{newest.id}", f"{told}{times}", icon_of(newest.action), newest.at)
+        if line.open:
+            with line:
+                for event in (newest, *older):
+                    _draw_details(event)
 
 
 def sentence(event: Event) -> str:
