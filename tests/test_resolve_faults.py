@@ -981,6 +981,9 @@ CHANGES = [
 NUMBERS = ["NaN", "Infinity", "-Infinity", "1e308", "-0.0", "2.0000001", "0.5", "-1", "5e-324"]
 FLAGS = [True, False]
 WHOLE = [-(2**31), -1, 0, 1, 7, 2**31 - 1]
+LISTS = [
+    Jsonb(each) for each in (3, "x", {}, {"a": ["x"]}, [], [""], [1, None], [["x"]], ["x" * 5000], ["x"] * 5000, ["x"])
+]
 CUSTOM = [
     [],
     "x",
@@ -1014,7 +1017,7 @@ GARBAGE: dict[str, dict[str, list[Any]]] = {
         "provider_id": [*range(1, 400), -5, 2**31 - 1],
         "preferred_model": [*TEXTS, "m"],
         **{
-            name: {float: NUMBERS, int: WHOLE, bool: FLAGS, str: [*TEXTS, "FULL", "minimal"]}[p.value_type]
+            name: {float: NUMBERS, int: WHOLE, bool: FLAGS, str: [*TEXTS, "FULL", "minimal"], list: LISTS}[p.value_type]
             for name, p in PARAMETERS.items()
         },
         "omitted_parameters": [Jsonb(each) for each in OMITTED],
@@ -1075,7 +1078,8 @@ def check(answer: EffectiveSettings) -> None:
     """Assert that everything about an answer is as it may be."""
     assert answer.status in STATUSES
     for parameter in PARAMETERS.values():
-        assert parameter.fits(getattr(answer, parameter.name)), parameter.name
+        value = getattr(answer, parameter.name)
+        assert parameter.fits(value) or (value is None and parameter.default is None), parameter.name
     assert answer.model is None or answer.model
     assert set(answer.omitted) <= set(SENDABLE)
     assert isinstance(answer.custom_settings, dict)
@@ -1099,7 +1103,8 @@ def check_beside_garbage(resolver: Resolver) -> None:
     for number in range(5):
         answer = resolver.resolve(f"good{number}")
         assert (answer.status, answer.display_name, answer.model) == ("ok", f"Good {number}", "m1")
-        assert {name: getattr(answer, name) for name in GOOD} == GOOD
+        found = {name: getattr(answer, name) for name in GOOD}
+        assert {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()} == GOOD
         assert answer.omitted == ()
         assert answer.custom_settings["own"] == [1]
         assert answer.api_key() == KEY
@@ -1114,7 +1119,7 @@ def test_garbage_rows(unguarded: Connection, database: str) -> None:
         unguarded.execute(
             f"INSERT INTO llm_settings (provider_id, custom_settings, {', '.join(GOOD)})"
             f" VALUES (%s, '{{\"own\": [1]}}', {', '.join(['%s'] * len(GOOD))})",
-            [row_id, *GOOD.values()],
+            [row_id, *(Jsonb(value) if isinstance(value, list) else value for value in GOOD.values())],
         )
     unguarded.execute("SELECT setval('llm_settings_id_seq', 1000)")
     for seed in range(5):
