@@ -42,7 +42,7 @@ class Listing(NamedTuple):
 
 _PROVIDERS = (
     "INSERT INTO llm_providers (name, display_name, kind, available_models, default_model)"
-    " SELECT 'old' || n, 'Old ' || n, 'openai', '[\"m1\"]', 'm1' FROM generate_series(1, 1000) n"
+    " SELECT 'zzq' || n, 'Zzq ' || n, 'openai', '[\"m1\"]', 'm1' FROM generate_series(1, 1000) n"
 )
 _PROVIDER = (
     "INSERT INTO llm_providers (name, display_name, kind, available_models, default_model)"
@@ -56,7 +56,7 @@ LISTS = [
     Listing("effective_preview", _PROVIDERS, _PROVIDER, "llm_providers.updated_at", 26, {"view": "all"}),
     Listing(
         "users",
-        f"{_USER} SELECT 'old' || n, 'x', 'analyst' FROM generate_series(1, 1000) n",
+        f"{_USER} SELECT 'zzq' || n, 'x', 'analyst' FROM generate_series(1, 1000) n",
         f"{_USER} VALUES ('new' || :n || left(md5(:name), 1), 'x', 'analyst')",
         "users.updated_at",
         25,
@@ -64,14 +64,14 @@ LISTS = [
     ),
     Listing(
         "tokens",
-        f"{_TOKEN} SELECT 'old ' || n, md5(n::text), 'h', 'analyst', 'ada' FROM generate_series(1, 1000) n",
+        f"{_TOKEN} SELECT 'zzq ' || n, md5(n::text), 'h', 'analyst', 'ada' FROM generate_series(1, 1000) n",
         f"{_TOKEN} VALUES (:name, md5('new' || :n), 'h', 'analyst', 'ada')",
         "api_tokens.created_at",
         25,
     ),
     Listing(
         "audit",
-        f"{_EVENT} SELECT 'ada', 'test', 'provider', 'old' || n, '{{}}' FROM generate_series(1, 1000) n",
+        f"{_EVENT} SELECT 'ada', 'test', 'provider', 'zzq' || n, '{{}}' FROM generate_series(1, 1000) n",
         f"{_EVENT} VALUES ('ada', 'test', 'provider', :name, '{{}}')",
         "audit_events.at",
         25,
@@ -116,7 +116,8 @@ def test_a_thousand_rows_and_names_in_six_scripts(session: Session, admin: Actor
         assert "1,006" in everything(at) or "1006" in everything(at) or "1,007" in everything(at)
 
     at = at_once(listing.page, admin, **listing.query, **listing.recent)
-    assert "old" not in said(at).casefold().replace("older", "").replace("threshold", "")
+    listed = said(at).casefold().replace('resolve("zzq1")', "")  # the first steps of a newcomer name a provider
+    assert "zzq" not in listed
     if not listing.has_names:
         assert "new5" in said(at)
         return
