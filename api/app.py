@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api import docs, effective, errors, health, metrics, provider_secrets, providers, settings, wire
+from api import docs, effective, errors, health, metrics, models, provider_secrets, providers, settings, wire
 from api.callers import SPENT, limit_headers
 from api.ids import LARGEST
 from api.names import camel
@@ -76,7 +76,7 @@ def make() -> FastAPI:
         tags=["effective settings"],
         summary="Effective settings",
     )(effective_settings)
-    for module in (providers, provider_secrets, settings, health, docs):
+    for module in (providers, provider_secrets, settings, models, health, docs):
         app.router.routes.extend(module.router.routes)  # flat: what there is can be walked, by a 405 and by a test
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # how FastAPI has it extended
     return app

@@ -19,18 +19,31 @@ class _Row(Convertor[str]):
         return value
 
 
+class _Api(_Row):
+    regex = "[a-z]{1,50}"
+
+
+class _Model(_Row):
+    """A name that no proxy reads otherwise: it ends with no dot, and needs no escape."""
+
+    regex = "[A-Za-z0-9](?:[A-Za-z0-9._~-]*[A-Za-z0-9])?"
+
+
 register_url_convertor("row", _Row())
+register_url_convertor("api", _Api())
+register_url_convertor("model", _Model())
 
 
-def _digits(value: Any) -> int:
+def digits(value: Any) -> int:
+    """Return a whole number as it stands in a path or query: digits alone; raises ValueError."""
     if not (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 11):  # noqa: PLR2004 - digits of LARGEST
-        raise ValueError("must be the id of a row, a whole number")
+        raise ValueError("must be a whole number")
     return int(value)
 
 
 _Id = Annotated[int, Field(ge=1, le=LARGEST)]
-Id = Annotated[_Id, BeforeValidator(_digits), Path(alias="id")]
+Id = Annotated[_Id, BeforeValidator(digits), Path(alias="id")]
 ProviderId = Annotated[
-    Annotated[_Id, BeforeValidator(_digits)] | None,
+    Annotated[_Id, BeforeValidator(digits)] | None,
     Query(alias="providerId", description="only the row of this provider"),
 ]

@@ -5,8 +5,11 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from api.names import camel
+from core.models.apis import APIS
+from core.models.overlay import MOST_PATTERN
 from core.store.api_keys import MAX_KEY
 from core.store.carried_values import MAX_NAME, MAX_VALUE
+from core.store.fact_schemas import KEYS, MOST_WHY
 from core.store.schemas import ProviderInput, SettingsInput
 
 _EDGE: Final = r"[\s\u001c-\u001f\u0085]*"
@@ -95,6 +98,31 @@ SET_CARRIED: Final = _schema(
     sealed={"type": "boolean", "description": "whether it is a secret; true unless it says false"},
     version=_VERSION,
 ) | {"example": {"name": "Ocp-Apim-Subscription-Key", "value": "…your key…", "sealed": True}}
+MODEL_FACTS: Final = _schema(
+    required=("pattern", "facts", "why"),
+    pattern={
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MOST_PATTERN,
+        "description": "a model's name, in whatever case; * and ? stand for characters",
+    },
+    api={"type": ["string", "null"], "description": f"{', '.join(APIS)}, perhaps with @ and a host; null: everywhere"},
+    facts={
+        "type": "object",
+        "properties": {name: {} for name in KEYS},
+        "additionalProperties": False,
+        "description": "what holds, by the names of docs/models.md",
+    },
+    why={"type": "string", "minLength": 1, "maxLength": MOST_WHY, "description": "for who comes later"},
+    version=_VERSION,
+) | {
+    "example": {
+        "pattern": "gpt-5*",
+        "api": "openai",
+        "facts": {"temperature": {"refuse": True}, "max_output": 64000},
+        "why": "It answered 400 to temperature on 26 November.",
+    }
+}
 API_KEY: Final = _schema(required=("apiKey",), apiKey=_KEY) | {"example": {"apiKey": "sk-proj-…your key…"}}
 UPSERTED_SETTINGS: Final = _schema(
     SettingsInput, required=("providerId",), providerId=_PROVIDER_ID, version=_VERSION

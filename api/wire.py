@@ -20,7 +20,9 @@ Data = TypeVar("Data")
 _KIND: Final = f"{', '.join(KINDS)}; a newer version may have stored another"
 
 
-class _Wire(BaseModel):
+class Wire(BaseModel):
+    """What all of it has in common: names of the wire, and nothing unknown."""
+
     model_config = ConfigDict(alias_generator=camel, extra="forbid", frozen=True)
 
 
@@ -33,12 +35,12 @@ class Answer(BaseModel, Generic[Data]):
     data: Data
 
 
-class _Change(_Wire):
+class _Change(Wire):
     stored: Any
     yours: Any
 
 
-class _Told(_Wire):
+class _Told(Wire):
     code: str = Field(description="in capitals: what a program goes by", examples=["FORBIDDEN"])
     message: str = Field(description="for people: what happened, and the cure")
     request_id: str = Field(description="of this request, as in the header X-Request-ID and in the app's log")
@@ -67,7 +69,7 @@ class Live(BaseModel):
     status: Literal["live"]
 
 
-class Ready(_Wire):
+class Ready(Wire):
     """Whether the process can do its work."""
 
     status: Literal["ready", "degraded"] = Field(description="degraded: it works, and somebody should look at a check")
@@ -76,14 +78,14 @@ class Ready(_Wire):
     details: dict[str, Any] | None = Field(default=None, description="for admins alone")
 
 
-class Deleted(_Wire):
+class Deleted(Wire):
     """What a deletion took with it."""
 
     id: int
     deleted: list[str]
 
 
-class Provider(_Wire):
+class Provider(Wire):
     """A provider, as an admin sees it. The key itself never leaves."""
 
     id: int
@@ -105,7 +107,7 @@ class Provider(_Wire):
     updated_at: datetime
 
 
-class ProviderBrief(_Wire):
+class ProviderBrief(Wire):
     """A provider, as an analyst sees it."""
 
     id: int
@@ -121,7 +123,7 @@ class ProviderBrief(_Wire):
     updated_at: datetime
 
 
-class Carried(_Wire):
+class Carried(Wire):
     """A header or a query parameter of a provider."""
 
     name: str
@@ -133,7 +135,7 @@ class Carried(_Wire):
     version: int
 
 
-class NextKey(_Wire):
+class NextKey(Wire):
     """The key beside a provider's current one."""
 
     state: Literal["next", "former"] = Field(description="former: it was the current one, and waits to be retired")
@@ -143,7 +145,7 @@ class NextKey(_Wire):
     version: int
 
 
-class TestedStage(_Wire):
+class TestedStage(Wire):
     """One stage of a connection test."""
 
     name: Literal["name", "address", "connected", "tls", "key", "model", "call"]
@@ -152,7 +154,7 @@ class TestedStage(_Wire):
     words: str = Field(description="for people: the vendor's own, where it said something")
 
 
-class TestReport(_Wire):
+class TestReport(Wire):
     """What a connection test found out."""
 
     state: Literal["verified", "refused", "not_checked"] = Field(
@@ -164,7 +166,7 @@ class TestReport(_Wire):
     gone_models: list[str] = Field(description="among the provider's, and not in the vendor's list")
 
 
-class SettingsRow(_Wire):
+class SettingsRow(Wire):
     """A settings row; null inherits."""
 
     id: int
@@ -194,7 +196,7 @@ class SettingsRow(_Wire):
     updated_at: datetime
 
 
-class ValueSource(_Wire):
+class ValueSource(Wire):
     """Where a value comes from. A built-in default has no row."""
 
     layer: LayerName
@@ -204,14 +206,14 @@ class ValueSource(_Wire):
     changed_by: str | None
 
 
-class Shadowed(_Wire):
+class Shadowed(Wire):
     """A value of a lower layer that is hidden."""
 
     source: ValueSource
     value: Any
 
 
-class AdjustedParameter(_Wire):
+class AdjustedParameter(Wire):
     """How one parameter is sent otherwise than it stands in the settings, as the vendor's API or the model wants it."""
 
     parameter: str = Field(description="by the name of the settings' request, as max_tokens")
@@ -225,7 +227,7 @@ class AdjustedParameter(_Wire):
     asked_for: bool = Field(description="whether somebody has set the value; false: it is a built-in default")
 
 
-class ExplainedValue(_Wire):
+class ExplainedValue(Wire):
     """One value, and why."""
 
     name: str
@@ -239,7 +241,7 @@ class ExplainedValue(_Wire):
     )
 
 
-class Effective(_Wire):
+class Effective(Wire):
     """The settings in force for one provider: a settings row with nothing left to inherit."""
 
     id: int | None = Field(
@@ -291,15 +293,15 @@ class Effective(_Wire):
 def provider(row: LlmProvider | Mapping[str, Any], *, brief: bool = False) -> dict[str, Any]:
     """Return a provider as it goes over the wire; *brief*: without mask and base URL."""
     if brief:
-        return _picked(row, ProviderBrief)
+        return picked(row, ProviderBrief)
     read = _reader(row)
     known = fingerprint_of(read("api_key_fingerprint"), read("api_key_encrypted")) or None
-    return _picked(row, Provider, api_key_fingerprint=known)
+    return picked(row, Provider, api_key_fingerprint=known)
 
 
 def carried(row: LlmProviderSecret) -> dict[str, Any]:
     """Return a header or a query parameter as it goes over the wire: of a sealed one no value."""
-    return _picked(
+    return picked(
         row,
         Carried,
         sealed=row.plain_value is None,
@@ -311,7 +313,7 @@ def carried(row: LlmProviderSecret) -> dict[str, Any]:
 
 def next_key(row: LlmProviderSecret) -> dict[str, Any]:
     """Return the key beside the current one as it goes over the wire."""
-    return _picked(
+    return picked(
         row,
         NextKey,
         state=row.name,
@@ -334,7 +336,7 @@ def test_report(model: str | None, report: Report) -> dict[str, Any]:
 
 def settings_row(row: LlmSettings) -> dict[str, Any]:
     """Return a settings row as it goes over the wire."""
-    return _picked(row, SettingsRow)
+    return picked(row, SettingsRow)
 
 
 def effective(
@@ -412,7 +414,7 @@ def _reader(row: Any) -> Callable[[str], Any]:
     return row.__getitem__ if isinstance(row, Mapping) else lambda name: getattr(row, name)
 
 
-def _picked(row: Any, model: type[BaseModel], **made: Any) -> dict[str, Any]:
+def picked(row: Any, model: type[BaseModel], **made: Any) -> dict[str, Any]:
     """Return the fields of *model*: those in *made*, the others as *row* has them."""
     read = _reader(row)
     return {camel(name): _plain(made[name] if name in made else read(name)) for name in model.model_fields}

@@ -80,13 +80,17 @@ def set_facts(
 
 
 @app.command("drop")
-def drop(pattern: Annotated[str, typer.Argument(help="As it was set.")], api: Api = None) -> None:
+def drop(
+    pattern: Annotated[str, typer.Argument(help="As it was set.")],
+    api: Api = None,
+    why: Annotated[str, typer.Option("--why", help="For the audit.")] = "",
+) -> None:
     """Take back what was said of a model or pattern: the next source counts again."""
     with store(), db.transaction() as session:
         row = model_facts.find(session, pattern, api)
         if row is None:
             raise NotFound("facts of a model", pattern)
-        model_facts.withdraw(session, COMMAND_LINE, row.id or 0)
+        model_facts.withdraw(session, COMMAND_LINE, row.id or 0, why=why)
     typer.echo(f"Nothing is said of {row.pattern} any more.")
 
 

@@ -23,7 +23,7 @@ from sqlmodel import Session, col, func, select
 
 from ..access.authority import require
 from ..actors import Actor
-from ..audit.record import Target, changes_between, record
+from ..audit.record import MAX_COMMENT, Target, changes_between, explained, record
 from ..errors import AlreadyExists, Invalid, NotFound
 from ..models import overlay
 from ..models.apis import api_of, host_of
@@ -121,13 +121,20 @@ def set_facts(
     return row
 
 
-def withdraw(session: Session, actor: Actor, row_id: int, *, version: int | None = None) -> LlmModelFacts:
+def withdraw(
+    session: Session, actor: Actor, row_id: int, *, version: int | None = None, why: str = ""
+) -> LlmModelFacts:
     """Take back what an admin said: the next source counts again. What was withdrawn already stays so.
+
+    *why* stands in the audit, as the comment of the event; the row keeps the reason for which it was said.
 
     Raises:
         Forbidden, NotFound, Conflict: The last if it was changed since *version*.
+        Invalid: If *why* is too long.
     """
     require(session, actor, "model_facts.withdraw")
+    if len(why) > MAX_COMMENT:
+        raise Invalid({"why": f"must be at most {MAX_COMMENT} characters; this has {len(why)}"})
     row = (
         session.get(LlmModelFacts, row_id, with_for_update=True, populate_existing=True)
         if could_be_id(row_id)
@@ -142,7 +149,8 @@ def withdraw(session: Session, actor: Actor, row_id: int, *, version: int | None
         session.add(row)
         session.flush()
         session.refresh(row)
-        _record(session, actor, "model_facts.withdraw", row, before)
+        with explained(session, why):
+            _record(session, actor, "model_facts.withdraw", row, before)
     return row
 
 

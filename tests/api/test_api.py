@@ -23,7 +23,7 @@ from core import errors
 from core.access import ratelimit
 from core.actors import Actor
 from core.errors import CoreError, KeyUnreadable
-from core.manage import next_keys, provider_secrets, providers
+from core.manage import model_facts, next_keys, provider_secrets, providers
 from core.manage import settings as rows
 from core.resolve import Resolver
 from core.resolving.merge import ProviderFacts, build
@@ -54,6 +54,13 @@ ROUTES = {
     ("DELETE", "/llm/providers/{id}/next-key"): ADMIN,
     ("POST", "/llm/providers/{id}/next-key/promote"): ADMIN,
     ("POST", "/llm/providers/{id}/next-key/test"): ADMIN,
+    ("GET", "/llm/models"): SIGNED_IN,
+    ("GET", "/llm/models/{api}"): SIGNED_IN,
+    ("GET", "/llm/models/{api}/{model}"): SIGNED_IN,
+    ("GET", "/llm/model-facts"): SIGNED_IN,
+    ("GET", "/llm/model-facts/{id}"): SIGNED_IN,
+    ("POST", "/llm/model-facts"): ADMIN,
+    ("DELETE", "/llm/model-facts/{id}"): ADMIN,
     ("GET", "/llm/settings"): SIGNED_IN,
     ("GET", "/llm/settings/global"): ADMIN,
     ("POST", "/llm/settings/global"): ADMIN,
@@ -78,7 +85,15 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/llm/providers/{id}/next-key"): {"apiKey": f"{KEY}-3"},
     ("POST", "/llm/settings/global"): {"providerId": None, "temperature": 0.5},
     ("PUT", "/llm/settings/{id}"): {"temperature": 0.5, "version": 1},
+    ("POST", "/llm/model-facts"): {"pattern": "o3", "facts": {"context": 5}, "why": "tried"},
 }
+NAMED: dict[str, dict[str, str]] = {
+    "/llm/providers/{id}/headers": {"name": "X"},
+    "/llm/providers/{id}/query": {"name": "X"},
+    "/llm/models/{api}": {"model": "openai/gpt-4o"},
+}
+"""What a query has to name: in a DELETE, and of a model."""
+IN_PATHS = {"file": "start.js", "api": "openai", "model": "gpt-4o"}
 
 
 @pytest.fixture
@@ -131,12 +146,16 @@ def test_who_may(client: TestClient, analyst: Actor, route: tuple[str, str], ide
             session, admin, {"name": "acme", "display_name": "A", "available_models": ["m1"], **nobody}
         )
         row = rows.upsert_global(session, admin, made.id, {"temperature": 1.0})
+        said = model_facts.set_facts(session, admin, "o3", {"context": 4}, why="tried")
         providers.set_api_key(session, admin, made.id or 0, KEY)
         next_keys.add(session, admin, made.id or 0, f"{KEY}-2")
         for use in ("header", "query"):
             provider_secrets.set_value(session, admin, made.id or 0, use, "X", value="x", sealed=True)
     method, path = route
     url = path.replace("{id}", str(row.id if "settings" in path else made.id)).replace("{file}", "swagger-ui.css")
+    if "model-facts" in path:
+        url = path.format(id=said.id)
+    url = url.replace("{api}", "openai").replace("{model}", "gpt-4o")
     headers = {
         "anonymous": {},
         "nonsense": {"Authorization": "Bearer llms_" + "x" * 43},
@@ -145,7 +164,7 @@ def test_who_may(client: TestClient, analyst: Actor, route: tuple[str, str], ide
     if headers is None:
         headers = token(identity)
 
-    named = {"name": "X"} if route[0] == "DELETE" and path.endswith(("/headers", "/query")) else None
+    named = NAMED.get(path) if method == "DELETE" or "{api}" in path else None
     answer = client.request(method, f"/api{url}", headers=headers, json=BODIES.get(route), params=named)
 
     allowed = {
@@ -369,6 +388,7 @@ ODD = [
         ("POST", "/providers/{id}/api-key", request_schemas.API_KEY),
         ("POST", "/settings/global", request_schemas.UPSERTED_SETTINGS),
         ("PUT", "/settings/{id}", request_schemas.CHANGED_SETTINGS),
+        ("POST", "/model-facts", request_schemas.MODEL_FACTS),
     ],
 )
 def test_what_the_schema_forbids_is_refused(root: TestClient, method: str, path: str, schema: dict[str, Any]) -> None:
@@ -376,7 +396,8 @@ def test_what_the_schema_forbids_is_refused(root: TestClient, method: str, path:
     made = data(root.post("/api/llm/providers", json=NEW), 201)
     row = data(root.post("/api/llm/settings/global", json={"providerId": made["id"]}), 201)
     url = f"/api/llm{path.format(id=row['id'] if 'settings' in path else made['id'])}"
-    base = {**NEW, "name": "another"} if path == "/providers" else {}
+    base: dict[str, Any] = {**NEW, "name": "another"} if path == "/providers" else {}
+    base |= BODIES["POST", "/llm/model-facts"] if path == "/model-facts" else {}
     valid = validator_for(schema)
     refused = 0
 
@@ -925,12 +946,12 @@ def test_a_route_has_one_spelling(root: TestClient, method: str, path: str) -> N
     """Any other spelling of a route's path is 404, in our form, whoever asks; nothing else of it runs."""
     with db.transaction() as session:
         before = session.execute(text("SELECT count(*) FROM audit_events")).scalar()
-    real = path.format(id=1, file="start.js")
+    real = path.format(id=1, **IN_PATHS)
     whole = {f"/api{each}" for each in _spellings(real)}
     whole |= {each for each in (f"//api{real}", f"/%61pi{real}", f"/api%2f{real[1:]}", f"/ap%69{real}") if "%" in each}
     whole |= (
         {
-            f"/api{path.format(id=wrong, file='start.js')}"
+            f"/api{path.format(id=wrong, **IN_PATHS)}"
             for wrong in ("01", "+1", "1.0", "%31", "1_0", "\N{FULLWIDTH DIGIT ONE}")
         }
         if "{id}" in path
@@ -960,7 +981,7 @@ def test_what_is_meant_for_the_api_is_no_page(root: TestClient, each: str) -> No
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_spelling_is_a_fault(root: TestClient, path: str, more: str, where: int) -> None:
     """Whatever is put into a path: refused by its own status, never 5xx."""
-    real = path.format(id=1, file="start.js")
+    real = path.format(id=1, **IN_PATHS)
     assert as_written(root, "GET", f"/api{real[:where]}{more}{real[where:]}")[0] < 500
 
 
