@@ -18,4 +18,4 @@ if view == BOARD:
 elif view == LOOKUP:
     lookup.draw()
 else:
-    corrections.draw(for_admin=is_admin)
+    corrections.draw(actor, for_admin=is_admin)

@@ -213,7 +213,7 @@ def agreeing(session: Session) -> list[tuple[LlmModelFacts, str]]:
         if not uses or row.facts.keys() & {"acts_as", "custom"}:
             continue
         others = Knowledge(_without(own.overlay, id_of(row)))
-        if all(_same(own, others, use) for use in uses):
+        if all(same(own, others, use) for use in uses):
             names = ", ".join(sorted({use[1] for use in uses})[:3])
             found.append((row, f"What is said of {row.pattern} is the same without it now ({names}): withdraw it?"))
     return found
@@ -295,6 +295,20 @@ def models_in_use(session: Session) -> list[tuple[str, str, str]]:
     return list(found)
 
 
+def same(one: Knowledge, other: Knowledge, use: tuple[str, str, str]) -> bool:
+    """Tell whether both know the same of a model, as API, name and host; who says so does not count."""
+    api, model, host = use
+    facts = [known.facts(api, model, host) for known in (one, other)]
+    plain = [{name: getattr(found, name) for name in FIELDS} if found else None for found in facts]
+    if plain[0] != plain[1]:
+        return False
+    kind = _KIND_OF.get(api, "openai_compatible")
+    mine, theirs = (known.verdicts(api, kind, model, host) for known in (one, other))
+    return {name: _effects(said) for name, said in mine.items()} == {
+        name: _effects(said) for name, said in theirs.items()
+    }
+
+
 def _says(row: Row) -> dict[str, Any]:
     return {**row.fields, **row.verdicts}
 
@@ -317,20 +331,6 @@ def _without(rows: overlay.Overlay, row_id: int) -> overlay.Overlay:
     exact = {name: tuple(row for row in found if row.id != row_id) for name, found in rows.exact.items()}
     patterns = tuple(pair for pair in rows.patterns if pair[1].id != row_id)
     return overlay.Overlay(exact, patterns, rows.imported, rows.imported_as_of, rows.problems)
-
-
-def _same(one: Knowledge, other: Knowledge, use: tuple[str, str, str]) -> bool:
-    """Tell whether both know the same of a model; who says so does not count."""
-    api, model, host = use
-    facts = [known.facts(api, model, host) for known in (one, other)]
-    plain = [{name: getattr(found, name) for name in FIELDS} if found else None for found in facts]
-    if plain[0] != plain[1]:
-        return False
-    kind = _KIND_OF.get(api, "openai_compatible")
-    mine, theirs = (known.verdicts(api, kind, model, host) for known in (one, other))
-    return {name: _effects(said) for name, said in mine.items()} == {
-        name: _effects(said) for name, said in theirs.items()
-    }
 
 
 def _effects(said: tuple[Verdict, ...]) -> list[Any]:

@@ -11,6 +11,7 @@ from sqlmodel import Session
 from streamlit.testing.v1 import AppTest
 
 from core.actors import COMMAND_LINE, Actor
+from core.errors import CallFailed
 from core.govern import lifecycle
 from core.govern.lifecycle import Retiring
 from core.manage import model_facts, providers, settings
@@ -235,6 +236,32 @@ def test_admin_corrects_what_is_known(session: Session, admin: Actor, analyst: A
     assert model_facts.list_all(session) == []
     assert [line.label for line in at.expander] == ["Withdrawn (1)"]
     assert "temperature" in settings.effective(session, "acme").request_options()
+
+
+def test_what_vendors_refused_is_noted_at_a_press(session: Session, admin: Actor, analyst: Actor) -> None:
+    """An admin sees it in the vendor's words, as text, and notes it; an analyst does not see it: words may be of a prompt."""
+    provider = add(session, "acme", ["my-model"])
+    words = f"`temperature` is deprecated for this model. {HOSTILE}"
+    session.execute(
+        text(
+            "INSERT INTO llm_logs (provider_id, provider, model, status, attempts, latency_ms, generation, error)"
+            " VALUES (:id, 'acme', 'my-model', 'error', 1, 1, 1, :error)"
+        ),
+        {"id": provider, "error": str(CallFailed("acme", "my-model", "refused", 400, words, 1))},
+    )
+    for who in (analyst, admin):
+        at = page(who)
+        at.segmented_control(key="show").set_value("said").run()
+        assert ("is deprecated for this model" in plainly(at)) == (who is admin)
+    assert HOSTILE not in everything(at)
+
+    click(at, "accept_suggestion_openai_my-model_temperature")
+
+    (row,) = model_facts.list_all(session)
+    assert (row.api, row.facts, row.updated_by) == ("openai", {"temperature": {"refuse": True}}, admin.name)
+    assert "Temperature: not taken" in plainly(at)
+    assert "Refused by vendors" not in plainly(at)
+    assert "temperature" not in settings.effective(session, "acme").request_options()
 
 
 def test_what_is_wrong_in_a_correction_stands_by_its_field(session: Session, admin: Actor) -> None:

@@ -21,7 +21,7 @@ from tests.conftest import ROOT
 from tests.govern.test_usage import failed, log
 from tests.screens import click, has, html_texts, offers, open_page, pick
 from tests.vendors import KEY as RIGHT
-from tests.vendors import Vendor
+from tests.vendors import Status, Vendor
 from ui.providers import first_steps
 
 page = partial(open_page, "providers")
@@ -704,6 +704,38 @@ def test_test_of_what_is_saved(session: Session, admin: Actor, vendor: Vendor) -
     click(app, "connection_models")
     assert stored(provider_id).available_models == ["m1", "m2"]
     assert len(vendor.asked) == asked  # it was not tested again
+
+
+def test_refusal_of_a_parameter_is_noted_at_a_press(session: Session, admin: Actor, vendor: Vendor) -> None:
+    """Of what is saved and of what is typed: nothing is noted unasked; noted, the next test does not send it."""
+    at_vendor(session, admin, vendor)
+    listed = Status(200, {}, {"object": "list", "data": [{"id": "m1", "object": "model"}]})
+    words = "Unsupported parameter: '{}' is not supported with this model."
+    refusals = [
+        Status(400, {}, {"error": {"message": words.format(name), "param": name, "code": "unsupported_parameter"}})
+        for name in ("temperature", "top_p")
+    ]
+    vendor.fail(listed, refusals[0])
+    app = pick(page(admin), "more_acme", "Test connection")
+    assert "Call refused" in everything(app)
+    assert model_facts.list_all(session) == []
+    click(app, "connection_note")
+    (row,) = model_facts.list_all(session)
+    assert (row.pattern, row.facts) == ("m1", {"temperature": {"refuse": True}})
+    assert not has(app, "connection_note")
+    click(app, "test_again")
+    assert "It works" in everything(app)
+    assert "temperature" not in vendor.asked[-1].body
+
+    vendor.fail(listed, refusals[1])
+    app = click(page(admin), "edit_acme")
+    app.text_input(key="provider_api_key").set_value(RIGHT).run()
+    click(app, "provider_test")
+    click(app, "connection_note")
+    session.expire_all()
+    assert row.facts == {"temperature": {"refuse": True}, "top_p": {"refuse": True}}
+    assert not has(app, "connection_note")
+    assert app.text_input(key="provider_api_key").value == RIGHT
 
 
 def test_test_of_what_is_typed(session: Session, admin: Actor, vendor: Vendor) -> None:

@@ -7,7 +7,9 @@ from typing import Any, Final
 
 import streamlit as st
 
-from core.manage import model_facts
+from core.actors import Actor
+from core.manage import model_facts, suggestions
+from core.manage.suggestions import Suggestion
 from core.models.apis import APIS
 from core.parameters import PARAMETERS
 from core.store import db
@@ -15,12 +17,13 @@ from core.store.table import id_of
 from core.store.tables import LlmModelFacts
 from core.wording import counted
 from ui import listing
-from ui.feedback import plain, plain_cell
+from ui.feedback import attempt, other_errors, plain, plain_cell
 from ui.models import correct
 from ui.widgets import ago, cut, exact, for_row, isolated
 
 _LONGEST: Final = 80
 _SHOWN: Final = 10
+_WORDS: Final = 300
 _LABELS: Final[Mapping[str, str]] = {
     "acts_as": "the model behind it",
     "custom": "a model of one's own",
@@ -28,14 +31,16 @@ _LABELS: Final[Mapping[str, str]] = {
     "max_output": "longest answer",
     "temperature_max": "highest temperature",
     "retires": "retires on",
+    "efforts": "efforts of reasoning",
     **{name: parameter.label for name, parameter in PARAMETERS.items()},
 }
 
 
-def draw(*, for_admin: bool) -> None:
-    """Draw the list.
+def draw(actor: Actor, *, for_admin: bool) -> None:
+    """Draw the list, and for an admin what vendors' refusals suggest.
 
     Args:
+        actor: An admin or an analyst.
         for_admin: Whether it may be changed from here.
     """
     correct.start_afresh()
@@ -52,6 +57,7 @@ def draw(*, for_admin: bool) -> None:
         st.button(
             "Correct something", key="add_correction", type="primary", icon=":material/add:", on_click=correct.show
         )
+        _draw_suggestions(actor)
     for sentence in [*problems, *clashes][:_SHOWN]:
         st.warning(plain(sentence), icon=":material/warning:")
     for sentence in needless[:_SHOWN]:
@@ -68,6 +74,44 @@ def draw(*, for_admin: bool) -> None:
                 st.caption(f"The newest {_SHOWN} are shown. The audit has them all.")
     if for_admin:
         correct.draw_dialog()
+
+
+def _draw_suggestions(actor: Actor) -> None:
+    """Draw what failed calls say of models, in the vendors' words: for admins, as words may be of what was asked."""
+    with db.transaction() as session:
+        found = suggestions.list_all(session)
+    if not found:
+        return
+    st.markdown(f"**Refused by vendors in {suggestions.DAYS} days**")
+    with st.container(gap="xsmall", key="suggestions"):
+        for suggestion in found[:_SHOWN]:
+            _draw_suggestion(actor, suggestion)
+    if len(found) > _SHOWN:
+        st.caption(f"The newest {_SHOWN} of {len(found):,} are shown.")
+
+
+def _draw_suggestion(actor: Actor, suggestion: Suggestion) -> None:
+    said = "; ".join(says(suggestion.facts))
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        head = f"**{cut(suggestion.model, _LONGEST)}** {plain(where_text(suggestion.place))}"
+        words = plain(f"{ago(suggestion.seen)}: {isolated(' '.join(suggestion.words.split())[:_WORDS])}")
+        st.markdown(
+            f"{head}  \n{plain_cell(said)}?  \n:gray[:small[{words}]]", width="stretch", help=exact(suggestion.seen)
+        )
+        pressed = st.button(
+            for_row("Note it", f"{suggestion.model} {where_text(suggestion.place)}"),
+            key=f"accept_suggestion_{suggestion.place}_{suggestion.model}_{'_'.join(suggestion.facts)}",  # not its place in the list
+            icon=":material/fact_check:",
+            width=110,
+        )
+    if pressed:
+        outcome = attempt(
+            lambda session: suggestions.accept(session, actor, suggestion),
+            done=f"Noted of {suggestion.model}: {said}.",
+        )
+        other_errors(outcome.errors, set())
+        if outcome.ok:
+            st.rerun()
 
 
 def _draw_rows(rows: list[LlmModelFacts], *, for_admin: bool) -> None:
@@ -134,10 +178,19 @@ _DOES: Final = {"ok": "taken", "refuse": "not taken", "ignore": "has no effect",
 def _said(value: Any) -> str:
     if isinstance(value, Mapping) and len(value) == 1:
         (does, what), *_ = value.items()
-        if what is True:
-            return _DOES.get(does, str(does))
-        if does == "range" and isinstance(what, list):
-            return " to ".join(map(str, what))
-        if does == "rename":
-            return f"sent as {what}"
+        if (words := _verdict(str(does), what)) is not None:
+            return words
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return ", ".join(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _verdict(does: str, what: Any) -> str | None:
+    if what is True:
+        return _DOES.get(does, does)
+    if does in {"range", "only"} and isinstance(what, list):
+        numbers = list(map(str, what))
+        return " to ".join(numbers) if does == "range" else f"only {' or '.join(numbers)}"
+    if does == "exclusive" and isinstance(what, str) and what in PARAMETERS:
+        return f"not beside {PARAMETERS[what].label}"
+    return f"sent as {what}" if does == "rename" else None

@@ -3,22 +3,28 @@
 import contextlib
 import re
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import streamlit as st
 
 from core.actors import Actor
 from core.errors import CoreError
-from core.manage import connection, observed, providers
+from core.manage import connection, observed, providers, suggestions
 from core.manage.connection import Report, Stage, Target
 from core.manage.provider_secrets import Draft
+from core.manage.suggestions import Called, Suggestion
 from core.store import db
 from core.wording import counted
 from ui.feedback import Outcome, attempt, other_errors, plain
+from ui.guard import guard
+from ui.models.corrections import says, where_text
 
 REPORT = "connection_report"
 """Where the report of the dialog that is open is kept."""
 _TYPED = "connection_typed"
+_SUGGESTED = "connection_suggested"
+"""What the last test's refusal says of the model."""
 _LOOKS = {
     "verified": ("check_circle", "green", "Verified"),
     "refused": ("cancel", "red", "Refused"),
@@ -73,7 +79,18 @@ def run(
             db.transaction() as session,
         ):  # the report counts, also if nothing can be kept
             observed.keep(session, actor, targets[-1].kind, targets[-1].base_url, report.facts)
+    st.session_state[_SUGGESTED] = _suggested(targets[-1], report)
     return outcome, report
+
+
+def _suggested(target: Target, report: Report) -> Suggestion | None:
+    call = report.stages[-1]
+    if call.state != "refused" or target.model is None:
+        return None
+    called = Called(target.kind, target.base_url, target.model)
+    with contextlib.suppress(CoreError), db.transaction() as session:  # the report counts, also without a suggestion
+        return suggestions.of_test(session, called, call.words, datetime.now(UTC))
+    return None
 
 
 def keep(report: Report | None, of: int) -> None:
@@ -98,7 +115,7 @@ def is_past(now: int) -> bool:
 
 def forget() -> None:
     """Drop the reports: the dialog has closed, or another one opens."""
-    for key in (REPORT, _TYPED):
+    for key in (REPORT, _TYPED, _SUGGESTED):
         st.session_state.pop(key, None)
 
 
@@ -119,7 +136,31 @@ def headline(report: Report) -> str:
 def draw(report: Report) -> None:
     """Draw the verdict with its reason, and below it each stage with its state, its time and the vendor's words."""
     draw_verdict(report)
+    draw_suggestion()
     draw_stages(report)
+
+
+def draw_suggestion() -> None:
+    """Offer to note what the last test's refusal says of the model, if it says something; nothing is noted unasked."""
+    suggestion: Suggestion | None = st.session_state.get(_SUGGESTED)
+    if suggestion is None:
+        return
+    said = "; ".join(says(suggestion.facts))
+    place = st.empty()
+    with place.container(horizontal=True, vertical_alignment="center", key="connection_suggestion"):
+        st.markdown(plain(f"Note of {suggestion.model} {where_text(suggestion.place)}: {said}?"), width="stretch")
+        pressed = st.button(
+            "Note it",
+            key="connection_note",
+            icon=":material/fact_check:",
+            help="A correction, as on the page Models: it counts for all calls of this model there at once.",
+        )
+    if pressed:
+        actor = guard("admin")
+        done = f"Noted of {suggestion.model}: {said}. Test again."
+        if attempt(lambda session: suggestions.accept(session, actor, suggestion), done).ok:
+            st.session_state.pop(_SUGGESTED, None)
+            place.empty()
 
 
 def draw_verdict(report: Report, *, past: bool = False) -> None:

@@ -203,6 +203,8 @@ def _save(
         past = connection_test.is_past(form.tested())
         with verdict:
             connection_test.draw_verdict(report, past=past)
+            if not past:
+                connection_test.draw_suggestion()
         with drawn.report:
             connection_test.draw_stages(report, past=past)
     if pressed:
