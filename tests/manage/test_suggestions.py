@@ -19,6 +19,7 @@ from tests.vendors import Status, Vendor
 
 pytest_plugins = ["tests.calls"]
 
+
 def fail(vendor: Vendor, kind: str, message: str, status: int = 400, model: str = "m1") -> None:
     """Make a call that the vendor refuses in these words."""
     error: dict[str, Any] = {"message": message, "type": "invalid_request_error", "code": status}
