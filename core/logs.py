@@ -53,7 +53,7 @@ def record(
         cancelled: Whether it was given up.
         model: Default: the settings'.
         parameters: What was sent.
-        cost: US dollars. Default: by genai-prices, of *usage*; not known where that is not.
+        cost: US dollars. Default: by list prices, of *usage*; not known where those are not.
         attempts: How many were made.
         user_id: Whom it was made for.
         tags: At most 16 short texts.
@@ -79,7 +79,7 @@ def record(
     tokens = Counts(*(counted.get(name) for name in Counts._fields)).tokens()
     name = model or settings.model or ""
     if cost is None and tokens is not None:
-        cost = pricing.price(settings, name, tokens)
+        cost = pricing.price(settings, name, tokens, at=at)
     status: Status = "error" if error is not None else "cancelled" if cancelled else "ok"
     correlation_id = correlation_id or uuid.uuid4().hex
     log_writer.put(

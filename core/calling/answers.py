@@ -23,7 +23,7 @@ class Completion:
     usage: Tokens | None
     """None: the vendor did not count, or not in whole numbers."""
     cost: Decimal | None
-    """US dollars, by genai-prices; None: the price, or the usage, is not known. Never zero for not known."""
+    """US dollars, by list prices; None: the price, or the usage, is not known. Never zero for not known."""
     latency_ms: int
     """From the first attempt to the last byte, waits included; without the time in which a stream's reader did not read."""
     attempts: int

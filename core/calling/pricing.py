@@ -1,20 +1,53 @@
-"""What a call costs, by genai-prices: the vendors' own list prices. Unknown is None, never zero."""
+"""What a call costs, by list prices: an admin's, the vendor's list, the catalogue's, genai-prices'. Unknown is None, never zero."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 from ..kinds import facts_of, origin_of
+from ..models.apis import api_of, host_of, is_known_host
+from ..models.facts import Price
+from ..models.prices import cost, prices_of, row_at
 from ..resolving.effective import EffectiveSettings
 from .vendors import Tokens
 
 
-def price(settings: EffectiveSettings, model: str, usage: Tokens) -> Decimal | None:
-    """Return what *usage* costs in US dollars, by genai-prices; None if the price is not known.
+def price(settings: EffectiveSettings, model: str, usage: Tokens, *, at: datetime | None = None) -> Decimal | None:
+    """Return what *usage* costs in US dollars; None if the price is not known.
 
-    The prices are the vendors' own: at another host than theirs, nothing is known unless genai-prices knows that host.
+    The catalogue's prices are those of the hosts that it knows: behind a gateway only what an admin says of the model counts,
+    and what genai-prices knows of that host.
+
+    Args:
+        settings: Of the call.
+        model: As it was called.
+        usage: What the vendor counted.
+        at: When it was called, with a time zone: prices change. Default: now.
     """
+    row = row_at(_rows(settings, model), at or datetime.now(UTC))
+    if row is None:
+        return _by_genai_prices(settings, model, usage, at)
+    return cost(
+        row,
+        input_tokens=usage.input,
+        output_tokens=usage.output,
+        cache_read_tokens=usage.cache_read,
+        cache_write_tokens=usage.cache_write,
+    )
+
+
+def _rows(settings: EffectiveSettings, model: str) -> tuple[Price, ...]:
+    kind, base_url, known = settings.kind, settings.base_url, settings.knowledge
+    api, host = api_of(kind, base_url), host_of(kind, base_url)
+    if is_known_host(kind, base_url):
+        return prices_of(api, model, known, host)
+    said = (row.fields.get("prices") for row in reversed(known.rows(api, model, host)))
+    return next(filter(None, said), ())
+
+
+def _by_genai_prices(settings: EffectiveSettings, model: str, usage: Tokens, at: datetime | None) -> Decimal | None:
     where = find(settings.kind, settings.base_url, model)
     if where is None:
         return None
@@ -27,7 +60,7 @@ def price(settings: EffectiveSettings, model: str, usage: Tokens) -> Decimal | N
         cache_write_tokens=usage.cache_write,
     )
     try:
-        return genai_prices.calc_price(counted, model, **where).total_price
+        return genai_prices.calc_price(counted, model, genai_request_timestamp=at, **where).total_price
     except (LookupError, ValueError):
         return None
 

@@ -73,6 +73,12 @@ def api_of(kind: str | None, base_url: str | None = None) -> str:
 
 
 @lru_cache(maxsize=1024)
+def is_known_host(kind: str | None, base_url: str | None = None) -> bool:
+    """Tell whether a provider's host is one of its API's own, and no gateway: list prices hold there. Never raises."""
+    return _of_host(host_of(kind, base_url).partition(":")[0]) is not None
+
+
+@lru_cache(maxsize=1024)
 def host_of(kind: str | None, base_url: str | None = None) -> str:
     """Return the host that a provider of *kind* calls, with its port where the URL names one; empty: none. Never raises."""
     try:

@@ -40,6 +40,19 @@ def price(
     row = row_at(prices_of(api, model), when)
     if row is None:
         return None
+    return cost(
+        row,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cache_read_tokens=cache_read_tokens,
+        cache_write_tokens=cache_write_tokens,
+    )
+
+
+def cost(
+    row: Price, *, input_tokens: int, output_tokens: int, cache_read_tokens: int = 0, cache_write_tokens: int = 0
+) -> Decimal | None:
+    """Return what a call costs by one price row, as :func:`price` does."""
     read = cache_read_tokens if row.cache_read is not None else 0
     written = cache_write_tokens if row.cache_write is not None else 0
     fresh = input_tokens - read - written
@@ -61,13 +74,14 @@ def price(
     return total + row.request / _THOUSAND if row.request else total
 
 
-def prices_of(api: str, model: str, knowledge: Knowledge | None = None) -> tuple[Price, ...]:
+def prices_of(api: str, model: str, knowledge: Knowledge | None = None, host: str = "") -> tuple[Price, ...]:
     """Return the price rows of *model* at *api*; of its vendor, where that is the host's list price; empty: unknown.
 
-    *knowledge* is what is known of models; by default the catalogue of this version.
+    *knowledge* is what is known of models, by default the catalogue of this version; *host* counts where it says
+    something of one host.
     """
     known = knowledge or vendored()
-    found = known.facts(api, model)
+    found = known.facts(api, model, host)
     if found is not None and found.prices:
         return found.prices
     for vendor in _ALSO.get(api, ()):

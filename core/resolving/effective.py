@@ -315,7 +315,12 @@ class EffectiveSettings:
     def model_facts(self) -> ModelFacts | None:
         """What is known of the model, by the strongest source of each fact; None: nothing."""
         api, host = api_of(self.kind, self.base_url), host_of(self.kind, self.base_url)
-        return (self._knowledge or vendored()).facts(api, self.model, host) if self.model else None
+        return self.knowledge.facts(api, self.model, host) if self.model else None
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What is known of models, with what the database says of them."""
+        return self._knowledge or vendored()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON can hold them: no key, not even sealed."""
