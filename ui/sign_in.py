@@ -194,10 +194,9 @@ def _enter(actor: Actor, ticket: str | None) -> None:
         st.session_state["actor"] = actor
         st.rerun()
     st.html(
-        f'<span id="llm-settings-ticket" data-ticket="{ticket}"></span><script src="{SCRIPT_PATH[1:]}"></script>',
+        f'<p id="llm-settings-ticket" data-ticket="{ticket}">Signing in…</p><script src="{SCRIPT_PATH[1:]}"></script>',
         unsafe_allow_javascript=True,
     )
-    st.caption(":material/hourglass_top: Signing in…")
     st.stop()
 
 

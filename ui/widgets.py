@@ -30,6 +30,14 @@ def for_row(word: str, name: str) -> str:
     return f"{word} *{plain(name)}*"
 
 
+def unseen(label: str) -> str:
+    """Return *label* for a widget that shows none: a screen reader reads it as it is, escapes of Markdown too.
+
+    So it has none; what could begin an image, a link, a tag, code or a formula in it is left out.
+    """
+    return "".join(c for c in label if c not in "[]<>`$\\")
+
+
 def figure(label: str, value: int | str, help: str = "") -> None:  # noqa: A002 - Streamlit's own word
     """Draw one of a page's row of figures, wide enough for its value and its label.
 

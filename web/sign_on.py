@@ -31,27 +31,47 @@ SCRIPT: Final = b"""(() => {
     return;
   }
   const ticket = mark.dataset.ticket;
-  mark.remove();
+  mark.removeAttribute("id");
+  mark.removeAttribute("data-ticket");
   const again = () => location.reload();
   const door = new URL("sign-in", document.currentScript ? document.currentScript.src : location.href);
-  fetch(door, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({ticket})})
-    .then(again, again);
+  const ask = (what) => fetch(door, {
+    method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(what),
+  });
+  ask({ticket})
+    .then((exchanged) => exchanged.ok ? ask({kept: true}) : null)
+    .then((kept) => {
+      if (!kept || kept.status !== 403) return again();
+      mark.textContent = "Your browser did not keep the cookie of this site, so you are not signed in. "
+        + "Allow cookies for this site, then load the page again.";
+      mark.setAttribute("role", "alert");
+    })
+    .catch(again);
 })();
 """
-"""Runs in the sign-in and where the first password is chosen: focuses the first field. In the page that has drawn the ticket: exchanges it for the cookie, and
-starts afresh."""
+"""Runs in the sign-in and where the first password is chosen: focuses the first field. In the page that has drawn the ticket:
+exchanges it for the cookie, and starts afresh; where the browser keeps no cookie, says so, since the sign-in would only
+appear again."""
 
 _BODY_LIMIT = 1024
 
 
 async def exchange(receive: Receive, send: Send, request: Request) -> None:
-    """Exchange a ticket for the cookie: from our own page only, or somebody could sign others in as themselves."""
+    """Exchange a ticket for the cookie: from our own page only, or somebody could sign others in as themselves.
+
+    Asked ``{"kept": true}``, tell by 204 or 403 whether the browser came back with the cookie of a sign-in that holds.
+    """
     headers = request.headers
     if not is_ours(headers.get("origin", ""), headers) or headers.get("content-type") != "application/json":
         await answer(send, 403, b"Sign in on the page.\n")
         return
     try:
-        ticket = json.loads(await _body(receive))["ticket"]
+        asked = json.loads(await _body(receive))
+        if asked == {"kept": True}:
+            kept = request.secret is not None and await holds(request.secret)
+            await answer(send, 204 if kept else 403, b"" if kept else b"There is no cookie of a sign-in.\n")
+            return
+        ticket = asked["ticket"]
         secret = await anyio.to_thread.run_sync(_exchanged, ticket if isinstance(ticket, str) else "")
     except (ValueError, TypeError, KeyError, RecursionError):
         secret = None

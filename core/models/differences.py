@@ -127,7 +127,13 @@ def _number(value: float) -> str:
 
 
 def _because(said: Verdict) -> str:
-    return f": {said.why}" if said.why else ""
+    """Return the reason behind the words, unless it only repeats them."""
+    repeats = {
+        "ignore": "no effect" in said.why,
+        "refuse": said.why == "it takes none",
+        "only": said.why == f"it takes {', '.join(map(str, said.values))}",
+    }
+    return f": {said.why}" if said.why and not repeats.get(said.does) else ""
 
 
 def _of_facts(found: ModelFacts) -> list[Line]:

@@ -58,6 +58,20 @@ def test_every_verdict_has_words(does: str, more: dict[str, object], text: str) 
     assert verdict_text(Verdict(does, "why", "https://x.example", **more)) == text  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("does", "why", "values", "text"),
+    [
+        ("ignore", "it has no effect there", (), "has no effect"),
+        ("ignore", "an admin says that it has no effect", (), "has no effect"),
+        ("refuse", "it takes none", (), "not taken"),
+        ("only", "it takes low, high", ("low", "high"), "only low and high"),
+    ],
+)
+def test_nothing_is_said_twice(does: str, why: str, values: tuple[str, ...], text: str) -> None:
+    """A reason that only repeats the verdict is left out."""
+    assert verdict_text(Verdict(does, why, "https://x.example", values=values)) == text  # type: ignore[arg-type]
+
+
 def test_ranges_are_those_that_always_hold() -> None:
     """Anthropic's temperature ends at 1; what is refused anyway, or only while it thinks, bounds no form."""
     assert ranges("anthropic", "anthropic", "claude-sonnet-4-5")["temperature"] == (0, 1)

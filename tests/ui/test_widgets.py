@@ -2,7 +2,7 @@
 
 import pytest
 
-from ui.widgets import cut, isolated
+from ui.widgets import cut, isolated, unseen
 
 HEBREW, ARABIC = "\u05e9\u05dc\u05d5\u05dd", "\u0633\u0644\u0627\u0645"
 
@@ -20,3 +20,15 @@ def test_right_to_left_is_isolated(name: str) -> None:
 def test_other_scripts_are_left_as_they_are(name: str) -> None:
     """No mark is where none is needed: what is copied is the name."""
     assert isolated(name) == name
+
+
+@pytest.mark.parametrize(
+    ("label", "read"),
+    [
+        ("Active, self-hosted_1 *x* (a.b) & co!", "Active, self-hosted_1 *x* (a.b) & co!"),
+        ("![x](https://evil.example) <b>$a$ `c`\\", "!x(https://evil.example) ba c"),
+    ],
+)
+def test_label_that_is_not_seen_is_read_as_it_is(label: str, read: str) -> None:
+    """No backslash is read aloud; what could begin an image, a link, a tag, code or a formula is left out."""
+    assert unseen(label) == read

@@ -386,6 +386,17 @@ def test_ticket_is_exchanged_for_a_cookie_no_script_can_read(door: Middleware, t
     assert (again.status, again.header("set-cookie")) == (403, "")
 
 
+def test_browser_that_kept_no_cookie_is_found_out(door: Middleware, ticket: str) -> None:
+    """After the exchange the page asks whether the cookie came back: yes with it, no without one or with another's."""
+    kept = b'{"kept": true}'
+    secret = exchange(door, ticket).header("set-cookie").partition(";")[0]
+
+    assert exchange(door, "", body=kept, headers={"cookie": secret}).status == 204
+    assert exchange(door, "", body=kept).status == 403
+    assert exchange(door, "", body=kept, headers={"cookie": f"{COOKIE}={'A' * 43}"}).status == 403
+    assert exchange(door, "", body=kept, headers={"cookie": secret, "origin": "https://evil.example"}).status == 403
+
+
 @pytest.mark.parametrize(
     ("scheme", "client", "headers", "secure"),
     [

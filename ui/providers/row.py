@@ -20,7 +20,7 @@ from core.wording import counted
 from ui.feedback import plain
 from ui.providers import clicks
 from ui.providers.clicks import Action, Shown
-from ui.widgets import ago, exact, for_row
+from ui.widgets import ago, exact, for_row, unseen
 
 _MODELS_BEFORE_SCROLLING: Final = 14
 _KEY_WORDS: Final = {
@@ -79,7 +79,7 @@ def draw_to_pick(
         border=True, horizontal=True, vertical_alignment="center", gap="small", key=f"card_{provider.name}"
     ):
         st.checkbox(
-            plain(f"Select {provider.display_name}"),
+            unseen(f"Select {provider.display_name}"),
             key=box,
             label_visibility="collapsed",
             on_change=clicks.note_pick,
@@ -125,7 +125,7 @@ def _draw_buttons(provider: LlmProvider, key: KeyState, shown: Shown) -> None:
     if st.session_state.get(switch) != provider.is_active:
         st.session_state[switch] = provider.is_active  # the first time; or it was refused, or somebody else changed it
     st.toggle(
-        plain(f"Active, {provider.display_name}"),
+        unseen(f"Active, {provider.display_name}"),
         key=switch,
         label_visibility="collapsed",
         on_change=clicks.note_switch,

@@ -61,7 +61,7 @@ def _add() -> None:
     username = st.text_input("Username", key=_USERNAME, persist_state="page", max_chars=64, autocomplete="off")
     slots: dict[str, Any] = {"username": st.empty()}
     role = st.segmented_control("Role", ROLES, default="analyst", required=True, key=_ROLE) or "analyst"
-    st.caption("An admin manages everything; an analyst sees Effective Preview, and never a key.")
+    st.caption("An admin manages everything; an analyst sees Effective Preview and Models, never a key.")
     slots["role"] = st.empty()
     password = _password_field(slots)
     st.caption(_HANDED_OVER)
