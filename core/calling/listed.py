@@ -1,7 +1,8 @@
 """A vendor's own list of models: names, and what it says of limits, prices and ends. Every shape that the APIs have; never raises.
 
 The fields are those of the SDKs that we pin (openai 3.54: ``shutdown_date``; anthropic 2.12: ``max_input_tokens``,
-``max_tokens``, ``retires_at``; google-genai 3.4: ``input_token_limit``, ``output_token_limit``, ``max_temperature``), of
+``max_tokens``, ``retires_at``, ``capabilities``; google-genai 3.4: ``input_token_limit``, ``output_token_limit``,
+``max_temperature``, ``thinking``), of
 https://docs.mistral.ai/api/endpoint/models, https://openrouter.ai/docs/api/api-reference/models, Groq's and vLLM's.
 """
 
@@ -11,7 +12,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from ..models.facts import FIELDS, WRONG
-from ..parameters import SENDABLE
+from ..parameters import EFFORTS, SENDABLE
 from .vendors import look, string
 
 MOST: Final = 5_000
@@ -54,6 +55,8 @@ def _facts(model: Any, *, own_limit: bool) -> dict[str, Any]:
         "retires": _day(_first(model, "retires_at", "shutdown_date", "expiration_date", "deprecation")),
         "successor": _first(model, "deprecation_replacement_model"),
         "prices": _prices(look(model, "pricing")),
+        "reasoning": _reasoning(model),
+        "efforts": _efforts(look(model, "capabilities", "effort")),
     }
     facts = {name: value for name, value in said.items() if value is not None and _fits(FIELDS[name], value)}
     supported = look(model, "supported_parameters")
@@ -72,6 +75,25 @@ def _fits(check: Callable[[Any], Any], value: Any) -> bool:
     except WRONG:
         return False
     return True
+
+
+def _reasoning(model: Any) -> str | None:
+    """Return ``none`` or ``always``, where a list is sure of it: Google's ``thinking``, Anthropic's ``capabilities.thinking``.
+
+    Neither says whether a model that may reason does so unasked. Anthropic's ``types.disabled`` is false exactly where
+    switching it off gets a 400 (anthropic/types/thinking_types.py).
+    """
+    has_effort = look(model, "capabilities", "effort", "supported") is True
+    if look(model, "thinking") is False or look(model, "capabilities", "thinking", "supported") is False:
+        return None if has_effort else "none"  # an effort would be refused of a model that does not reason
+    can_be_off = look(model, "capabilities", "thinking", "types", "disabled", "supported")
+    return "always" if can_be_off is False else None
+
+
+def _efforts(effort: Any) -> list[str] | None:
+    if look(effort, "supported") is not True:
+        return None
+    return [level for level in EFFORTS if look(effort, level, "supported") is True] or None
 
 
 def _day(value: Any) -> str | None:

@@ -59,6 +59,37 @@ def test_each_shape_is_read(model: Any, facts: dict[str, Any]) -> None:
     assert listed.read([model], own_limit=isinstance(model, ModelInfo)) == [("m", facts)]
 
 
+NO: dict[str, Any] = {"supported": False}
+YES: dict[str, Any] = {"supported": True}
+LEVELS: dict[str, Any] = {"low": YES, "medium": YES, "high": YES, "xhigh": NO, "max": YES}
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "facts"),
+    [
+        ({"effort": {**YES, **LEVELS}}, {"efforts": ["low", "medium", "high", "max"]}),
+        ({"effort": {**NO, **LEVELS}}, {}),
+        ({"effort": {**YES, "low": "yes"}}, {}),
+        ({"thinking": {**NO, "types": {"disabled": YES}}}, {"reasoning": "none"}),
+        ({"thinking": NO, "effort": {**YES, "low": YES}}, {"efforts": ["low"]}),
+        ({"thinking": {**YES, "types": {"disabled": NO}}}, {"reasoning": "always"}),
+        ({"thinking": {**YES, "types": {"disabled": YES}}}, {}),
+        ({"thinking": None, "effort": [1]}, {}),
+        ("many", {}),
+    ],
+)
+def test_what_a_list_says_of_reasoning(capabilities: Any, facts: dict[str, Any]) -> None:
+    """Anthropic's capabilities, as a mapping and as the SDK's objects; only what is certain."""
+    assert listed.read([{"id": "m", "capabilities": capabilities}]) == [("m", facts)]
+    assert listed.read([ModelInfo.construct(id="m", capabilities=capabilities)]) == [("m", facts)]
+
+
+@pytest.mark.parametrize(("thinking", "facts"), [(False, {"reasoning": "none"}), (True, {}), (None, {})])
+def test_what_googles_list_says_of_reasoning(thinking: bool | None, facts: dict[str, Any]) -> None:
+    """A model that may reason does so unasked or not: that is not in the list."""
+    assert listed.read([GoogleModel(name="models/m", thinking=thinking)]) == [("m", facts)]
+
+
 def test_parameters_that_a_host_drops_have_no_effect() -> None:
     """OpenRouter names what a model takes; an empty list says nothing."""
     (one,) = listed.read([{"id": "m", "supported_parameters": ["temperature", "max_tokens", "tools"]}])
@@ -83,6 +114,8 @@ names = [
     "pricing",
     "supported_parameters",
     "top_provider",
+    "capabilities",
+    "thinking",
     "deprecation_replacement_model",
 ]
 anything = st.recursive(
