@@ -834,7 +834,7 @@ class KeyMachine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(["a", "b", "c", "d"]), typed=st.text("abc-_~", min_size=10, max_size=20))
     def set(self, name: str, typed: str) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(providers, "get_ring", self.key_ring)
+            patch.setattr(provider_keys, "get_ring", self.key_ring)
             try:
                 with db.transaction() as session:
                     if name not in self.ids:
