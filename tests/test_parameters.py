@@ -36,6 +36,7 @@ from tests.parameters import RULES, SENT, another
 
 each_parameter = pytest.mark.parametrize("parameter", PARAMETERS.values(), ids=PARAMETERS)
 EXAMPLES = {
+    "docs/models.md",
     "core/models/catalogue.py",
     "core/models/rules.py",
     "tests/models/test_adapt.py",

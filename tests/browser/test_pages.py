@@ -252,7 +252,7 @@ def test_hostile_names_are_text(page: Page, committed: str) -> None:
         )
     page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
     for link in ("Defaults", "Effective Preview", "Providers"):
-        page.get_by_role("link", name=link).click()
+        page.get_by_role("link", name=link, exact=True).click()
         expect(page.get_by_role("heading", name=link)).to_be_visible()
         page.wait_for_timeout(700)
     expect(page.locator(".st-key-card_acme")).to_contain_text(":red[hot]")
