@@ -36,6 +36,7 @@ from tests.parameters import RULES, SENT, another
 
 each_parameter = pytest.mark.parametrize("parameter", PARAMETERS.values(), ids=PARAMETERS)
 EXAMPLES = {
+    "core/models/refused.py",
     "docs/models.md",
     "core/models/catalogue.py",
     "core/models/rules.py",

@@ -16,15 +16,11 @@ LONGEST: Final = 4_000
 """Characters that are looked at."""
 NAMES: Final[Mapping[str, str]] = {
     **{name: name for name in SENDABLE},
-    "topp": "top_p",
-    "frequencypenalty": "frequency_penalty",
-    "presencepenalty": "presence_penalty",
+    **{name.replace("_", ""): name for name in SENDABLE},  # topP
     "max_completion_tokens": "max_tokens",
     "max_output_tokens": "max_tokens",
     "maxoutputtokens": "max_tokens",
-    "maxtokens": "max_tokens",
     "reasoning.effort": "reasoning_effort",
-    "reasoningeffort": "reasoning_effort",
     "output_config.effort": "reasoning_effort",
     "stop_sequences": "stop",
     "stopsequences": "stop",
