@@ -10,7 +10,7 @@ from api.names import camel
 from core.kinds import KINDS
 from core.manage import provider_secrets
 from core.manage.connection import Report
-from core.models.adapt import Adjustment
+from core.models.adapt import Adjustment, Unfit
 from core.parameters import PARAMETERS
 from core.resolving.effective import CURES, EffectiveSettings, Explained, LayerName, LogLevel, Source
 from core.store.sealed import fingerprint_of
@@ -180,6 +180,7 @@ class SettingsRow(Wire):
     presence_penalty: float | None
     reasoning_effort: str | None
     stop: list[str] | None
+    unfit_parameters: Unfit | None
     max_retries: int | None
     retry_backoff_ms: int | None
     request_timeout_ms: int | None
@@ -263,6 +264,9 @@ class Effective(Wire):
     presence_penalty: float
     reasoning_effort: str | None
     stop: list[str] | None
+    unfit_parameters: Unfit = Field(
+        description="what becomes of a value that the model does not take: left out or brought into its range, or sent"
+    )
     max_retries: int
     retry_backoff_ms: int
     request_timeout_ms: int

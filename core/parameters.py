@@ -41,7 +41,7 @@ class Parameter:
     """Of a list: its longest, in entries of up to :attr:`longest` characters. The shortest has one."""
     longest: int = 0
     example: str = ""
-    group: Literal["Model", "Retries and timeout", "Logging"] = "Model"
+    group: Literal["Model", "What a model does not take", "Retries and timeout", "Logging"] = "Model"
     widened: tuple[str, float] | None = None
     """The version that raised :attr:`maximum`, and what it was: services of versions before take more for not set."""
     is_amount: bool = True
@@ -148,6 +148,15 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
             most=16,
             longest=100,
             example="END",
+        ),
+        Parameter(
+            "unfit_parameters",
+            "Unfit parameters",
+            str,
+            "leave_out",
+            "leave_out: a value that the model does not take is left out, or brought into its range. send: it is sent as it is.",
+            choices=("leave_out", "send"),
+            group="What a model does not take",
         ),
         Parameter(
             "max_retries",

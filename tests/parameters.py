@@ -18,6 +18,7 @@ RULES: Final[Mapping[str, tuple[Any, Callable[[Any], bool]]]] = {
         None,
         lambda v: isinstance(v, list) and 0 < len(v) <= 16 and all(isinstance(w, str) and 0 < len(w) <= 100 for w in v),
     ),
+    "unfit_parameters": ("leave_out", lambda v: v in {"leave_out", "send"}),
     "max_retries": (3, lambda v: 0 <= v <= 10),
     "retry_backoff_ms": (1000, lambda v: 100 <= v <= 10_000),
     "request_timeout_ms": (60_000, lambda v: 1000 <= v <= 3_600_000),
@@ -27,7 +28,9 @@ RULES: Final[Mapping[str, tuple[Any, Callable[[Any], bool]]]] = {
     "log_response_data": (True, lambda _: True),
 }
 """Parameter -> its built-in default, None if it has none, and whether a value of its type is in range."""
-CLIENT_SIDE: Final = {"max_retries", "retry_backoff_ms", "request_timeout_ms"} | {n for n in RULES if "log" in n}
+CLIENT_SIDE: Final = {"unfit_parameters", "max_retries", "retry_backoff_ms", "request_timeout_ms"} | {
+    n for n in RULES if "log" in n
+}
 SENT: Final = tuple(name for name in RULES if name not in CLIENT_SIDE)
 """What goes to a model."""
 
@@ -59,7 +62,7 @@ def another(name: str) -> Any:
     value_type = PARAMETERS[name].value_type
     values: dict[Any, tuple[Any, ...]] = {
         bool: (False,),
-        str: ("errors_only", "low"),
+        str: ("errors_only", "send", "low"),
         list: (["END", "\n"],),
         float: (0.25, 0.5),
         int: (0, 11, 2011),

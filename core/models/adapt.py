@@ -85,7 +85,8 @@ def adapt(
         custom: Custom settings. Programs may send them: one that forbids a parameter counts, one that would allow it does not.
         kind: Of the provider: whose names are used. Default: the API's own.
         beside: What the request has besides, by the vendor's names: it counts both ways.
-        unfit: ``send``: what does not fit is sent all the same, as somebody knows better.
+        unfit: ``send``: what somebody has chosen is sent also where it does not fit, as they know better. Built-in defaults
+            are left out as ever: nobody asked for them.
         knowledge: What is known of models. Default: the catalogue of this version.
         host: Of the provider's base URL: an admin may say something of a model at one host.
     """
@@ -170,10 +171,9 @@ def _decide(steps: tuple[_Step, ...], values: Mapping[str, Any], case: _Case) ->
             kept[step.name] = value
         if note is not None:
             notes[step.name] = note
-    if case.unfit == "leave_out":
-        for step in steps:
-            if step.exclusive:
-                _exclude(step, kept, notes, case)
+    for step in steps:
+        if step.exclusive:
+            _exclude(step, kept, notes, case)
     sent: dict[str, Any] = {}
     for step in steps:
         if step.name in kept:
@@ -203,7 +203,7 @@ def _one(step: _Step, value: Any, kept: Mapping[str, Any], case: _Case) -> tuple
         note = _note(step.name, "added", value, step.required.why, step.required, asked_for=asked_for)
     elif step.renamed is not None:
         note = step.renamed[asked_for]
-    for check in step.checks if case.unfit == "leave_out" else ():
+    for check in () if asked_for and case.unfit == "send" else step.checks:
         said = check.said
         if not check.holds(case.beside, kept, case.custom) or _takes(said, value):
             continue
@@ -247,6 +247,8 @@ def _exclude(step: _Step, kept: dict[str, Any], notes: dict[str, Adjustment], ca
         elif one in kept and other in kept:
             loser = _loser(one, other, case.explicit)
         else:
+            continue
+        if case.unfit == "send" and loser in case.explicit:
             continue
         if kept.pop(loser, None) is not None:
             asked_for, why = loser in case.explicit, f"{check.said.why}; {other if loser == one else one} is sent"

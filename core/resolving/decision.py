@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 from ..kinds import KINDS
-from ..models.adapt import Adapted, adapt, names, place
+from ..models.adapt import Adapted, Unfit, adapt, names, place
 from ..models.apis import api_of, host_of
 from ..models.knowledge import Knowledge
 from ..parameters import SENDABLE
@@ -46,6 +46,8 @@ class Basis(NamedTuple):
     """What is known of models; None: the catalogue of this version."""
     extra: Mapping[str, Any] = _NONE
     """Extra parameters, by the vendor's names; None is not sent."""
+    unfit: Unfit = "leave_out"
+    """``send``: what somebody chose is sent also where the model does not take it."""
 
 
 def decide(
@@ -74,6 +76,7 @@ def decide(
             basis.omitted,
             custom=basis.custom,
             kind=basis.kind,
+            unfit=basis.unfit,
             knowledge=basis.knowledge,
             host=host,
         )
@@ -91,6 +94,7 @@ def decide(
         custom=basis.custom,
         kind=basis.kind,
         beside={**extra, **beside} if isinstance(extra, Mapping) else beside,
+        unfit=basis.unfit,
         knowledge=basis.knowledge,
         host=host,
     )

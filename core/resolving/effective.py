@@ -19,7 +19,7 @@ from ..errors import (
     ProviderMissing,
     Unavailable,
 )
-from ..models.adapt import Adapted, Adjustment, Standing, standing
+from ..models.adapt import Adapted, Adjustment, Standing, Unfit, standing
 from ..models.apis import api_of, host_of
 from ..models.facts import ModelFacts
 from ..models.knowledge import Knowledge, vendored
@@ -142,6 +142,7 @@ class EffectiveSettings:
     presence_penalty: float
     reasoning_effort: str | None
     stop: tuple[str, ...] | None
+    unfit_parameters: Unfit
     max_retries: int
     retry_backoff_ms: int
     request_timeout_ms: int
@@ -303,6 +304,7 @@ class EffectiveSettings:
             self.custom_settings,
             self._knowledge,
             self.extra_parameters,
+            self.unfit_parameters,
         )
 
     @property

@@ -113,7 +113,10 @@ def build(
     kind = provider.kind if provider else None
     base_url = base_url_of(provider.kind, provider.base_url) if provider else None
     explicit = [name for name in SENDABLE if candidates[name][0][0] is not BUILT_IN]
-    sent, adjustments = decide(Basis(kind, base_url, model, values, explicit, omitted_by, custom, knowledge, more))
+    unfit = values["unfit_parameters"]
+    sent, adjustments = decide(
+        Basis(kind, base_url, model, values, explicit, omitted_by, custom, knowledge, more, unfit)
+    )
     request = options.request_options(kind, model, sent, more)
     return EffectiveSettings(
         provider=provider.name if provider else name or "",

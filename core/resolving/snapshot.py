@@ -89,7 +89,12 @@ _TABLES: Final[Mapping[str, tuple[Columns, Mapping[str, str], str]]] = {
 """Table -> its columns, those that are read by another expression, and of which rows."""
 ADDED: Final[Mapping[str, Mapping[str, str]]] = {
     "llm_providers": {"needs_key": "true"},
-    "llm_settings": {"extra_parameters": "NULL", "reasoning_effort": "NULL", "stop": "NULL"},
+    "llm_settings": {
+        "extra_parameters": "NULL",
+        "reasoning_effort": "NULL",
+        "stop": "NULL",
+        "unfit_parameters": "NULL",
+    },
 }
 """Table -> column that a schema one version older does not have -> what stands for it there: services may be upgraded first."""
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"

@@ -193,6 +193,7 @@ class LlmSettings(Table, table=True):
     presence_penalty: float | None = Field(default=None, sa_type=Double)
     reasoning_effort: str | None = Field(default=None, sa_type=Text)
     stop: list[str] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
+    unfit_parameters: str | None = Field(default=None, sa_type=Text)
     max_retries: int | None = None
     retry_backoff_ms: int | None = None
     request_timeout_ms: int | None = None

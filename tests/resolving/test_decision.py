@@ -110,3 +110,35 @@ def test_custom_settings_forbid_and_never_allow() -> None:
 def test_what_is_known_of_a_model(model: str, standing: str) -> None:
     """A dated name is the model itself; of one that is not known everything is sent."""
     assert _settings("openai", model).model_is == standing
+
+
+@pytest.mark.parametrize(
+    ("for_all", "own", "sends"),
+    [(None, None, False), ("send", None, True), ("send", "leave_out", False), ("leave_out", "send", True)],
+)
+def test_the_highest_row_says_what_becomes_of_what_does_not_fit(
+    for_all: str | None, own: str | None, *, sends: bool
+) -> None:
+    """`send`: what somebody chose goes as it is, also with what a call adds; built-in defaults are left out as ever."""
+    facts = ProviderFacts(1, "acme", "Acme", "openai", None, "gpt-5", True, 1, {}, None)  # noqa: FBT003 - it is active
+    rows: list[dict[str, Any]] = [{"temperature": 0.4, "unfit_parameters": for_all}, {"unfit_parameters": own}]
+    settings = build(facts, [Layer("all_providers", 1, 1, rows[0], {}), Layer("provider", 2, 1, rows[1], {})])
+    explained = {each.name: each for each in settings.explain()}
+    what = {each.parameter: each.what for each in settings.adjustments}
+
+    for options in (settings.request_options(), settings.request_options(seed=7), settings.adapted().sent):
+        assert (options.get("temperature") == 0.4) is sends
+        assert "top_p" not in options
+    assert what["top_p"] == "left_out"
+    assert ("temperature" in what) is not sends
+    assert explained["temperature"].sent is sends
+    assert not explained["unfit_parameters"].sent
+    assert explained["unfit_parameters"].value == ("send" if sends else "leave_out")
+
+
+def test_of_two_that_exclude_each_other_both_go_where_both_are_chosen() -> None:
+    """And with `send` one that is a built-in default goes still."""
+    for chosen, sent in (({"temperature": 0.4, "top_p": 0.5}, True), ({"top_p": 0.5}, False)):
+        options = _settings("anthropic", "claude-opus-4-1", unfit_parameters="send", **chosen).adapted().sent
+        assert options["top_p"] == 0.5
+        assert ("temperature" in options) is sent
