@@ -40,7 +40,6 @@ EXAMPLES = {
     "docs/models.md",
     "core/models/catalogue.py",
     "core/models/rules.py",
-    "docs/models.md",
     "tests/models/test_adapt.py",
     "tests/manage/test_omissions.py",
     "tests/test_what_is_sent.py",
