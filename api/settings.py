@@ -13,7 +13,7 @@ from api.ids import LARGEST, Id, ProviderId
 from api.names import NotAsNamed, from_wire
 from api.responses import READ, WRITE, answers, named
 from api.writes import Body, IfMatch, documented, take_read_only, take_version
-from core.manage import providers, settings
+from core.manage import fitting, providers, settings
 from core.store import db
 from core.store.tables import LlmSettings
 
@@ -41,7 +41,7 @@ def list_settings(_actor: Reader, provider_id: ProviderId = None) -> Response:
 def upsert_settings(request: Request, actor: Writer, body: Body, if_match: IfMatch = None) -> Response:
     """Set the fields that are named; null inherits, the others stay. The row is made if there is none (201)."""
 
-    def work(session: Session) -> tuple[LlmSettings, bool]:
+    def work(session: Session) -> tuple[LlmSettings, bool, list[str]]:
         data = dict(body)
         version = take_version(data, if_match, needed=False)
         scope = _scope(data)
@@ -49,11 +49,12 @@ def upsert_settings(request: Request, actor: Writer, body: Body, if_match: IfMat
         new = row is None
         if row is not None:
             take_read_only(data, wire.settings_row(row), version)
-        return settings.upsert_global(session, actor, scope, from_wire(data, settings.FIELDS), version=version), new
+        row = settings.upsert_global(session, actor, scope, from_wire(data, settings.FIELDS), version=version)
+        return row, new, fitting.warnings(session, row)
 
-    row, new = write(request, actor, work)
+    row, new, warnings = write(request, actor, work)
     caught_up()
-    return success(wire.settings_row(row), 201 if new else 200, {"ETag": f'"{row.version}"'})
+    return success(wire.settings_row(row, warnings), 201 if new else 200, {"ETag": f'"{row.version}"'})
 
 
 @router.put(
@@ -65,15 +66,16 @@ def upsert_settings(request: Request, actor: Writer, body: Body, if_match: IfMat
 def change_settings(request: Request, actor: Writer, settings_id: Id, body: Body, if_match: IfMatch = None) -> Response:
     """Set the fields that are named; null inherits, the others stay. What GET gave may be sent back whole."""
 
-    def work(session: Session) -> LlmSettings:
+    def work(session: Session) -> tuple[LlmSettings, list[str]]:
         data = dict(body)
         version = take_version(data, if_match, needed=True)
         take_read_only(data, wire.settings_row(settings.get(session, settings_id)), version)
-        return settings.update(session, actor, settings_id, from_wire(data, settings.FIELDS), version=version)
+        row = settings.update(session, actor, settings_id, from_wire(data, settings.FIELDS), version=version)
+        return row, fitting.warnings(session, row)
 
-    row = write(request, actor, work)
+    row, warnings = write(request, actor, work)
     caught_up()
-    return success(wire.settings_row(row), headers={"ETag": f'"{row.version}"'})
+    return success(wire.settings_row(row, warnings), headers={"ETag": f'"{row.version}"'})
 
 
 @router.delete("/llm/settings/{id:row}", responses=answers(wire.Deleted, 404, *WRITE), summary="Delete a settings row")

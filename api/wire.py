@@ -195,6 +195,9 @@ class SettingsRow(Wire):
     version: int
     created_at: datetime
     updated_at: datetime
+    warnings: list[str] | None = Field(
+        default=None, description="after a change: what is not sent as it is set; not there if all is"
+    )
 
 
 class ValueSource(Wire):
@@ -338,9 +341,10 @@ def test_report(model: str | None, report: Report) -> dict[str, Any]:
     }
 
 
-def settings_row(row: LlmSettings) -> dict[str, Any]:
-    """Return a settings row as it goes over the wire."""
-    return picked(row, SettingsRow)
+def settings_row(row: LlmSettings, warnings: list[str] | None = None) -> dict[str, Any]:
+    """Return a settings row as it goes over the wire, with *warnings* if there are any."""
+    found = picked(row, SettingsRow, warnings=warnings)
+    return found if warnings else {name: value for name, value in found.items() if name != "warnings"}
 
 
 def effective(

@@ -23,10 +23,9 @@ from typing import TYPE_CHECKING, Any
 from .config import get_config
 from .crypto import KeyRing, ids_of, load_ring
 from .errors import BadKey, CoreError, StoreUnavailable
-from .models.facts import known
 from .models.knowledge import vendored
 from .postgres import lines, names, probe, threads
-from .resolving import snapshot, snapshot_file
+from .resolving import snapshot, snapshot_file, unread
 from .resolving.effective import EffectiveSettings, Explained, Source, Status
 from .resolving.merge import build
 from .resolving.snapshot import Snapshot
@@ -245,7 +244,7 @@ class Resolver:
 
         least, most = BACKOFF
         wait = least
-        _look_at_catalogue()
+        unread.look_at_catalogue()
         if self._file is not None and self._snapshot is None:
             self._look_before()
         while not stop.is_set():
@@ -342,7 +341,7 @@ class Resolver:
         new = new or snapshot.load(connection)
         self._verified_at = asked_at
         if new is not old and (old is None or not new.is_like(old)):
-            _tell_of_unread(new, old)
+            unread.look(new, old)
             with self._changed:
                 self._publish(new)
             self._file_written = False
@@ -409,19 +408,6 @@ def _reason(error: Exception) -> tuple[str, bool]:
     if found is None:
         return f"{type(error).__name__}: check DATABASE_URL and that the server runs", False
     return str(found), found.lasting or found.sqlstate == refusals.FULL
-
-
-def _look_at_catalogue() -> None:
-    """Read what is known of models, so that no caller waits for it; what is wrong with it is logged, and all is sent then."""
-    if problems := known().catalogue.problems:
-        _log.warning("It is not known what models take, or not of all: %s", " ".join(problems))
-
-
-def _tell_of_unread(new: Snapshot, old: Snapshot | None) -> None:
-    """Read what the database knows of models, so that no caller waits for it; what is wrong with it is logged once."""
-    problems = new.knowledge.overlay.problems
-    if problems and (old is None or old.knowledge.overlay.problems != problems):
-        _log.warning("What is stored of models is not read, or not all of it: %s", " ".join(problems))
 
 
 def _environment_ring() -> KeyRing:

@@ -1,10 +1,16 @@
-"""How many providers take what all of them are given: for who sets a value for all."""
+"""What becomes of values where they are sent: for who sets them for one provider, or for all."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from sqlmodel import Session
 
 from ..parameters import SENDABLE
-from ..resolving.words import becomes
-from .settings import Stored
+from ..resolving.words import becomes, warnings_of
+from ..store.tables import LlmSettings
+from .settings import Stored, load
+
+_NAMED: Final = 3
+"""So many providers are named."""
 
 
 class Fit(NamedTuple):
@@ -40,3 +46,21 @@ def fits(stored: Stored) -> dict[str, Fit]:
         for name in SENDABLE
         if takes[name] or others[name]
     }
+
+
+def warnings(session: Session, row: LlmSettings) -> list[str]:
+    """Return what of a stored settings row does not reach the model as it is set, in sentences; empty if all does.
+
+    Of the row of all providers: which of its values how many providers do not take, and what becomes of them at the first.
+    """
+    stored = load(session)
+    if row.provider_id is not None:
+        name = next(name for name, columns in stored.providers.items() if columns["id"] == row.provider_id)
+        return warnings_of(stored.effective(name))
+    found = []
+    for name, fit in fits(stored).items():
+        if fit.others and getattr(row, name) is not None:
+            more = len(fit.others) - _NAMED
+            told = "; ".join(f"{who}: {what}" for who, what in fit.others[:_NAMED])
+            found.append(f"{name}: {fit.takes} of {fit.of} providers take it. {told}{f'; {more} more' * (more > 0)}.")
+    return found

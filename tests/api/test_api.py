@@ -414,6 +414,25 @@ def test_what_the_schema_forbids_is_refused(root: TestClient, method: str, path:
     assert refused > len(schema["properties"]) * len(ODD) / 4
 
 
+def test_a_change_answers_what_is_not_sent_as_it_is_set(root: TestClient) -> None:
+    """Of one provider, and of all: nothing is refused for it, and GET says nothing of it."""
+    made = data(
+        root.post("/api/llm/providers", json={**NEW, "availableModels": ["gpt-5.5"], "defaultModel": "gpt-5.5"}), 201
+    )
+    body = {"providerId": made["id"], "temperature": 0.3, "maxTokens": 500}
+    own = data(root.post("/api/llm/settings/global", json=body), 201)
+    mended = data(root.put(f"/api/llm/settings/{own['id']}", json={"temperature": None}, headers={"If-Match": "*"}))
+    common = data(root.post("/api/llm/settings/global", json={"providerId": None, "temperature": 0.4}), 201)
+
+    assert own["temperature"] == 0.3
+    (warning,) = own["warnings"]
+    assert warning.startswith("temperature")
+    assert "warnings" not in mended
+    (warning,) = common["warnings"]
+    assert warning.startswith("temperature: 0 of 1 providers take it. ")
+    assert all("warnings" not in row for row in data(root.get("/api/llm/settings/global")))
+
+
 @pytest.mark.parametrize("key", [None, "", " " * 20])
 def test_an_empty_key_is_refused(root: TestClient, key: str | None) -> None:
     """It may mean "none", "as it was" or "take it away": not for the API to guess."""
