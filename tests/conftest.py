@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import hypothesis
 import psycopg
 import pytest
 from sqlalchemy import Engine, NullPool, create_engine, text
@@ -32,6 +33,8 @@ from core.store.tables import User
 T = TypeVar("T")
 
 pytest.register_assert_rewrite("tests.calls")
+hypothesis.settings.register_profile("anywhere", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("anywhere")  # no test asserts speed, of a busy machine least of all
 
 ROOT = Path(__file__).parent.parent
 PASSWORD = "correct horse battery"
