@@ -62,7 +62,7 @@ def another(name: str) -> Any:
     value_type = PARAMETERS[name].value_type
     values: dict[Any, tuple[Any, ...]] = {
         bool: (False,),
-        str: ("errors_only", "send", "low"),
+        str: ("errors_only", "low", "send"),
         list: (["END", "\n"],),
         float: (0.25, 0.5),
         int: (0, 11, 2011),
