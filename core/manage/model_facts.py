@@ -26,6 +26,7 @@ from ..actors import Actor
 from ..audit.record import MAX_COMMENT, Target, changes_between, explained, record
 from ..errors import AlreadyExists, Invalid, NotFound
 from ..models import overlay
+from ..models.adapt import KIND_OF
 from ..models.apis import api_of, host_of
 from ..models.facts import FIELDS, ModelFacts
 from ..models.knowledge import Knowledge
@@ -275,12 +276,9 @@ def explain(session: Session, api: str, model: str, *, host: str = "", kind: str
         pattern, why = (None, None) if row is None else (row.pattern, whys[row.id])
         told.append(Fact(name, value, basis, as_of, None if row is None else row.id, pattern, why, hides))
     behind = next((row.acts_as for row in reversed(rows) if row.acts_as), None)
-    verdicts = own.verdicts(api, kind or _KIND_OF.get(api, "openai_compatible"), model, host)
+    verdicts = own.verdicts(api, kind or KIND_OF.get(api, "openai_compatible"), model, host)
     is_custom = any(row.is_custom for row in rows)
     return Explanation(api, model, levels[-1].facts, tuple(told), verdicts, behind, is_custom)
-
-
-_KIND_OF: Final = {"openai": "openai", "anthropic": "anthropic", "google": "google", "azure": "azure_openai"}
 
 
 def models_in_use(session: Session) -> list[tuple[str, str, str]]:
@@ -302,7 +300,7 @@ def same(one: Knowledge, other: Knowledge, use: tuple[str, str, str]) -> bool:
     plain = [{name: getattr(found, name) for name in FIELDS} if found else None for found in facts]
     if plain[0] != plain[1]:
         return False
-    kind = _KIND_OF.get(api, "openai_compatible")
+    kind = KIND_OF.get(api, "openai_compatible")
     mine, theirs = (known.verdicts(api, kind, model, host) for known in (one, other))
     return {name: _effects(said) for name, said in mine.items()} == {
         name: _effects(said) for name, said in theirs.items()
