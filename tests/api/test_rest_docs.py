@@ -1,4 +1,4 @@
-"""Every snippet of docs/rest.md, run for real against the app: slow, and it takes curl, go, and npm with its registry.
+"""Every snippet of docs/rest.md and the clients beside it, run against the app: slow; it takes curl, go, and npm with its registry.
 
 Nothing but npm's registry is reached, by npm; whatever is downloaded or built stays in the test's own folder.
 """
@@ -27,6 +27,7 @@ pytestmark = pytest.mark.browser  # speaks to the whole process from outside, an
 
 MODEL: Final = "gpt-9-docs"
 DOCS: Final = (ROOT / "docs/rest.md").read_text(encoding="utf-8")
+CLIENTS: Final = ROOT / "docs" / "clients"
 TYPESCRIPT: Final = ("typescript@5.9.3", "@types/node@20.19.0")
 GENERAL: Final = 100
 
@@ -38,8 +39,8 @@ def snippets(language: str) -> list[str]:
 
 def snippet(language: str, having: str) -> str:
     """The one fenced block that has a text."""
-    (found,) = [block for block in snippets(language) if having in block]
-    return found
+    (block,) = [block for block in snippets(language) if having in block]
+    return block
 
 
 class Served(NamedTuple):
@@ -112,8 +113,11 @@ def model_of(provider: str, served: Served, folder: Path) -> str:
 
 
 def test_every_snippet_is_run() -> None:
-    """A snippet that is added to the page is added here."""
-    assert [len(snippets(language)) for language in ("sh", "ts", "go")] == [6, 1, 1]
+    """A snippet that is added to the page is added here, and so is a client, which the page links to."""
+    having = ("tokens create", "export LLM_SETTINGS_URL", "--etag-compare", "explain=true", "If-Match", "openapi.json")
+    assert sorted(snippet("sh", text) for text in having) == sorted(snippets("sh"))
+    assert {path.name for path in CLIENTS.iterdir()} == {"settings.ts", "settings.go"}
+    assert set(re.findall(r"\(clients/([\w.]+)\)", DOCS)) == {"settings.ts", "settings.go"}
 
 
 def test_quick_start(served: Served, folder: Path) -> None:
@@ -186,7 +190,7 @@ def go_client(folder: Path) -> list[str]:
     """The Go client, as its command."""
     go = shutil.which("go")
     require("go", go)
-    (folder / "settings.go").write_text(snippets("go")[0], encoding="utf-8")
+    shutil.copy(CLIENTS / "settings.go", folder)
     home = folder.parent / "home"
     env = {"GOCACHE": str(home / "go"), "GOPATH": str(home / "gopath"), "GOPROXY": "off", "GOFLAGS": "-mod=mod"}
     done = run(str(go), "build", "-o", "client", "settings.go", cwd=folder, **env)
@@ -199,13 +203,13 @@ def typescript_client(folder: Path) -> list[str]:
     node, npm = shutil.which("node"), shutil.which("npm")
     require("node", node)
     require("typescript", npm)
-    (folder / "settings.ts").write_text(snippets("ts")[0], encoding="utf-8")
+    shutil.copy(CLIENTS / "settings.ts", folder)
     (folder / "package.json").write_text('{"private": true}', encoding="utf-8")
     quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=0", "--no-update-notifier")
     got = run(str(npm), "install", *quiet, *TYPESCRIPT, cwd=folder)
     require("typescript", got.returncode == 0)
     compiling = ("--strict", "--target", "es2022", "--module", "nodenext", "settings.ts")
-    assert " ".join(compiling) in DOCS
+    assert " ".join(compiling) in (CLIENTS / "settings.ts").read_text(encoding="utf-8")
     done = run(str(node), "node_modules/typescript/bin/tsc", *compiling, cwd=folder)
     assert done.returncode == 0, done.stdout
     return [str(node), "settings.js"]
