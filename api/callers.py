@@ -41,7 +41,7 @@ class Asked(NamedTuple):
     address: str
 
 
-def look(asked: Asked, *, action: str, role: str, limit: ratelimit.Name | None) -> Caller:
+def look(asked: Asked, *, action: str, role: str, limit: ratelimit.LimitName | None) -> Caller:
     """Return who calls, if they may do *action*, which takes *role*. A token counts more than a cookie.
 
     The general limit is counted here, whatever comes of the request; the sensitive one only looked at: :func:`write`
@@ -90,7 +90,7 @@ def _find(session: Session, asked: Asked) -> Actor | None:
     return actor
 
 
-def admitted(action: str, role: str, limit: ratelimit.Name | None = "general") -> Any:
+def admitted(action: str, role: str, limit: ratelimit.LimitName | None = "general") -> Any:
     """Return the dependency that lets a caller in: signed in, with the right, within the limit, with known parameters."""
 
     def dependency(request: Request) -> Actor:

@@ -277,10 +277,10 @@ class _Calls:
         self._place += 1
 
 
-Standing = Callable[[EffectiveSettings, Request, stand_in.Answer], A]
+StandIn = Callable[[EffectiveSettings, Request, stand_in.Answer], A]
 
 
-def _whole(calls: _Calls, read: Callable[[Call, Any], A], standing: Standing[A]) -> A:
+def _whole(calls: _Calls, read: Callable[[Call, Any], A], standing: StandIn[A]) -> A:
     call = calls.next(resolving.resolve(calls.provider))
     if (given := stand_in.of(call.settings)) is not None:
         return standing(call.settings, call.request, given)
@@ -295,7 +295,7 @@ def _whole(calls: _Calls, read: Callable[[Call, Any], A], standing: Standing[A])
                 time.sleep(call.wait_after(error, attempt))
 
 
-async def _whole_async(calls: _Calls, read: Callable[[Call, Any], A], standing: Standing[A]) -> A:
+async def _whole_async(calls: _Calls, read: Callable[[Call, Any], A], standing: StandIn[A]) -> A:
     call = calls.next(await _resolve_beside(calls.provider))
     if (given := stand_in.of(call.settings)) is not None:
         return standing(call.settings, call.request, given)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from .calling import log_rows, log_writer, pricing
-from .calling.log_rows import Operation, Status
+from .calling.log_rows import CallStatus, Operation
 from .calling.log_writer import AT_EXIT, dropped, flush
 from .calling.vendors import Counts, Tokens
 from .errors import Invalid
@@ -80,11 +80,11 @@ def record(
     name = model or settings.model or ""
     if cost is None and tokens is not None:
         cost = pricing.price(settings, name, tokens, at=at)
-    status: Status = "error" if error is not None else "cancelled" if cancelled else "ok"
+    status: CallStatus = "error" if error is not None else "cancelled" if cancelled else "ok"
     correlation_id = correlation_id or uuid.uuid4().hex
     log_writer.put(
         settings,
-        log_rows.Call(
+        log_rows.CallToLog(
             at=at or log_rows.now() - timedelta(milliseconds=latency_ms),
             user_id=None if user_id is None else str(user_id)[:200],
             model=name,

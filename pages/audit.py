@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.govern import audit_log
-from core.govern.paging import Place
+from core.govern.paging import RowPlace
 from core.manage import providers
 from core.store import db
 from ui import pager
@@ -37,7 +37,7 @@ with st.container(gap="xxsmall"):
     events.draw_events(page.rows)
 
 
-def newer(first: Place) -> Place | None:
+def newer(first: RowPlace) -> RowPlace | None:
     """Return where the page begins that ends right before the event *first*."""
     with db.transaction() as session:
         return audit_log.begins(session, actor, chosen, first, limit=events.PAGE_SIZE)

@@ -123,7 +123,7 @@ def sums_of(url: str) -> dict[str, contents.Sum]:
         engine.dispose()
 
 
-def verdict_of(url: str, head: str = "") -> chain.Verdict:
+def verdict_of(url: str, head: str = "") -> chain.ChainVerdict:
     """Verify a store's audit, against a *head* that was noted before."""
     engine = db.make_engine(url)
     try:

@@ -90,11 +90,11 @@ def test_keys_go_by_the_host(preset: Preset) -> None:
     key, url = KEYS[preset.name], address(preset)
     wrong = f"zz{key}" if preset.key_format.prefixes else key[:12]
 
-    assert api_keys.look(preset.kind, key, url) == api_keys.Look()
+    assert api_keys.look(preset.kind, key, url) == api_keys.KeyVerdict()
     found = api_keys.look(preset.kind, wrong, url)
     assert found.warning.startswith(f"{preset.label} keys usually")
     assert not found.refused
-    assert api_keys.look(preset.kind, wrong, "https://host.example/v1") == api_keys.Look()
+    assert api_keys.look(preset.kind, wrong, "https://host.example/v1") == api_keys.KeyVerdict()
     assert provider_keys.validate_api_key_format(preset.kind, wrong, url) == found.warning
     assert "placeholder" in api_keys.look(preset.kind, "your_api_key_here", url).warning
 

@@ -10,8 +10,7 @@ from api import wire
 from api.names import camel
 from core import ai
 from core.kinds import facts_of
-from core.models import apis
-from core.models.catalogue import VENDORS
+from core.models import apis, catalogue
 from core.models.facts import known
 from core.resolving.options import body as body_of
 from core.resolving.words import EXTRA
@@ -20,7 +19,7 @@ from core.testing import override
 from tests.vendors import KEY, Vendor
 
 KIND_OF = {"openai": "openai", "anthropic": "anthropic", "google": "google", "azure": "azure_openai"}
-SEEDED = [(vendor.kind, model) for vendor in VENDORS for model in vendor.models]
+SEEDED = [(vendor.kind, model) for vendor in catalogue.SEEDED for model in vendor.models]
 MOST = 300
 SETTINGS: tuple[dict[str, Any], ...] = (
     {},

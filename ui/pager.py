@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import streamlit as st
 
-from core.govern.paging import Page, Place
+from core.govern.paging import Page, RowPlace
 from ui import address
 from ui.guard import guard
 
@@ -26,11 +26,11 @@ class At(NamedTuple):
 
     number: int
     """From 1."""
-    place: Place | None
+    place: RowPlace | None
     """None for the first one."""
 
 
-def place(name: str, filters: object) -> Place | None:
+def place(name: str, filters: object) -> RowPlace | None:
     """Return where the page that is looked at begins; None for the first one. Other *filters* begin anew."""
     key, said = _listed(name), address.asked(PARAMETER)
     before = st.session_state.get(key)
@@ -45,7 +45,7 @@ def place(name: str, filters: object) -> Place | None:
     return found.place if found else None
 
 
-def draw(name: str, page: Page[Any], size: int, newer: Callable[[Place], Place | None]) -> None:
+def draw(name: str, page: Page[Any], size: int, newer: Callable[[RowPlace], RowPlace | None]) -> None:
     """Draw the way to newer and older pages, where there are any; after :func:`place`.
 
     Args:

@@ -23,7 +23,7 @@ with from_extra():
     from limits.errors import ConfigurationError, StorageError
     from limits.storage import MemoryStorage, Storage, storage_from_string
 
-Name = Literal["general", "sensitive", "pages"]
+LimitName = Literal["general", "sensitive", "pages"]
 
 REDIS_TIMEOUT: Final = 0.25
 """Seconds that one look at Redis may take."""
@@ -74,7 +74,7 @@ class Limiter:
     """
 
     def __init__(self, config: Config) -> None:
-        self._items: dict[Name, RateLimitItem] = {
+        self._items: dict[LimitName, RateLimitItem] = {
             "general": _parsed("LLM_RATE_LIMIT_GENERAL", config.rate_limit_general),
             "sensitive": _parsed("LLM_RATE_LIMIT_SENSITIVE", config.rate_limit_sensitive),
             "pages": _parsed("LLM_RATE_LIMIT_PAGES", config.rate_limit_pages),
@@ -83,7 +83,7 @@ class Limiter:
         self._lock = threading.Lock()  # the library's own lets two first requests of a window lose one
         self._redis = _storage(config.rate_limit_storage_url.reveal())
         self._away_until: float | None = None
-        self.refused: dict[Name, int] = dict.fromkeys(self._items, 0)
+        self.refused: dict[LimitName, int] = dict.fromkeys(self._items, 0)
         """How many requests each limit has refused."""
 
     @property
@@ -98,7 +98,7 @@ class Limiter:
             return "memory"
         return "redis" if self._away_until is None else "redis_unreachable"
 
-    def spend(self, who: str, name: Name) -> Spent:
+    def spend(self, who: str, name: LimitName) -> Spent:
         """Count one of *who*.
 
         Raises:
@@ -106,11 +106,11 @@ class Limiter:
         """
         return self._ask(who, name, count=True)
 
-    def check(self, who: str, name: Name) -> Spent:
+    def check(self, who: str, name: LimitName) -> Spent:
         """Look without counting; raises TooManyRequests if nothing is left."""
         return self._ask(who, name, count=False)
 
-    def _ask(self, who: str, name: Name, *, count: bool) -> Spent:
+    def _ask(self, who: str, name: LimitName, *, count: bool) -> Spent:
         try:
             return self._counted(who, name, count=count)
         except TooManyRequests:
@@ -118,7 +118,7 @@ class Limiter:
                 self.refused[name] += 1
             raise
 
-    def _counted(self, who: str, name: Name, *, count: bool) -> Spent:
+    def _counted(self, who: str, name: LimitName, *, count: bool) -> Spent:
         item = self._items[name]
         key = item.key_for(name, who)
         if self._redis is not None and (self._away_until is None or time.monotonic() >= self._away_until):

@@ -33,7 +33,7 @@ class Head(NamedTuple):
         return f"{self.seq}:{self.hash}"
 
 
-class Verdict(NamedTuple):
+class ChainVerdict(NamedTuple):
     """What :func:`verify` found."""
 
     checked: int
@@ -83,7 +83,7 @@ def parse_head(given: str) -> Head:
     return Head(int(found[1]), found[2])
 
 
-def verify(session: Session, given: Head | None = None) -> Verdict:
+def verify(session: Session, given: Head | None = None) -> ChainVerdict:
     """Compute the chain anew, from the last checkpoint or the beginning to the head; memory stays flat.
 
     Args:
@@ -95,13 +95,13 @@ def verify(session: Session, given: Head | None = None) -> Verdict:
     return verify_within(session, given)
 
 
-def verify_within(session: Session, given: Head | None = None) -> Verdict:
+def verify_within(session: Session, given: Head | None = None) -> ChainVerdict:
     """Do the same in a transaction that goes on, in which nobody else writes events."""
     session.execute(text("SET LOCAL statement_timeout = 0"))
     waits.allow(session.connection(), None)
     walk = _Walk(session, given)
     problem = next(walk.problems(), "")
-    return Verdict(walk.checked, walk.head, walk.start, problem)
+    return ChainVerdict(walk.checked, walk.head, walk.start, problem)
 
 
 def link(previous: str, event: Any) -> str:

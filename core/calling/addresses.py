@@ -18,7 +18,7 @@ from ..kinds import KINDS, facts_of
 
 Address = IPv4Address | IPv6Address
 Reach = Literal["public", "private", "never"]
-Resolver = Callable[..., Iterable[tuple[Any, ...]]]
+NameLookup = Callable[..., Iterable[tuple[Any, ...]]]
 
 
 class HostNotFound(Invalid):
@@ -29,7 +29,7 @@ class HostNotFound(Invalid):
         super().__init__(fields or {"api_base_url": words})
 
 
-class Verdict(NamedTuple):
+class AddressVerdict(NamedTuple):
     """What an address or a name leads to."""
 
     reach: Reach
@@ -69,7 +69,9 @@ _RANGES: Final[tuple[tuple[Reach, str, str], ...]] = (
     ("public", "a public address", "0.0.0.0/0 2000::/3 ::ffff:0:0/96 64:ff9b::/96"),
     ("private", _RESERVED, "::/0"),
 )
-_VERDICTS: Final = tuple((ip_network(n), Verdict(reach, why)) for reach, why, row in _RANGES for n in row.split())
+_VERDICTS: Final = tuple(
+    (ip_network(n), AddressVerdict(reach, why)) for reach, why, row in _RANGES for n in row.split()
+)
 
 # Where an IPv6 address has an IPv4 address in it: prefix -> the places of its four bytes.
 _LAST = (12, 13, 14, 15)
@@ -97,7 +99,7 @@ _NUMBER: Final = re.compile("0x[0-9a-f]*|[0-9]+")
 _NAME: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
-def classify(address: Address | str) -> Verdict:
+def classify(address: Address | str) -> AddressVerdict:
     """Return what *address* leads to; as text it is what a socket gives, perhaps with a zone (``fe80::1%eth0``).
 
     An IPv6 address that wraps an IPv4 address is what the worse of the two is.
@@ -105,17 +107,17 @@ def classify(address: Address | str) -> Verdict:
     try:
         ip = _ip(address)
     except ValueError:
-        return Verdict("never", "something that is no address")
+        return AddressVerdict("never", "something that is no address")
     verdicts = [next(verdict for network, verdict in _VERDICTS if one in network) for one in (ip, *_inside(ip))]
     return max(verdicts, key=lambda verdict: ("public", "private", "never").index(verdict.reach))
 
 
-def by_name(host: str) -> Verdict:
+def by_name(host: str) -> AddressVerdict:
     """Return what *host*, a name or an address, leads to as far as that can be seen without a look-up."""
     try:
         read = read_host(host)
     except ValueError:
-        return Verdict("never", "something that is no host")
+        return AddressVerdict("never", "something that is no host")
     return _known(read) if isinstance(read, str) else classify(read)
 
 
@@ -166,7 +168,7 @@ def check_address(address: Address | str, host: str, kind: str, private_hosts: S
 
 
 def check_addresses(
-    host: str, kind: str, private_hosts: Sequence[str], resolver: Resolver = socket.getaddrinfo
+    host: str, kind: str, private_hosts: Sequence[str], resolver: NameLookup = socket.getaddrinfo
 ) -> tuple[str, ...]:
     """Resolve *host* once and return the addresses to dial; the caller dials these and resolves nothing again.
 
@@ -192,7 +194,7 @@ def check_addresses(
     return tuple(dict.fromkeys(str(_ip(answer)) for answer in answers))
 
 
-def _judge(verdict: Verdict, kind: str, *, listed: bool) -> None:
+def _judge(verdict: AddressVerdict, kind: str, *, listed: bool) -> None:
     if verdict.reach == "never":
         raise Invalid({"api_base_url": f"points to {verdict.reason}. Nothing allows this: name the host of the model"})
     if verdict.reach == "private" and not facts_of(kind).self_hosted and not listed:
@@ -201,14 +203,14 @@ def _judge(verdict: Verdict, kind: str, *, listed: bool) -> None:
         raise Invalid({"api_base_url": f"points to a private address ({verdict.reason}); {cure}"})
 
 
-def _known(name: str) -> Verdict:
+def _known(name: str) -> AddressVerdict:
     if _METADATA_NAMES.fullmatch(name):
-        return Verdict("never", _METADATA)
+        return AddressVerdict("never", _METADATA)
     if name == "localhost" or name.endswith(".localhost"):
-        return Verdict("private", _HERE)
+        return AddressVerdict("private", _HERE)
     if "." not in name or _PRIVATE_NAMES.fullmatch(name):  # no top-level domain has an address: ICANN SAC053
-        return Verdict("private", "a name of the local network")
-    return Verdict("public", "a name")
+        return AddressVerdict("private", "a name of the local network")
+    return AddressVerdict("public", "a name")
 
 
 def _listed(private_hosts: Sequence[str], host: Address | str, address: Address | None) -> bool:

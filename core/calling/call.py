@@ -278,7 +278,7 @@ class Call:
 
     def _put(
         self,
-        status: log_rows.Status,
+        status: log_rows.CallStatus,
         response: str | None,
         usage: Tokens | None,
         cost: Decimal | None,
@@ -291,7 +291,7 @@ class Call:
         prompt: Any = request.prompt if isinstance(request.prompt, str) else request.messages or request.prompt
         log_writer.put(
             self.settings,
-            log_rows.Call(
+            log_rows.CallToLog(
                 at=self.at,
                 user_id=request.user_id,
                 model=self.model,

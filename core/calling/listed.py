@@ -21,7 +21,7 @@ _TIMES: Final = 1_000_000
 """OpenRouter's prices are by the token, ours by a million."""
 
 
-class Listed(NamedTuple):
+class ListedModel(NamedTuple):
     """One model of a list."""
 
     name: str
@@ -29,7 +29,7 @@ class Listed(NamedTuple):
     """As a row of ``llm_model_facts`` has them; empty: the list has names alone."""
 
 
-def read(models: Iterable[Any], *, own_limit: bool = False) -> list[Listed]:
+def read(models: Iterable[Any], *, own_limit: bool = False) -> list[ListedModel]:
     """Return what a list says, at most :data:`MOST` models of it: one without an end ends here.
 
     Args:
@@ -39,7 +39,7 @@ def read(models: Iterable[Any], *, own_limit: bool = False) -> list[Listed]:
     found = []
     for model in islice(models, MOST):
         name = string(look(model, "id")) or string(look(model, "name")).removeprefix("models/")
-        found.append(Listed(name or str(look(model, "name")), _facts(model, own_limit=own_limit)))
+        found.append(ListedModel(name or str(look(model, "name")), _facts(model, own_limit=own_limit)))
     return found
 
 

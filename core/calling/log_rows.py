@@ -15,7 +15,7 @@ from ..resolving.effective import EffectiveSettings
 if TYPE_CHECKING:
     from psycopg import Connection
 
-Status = Literal["ok", "error", "cancelled"]
+CallStatus = Literal["ok", "error", "cancelled"]
 Operation = Literal["chat", "embed"]
 
 LONGEST: Final = 65_536
@@ -33,7 +33,7 @@ COLUMNS: Final = (
 _log = logging.getLogger(__name__)
 
 
-class Call(NamedTuple):
+class CallToLog(NamedTuple):
     """One finished call, whole: what of it is kept is for :func:`entry` to say."""
 
     at: datetime
@@ -41,7 +41,7 @@ class Call(NamedTuple):
     user_id: str | None
     """Whom the service made it for, in the service's own words."""
     model: str
-    status: Status
+    status: CallStatus
     attempts: int
     latency_ms: int
     """From the first attempt to the end, waits between attempts included."""
@@ -59,7 +59,7 @@ class Call(NamedTuple):
     """The same in the caller's answer, and in the rows of all providers that were asked for it."""
 
 
-def entry(settings: EffectiveSettings, call: Call) -> dict[str, Any] | None:
+def entry(settings: EffectiveSettings, call: CallToLog) -> dict[str, Any] | None:
     """Return the row of *call*, by the logging parameters of *settings*; None: nothing is logged.
 
     The rules stand in docs/calls.md. The error stands at every level: without it a failed call says nothing.
@@ -94,7 +94,7 @@ def entry(settings: EffectiveSettings, call: Call) -> dict[str, Any] | None:
     return row
 
 
-def is_logged(settings: EffectiveSettings, call: Call) -> bool:
+def is_logged(settings: EffectiveSettings, call: CallToLog) -> bool:
     """Tell whether a row of *call* is kept at all, by the logging parameters of *settings*."""
     return settings.enable_logging and (settings.log_level != "errors_only" or call.status == "error")
 
@@ -104,7 +104,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def cells_of(taken: list[tuple[EffectiveSettings, Call, int]]) -> tuple[list[tuple[Any, ...]], int]:
+def cells_of(taken: list[tuple[EffectiveSettings, CallToLog, int]]) -> tuple[list[tuple[Any, ...]], int]:
     """Return the rows of *taken* as they are written, and how many cannot be."""
     cells, lost = [], 0
     for settings, call, _ in taken:

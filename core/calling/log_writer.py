@@ -21,7 +21,7 @@ from ..postgres import lines, refusals, threads
 from ..resolving.effective import EffectiveSettings
 from ..wording import counted
 from . import log_rows
-from .log_rows import Call
+from .log_rows import CallToLog
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -47,7 +47,7 @@ AT_EXIT: Final = 2.0
 _log = logging.getLogger(__name__)
 
 
-def put(settings: EffectiveSettings, call: Call) -> None:
+def put(settings: EffectiveSettings, call: CallToLog) -> None:
     """Have *call* written, soon; never waits and never raises. Settings that came from no store leave no trace."""
     try:
         if settings.generation and log_rows.is_logged(settings, call):
@@ -80,7 +80,7 @@ class Writer:
 
     def _reset(self) -> None:
         self._changed = threading.Condition()
-        self._calls: deque[tuple[EffectiveSettings, Call, int]] = deque()
+        self._calls: deque[tuple[EffectiveSettings, CallToLog, int]] = deque()
         self._size = 0
         self._writing = 0
         self._thread: threading.Thread | None = None
@@ -89,7 +89,7 @@ class Writer:
         """Why nothing is written now, as the log was told."""
         self._refused_until = self._not_before = self._trusted_until = float("-inf")
 
-    def put(self, settings: EffectiveSettings, call: Call) -> None:
+    def put(self, settings: EffectiveSettings, call: CallToLog) -> None:
         """Queue a call, or count it as dropped."""
         with self._changed:
             if time.monotonic() < self._refused_until:
@@ -158,7 +158,7 @@ class Writer:
                 connection = None
         _close(connection)
 
-    def _take(self) -> list[tuple[EffectiveSettings, Call, int]]:
+    def _take(self) -> list[tuple[EffectiveSettings, CallToLog, int]]:
         """Wait for the next batch; it may be empty."""
         with self._changed:
             self._changed.wait_for(
@@ -169,7 +169,7 @@ class Writer:
         return taken
 
     def _written(
-        self, connection: "Connection[Any] | None", taken: list[tuple[EffectiveSettings, Call, int]]
+        self, connection: "Connection[Any] | None", taken: list[tuple[EffectiveSettings, CallToLog, int]]
     ) -> "Connection[Any] | None":
         """Write *taken*, however long it takes, or drop it; return the connection, where it still holds."""
         cells, lost = log_rows.cells_of(taken)

@@ -11,7 +11,7 @@ from ..actors import COMMAND_LINE
 from ..errors import Invalid
 from ..manage import bundles
 from ..models import vendored
-from ..models.compare import Change, changes
+from ..models.compare import FactChange, changes
 from ..models.facts import catalogue_health, known
 from ..store import db
 from ..wording import counted
@@ -93,7 +93,7 @@ def import_bundle(
     typer.echo(f"Imported: {counted(taken, 'model')}, as of {bundle.as_of}.")
 
 
-def _line(change: Change) -> str:
+def _line(change: FactChange) -> str:
     if change.field is None:
         return f"{'-' if change.after is None else '+'} {change.api} {change.model}"
     before, after = (json.dumps(value) for value in (change.before, change.after))

@@ -35,7 +35,7 @@ def retiring(*, days: Days = lifecycle.QUIET_DAYS) -> None:
         raise typer.Exit(1)
 
 
-Api = Annotated[
+ApiOption = Annotated[
     str | None,
     typer.Option("--api", help="Where it holds: openai, azure, … perhaps with @ and a host. Without it: everywhere."),
 ]
@@ -44,7 +44,7 @@ Api = Annotated[
 @app.command("facts")
 def facts(
     model: Annotated[str | None, typer.Argument(help="A model's name. Without one: all that admins say.")] = None,
-    api: Api = None,
+    api: ApiOption = None,
 ) -> None:
     """List what admins say of models; of one model each fact, who says so, why, and what becomes of its parameters."""
     with store(), db.transaction() as session:
@@ -67,7 +67,7 @@ def set_facts(
     pattern: Annotated[str, typer.Argument(help="A model's name; * and ? stand for characters.")],
     said: Annotated[str, typer.Argument(metavar="FACTS", help='JSON, as {"temperature": {"ok": true}}.')],
     why: Annotated[str, typer.Option("--why", help="For who comes later.")],
-    api: Api = None,
+    api: ApiOption = None,
 ) -> None:
     """Say what holds of the models whose names match, in place of what was said before; it counts more than all else."""
     with store(), db.transaction() as session:
@@ -82,7 +82,7 @@ def set_facts(
 @app.command("drop")
 def drop(
     pattern: Annotated[str, typer.Argument(help="As it was set.")],
-    api: Api = None,
+    api: ApiOption = None,
     why: Annotated[str, typer.Option("--why", help="For the audit.")] = "",
 ) -> None:
     """Take back what was said of a model or pattern: the next source counts again."""

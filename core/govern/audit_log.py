@@ -16,7 +16,7 @@ from ..audit.record import Target, record, storable
 from ..errors import Forbidden, Invalid
 from ..store import db, waits
 from ..store.records import AuditCheckpoint, AuditEvent
-from .paging import MAX_CHOICES, Page, Place, last_of, page_of, within
+from .paging import MAX_CHOICES, Page, RowPlace, last_of, page_of, within
 
 DENIED: Final = "denied"
 COLUMNS: Final = (
@@ -95,7 +95,7 @@ def search(
     actor: Actor,
     filters: EventFilters = EventFilters(),  # noqa: B008 - immutable
     *,
-    before: Place | None = None,
+    before: RowPlace | None = None,
     limit: int = 50,
 ) -> Page[Event]:
     """Return a page of events, newest first; raises Forbidden.
@@ -115,7 +115,7 @@ def search(
     return page_of([Event(*row) for row in session.execute(query.limit(limit + 1))], limit)
 
 
-def begins(session: Session, actor: Actor, filters: EventFilters, first: Place, *, limit: int) -> Place | None:
+def begins(session: Session, actor: Actor, filters: EventFilters, first: RowPlace, *, limit: int) -> RowPlace | None:
     """Return where the page of *limit* events begins that ends right before the event *first*; raises Forbidden.
 
     Returns:

@@ -8,7 +8,7 @@ MAX_PAGE: Final = 500
 MAX_CHOICES: Final = 200
 """So many names are offered in a filter."""
 
-Place = tuple[datetime, int]
+RowPlace = tuple[datetime, int]
 """Where a page begins: after the row of that time and id."""
 
 
@@ -31,7 +31,7 @@ class Page(NamedTuple, Generic[R]):
     """Some rows, newest first."""
 
     rows: list[R]
-    older: Place | None
+    older: RowPlace | None
     """Where the next page begins; None on the last one."""
 
 
@@ -46,6 +46,6 @@ def page_of(rows: Sequence[R], limit: int) -> Page[R]:
     return Page(shown, (shown[-1].at, shown[-1].id) if len(rows) > limit else None)
 
 
-def last_of(newer: Sequence[R], limit: int) -> Place | None:
+def last_of(newer: Sequence[R], limit: int) -> RowPlace | None:
     """Return where the page begins that *newer* ends: its rows, oldest first, and one more if there is a newer page."""
     return (newer[limit].at, newer[limit].id) if len(newer) > limit else None

@@ -20,7 +20,7 @@ from ..audit.record import storable
 from ..errors import NotFound
 from ..store import db
 from ..store.records import LlmLog, LlmUsage, LlmUsageDay
-from .paging import MAX_CHOICES, Page, Place, last_of, page_of, within
+from .paging import MAX_CHOICES, Page, RowPlace, last_of, page_of, within
 
 BUCKET: Final = 1.1
 """A bucket of latency is so many times wider than the one before; bucket b begins at 1.1^b ms."""
@@ -91,7 +91,7 @@ class Course(NamedTuple):
     """By time, then by name; steps without a call are left out."""
 
 
-class Call(NamedTuple):
+class LoggedCall(NamedTuple):
     """One call, as the list shows it: without what was said."""
 
     id: int
@@ -186,9 +186,9 @@ def search(
     actor: Actor,
     filters: CallFilters = CallFilters(),  # noqa: B008 - immutable
     *,
-    before: Place | None = None,
+    before: RowPlace | None = None,
     limit: int = 50,
-) -> Page[Call]:
+) -> Page[LoggedCall]:
     """Return a page of calls, newest first, without prompts and answers; raises Forbidden.
 
     Args:
@@ -200,11 +200,11 @@ def search(
     """
     require(session, actor, "usage.view")
     limit = within(limit)
-    rows = session.execute(_found(Call._fields, filters, before, limit + 1))
-    return page_of([Call(*row) for row in rows], limit)
+    rows = session.execute(_found(LoggedCall._fields, filters, before, limit + 1))
+    return page_of([LoggedCall(*row) for row in rows], limit)
 
 
-def begins(session: Session, actor: Actor, filters: CallFilters, first: Place, *, limit: int) -> Place | None:
+def begins(session: Session, actor: Actor, filters: CallFilters, first: RowPlace, *, limit: int) -> RowPlace | None:
     """Return where the page of *limit* calls begins that ends right before the call *first*; raises Forbidden.
 
     Returns:
@@ -245,7 +245,7 @@ def as_csv(
         limit: So many calls at most.
     """
     require(session, actor, "usage.view")
-    names = [*Call._fields, *(("prompt", "parameters", "response") if contents else ())]
+    names = [*LoggedCall._fields, *(("prompt", "parameters", "response") if contents else ())]
     rows = session.execute(_found(names, filters, None, limit), execution_options={"yield_per": 100})
     return spreadsheet.lines(names, (_written(row) for row in rows))
 
@@ -253,7 +253,7 @@ def as_csv(
 def _found(
     names: Iterable[str],
     filters: CallFilters,
-    place: Place | None,
+    place: RowPlace | None,
     limit: int | None,
     *,
     oldest_first: bool = False,
@@ -305,7 +305,7 @@ def _times(  # noqa: PLR0917 - what _found has found out
     places: _Places,
     wanted: Mapping[str, str],
     filters: CallFilters,
-    place: Place | None,
+    place: RowPlace | None,
     limit: int,
     order: Callable[[Any], Any],
 ) -> Any:

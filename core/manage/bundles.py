@@ -33,7 +33,7 @@ _MOST_ROW: Final = 15 * 1024
 """Bytes of one model; PostgreSQL writes JSON a little wider, and takes 16 KB."""
 
 
-class Difference(NamedTuple):
+class ModelDifference(NamedTuple):
     """What a bundle says otherwise of a model in use."""
 
     api: str
@@ -77,7 +77,7 @@ def read(raw: bytes) -> Catalogue:
     return found
 
 
-def preview(session: Session, bundle: Catalogue) -> list[Difference]:
+def preview(session: Session, bundle: Catalogue) -> list[ModelDifference]:
     """Return what becomes otherwise for models that providers offer, once *bundle* is taken over."""
     before = knowledge.of(session)
     rows = overlay.Overlay(before.overlay.exact, before.overlay.patterns, bundle.rows, bundle.as_of)
@@ -88,13 +88,13 @@ def preview(session: Session, bundle: Catalogue) -> list[Difference]:
         for name in FIELDS:
             was, now = (getattr(each, name) if each else None for each in facts)
             if (was or None) != (now or None):
-                found.append(Difference(api, model, name, was or None, now or None))
+                found.append(ModelDifference(api, model, name, was or None, now or None))
         kind = KIND_OF.get(api, "openai_compatible")
         said = [known.verdicts(api, kind, model, host) for known in (before, after)]
         for name in sorted(said[0].keys() | said[1].keys()):
             was, now = (_words(each.get(name, ())) for each in said)
             if was != now:
-                found.append(Difference(api, model, name, was, now))
+                found.append(ModelDifference(api, model, name, was, now))
     return found
 
 

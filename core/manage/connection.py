@@ -13,8 +13,7 @@ from sqlmodel import Session
 
 from ..access.authority import require
 from ..actors import Actor
-from ..audit.record import Target as AuditTarget
-from ..audit.record import record
+from ..audit.record import Target, record
 from ..errors import Invalid, KeyUnreadable
 from ..kinds import base_url_of, origin_of
 from ..resolving.carried import NOTHING, Opened
@@ -23,10 +22,10 @@ from ..store.schemas import ApiKeyInput, ProviderInput, validate
 from ..store.table import id_of
 from ..store.tables import LlmProvider
 from . import next_keys, provider_secrets, providers, settings
-from .connection_stages import LONGEST, STAGES, Report, Stage, State, Target, bare, run
+from .connection_stages import LONGEST, STAGES, Report, Stage, StageState, Tested, bare, run
 from .provider_secrets import Draft
 
-__all__ = ["LONGEST", "STAGES", "Report", "Stage", "State", "Target", "bare", "prepare", "run"]
+__all__ = ["LONGEST", "STAGES", "Report", "Stage", "StageState", "Tested", "bare", "prepare", "run"]
 
 _STAND_INS: Final[Mapping[str, Any]] = {"name": "unnamed", "display_name": "Unnamed", "available_models": ["none-yet"]}
 """For what a new provider cannot be saved without, and can be tested without: it is the test that lists the models."""
@@ -41,7 +40,7 @@ def prepare(
     omitted: Collection[str] | None = None,
     next_key: bool = False,
     carried: Sequence[Draft] | None = None,
-) -> Target:
+) -> Tested:
     """Return what is to be tested, and put on record that it is; nothing is dialled yet.
 
     Args:
@@ -76,7 +75,7 @@ def prepare(
     model = wanted.default_model
     if stored is not None and effective.model in wanted.available_models and "default_model" not in fields:
         model = effective.model
-    target = Target(
+    target = Tested(
         name=wanted.name,
         kind=wanted.kind,
         base_url=base_url_of(wanted.kind, wanted.api_base_url) or "",
@@ -98,11 +97,11 @@ def prepare(
         "model": (None, model),
         "key": (None, _which_key(target, typed, next_one=next_key)),
     }
-    record(session, actor, "provider.test", AuditTarget("provider", provider_id, wanted.name), asked)
+    record(session, actor, "provider.test", Target("provider", provider_id, wanted.name), asked)
     return target
 
 
-def _which_key(target: Target, typed: str | None, *, next_one: bool) -> str:
+def _which_key(target: Tested, typed: str | None, *, next_one: bool) -> str:
     if not target.needs_key:
         return "none needed"
     if typed or target.key is None:

@@ -27,7 +27,7 @@ from ..resolving.words import changes_text
 from ..store import base_urls
 from ..wording import counted
 
-State = Literal["verified", "refused", "not_checked"]
+StageState = Literal["verified", "refused", "not_checked"]
 
 LONGEST: Final = 10.0
 """Seconds of a whole test."""
@@ -58,7 +58,7 @@ class Stage(NamedTuple):
     """What one stage found out."""
 
     name: StageName
-    state: State
+    state: StageState
     latency_ms: int | None
     """None: nothing was tried."""
     words: str
@@ -79,7 +79,7 @@ class Report(NamedTuple):
     """Model -> what the vendor's list says of it; :func:`core.manage.observed.keep` keeps it."""
 
     @property
-    def state(self) -> State:
+    def state(self) -> StageState:
         """``verified`` if the call was answered, ``refused`` if any stage was, else ``not_checked``."""
         if any(stage.state == "refused" for stage in self.stages):
             return "refused"
@@ -87,7 +87,7 @@ class Report(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Tested:
     """What is to be tested."""
 
     name: str
@@ -106,7 +106,7 @@ class Target:
     """Headers and query parameters."""
 
 
-def run(target: Target, resolver: addresses.Resolver = socket.getaddrinfo) -> Report:
+def run(target: Tested, resolver: addresses.NameLookup = socket.getaddrinfo) -> Report:
     """Test *target*, in at most ten seconds or little more; never raises for what the other side does.
 
     Args:
@@ -137,7 +137,7 @@ class _Clock:
 class _Test:
     """One test, stage by stage; what each found out is in ``_done``."""
 
-    def __init__(self, target: Target, resolver: addresses.Resolver) -> None:
+    def __init__(self, target: Tested, resolver: addresses.NameLookup) -> None:
         self._target, self._resolver = target, resolver
         self._ends = time.monotonic() + LONGEST
         self._done: dict[StageName, Stage] = {}
@@ -395,7 +395,7 @@ class _Test:
     def _is_verified(self, name: StageName) -> bool:
         return name in self._done and self._done[name].state == "verified"
 
-    def _note(self, name: StageName, state: State, words: str, clock: _Clock | None = None) -> None:
+    def _note(self, name: StageName, state: StageState, words: str, clock: _Clock | None = None) -> None:
         """Note what a stage found out; without *clock* nothing was tried for it."""
         self._done[name] = Stage(
             name, state, None if clock is None else clock.ms(), redaction.on_one_line(words, _WORDS)

@@ -21,7 +21,7 @@ from . import provider_keys, provider_secrets, providers
 from .seed import Outcome, create_vendor, find
 
 KEY_VARIABLES: Final = {
-    variable: vendor.name for vendor in catalogue.VENDORS for variable in KINDS[vendor.kind].key_variables
+    variable: vendor.name for vendor in catalogue.SEEDED for variable in KINDS[vendor.kind].key_variables
 }
 """Environment variable -> the provider of the catalogue whose key it holds. What becomes of each is always told."""
 ALSO_KNOWN: Final = {"GOOGLE_GENERATIVE_AI_API_KEY": "google", "CLAUDE_API_KEY": "anthropic", "OPENAI_KEY": "openai"}
@@ -107,7 +107,7 @@ def preview(session: Session, actor: Actor, env: Mapping[str, str]) -> list[Outc
 
 def _vendors(session: Session, actor: Actor, env: Mapping[str, str], variable: str, name: str) -> Outcome:
     """Import the key of a vendor of the catalogue."""
-    vendor = next(each for each in catalogue.VENDORS if each.name == name)
+    vendor = next(each for each in catalogue.SEEDED if each.name == name)
     prefixes = {name.upper(), *(known.removesuffix("_API_KEY") for known, of in KEY_VARIABLES.items() if of == name)}
     if name == "google":
         prefixes |= {"GOOGLE_GEMINI", "GOOGLE_GENERATIVE_AI"}
@@ -300,7 +300,7 @@ def _at(session: Session, kind: str, url: str) -> LlmProvider | None:
     )
 
 
-def _import(session: Session, actor: Actor, variable: str, api_key: str, vendor: catalogue.Vendor) -> Outcome:
+def _import(session: Session, actor: Actor, variable: str, api_key: str, vendor: catalogue.SeededProvider) -> Outcome:
     stored = find(session, vendor.name)
     own = origin_of(vendor.kind, None)
     if stored is not None and origin_of(stored.kind, stored.api_base_url) != own:
@@ -333,7 +333,7 @@ def _into(
             if stored is None and fields is not None:
                 stored = providers.create(session, actor, fields)
             elif stored is None:
-                stored = create_vendor(session, actor, next(v for v in catalogue.VENDORS if v.kind == kind))
+                stored = create_vendor(session, actor, next(v for v in catalogue.SEEDED if v.kind == kind))
             providers.update(session, actor, id_of(stored), {"api_key": api_key, "is_active": True})
     except Invalid as error:
         return _left(variable, str(error))

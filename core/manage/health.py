@@ -31,7 +31,7 @@ class Health(NamedTuple):
     """Of the schema; None: it was never migrated."""
     head: str
     """The revision this version needs."""
-    schema: revisions.State
+    schema: revisions.SchemaState
     older_services: tuple[services.Service, ...]
     """Connected resolvers of versions before this one."""
     processes: tuple[services.Process, ...]
@@ -73,7 +73,7 @@ class Readiness(NamedTuple):
     """``ok``, ``unreachable``, or one of :data:`core.store.outages.WORDS`. ``disk_full``: it refused a change for that within
     the last minute; reading works."""
     schema: str
-    """``ok``, ``newer``, ``newer_read_only`` (:data:`core.store.revisions.State`), ``mismatch`` or ``unknown``."""
+    """``ok``, ``newer``, ``newer_read_only`` (:data:`core.store.revisions.SchemaState`), ``mismatch`` or ``unknown``."""
     key_ring: str
     """``ok``, ``unknown``, ``degraded`` where an active provider's API key cannot be opened, or what
     :func:`core.manage.keys.look_at_canary` says of the primary key."""

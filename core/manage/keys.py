@@ -52,7 +52,7 @@ class Canary(NamedTuple):
     """With ``wrong_key`` and ``sealed``: ids of the keys this database was used with; with ``behind`` those that are newer, and in use."""
 
 
-class Held(NamedTuple):
+class HeldKeys(NamedTuple):
     """One encryption key, and what it holds."""
 
     key_id: str
@@ -69,7 +69,7 @@ class Held(NamedTuple):
 class RingStatus(NamedTuple):
     """The key ring against the database."""
 
-    keys: tuple[Held, ...]
+    keys: tuple[HeldKeys, ...]
     """The primary one first."""
     canary: Canary
     nobodys: int
@@ -342,7 +342,7 @@ def _others(session: Session, ring: KeyRing) -> int:
 
 def _describe(
     key_id: str, rows: int, unbound: int, *, ring: KeyRing, since: Mapping[str, datetime], canary: Canary
-) -> Held:
+) -> HeldKeys:
     holds = ((rows, ""), (unbound, " not adopted yet"))
     needs = " and ".join(f"{counted(number, 'API key')}{what}" for number, what in holds if number)
     primary = ring.primary_id
@@ -368,4 +368,4 @@ def _describe(
             f"Holds nothing any more: take it out of LLM_ENCRYPTION_KEYS_EXTRA once every process uses {primary} as "
             "LLM_ENCRYPTION_KEY. Older backups still need it: keep it with them."
         )
-    return Held(key_id, role, rows, unbound, may_go, says)
+    return HeldKeys(key_id, role, rows, unbound, may_go, says)

@@ -30,8 +30,8 @@ from ..models.adapt import KIND_OF
 from ..models.apis import api_of, host_of
 from ..models.facts import FIELDS, ModelFacts
 from ..models.knowledge import Knowledge
-from ..models.overlay import Row
-from ..models.rules import Basis, Verdict
+from ..models.overlay import FactRow
+from ..models.rules import FactSource, Verdict
 from ..store import violations
 from ..store.fact_schemas import api_of as checked_api
 from ..store.fact_schemas import facts_of, pattern_of, why_of
@@ -174,8 +174,8 @@ class Clash(NamedTuple):
 
     model: str
     key: str
-    winner: Row
-    loser: Row
+    winner: FactRow
+    loser: FactRow
 
     def __str__(self) -> str:
         return (
@@ -189,7 +189,7 @@ def contradictions(session: Session) -> list[Clash]:
     own = knowledge(session)
     found: dict[tuple[int, int, str], Clash] = {}
     for use in models_in_use(session):
-        said: dict[str, Row] = {}
+        said: dict[str, FactRow] = {}
         for row in own.rows(*use):
             if row.origin != "operator":
                 continue
@@ -225,13 +225,13 @@ class Fact(NamedTuple):
 
     name: str
     value: Any
-    source: Basis
+    source: FactSource
     as_of: date
     row_id: int | None
     """Of ``llm_model_facts``; None: of the catalogue."""
     pattern: str | None
     why: str | None
-    hides: tuple[tuple[Basis, Any], ...]
+    hides: tuple[tuple[FactSource, Any], ...]
     """What weaker sources say otherwise, the strongest of them first."""
 
 
@@ -307,15 +307,15 @@ def same(one: Knowledge, other: Knowledge, use: tuple[str, str, str]) -> bool:
     }
 
 
-def _says(row: Row) -> dict[str, Any]:
+def _says(row: FactRow) -> dict[str, Any]:
     return {**row.fields, **row.verdicts}
 
 
-def _named(row: Row) -> str:
+def _named(row: FactRow) -> str:
     return f"{row.pattern}{'' if row.api is None else f' at {row.api}'} (row {row.id})"
 
 
-def _stronger(winner: Row, loser: Row) -> str:
+def _stronger(winner: FactRow, loser: FactRow) -> str:
     """Return why *winner* is stronger, as :func:`core.models.overlay.strength` has it."""
     if overlay.has_wildcards(loser.pattern) and not overlay.has_wildcards(winner.pattern):
         return "it names the model in full"

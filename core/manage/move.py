@@ -60,7 +60,7 @@ class _State(NamedTuple):
 
     rows: dict[str, contents.Sum]
     generation: int
-    verdict: chain.Verdict
+    verdict: chain.ChainVerdict
     canary: keys.Canary
     keys: tuple[sealed.Tried, ...]
 

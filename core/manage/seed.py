@@ -27,7 +27,7 @@ def seed(session: Session, actor: Actor) -> list[Outcome]:
     """
     require(session, actor, "provider.create")
     outcomes = []
-    for vendor in catalogue.VENDORS:
+    for vendor in catalogue.SEEDED:
         if find(session, vendor.name):
             outcomes.append(Outcome("left alone", vendor.name, "is there already"))
             continue
@@ -36,7 +36,7 @@ def seed(session: Session, actor: Actor) -> list[Outcome]:
     return outcomes
 
 
-def create_vendor(session: Session, actor: Actor, vendor: catalogue.Vendor) -> LlmProvider:
+def create_vendor(session: Session, actor: Actor, vendor: catalogue.SeededProvider) -> LlmProvider:
     """Add a provider of the catalogue, inactive. Raises as core.manage.providers.
 
     Nothing is omitted for its models: what they refuse is not sent anyway (:mod:`core.models.adapt`).

@@ -14,7 +14,7 @@ from ..wording import plain_number
 from . import rules
 from .facts import ModelFacts
 from .knowledge import Knowledge, vendored
-from .rules import Basis, Verdict
+from .rules import FactSource, Verdict
 
 What = Literal["renamed", "left_out", "clamped", "added"]
 Unfit = Literal["leave_out", "send"]
@@ -36,7 +36,7 @@ class Adjustment(NamedTuple):
     """The name that it is sent by, or the value; None: it is not sent."""
     why: str
     """A clause for people."""
-    source: Basis
+    source: FactSource
     as_of: date
     """The day on which the source was true."""
     asked_for: bool = True

@@ -14,7 +14,7 @@ from ..wording import listed
 
 
 @dataclass(frozen=True, slots=True)
-class Vendor:
+class SeededProvider:
     """A provider that ``python -m core seed`` stores."""
 
     name: str
@@ -26,8 +26,8 @@ class Vendor:
     default_model: str
 
 
-VENDORS: Final[tuple[Vendor, ...]] = (
-    Vendor(
+SEEDED: Final[tuple[SeededProvider, ...]] = (
+    SeededProvider(
         name="openai",
         display_name="OpenAI",
         description="GPT models, through OpenAI's own API.",
@@ -46,7 +46,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         ),
         default_model="gpt-6.1-terra",
     ),
-    Vendor(
+    SeededProvider(
         name="anthropic",
         display_name="Anthropic",
         description="Claude models, through Anthropic's own API.",
@@ -62,7 +62,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         ),
         default_model="claude-sonnet-5-5",
     ),
-    Vendor(
+    SeededProvider(
         name="google",
         display_name="Google",
         description="Gemini models, through the Gemini API.",

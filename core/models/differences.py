@@ -12,7 +12,7 @@ from .rules import Verdict
 from .words import price_of, price_text
 
 
-class Line(NamedTuple):
+class ComparedLine(NamedTuple):
     """One thing that is known of a model."""
 
     what: str
@@ -42,7 +42,7 @@ _NOT_KNOWN: Final = "not known"
 
 def known_lines(
     api: str, kind: str | None, model: str, now: datetime, *, knowledge: Knowledge | None = None, host: str = ""
-) -> list[Line]:
+) -> list[ComparedLine]:
     """Return what is known of *model* at *api*, parameters first; of an unknown model what the API does with each of them.
 
     Args:
@@ -61,7 +61,9 @@ def known_lines(
         found = with_sources(found)
         lines += _of_facts(found)
     if cost := price_text(price_of(knowledge, api, model, now, host)):
-        lines.append(Line("Price", f"{cost} a million tokens", found.sources.get("prices", ()) if found else ()))
+        lines.append(
+            ComparedLine("Price", f"{cost} a million tokens", found.sources.get("prices", ()) if found else ())
+        )
     return lines
 
 
@@ -86,14 +88,14 @@ _OF_ITS_OWN: Final = ("Retires", "Successor")
 """Every model has its own, so they tell nothing of a change."""
 
 
-def _parameter(name: str, said: Iterable[Verdict]) -> Line:
+def _parameter(name: str, said: Iterable[Verdict]) -> ComparedLine:
     said = list(said)
     is_list = PARAMETERS[name].value_type is list
     texts = list(dict.fromkeys(filter(None, (verdict_text(one, is_list=is_list) for one in said))))
     if not any(one.does in {"refuse", "ignore"} and not one.unless for one in said):
         texts = texts or ["taken"]
     sources = tuple(dict.fromkeys(_OURS.get(one.basis, one.url) for one in said))
-    return Line(PARAMETERS[name].label, "; ".join(texts), sources)
+    return ComparedLine(PARAMETERS[name].label, "; ".join(texts), sources)
 
 
 _OURS: Final = {"operator": "an admin, here", "vendor": "the vendor's own list"}
@@ -136,7 +138,7 @@ def _because(said: Verdict) -> str:
     return f": {said.why}" if said.why and not repeats.get(said.does) else ""
 
 
-def _of_facts(found: ModelFacts) -> list[Line]:
+def _of_facts(found: ModelFacts) -> list[ComparedLine]:
     texts = {
         "context": ("Context", f"{found.context:,} tokens" if found.context else ""),
         "max_input": ("Longest input", f"{found.max_input:,} tokens" if found.max_input else ""),
@@ -147,7 +149,7 @@ def _of_facts(found: ModelFacts) -> list[Line]:
         "retires": ("Retires", f"{found.retires}{_then(found)}" if found.retires else ""),
         "successor": ("Successor", found.successor or ""),
     }
-    return [Line(what, text, found.sources.get(name, ())) for name, (what, text) in texts.items() if text]
+    return [ComparedLine(what, text, found.sources.get(name, ())) for name, (what, text) in texts.items() if text]
 
 
 def _then(found: ModelFacts) -> str:

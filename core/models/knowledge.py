@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 from ..once import Once
 from . import rules
 from .facts import CatalogueHealth, Known, ModelFacts, known
-from .overlay import MOST_PROBLEMS, ORIGINS, Overlay, Row
-from .rules import Basis, Verdict
+from .overlay import MOST_PROBLEMS, ORIGINS, FactRow, Overlay
+from .rules import FactSource, Verdict
 from .vendored import Catalogue
 
 Verdicts = Mapping[str, tuple[Verdict, ...]]
@@ -26,7 +26,7 @@ _KEEPS: Final = frozenset({"rename", "require"})
 class Level(NamedTuple):
     """What is known with one more source counted."""
 
-    basis: Basis
+    basis: FactSource
     """The source."""
     as_of: date
     facts: ModelFacts | None
@@ -71,7 +71,7 @@ class Knowledge:
         """Return what is known of *model* at *api*, or None; *host* is that of the provider's base URL. Never raises."""
         return self.levels(api, model, host)[-1].facts
 
-    def rows(self, api: str, model: str, host: str = "") -> list[Row]:
+    def rows(self, api: str, model: str, host: str = "") -> list[FactRow]:
         """Return the database's rows that count for *model*, the weakest first: those of the model behind it before its own."""
         if self.is_empty or not isinstance(model, str):
             return []

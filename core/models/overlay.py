@@ -12,12 +12,12 @@ from typing import Any, Final, Literal, NamedTuple
 
 from ..parameters import SENDABLE
 from .facts import FIELDS, WRONG, as_text
-from .rules import Basis, Does, Verdict
+from .rules import Does, FactSource, Verdict
 from .vendored import Rows
 
 TABLE: Final = "llm_model_facts"
 Origin = Literal["operator", "observed", "imported"]
-ORIGINS: Final[Mapping[Origin, Basis]] = {"operator": "operator", "observed": "vendor", "imported": "catalogue"}
+ORIGINS: Final[Mapping[Origin, FactSource]] = {"operator": "operator", "observed": "vendor", "imported": "catalogue"}
 """Where a row comes from -> what people read; the strongest first."""
 MOST_ROWS: Final = 20_000
 """So many rows are read: an imported catalogue has some 2,000, all vendors' lists together about as many."""
@@ -37,7 +37,7 @@ _CONDITION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}(=[\x21-\x7e]{1,64}
 _NO_DAY: Final = date.min
 
 
-class Row(NamedTuple):
+class FactRow(NamedTuple):
     """A row of ``llm_model_facts``, as far as it can be read."""
 
     id: int
@@ -61,16 +61,16 @@ class Row(NamedTuple):
 class Overlay:
     """The rows, ready to be asked."""
 
-    exact: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
+    exact: Mapping[str, tuple[FactRow, ...]] = field(default_factory=dict)
     """Name -> rows."""
-    patterns: tuple[tuple[Callable[[str], Any], Row], ...] = ()
+    patterns: tuple[tuple[Callable[[str], Any], FactRow], ...] = ()
     """With wildcards; each with what tells whether it matches."""
     imported: Rows = field(default_factory=dict)
     imported_as_of: date = _NO_DAY
     problems: tuple[str, ...] = ()
     """What could not be read, and why: sentences, the first ten."""
 
-    def find(self, api: str, model: str, host: str = "") -> list[Row]:
+    def find(self, api: str, model: str, host: str = "") -> list[FactRow]:
         """Return the rows of *model* at *api*, the weakest first.
 
         What an admin says is stronger than a vendor's list; of the same origin the one that names the model in full, then
@@ -82,7 +82,7 @@ class Overlay:
         return sorted(found, key=strength)
 
 
-def strength(row: Row) -> tuple[bool, bool, int, int, int]:
+def strength(row: FactRow) -> tuple[bool, bool, int, int, int]:
     """Return by what rows of one model are sorted, the weakest first."""
     literal = len(row.pattern) - row.pattern.count("*") - row.pattern.count("?")
     place = 0 if row.api is None else 2 if "@" in row.api else 1
@@ -102,8 +102,8 @@ def matcher(pattern: str) -> Callable[[str], Any]:
 def read(rows: Iterable[Mapping[str, Any]]) -> Overlay:
     """Return what *rows* say, each as column -> value: ``id``, ``api``, ``pattern``, ``origin``, ``as_of`` and ``facts``. Never raises."""
     problems: list[str] = []
-    exact: dict[str, tuple[Row, ...]] = {}
-    patterns: list[tuple[Callable[[str], Any], Row]] = []
+    exact: dict[str, tuple[FactRow, ...]] = {}
+    patterns: list[tuple[Callable[[str], Any], FactRow]] = []
     imported: dict[str, dict[str, Mapping[str, Any]]] = {}
     newest, operators, unread = _NO_DAY, 0, 0
     for number, each in enumerate(rows):
@@ -152,7 +152,7 @@ def read_facts(facts: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, tupl
 _OF_THE_ROW: Final = frozenset({"acts_as", "custom"})
 
 
-def _row(each: Mapping[str, Any], problems: list[str]) -> Row:
+def _row(each: Mapping[str, Any], problems: list[str]) -> FactRow:
     pattern, origin, api = each["pattern"], each["origin"], each["api"]
     if not isinstance(pattern, str) or not 0 < len(pattern) <= MOST_PATTERN:
         raise ValueError("its pattern is no name")
@@ -165,7 +165,7 @@ def _row(each: Mapping[str, Any], problems: list[str]) -> Row:
     fields, verdicts, wrong = read_facts(facts)
     problems += [f"{_called(each)}: {problem}" for problem in wrong]
     basis = ORIGINS[origin]
-    return Row(
+    return FactRow(
         each["id"],
         api,
         pattern.lower(),

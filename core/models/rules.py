@@ -14,7 +14,7 @@ from ..kinds import facts_of
 from .facts import ModelFacts
 
 Does = Literal["ok", "refuse", "ignore", "only", "visible", "range", "rename", "require", "exclusive"]
-Basis = Literal["operator", "vendor", "catalogue", "API rule", "family"]
+FactSource = Literal["operator", "vendor", "catalogue", "API rule", "family"]
 """Where a verdict comes from: somebody here, the vendor's own list, the catalogue, the rule alone, a model of the family."""
 
 AS_OF: Final = date(2026, 11, 26)
@@ -42,10 +42,10 @@ class Verdict:
     """Whether it holds while the parameter in ``unless`` is not set."""
     is_absent: bool = False
     """Of ``refuse``: the API has no such parameter at all, and hence no name for it."""
-    basis: Basis = "API rule"
+    basis: FactSource = "API rule"
     as_of: date = AS_OF
 
-    def said_by(self, basis: Basis, as_of: date) -> "Verdict":
+    def said_by(self, basis: FactSource, as_of: date) -> "Verdict":
         """Return the same verdict from another source."""
         return replace(self, basis=basis, as_of=as_of)
 
@@ -350,7 +350,7 @@ def verdicts(api: str, kind: str | None, facts: ModelFacts | None) -> dict[str, 
             if not any(one.does == said.does == "rename" for one in found.get(name, ())):
                 found.setdefault(name, []).append(said)
     if facts is not None and api not in TOLERANT and (said := _effort(kind, facts)) is not None:
-        basis: Basis = "family" if facts.assumed_from else "catalogue"
+        basis: FactSource = "family" if facts.assumed_from else "catalogue"
         found.setdefault("reasoning_effort", []).append(replace(said, basis=basis, as_of=facts.as_of))
     return {name: tuple(verdicts) for name, verdicts in found.items()}
 

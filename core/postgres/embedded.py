@@ -59,7 +59,7 @@ SETTINGS: Final = {
 }
 
 
-class Answer(Enum):
+class ServerAnswer(Enum):
     """What the server says to a connection attempt."""
 
     READY = "accepts connections"
@@ -108,7 +108,7 @@ def start(data_dir: Path, *, create: bool = True) -> str:
     if not create and not exists(data_dir):
         raise StoreUnavailable("There is no embedded cluster here: start the app here once, or set DATABASE_URL.")
     with _mutex:
-        if server.folder in _holds and server.ping() is Answer.READY:
+        if server.folder in _holds and server.ping() is ServerAnswer.READY:
             return server.url
         try:
             server.prepare()
@@ -182,7 +182,7 @@ class Keeper(AbstractContextManager[str]):
         server, failures = _Server(self._data_dir), 0
         while not self._leaving.wait(WATCH_EVERY * 2 ** min(failures, 5)):
             try:
-                if server.ping() is Answer.NONE:
+                if server.ping() is ServerAnswer.NONE:
                     _log.warning("The embedded PostgreSQL does not answer; restarting it if it is gone.")
                     start(self._data_dir, create=False)
                 server.shorten_log()
@@ -229,7 +229,7 @@ class _Server:
             if root:
                 os.chown(self.folder, *processes.system_user())
 
-    def ping(self) -> Answer:
+    def ping(self) -> ServerAnswer:
         """Ask the server, whoever launched it. Not by the driver's ping: that keeps all threads waiting with it."""
         startup = b"\0\3\0\0user\0postgres\0database\0" + DATABASE.encode() + b"\0\0"
         goodbye = b"X\0\0\0\4"
@@ -241,9 +241,9 @@ class _Server:
             while part := connection.recv(4096):
                 answer += part
         if not answer:
-            return Answer.NONE
+            return ServerAnswer.NONE
         starting = answer[:1] == b"E" and b"C57P03\0" in answer  # SQLSTATE cannot_connect_now
-        return Answer.BUSY if starting else Answer.READY
+        return ServerAnswer.BUSY if starting else ServerAnswer.READY
 
     def open(self, name: str, how: int = os.O_RDWR) -> int:
         """Open a file of the folder; made when missing.
@@ -316,10 +316,10 @@ class _Server:
     def run(self) -> None:
         """Return when the server accepts connections; launch it when nothing of it is left."""
         launched, deadline = None, time.monotonic() + PATIENCE
-        while (answer := self.ping()) is not Answer.READY:
+        while (answer := self.ping()) is not ServerAnswer.READY:
             if launched is not None and launched.poll() is not None:
                 raise self.failed(self._log_text())
-            if launched is None and answer is Answer.NONE:
+            if launched is None and answer is ServerAnswer.NONE:
                 launched = self._launch()
             if time.monotonic() > deadline:
                 raise self.failed(f"it is still starting, most likely recovering (see {self.log}); wait, and try again")

@@ -13,7 +13,7 @@ MIN_KEY: Final = 10
 """Characters of a vendor's key. A server of one's own takes any: its documentation names ``EMPTY`` or ``ollama``."""
 
 
-class Look(NamedTuple):
+class KeyVerdict(NamedTuple):
     """What is to be said of a typed key."""
 
     refused: str = ""
@@ -84,7 +84,7 @@ _SAMPLE: Final = re.compile(
 """What samples of .env files say: LibreChat, bolt.diy, Lobe Chat, and the vendors' own."""
 
 
-def look(kind: str, typed: str, base_url: str | None = None) -> Look:
+def look(kind: str, typed: str, base_url: str | None = None) -> KeyVerdict:
     """Judge what was typed as a key of a provider of *kind* at *base_url*; blanks around it do not count.
 
     At a known vendor's address the warnings are by that vendor's keys, whatever the kind.
@@ -93,11 +93,11 @@ def look(kind: str, typed: str, base_url: str | None = None) -> Look:
     own = facts_of(kind).self_hosted
     size = f"must be {1 if own else MIN_KEY} to {MAX_KEY:,} characters"
     if len(key) > MAX_KEY:
-        return Look(size)
+        return KeyVerdict(size)
     if refused := _refused(kind, key):
         return refused
     if len(key) < (1 if own else MIN_KEY):
-        return Look(size)
+        return KeyVerdict(size)
     if not own:
         return _look_at_vendors(kind, key)
     found, preset = _look_at_own(key), preset_at(base_url)
@@ -116,16 +116,16 @@ def dummy(text: str) -> bool:
     return _DUMMY.fullmatch(text.strip()) is not None
 
 
-def _refused(kind: str, key: str) -> Look | None:
+def _refused(kind: str, key: str) -> KeyVerdict | None:
     for pattern, rule in _REFUSED:
         if match := pattern.fullmatch(key):
             found = match.groupdict()
-            return Look(rule, _meant(kind, found.get("key") or found.get("inner") or ""))
+            return KeyVerdict(rule, _meant(kind, found.get("key") or found.get("inner") or ""))
     if not key.isascii():
         place = next(number for number, sign in enumerate(key, start=1) if not sign.isascii())
         rule = f"has a character (number {place}) that no key has: texts and chats put it there. Copy it from the vendor's page"
         mended = key.translate(_DASHES).translate(_GONE)
-        return Look(rule, _meant(kind, mended) if mended != key else "")
+        return KeyVerdict(rule, _meant(kind, mended) if mended != key else "")
     return None
 
 
@@ -135,20 +135,20 @@ def _meant(kind: str, key: str) -> str:
     return found.correction if found.refused else key.strip()
 
 
-def _look_at_own(key: str) -> Look:
+def _look_at_own(key: str) -> KeyVerdict:
     if _SEVERAL_BY_PREFIX.fullmatch(key):
-        return Look(_ONE_ONLY)
+        return KeyVerdict(_ONE_ONLY)
     short = f"Shorter than {SHORTEST} characters: it counts as no secret, and is not looked for in the log."
     blank = "Keys have no blanks inside; this one has. Check that it is the right key."
-    return Look(warning=blank if " " in key else "", note=short if len(key) < SHORTEST else "")
+    return KeyVerdict(warning=blank if " " in key else "", note=short if len(key) < SHORTEST else "")
 
 
-def _look_at_vendors(kind: str, key: str) -> Look:
+def _look_at_vendors(kind: str, key: str) -> KeyVerdict:
     if _SEVERAL.fullmatch(key):
-        return Look(_ONE_ONLY)
+        return KeyVerdict(_ONE_ONLY)
     if " " in key:
-        return Look("has a blank inside, as no key has: copy it again", _meant(kind, key.replace(" ", "")))
-    return Look(warning=_unlike(facts_of(kind).key_format, "Keys of this kind", key))
+        return KeyVerdict("has a blank inside, as no key has: copy it again", _meant(kind, key.replace(" ", "")))
+    return KeyVerdict(warning=_unlike(facts_of(kind).key_format, "Keys of this kind", key))
 
 
 def _unlike(known: KeyFormat | None, whose: str, key: str) -> str:

@@ -12,7 +12,7 @@ _DEPLOYMENT = re.compile(r"(?P<before>.*?)/openai/deployments/(?P<name>[^/?#]+)[
 """The path of Azure's classic API, at Azure itself or behind a gateway."""
 
 
-class Look(NamedTuple):
+class UrlVerdict(NamedTuple):
     """What is to be said of a base URL."""
 
     refused: str = ""
@@ -21,7 +21,7 @@ class Look(NamedTuple):
     """Where it is refused: the base URL that was probably meant."""
 
 
-def look(kind: str, url: str) -> Look:
+def look(kind: str, url: str) -> UrlVerdict:
     """Judge the path of *url*, a base URL of a provider of *kind* that is well-formed otherwise.
 
     A known end that the SDK adds (:attr:`~core.kinds.KindFacts.tails`) and doubled slashes are refused: every call would be
@@ -29,14 +29,14 @@ def look(kind: str, url: str) -> Look:
     """
     url = url.strip()
     if part := open_part(url):
-        return Look(f"still has {part} in it: write your own in its place")
+        return UrlVerdict(f"still has {part} in it: write your own in its place")
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     if found := deployment(kind, url):
         return found
     if kind == AZURE and is_v1(url):
         meant = f"{scheme}://{host}"
-        return Look(
+        return UrlVerdict(
             f"is Azure's v1 API, which needs no api-version: choose the kind {facts_of('openai_compatible').label} for it. "
             f"For classic deployments write {meant}",
             meant,
@@ -53,9 +53,9 @@ def look(kind: str, url: str) -> Look:
         clean = clean.rstrip("/")[: -len(tail)]
         rule = f"ends in {tail}, which is added when a call is made"
     if not rule:
-        return Look()
+        return UrlVerdict()
     meant = f"{scheme}://{host}{clean}"
-    return Look(f"{rule}: write {meant}", meant)
+    return UrlVerdict(f"{rule}: write {meant}", meant)
 
 
 AZURE: Final = "azure_openai"
@@ -67,7 +67,7 @@ def is_v1(url: str) -> bool:
     return re.search(r"://[^/]+/(.*/)?openai/v1(/|$)", url) is not None
 
 
-def deployment(kind: str, url: str) -> Look | None:
+def deployment(kind: str, url: str) -> UrlVerdict | None:
     """Return how *url*, the full address of one of Azure's deployments, is to be typed; None for any other URL."""
     address, _, query = url.partition("?")
     scheme, _, rest = address.partition("://")
@@ -82,13 +82,13 @@ def deployment(kind: str, url: str) -> Look | None:
         f"; api-version={version[1]} is a query parameter of the provider" if version else ""
     )
     if kind == AZURE:
-        return Look(f"is the address of one deployment: write {split}", endpoint)
+        return UrlVerdict(f"is the address of one deployment: write {split}", endpoint)
     label = facts_of(AZURE).label
     if not _AZURE.fullmatch(host.lower()):
-        return Look(f"is the address of one deployment: choose the kind {label}, and write {split}", endpoint)
+        return UrlVerdict(f"is the address of one deployment: choose the kind {label}, and write {split}", endpoint)
     v1 = f"{endpoint}/openai/v1/"
     words = f"is Azure's address of one deployment: choose the kind {label}, and write {split}. Or, as this kind, write {v1}"
-    return Look(words, v1)
+    return UrlVerdict(words, v1)
 
 
 def deployment_name(url: str) -> str:

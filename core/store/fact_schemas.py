@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import Invalid
 from ..models import overlay
 from ..models.apis import APIS
 from ..parameters import SENDABLE
-from .schemas import ModelName
+from .schemas import ModelName, OneLine
 from .values import normalised
 
 MOST_BYTES: Final = 64 * 1024
@@ -22,12 +22,11 @@ _STRICT: Final = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input
 _HOST: Final = re.compile(r"[A-Za-z0-9.:_\[\]-]{1,260}")
 """A host's name has 253 characters at most; perhaps with a port."""
 
-Line = BeforeValidator(normalised)
-Tokens = Annotated[int, Field(ge=1, lt=10**9)]
+TokenCount = Annotated[int, Field(ge=1, lt=10**9)]
 Dollars = Annotated[float, Field(ge=0, lt=10**6)]
 Number = Annotated[float, Field(ge=-(10**9), le=10**9)]
 Minutes = Annotated[int, Field(ge=0, lt=24 * 60)]
-Effort = Annotated[str, Line, Field(min_length=1, max_length=50)]
+Effort = Annotated[str, OneLine, Field(min_length=1, max_length=50)]
 
 
 def _day(value: Any) -> Any:
@@ -83,9 +82,9 @@ class FactsInput(BaseModel):
     """The model behind this name, as a deployment at Azure has one."""
     custom: Literal[True] | None = None
     """A model of one's own: nothing is taken from the catalogue."""
-    context: Tokens | None = None
-    max_input: Tokens | None = None
-    max_output: Tokens | None = None
+    context: TokenCount | None = None
+    max_input: TokenCount | None = None
+    max_output: TokenCount | None = None
     reasoning: Literal["none", "optional", "default", "always"] | None = None
     efforts: Annotated[list[Effort], Field(max_length=20)] | None = None
     default_effort: Effort | None = None

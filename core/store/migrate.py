@@ -102,7 +102,7 @@ def _run(engine: Engine, step: object, revision: str, after: Callable[[Connectio
             connection.commit()
 
 
-def check(engine: Engine) -> revisions.State:
+def check(engine: Engine) -> revisions.SchemaState:
     """Return what the schema is to this version, when it may work there: ``ok``, or a newer one that says so.
 
     Raises:

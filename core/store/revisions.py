@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 
 from ..errors import SchemaMismatch
 
-State = Literal["ok", "missing", "older", "newer", "newer_read_only", "unknown"]
+SchemaState = Literal["ok", "missing", "older", "newer", "newer_read_only", "unknown"]
 """``older``: it has to be migrated. ``newer``: a later version made it, and this one may read and write it; ``newer_read_only``:
 may read it; ``unknown``: neither, or nobody says."""
 
@@ -80,7 +80,7 @@ def note(connection: Connection) -> None:
         connection.execute(text(f"COMMENT ON TABLE alembic_version IS '{words}'"))
 
 
-def state(connection: Connection, revision: str | None = None) -> State:
+def state(connection: Connection, revision: str | None = None) -> SchemaState:
     """Return what the database's schema is to this version.
 
     Args:
@@ -113,7 +113,7 @@ def require_writable(connection: Connection, revision: str | None) -> None:
         raise mismatch(found, revision)
 
 
-def mismatch(found: State, revision: str | None) -> SchemaMismatch:
+def mismatch(found: SchemaState, revision: str | None) -> SchemaMismatch:
     """Return why this version does not work on a schema, and the cure."""
     if found == "newer_read_only":
         return SchemaMismatch(

@@ -46,7 +46,7 @@ MAX_PASSWORD_BYTES = 72
 
 _KINDS = f"one of {', '.join(KINDS)}"
 _PROVIDER_NAME = "[a-z0-9_-]{1,50}"
-Model = TypeVar("Model", bound=BaseModel)
+M = TypeVar("M", bound=BaseModel)
 
 
 def _extra(value: dict[str, Any]) -> dict[str, Any]:
@@ -55,15 +55,15 @@ def _extra(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-Line = BeforeValidator(normalised)
-ModelName = Annotated[str, Line, Field(min_length=1, max_length=200)]
+OneLine = BeforeValidator(normalised)
+ModelName = Annotated[str, OneLine, Field(min_length=1, max_length=200)]
 OptionalModel = Annotated[
     ModelName | None,
     BeforeValidator(empty_is_none),
     BeforeValidator(normalised),
     Field(description="a name of 1 to 200 characters"),
 ]
-BaseUrl = Annotated[str, Line, Field(max_length=500), AfterValidator(url)]
+BaseUrl = Annotated[str, OneLine, Field(max_length=500), AfterValidator(url)]
 
 
 def could_be_provider(name: str) -> bool:
@@ -85,12 +85,12 @@ class ProviderInput(_Input):
 
     name: Annotated[
         str,
-        Line,
+        OneLine,
         Field(
             pattern=f"^{_PROVIDER_NAME}$", description="1 to 50 of the characters a to z, 0 to 9, hyphen and underscore"
         ),
     ]
-    display_name: Annotated[str, Line, Field(min_length=1, max_length=100, description="1 to 100 characters")]
+    display_name: Annotated[str, OneLine, Field(min_length=1, max_length=100, description="1 to 100 characters")]
     description: Annotated[
         Annotated[str, Field(max_length=2000)] | None,
         BeforeValidator(empty_is_none),
@@ -186,7 +186,7 @@ class UserInput(_Input):
     username: Annotated[
         str,
         BeforeValidator(lambda v: v.casefold() if isinstance(v, str) and len(v) <= MAX_TEXT else v),
-        Line,
+        OneLine,
         Field(
             pattern=USERNAME_PATTERN,
             description="1 to 64 of the characters a to z, 0 to 9, dot, underscore, @ and hyphen, beginning with a letter or digit",
@@ -198,7 +198,7 @@ class UserInput(_Input):
 class TokenInput(_Input):
     """An API token, to be made."""
 
-    name: Annotated[str, Line, Field(min_length=1, max_length=100, description="1 to 100 characters")]
+    name: Annotated[str, OneLine, Field(min_length=1, max_length=100, description="1 to 100 characters")]
     role: Annotated[Literal["admin", "analyst", "metrics"], Field(description="one of admin, analyst, metrics")]
     expires_in_days: Annotated[
         Annotated[int, Field(ge=1, le=3650)] | None,
@@ -298,7 +298,7 @@ class _Problems(ValueError):
         self.fields = fields
 
 
-def validate(model: type[Model], data: Mapping[str, Any]) -> Model:
+def validate(model: type[M], data: Mapping[str, Any]) -> M:
     """Return *data* as *model*.
 
     Raises:

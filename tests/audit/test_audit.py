@@ -446,7 +446,7 @@ def _chain(url: str) -> list[tuple[Any, ...]]:
         return connection.execute("SELECT seq, action, target FROM audit_events ORDER BY seq").fetchall()
 
 
-def _verdict(head: audit_chain.Head | None = None) -> audit_chain.Verdict:
+def _verdict(head: audit_chain.Head | None = None) -> audit_chain.ChainVerdict:
     with db.transaction() as session:
         return audit_chain.verify(session, head)
 
@@ -797,7 +797,7 @@ def test_app_role_does_its_work(two_roles: tuple[Engine, Engine, str], monkeypat
         made = [event.action for event in events(session)]
     assert made == [
         "user.add",
-        *["provider.create"] * len(catalogue.VENDORS),
+        *["provider.create"] * len(catalogue.SEEDED),
         "provider.update",
         "user.add",
         "session.sign_in",

@@ -90,7 +90,7 @@ def _overhead(row: Row) -> None:
 
 def _insert_rate(url: str, row: Row) -> None:
     settings = resolve("local")
-    call = log_rows.Call(
+    call = log_rows.CallToLog(
         at=log_rows.now(),
         user_id="bench",
         model="m",

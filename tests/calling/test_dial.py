@@ -256,7 +256,7 @@ def test_proxies_are_not_used(vendor: Vendor, monkeypatch: pytest.MonkeyPatch, w
 @pytest.mark.parametrize("way", WAYS)
 def test_never_a_metadata_address(vendor: Vendor, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """Whatever a name leads to, such an address gets no request. For this test this machine has one."""
-    here = (ip_network("127.0.0.0/8"), addresses.Verdict("never", "the metadata service of a cloud"))
+    here = (ip_network("127.0.0.0/8"), addresses.AddressVerdict("never", "the metadata service of a cloud"))
     monkeypatch.setattr(addresses, "_VERDICTS", (here, *addresses._VERDICTS))
 
     with pytest.raises(Unacceptable, match="leads to the metadata service"):

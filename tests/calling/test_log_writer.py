@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 
 from core import config, logs
 from core.calling import log_rows, log_writer
-from core.calling.log_rows import Call
+from core.calling.log_rows import CallToLog
 from core.calling.log_writer import Writer
 from core.errors import StoreUnavailable
 from core.redaction import remember
@@ -25,7 +25,7 @@ from tests.proxy import SWALLOW, Proxy, Way
 
 AT = datetime(2026, 11, 23, 12, 1, tzinfo=UTC)
 KEY = "sk-proj-nobody-knows-0123456789abcdef"  # one that was remembered would go whole
-CALL = Call(
+CALL = CallToLog(
     at=AT,
     user_id="42",
     model="m1",

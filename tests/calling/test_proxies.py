@@ -392,5 +392,5 @@ def test_the_connection_test_asks_for_no_refused_name(session: Session, egress: 
         providers.update(session, COMMAND_LINE, row.id or 0, {"api_base_url": "http://169.254.169.254/v1"})
 
 
-def _fields(target: connection.Target) -> dict[str, object]:
+def _fields(target: connection.Tested) -> dict[str, object]:
     return {name: getattr(target, name) for name in target.__dataclass_fields__}

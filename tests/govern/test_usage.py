@@ -15,7 +15,7 @@ from sqlmodel import Session
 from core.actors import COMMAND_LINE, Actor
 from core.errors import Forbidden, Invalid, NotFound
 from core.govern import log_purge, usage
-from core.govern.paging import Page, Place
+from core.govern.paging import Page, RowPlace
 from core.govern.usage import CallFilters
 from core.store import db
 from tests.processes import core
@@ -152,8 +152,8 @@ def test_the_page_before(session: Session, admin: Actor, filters: CallFilters) -
     """From the first call of any page the one before is found, whether by an index or by way of the figures."""
     for n in range(40):
         log(session, {"user_id": "u", "at": NOW - timedelta(minutes=3 * (n // 2))}, {"provider": "zeta", "at": NOW})
-    places: list[Place | None] = [None]
-    pages: list[Page[usage.Call]] = []
+    places: list[RowPlace | None] = [None]
+    pages: list[Page[usage.LoggedCall]] = []
     while len(pages) < len(places):
         pages.append(usage.search(session, admin, filters, before=places[-1], limit=7))
         if pages[-1].older:
@@ -206,7 +206,7 @@ def test_pages_of_one_moment(session: Session, admin: Actor) -> None:
 
 
 def _walk(some: Session, admin: Actor, filters: CallFilters, minutes: range) -> None:
-    seen, before = list[usage.Call](), None
+    seen, before = list[usage.LoggedCall](), None
     while True:
         page = usage.search(some, admin, filters, before=before, limit=7)
         seen += page.rows
@@ -218,7 +218,7 @@ def _walk(some: Session, admin: Actor, filters: CallFilters, minutes: range) -> 
     seen = [line for line in seen if line.at <= NOW]
     assert [line.at for line in seen] == [NOW - timedelta(minutes=n) for n in minutes]
     assert len({line.id for line in seen}) == len(minutes)
-    assert not {"prompt", "response", "parameters"} & set(usage.Call._fields)
+    assert not {"prompt", "response", "parameters"} & set(usage.LoggedCall._fields)
 
 
 @pytest.mark.parametrize(

@@ -123,8 +123,8 @@ def test_old_calls_are_found_as_before(session: Session, admin: Actor) -> None:
     log(session, *({"at": NOW - timedelta(days=n), "provider": "other"} for n in ago))
     filters = CallFilters(provider="acme", status="ok")
 
-    def pages(size: int) -> list[usage.Call]:
-        seen, before = list[usage.Call](), None
+    def pages(size: int) -> list[usage.LoggedCall]:
+        seen, before = list[usage.LoggedCall](), None
         while not seen or before:
             page = usage.search(session, admin, filters, before=before, limit=size)
             seen, before = [*seen, *page.rows], page.older

@@ -394,7 +394,7 @@ EARLY, LATE = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
 def test_when_a_key_may_go(rows: int, unbound: int, since: dict[str, datetime], says: str, *, may_go: bool) -> None:
     """If it is in the ring, holds nothing at all, and was primary before the one that is: never otherwise."""
 
-    def of(key_id: str, *ring: str | None, state: Any = "ok") -> keys.Held:
+    def of(key_id: str, *ring: str | None, state: Any = "ok") -> keys.HeldKeys:
         canary = keys.Canary(state, "")
         return keys._describe(key_id, rows, unbound, ring=KeyRing(ring[0], ring[1:]), since=since, canary=canary)  # type: ignore[arg-type]  # texts behind the first
 

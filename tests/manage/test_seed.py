@@ -26,7 +26,7 @@ SENT_AT_FIRST = {
     "google": {"max_tokens", "frequency_penalty", "presence_penalty"},
 }
 """What the default models take of the built-in defaults; all three reason, and ignore or refuse temperature and top_p."""
-NAMES = [vendor.name for vendor in catalogue.VENDORS]
+NAMES = [vendor.name for vendor in catalogue.SEEDED]
 
 
 def _actions(outcomes: list[seed.Outcome]) -> dict[str, str]:
@@ -54,7 +54,7 @@ def test_seed_adds_the_catalogue(session: Session, admin: Actor) -> None:
 
     assert _actions(outcomes) == dict.fromkeys(NAMES, "created")
     assert _states(session) == dict.fromkeys(NAMES, (False, "none"))
-    for vendor in catalogue.VENDORS:
+    for vendor in catalogue.SEEDED:
         row = providers.get_by_name(session, vendor.name)
         assert row.available_models == list(vendor.models)
         assert (row.default_model, row.kind, row.updated_by) == (vendor.default_model, vendor.kind, "ada")
@@ -64,7 +64,7 @@ def test_seed_omits_nothing_by_hand(session: Session, admin: Actor) -> None:
     """The first call after seeding sends nothing that the default model refuses, and limits its answer all the same."""
     seed.seed(session, admin)
     assert settings.list_global(session) == []
-    for vendor in catalogue.VENDORS:
+    for vendor in catalogue.SEEDED:
         answer = settings.effective(session, vendor.name)
         sent = answer.request_options()
         sent |= {**sent.pop("config", {}), **sent.pop("extra_body", {})}

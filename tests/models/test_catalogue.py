@@ -6,23 +6,23 @@ import pytest
 
 from core.kinds import KINDS
 from core.models import catalogue
-from core.models.catalogue import VENDORS, Vendor
+from core.models.catalogue import SEEDED, SeededProvider
 from core.models.facts import known
 
-VENDOR_IDS = [vendor.name for vendor in VENDORS]
-MODEL_IDS = [model for vendor in VENDORS for model in vendor.models]
+VENDOR_IDS = [vendor.name for vendor in SEEDED]
+MODEL_IDS = [model for vendor in SEEDED for model in vendor.models]
 
 
 def test_the_three_vendors_are_there() -> None:
     """One provider of a vendor's own kind, named like it; a kind without an address of its own is nobody's."""
-    assert [vendor.kind for vendor in VENDORS] == VENDOR_IDS
+    assert [vendor.kind for vendor in SEEDED] == VENDOR_IDS
     assert (
         {"openai", "anthropic", "google"} <= set(VENDOR_IDS) <= {kind.name for kind in KINDS.values() if kind.base_url}
     )
 
 
-@pytest.mark.parametrize("vendor", VENDORS, ids=VENDOR_IDS)
-def test_a_vendor_holds_together(vendor: Vendor) -> None:
+@pytest.mark.parametrize("vendor", SEEDED, ids=VENDOR_IDS)
+def test_a_vendor_holds_together(vendor: SeededProvider) -> None:
     """Its default model is one of its models, none is there twice, and the list can be read at a glance."""
     names = vendor.models
 
@@ -36,8 +36,8 @@ def test_no_name_belongs_to_two_vendors() -> None:
     assert len(set(MODEL_IDS)) == len(MODEL_IDS)
 
 
-@pytest.mark.parametrize("vendor", VENDORS, ids=VENDOR_IDS)
-def test_the_default_model_is_the_newest_of_its_line(vendor: Vendor) -> None:
+@pytest.mark.parametrize("vendor", SEEDED, ids=VENDOR_IDS)
+def test_the_default_model_is_the_newest_of_its_line(vendor: SeededProvider) -> None:
     """No model of the same line with a higher version is known of the vendor, with a price and how it reasons."""
     line, version = _line(vendor.default_model)
     newer = [

@@ -1,6 +1,6 @@
 """Two catalogues are compared row by row, and field by field."""
 
-from core.models.compare import Change, changes
+from core.models.compare import FactChange, changes
 
 ROW = {"context": 1000, "reasoning": "none"}
 
@@ -10,10 +10,10 @@ def test_changes() -> None:
     new = {"openai": {"b": ROW, "c": {"context": 2000, "sampling": "yes"}}, "xai": {"d": ROW}}
 
     assert list(changes(old, new)) == [
-        Change("openai", "a", None, ROW, None),
-        Change("openai", "c", "context", 1000, 2000),
-        Change("openai", "c", "reasoning", "none", None),
-        Change("openai", "c", "sampling", None, "yes"),
-        Change("xai", "d", None, None, ROW),
+        FactChange("openai", "a", None, ROW, None),
+        FactChange("openai", "c", "context", 1000, 2000),
+        FactChange("openai", "c", "reasoning", "none", None),
+        FactChange("openai", "c", "sampling", None, "yes"),
+        FactChange("xai", "d", None, None, ROW),
     ]
     assert list(changes(old, old)) == []

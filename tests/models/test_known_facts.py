@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from core.models import catalogue
 from core.models.adapt import adapt
-from core.models.catalogue import VENDORS
 from core.models.facts import ModelFacts, catalogue_health, facts, known, with_sources
 from core.models.prices import prices_of, row_at
 from tests.conftest import ROOT
 
 FACTS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("facts.json").read_text(encoding="utf-8"))
-SEEDED = [(vendor.kind, model) for vendor in VENDORS for model in vendor.models]
+SEEDED = [(vendor.kind, model) for vendor in catalogue.SEEDED for model in vendor.models]
 
 
 def _said(fact: dict[str, Any]) -> Any:

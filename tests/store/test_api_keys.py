@@ -126,7 +126,7 @@ def test_a_mask_that_comes_back_leaves_the_key(session: Session, admin: Actor) -
 def test_real_keys_pass(kind: str) -> None:
     """A key in the vendor's form passes without a word, as does one made of the kind's row."""
     for key in (REAL[kind], _like(KINDS[kind].key_format)):
-        assert api_keys.look(kind, f"  {key}\n") == api_keys.Look()
+        assert api_keys.look(kind, f"  {key}\n") == api_keys.KeyVerdict()
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_a_known_end_is_refused_with_what_was_meant(
     found = base_urls.look(kind, url)
     assert found.correction == meant
     assert meant in found.refused
-    assert base_urls.look(kind, meant) == base_urls.Look()
+    assert base_urls.look(kind, meant) == base_urls.UrlVerdict()
 
     nested = session.begin_nested()
     with pytest.raises(Invalid) as told:
@@ -90,7 +90,7 @@ def test_a_known_end_is_refused_with_what_was_meant(
 @pytest.mark.parametrize(("kind", "url"), KEPT)
 def test_base_urls_that_hold(session: Session, admin: Actor, kind: str, url: str) -> None:
     """What works today is kept as it was typed."""
-    assert base_urls.look(kind, url) == base_urls.Look()
+    assert base_urls.look(kind, url) == base_urls.UrlVerdict()
     if not url.startswith("http://[") and "host:" not in url:
         assert providers.create(session, admin, _data(kind, url)).api_base_url == url
 

@@ -231,7 +231,7 @@ def _refused(key: RefusedKey) -> Line:
     )
 
 
-def _key(key: keys.Held, *, wrong: bool) -> Line:
+def _key(key: keys.HeldKeys, *, wrong: bool) -> Line:
     name = f"Key {key.key_id}"
     holds = f"{counted(key.rows, 'API key')}."
     if key.role == "primary":

@@ -8,7 +8,7 @@ import streamlit as st
 from core.manage import knowledge
 from core.models.adapt import KIND_OF
 from core.models.apis import APIS
-from core.models.differences import Line, known_lines
+from core.models.differences import ComparedLine, known_lines
 from core.models.knowledge import Knowledge
 from core.models.words import standing_text
 from core.store import db
@@ -79,6 +79,6 @@ def _draw_names(names: list[str], model: str) -> None:
         st.caption(plain(f"{counted(len(others), 'other name')} with it: {text}"))
 
 
-def _text(line: Line) -> str:
+def _text(line: ComparedLine) -> str:
     sources = [f":gray[:small[{plain_cell(source)}]]" for source in line.sources]
     return "  \n".join([plain_cell(line.text), *sources])

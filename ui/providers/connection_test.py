@@ -11,7 +11,7 @@ import streamlit as st
 from core.actors import Actor
 from core.errors import CoreError
 from core.manage import connection, observed, providers, suggestions
-from core.manage.connection import Report, Stage, Target
+from core.manage.connection import Report, Stage, Tested
 from core.manage.provider_secrets import Draft
 from core.manage.suggestions import Called, Suggestion
 from core.store import db
@@ -62,7 +62,7 @@ def run(
     next_key: bool = False,
 ) -> tuple[Outcome, Report | None]:
     """Test a provider as it is stored, or as it was typed; it counts on the pages' limit, and is on record."""
-    targets: list[Target] = []
+    targets: list[Tested] = []
     outcome = attempt(
         lambda session: targets.append(
             connection.prepare(session, actor, provider_id, draft, omitted=omitted, carried=carried, next_key=next_key)
@@ -83,7 +83,7 @@ def run(
     return outcome, report
 
 
-def _suggested(target: Target, report: Report) -> Suggestion | None:
+def _suggested(target: Tested, report: Report) -> Suggestion | None:
     call = report.stages[-1]
     if call.state != "refused" or target.model is None:
         return None

@@ -45,7 +45,7 @@ def draw(actor: Actor, provider_id: int, display_name: str, cancel: Callable[[],
     if sealed:
         why = str(Sealed()) if ring.kept_in == crypto.VARIABLE else ring.absent()
         st.caption(f":orange[:material/lock: {plain(why)}]")
-    look = api_keys.look(provider.kind, typed, provider.api_base_url) if typed else api_keys.Look()
+    look = api_keys.look(provider.kind, typed, provider.api_base_url) if typed else api_keys.KeyVerdict()
     anyway = True
     if look.warning:
         st.warning(plain(look.warning), icon=":material/warning:")

@@ -275,7 +275,7 @@ def _draw_url(slots: dict[str, Any], kind: str) -> None:
         st.button("Use what is proposed", key="provider_correct_url", on_click=_correct_url)
 
 
-def _url_look(kind: str) -> base_urls.Look | None:
+def _url_look(kind: str) -> base_urls.UrlVerdict | None:
     found = base_urls.look(kind, st.session_state.get(_KEYS["api_base_url"]) or "")
     return found if found.correction else None
 
@@ -337,9 +337,9 @@ def _draw_key(slots: dict[str, Any]) -> None:
         )
 
 
-def _key_look() -> api_keys.Look:
+def _key_look() -> api_keys.KeyVerdict:
     api_key, url = (st.session_state.get(_KEYS[name]) for name in ("api_key", "api_base_url"))
-    return api_keys.look(st.session_state[_KEYS["kind"]], api_key, url) if api_key else api_keys.Look()
+    return api_keys.look(st.session_state[_KEYS["kind"]], api_key, url) if api_key else api_keys.KeyVerdict()
 
 
 def _correct_key() -> None:

@@ -90,7 +90,7 @@ def _draw_add(actor: Actor, provider: LlmProvider) -> None:
     slot = st.empty()
     if sealed:
         st.caption(f":orange[:material/lock: {plain(str(Sealed()))}]")
-    look = api_keys.look(provider.kind, typed) if typed else api_keys.Look()
+    look = api_keys.look(provider.kind, typed) if typed else api_keys.KeyVerdict()
     field_error(slot, {"api_key": look.refused} if look.refused else {}, "api_key")
     if look.warning:
         st.warning(plain(look.warning), icon=":material/warning:")

@@ -45,7 +45,7 @@ def draw(
         listed: The vendor's own list; None: it was not asked.
     """
     chosen: list[str] = st.session_state[keys["available_models"]]
-    known = [model for vendor in catalogue.VENDORS if vendor.kind == kind for model in vendor.models]
+    known = [model for vendor in catalogue.SEEDED if vendor.kind == kind for model in vendor.models]
     more = _not_in(chosen, sorted(listed, key=str.casefold) if listed else known)
     left, right = st.columns([2, 1])
     if len(chosen) <= FEW:
@@ -174,7 +174,7 @@ def sensible(kind: str, models: Sequence[str]) -> str | None:
     if len(models) == 1:
         return models[0]
     there = {bare(model): model for model in models}
-    vendors = [vendor for vendor in catalogue.VENDORS if vendor.kind == kind]
+    vendors = [vendor for vendor in catalogue.SEEDED if vendor.kind == kind]
     wanted = [name for vendor in vendors for name in (vendor.default_model, *vendor.models)]
     return next((there[name] for name in wanted if name in there), None)
 

@@ -11,9 +11,9 @@ from core.presets import PRESETS
 from ui.feedback import plain
 from ui.guard import guard
 
-_VENDORS: Final = {vendor.name: vendor for vendor in catalogue.VENDORS}
+_VENDORS: Final = {vendor.name: vendor for vendor in catalogue.SEEDED}
 _LABELS: Final = {
-    **{vendor.name: vendor.display_name for vendor in catalogue.VENDORS},
+    **{vendor.name: vendor.display_name for vendor in catalogue.SEEDED},
     **{kind.name: kind.label for kind in KINDS.values() if kind.name not in _VENDORS and kind.base_url is None},
     **{preset.name: preset.label for preset in PRESETS.values()},
 }

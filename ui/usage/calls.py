@@ -8,8 +8,8 @@ import streamlit as st
 
 from core.actors import Actor
 from core.govern import usage
-from core.govern.paging import Page, Place
-from core.govern.usage import Call, CallChoices, CallFilters
+from core.govern.paging import Page, RowPlace
+from core.govern.usage import CallChoices, CallFilters, LoggedCall
 from core.store import db
 from core.store.records import CALL_STATUSES
 from ui import address, pager
@@ -108,14 +108,14 @@ def draw_log(filters: CallFilters) -> None:
         page = usage.search(session, actor, filters, before=before, limit=PAGE_SIZE)
     _draw_lines(actor, page)
 
-    def newer(first: Place) -> Place | None:
+    def newer(first: RowPlace) -> RowPlace | None:
         with db.transaction() as session:
             return usage.begins(session, actor, filters, first, limit=PAGE_SIZE)
 
     pager.draw(_LIST, page, PAGE_SIZE, newer)
 
 
-def _draw_lines(actor: Actor, page: Page[Call]) -> None:
+def _draw_lines(actor: Actor, page: Page[LoggedCall]) -> None:
     if not page.rows:
         st.info("No call fits these filters in this time.", icon=":material/search_off:")
     with st.container(gap="xxsmall"):
@@ -123,14 +123,14 @@ def _draw_lines(actor: Actor, page: Page[Call]) -> None:
             _draw_line(actor, line)
 
 
-def _draw_line(actor: Actor, call: Call) -> None:
+def _draw_line(actor: Actor, call: LoggedCall) -> None:
     line = opening_line(f"usage_call_{call.id}", sentence(call), _ICONS[call.status], call.at)
     if line.open:
         with line:
             draw_call(actor, call.id)
 
 
-def sentence(call: Call) -> str:
+def sentence(call: LoggedCall) -> str:
     """Return a call in one line, in Markdown that shows hostile names as they are."""
     facts = [f"{call.latency_ms:,} ms"]
     if call.input_tokens is not None:
