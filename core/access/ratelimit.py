@@ -6,6 +6,7 @@ each process counts by itself: a limit then holds per process, nobody is locked 
 
 import logging
 import math
+import re
 import threading
 import time
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from ..once import Once
 
 with from_extra():
     import limits.storage.memory
-    from limits import RateLimitItem, parse
+    from limits import RateLimitItem, parse_many
     from limits.errors import ConfigurationError, StorageError
     from limits.storage import MemoryStorage, Storage, storage_from_string
 
@@ -173,12 +174,16 @@ def _words(item: RateLimitItem) -> str:
 
 def _parsed(variable: str, text: str) -> RateLimitItem:
     try:
-        item = parse(text)
+        items = parse_many(text)
     except ValueError:
-        item = None
-    if item is None or item.amount < 1 or item.multiples < 1:
+        items = []
+    # the library takes "per 0 minutes" for "per minute", and several limits, of which we would keep the first
+    if len(items) != 1 or items[0].amount < 1 or _NO_TIME.search(text):
         raise BadConfig(f"{variable} cannot be read; it takes a number and a time, as 100 per 15 minutes")
-    return item
+    return items[0]
+
+
+_NO_TIME: Final = re.compile(r"(/|per)\s*0+(?!\d)", re.IGNORECASE)
 
 
 def _storage(url: str) -> Storage | None:

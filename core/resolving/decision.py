@@ -4,9 +4,9 @@
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
-from ..kinds import KINDS
+from ..kinds import KINDS, Sdk, facts_of
 from ..models.adapt import Adapted, Unfit, adapt, names, place
 from ..models.apis import api_of, host_of
 from ..models.knowledge import Knowledge
@@ -102,6 +102,27 @@ def decide(
     for name, value in there.items():
         place(found.sent, theirs.get(name, name), value)
     return found
+
+
+def called_otherwise(basis: Basis) -> frozenset[str]:
+    """Return by which names our parameters are sent that the kind's SDK has no argument for: an admin has given them."""
+    sdk = facts_of(basis.kind).sdk
+    if sdk is None:
+        return frozenset()
+    api, host = api_of(basis.kind, basis.base_url), host_of(basis.kind, basis.base_url)
+    sent = names(api, basis.kind, basis.model, basis.knowledge, host).values()
+    return frozenset(map(_head, sent)) - _ARGUMENTS[sdk]
+
+
+def _head(name: str) -> str:
+    return name.partition(".")[0]
+
+
+_ARGUMENTS: Final[Mapping[str, frozenset[str]]] = {
+    sdk: frozenset(_head(name) for kind in KINDS.values() if kind.sdk == sdk for name in kind.names.values() if name)
+    for sdk in get_args(Sdk)
+}
+"""SDK -> its arguments for our parameters."""
 
 
 def values_of(settings: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from ..models.knowledge import Knowledge, vendored
 from ..parameters import PARAMETERS, SENDABLE
 from . import extra, options
 from .carried import NOTHING, Carried, Opened
-from .decision import Basis, decide, values_of
+from .decision import Basis, called_otherwise, decide, values_of
 
 Status = Literal[Unavailable, "ok"]
 LayerName = Literal["built_in", "all_providers", "provider_default", "provider"]
@@ -265,8 +265,9 @@ class EffectiveSettings:
             model = more.pop("model", None) or self.model
             given = {name: value for name, value in more.items() if name in SENDABLE and value is not None}
             others = {name: value for name, value in more.items() if name not in given}
-            beside = self.extra_parameters.keys() - more
-            return options.request_options(self.kind, model, self.adapted(given, others, model=model).sent, beside)
+            basis = self.basis(model)
+            beside = (basis.extra.keys() - more) | called_otherwise(basis)
+            return options.request_options(self.kind, model, decide(basis, given, others).sent, beside)
         made = self._request.copy()
         for name in self._nested:
             made[name] = made[name].copy()

@@ -14,7 +14,7 @@ from ..models.knowledge import Knowledge
 from ..parameters import PARAMETERS, SENDABLE
 from . import extra, options
 from .carried import Carried
-from .decision import Basis, decide
+from .decision import Basis, called_otherwise, decide
 from .effective import BUILT_IN, EffectiveSettings, LayerName, NoKey, Source, Status
 
 DEEPEST: Final = 100
@@ -114,10 +114,9 @@ def build(
     base_url = base_url_of(provider.kind, provider.base_url) if provider else None
     explicit = [name for name in SENDABLE if candidates[name][0][0] is not BUILT_IN]
     unfit = values["unfit_parameters"]
-    sent, adjustments = decide(
-        Basis(kind, base_url, model, values, explicit, omitted_by, custom, knowledge, more, unfit)
-    )
-    request = options.request_options(kind, model, sent, more)
+    basis = Basis(kind, base_url, model, values, explicit, omitted_by, custom, knowledge, more, unfit)
+    sent, adjustments = decide(basis)
+    request = options.request_options(kind, model, sent, more.keys() | called_otherwise(basis))
     return EffectiveSettings(
         provider=provider.name if provider else name or "",
         status=status,

@@ -4,8 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from ..kinds import KindFacts, facts_of
-from ..parameters import SENDABLE
+from ..kinds import facts_of
 from .carried import Opened
 
 
@@ -60,25 +59,31 @@ def request_options(
 ) -> dict[str, Any]:
     """Return the arguments of a request besides what is asked: the model, and *sent* where the kind's SDK has a place for it.
 
-    What the SDK's method has no argument for goes in as ``extra_body``; Google's takes all but the model as ``config``.
+    What the SDK's method has no argument for goes in as ``extra_body``; Google's takes all but the model as ``config``. Both
+    are joined with what a program has there, which counts more.
 
     Args:
         kind: Of the provider.
         model: The model's name.
         sent: By the API's names, as :func:`core.resolving.decision.decide` returns it.
-        beside: What of it are extra parameters: the SDK may have no argument for them, and takes them as ``extra_body``.
+        beside: What of it the SDK may have no argument for, and takes as ``extra_body``: extra parameters, and what
+            :func:`core.resolving.decision.called_otherwise` returns.
     """
     facts = facts_of(kind)
     if facts.sdk == "google.genai":
         others = {name: value for name, value in sent.items() if name != "config"}
         config, body = config_and_body({name: others[name] for name in beside if name in others}, facts.config)
-        made = {**sent.get("config", {}), **{n: v for n, v in others.items() if n not in beside}, **config}
-        return {"model": model, "config": made | ({"http_options": {"extra_body": body}} if body else {})}
-    extra = dict(sent.get("extra_body", {}))
+        made = {**{n: v for n, v in others.items() if n not in beside}, **config, **sent.get("config", {})}
+        if body:
+            http = made.get("http_options", {})
+            made["http_options"] = {**http, "extra_body": {**body, **http.get("extra_body", {})}}
+        return {"model": model, "config": made}
+    extra: dict[str, Any] = {}
     made = {"model": model}
     for name, value in sent.items():
         if name != "extra_body":
-            (extra if name in beside or _is_beside(facts, name) else made)[name] = value
+            (extra if name in beside or name in facts.beside else made)[name] = value
+    extra |= sent.get("extra_body", {})
     return made | ({"extra_body": extra} if extra else {})
 
 
@@ -141,12 +146,3 @@ def config_and_body(sent: Mapping[str, Any], fields: Collection[str]) -> tuple[d
         else:
             body[name] = value
     return config, body
-
-
-def _is_beside(facts: KindFacts, name: str) -> bool:
-    """Tell whether the SDK's method has no argument for what the API calls *name*."""
-    if name in facts.beside:
-        return True
-    own = facts_of(facts.sdk)
-    is_ours = name in facts.names.values() or name in SENDABLE
-    return own.sdk is not None and is_ours and name not in own.names.values() and name not in SENDABLE

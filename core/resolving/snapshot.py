@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..crypto import KeyRing
 from ..errors import StoreUnavailable
@@ -23,6 +23,7 @@ from .merge import build, layer_of, provider_of, read_json
 
 if TYPE_CHECKING:
     from psycopg import Connection, Cursor
+    from psycopg.pq.abc import PGresult
 
 Columns = Mapping[str, Callable[[str], Any]]
 """Column -> how its text is read, in the order of the line."""
@@ -351,9 +352,9 @@ def _copied(connection: "Connection[Any]", table: str, *, is_older: bool) -> dic
 
 def _fetched(cursor: "Cursor[Any]") -> dict[int, bytes]:
     """Return the rows of a result as the lines that COPY would have sent."""
-    result, lines = cursor.pgresult, []
-    for row in range(result.ntuples if result else 0):
-        values = [result.get_value(row, column) for column in range(result.nfields)] if result else []
+    result, lines = cast("PGresult", cursor.pgresult), []
+    for row in range(result.ntuples):
+        values = [result.get_value(row, column) for column in range(result.nfields)]
         lines.append(b"\t".join(_NULL if value is None else _line(value) for value in values))
     return {int(line.partition(b"\t")[0]): line for line in lines}
 

@@ -83,9 +83,8 @@ def notes_of(settings: EffectiveSettings) -> dict[str, Note]:
     """Return parameter -> what is to be known of it where it is not simply sent, or omitted for good reason."""
     found = {each.parameter: note_of(each, getattr(settings, each.parameter)) for each in settings.adjustments}
     if settings.model_is != "unknown":
-        model = settings.model or "the model"
         found |= {
-            name: Note(f"left out by hand, though {model} takes it", asked_for=True)
+            name: Note(f"left out by hand, though {settings.model} takes it", asked_for=True)
             for name in omitted_for_nothing(settings)
         }
     return found

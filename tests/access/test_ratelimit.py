@@ -141,7 +141,12 @@ def test_exactly_so_many_pass_in_parallel() -> None:
         ("general", "0 per minute"),
         ("sensitive", "-1 per minute"),
         ("pages", "10"),
+        ("pages", "10 per 0 minutes"),
+        ("pages", "10/00second"),
+        ("general", "100 per minute; 1000 per hour"),
+        ("general", "100 per fortnight"),
         ("storage_url", "mysql://x"),
+        ("storage_url", "memory://x"),
         ("storage_url", "redis://:secret-word@host:port"),
     ],
 )
@@ -152,6 +157,67 @@ def test_bad_limits_are_named(name: str, value: str) -> None:
 
     assert f"LLM_RATE_LIMIT_{name.upper()}" in str(told.value)
     assert "secret-word" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("1 per minute", "1 per minute"),
+        ("2/1hour", "2 per hour"),
+        ("10 per 05 minutes", "10 per 5 minutes"),
+        ("3 PER 10 seconds", "3 per 10 seconds"),
+    ],
+)
+def test_a_limit_is_named_as_it_was_meant(value: str, said: str) -> None:
+    """Who is refused reads the limit: so many in how long."""
+    counting = limiter(pages=value)
+    for _ in range(int(said.split(maxsplit=1)[0])):
+        counting.spend("user:1", "pages")
+
+    with pytest.raises(TooManyRequests, match=said):
+        counting.spend("user:1", "pages")
+
+
+@pytest.mark.parametrize(
+    ("used", "left", "reset"), [(1, 59.01, 60), (1, 0.2, 1), (1, 0.0, 1), (1, -3.0, 1), (1, 99.0, 60), (0, -3.0, 60)]
+)
+def test_the_wait_is_within_the_window(used: int, left: float, reset: int) -> None:
+    """Whole seconds, at least one, whatever Redis says; before the first request of a window all of it."""
+    item = limiter(pages="5 per minute")._items["pages"]
+
+    assert ratelimit._judged(item, used, left, count=True) == (5, 60, 5 - used, reset)
+
+
+def test_memory_is_swept_once_a_minute(clock: Clock) -> None:
+    """Not with each request: windows that have ended stay until the next sweep, and that one begins a new minute."""
+    counting = limiter(general="5 per 1 second")
+    kept = []
+    for at in (0, 30, ratelimit.SWEEP_EVERY, 90, 2 * ratelimit.SWEEP_EVERY):
+        clock.now = 1000 + at
+        counting.spend(f"address:{at}", "general")
+        kept.append(len(counting._here.storage))
+
+    assert kept == [1, 2, 1, 2, 1]
+
+
+def test_each_limit_counts_whom_it_has_refused() -> None:
+    """For the metrics: each refusal once, of a look too."""
+    counting = limiter(general="1 per hour", pages="2 per hour")
+    works = [lambda: counting.spend("user:1", "general"), lambda: counting.check("user:1", "general")]
+    done = [passes(work) for work in works * 3]
+
+    assert done == [True, False, False, False, False, False]
+    assert counting.refused == {"general": 5, "sensitive": 0, "pages": 0}
+
+
+@pytest.mark.parametrize(
+    ("url", "shared", "state"), [("memory://", False, "memory"), ("redis://127.0.0.1:1/0", True, "redis")]
+)
+def test_where_requests_are_counted(url: str, *, shared: bool, state: str) -> None:
+    """Until it was asked, Redis counts as there: nothing is dialled."""
+    counting = limiter(storage_url=url)
+
+    assert (counting.shared, counting.state) == (shared, state)
 
 
 def test_who_is_who() -> None:
@@ -364,6 +430,13 @@ def test_processes_count_together_in_redis(redis_server: Redis) -> None:
     with pytest.raises(TooManyRequests) as refused:
         crews[1].check("user:1", "sensitive")
     assert 50 <= refused.value.retry_after <= 60
+    import redis  # noqa: PLC0415 - with the server
+
+    (key,) = redis.Redis.from_url(redis_server.url).keys()
+    redis.Redis.from_url(redis_server.url).expire(key, 30)
+    with pytest.raises(TooManyRequests) as refused:
+        crews[1].check("user:1", "sensitive")
+    assert 20 <= refused.value.retry_after <= 30
 
 
 def test_without_redis_each_process_counts_by_itself(

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
@@ -170,6 +171,83 @@ def test_a_name_is_free_again_after_revoking(session: Session, admin: Actor) -> 
     for number in (0, 999_999, 2**40):
         with pytest.raises(NotFound):
             tokens.revoke(session, admin, number)
+
+
+ENDED = {
+    "revoked": ("now() - interval '366 days'", "NULL"),
+    "revoked before its end": ("now() - interval '366 days'", "now() + interval '30 days'"),
+    "expired": ("NULL", "now() - interval '366 days'"),
+    "revoked, kept": ("now() - interval '364 days'", "NULL"),
+    "expired, kept": ("NULL", "now() - interval '364 days'"),
+    "revoked after its end": ("now() - interval '364 days'", "now() - interval '366 days'"),
+    "will end": ("NULL", "now() + interval '366 days'"),
+    "without an end": ("NULL", "NULL"),
+}
+
+
+def test_what_ended_long_ago_is_dropped(session: Session, admin: Actor) -> None:
+    """A year after its end, whichever way it ended; the audit has their names, and nothing where there is none."""
+    for name, (revoked, expires) in ENDED.items():
+        token_id, _ = make(session, name)
+        session.execute(
+            text(f"UPDATE api_tokens SET revoked_at = {revoked}, expires_at = {expires} WHERE id = :id"),
+            {"id": token_id},
+        )
+    gone = sorted(name for name, (revoked, expires) in ENDED.items() if "- interval '366" in revoked + expires)
+
+    assert [tokens.drop_ended(session, admin) for _ in range(2)] == [len(gone), 0]
+    assert {row.name for row in tokens.list_all(session)} == ENDED.keys() - set(gone)
+    events = session.execute(text("SELECT changes FROM audit_events WHERE action = 'token.purge'")).scalars().all()
+    assert [event["names"] for event in events] == [{"before": gone, "after": None}]
+
+
+def test_what_a_session_has_read_before_does_not_count(session: Session, admin: Actor) -> None:
+    """A token that somebody else has ended meanwhile stays as it is."""
+    token_id, _ = make(session)
+    kept = tokens.get(session, token_id)
+    session.execute(
+        text("UPDATE api_tokens SET revoked_at = now(), revoked_by = 'grace' WHERE id = :id"), {"id": token_id}
+    )
+
+    assert tokens.revoke(session, admin, token_id).revoked_by == kept.revoked_by == "grace"
+    assert session.execute(text("SELECT count(*) FROM audit_events WHERE action = 'token.revoke'")).scalar() == 0
+
+
+@pytest.mark.usefixtures("committed")
+def test_of_two_who_revoke_the_first_has_done_it(admin: Actor) -> None:
+    """The second waits for the first one's commit, and changes nothing."""
+    with db.transaction() as session:
+        token_id, _ = make(session)
+
+    def second() -> str | None:
+        with db.transaction() as session:
+            return tokens.revoke(session, COMMAND_LINE, token_id).revoked_by
+
+    with ThreadPoolExecutor(1) as other:
+        with db.transaction() as first:
+            tokens.revoke(first, admin, token_id)
+            waiting = other.submit(second)
+            with pytest.raises(TimeoutError):
+                waiting.result(0.3)
+        assert waiting.result(20) == "ada"
+    with db.transaction() as session:
+        actors = session.execute(text("SELECT actor FROM audit_events WHERE action = 'token.revoke'")).scalars()
+        assert list(actors) == ["ada"]
+
+
+def test_the_list_begins_with_what_holds(session: Session) -> None:
+    """By name, whatever its case; of equal names the newest first."""
+    ids = {}
+    for name, revoked in (("b", True), ("B", False), ("a", True), ("c", False), ("a", True), ("A", False)):
+        token_id, _ = make(session, name)
+        ids[token_id] = name
+        if revoked:
+            tokens.revoke(session, COMMAND_LINE, token_id)
+    first, second = (number for number, name in ids.items() if name == "a")
+
+    rows = tokens.list_all(session)
+    assert [row.name for row in rows] == ["A", "B", "c", "a", "a", "b"]
+    assert [row.id for row in rows][3:5] == [second, first]
 
 
 @pytest.mark.parametrize(

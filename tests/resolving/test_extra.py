@@ -12,7 +12,7 @@ from core.actors import Actor
 from core.errors import Invalid
 from core.kinds import KINDS
 from core.manage import providers, settings
-from core.resolving.extra import RESERVED, split
+from core.resolving.extra import RESERVED, split, twice
 from core.resolving.words import state_of, warnings_of
 from core.store.schemas import SettingsInput, validate
 from core.testing import override
@@ -41,9 +41,12 @@ ACME = {
         ({"extra_body": {}}, "write what stands in it here"),
         ({"temperature": 9}, "has temperature, which must be a number from 0 to 2"),
         ({"maxOutputTokens": "many"}, "has maxOutputTokens, which must be a whole number from 1 to 1000000"),
+        ({"seed": 7, "temperature": 9}, "has temperature, which must be a number from 0 to 2"),
         ({"max_tokens": 5, "max_completion_tokens": 6}, "which are the same parameter: name it once"),
         ({"": 1}, "must have names of 1 to 100 printable characters"),
         ({" a": 1}, "must have names of 1 to 100 printable characters"),
+        ({"a ": 1}, "must have names of 1 to 100 printable characters"),
+        ({"a\nb": 1}, "must have names of 1 to 100 printable characters"),
         ({"a" * 101: 1}, "must have names of 1 to 100 printable characters"),
         ({"a": "x" * 16_384}, "must be at most 16 KB"),
         ({"a": {"b": [[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]}}, "must be at most 20 levels deep"),
@@ -60,7 +63,9 @@ def test_what_is_refused(extra: object, rule: str) -> None:
     assert list(refused.value.fields) == ["extra_parameters"]
 
 
-@pytest.mark.parametrize("extra", [{}, {"seed": 7}, {"a": None}, {"temperature": None}, {"max_tokens": 5}, None])
+@pytest.mark.parametrize(
+    "extra", [{}, {"seed": 7}, {"a": None}, {"temperature": None}, {"max_tokens": 5}, {"a" * 100: 1}, None]
+)
 def test_what_is_accepted(extra: object) -> None:
     """Any name that nobody else decides; null takes back what is inherited."""
     assert validate(SettingsInput, {"extra_parameters": extra}).extra_parameters == extra
@@ -76,6 +81,25 @@ def test_one_parameter_has_one_place_in_a_row(session: Session, admin: Actor) ->
     settings.update(session, admin, row.id or 0, {"temperature": None, "extra_parameters": {"temperature": 0.2}})
     with pytest.raises(Invalid):
         settings.update(session, admin, row.id or 0, {"temperature": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("extra", "row", "rule"),
+    [
+        ({"seed": 1}, {"temperature": 0.5, "seed": 1}, None),
+        ({"temperature": 0.2}, {}, None),
+        ({"temperature": 0.2}, {"temperature": None, "top_p": 0.5}, None),
+        ({"temperature": None}, {"temperature": 0.5}, None),
+        ({"temperature": 0.2}, {"temperature": 0.0}, "has temperature, which is Temperature, and that has a value"),
+        ({"seed": 1, "maxOutputTokens": 5}, {"max_tokens": 9}, "has maxOutputTokens, which is Max tokens"),
+    ],
+)
+def test_what_stands_in_two_places(extra: dict[str, Any], row: dict[str, Any], rule: str | None) -> None:
+    """A value in both is one too many, 0 too; null, and what is no parameter of ours, is none."""
+    broken = twice(extra, row)
+
+    assert (broken or "").startswith(rule or "")
+    assert (broken is None) is (rule is None)
 
 
 def test_layers_merge_by_key(session: Session, admin: Actor) -> None:
@@ -184,5 +208,8 @@ def test_what_raw_sql_stored_breaks_nothing(session: Session, admin: Actor, stor
 def test_reserved_names_are_found_however_they_are_written() -> None:
     """Each is in the table by its letters alone."""
     assert all(name == "".join(filter(str.isalnum, name.lower())) for name in RESERVED)
-    assert split({"API-Key": 1, "x": 1}) == ({}, {"x": 1})
+    assert split({"API-Key": 1, "x": 1, "topP": 0.5, "stop_sequences": ["END"]}) == (
+        {"top_p": 0.5, "stop": ["END"]},
+        {"x": 1},
+    )
     assert split([1]) == split(None) == ({}, {})

@@ -342,6 +342,36 @@ def test_each_right_of_others(path: Path, mode: int, *, trusted: bool) -> None:
     assert after == (mode if not trusted or not mode & 0o077 else 0o600)
 
 
+@pytest.mark.parametrize(("owner", "trusted"), [(1234, True), (0, True), (1, False), (1235, False)])
+def test_each_owner(path: Path, monkeypatch: pytest.MonkeyPatch, owner: int, *, trusted: bool) -> None:
+    """A file of one's own, or of root, is used: nobody else may say where keys are sent."""
+    found, real = path.stat(), os.fstat
+    theirs = os.stat_result((*found[:4], owner, *found[5:]))
+    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    monkeypatch.setattr(os, "fstat", lambda number: theirs if real(number).st_ino == found.st_ino else real(number))
+
+    assert (snapshot_file.read(path) is not None) is trusted
+
+
+def test_an_interrupt_is_passed_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it comes before the new file is in its place or just after: what there is is whole, and nothing else is left."""
+    replace = Path.replace
+
+    def interrupted(self: Path, target: Path, *, late: bool) -> None:
+        if late:
+            replace(self, target)
+        raise KeyboardInterrupt
+
+    for late, generation in ((False, 7), (True, 8)):
+        monkeypatch.setattr(Path, "replace", lambda self, target, late=late: interrupted(self, target, late=late))
+        with pytest.raises(KeyboardInterrupt):
+            snapshot_file.write(path, Snapshot(8, "here", {1: ACME}, {}), time.time())
+        saved = snapshot_file.read(path)
+        assert saved is not None
+        assert saved.snapshot.generation == generation
+        assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
 def test_largest_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of that size is not read, one of a byte less is."""
     for largest, is_read in ((path.stat().st_size, False), (path.stat().st_size + 1, True)):

@@ -54,6 +54,10 @@ def test_labels() -> None:
         ("custom_settings.region", "Zürich", '"Zürich"'),
         ("custom_settings.region", None, "null"),
         ("custom_settings.n", 60000, "60000"),
+        ("extra_parameters.seed", 60000, "60000"),
+        ("extra_parameters.user", None, "null"),
+        ("stop", ["END", "\n"], '"END", "\\n"'),
+        ("stop", ("Ü",), '"Ü"'),
         ("nobody's", 60000, "60000"),
         *[(name, 60000, "60000") for name, p in PARAMETERS.items() if not p.is_amount],
     ],
@@ -131,3 +135,29 @@ def test_what_is_changed_in_one_sentence() -> None:
     assert words.changes_text(_settings("openai", "gpt-4o").adjustments) == ""
     said = words.changes_text(_settings("anthropic", "m", ["max_tokens"], temperature=1.5).adjustments)
     assert said == "frequency_penalty and presence_penalty left out; temperature is 1; max_tokens is 2,000"
+
+
+@pytest.mark.parametrize("asked_for", [True, False])
+@pytest.mark.parametrize(
+    ("what", "to", "said"),
+    [
+        ("left_out", None, "0.7 · will be left out: it always reasons"),
+        ("clamped", 1.0, "0.7 → 1: it always reasons"),
+        ("added", 0.7, "0.7 is sent all the same: it always reasons"),
+        ("renamed", "heat", "sent as heat"),
+    ],
+)
+def test_a_note_on_a_value(what: Any, to: Any, said: str, *, asked_for: bool) -> None:
+    """What becomes of it; another name alone is nothing that whoever chose the value has to look at."""
+    note = words.note_of(LEFT._replace(what=what, to=to, asked_for=asked_for), 0.7)
+
+    assert note == (said, asked_for and what != "renamed")
+
+
+def test_notes_beside_the_values() -> None:
+    """Of a known model also what is omitted for nothing; of an unknown one not, nor what has no value to be sent."""
+    known = words.notes_of(_settings("openai", "gpt-4o", ["top_p", "stop", "reasoning_effort"], temperature=0.2))
+    unknown = words.notes_of(_settings("openai", "unheard-of", ["top_p"]))
+
+    assert unknown == {"max_tokens": ("sent as max_completion_tokens", False)}
+    assert known == {**unknown, "top_p": ("left out by hand, though gpt-4o takes it", True)}
