@@ -69,6 +69,7 @@ def fill(session: Session, *, rows: int = 50) -> None:
     settings.upsert_global(session, COMMAND_LINE, None, values)
     settings.upsert_global(session, COMMAND_LINE, row.id or 0, {"max_tokens": 128_000, "omitted_parameters": ["top_p"]})
     tokens.create(session, COMMAND_LINE, {"name": "billing", "role": "analyst"})
+    _found(session, ada.id or 0, row.id or 0)
     number = sign_in.admit(session, "ada", "::1")
     sign_in.succeeded(session, number)
     sessions.begin(session, ada, "::1", "agent", ticket=False)
@@ -80,6 +81,23 @@ def fill(session: Session, *, rows: int = 50) -> None:
     session.flush()
     for table in METADATA.sorted_tables:
         _fill_if_empty(session.connection(), table)
+
+
+def _found(session: Session, user_id: int, provider_id: int) -> None:
+    """Add an organisation with something of everything: names, a member, a provider, settings of its own and of a feature."""
+    for statement in (
+        "INSERT INTO organizations (slug, name) VALUES ('tier', %(odd)s)",
+        "UPDATE organizations SET kind = 'template'",
+        "INSERT INTO organizations (slug, name, template_id) SELECT 'acme', %(odd)s, id FROM organizations",
+        "INSERT INTO organization_names SELECT slug, id, 'slug' FROM organizations",
+        "INSERT INTO organization_members SELECT %(user)s, id, 'admin' FROM organizations WHERE template_id IS NOT NULL",
+        "INSERT INTO organization_providers (organization_id, provider_id, allowed_models) SELECT id, %(provider)s, '[]' FROM organizations",
+        "INSERT INTO llm_features (name, display_name) VALUES ('classify', 'Classify')",
+        "INSERT INTO llm_settings (organization_id, provider_id, temperature) SELECT id, %(provider)s, 0.3 FROM organizations",
+        "INSERT INTO feature_llm_overrides (organization_id, feature_id, top_p) SELECT o.id, f.id, 1 FROM organizations o, llm_features f",
+    ):
+        values = {"odd": ODD, "user": user_id, "provider": provider_id}
+        session.connection().exec_driver_sql(statement, values)
 
 
 def _fill_if_empty(connection: Connection, table: SqlTable) -> None:

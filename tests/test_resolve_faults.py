@@ -822,6 +822,7 @@ def test_rows_that_move(owner: Connection, resolver: Resolver) -> None:
     other = add(owner, "other", key=KEY)
     here = resolver.resolve("openai").provider_id
     owner.execute("INSERT INTO llm_settings (provider_id, temperature) VALUES (%s, 1.5)", [here])
+    owner.execute("INSERT INTO organizations (id, slug, name) VALUES (5, 'acme', 'Acme')")
 
     def temperatures_after(change: str) -> tuple[float, float]:
         owner.execute(f"UPDATE llm_settings SET {change}".encode())

@@ -1,11 +1,9 @@
 """A service of the version before reads what this version stores: its settings, its key; it says what it cannot do."""
 
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -13,9 +11,9 @@ import pytest
 from core.actors import COMMAND_LINE
 from core.manage import providers
 from core.store.db import transaction
-from tests.conftest import ROOT, require
 from tests.processes import environment
 from tests.vendors import KEY
+from tests.versions import as_it_was
 
 BEFORE = "068a540"
 """The last commit of this repository that does not know the kind azure_openai."""
@@ -39,12 +37,7 @@ CODE = """if True:
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package as it was then, from the repository's history, which a shallow clone does not have."""
-    folder = tmp_path_factory.mktemp("before")
-    packed = subprocess.run(["git", "archive", BEFORE, "core"], cwd=ROOT, capture_output=True, check=False).stdout
-    require("history", packed)
-    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        archive.extractall(folder, filter="data")
-    return folder
+    return as_it_was(BEFORE, tmp_path_factory)
 
 
 def test_a_kind_of_this_version(before: Path, committed: str) -> None:

@@ -155,7 +155,7 @@ def change_password(session: Session, actor: Actor, password: str | Chosen, curr
         Forbidden: If the sign-in has ended.
         Invalid: If the new password breaks the rules, or *current* is wrong.
     """
-    require(session, actor, CHANGE_PASSWORD, role="analyst")
+    require(session, actor, CHANGE_PASSWORD, role="member")
     known = get(session, actor.own_id())  # locked by `require`; at the lock of all users nobody waits for bcrypt
     if not known.must_change_password and not _fits(known, current or ""):
         raise Invalid({"current_password": "is not your password"})

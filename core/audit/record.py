@@ -24,6 +24,8 @@ REQUEST_ID: Final = "request_id"
 """Among the changes: no field of anything, but by what the event is found in the log."""
 COMMENT: Final = "comment"
 """Among the changes: why it was done, as who did it wrote."""
+ORGANIZATION: Final = "organization_id"
+"""Among the changes: the id of the organisation that the event is about, by which its own admins find it."""
 MAX_COMMENT: Final = 500
 """Characters."""
 _EXPLAINED: Final = "audit_comment"
@@ -37,7 +39,7 @@ class Target(NamedTuple):
     """What an event is about."""
 
     type: str
-    """``provider``, ``settings``, ``user``, ``session``, ``keys``, ``audit``, ``schema`` or ``action``."""
+    """``provider``, ``settings``, ``organization``, ``feature``, ``installation``, ``user``, ``token``, ``session``, ``keys``, ``audit``, ``schema`` or ``action``."""
     id: int | None
     name: str
 
@@ -48,6 +50,8 @@ def record(
     action: str,
     target: Target,
     changes: Mapping[str, tuple[Any, Any]] | None = None,
+    *,
+    organization: int | None = None,
 ) -> None:
     """Write an event in this transaction: if it cannot be written, the change is not made either.
 
@@ -59,11 +63,14 @@ def record(
         action: ``provider.update``, ``session.sign_in``, ``denied`` and so on.
         target: What it is about.
         changes: Field -> (before, after). Never a secret: of a key its mask. What looks like one is redacted.
+        organization: The one that it is about; None: nobody's.
     """
     db.require_writable(session)
     pairs = {
         name: {"before": value(before), "after": value(after)} for name, (before, after) in (changes or {}).items()
     }
+    if organization is not None:
+        pairs[ORGANIZATION] = {"before": None, "after": organization}
     if comment := session.info.get(_EXPLAINED):
         pairs[COMMENT] = {"before": None, "after": value(comment)}
     if request_id := request_ids.current():

@@ -40,24 +40,38 @@ SELECT p.proname || ' ' || md5(p.prosrc) || CASE WHEN p.prosecdef THEN ' SECURIT
        || coalesce(' SET ' || array_to_string(p.proconfig, '; '), '')
   FROM pg_proc p WHERE p.pronamespace = CAST(:schema AS regnamespace) AND p.proname LIKE 'llm\\_%'
 """
+_STAMPED: Final = (
+    *(
+        "feature_llm_overrides",
+        "installation",
+        "llm_features",
+        "llm_model_facts",
+        "llm_provider_secrets",
+        "llm_providers",
+    ),
+    *("llm_settings", "organization_providers", "organizations"),
+)
+"""Tables whose rows know who changed what."""
+_COUNTED: Final = (*_STAMPED, "organization_names")
+"""Tables whose changes readers hear of."""
 TRIGGERS: Final = frozenset(
     {
         "CREATE CONSTRAINT TRIGGER audit_events_chain AFTER INSERT ON audit_events DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION llm_chain_event()",
         "CREATE TRIGGER audit_events_guard BEFORE INSERT OR DELETE OR UPDATE ON audit_events FOR EACH ROW EXECUTE FUNCTION llm_guard_audit()",
         "CREATE TRIGGER audit_events_keep BEFORE TRUNCATE ON audit_events FOR EACH STATEMENT EXECUTE FUNCTION llm_guard_audit()",
         "CREATE TRIGGER llm_logs_usage AFTER INSERT ON llm_logs REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION llm_add_usage()",
-        "CREATE CONSTRAINT TRIGGER llm_model_facts_count AFTER INSERT OR DELETE OR UPDATE ON llm_model_facts DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION llm_count_change()",
-        "CREATE TRIGGER llm_model_facts_stamp BEFORE INSERT OR UPDATE ON llm_model_facts FOR EACH ROW EXECUTE FUNCTION llm_stamp_row()",
-        "CREATE TRIGGER llm_model_facts_truncate AFTER TRUNCATE ON llm_model_facts FOR EACH STATEMENT EXECUTE FUNCTION llm_count_change()",
-        "CREATE CONSTRAINT TRIGGER llm_provider_secrets_count AFTER INSERT OR DELETE OR UPDATE ON llm_provider_secrets DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION llm_count_change()",
-        "CREATE TRIGGER llm_provider_secrets_stamp BEFORE INSERT OR UPDATE ON llm_provider_secrets FOR EACH ROW EXECUTE FUNCTION llm_stamp_row()",
-        "CREATE TRIGGER llm_provider_secrets_truncate AFTER TRUNCATE ON llm_provider_secrets FOR EACH STATEMENT EXECUTE FUNCTION llm_count_change()",
-        "CREATE CONSTRAINT TRIGGER llm_providers_count AFTER INSERT OR DELETE OR UPDATE ON llm_providers DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION llm_count_change()",
-        "CREATE TRIGGER llm_providers_stamp BEFORE INSERT OR UPDATE ON llm_providers FOR EACH ROW EXECUTE FUNCTION llm_stamp_row()",
-        "CREATE TRIGGER llm_providers_truncate AFTER TRUNCATE ON llm_providers FOR EACH STATEMENT EXECUTE FUNCTION llm_count_change()",
-        "CREATE CONSTRAINT TRIGGER llm_settings_count AFTER INSERT OR DELETE OR UPDATE ON llm_settings DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION llm_count_change()",
-        "CREATE TRIGGER llm_settings_stamp BEFORE INSERT OR UPDATE ON llm_settings FOR EACH ROW EXECUTE FUNCTION llm_stamp_row()",
-        "CREATE TRIGGER llm_settings_truncate AFTER TRUNCATE ON llm_settings FOR EACH STATEMENT EXECUTE FUNCTION llm_count_change()",
+        *(
+            f"CREATE TRIGGER {table}_stamp BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION llm_stamp_row()"
+            for table in _STAMPED
+        ),
+        *(
+            f"CREATE CONSTRAINT TRIGGER {table}_count AFTER INSERT OR DELETE OR UPDATE ON {table} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION llm_count_change()"
+            for table in _COUNTED
+        ),
+        *(
+            f"CREATE TRIGGER {table}_truncate AFTER TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION llm_count_change()"
+            for table in _COUNTED
+        ),
     }
 )
 """The triggers that the migrations make, as PostgreSQL describes them."""
@@ -66,7 +80,7 @@ FUNCTIONS: Final = frozenset(
         "llm_add_usage 6fd2657299ff4da1f9703bd59c77a636 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
         "llm_audit_hash bfc31c8f05c26717ab35e342fc084706 SET search_path=pg_catalog, pg_temp",
         "llm_chain_event 867b8d15b641b8e0159e57b12b3d8c30 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; plan_cache_mode=force_generic_plan; enable_seqscan=off; enable_bitmapscan=off",
-        "llm_count_change 93c77a29eaa007ce42b6cff643bc0435",
+        "llm_count_change 85e56e4ca15a521002931558230ab19f",
         "llm_guard_audit bbc441189ea245396d5c14ecf913a6b2 SET search_path=pg_catalog, pg_temp",
         "llm_stamp_row 3d8453aa59df753ee87158ca55425ded",
     }

@@ -14,11 +14,15 @@ from .tables import METADATA
 
 _ALL = "SELECT, INSERT, UPDATE, DELETE"
 _RECORDED = "actor, actor_id, address, action, target_type, target_id, target, changes"
+_LOGGED: Final = tuple(dict.fromkeys((*log_rows.COLUMNS, "organization_id", "feature")))
 RIGHTS: Final = {
     "llm_providers": _ALL,
     "llm_settings": _ALL,
     "llm_provider_secrets": _ALL,
     "llm_model_facts": _ALL,
+    **dict.fromkeys(("organizations", "organization_names", "organization_members", "organization_providers"), _ALL),
+    **dict.fromkeys(("llm_features", "feature_llm_overrides"), _ALL),
+    "installation": "SELECT, UPDATE",
     "users": "SELECT, INSERT, UPDATE",
     "auth_sessions": _ALL,
     "login_attempts": _ALL,
@@ -29,7 +33,7 @@ RIGHTS: Final = {
     "audit_events": f"SELECT, INSERT ({_RECORDED})",  # number, hash and time are the triggers'
     "audit_head": "SELECT",
     "audit_checkpoints": "SELECT",
-    "llm_logs": f"SELECT, DELETE, INSERT ({', '.join(log_rows.COLUMNS)})",
+    "llm_logs": f"SELECT, DELETE, INSERT ({', '.join(_LOGGED)})",
     "llm_usage": "SELECT, DELETE",  # a trigger adds to it
     "llm_usage_days": _ALL,
     "jobs": "SELECT, INSERT, UPDATE",
@@ -38,26 +42,35 @@ RIGHTS: Final = {
 """Table -> what the application's role may do there; every table is one of these."""
 
 
+_SETTINGS: Final = (*snapshot.SETTINGS, *snapshot.CONDITIONS, "default_provider_id")
 READER: Final = {
     "llm_providers": f"SELECT ({', '.join(snapshot.PROVIDERS)})",
-    "llm_settings": f"SELECT ({', '.join((*snapshot.SETTINGS, *snapshot.CONDITIONS))})",
+    "llm_settings": f"SELECT ({', '.join(_SETTINGS)})",
     "llm_provider_secrets": f"SELECT ({', '.join(snapshot.SECRETS)})",
     "llm_model_facts": f"SELECT ({', '.join((*snapshot.FACTS, snapshot.FACTS_CONDITION))})",
+    "organizations": "SELECT (id, slug, kind, template_id, shares_keys, is_active, deleted_at)",
+    "organization_names": "SELECT",
+    "organization_providers": "SELECT (id, organization_id, provider_id, is_allowed, requires_own_key, allowed_models, own_models,"
+    " api_key_encrypted, api_key_key_id, api_key_binding)",
+    "llm_features": "SELECT (id, name, is_active)",
+    "feature_llm_overrides": f"SELECT (feature_id, {', '.join(_SETTINGS)})",
+    "installation": "SELECT (id, organizations)",
     "settings_generation": "SELECT (generation, epoch)",
     "settings_changes": "SELECT",
 }
-"""The same of a role for services, which only resolve."""
-CALLER: Final = READER | {"llm_logs": f"INSERT ({', '.join(log_rows.COLUMNS)})"}
+"""The same of a role for services, which only resolve: names of organisations and features are among what they read."""
+CALLER: Final = READER | {"llm_logs": f"INSERT ({', '.join(_LOGGED)})"}
 """The same of a role for services that call models by :mod:`core.ai`: they add to the request log, and cannot read it."""
 
 
-def lacking(session: Session) -> list[tuple[str, str]]:
-    """Return table and privilege, one a pair, of what the application needs and this connection's role may not do.
+def lacking(session: Session, rights: Mapping[str, str] = RIGHTS) -> list[tuple[str, str]]:
+    """Return table and privilege, one a pair, of what *rights* have and this connection's role may not do.
 
     Raises:
         sqlalchemy.exc.ProgrammingError: If a table is missing.
     """
-    return [(table, right) for table, right, may in session.execute(text(_MAY), {"asked": _ASKED}) if not may]
+    asked = _asked(rights)
+    return [(table, right) for table, right, may in session.execute(text(_MAY), {"asked": asked}) if not may]
 
 
 def grant_app(session: Session, role: str) -> list[str]:
@@ -127,13 +140,16 @@ def _grant(session: Session, role: str, rights: Mapping[str, str]) -> list[str]:
     return statements
 
 
-_ASKED: Final = [
-    f"{table} {right} {column.strip()}"
-    for table, rights in RIGHTS.items()
-    for right, columns in re.findall(r"([A-Z]+)(?: \(([^)]*)\))?", rights)
-    for column in columns.split(",")
-]
-"""Table, privilege, and the column where it is one of a column."""
+def _asked(rights: Mapping[str, str]) -> list[str]:
+    """Return table, privilege, and the column where it is one of a column, of each right."""
+    return [
+        f"{table} {right} {column.strip()}"
+        for table, words in rights.items()
+        for right, columns in re.findall(r"([A-Z]+)(?: \(([^)]*)\))?", words)
+        for column in columns.split(",")
+    ]
+
+
 _MAY = """
     SELECT a[1], a[2], bool_and(
         CASE a[3] WHEN '' THEN has_table_privilege(a[1], a[2]) ELSE has_column_privilege(a[1], a[3], a[2]) END

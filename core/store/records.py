@@ -27,6 +27,8 @@ from .table import Table, changes_column, now_column, one_of
 CALL_STATUSES = ("ok", "error", "cancelled")
 CALL_OPERATIONS = ("chat", "embed")
 JOB_OUTCOMES = ("done", "unfinished", "failed")
+AUDITED_ORGANIZATION = "changes #>> '{organization_id,after}'"
+"""SQL, of an event: the id of the organisation that it is about, as text. Among the changes, which the chain covers."""
 
 
 class LoginAttempt(Table, table=True):
@@ -52,6 +54,12 @@ class AuditEvent(Table, table=True):
         Index(None, "actor", "at"),
         Index("audit_events_target_at_idx", "target", "at", postgresql_ops={"target": "text_pattern_ops"}),
         Index(None, "action", "at"),
+        Index(
+            "audit_events_organization_at_idx",
+            text(f"({AUDITED_ORGANIZATION})"),
+            "at",
+            postgresql_where=text(f"({AUDITED_ORGANIZATION}) IS NOT NULL"),
+        ),
     )
 
     id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
@@ -104,6 +112,8 @@ class LlmLog(Table, table=True):
         Index(None, "provider", "at", "id"),
         Index(None, "model", "at", "id"),
         Index(None, "user_id", "at", "id", postgresql_where=text("user_id IS NOT NULL")),
+        Index(None, "organization_id", "at", "id", postgresql_where=text("organization_id IS NOT NULL")),
+        Index(None, "feature", "at", "id", postgresql_where=text("feature IS NOT NULL")),
         Index("llm_logs_failed_idx", "at", "id", postgresql_where=text("status = 'error'")),
     )
 
@@ -129,6 +139,8 @@ class LlmLog(Table, table=True):
     operation: str = Field(default="chat", sa_column=Column(Text, nullable=False, server_default="chat"))
     tags: list[Any] | None = Field(default=None, sa_column=Column(JSONB))
     correlation_id: str | None = Field(default=None, sa_type=Text)
+    feature: str | None = Field(default=None, sa_type=Text)
+    """As the caller named it, whether or not there is such a feature."""
 
 
 class LlmUsage(Table, table=True):

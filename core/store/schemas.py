@@ -76,11 +76,13 @@ def could_be_id(number: int) -> bool:
     return 0 < number < 2**31
 
 
-class _Input(BaseModel):
+class Input(BaseModel):
+    """What somebody typed, or a program sent: strict, and nothing of it in errors."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
-class ProviderInput(_Input):
+class ProviderInput(Input):
     """A whole provider, without its key."""
 
     name: Annotated[
@@ -123,11 +125,11 @@ class ProviderInput(_Input):
         elif not self.needs_key and (vendor := vendor_at(self.kind, self.api_base_url)):
             problems["needs_key"] = f"must be true: {vendor.label} answers nobody without a key"
         if problems:
-            raise _Problems(problems)
+            raise Problems(problems)
         return self
 
 
-class _SecretInput(_Input):
+class _SecretInput(Input):
     def __reduce__(self) -> NoReturn:
         raise TypeError("What somebody typed as a secret cannot be pickled.")
 
@@ -152,7 +154,7 @@ class ApiKeyInput(_SecretInput):
     @model_validator(mode="after")
     def _is_a_key(self) -> Self:
         if rule := api_keys.look(self.kind, self.api_key.get_secret_value()).refused:
-            raise _Problems({"api_key": rule})
+            raise Problems({"api_key": rule})
         return self
 
 
@@ -174,13 +176,13 @@ class CarriedInput(_SecretInput):
             "value": carried_values.refused_value(value),
         }
         if any(problems.values()):
-            raise _Problems({field: rule for field, rule in problems.items() if rule})
+            raise Problems({field: rule for field, rule in problems.items() if rule})
         if self.sealed:
             remember(value)
         return self
 
 
-class UserInput(_Input):
+class UserInput(Input):
     """A person who may sign in."""
 
     username: Annotated[
@@ -195,7 +197,7 @@ class UserInput(_Input):
     role: Annotated[Literal["admin", "analyst"], Field(description="admin or analyst")]
 
 
-class TokenInput(_Input):
+class TokenInput(Input):
     """An API token, to be made."""
 
     name: Annotated[str, OneLine, Field(min_length=1, max_length=100, description="1 to 100 characters")]
@@ -256,7 +258,7 @@ def _parameter_type(parameter: Parameter) -> Any:
     return Annotated[parameter.value_type | None, bounds, zero]
 
 
-class _SettingsBase(_Input):
+class _SettingsBase(Input):
     preferred_model: OptionalModel = None
     omitted_parameters: Annotated[
         list[Literal[SENDABLE]] | None,  # type: ignore[valid-type]  # the names are data, listed once in core.parameters
@@ -279,7 +281,7 @@ class _SettingsBase(_Input):
     def _once(self) -> Self:
         rule = extra.twice(self.extra_parameters or {}, self.__dict__)
         if rule is not None:
-            raise _Problems({"extra_parameters": rule})
+            raise Problems({"extra_parameters": rule})
         return self
 
 
@@ -292,7 +294,9 @@ SettingsInput = create_model(
 )
 
 
-class _Problems(ValueError):
+class Problems(ValueError):
+    """What a rule of several fields finds: field -> the rule it breaks."""
+
     def __init__(self, fields: dict[str, str]) -> None:
         super().__init__("several fields")
         self.fields = fields
@@ -369,7 +373,7 @@ def _explained(model: type[BaseModel], error: ValidationError) -> dict[str, str]
     fields: dict[str, str] = {}
     for item in error.errors(include_url=False, include_input=False):
         cause = item.get("ctx", {}).get("error")
-        if isinstance(cause, _Problems):
+        if isinstance(cause, Problems):
             fields.update(cause.fields)
             continue
         name = str(item["loc"][0])[:50] if item["loc"] else "input"

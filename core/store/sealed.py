@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import case, func, select
+from sqlalchemy import and_, case, func, select
 from sqlmodel import Session
 
 from ..crypto import KeyRing, Place, SealedKey
 from ..errors import KeyUnreadable
 from ..kinds import origin_of
 from ..resolving.carried import place_of_secret
+from .organization_tables import Organization, OrganizationProvider
 from .table import Table
 from .tables import LlmProvider, LlmProviderSecret
 
@@ -92,8 +93,19 @@ def secret_place(row: Any) -> Place:
     return place_of_secret(row.id, row.provider_id, row.use, row.name, origin_of(row.kind, row.api_base_url))
 
 
+def own_key_place(row: Any) -> Place:
+    """Return where an organisation's own key belongs: its row, the organisation, the provider and the provider's host.
+
+    *row* has ``id``, ``organization_id`` and ``provider_id``, and of the provider ``kind`` and ``api_base_url``.
+    """
+    origin = origin_of(row.kind, row.api_base_url)
+    return Place("organization_providers", row.id, f"api_key:{row.organization_id}:{row.provider_id}", origin)
+
+
 _PROVIDERS: Final[Any] = LlmProvider.__table__.c  # type: ignore[attr-defined]  # SQLModel does not declare it
 _SECRETS: Final[Any] = LlmProviderSecret.__table__.c  # type: ignore[attr-defined]  # SQLModel does not declare it
+_OWN: Final[Any] = OrganizationProvider.__table__.c  # type: ignore[attr-defined]  # SQLModel does not declare it
+_ORGANIZATIONS: Final[Any] = Organization.__table__.c  # type: ignore[attr-defined]  # SQLModel does not declare it
 _USES: Final = {"header": "header ", "query": "query parameter ", "next_key": "key "}
 PROVIDER_KEY: Final = SealedColumn(
     LlmProvider,
@@ -112,7 +124,16 @@ PROVIDER_SECRET: Final = SealedColumn(
     of=_SECRETS.provider_id == _PROVIDERS.id,
     fingerprinted=True,
 )
-SEALED: Final = (PROVIDER_KEY, PROVIDER_SECRET)
+OWN_KEY: Final = SealedColumn(
+    OrganizationProvider,
+    "api_key",
+    _ORGANIZATIONS.slug + " / " + _PROVIDERS.name,
+    (_OWN.organization_id, _OWN.provider_id, _PROVIDERS.kind, _PROVIDERS.api_base_url),
+    own_key_place,
+    of=and_(_OWN.provider_id == _PROVIDERS.id, _OWN.organization_id == _ORGANIZATIONS.id),
+    fingerprinted=True,
+)
+SEALED: Final = (PROVIDER_KEY, PROVIDER_SECRET, OWN_KEY)
 
 
 class Tried(NamedTuple):

@@ -1,12 +1,13 @@
 """What every table has: one way to name constraints, columns that many have, and an id once it is stored."""
 
 from datetime import datetime
-from typing import Any, NoReturn, Protocol
+from typing import Any, Literal, NoReturn, Protocol
 
 from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    ForeignKey,
     Integer,
     MetaData,
     func,
@@ -23,6 +24,9 @@ NAMING = {
     "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
     "pk": "%(table_name)s_pkey",
 }
+
+
+FINGERPRINT_PATTERN = "^[0-9a-f]{8}@[0-9a-f]{8}$"
 
 
 class Table(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMING))):
@@ -60,6 +64,16 @@ def one_of(column: str, values: tuple[str, ...]) -> str:
 def active_column() -> Column[bool]:
     """Return a flag that is true unless somebody says otherwise."""
     return Column(Boolean, nullable=False, server_default=text("true"))
+
+
+def off_column() -> Column[bool]:
+    """Return a flag that is false unless somebody says otherwise."""
+    return Column(Boolean, nullable=False, server_default=text("false"))
+
+
+def reference(table: str, *, nullable: bool = True, ondelete: Literal["CASCADE"] | None = None) -> Column[int]:
+    """Return the id of a row of another table; without *ondelete* that row cannot be deleted while this one names it."""
+    return Column(Integer, ForeignKey(f"{table}.id", ondelete=ondelete), nullable=nullable)
 
 
 def version_column() -> Column[int]:

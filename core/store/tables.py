@@ -9,7 +9,6 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
-    Double,
     ForeignKey,
     Index,
     Integer,
@@ -20,16 +19,28 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
 from ..kinds import KINDS
-from ..parameters import PARAMETERS
 from . import records  # noqa: F401  # loads its tables: METADATA has them too
-from .table import Table, active_column, changes_column, now_column, one_of, version_column
+from .organization_tables import MEMBER_ROLES
+from .parameter_columns import Parameters, checks
+from .table import (
+    FINGERPRINT_PATTERN,
+    Table,
+    active_column,
+    changes_column,
+    now_column,
+    one_of,
+    reference,
+    version_column,
+)
 
 USERNAME_PATTERN = r"^[a-z0-9][a-z0-9._@-]{0,63}$"
 ROLES = ("admin", "analyst")
 TOKEN_ROLES = (*ROLES, "metrics")
+MEMBER = "member"
+"""The role of a user, or of a token, that sees nothing but its organisations. Versions before know no such role, and let
+whoever has it do nothing."""
 SECRET_USES = ("header", "query", "next_key")
 NEXT_KEY_NAMES = ("next", "former")
-FINGERPRINT_PATTERN = "^[0-9a-f]{8}@[0-9a-f]{8}$"
 FACT_ORIGINS = ("operator", "observed", "imported")
 _NO_ADDRESS = tuple(kind.name for kind in KINDS.values() if kind.base_url is None)
 
@@ -135,36 +146,12 @@ class LlmProviderSecret(Table, table=True):
     field_changes: dict[str, Any] = Field(default=None, sa_column=changes_column())
 
 
-class LlmSettings(Table, table=True):
+class LlmSettings(Parameters, table=True):
     """Stored parameters of one scope; NULL inherits. The last five columns are written by a trigger."""
 
     __tablename__ = "llm_settings"
     __table_args__ = (
-        *(
-            CheckConstraint(f"{p.name} BETWEEN {p.minimum} AND {p.maximum}", name=p.name)
-            for p in PARAMETERS.values()
-            if p.minimum is not None
-        ),
-        *(CheckConstraint(one_of(p.name, p.choices), name=p.name) for p in PARAMETERS.values() if p.choices),
-        *(CheckConstraint(f"{p.name} ~ '^{p.pattern}$'", name=p.name) for p in PARAMETERS.values() if p.pattern),
-        *(
-            CheckConstraint(
-                f"{p.name} IS NULL OR CASE WHEN jsonb_typeof({p.name}) = 'array' THEN jsonb_array_length({p.name}) BETWEEN 1 AND {p.most} ELSE false END",
-                name=p.name,
-            )
-            for p in PARAMETERS.values()
-            if p.most
-        ),
-        CheckConstraint("preferred_model IS NULL OR provider_id IS NOT NULL", name="preferred_model"),
-        CheckConstraint("jsonb_typeof(omitted_parameters) = 'array'", name="omitted_parameters"),
-        CheckConstraint(
-            "jsonb_typeof(custom_settings) = 'object' AND octet_length(custom_settings::text) <= 32768",
-            name="custom_settings",
-        ),
-        CheckConstraint(
-            "jsonb_typeof(extra_parameters) = 'object' AND octet_length(extra_parameters::text) <= 32768",
-            name="extra_parameters",
-        ),
+        *checks(),
         Index(
             "llm_settings_active_scope_key",
             "organization_id",
@@ -177,33 +164,14 @@ class LlmSettings(Table, table=True):
         Index(None, "organization_id"),
         Index(None, "provider_id"),
         Index(None, "is_active"),
+        Index(None, "default_provider_id", postgresql_where=text("default_provider_id IS NOT NULL")),
         {"comment": "Stored parameters of one scope; NULL inherits"},
     )
 
     id: int | None = Field(default=None, primary_key=True)
-    organization_id: int | None = None
-    provider_id: int | None = Field(
-        default=None, sa_column=Column(Integer, ForeignKey("llm_providers.id", ondelete="CASCADE"))
-    )
-    preferred_model: str | None = Field(default=None, sa_type=Text)
-    temperature: float | None = Field(default=None, sa_type=Double)
-    max_tokens: int | None = None
-    top_p: float | None = Field(default=None, sa_type=Double)
-    frequency_penalty: float | None = Field(default=None, sa_type=Double)
-    presence_penalty: float | None = Field(default=None, sa_type=Double)
-    reasoning_effort: str | None = Field(default=None, sa_type=Text)
-    stop: list[str] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
-    unfit_parameters: str | None = Field(default=None, sa_type=Text)
-    max_retries: int | None = None
-    retry_backoff_ms: int | None = None
-    request_timeout_ms: int | None = None
-    enable_logging: bool | None = None
-    log_level: str | None = Field(default=None, sa_type=Text)
-    log_request_data: bool | None = None
-    log_response_data: bool | None = None
-    omitted_parameters: list[str] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
-    custom_settings: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
-    extra_parameters: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
+    organization_id: int | None = Field(default=None, sa_column=reference("organizations", ondelete="CASCADE"))
+    provider_id: int | None = Field(default=None, sa_column=reference("llm_providers", ondelete="CASCADE"))
+    default_provider_id: int | None = Field(default=None, sa_column=reference("llm_providers"))
     is_active: bool = Field(default=True, sa_column=active_column())
     version: int = Field(default=None, sa_column=version_column())
     created_at: datetime = Field(default=None, sa_column=now_column())
@@ -267,7 +235,7 @@ class User(Table, table=True):
     __tablename__ = "users"
     __table_args__ = (
         CheckConstraint(f"username ~ '{USERNAME_PATTERN}'", name="username"),
-        CheckConstraint(one_of("role", ROLES), name="role"),
+        CheckConstraint(one_of("role", (*ROLES, MEMBER)), name="role"),
         Index(None, "username", unique=True),
     )
 
@@ -315,8 +283,14 @@ class ApiToken(Table, table=True):
     __tablename__ = "api_tokens"
     __table_args__ = (
         CheckConstraint("char_length(name) BETWEEN 1 AND 100", name="name"),
-        CheckConstraint(one_of("role", TOKEN_ROLES), name="role"),
+        CheckConstraint(one_of("role", (*TOKEN_ROLES, MEMBER)), name="role"),
+        CheckConstraint(one_of("organization_role", MEMBER_ROLES), name="organization_role"),
+        CheckConstraint(
+            f"(role = '{MEMBER}') = (organization_id IS NOT NULL) AND (role = '{MEMBER}') = (organization_role IS NOT NULL)",
+            name="organization_id",
+        ),
         Index(None, "token_hash", unique=True),
+        Index(None, "organization_id", postgresql_where=text("organization_id IS NOT NULL")),
         Index("api_tokens_live_name_key", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
     )
 
@@ -325,6 +299,9 @@ class ApiToken(Table, table=True):
     token_hash: str = Field(sa_type=Text, repr=False, exclude=True)
     hint: str = Field(sa_type=Text)
     role: str = Field(sa_type=Text)
+    organization_id: int | None = Field(default=None, sa_column=reference("organizations", ondelete="CASCADE"))
+    """The one organisation that it may see; its role is ``member`` then, and what it may there is the next column."""
+    organization_role: str | None = Field(default=None, sa_type=Text)
     created_at: datetime = Field(default=None, sa_column=now_column())
     created_by: str = Field(sa_type=Text)
     expires_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
@@ -369,4 +346,4 @@ class SettingsChange(Table, table=True):
 
 
 METADATA = Table.metadata
-"""All tables: those of this room, and of :mod:`~.records`."""
+"""All tables: those of this room, of :mod:`~.organization_tables` and of :mod:`~.records`."""

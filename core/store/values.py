@@ -40,6 +40,16 @@ def normalised(value: Any) -> Any:
     return text
 
 
+def exact(value: str) -> str:
+    """Return text that programs compare letter by letter as it is; refuse what nobody could see the difference of."""
+    no_halves(value)
+    if _CONTROL.search(value):
+        raise ValueError("has control characters or line breaks")
+    if value != value.strip():
+        raise ValueError("must not begin or end with a blank")
+    return value
+
+
 def no_halves(value: Any) -> Any:
     """Refuse text with a lone surrogate."""
     if isinstance(value, str) and _HALF.search(value):

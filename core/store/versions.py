@@ -4,12 +4,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import Conflict
+from .organization_tables import FeatureLlmOverride, Installation, LlmFeature, Organization, OrganizationProvider
 from .tables import LlmModelFacts, LlmProvider, LlmProviderSecret, LlmSettings
+
+Stamped = (
+    LlmProvider
+    | LlmSettings
+    | LlmProviderSecret
+    | LlmModelFacts
+    | Organization
+    | OrganizationProvider
+    | LlmFeature
+    | FeatureLlmOverride
+    | Installation
+)
+"""A row whose version a trigger raises."""
 
 
 def refuse_stale(
     kind: str,
-    row: LlmProvider | LlmSettings | LlmProviderSecret | LlmModelFacts,
+    row: Stamped,
     version: int | None,
     patch: Mapping[str, Any],
 ) -> None:

@@ -999,7 +999,7 @@ def test_reader_role_that_logs_calls(two_roles: tuple[Engine, Engine, str]) -> N
         "SELECT id FROM llm_logs",
         "UPDATE llm_logs SET cost = 0",
         "DELETE FROM llm_logs",
-        "INSERT INTO llm_logs (organization_id) VALUES (1)",
+        "INSERT INTO llm_logs (id) VALUES (1)",
         "SELECT * FROM llm_usage",
         "INSERT INTO llm_usage (calls) VALUES (1)",
     ):

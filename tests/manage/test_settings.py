@@ -323,6 +323,7 @@ def test_second_active_row_of_a_scope_is_refused(
 
 def test_rows_of_organisations_are_left_alone(session: Session, admin: Actor, provider: LlmProvider) -> None:
     """Rows with an organisation are for a later version: nothing here reads or changes them."""
+    session.execute(text("INSERT INTO organizations (id, slug, name) VALUES (1, 'acme', 'Acme')"))
     session.execute(text("INSERT INTO llm_settings (organization_id, temperature) VALUES (1, 0.1)"))
 
     assert settings.get_global(session, None) is None
