@@ -39,8 +39,8 @@ def connection(database: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(PROVIDER, [1, "a"])
         connection.execute(PROVIDER, [2, "b"])
-        connection.execute("INSERT INTO organizations (id, slug, name) VALUES (1, 'acme', 'Acme'), (2, 'beta', 'Beta')")
-        connection.execute("INSERT INTO llm_features (id, name, display_name) VALUES (1, 'classify', 'Classify')")
+        connection.execute("INSERT INTO organizations (slug, name) VALUES ('acme', 'Acme'), ('beta', 'Beta')")
+        connection.execute("INSERT INTO llm_features (name, display_name) VALUES ('classify', 'Classify')")
         yield connection
 
 
