@@ -229,6 +229,9 @@ STEP = st.sampled_from(
 def test_what_changed_is_all_that_has_to_be_read(database: str) -> None:
     """After any sequence of transactions the updated snapshot answers as one that is read afresh."""
     with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO organizations (id, slug, name) SELECT n, 'o' || n, 'O' FROM generate_series(0, 3) AS n"
+        )
 
         @given(st.lists(st.lists(st.tuples(STEP, st.integers(0, 3)), min_size=1, max_size=3), max_size=6))
         @settings(quickly, max_examples=150)
