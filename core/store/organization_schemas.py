@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from .organization_tables import FEATURE_PATTERN, SLUG_PATTERN
-from .schemas import Input, Line, ModelName, Problems, SettingsInput
+from .schemas import Input, OneLine, ModelName, Problems, SettingsInput
 from .values import MAX_MODELS, distinct, empty_is_none, exact, paragraph
 
 MOST_NAMES: Final = 100
@@ -21,7 +21,7 @@ Slug = Annotated[
         description="1 to 63 of the characters a to z, 0 to 9, hyphen and underscore, beginning with a letter or digit",
     ),
 ]
-DisplayName = Annotated[str, Line, Field(min_length=1, max_length=LONGEST_NAME, description="1 to 200 characters")]
+DisplayName = Annotated[str, OneLine, Field(min_length=1, max_length=LONGEST_NAME, description="1 to 200 characters")]
 ExternalName = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(exact)]
 ExternalNames = Annotated[
     list[ExternalName],
@@ -89,13 +89,13 @@ class FeatureInput(Input):
 
     name: Annotated[
         str,
-        Line,
+        OneLine,
         Field(
             pattern=FEATURE_PATTERN,
             description="1 to 100 of the characters a to z, 0 to 9, dot, underscore and hyphen, beginning with a letter or digit",
         ),
     ]
-    display_name: Annotated[str, Line, Field(min_length=1, max_length=100, description="1 to 100 characters")]
+    display_name: Annotated[str, OneLine, Field(min_length=1, max_length=100, description="1 to 100 characters")]
     description: Annotated[
         Annotated[str, Field(max_length=2000)] | None,
         BeforeValidator(empty_is_none),
