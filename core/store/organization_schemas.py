@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from .organization_tables import FEATURE_PATTERN, SLUG_PATTERN
-from .schemas import Input, OneLine, ModelName, Problems, SettingsInput
+from .schemas import Input, ModelName, OneLine, Problems, SettingsInput
 from .values import MAX_MODELS, distinct, empty_is_none, exact, paragraph
 
 MOST_NAMES: Final = 100
