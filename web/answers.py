@@ -12,6 +12,7 @@ from typing import Any, Final
 import streamlit
 
 from core import request_ids
+from web import inline
 
 Message = MutableMapping[str, Any]
 """An ASGI message."""
@@ -99,7 +100,7 @@ def security_headers() -> tuple[tuple[bytes, bytes], ...]:
 
 
 def _inline_scripts() -> str:
-    """Return the hashes of the scripts inside Streamlit's own page: the only inline ones that may run."""
+    """Return the hashes of the scripts inside Streamlit's own page, and of ours in it: the only inline ones that may run."""
     page = (Path(streamlit.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
-    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    scripts = [*re.findall(r"<script>(.*?)</script>", page, re.DOTALL), inline.script()]
     return " ".join(f"'sha256-{b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)

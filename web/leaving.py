@@ -1,9 +1,15 @@
-"""What asks before a page is left with something unsaved on it, and opens a table's links to our pages in this tab."""
+"""What keeps people from losing a page: unsaved work, links in tables, steps of Back, a sign-in that ends unused."""
 
 from typing import Final
 
+from core.access.authority import IDLE_MINUTES
+
+STAY: Final = "stay_signed_in"
+"""The key of the frame's hidden button that the script presses."""
+WARNED_MINUTES: Final = 3
+"""So long before a sign-in ends that is not used."""
 SCRIPT_PATH: Final = "/leaving.js"
-SCRIPT: Final = b"""(() => {
+_SCRIPT: Final = """(() => {
   if (window.llmSettingsAsks) return;
   window.llmSettingsAsks = true;
   window.addEventListener("beforeunload", (event) => {
@@ -19,10 +25,52 @@ SCRIPT: Final = b"""(() => {
     history.pushState(null, "", link.href);
     window.dispatchEvent(new PopStateEvent("popstate"));
   });
+  let arrived = false;
+  const push = history.pushState.bind(history);
+  history.pushState = (state, title, url) => {
+    const moves = new URL(url, location.href).pathname !== location.pathname;
+    if (arrived && !moves) return history.replaceState(state, title, url);
+    arrived = moves;
+    push(state, title, url);
+  };
+  for (const kind of ["pointerdown", "keydown", "popstate"]) addEventListener(kind, () => { arrived = false; }, true);
+  let used = Date.now(), told = null;
+  const tabs = "BroadcastChannel" in window ? new BroadcastChannel("llm-settings-in-use") : null;
+  const note = () => { used = Date.now(); told?.remove(); told = null; };
+  const inUse = () => { note(); tabs?.postMessage(0); };
+  if (tabs) tabs.onmessage = note;
+  new MutationObserver(inUse).observe(document.body, {subtree: true, attributeFilter: ["data-test-script-state"]});
+  setInterval(() => {
+    const left = Math.ceil(IDLE - (Date.now() - used) / 60000);
+    const stay = document.querySelector(".st-key-STAY button");
+    if (left > WARNED || !stay) return told?.remove();
+    if (!told?.isConnected) {
+      told = document.createElement("div");
+      told.setAttribute("role", "alert");
+      told.id = "idle";
+      told.dataset.reactAriaTopLayer = "true";
+      told.append(document.createElement("span"), document.createElement("button"));
+      told.lastChild.textContent = "Stay signed in";
+      told.lastChild.addEventListener("click", () => { stay.click(); inUse(); });
+      document.body.append(told);
+    }
+    told.firstChild.textContent = left > 0
+      ? `Nothing was done here lately: your sign-in ends in about ${left} min.` : "Your sign-in has ended, as nothing was done here.";
+  }, 15000);
 })();
 """
+SCRIPT: Final = (
+    _SCRIPT.replace("IDLE", str(IDLE_MINUTES)).replace("WARNED", str(WARNED_MINUTES)).replace("STAY", STAY).encode()
+)
 """Runs in each page: the browser asks before it reloads or closes one with unsaved changes, or with an open dialog.
 
 Streamlit opens each link in a table in a new tab, and one in a row of providers by loading the page, where the app starts
-anew. One to another page of ours is gone to as Back goes: what was typed here is kept. One to the same page is loaded anew, as its bound fields would write what they hold
-into the new address. With a key held down it is a new tab as ever."""
+anew. One to another page of ours is gone to as Back goes: what was typed here is kept. One to the same page is loaded anew,
+as its bound fields would write what they hold into the new address. With a key held down it is a new tab as ever.
+
+Who leaves a page with filters by the menu comes to the other page with the filters of this one in its address, and then
+Streamlit takes them out: two steps, of which Back took one. What follows a change of page by itself is no step of its own.
+
+A sign-in ends when it was not used for a while. Shortly before that a line says so, and a press of its button is a use. Each
+run of a page is one, in any tab; what is only typed is none. The mark of the top layer keeps an open dialog from hiding the
+line from screen readers."""

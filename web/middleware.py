@@ -10,7 +10,7 @@ from typing import Final
 from core import request_ids
 from core.access import sign_in
 from core.config import get_config
-from web import dialogs, leaving, sign_on
+from web import dialogs, leaving, shell, sign_on
 from web.answers import NO_PAGE, REQUEST_ID, Message, Send, answer, no_route, secured, security_headers
 from web.metrics import WEBSOCKETS
 from web.request import ADDRESS_HEADER, SECRET_HEADER, Proxies, Request, Scope, host_allowed, is_ours
@@ -113,6 +113,9 @@ class Middleware:
                 await answer(send, 404, NO_PAGE, "text/html")
             elif path.startswith(_CLOSED) or (path.startswith(_MEDIA) and not await holds(secret)):
                 await answer(send, 404, b"There is nothing here.\n")
+            elif shell.is_asked_for(scope):
+                shell.ask_whole(scope)
+                await self._app(scope, receive, shell.Filled(response.send).send)
             else:
                 await self._app(scope, receive, response.send)
         except Exception:  # noqa: BLE001 - whatever it was, the answer has our headers and no details

@@ -43,6 +43,12 @@ def ids(
     return frozenset(session.execute(query).scalars())
 
 
+def is_there(session: Session, provider_id: int) -> bool:
+    """Tell whether there is a provider with this id."""
+    provider: Any = LlmProvider
+    return session.execute(select(provider.id).where(provider.id == provider_id)).scalar_one_or_none() is not None
+
+
 def duplicate(session: Session, actor: Actor, provider_id: int) -> LlmProvider:
     """Add a copy of a provider, inactive: its fields, its settings and its plain headers and query parameters.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
+from sqlmodel import text
 
 from core.access import sessions, users
 from core.actors import COMMAND_LINE
@@ -126,15 +127,42 @@ def test_overview_for_an_analyst(app: App, browser: Browser) -> None:
     page.close()
 
 
+def _idle(page: Page) -> None:
+    """Do nothing for 28 minutes, by the browser's clock, and then stay signed in."""
+    rest(page)
+    with db.transaction() as session:
+        session.execute(text("UPDATE auth_sessions SET last_seen_at = last_seen_at - interval '28 minutes'"))
+    page.clock.fast_forward("25:00")
+    expect(page.get_by_text("your sign-in ends in about")).to_have_count(0)
+    page.clock.fast_forward("03:00")
+    expect(page.get_by_role("alert").filter(has_text="your sign-in ends in about 2 min.")).to_be_visible()
+    page.get_by_role("button", name="Stay signed in").click()
+    expect(page.get_by_text("your sign-in ends in about")).to_have_count(0)
+    query = text("SELECT max(last_seen_at) > now() - interval '1 minute' FROM auth_sessions")
+    for _ in range(100):
+        with db.transaction() as session:
+            if session.execute(query).scalar_one():
+                break
+        page.wait_for_timeout(100)
+    else:
+        raise AssertionError("the sign-in was not used")
+    rest(page)
+
+
 def test_draft_outlives_the_sign_in(app: App, browser: Browser) -> None:
-    """Signed out in mid-edit: what was chosen is kept, the page says so, and it is offered after signing in again."""
+    """Signed out in mid-edit: what was chosen is kept, the page says so, and it is offered after signing in again.
+
+    Before a sign-in ends because nothing is done, a line says so, and a press keeps it.
+    """
     page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.clock.install()
     sign_in(page, app.url, "admin", PASSWORD)
     page.goto(f"{app.url}/defaults?provider=beta")
     expect(page.get_by_role("combobox", name="Preferred model")).to_be_visible()
     rest(page)
     page.locator(".st-key-top_p_mode").get_by_role("radio", name="Don't send").click()
     expect(page.locator(".st-key-save_bar")).to_be_visible()
+    _idle(page)
     with db.transaction() as session:
         user = users.find(session, "admin")
         assert user is not None

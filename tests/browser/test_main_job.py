@@ -99,11 +99,9 @@ def set_temperature(page: Page, value: float, steps: int) -> None:
     mode.get_by_role("radio", name="Value", exact=True).click()
     slider = page.get_by_role("slider")
     expect(slider).to_be_visible()
-    rest(page)
-    exactly = page.get_by_role("spinbutton", name="Temperature: value, exactly")
-    for step in range(1, steps + 1):  # a press while the one before is still answered may not count on a busy machine
+    slider.focus()
+    for _ in range(steps):
         slider.press("ArrowLeft")
-        expect(exactly).to_have_value(f"{0.7 - 0.05 * step:.2f}")
     rest(page)
     expect(page.get_by_text("1 change, unsaved")).to_be_visible()
     expect(page.locator(".st-key-row_temperature")).to_contain_text(f"{value:.2f}")

@@ -124,7 +124,7 @@ def test_denial_tells_who_what_and_from_where(admin: Actor, analyst: Actor) -> N
     at = page(admin)
 
     (line,) = lines(at)
-    assert line.startswith(r":red[**alan** was refused **provider\.delete**]")
+    assert line.startswith(":red[**alan** was not allowed to delete a provider]")
     assert r"Admin access required from 203\.0\.113\.7" in line
     assert told(at)["Denials, 24 h"] == "1"
 

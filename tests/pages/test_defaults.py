@@ -363,6 +363,27 @@ def test_each_row_says_what_the_model_makes_of_it(session: Session, admin: Actor
     assert said["top_p"].endswith("only one of temperature and top_p is taken; temperature is sent")
 
 
+@pytest.mark.parametrize("used", ["slider", "number_input"])
+def test_quick_presses_all_count(session: Session, admin: Actor, used: str) -> None:
+    """A browser that has not drawn the answer to the press before sends what is no more with the next: nothing is taken back."""
+    add_provider(session, admin)
+    app = choose(page(admin, provider="acme"), "temperature", "value")
+    sent = app._tree.get_widget_states()
+    pressed: Any = next(each for each in getattr(app, used) if each.label.startswith("Temperature"))
+    (widget,) = [each for each in sent.widgets if each.id == pressed.id]
+    for value in (0.65, 0.6, 0.55):
+        if used == "slider":
+            widget.double_array_value.data[:] = [value]
+        else:
+            widget.double_value = value
+        app._run(sent)
+        (slider,) = app.slider
+        (number,) = [n for n in app.number_input if n.label == "Temperature: value, exactly"]
+        assert (slider.value, number.value) == (value, value)
+    assert pressed.key in {slider.key, number.key}, "what is pressed stays"
+    assert "**1 change, unsaved**" in everything(app)
+
+
 def test_slider_follows_the_model_and_the_number_stays(session: Session, admin: Actor) -> None:
     """Of a value beyond the model's range the slider shows as much as there is; with another model it is whole again."""
     scope = add_provider(session, admin, "c", kind="anthropic", api_base_url="https://gw.example.com")

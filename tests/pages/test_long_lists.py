@@ -6,6 +6,7 @@ import pytest
 from sqlmodel import Session, text
 from streamlit.testing.v1 import AppTest
 
+from core import crypto
 from core.actors import Actor
 from tests.govern.test_usage import log
 from tests.screens import everything
@@ -141,3 +142,28 @@ def test_a_thousand_calls(session: Session, admin: Actor) -> None:
     at = at_once("usage", admin, user=TURNING)
     assert len(at.expander) == 1
     assert "\u2068" in at.expander[0].label
+
+
+def test_a_thousand_keys_that_are_refused(session: Session, admin: Actor) -> None:
+    """Health names ten and counts the rest, of keys that cannot be opened too; a name from right to left turns nothing else."""
+    session.execute(
+        text(
+            "INSERT INTO llm_providers (name, display_name, kind, available_models, default_model, api_key_encrypted,"
+            " api_key_key_id, api_key_binding, is_active)"
+            " SELECT 'p' || n, :name || n, 'openai', '[\"m1\"]', 'm1', 'aa:bb:cc', :key, 'x', true FROM generate_series(1, 1000) n"
+        ),
+        {"name": TURNING[:90], "key": crypto.get_ring().primary_id},
+    )
+    session.execute(
+        text(
+            "INSERT INTO llm_logs (provider_id, provider, model, status, attempts, latency_ms, generation, error)"
+            " SELECT id, name, 'm1', 'error', 1, 9, 1, 'openai.call failed (key, 1 attempt): 401: no' FROM llm_providers"
+        )
+    )
+    session.expire_all()
+    at = at_once("health", admin)
+    said_ = said(at)
+    assert said_.count("Unreadable") + said_.count("Damaged") <= 12
+    assert "990moreAPIkeyscannotbeopened" in said_
+    assert "990moreAPIkeysarerefused" in said_
+    assert said_.count("\u2068") >= 10

@@ -1,6 +1,6 @@
 """The list of the Providers page: what its rows tell, what a press in them does, and what stands in the address."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
@@ -155,14 +155,24 @@ def test_a_new_provider_is_named_and_in_sight(session: Session, admin: Actor) ->
 
 
 def test_rows_tell_when_they_were_used(session: Session, admin: Actor) -> None:
-    """The last logged call of each provider is in its row, and of nobody else's."""
-    for name in ("acme", "idle"):
-        add(session, admin, name=name, api_key=KEY)
+    """The last logged call of each provider is in its row, and of nobody else's; one with the key before is none of this key.
+
+    Who switches one off is told how many calls programs make with it.
+    """
+    for name in ("acme", "idle", "fresh"):
+        add(session, admin, name=name, api_key=KEY, is_active=True)
     log(session, *({"provider": name, "at": datetime.now(UTC)} for name in ("acme", "other")))
+    log(session, {"provider": "fresh", "at": datetime.now(UTC) - timedelta(hours=1)})
     app = page(admin)
 
     assert "used just now" in " ".join(row(app, "acme").split())
     assert "used" not in row(app, "idle")
+    assert "not used yet" in " ".join(row(app, "fresh").split())
+
+    app.toggle(key="active_idle").set_value(False).run()
+    assert toasts(app) == ["Idle is inactive."]
+    app.toggle(key="active_acme").set_value(False).run()
+    assert toasts(app) == ["Acme is inactive. Programs made 1 call with it in 30 days: such calls fail now."]
 
 
 def test_a_name_of_any_script_is_apart_from_what_is_around_it(session: Session, admin: Actor) -> None:

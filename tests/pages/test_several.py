@@ -53,6 +53,21 @@ def test_one_temperature_for_two_of_three(session: Session, admin: Actor) -> Non
     assert sum("Temperature · “steadier answers”" in line or "“steadier answers”" in line for line in lines) == 2
 
 
+def test_ticks_in_quick_succession_all_count(session: Session, admin: Actor) -> None:
+    """The answer to one tick sets no other box: it would take back, in the browser, one that was ticked before it came."""
+    for name in ("one", "two", "three"):
+        add(session, admin, name)
+    app = click(page(admin), "several")
+    for name in ("one", "two"):
+        app.checkbox(key=f"pick_{name}").check().run()
+        assert not [box.key for box in app.checkbox if box.proto.set_value]
+    assert "**2 providers selected**" in everything(app)
+    click(app, "pick_all")
+    assert [box.value for box in app.checkbox] == [True, True, True]
+    click(app, "pick_none")
+    assert [box.value for box in app.checkbox] == [False, False, False]
+
+
 def test_all_that_a_search_finds_on_any_page(session: Session, admin: Actor) -> None:
     """All of a search are selected at once, those of the next page too; another search keeps them, and none is one click."""
     many(session, 25)

@@ -1,11 +1,16 @@
 """What stands in front of every page: names, origins, addresses, cookies and headers, by requests made up in full."""
 
 import asyncio
+import base64
+import hashlib
 import json
+import re
 from collections.abc import Iterable, MutableMapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+import streamlit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,15 +34,19 @@ class Inner:
     def __init__(self) -> None:
         self.asked: list[MutableMapping[str, Any]] = []
         self.fault: Exception | None = None
+        self.kind, self.body = b"text/html", b"page"
+        self.more: list[tuple[bytes, bytes]] = []
 
     async def __call__(self, scope: MutableMapping[str, Any], _receive: Any, send: Any) -> None:
         self.asked.append(scope)
         if self.fault is not None:
             raise self.fault
         if scope["type"] == "http":
-            kind = (b"content-type", b"text/html")
-            await send({"type": "http.response.start", "status": 200, "headers": [kind]})
-            await send({"type": "http.response.body", "body": b"page"})
+            headers = [(b"content-type", self.kind), *self.more]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            for place in range(0, len(self.body), 4_000):
+                rest = len(self.body) > place + 4_000
+                await send({"type": "http.response.body", "body": self.body[place : place + 4_000], "more_body": rest})
         elif scope["type"] == "websocket":
             await send({"type": "websocket.accept"})
 
@@ -342,6 +351,26 @@ def test_policy_lets_in_no_foreign_script_or_image(door: Middleware) -> None:
     assert policy["img-src"] == "'self' data: blob:"
     assert policy["default-src"] == policy["connect-src"] == policy["form-action"] == "'self'"
     assert policy["object-src"] == "'none'"
+
+
+def test_page_says_where_the_app_is(door: Middleware, inner: Inner) -> None:
+    """Streamlit's page comes whole, with our script before its own, by a hash of the policy; nothing else is changed."""
+    index = (Path(streamlit.__file__).parent / "static" / "index.html").read_bytes()
+    inner.body, inner.more = index, [(b"content-length", b"%d" % len(index)), (b"etag", b"x")]
+    reply = ask(door, {"accept-encoding": "gzip", "if-none-match": "x"}, path="/usage")
+
+    (ours,) = re.findall(rb"<script>(window[.]__streamlit=.*?)</script>", reply.body)
+    assert reply.body.index(ours) < reply.body.index(b'<script type="module"')
+    assert reply.body.replace(b"<script>%s</script>\n    " % ours, b"") == index
+    assert int(reply.header("content-length")) == len(reply.body)
+    assert not reply.header("etag")
+    assert inner.saw("accept-encoding") == inner.saw("if-none-match") == []
+    digest = base64.b64encode(hashlib.sha256(ours).digest()).decode()
+    assert f"'sha256-{digest}'" in reply.header("content-security-policy")
+    for path in ("/static/js/x.js", "/media/x"):
+        assert ask(door, {"accept-encoding": "gzip"}, path=path).body in {index, b"There is nothing here.\n"}
+    inner.kind = b"image/png"
+    assert ask(door, path="/favicon.png").body == index
 
 
 @pytest.mark.parametrize("path", ["/_stcore/metrics", "/_stcore/agent/interact", "/_stcore/upload_file/x/y"])

@@ -14,7 +14,7 @@ from core.govern import audit_log
 from core.govern.audit_log import Event, EventChoices, EventFigures, EventFilters
 from core.store import db
 from ui import address
-from ui.audit.words import WORDS, field_label, icon_of, words_of
+from ui.audit.words import WORDS, field_label, icon_of, refused, words_of
 from ui.feedback import plain
 from ui.guard import guard
 from ui.links import draw_provider_links
@@ -171,7 +171,8 @@ def sentence(event: Event) -> str:
     if event.action == audit_log.DENIED:
         reason = event.changes.get("reason", {}).get("after") or ""
         where = f" from {event.address}" if event.address else ""
-        return f":red[**{who}** was refused **{target}**] · {_short(f'{reason}{where}')}"
+        what = _short(refused(event.target))
+        return f":red[**{who}** was not allowed to {what}] · {_short(f'{reason}{where}')}"
     words, rest = words_of(event.action, event.changes)
     oneself = event.target == event.actor and event.action in _ONESELF
     whom = "" if oneself or not event.target else f" **{target}**"

@@ -54,9 +54,51 @@ WORDS: Final = {
     "schema.migrate": ("migrated the schema to", "database"),
     "schema.migrate_down": ("took the schema back to", "database"),
     "store.move": ("moved the store here, at", "move_up"),
-    audit_log.DENIED: ("was refused", "block"),
+    audit_log.DENIED: ("was not allowed to", "block"),
 }
 """Action -> what somebody did, and a name of Material Symbols."""
+REFUSED: Final = {
+    "page.view": "open a page",
+    "models.view": "look at models",
+    "usage.view": "look at usage",
+    "audit.view": "look at the audit",
+    "audit.purge": "purge the audit",
+    "logs.purge": "purge the request log",
+    "session.list": "list sign-ins",
+    "session.end": "end a sign-in",
+    "session.end_all": "end all sign-ins of somebody",
+    "provider.create": "add a provider",
+    "provider.update": "change a provider",
+    "provider.delete": "delete a provider",
+    "provider.set_key": "set an API key",
+    "provider.remove_key": "remove an API key",
+    "provider.adopt_key": "adopt an API key",
+    "provider.add_key": "add a next API key",
+    "provider.promote_key": "put a next API key in force",
+    "provider.retire_key": "retire a second API key",
+    "provider.set_header": "set a header of a provider",
+    "provider.remove_header": "remove a header of a provider",
+    "provider.set_query": "set a query parameter of a provider",
+    "provider.remove_query": "remove a query parameter of a provider",
+    "provider.test": "test a connection",
+    "settings.update": "change defaults",
+    "settings.delete": "reset defaults",
+    "model_facts.set": "say something of a model",
+    "model_facts.withdraw": "take back what was said of a model",
+    "model_facts.observe": "keep what a vendor says of its models",
+    "catalogue.import": "import a catalogue",
+    "user.add": "add a user",
+    "user.set_password": "set a password",
+    "user.change_password": "change their password",
+    "user.set_role": "change a role",
+    "user.set_active": "enable or disable a user",
+    "token.create": "make an API token",
+    "token.revoke": "revoke an API token",
+    "token.purge": "delete API tokens",
+    "keys.rotate": "rotate encryption keys",
+    "keys.fingerprint": "write fingerprints of API keys",
+}
+"""Action -> what somebody was not allowed to do."""
 _FIELDS: Final = {
     "is_active": "Active",
     "display_name": "Display name",
@@ -108,6 +150,11 @@ def words_of(action: str, changes: Mapping[str, Mapping[str, Any]]) -> tuple[str
     if not named or action.endswith((".create", ".delete", ".add", "_key")):
         return words, ""
     return words, _listed(named)
+
+
+def refused(action: str) -> str:
+    """Return what somebody wanted to do who was refused *action*; one that has no words has its own name."""
+    return REFUSED.get(action, action)
 
 
 def icon_of(action: str) -> str:

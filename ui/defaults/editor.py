@@ -144,13 +144,13 @@ def _changed(name: str) -> None:
     run_again([row(name), RESULTS, *map(row, bounded)])
 
 
-def _slid(name: str) -> None:
-    form.slid(name)
+def _slid(name: str, key: str) -> None:
+    form.slid(name, key)
     _changed(name)
 
 
-def _typed(name: str) -> None:
-    form.typed(name)
+def _typed(name: str, key: str) -> None:
+    form.typed(name, key)
     _changed(name)
 
 

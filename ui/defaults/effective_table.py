@@ -53,7 +53,10 @@ def _cell(item: Explained | None, before: Explained | None) -> str:
 
 
 def _value(item: Explained) -> str:
-    return "not sent" if item.omitted_by else value_text(item.name, item.value)
+    if item.omitted_by:
+        return "not sent"
+    left_out = item.adjusted is not None and item.adjusted.what == "left_out"
+    return f"{value_text(item.name, item.value)}{', not sent' if left_out else ''}"
 
 
 def _source(item: Explained) -> Source:

@@ -31,8 +31,10 @@ class Clicks(NamedTuple):
     """What happens when a field is used; each takes its name. All are callbacks."""
 
     changed: Callable[[str], None]
-    slid: Callable[[str], None]
-    typed: Callable[[str], None]
+    slid: Callable[[str, str], None]
+    """Takes the key of the slider, too."""
+    typed: Callable[[str, str], None]
+    """Takes the key of the number, too."""
     undone: Callable[[str], None]
 
 
@@ -84,16 +86,24 @@ def exact_key(name: str) -> str:
     return _numbered(f"{name}_exact", f"{name}_exact_number")
 
 
-def slid(name: str) -> None:
-    """Have the number beside a slider follow it: for its callback."""
+def slid(name: str, key: str) -> None:
+    """Have the number beside a slider follow it: for its callback; *key* is the slider's.
+
+    A browser that is behind sends the value of one that is no more, and Streamlit calls that one's callback, as it knows no
+    value of before: it says nothing new. So it is with :func:`typed`: each quick press would have taken back the one before.
+    """
+    if key != slider_key(name):
+        return
     value = tidy(st.session_state.get(slider_key(name)), None)
     if isinstance(value, float) and math.isfinite(value):
         _renew(exact_key, name, f"{name}_exact_number")
         st.session_state[exact_key(name)] = value
 
 
-def typed(name: str) -> None:
-    """Have a slider follow the number beside it, as far as it goes: for the number's callback."""
+def typed(name: str, key: str) -> None:
+    """Have a slider follow the number beside it, as far as it goes: for the number's callback; *key* is the number's."""
+    if key != exact_key(name):
+        return
     value = st.session_state.get(exact_key(name))
     if isinstance(value, float):
         _renew(slider_key, name, f"{name}_slider_number")
@@ -282,7 +292,7 @@ def _value(parameter: Parameter, value: Any, clicks: Clicks, efforts: Sequence[s
                 key=slider_key(name),
                 label_visibility="collapsed",
                 on_change=clicks.slid,
-                args=(name,),
+                args=(name, slider_key(name)),
             )
             st.number_input(  # without its limits: the browser would throw away what is beyond them, and not say which field
                 f"{label}, exactly",
@@ -292,7 +302,7 @@ def _value(parameter: Parameter, value: Any, clicks: Clicks, efforts: Sequence[s
                 label_visibility="collapsed",
                 width=84,
                 on_change=clicks.typed,
-                args=(name,),
+                args=(name, exact_key(name)),
             )
     else:
         st.number_input(

@@ -19,7 +19,7 @@ from ui.health.line import Line, State
 from ui.health.models import model_lines
 from ui.health.periodic import job_lines
 from ui.links import draw_provider_links
-from ui.widgets import ago, exact
+from ui.widgets import ago, exact, isolated
 
 SHOWN = 10
 _NAMED = 3
@@ -202,7 +202,10 @@ def _encryption_keys(health: Health) -> list[Line]:
     if len(singly) > SHOWN:
         more = f"{len(singly) - SHOWN} more API keys cannot be opened."
         rows.append(Line("And more", "wrong", "Unreadable", more, "`python -m core keys check` lists them all."))
-    rows += [_refused(each) for each in health.refused_keys]
+    rows += [_refused(each) for each in health.refused_keys[:SHOWN]]
+    if len(health.refused_keys) > SHOWN:
+        more = f"{counted(len(health.refused_keys) - SHOWN, 'more API key')} are refused by their vendors."
+        rows.append(Line("And more", "wrong", "Refused", more, "Usage, with the status error, lists such calls."))
     if not health.unreadable and health.sealed_values:
         rows.append(Line("API keys", "ok", "Readable", f"All {health.sealed_values} can be opened."))
     return rows
@@ -221,7 +224,7 @@ def _refused(key: RefusedKey) -> Line:
     if key.beside:
         cure = f"Its {key.beside} is stored: test it and promote it, on the Providers page, More, Exchange key."
     return Line(
-        f"API key of {key.display_name}",
+        f"API key of {isolated(key.display_name)}",
         "wrong",
         "Refused",
         f"The vendor refuses {key.key} (401); the newest call that met it was {ago(key.at)}, and none has worked since.",

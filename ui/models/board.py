@@ -23,8 +23,8 @@ from ui.widgets import cut, figure, for_row, isolated
 
 TIER: Final = "tier"
 WORDS: Final[Mapping[Tier, tuple[str, str, str]]] = {
-    "overdue": ("Overdue", "red", "event_busy"),
-    "retired": ("Retired", "red", "event_busy"),
+    "overdue": ("Ended, in use", "red", "event_busy"),
+    "retired": ("Ended", "gray", "event_busy"),
     "soon": ("Ends soon", "red", "alarm"),
     "announced": ("Announced", "orange", "event_upcoming"),
     "legacy": ("Legacy", "gray", "schedule"),
@@ -49,7 +49,7 @@ def draw(actor: Actor, *, for_admin: bool) -> None:
         everything = lifecycle.retiring(session, actor, _EVER)
         known = knowledge.of(session)
     with st.container(horizontal=True, gap="small"):
-        figure("Overdue", _count(everything, "overdue"), "Its day is over, and programs still get it, or call it")
+        figure("Ended, in use", _count(everything, "overdue"), "Its day is over, and programs still get it, or call it")
         figure("End in 30 days", _count(everything, "soon"))
         figure("In 180 days", _count(everything, "announced"))
     if not everything:

@@ -105,7 +105,7 @@ def _head_row(base: Mapping[str, Explained], names: Iterable[str]) -> dict[str, 
         "Provider": "**All providers**  \n:gray[:small[the installation's default]]",
         "State": "",
         "Model": "",
-        **{_title(name): f":gray[{plain_cell(_text(base.get(name)))}]" for name in names},
+        **{_title(name): f"{_named(name)}:gray[{plain_cell(_text(base.get(name)))}]" for name in names},
         "Changed": "",
     }
 
@@ -133,7 +133,14 @@ def _row(row: Row, names: Iterable[str], *, for_admin: bool) -> dict[str, str]:
 def _cell(item: Explained | None, address: str, *, differs: bool) -> str:
     if not differs:
         return f":gray[{plain_cell(_text(item))}]"
-    return f":orange[:material/difference:]{_NBSP}{_link(_text(item), address, _why(item))}" if item else ""
+    if item is None:
+        return ""
+    return f"{_named(item.name)}:orange[:material/difference:]{_NBSP}{_link(_text(item), address, _why(item))}"
+
+
+def _named(name: str) -> str:
+    """Return what names a value in its own cell: on a phone, where a provider is a card and the head is not there."""
+    return f"*{_title(name)}* "
 
 
 def _why(item: Explained) -> str:

@@ -4,19 +4,21 @@ A callback only notes what was pressed: it runs before anybody's rights were rea
 guard has let this run through, and before it draws: so a click costs one run, and the list shows what is stored.
 """
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 import streamlit as st
 from sqlmodel import Session
+from streamlit.errors import StreamlitAPIException
 
 from core.actors import Actor
 from core.errors import NotFound
 from core.manage import provider_keys, provider_lists, providers
 from core.store import db
 from core.store.tables import LlmProvider
+from core.wording import counted
 from ui.feedback import ACTOR, attempt, other_errors, plain, show_toast, warn
 from ui.providers import picked
-from ui.providers.dialogs import ADDED, ask
+from ui.providers.dialogs import ADDED, Asked, ask
 
 Action = Literal[
     "add",
@@ -44,6 +46,9 @@ Action = Literal[
     "change",
 ]
 _NOTED, _OWN = "providers_pressed", "providers_own_writes"
+DIALOG: Final = "providers_dialog_part"
+"""The key of the part of the page that draws the dialog."""
+_ASKED: Final = frozenset(get_args(Asked))
 OPEN: Final = "providers_open"
 """The ids whose details are shown."""
 
@@ -67,8 +72,13 @@ class Click(NamedTuple):
 
 
 def note(action: Action, provider: Shown = Shown(0, 0, "", "")) -> None:  # noqa: B008 - it cannot change
-    """Note a press: the callback of a button."""
+    """Note a press: the callback of a button. One that asks for a dialog has that part drawn, and not the list."""
     st.session_state.setdefault(_NOTED, []).append(Click(st.session_state.get(ACTOR), action, provider))
+    if action in _ASKED:
+        try:
+            st.rerun([DIALOG])
+        except StreamlitAPIException:  # that part is not there yet: the page is still being drawn
+            st.rerun()
 
 
 def note_switch(key: str, provider: Shown) -> None:
@@ -93,6 +103,19 @@ def do_all(actor: Actor) -> None:
         if click.who == actor:
             _do(actor, click)
     show_toast()
+
+
+def do_asked(actor: Actor) -> bool:
+    """Do what was noted if that is nothing but asking for dialogs of what is there; returns whether it was."""
+    noted: list[Click] = st.session_state.get(_NOTED, [])
+    if any(click.who != actor or click.action not in _ASKED for click in noted):
+        return False
+    with db.transaction() as session:
+        if any(click.provider.id and not provider_lists.is_there(session, click.provider.id) for click in noted):
+            return False
+    for click in st.session_state.pop(_NOTED, ()):
+        _do(actor, click)
+    return True
 
 
 def _do(actor: Actor, click: Click) -> None:
@@ -145,6 +168,11 @@ def _say_gone(click: Click) -> None:
     )
 
 
+def _calls_lately(name: str) -> int:
+    with db.transaction() as session:
+        return (providers.calls_lately(session, name) or (0, None))[0]
+
+
 def _write(actor: Actor, click: Click) -> None:
     if not _find(click):
         return
@@ -169,6 +197,10 @@ def _write(actor: Actor, click: Click) -> None:
         own[click.provider.id] = (click.provider.version, after[0].version)
         if active and provider_keys.key_state(after[0]).state not in {"ok", "not_needed"}:
             warn(f"{name} is active, but programs get no API key: it has none that can be read. Set it first.")
+        if click.action == "deactivate" and (lately := _calls_lately(after[0].name)):
+            warn(
+                f"{name} is inactive. Programs made {counted(lately, 'call')} with it in 30 days: such calls fail now."
+            )
     if outcome.conflict:
         who = outcome.conflict.changed_by or "Somebody"
         st.warning(plain(f"{who} changed {name} just now. Look again."), icon=":material/group:")

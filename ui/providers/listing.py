@@ -45,12 +45,30 @@ class Filters(NamedTuple):
         return {"active": STATES[self.state], "search": self.search, "since": self.since}
 
 
-@st.fragment
 def draw() -> None:
-    """Do what was pressed in the list, then draw it as it is stored, and the dialog that is open."""
+    """Draw the list, and the dialog that is open: two parts, so that a dialog opens without the list being drawn again."""
+    _draw_list()
+    _draw_dialog()
+
+
+@st.fragment
+def _draw_list() -> None:
+    """Do what was pressed, then draw the list as it is stored."""
     actor = guard_part("admin")
     try:
         _draw(actor)
+    except CoreError as error:
+        show_fault(error)
+
+
+@st.fragment(key=clicks.DIALOG)
+def _draw_dialog() -> None:
+    """Open the dialog that was asked for, if this part runs alone, and draw the one that is open."""
+    actor = guard_part("admin")
+    try:
+        if not clicks.do_asked(actor):
+            st.rerun()
+        draw_dialog()
     except CoreError as error:
         show_fault(error)
 
@@ -67,7 +85,6 @@ def _draw(actor: Actor) -> None:
     filters = _draw_filters(several=figures.total > 1)
     if not _draw_rows(filters):
         _draw_nothing(figures, filters)
-    draw_dialog()
 
 
 def _show_all() -> None:

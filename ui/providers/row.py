@@ -74,7 +74,8 @@ def draw_to_pick(
     """Draw one provider with a box to tick in place of its buttons; the rest as :func:`draw`."""
     shown = Shown(id_of(provider), provider.version, provider.name, provider.display_name)
     box = f"pick_{provider.name}"
-    st.session_state[box] = ticked
+    if st.session_state.get(box) != ticked:
+        st.session_state[box] = ticked  # else the answer to one tick would take back the next, made before it came
     with st.container(
         border=True, horizontal=True, vertical_alignment="center", gap="small", key=f"card_{provider.name}"
     ):
@@ -207,7 +208,10 @@ def _key_notes(provider: LlmProvider, carried: Sequence[LlmProviderSecret], used
     elif provider.api_key_set_at:
         notes.append(_when("set", provider.api_key_set_at))
     if used is not None:
-        notes.append(_when("used", used))
+        before = provider.api_key_set_at is not None and used < provider.api_key_set_at
+        notes.append(
+            _hover("not used yet", f"Last call {exact(used)}, with the key before") if before else _when("used", used)
+        )
     notes += [escape(f"{row.name} key: {provider_secrets.shown(row)}") for row in carried if row.use == "next_key"]
     numbers = ((use, sum(row.use == use for row in carried)) for use in provider_secrets.CARRIED)
     if with_it := [counted(number, USES[use]) for use, number in numbers if number]:
@@ -216,7 +220,11 @@ def _key_notes(provider: LlmProvider, carried: Sequence[LlmProviderSecret], used
 
 
 def _when(word: str, moment: datetime) -> str:
-    return f'{word} <span style="display:inline" title="{exact(moment)}">{ago(moment)}</span>'
+    return f"{word} {_hover(ago(moment), exact(moment))}"
+
+
+def _hover(words: str, whole: str) -> str:
+    return f'<span style="display:inline" title="{whole}">{words}</span>'
 
 
 def _cut(tag: str, text: str) -> str:

@@ -4,17 +4,29 @@ import ast
 import re
 from collections.abc import Iterator
 
+from core.access.authority import CHANGE_PASSWORD
 from core.manage.provider_secrets import CARRIED
 from core.parameters import PARAMETERS
 from core.store.schemas import ProviderInput, SettingsInput
 from tests.conftest import ROOT
-from ui.audit.words import WORDS, field_label, words_of
+from ui.audit.words import REFUSED, WORDS, field_label, words_of
 
+_PLACE = 3
 ACTION = re.compile(r"[a-z_]+\.[a-z_]+|denied")
 
 
 def recorded() -> Iterator[str]:
     """Each action that core puts on record, wherever it does."""
+    return _actions({"record", "_record", "put_on_record"})
+
+
+def asked() -> Iterator[str]:
+    """Each action that core asks somebody's rights for, wherever it does."""
+    return _actions({"require"})
+
+
+def _actions(functions: set[str]) -> Iterator[str]:
+    """Each action that is the third argument of one of these."""
     for path in (ROOT / "core").rglob("*.py"):
         tree = ast.parse(path.read_text("utf-8"))
         named = {
@@ -26,7 +38,7 @@ def recorded() -> Iterator[str]:
         }
         for call in ast.walk(tree):
             called = "" if not isinstance(call, ast.Call) else getattr(call.func, "id", getattr(call.func, "attr", ""))
-            if not isinstance(call, ast.Call) or called not in {"record", "_record", "put_on_record"}:
+            if not isinstance(call, ast.Call) or called not in functions or len(call.args) < _PLACE:
                 continue
             if isinstance(call.args[2], ast.JoinedStr):  # of headers and query parameters
                 (begin, _) = call.args[2].values
@@ -43,6 +55,11 @@ def test_every_action_has_words() -> None:
     """What core records is said in words, with an icon, never by the action's name; and there are no words for nothing."""
     assert set(recorded()) == set(WORDS)
     assert all(icon for _, icon in WORDS.values())
+
+
+def test_every_refusal_has_words() -> None:
+    """What somebody was not allowed to do is said in words, and there are no words for what nobody is refused."""
+    assert {*asked(), CHANGE_PASSWORD, "page.view"} == set(REFUSED), "core asks for all but a page itself"
 
 
 def test_every_field_has_a_label() -> None:
