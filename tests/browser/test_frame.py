@@ -103,10 +103,14 @@ def _from_the_menu(page: Page, name: str, role: str) -> None:
 
 
 def _back_to_filters(page: Page, app: App) -> None:
-    """Leave a page with filters by the menu: one step back leads to them."""
+    """A page finds its server at once; who leaves one with filters by the menu has them back by one step."""
     page.goto(f"{app.url}/audit?who=ada")
     shows(page, "audit", "admin")
     settled(page)
+    asked = page.evaluate("performance.getEntriesByType('resource').map(each => each.name)")
+    assert [each for each in asked if "/_stcore/" in each and "stream" not in each] == [
+        f"{app.url}/_stcore/{name}" for name in ("health", "host-config")
+    ], "nothing is sought"
     _from_the_menu(page, "users", "admin")
     expect(page).to_have_url(f"{app.url}/users")
     settled(page)

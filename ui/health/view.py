@@ -1,7 +1,6 @@
 """What the Health page shows: a row for each thing, with its state in words, and the cure where there is one."""
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 import streamlit as st
 
@@ -13,23 +12,17 @@ from core.manage.health import Health, RefusedKey
 from core.store.sealed import Tried
 from core.version import VERSION
 from core.wording import counted
-from ui.feedback import as_markdown, plain
+from ui.feedback import plain
 from ui.health.growth import growth_lines
 from ui.health.line import Line, State
 from ui.health.models import model_lines
 from ui.health.periodic import job_lines
-from ui.links import draw_provider_links
+from ui.health.rows import draw, draw_style
 from ui.widgets import ago, exact, isolated
 
 SHOWN = 10
 _NAMED = 3
 """Of the rows where something is wrong so many are named above all others."""
-_BADGES: dict[State, tuple[str, Literal["green", "orange", "red", "gray"]]] = {
-    "ok": (":material/check_circle:", "green"),
-    "note": (":material/info:", "gray"),
-    "soon": (":material/warning:", "orange"),
-    "wrong": (":material/error:", "red"),
-}
 _CANARY: dict[str, tuple[State, str]] = {
     "ok": ("ok", "Right key"),
     "first_use": ("note", "Not used yet"),
@@ -85,11 +78,11 @@ def draw_health(
         )
     else:
         st.success("Everything works.", icon=":material/check_circle:")
+    draw_style()
     for title, rows in drawn.items():
         st.header(title, anchor=False)
         with st.container(border=True, gap="small"):
-            for row in rows:
-                _draw(row)
+            draw(rows)
 
 
 def _names(drawn: Mapping[str, list[Line]], state: State) -> str:
@@ -97,22 +90,6 @@ def _names(drawn: Mapping[str, list[Line]], state: State) -> str:
     names = [row.name for rows in drawn.values() for row in rows if row.state == state]
     more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
     return plain(", ".join(names[:_NAMED] + more))
-
-
-def _draw(row: Line) -> None:
-    icon, color = _BADGES[row.state]
-    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        st.markdown(f"**{plain(row.name)}**", width=185)
-        st.badge(row.word, icon=icon, color=color, width=155)
-        if not row.cure and not row.provider:  # most rows: one element less to send for each
-            st.markdown(as_markdown(row.detail), help=row.hover or None, width=560)
-            return
-        with st.container(width=560, gap=None):
-            st.markdown(as_markdown(row.detail), help=row.hover or None)
-            if row.cure:
-                st.caption(as_markdown(row.cure))
-            if row.provider:
-                draw_provider_links(row.provider, ("providers", "usage", "audit"))
 
 
 def _database(health: Health) -> list[Line]:

@@ -17,6 +17,7 @@ from core.resolving.carried import USES
 from core.store.table import id_of
 from core.store.tables import LlmProvider, LlmProviderSecret
 from core.wording import counted
+from ui import colors
 from ui.feedback import plain
 from ui.providers import clicks
 from ui.providers.clicks import Action, Shown
@@ -40,8 +41,7 @@ STYLE: Final = """<style>
 .lp small,.lpd dt {{opacity:.72}} .lp small,.lpd {{font-size:.84rem}} .lp b {{font-weight:600}}
 .lp a {{color:inherit;text-underline-offset:.2em}}
 .lp i {{font:1rem 'Material Symbols Rounded';vertical-align:-.2em;font-feature-settings:'liga'}}
-.lp .orange {{color:light-dark({orange[0]},{orange[1]})}} .lp .red {{color:light-dark({red[0]},{red[1]})}}
-.lp .green {{color:light-dark({green[0]},{green[1]})}}
+{colors}
 .lpd {{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.2rem 1rem;margin:0}}
 .lpd dd {{margin:0;overflow-wrap:anywhere}}
 :is([class*=st-key-details_],[class*=st-key-edit_],[class*=st-key-more_]) button p {{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}}
@@ -61,11 +61,7 @@ def draw_style() -> None:
 
     Of a button with an icon the words are hidden: they are for who does not see in which row it is.
     """
-    colors = {
-        name: [st.get_option(f"theme.{scheme}.{name}TextColor") for scheme in ("light", "dark")]
-        for name in ("orange", "red", "green")
-    }
-    st.html(STYLE.format(**colors, first="[class*=st-key-set_key_]", beside=_SET_KEY + _GAP))
+    st.html(STYLE.format(colors=colors.rules(".lp"), first="[class*=st-key-set_key_]", beside=_SET_KEY + _GAP))
 
 
 def draw_to_pick(

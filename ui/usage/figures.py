@@ -1,5 +1,8 @@
 """How far back the Usage page looks, by what, and the row of figures."""
 
+from html import escape
+from typing import Final
+
 import streamlit as st
 
 from core.govern import usage
@@ -77,13 +80,16 @@ def draw_figures(whole: CallFigures) -> None:
         st.caption(f":orange[:material/help:] {unpriced(whole.unpriced)}")
 
 
+_FIRST_CALL: Final = (
+    'from core.ai import complete\n\nprint(complete("Say hello.", provider="openai", user_id="me").text)'
+)
+
+
 def draw_nothing_yet() -> None:
     """Draw what stands here before the first call."""
     st.info("No call is logged yet. Have a program make one:", icon=":material/monitoring:")
-    st.code(
-        'from core.ai import complete\n\nprint(complete("Say hello.", provider="openai", user_id="me").text)',
-        language="python",
-    )
+    # Not st.code: 1.5 MB of JavaScript for the colours of two lines
+    st.html(f'<pre class="sample">{escape(_FIRST_CALL)}</pre>')
     st.caption(
         "The documentation's chapter *Calls* has the rest. Whether calls are logged, and what of them, is set on the Defaults page: Log requests, "
         "Log level, Log prompts, Log answers."
