@@ -13,6 +13,7 @@ from ..manage import model_facts
 from ..models.facts import Price
 from ..store import db
 from ..store.schemas import parse_json_object
+from ..store.table import id_of
 from ..store.tables import LlmModelFacts
 from ..wording import counted
 from .opening import store
@@ -90,7 +91,7 @@ def drop(
         row = model_facts.find(session, pattern, api)
         if row is None:
             raise NotFound("facts of a model", pattern)
-        model_facts.withdraw(session, COMMAND_LINE, row.id or 0, why=why)
+        model_facts.withdraw(session, COMMAND_LINE, id_of(row), why=why)
     typer.echo(f"Nothing is said of {row.pattern} any more.")
 
 

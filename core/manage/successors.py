@@ -8,6 +8,7 @@ from sqlmodel import Session, col, select
 from ..actors import Actor
 from ..errors import Invalid
 from ..models.apis import api_of
+from ..store.table import id_of
 from ..store.tables import LlmProvider, LlmSettings
 from . import providers, settings
 
@@ -73,7 +74,7 @@ def change(
 
 
 def _move(session: Session, actor: Actor, move: Move, old: str, new: str) -> None:
-    row = providers.locked(session, providers.get_by_name(session, move.provider).id or 0)
+    row = providers.locked(session, id_of(providers.get_by_name(session, move.provider)))
     models = list(row.available_models)
     if move.adds:  # beside the old one, as people have sorted them
         models.insert(models.index(old) + 1 if old in models else len(models), new)
@@ -83,11 +84,11 @@ def _move(session: Session, actor: Actor, move: Move, old: str, new: str) -> Non
     without = [model for model in models if model != old]
     if move.takes_off and not move.preferred:  # what a settings row prefers stays until that has changed
         wanted["available_models"] = without
-    providers.update(session, actor, row.id or 0, wanted)
+    providers.update(session, actor, id_of(row), wanted)
     if move.preferred:
         settings.upsert_global(session, actor, row.id, {"preferred_model": new})
         if move.takes_off:
-            providers.update(session, actor, row.id or 0, {"available_models": without})
+            providers.update(session, actor, id_of(row), {"available_models": without})
 
 
 def _preferred(session: Session, model: str) -> set[int | None]:

@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import text
 
 from core.errors import StoreUnavailable
-from core.postgres import embedded
+from core.postgres import embedded, server
 from core.postgres import processes as running
 from core.store import db
 
@@ -600,7 +600,7 @@ def test_long_recovery_is_waited_for(data_dir: Path, monkeypatch: pytest.MonkeyP
         shutil.chown(cluster / "recovery.signal", cluster.stat().st_uid)
     began = time.monotonic()
     with monkeypatch.context() as patch:
-        patch.setattr(embedded, "PATIENCE", 0.5)
+        patch.setattr(server, "PATIENCE", 0.5)
         with pytest.raises(StoreUnavailable, match="still starting, most likely recovering"):
             embedded.start(data_dir)
 
@@ -614,7 +614,7 @@ def test_large_log_is_emptied(data_dir: Path) -> None:
     """The watchdog keeps the server's log from growing without end; the server goes on writing to it."""
     with embedded.keep_running(data_dir):
         log = data_dir / "postgres" / "server.log"
-        os.truncate(log, embedded.LOG_LIMIT + 1)
+        os.truncate(log, server.LOG_LIMIT + 1)
 
         until(lambda: log.stat().st_size == 0)
 
@@ -729,9 +729,9 @@ def test_server_knows_none_of_our_variables(data_dir: Path, monkeypatch: pytest.
 def test_no_link_is_followed(data_dir: Path, name: str, how: str) -> None:
     """Who owns the folder, the server's user where root starts it, cannot have another file read, written or emptied."""
     precious = data_dir / "precious"
-    precious.write_text("FATAL:  the canary\n" + "x" * embedded.LOG_LIMIT)
+    precious.write_text("FATAL:  the canary\n" + "x" * server.LOG_LIMIT)
     before = precious.read_text()
-    server = embedded._Server(data_dir)
+    of_ours = server.Server(data_dir)
     place = data_dir / "postgres" / name
     place.unlink(missing_ok=True)
     if how == "link":
@@ -741,7 +741,7 @@ def test_no_link_is_followed(data_dir: Path, name: str, how: str) -> None:
     else:
         os.mkfifo(place)
 
-    for work in (server.shorten_log, server._log_text) if name == "server.log" else (lambda: server.free(name),):
+    for work in (of_ours.shorten_log, of_ours._log_text) if name == "server.log" else (lambda: of_ours.free(name),):
         with pytest.raises(OSError, match=r"file of its own|symbolic links|No such device"):
             work()
     assert precious.read_text() == before

@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.actors import Actor
 from core.manage import providers
+from core.store.table import id_of
 from tests.conftest import make_user
 from tests.screens import click, everything, has, open_page
 from ui import drafts
@@ -128,7 +129,7 @@ def test_sign_in_that_ends_in_a_dialog(session: Session, admin: Actor) -> None:
 def test_edit_is_taken_up_on_the_version_it_was_based_on(session: Session, admin: Actor) -> None:
     """What somebody else saved meanwhile is not overwritten without a question; a deleted provider is told of."""
     data = {"name": "acme", "display_name": "Acme", "kind": "openai", "available_models": ["m1"]}
-    provider_id = providers.create(session, admin, data).id or 0
+    provider_id = id_of(providers.create(session, admin, data))
     app = click(open_page("providers", admin), "edit_acme")
     type_all(app, display_name="Mine")
     end_sign_ins(session)

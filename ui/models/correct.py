@@ -13,6 +13,7 @@ from core.models.apis import APIS
 from core.parameters import PARAMETERS, SENDABLE
 from core.store import db
 from core.store.schemas import parse_json_object
+from core.store.table import id_of
 from core.store.tables import LlmModelFacts
 from core.wording import counted
 from ui.dialogs import Dialogs
@@ -203,7 +204,7 @@ def _withdraw(row: LlmModelFacts) -> None:
         pressed = st.button("Withdraw", key="withdraw_confirm", type="primary", icon=":material/undo:")
     if pressed:
         outcome = attempt(
-            lambda session: model_facts.withdraw(session, actor, row.id or 0, version=row.version, why=why or ""),
+            lambda session: model_facts.withdraw(session, actor, id_of(row), version=row.version, why=why or ""),
             done=f"What was said of {row.pattern} counts no more.",
         )
         if outcome.ok:

@@ -12,6 +12,7 @@ from core.actors import Actor
 from core.errors import Sealed
 from core.manage import next_keys, provider_keys, provider_secrets, providers
 from core.store import api_keys, db
+from core.store.table import id_of
 from core.store.tables import LlmProvider
 from ui.feedback import attempt, field_error, other_errors, plain
 from ui.providers import connection_test
@@ -97,7 +98,7 @@ def _draw_add(actor: Actor, provider: LlmProvider) -> None:
     if not st.button("Add the next key", key="next_key_add", type="primary", icon=":material/add:", disabled=sealed):
         return
     outcome = attempt(
-        lambda session: next_keys.add(session, actor, provider.id or 0, typed),
+        lambda session: next_keys.add(session, actor, id_of(provider), typed),
         "The next key is stored. Test it before you promote it.",
     )
     if outcome.ok:

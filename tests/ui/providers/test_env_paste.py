@@ -10,6 +10,7 @@ from core import config, crypto
 from core.actors import Actor
 from core.errors import NotFound
 from core.manage import providers
+from core.store.table import id_of
 from tests.screens import click, everything, has, open_page
 
 page = partial(open_page, "providers")
@@ -71,7 +72,7 @@ def test_what_is_pasted_is_shown_and_then_written(session: Session, admin: Actor
     click(app, "env_import")
 
     assert not has(app, "env_import")
-    assert providers.open_api_key(session, providers.get_by_name(session, "openai").id or 0) == OPENAI
+    assert providers.open_api_key(session, id_of(providers.get_by_name(session, "openai"))) == OPENAI
     made = next(each for each in providers.list_all(session) if each.api_base_url == "https://api.mistral.ai/v1")
     assert (made.available_models, made.is_active) == (["mistral-large-latest"], True)
     assert not any("canary" in repr(value) for value in app.session_state.values())
