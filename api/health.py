@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from api import readiness, scrape, wire
+from api import envelopes, readiness, scrape
 from api.callers import Asked, admitted, role_of
 from api.effective import resolver
 from api.errors import Refused, success
@@ -53,13 +53,13 @@ def _scraper(request: Request) -> None:
         _scrapers[digest] = time.monotonic()
 
 
-@router.get("/health/live", responses=answers(wire.Live), summary="Does the process answer?")
+@router.get("/health/live", responses=answers(envelopes.Live), summary="Does the process answer?")
 def live() -> Response:
     """For a supervisor that restarts what hangs. Asks nobody else."""
     return success({"status": "live"})
 
 
-@router.get("/health/ready", responses=answers(wire.Ready, 503), summary="Can the process do its work?")
+@router.get("/health/ready", responses=answers(envelopes.Ready, 503), summary="Can the process do its work?")
 def ready(request: Request) -> Response:
     """For a load balancer: 503 while the database is out of reach or has another schema. Admins are told details."""
     found = readiness.look()
@@ -87,7 +87,7 @@ def ready(request: Request) -> Response:
 @router.get(
     "/metrics",
     responses={
-        **answers(wire.Live, *READ),
+        **answers(envelopes.Live, *READ),
         200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}},
     },
     response_class=Response,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 from sqlmodel import Session
 
-from api import request_schemas, wire
+from api import envelopes, request_schemas, wire_providers
 from api.callers import Reader, Writer, write
 from api.effective import caught_up
 from api.errors import success
@@ -31,10 +31,10 @@ Name = Annotated[str, Query(min_length=1, max_length=MAX_NAME, description="of w
 _HEADERS: Final = "/llm/providers/{id:row}/headers"
 _QUERY: Final = "/llm/providers/{id:row}/query"
 _NEXT: Final = "/llm/providers/{id:row}/next-key"
-_LISTED: Final = answers(list[wire.Carried], 404, *READ)
-_SET: Final = answers(wire.Carried, 404, *WRITE) | {201: answers(wire.Carried, status=201)[201]}
-_REMOVED: Final = answers(wire.Deleted, 404, *WRITE)
-_PROVIDER: Final = answers(wire.Provider, 404, *WRITE)
+_LISTED: Final = answers(list[wire_providers.Carried], 404, *READ)
+_SET: Final = answers(wire_providers.Carried, 404, *WRITE) | {201: answers(wire_providers.Carried, status=201)[201]}
+_REMOVED: Final = answers(envelopes.Deleted, 404, *WRITE)
+_PROVIDER: Final = answers(wire_providers.Provider, 404, *WRITE)
 
 
 @router.get(_HEADERS, responses=_LISTED, summary="List a provider's headers")
@@ -83,7 +83,7 @@ def remove_query(request: Request, actor: Writer, provider_id: Id, name: Name, i
     return _remove(request, actor, provider_id, "query", name, if_match=if_match)
 
 
-@router.get(_NEXT, responses=answers(wire.NextKey, 404, *READ), summary="A provider's next key")
+@router.get(_NEXT, responses=answers(wire_providers.NextKey, 404, *READ), summary="A provider's next key")
 def next_key(_actor: Reader, provider_id: Id) -> Response:
     """The key beside the current one: the next, or after promote the former; 404 where there is none."""
     with db.transaction() as session:
@@ -97,7 +97,7 @@ def next_key(_actor: Reader, provider_id: Id) -> Response:
 @router.post(
     _NEXT,
     status_code=201,
-    responses=answers(wire.NextKey, 404, *WRITE, status=201),
+    responses=answers(wire_providers.NextKey, 404, *WRITE, status=201),
     openapi_extra=documented(request_schemas.API_KEY),
     summary="Add a provider's next key",
 )
@@ -122,7 +122,7 @@ def promote_key(request: Request, actor: Writer, provider_id: Id, if_match: IfMa
 
     row = write(request, actor, work)
     caught_up()
-    return success(wire.provider(row), headers={"ETag": f'"{row.version}"'})
+    return success(wire_providers.provider(row), headers={"ETag": f'"{row.version}"'})
 
 
 @router.delete(_NEXT, responses=_REMOVED, summary="Retire the key beside a provider's current one")
@@ -141,20 +141,20 @@ def retire_key(request: Request, actor: Writer, provider_id: Id, if_match: IfMat
 
 @router.post(
     f"{_NEXT}/test",
-    responses=answers(wire.TestReport, 404, *WRITE),
+    responses=answers(wire_providers.TestReport, 404, *WRITE),
     summary="Test a provider's next key, before promoting it",
 )
 def test_next_key(request: Request, actor: Writer, provider_id: Id) -> Response:
     """Dial the vendor as the provider's test does, with the next key in place of the current one. Nothing is changed."""
     target = write(request, actor, lambda s: connection.prepare(s, actor, provider_id, next_key=True))
-    return success(wire.test_report(target.model, connection.run(target)))
+    return success(wire_providers.test_report(target.model, connection.run(target)))
 
 
 def _list(provider_id: int, use: Use) -> Response:
     with db.transaction() as session:
         providers.get(session, provider_id)
         rows = [row for row in provider_secrets.list_of(session, provider_id) if row.use == use]
-        return success([wire.carried(row) for row in rows])
+        return success([wire_providers.carried(row) for row in rows])
 
 
 def _set(
@@ -172,7 +172,7 @@ def _set(
 
     row, new = write(request, actor, work)
     caught_up()
-    return success(wire.carried(row), 201 if new else 200, {"ETag": f'"{row.version}"'})
+    return success(wire_providers.carried(row), 201 if new else 200, {"ETag": f'"{row.version}"'})
 
 
 def _remove(
@@ -188,4 +188,4 @@ def _remove(
 
 
 def _of_next(row: LlmProviderSecret, status: int = 200) -> Response:
-    return success(wire.next_key(row), status, {"ETag": f'"{row.version}"'})
+    return success(wire_providers.next_key(row), status, {"ETag": f'"{row.version}"'})

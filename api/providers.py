@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from sqlmodel import Session
 
-from api import request_schemas, wire
+from api import envelopes, request_schemas, wire_providers
 from api.callers import Reader, Writer, write
 from api.effective import caught_up
 from api.errors import success
@@ -40,7 +40,7 @@ def _with_kind(fields: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-@router.get("/llm/providers", responses=answers(list[wire.Provider], *READ), summary="List providers")
+@router.get("/llm/providers", responses=answers(list[wire_providers.Provider], *READ), summary="List providers")
 def list_providers(
     _actor: Reader,
     active: Annotated[bool | None, Query(description="only active, or only inactive ones")] = None,
@@ -48,13 +48,15 @@ def list_providers(
 ) -> Response:
     """Every provider, by display name."""
     with db.transaction() as session:
-        return success([wire.provider(row) for row in providers.list_all(session, active=active, search=search)])
+        return success(
+            [wire_providers.provider(row) for row in providers.list_all(session, active=active, search=search)]
+        )
 
 
 @router.post(
     "/llm/providers",
     status_code=201,
-    responses=answers(wire.Provider, *WRITE, status=201),
+    responses=answers(wire_providers.Provider, *WRITE, status=201),
     openapi_extra=documented(request_schemas.NEW_PROVIDER),
     summary="Add a provider",
 )
@@ -62,20 +64,20 @@ def add_provider(request: Request, actor: Writer, body: Body) -> Response:
     """Add a provider, with or without its key. Without a kind, its name or base URL says which."""
     row = write(request, actor, lambda s: providers.create(s, actor, _with_kind(_typed(body))))
     caught_up()
-    return success(wire.provider(row), 201, {"Location": f"providers/{row.id}", "ETag": f'"{row.version}"'})
+    return success(wire_providers.provider(row), 201, {"Location": f"providers/{row.id}", "ETag": f'"{row.version}"'})
 
 
-@router.get("/llm/providers/{id:row}", responses=answers(wire.Provider, 404, *READ), summary="One provider")
+@router.get("/llm/providers/{id:row}", responses=answers(wire_providers.Provider, 404, *READ), summary="One provider")
 def one_provider(_actor: Reader, provider_id: Id) -> Response:
     """One provider; its ETag is its version, for If-Match."""
     with db.transaction() as session:
         row = providers.get(session, provider_id)
-    return success(wire.provider(row), headers={"ETag": f'"{row.version}"'})
+    return success(wire_providers.provider(row), headers={"ETag": f'"{row.version}"'})
 
 
 @router.put(
     "/llm/providers/{id:row}",
-    responses=answers(wire.Provider, 404, 428, *WRITE),
+    responses=answers(wire_providers.Provider, 404, 428, *WRITE),
     openapi_extra=documented(request_schemas.CHANGED_PROVIDER),
     summary="Change a provider",
 )
@@ -88,15 +90,17 @@ def change_provider(request: Request, actor: Writer, provider_id: Id, body: Body
     def work(session: Session) -> LlmProvider:
         data = dict(body)
         version = take_version(data, if_match, needed=True)
-        take_read_only(data, wire.provider(providers.get(session, provider_id)), version)
+        take_read_only(data, wire_providers.provider(providers.get(session, provider_id)), version)
         return providers.update(session, actor, provider_id, _typed(data), version=version)
 
     row = write(request, actor, work)
     caught_up()
-    return success(wire.provider(row), headers={"ETag": f'"{row.version}"'})
+    return success(wire_providers.provider(row), headers={"ETag": f'"{row.version}"'})
 
 
-@router.delete("/llm/providers/{id:row}", responses=answers(wire.Deleted, 404, *WRITE), summary="Delete a provider")
+@router.delete(
+    "/llm/providers/{id:row}", responses=answers(envelopes.Deleted, 404, *WRITE), summary="Delete a provider"
+)
 def delete_provider(request: Request, actor: Writer, provider_id: Id, if_match: IfMatch = None) -> Response:
     """Delete a provider with its key and its settings rows."""
 
@@ -111,7 +115,7 @@ def delete_provider(request: Request, actor: Writer, provider_id: Id, if_match: 
 
 @router.post(
     "/llm/providers/{id:row}/api-key",
-    responses=answers(wire.Provider, 404, *WRITE),
+    responses=answers(wire_providers.Provider, 404, *WRITE),
     openapi_extra=documented(request_schemas.API_KEY),
     summary="Set a provider's API key",
 )
@@ -124,12 +128,12 @@ def set_api_key(request: Request, actor: Writer, provider_id: Id, body: Body) ->
 
     row = write(request, actor, work)
     caught_up()
-    return success(wire.provider(row), headers={"ETag": f'"{row.version}"'})
+    return success(wire_providers.provider(row), headers={"ETag": f'"{row.version}"'})
 
 
 @router.post(
     "/llm/providers/{id:row}/test",
-    responses=answers(wire.TestReport, 404, *WRITE),
+    responses=answers(wire_providers.TestReport, 404, *WRITE),
     openapi_extra=documented(request_schemas.TESTED_PROVIDER),
     summary="Test a provider's connection",
 )
@@ -142,4 +146,4 @@ def test_provider(request: Request, actor: Writer, provider_id: Id, body: Body) 
     report = connection.run(target)
     if any(report.facts.values()):
         write(request, actor, lambda s: observed.keep(s, actor, target.kind, target.base_url, report.facts))
-    return success(wire.test_report(target.model, report))
+    return success(wire_providers.test_report(target.model, report))

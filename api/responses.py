@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from fastapi.routing import APIRoute
 
-from api.wire import Answer, Failure
+from api.envelopes import Answer, Failure
 
 _LIMIT: Final = {
     "RateLimit-Limit": "how many requests a window takes",

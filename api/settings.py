@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from sqlmodel import Session
 
-from api import request_schemas, wire
+from api import envelopes, request_schemas, wire
 from api.callers import Reader, Writer, write
 from api.effective import caught_up
 from api.errors import success
@@ -78,7 +78,9 @@ def change_settings(request: Request, actor: Writer, settings_id: Id, body: Body
     return success(wire.settings_row(row, warnings), headers={"ETag": f'"{row.version}"'})
 
 
-@router.delete("/llm/settings/{id:row}", responses=answers(wire.Deleted, 404, *WRITE), summary="Delete a settings row")
+@router.delete(
+    "/llm/settings/{id:row}", responses=answers(envelopes.Deleted, 404, *WRITE), summary="Delete a settings row"
+)
 def delete_settings(request: Request, actor: Writer, settings_id: Id, if_match: IfMatch = None) -> Response:
     """Delete a row: its scope inherits everything again."""
 

@@ -1,169 +1,18 @@
-"""What goes over the wire as an answer: providers, settings rows and effective settings; the models are OpenAPI's too."""
+"""Settings rows and effective settings as they go over the wire; the models are OpenAPI's too."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from api.envelopes import Wire, picked, plain
 from api.names import camel
-from core.kinds import KINDS
-from core.manage import provider_secrets
-from core.manage.connection import Report
+from api.wire_providers import Provider, ProviderBrief, provider
 from core.models.adapt import Adjustment, Unfit
 from core.parameters import PARAMETERS
 from core.resolving.effective import CURES, EffectiveSettings, Explained, LayerName, LogLevel, Source
-from core.store.sealed import fingerprint_of
-from core.store.tables import LlmProvider, LlmProviderSecret, LlmSettings
-
-Data = TypeVar("Data")
-_KIND: Final = f"{', '.join(KINDS)}; a newer version may have stored another"
-
-
-class Wire(BaseModel):
-    """What all of it has in common: names of the wire, and nothing unknown."""
-
-    model_config = ConfigDict(alias_generator=camel, extra="forbid", frozen=True)
-
-
-class Answer(BaseModel, Generic[Data]):
-    """The envelope of what was served."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    success: Literal[True]
-    data: Data
-
-
-class _Change(Wire):
-    stored: Any
-    yours: Any
-
-
-class _Told(Wire):
-    code: str = Field(description="in capitals: what a program goes by", examples=["FORBIDDEN"])
-    message: str = Field(description="for people: what happened, and the cure")
-    request_id: str = Field(description="of this request, as in the header X-Request-ID and in the app's log")
-    fields: dict[str, str] | None = Field(default=None, description="field at fault -> the rule it breaks")
-    version: int | None = Field(default=None, description="of a conflict: the version that is stored now")
-    changed_by: str | None = None
-    changed_at: datetime | None = None
-    changes: dict[str, _Change] | None = Field(default=None, description="of a conflict: both values of each field")
-    checks: dict[str, str] | None = Field(default=None, description="of a process that is not ready: check -> state")
-
-
-class Failure(BaseModel):
-    """The envelope of what was refused, or failed."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    success: Literal[False]
-    error: _Told
-
-
-class Live(BaseModel):
-    """That the process answers."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    status: Literal["live"]
-
-
-class Ready(Wire):
-    """Whether the process can do its work."""
-
-    status: Literal["ready", "degraded"] = Field(description="degraded: it works, and somebody should look at a check")
-    checks: dict[str, str] = Field(description="check -> ok, or what is the matter")
-    snapshot_age_seconds: float | None = Field(description="since the settings in memory were known to be those stored")
-    details: dict[str, Any] | None = Field(default=None, description="for admins alone")
-
-
-class Deleted(Wire):
-    """What a deletion took with it."""
-
-    id: int
-    deleted: list[str]
-
-
-class Provider(Wire):
-    """A provider, as an admin sees it. The key itself never leaves."""
-
-    id: int
-    name: str
-    display_name: str
-    description: str | None
-    kind: str = Field(description=_KIND)
-    api_key_masked: str | None = Field(description="how the key begins; null without a key")
-    api_key_fingerprint: str | None = Field(
-        description="by which two keys with one mask are told apart, as #3f9a07c2; null: not known, or without a key"
-    )
-    api_base_url: str | None = Field(description="null: the vendor's own")
-    needs_key: bool = Field(description="false: it is called without an API key, as a server of one's own may be")
-    available_models: list[str]
-    default_model: str | None
-    is_active: bool
-    version: int
-    created_at: datetime
-    updated_at: datetime
-
-
-class ProviderBrief(Wire):
-    """A provider, as an analyst sees it."""
-
-    id: int
-    name: str
-    display_name: str
-    description: str | None
-    kind: str = Field(description=_KIND)
-    available_models: list[str]
-    default_model: str | None
-    is_active: bool
-    version: int
-    created_at: datetime
-    updated_at: datetime
-
-
-class Carried(Wire):
-    """A header or a query parameter of a provider."""
-
-    name: str
-    sealed: bool = Field(description="whether it is a secret: the value itself then never leaves")
-    value: str | None = Field(description="null: it is sealed")
-    value_masked: str | None = Field(description="how a sealed value begins")
-    value_fingerprint: str | None = Field(description="of a sealed value, as #3f9a07c2")
-    set_at: datetime | None
-    version: int
-
-
-class NextKey(Wire):
-    """The key beside a provider's current one."""
-
-    state: Literal["next", "former"] = Field(description="former: it was the current one, and waits to be retired")
-    api_key_masked: str | None
-    api_key_fingerprint: str | None
-    set_at: datetime | None
-    version: int
-
-
-class TestedStage(Wire):
-    """One stage of a connection test."""
-
-    name: Literal["name", "address", "connected", "tls", "key", "model", "call"]
-    state: Literal["verified", "refused", "not_checked"]
-    latency_ms: int | None = Field(description="null: nothing was tried")
-    words: str = Field(description="for people: the vendor's own, where it said something")
-
-
-class TestReport(Wire):
-    """What a connection test found out."""
-
-    state: Literal["verified", "refused", "not_checked"] = Field(
-        description="verified: the call was answered; refused: a stage was; else not checked"
-    )
-    model: str | None
-    stages: list[TestedStage]
-    new_models: list[str] = Field(description="in the vendor's list, and not among the provider's")
-    gone_models: list[str] = Field(description="among the provider's, and not in the vendor's list")
+from core.store.tables import LlmSettings
 
 
 class SettingsRow(Wire):
@@ -297,50 +146,6 @@ class Effective(Wire):
     explain: list[ExplainedValue] | None = Field(default=None, description="with ?explain=true")
 
 
-def provider(row: LlmProvider | Mapping[str, Any], *, brief: bool = False) -> dict[str, Any]:
-    """Return a provider as it goes over the wire; *brief*: without mask and base URL."""
-    if brief:
-        return picked(row, ProviderBrief)
-    read = _reader(row)
-    known = fingerprint_of(read("api_key_fingerprint"), read("api_key_encrypted")) or None
-    return picked(row, Provider, api_key_fingerprint=known)
-
-
-def carried(row: LlmProviderSecret) -> dict[str, Any]:
-    """Return a header or a query parameter as it goes over the wire: of a sealed one no value."""
-    return picked(
-        row,
-        Carried,
-        sealed=row.plain_value is None,
-        value=row.plain_value,
-        value_fingerprint=provider_secrets.value_fingerprint(row) or None,
-        set_at=row.value_set_at,
-    )
-
-
-def next_key(row: LlmProviderSecret) -> dict[str, Any]:
-    """Return the key beside the current one as it goes over the wire."""
-    return picked(
-        row,
-        NextKey,
-        state=row.name,
-        api_key_masked=row.value_masked,
-        api_key_fingerprint=provider_secrets.value_fingerprint(row) or None,
-        set_at=row.value_set_at,
-    )
-
-
-def test_report(model: str | None, report: Report) -> dict[str, Any]:
-    """Return what a connection test found out as it goes over the wire."""
-    return {
-        "state": report.state,
-        "model": model,
-        "stages": [{camel(name): value for name, value in stage._asdict().items()} for stage in report.stages],
-        "newModels": list(report.new),
-        "goneModels": list(report.gone),
-    }
-
-
 def settings_row(row: LlmSettings, warnings: list[str] | None = None) -> dict[str, Any]:
     """Return a settings row as it goes over the wire, with *warnings* if there are any."""
     found = picked(row, SettingsRow, warnings=warnings)
@@ -383,7 +188,7 @@ def effective(
         "modelIs": settings.model_is,
         "isActive": row["is_active"],
         "isOverridden": False,  # settings of organisations are a layer to come
-        **{camel(name): _plain(settings_row[name]) if settings_row else None for name in ("created_at", "updated_at")},
+        **{camel(name): plain(settings_row[name]) if settings_row else None for name in ("created_at", "updated_at")},
     }
     if explain:
         found["explain"] = [_explained(item) for item in settings.explain()]
@@ -416,17 +221,3 @@ def _adjusted(each: Adjustment) -> dict[str, Any]:
 
 def _source(source: Source) -> dict[str, Any]:
     return {camel(name): value for name, value in source.as_dict().items()}
-
-
-def _reader(row: Any) -> Callable[[str], Any]:
-    return row.__getitem__ if isinstance(row, Mapping) else lambda name: getattr(row, name)
-
-
-def picked(row: Any, model: type[BaseModel], **made: Any) -> dict[str, Any]:
-    """Return the fields of *model*: those in *made*, the others as *row* has them."""
-    read = _reader(row)
-    return {camel(name): _plain(made[name] if name in made else read(name)) for name in model.model_fields}
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from api.wire import Wire, picked
+from api.envelopes import Wire, picked
 from core.govern.lifecycle import Retiring
 from core.manage.model_facts import Explanation, Fact
 from core.models.facts import Price

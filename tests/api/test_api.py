@@ -15,7 +15,7 @@ from sqlalchemy import text
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from api import effective, request_schemas, wire
+from api import effective, request_schemas, wire, wire_providers
 from api.app import make
 from api.body import read_json
 from api.errors import STATUSES, Refused
@@ -909,7 +909,7 @@ def test_cure_of_an_unreadable_key_is_for_admins() -> None:
     )
     settings = build(facts, [])
     assert settings.status == "key_unreadable"
-    row = dict.fromkeys([*wire.Provider.model_fields, "api_key_encrypted"]) | {"is_active": True}
+    row = dict.fromkeys([*wire_providers.Provider.model_fields, "api_key_encrypted"]) | {"is_active": True}
 
     for brief in (False, True):
         told = wire.effective(settings, row, brief=brief)["cure"]
