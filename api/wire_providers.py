@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from api.envelopes import Wire, picked
+from api.envelopes import Wire, picked, reader
 from api.names import camel
 from core.kinds import KINDS
 from core.manage import provider_secrets

@@ -22,7 +22,8 @@ from ..store.schemas import ApiKeyInput, ProviderInput, validate
 from ..store.table import id_of
 from ..store.tables import LlmProvider
 from . import next_keys, provider_secrets, providers, settings
-from .connection_stages import LONGEST, STAGES, Report, Stage, StageState, Tested, bare, run
+from .connection_report import STAGES, Report, Stage, StageState, Tested
+from .connection_stages import LONGEST, bare, run
 from .provider_secrets import Draft
 
 __all__ = ["LONGEST", "STAGES", "Report", "Stage", "StageState", "Tested", "bare", "prepare", "run"]

@@ -6,9 +6,7 @@ It dials the addresses that it looked up and checked, and no other.
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from .. import redaction
@@ -21,29 +19,17 @@ from ..config import get_config
 from ..errors import BadConfig, Invalid, MissingExtra
 from ..extras import from_extra
 from ..kinds import facts_of
-from ..resolving.carried import NOTHING, Opened
-from ..resolving.effective import NOT_NEEDED, EffectiveSettings
+from ..resolving.effective import NOT_NEEDED
 from ..resolving.words import changes_text
 from ..store import base_urls
 from ..wording import counted
-
-StageState = Literal["verified", "refused", "not_checked"]
+from .connection_report import STAGES, Report, Stage, StageName, StageState, Tested
 
 LONGEST: Final = 10.0
 """Seconds of a whole test."""
 MOST_MODELS: Final = 5_000
 LARGEST: Final = 4 * 1024 * 1024
 """Bytes of one answer."""
-StageName = Literal["name", "address", "connected", "tls", "key", "model", "call"]
-STAGES: Final[Mapping[StageName, str]] = {
-    "name": "Host found",
-    "address": "Address allowed",
-    "connected": "Connected",
-    "tls": "TLS",
-    "key": "Key accepted",
-    "model": "Model exists",
-    "call": "Minimal call",
-}
 _PROMPT: Final = [{"role": "user", "content": "Reply with the word OK."}]
 _ANSWER: Final = 80
 """Characters of the model's answer that are shown."""
@@ -52,58 +38,6 @@ _ID: Final = 1_000
 """Characters of a stage's words, and of a model's id, that are passed on."""
 _PASSING: Final = frozenset({"rate_limit", "busy", "timeout", "connection"})
 """Reasons that do not tell whether the provider works."""
-
-
-class Stage(NamedTuple):
-    """What one stage found out."""
-
-    name: StageName
-    state: StageState
-    latency_ms: int | None
-    """None: nothing was tried."""
-    words: str
-    """For people: the vendor's own where it said something, scrubbed."""
-
-
-class Report(NamedTuple):
-    """What a test found out."""
-
-    stages: tuple[Stage, ...]
-    models: tuple[str, ...] | None
-    """The vendor's list; None: it was not got."""
-    new: tuple[str, ...]
-    """In the vendor's list, and not among the provider's models."""
-    gone: tuple[str, ...]
-    """Among the provider's models, and not in the vendor's list."""
-    facts: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-    """Model -> what the vendor's list says of it; :func:`core.manage.observed.keep` keeps it."""
-
-    @property
-    def state(self) -> StageState:
-        """``verified`` if the call was answered, ``refused`` if any stage was, else ``not_checked``."""
-        if any(stage.state == "refused" for stage in self.stages):
-            return "refused"
-        return "verified" if self.stages[-1].state == "verified" else "not_checked"
-
-
-@dataclass(frozen=True, slots=True)
-class Tested:
-    """What is to be tested."""
-
-    name: str
-    kind: str
-    base_url: str
-    model: str | None
-    models: tuple[str, ...]
-    settings: EffectiveSettings = field(repr=False)
-    """Whose parameters the call is made with."""
-    key: str | None = field(repr=False)
-    key_problem: str = ""
-    """Why there is no key."""
-    needs_key: bool = True
-    """False: *key* is the word that stands for none."""
-    carried: Opened = field(default=NOTHING, repr=False)
-    """Headers and query parameters."""
 
 
 def run(target: Tested, resolver: addresses.NameLookup = socket.getaddrinfo) -> Report:

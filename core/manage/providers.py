@@ -1,11 +1,10 @@
 """Providers and their keys. Opening a key is always an explicit call."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, func, or_, select
 
 from ..access.authority import require
@@ -13,12 +12,11 @@ from ..actors import Actor
 from ..audit.record import Target, changes_between, record
 from ..calling import addresses
 from ..config import get_config
-from ..crypto import KeyRing, get_ring
+from ..crypto import get_ring
 from ..errors import AlreadyExists, Invalid, NotFound
 from ..kinds import origin_of
 from ..resolving.carried import USES
 from ..store import base_urls, violations
-from ..store.records import LlmUsage
 from ..store.schemas import ProviderInput, SettingsInput, could_be_id, could_be_provider, validate
 from ..store.tables import LlmProvider, LlmProviderSecret, LlmSettings
 from ..store.versions import refuse_stale
@@ -27,16 +25,6 @@ from . import provider_keys
 
 FIELDS = tuple(ProviderInput.model_fields)
 _SETTINGS = set(SettingsInput.model_fields)
-
-
-class ProviderFigures(NamedTuple):
-    """The row of figures above the list."""
-
-    total: int
-    active: int
-    without_key: int
-    unreadable: int
-    last_change: datetime | None
 
 
 def create(session: Session, actor: Actor, data: Mapping[str, Any]) -> LlmProvider:
@@ -110,28 +98,6 @@ def names(session: Session, *, active: bool | None = None) -> dict[str, str]:
         func.lower(LlmProvider.display_name), col(LlmProvider.id)
     )
     return dict(session.exec(matching(query, active, "")).all())
-
-
-def figures(session: Session, ring: KeyRing | None = None) -> ProviderFigures:
-    """Count providers for the row of figures. A key counts as unreadable as :func:`key_state` says."""
-    needed = (
-        LlmProvider.needs_key,
-        LlmProvider.kind,
-        LlmProvider.api_base_url,
-        LlmProvider.is_active,
-        LlmProvider.updated_at,
-    )
-    sealed = (LlmProvider.api_key_encrypted, LlmProvider.api_key_key_id, LlmProvider.api_key_binding)
-    columns: list[Any] = [LlmProvider.id, LlmProvider.name, *needed, *sealed]
-    rows: Any = session.execute(sql_select(*columns)).all()  # no objects: there may be 1,000
-    states = [provider_keys.key_state(row, ring).state for row in rows]
-    return ProviderFigures(
-        total=len(rows),
-        active=sum(row.is_active for row in rows),
-        without_key=states.count("none"),
-        unreadable=sum(state not in {"none", "not_needed", "ok"} for state in states),
-        last_change=max((row.updated_at for row in rows), default=None),
-    )
 
 
 def update(
@@ -228,16 +194,6 @@ def sealed_besides(session: Session, provider_id: int) -> list[str]:
 def words_for(use: str, name: str) -> str:
     """Return what people call a row of ``llm_provider_secrets``: ``the header X-Api-Key``, ``the former key``."""
     return f"the {name} key" if use == "next_key" else f"the {USES.get(use, use)} {name}"
-
-
-def calls_lately(session: Session, name: str) -> tuple[int, datetime] | None:
-    """Return how many logged calls of 30 days the provider *name* had, and when the last (to 5 minutes); None: none."""
-    used: Any = LlmUsage
-    query = select(func.sum(used.calls), func.max(used.slot)).where(
-        used.provider == name, used.slot > func.now() - timedelta(days=30)
-    )
-    calls, last = session.exec(query).one()
-    return None if last is None else (int(calls), last)
 
 
 def delete(session: Session, actor: Actor, provider_id: int, *, version: int | None = None) -> list[str]:

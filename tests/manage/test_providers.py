@@ -28,7 +28,7 @@ from core.errors import (
     WrongEncryptionKey,
 )
 from core.kinds import KINDS
-from core.manage import provider_keys, providers, settings
+from core.manage import provider_figures, provider_keys, providers, settings
 from core.store import db
 from core.store.records import LlmUsage
 from core.store.tables import LlmProvider
@@ -120,12 +120,12 @@ def test_a_provider_that_needs_no_key(session: Session, admin: Actor) -> None:
     made = providers.create(session, admin, _data("own", **OWN, needs_key=False))
     assert (made.needs_key, made.is_active, made.api_key_encrypted) == (False, True, None)
     assert provider_keys.key_state(made) == ("not_needed", "")
-    assert providers.figures(session)[:4] == (1, 1, 0, 0)
+    assert provider_figures.figures(session)[:4] == (1, 1, 0, 0)
     assert settings.effective(session, "own").status == "ok"
     assert settings.effective(session, "own").api_key() == "not-needed"
 
     providers.update(session, admin, _id(made), {"needs_key": True})
-    assert providers.figures(session)[:4] == (1, 1, 1, 0)
+    assert provider_figures.figures(session)[:4] == (1, 1, 1, 0)
     changes = session.scalars(text("SELECT changes->'needs_key' FROM audit_events WHERE action = 'provider.update'"))
     assert list(changes) == [{"before": False, "after": True}]
 
@@ -564,7 +564,7 @@ def test_tampering_costs_one_row_its_key(session: Session, admin: Actor, reason:
     assert caught.value.reason == reason
     assert settings.effective(session, "p0").status == "key_unreadable"
     assert settings.effective(session, "p1").api_key() == f"{CANARY}-p1"
-    assert providers.figures(session).unreadable == 1
+    assert provider_figures.figures(session).unreadable == 1
 
 
 def test_one_damaged_row_among_a_hundred(session: Session, admin: Actor) -> None:
@@ -577,7 +577,7 @@ def test_one_damaged_row_among_a_hundred(session: Session, admin: Actor) -> None
     states = {row.name: provider_keys.key_state(row).state for row in rows}
     assert len(rows) == 100
     assert {name for name, state in states.items() if state != "ok"} == {"p42"}
-    assert providers.figures(session)[:4] == (100, 100, 0, 1)
+    assert provider_figures.figures(session)[:4] == (100, 100, 0, 1)
     usable = [name for name in states if settings.effective(session, name).status == "ok"]
     assert len(usable) == 99
 
@@ -593,7 +593,7 @@ def test_wrong_or_no_encryption_key(
 
     assert [state.state for state in states] == ["none", reason]
     assert "LLM_ENCRYPTION_KEY" in states[1].message
-    assert providers.figures(session)[:4] == (2, 2, 1, 1)
+    assert provider_figures.figures(session)[:4] == (2, 2, 1, 1)
     answer = settings.effective(session, "openai")
     assert (answer.status, answer.temperature) == ("key_unreadable", 0.7)
     assert str(provider.api_key_encrypted) not in f"{answer!r}{answer.as_dict()}{answer.cure}"
@@ -692,9 +692,9 @@ def test_calls_lately(session: Session) -> None:
         session.add(LlmUsage(slot=now - timedelta(days=days), provider=name, calls=calls, cost=Decimal(0), **figures))
     session.flush()
 
-    assert providers.calls_lately(session, "acme") == (7, now - timedelta(days=1))
-    assert providers.calls_lately(session, "old") is None
-    assert providers.calls_lately(session, "nobody") is None
+    assert provider_figures.calls_lately(session, "acme") == (7, now - timedelta(days=1))
+    assert provider_figures.calls_lately(session, "old") is None
+    assert provider_figures.calls_lately(session, "nobody") is None
 
 
 @pytest.mark.parametrize("state", ["none", "ok", "moved"])
@@ -712,12 +712,12 @@ def test_only_an_unbound_key_is_adopted(session: Session, admin: Actor, provider
 
 def test_figures(session: Session, admin: Actor, provider: LlmProvider) -> None:
     """The row of figures counts providers, active ones, those without a key, and knows the last change."""
-    assert providers.figures(session, KeyRing(ENCRYPTION_KEY)) == (1, 1, 0, 0, provider.updated_at)
+    assert provider_figures.figures(session, KeyRing(ENCRYPTION_KEY)) == (1, 1, 0, 0, provider.updated_at)
     other = providers.create(session, admin, _data("other", is_active=False))
-    assert providers.figures(session) == (2, 1, 1, 0, other.updated_at)
+    assert provider_figures.figures(session) == (2, 1, 1, 0, other.updated_at)
     for row in (provider, other):
         providers.delete(session, admin, _id(row))
-    assert providers.figures(session) == (0, 0, 0, 0, None)
+    assert provider_figures.figures(session) == (0, 0, 0, 0, None)
 
 
 def test_key_format_is_a_warning() -> None:

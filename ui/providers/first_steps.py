@@ -6,7 +6,7 @@ from typing import Final
 import streamlit as st
 
 from core.manage import providers, settings
-from core.manage.providers import ProviderFigures
+from core.manage.provider_figures import ProviderFigures
 from core.store import db
 
 _NEW: Final = timedelta(days=1)

@@ -9,8 +9,8 @@ from sqlmodel import Session
 
 from core.actors import Actor
 from core.errors import CoreError, NotFound
-from core.manage import provider_lists, provider_secrets, providers
-from core.manage.providers import ProviderFigures
+from core.manage import provider_figures, provider_lists, provider_secrets, providers
+from core.manage.provider_figures import ProviderFigures
 from core.store import db
 from core.store.table import id_of
 from core.store.tables import LlmProvider
@@ -79,7 +79,7 @@ def _draw(actor: Actor) -> None:
         _show_all()
         st.query_params[_IN_SIGHT] = name
     with db.transaction() as session:
-        figures = providers.figures(session)
+        figures = provider_figures.figures(session)
     first_steps.draw(figures)
     _draw_figures(figures)
     filters = _draw_filters(several=figures.total > 1)
