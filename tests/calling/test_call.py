@@ -1,6 +1,7 @@
 """What fails before anything has left the machine, the first call of a process, and what a process leaves behind."""
 
 import asyncio
+import itertools
 import random
 import threading
 import time
@@ -369,7 +370,7 @@ def test_a_format_beside_what_the_options_have(given: Any, wanted: Any, both: An
         ({"stream_options": {"include_usage": False}}, False),
         ({"other": None}, False),
     ],
-    ids=range(7),
+    ids=itertools.count(),
 )
 def test_what_options_leave_out(options: Any, *, left_out: bool) -> None:
     """None and OMIT say that something of ours is not sent; any other value is sent in its place."""

@@ -1,5 +1,6 @@
 """A newer catalogue from a file: what it changes is said first, it is taken whole or not at all, and services decide by it."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def test_it_is_previewed_and_taken_over(session: Session, admin: Actor, analyst:
         _bundle(models={"openai": {f"m{n}": {"context": 1} for n in range(10_001)}}),
         b'"' + b"x" * (4 * 1024 * 1024) + b'"',
     ],
-    ids=range(16),
+    ids=itertools.count(),
 )
 def test_rubbish_is_refused_whole(raw: bytes) -> None:
     with pytest.raises(Invalid) as raised:

@@ -23,7 +23,7 @@ from tests.conftest import ENCRYPTION_KEY, ROOT
 from tests.govern.test_usage import failed, log
 from tests.screens import html_texts, open_page
 from ui.health import view
-from ui.health.models import model_lines
+from ui.health.models import SHOWN, model_lines
 from ui.health.view import Line, sections
 
 page = partial(open_page, "health")
@@ -365,7 +365,7 @@ def test_ends_of_models_are_noticed_in_three_steps(fields: dict[str, Any], notic
     for line in lines:
         assert "by default at acme, 3 calls in 30 days" in line.detail
         assert line.cure == "Change to n on the Models page."
-    assert len(model_lines([_ending()] * 12)) == 11
+    assert len(model_lines([_ending()] * (SHOWN + 2))) == SHOWN + 1  # the last one says how many more
 
 
 def test_omissions_that_are_needed_no_more_go_at_one_press(session: Session, admin: Actor) -> None:
