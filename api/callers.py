@@ -101,14 +101,14 @@ def admitted(action: str, role: str, limit: ratelimit.LimitName | None = "genera
         asked = Asked(authorization, headers.get(SECRET_HEADER), headers.get(ADDRESS_HEADER, ""))
         caller = look(asked, action=action, role=role, limit=limit)
         if caller.spent is not None:
-            tell(request.scope, caller.spent)
+            note_limit(request.scope, caller.spent)
         _known_parameters(request)
         return caller.actor
 
     return Depends(dependency)
 
 
-def tell(scope: MutableMapping[str, Any], spent: Spent) -> None:
+def note_limit(scope: MutableMapping[str, Any], spent: Spent) -> None:
     """Have the answer say what is left of a limit, whatever it will be."""
     scope[SPENT] = spent
 
@@ -137,7 +137,7 @@ def write(request: Request, actor: Actor, work: Callable[[Session], T]) -> T:
         done = work(session)
         if not spent:  # a lost deadlock runs it again
             spent.append(limiter.spend(who, "sensitive"))
-            tell(request.scope, spent[0])
+            note_limit(request.scope, spent[0])
         return done
 
     try:
@@ -149,7 +149,7 @@ def write(request: Request, actor: Actor, work: Callable[[Session], T]) -> T:
 
 def count_refused(request: Request, actor: Actor) -> None:
     """Count a write that was refused, on the general limit; raises TooManyRequests."""
-    tell(request.scope, ratelimit.get_limiter().spend(ratelimit.who_is(actor), "general"))
+    note_limit(request.scope, ratelimit.get_limiter().spend(ratelimit.who_is(actor), "general"))
 
 
 def _from_our_page(request: Request) -> None:

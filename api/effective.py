@@ -18,7 +18,7 @@ from sqlmodel import select
 from starlette.types import Scope
 
 from api import wire
-from api.callers import Asked, limit_headers, look, tell
+from api.callers import Asked, limit_headers, look, note_limit
 from api.errors import dumps
 from api.ids import LARGEST
 from api.metrics import SETTINGS_ANSWERS
@@ -144,7 +144,7 @@ async def serve(scope: Scope) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     limiter = ratelimit.get_limiter()
     spend = partial(limiter.spend, known.who, "general")
     spent = await anyio.to_thread.run_sync(spend) if limiter.shared else spend()
-    tell(scope, spent)  # also should it be refused from here on
+    note_limit(scope, spent)  # also should it be refused from here on
     name, explain = _read_query(scope["query_string"])
     page = await _page(name, brief=known.role != "admin", explain=explain)
     if if_none_match is not None and _matches(if_none_match, page.etag):

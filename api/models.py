@@ -88,7 +88,7 @@ def list_model_facts(
 ) -> Response:
     """Every row, by pattern and API."""
     with db.transaction() as session:
-        return success([wire_models.said(row) for row in model_facts.list_all(session, withdrawn=withdrawn)])
+        return success([wire_models.model_fact(row) for row in model_facts.list_all(session, withdrawn=withdrawn)])
 
 
 @router.get("/llm/model-facts/{id:row}", responses=answers(wire_models.SaidOfModel, 404, *READ), summary="One of them")
@@ -96,7 +96,7 @@ def one_of_model_facts(_actor: Viewer, row_id: Id) -> Response:
     """One row; its ETag is its version, for If-Match. One that was taken back is there too."""
     with db.transaction() as session:
         row = _operators(session, row_id)
-        return success(wire_models.said(row), headers={"ETag": f'"{row.version}"'})
+        return success(wire_models.model_fact(row), headers={"ETag": f'"{row.version}"'})
 
 
 @router.post(
@@ -123,7 +123,7 @@ def set_model_facts(request: Request, actor: Writer, body: Body, if_match: IfMat
 
     row, new, warnings = write(request, actor, work)
     caught_up()
-    return success(wire_models.said(row, warnings), 201 if new else 200, {"ETag": f'"{row.version}"'})
+    return success(wire_models.model_fact(row, warnings), 201 if new else 200, {"ETag": f'"{row.version}"'})
 
 
 @router.delete(
@@ -144,7 +144,7 @@ def withdraw_model_facts(
 
     row = write(request, actor, work)
     caught_up()
-    return success(wire_models.said(row), headers={"ETag": f'"{row.version}"'})
+    return success(wire_models.model_fact(row), headers={"ETag": f'"{row.version}"'})
 
 
 def _known(api: str, model: str, host: str) -> Response:

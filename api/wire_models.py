@@ -122,7 +122,7 @@ def known(found: Explanation) -> dict[str, Any]:
         "assumedFrom": None if facts is None else facts.assumed_from,
         "actsAs": found.acts_as,
         "isCustom": found.is_custom,
-        "facts": [_fact(fact) for fact in found.told],
+        "facts": [_fact(fact) for fact in found.sourced],
         "parameters": [_parameter(name, one) for name, said in found.verdicts.items() for one in said],
     }
 
@@ -142,7 +142,7 @@ def retiring(line: Retiring) -> dict[str, Any]:
     )
 
 
-def said(row: LlmModelFacts, warnings: list[str] | None = None) -> dict[str, Any]:
+def model_fact(row: LlmModelFacts, warnings: list[str] | None = None) -> dict[str, Any]:
     """Return what an admin says as it goes over the wire."""
     facts = row.facts if isinstance(row.facts, Mapping) else {}
     found = picked(row, SaidOfModel, facts=dict(facts), warnings=warnings)

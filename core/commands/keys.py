@@ -132,7 +132,7 @@ def _say_status(status: keys.RingStatus) -> None:
     if status.canary.message:
         typer.echo(status.canary.message)
     for key in status.keys:
-        typer.echo(f"{key.key_id}  {key.role:<8} {counted(key.rows, 'API key'):>15}  {key.says}")
+        typer.echo(f"{key.key_id}  {key.role:<8} {counted(key.rows, 'API key'):>15}  {key.advice}")
     if status.nobodys:
         typer.echo(
             f"Of no known encryption key: {counted(status.nobodys, 'API key')}; none of the key ring opens them."

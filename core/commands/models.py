@@ -101,10 +101,10 @@ def _row(row: LlmModelFacts) -> str:
 
 
 def _explained(found: model_facts.Explanation) -> list[str]:
-    if not found.told and not found.verdicts:
+    if not found.sourced and not found.verdicts:
         return [f"Nothing is known of {found.model} at {found.api}: all is sent as it is."]
     lines = [] if found.acts_as is None else [f"acts as {found.acts_as}"]
-    for fact in found.told:
+    for fact in found.sourced:
         why = "" if fact.why is None else f": {fact.why}"
         hidden = "".join(f"; hides {value!s} ({basis})" for basis, value in fact.hides)
         lines.append(f"{fact.name}: {fact.value!s} ({fact.source}, {fact.as_of}{why}{hidden})")

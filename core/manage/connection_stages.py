@@ -53,7 +53,7 @@ def run(target: Tested, resolver: addresses.NameLookup = socket.getaddrinfo) -> 
     return _Test(target, resolver).run()
 
 
-def _tells_nothing(value: Any) -> bool:
+def _holds_no_secret(value: Any) -> bool:
     """Tell whether nothing secret stands in a name or a fact: a server may echo the key that it was sent."""
     return not isinstance(value, str) or redaction.on_one_line(value, _ID) == value
 
@@ -119,7 +119,7 @@ class _Test:
         self._note("address", "verified", "by its name, which the proxy of LLM_HTTP_PROXY is asked for", clock)
         return (url.hostname or "",)
 
-    def _came_through(self, failure: Failure | None, clock: _Clock) -> bool:
+    def _passed_proxy(self, failure: Failure | None, clock: _Clock) -> bool:
         """Note what the first request by a proxy says of the way to the vendor; return whether there is one."""
         if not self._is_proxied or "connected" in self._done:
             return True
@@ -156,13 +156,13 @@ class _Test:
             if url.scheme != "https":
                 self._note("tls", "not_checked", self._unencrypted())
                 return pinned
-            return pinned if self._shake_hands(connection, host) else ()
+            return pinned if self._start_tls(connection, host) else ()
 
     def _unencrypted(self) -> str:
         what = "the key" if self._target.needs_key else "what is asked"
         return f"the base URL begins with http: {what} is sent unencrypted"
 
-    def _shake_hands(self, connection: socket.socket, host: str) -> bool:
+    def _start_tls(self, connection: socket.socket, host: str) -> bool:
         clock = _Clock()
         try:
             with from_extra(facts_of(self._target.kind).extra):
@@ -249,7 +249,7 @@ class _Test:
             raise
         except Exception as error:  # noqa: BLE001 - judged
             failure = failures.judge(vendor, error)
-            if not self._came_through(failure, clock):
+            if not self._passed_proxy(failure, clock):
                 return False
             if failure.status == _UNAUTHORIZED or failure.reason in {"unacceptable", "tls"} or _redirects(failure):
                 self._note("key", "refused", self._of_key(failure), clock)
@@ -257,12 +257,12 @@ class _Test:
             self._list_is_missing = failure.status == _NOT_FOUND
             self._note("key", "not_checked", f"the list of models: {_in_words(failure)}", clock)
             return True
-        self._came_through(None, clock)
+        self._passed_proxy(None, clock)
         self._models = tuple(dict.fromkeys(redaction.on_one_line(each.name, _ID) for each in found[:MOST_MODELS]))
         self._facts = {
             each.name: each.facts
             for each in found[:MOST_MODELS]
-            if each.facts and all(map(_tells_nothing, (each.name, *each.facts.values())))
+            if each.facts and all(map(_holds_no_secret, (each.name, *each.facts.values())))
         }
         number = len(self._models)
         listing = f"{counted(number, 'model')} {'is' if number == 1 else 'are'} listed"
@@ -285,7 +285,7 @@ class _Test:
             part = vendor.read(vendor.send(client, Sending(target.model, content, values, self._left())))
         except Exception as error:  # noqa: BLE001 - judged
             failure = failures.judge(vendor, error)
-            if not self._came_through(failure, clock):
+            if not self._passed_proxy(failure, clock):
                 return
             words = _in_words(failure)
             if self._nothing_is_there(failure):
@@ -302,7 +302,7 @@ class _Test:
                 self._note("model", "refused", words, clock)
             self._note("call", "not_checked" if failure.reason in _PASSING else "refused", words, clock)
             return
-        self._came_through(None, clock)
+        self._passed_proxy(None, clock)
         answer = " ".join(part.text.split())
         words = f"answered “{redaction.shortened(answer, _ANSWER)}”" if answer else "answered"
         if said := changes_text(changed):

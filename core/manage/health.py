@@ -104,7 +104,7 @@ def readiness(session: Session, ring: KeyRing) -> Readiness:
         outages.causes.note(outages.READ_ONLY, "it allows read-only transactions alone")
         session.invalidate()  # a new line may find the primary, or a database that takes changes again
         return Readiness("read_only", found, key_ring, serves=False)
-    return Readiness("disk_full" if outages.causes.came(outages.DISK_FULL) else "ok", found, key_ring)
+    return Readiness("disk_full" if outages.causes.is_recent(outages.DISK_FULL) else "ok", found, key_ring)
 
 
 def unready(error: CoreError) -> Readiness:

@@ -62,7 +62,7 @@ class HeldKeys(NamedTuple):
     unbound: int
     """Values of other programs, not adopted yet, that this key opens."""
     may_go: bool
-    says: str
+    advice: str
     """For people: whether it may go, or what to do."""
 
 

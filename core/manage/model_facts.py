@@ -193,9 +193,9 @@ def contradictions(session: Session) -> list[Clash]:
         for row in own.rows(*use):
             if row.origin != "operator":
                 continue
-            for key, value in _says(row).items():
+            for key, value in _content(row).items():
                 before = said.get(key)
-                if before is not None and _says(before)[key] != value:
+                if before is not None and _content(before)[key] != value:
                     found.setdefault((row.id, before.id, key), Clash(use[1], key, row, before))
                 said[key] = row
     return list(found.values())
@@ -241,7 +241,7 @@ class Explanation(NamedTuple):
     api: str
     model: str
     facts: ModelFacts | None
-    told: tuple[Fact, ...]
+    sourced: tuple[Fact, ...]
     verdicts: Mapping[str, tuple[Verdict, ...]]
     """Our parameter -> what the API does with it; what is not in it is sent as it is."""
     acts_as: str | None
@@ -262,7 +262,7 @@ def explain(session: Session, api: str, model: str, *, host: str = "", kind: str
     rows = own.rows(api, model, host)
     levels = own.levels(api, model, host)
     whys = {row.id: get(session, row.id).why for row in rows}
-    told = []
+    sourced = []
     for name in FIELDS:
         said = [(level.basis, level.as_of, getattr(level.facts, name)) for level in levels if level.facts is not None]
         said = [each for each in said if each[2] not in {None, ()}]
@@ -274,11 +274,11 @@ def explain(session: Session, api: str, model: str, *, host: str = "", kind: str
         hides = tuple((basis, other) for basis, _, other in reversed(said[:at]) if other != value)
         basis, as_of = (said[at][0], said[at][1]) if row is None else (overlay.ORIGINS[row.origin], row.as_of)
         pattern, why = (None, None) if row is None else (row.pattern, whys[row.id])
-        told.append(Fact(name, value, basis, as_of, None if row is None else row.id, pattern, why, hides))
+        sourced.append(Fact(name, value, basis, as_of, None if row is None else row.id, pattern, why, hides))
     behind = next((row.acts_as for row in reversed(rows) if row.acts_as), None)
     verdicts = own.verdicts(api, kind or KIND_OF.get(api, "openai_compatible"), model, host)
     is_custom = any(row.is_custom for row in rows)
-    return Explanation(api, model, levels[-1].facts, tuple(told), verdicts, behind, is_custom)
+    return Explanation(api, model, levels[-1].facts, tuple(sourced), verdicts, behind, is_custom)
 
 
 def models_in_use(session: Session) -> list[tuple[str, str, str]]:
@@ -307,7 +307,7 @@ def same(one: Knowledge, other: Knowledge, use: tuple[str, str, str]) -> bool:
     }
 
 
-def _says(row: FactRow) -> dict[str, Any]:
+def _content(row: FactRow) -> dict[str, Any]:
     return {**row.fields, **row.verdicts}
 
 

@@ -100,7 +100,7 @@ def move(source: Engine, target: Engine, actor: Actor, ring: KeyRing, done: Call
             waits.allow(connection, None)
         here.execution_options(isolation_level="REPEATABLE READ")
         with here.begin(), there.begin():
-            _hold_still(here)
+            _lock_tables(here)
             _require_source(here)
             if _require_target(there):
                 migrate.downgrade_within(there, "base")
@@ -143,7 +143,7 @@ def _require_source(here: Connection) -> None:
         )
 
 
-def _hold_still(here: Connection) -> None:
+def _lock_tables(here: Connection) -> None:
     """Keep everybody from writing; in the transaction's first statement, so that nothing comes before its snapshot."""
     try:
         here.exec_driver_sql(f"LOCK TABLE {', '.join(contents.tables())} IN SHARE MODE")

@@ -44,7 +44,7 @@ def figures(session: Session, ring: KeyRing | None = None) -> ProviderFigures:
     )
 
 
-def calls_lately(session: Session, name: str) -> tuple[int, datetime] | None:
+def recent_calls(session: Session, name: str) -> tuple[int, datetime] | None:
     """Return how many logged calls of 30 days the provider *name* had, and when the last (to 5 minutes); None: none."""
     used: Any = LlmUsage
     query = select(func.sum(used.calls), func.max(used.slot)).where(

@@ -135,7 +135,7 @@ def update(
             raise Invalid(
                 {field: "changes the host that the stored key is sent to: type the API key again, or remove it first"}
             )
-        if bound := sealed_besides(session, provider_id):
+        if bound := other_secrets(session, provider_id):
             raise Invalid(
                 {field: f"changes the host that {', '.join(bound)} is sealed for: remove it first, and enter it again"}
             )
@@ -181,7 +181,7 @@ def deletion(session: Session, provider_id: int) -> list[str]:
     return goes
 
 
-def sealed_besides(session: Session, provider_id: int) -> list[str]:
+def other_secrets(session: Session, provider_id: int) -> list[str]:
     """Return, in words, what is sealed for the provider's host besides its key: headers, query parameters, the next key."""
     found = session.exec(
         select(LlmProviderSecret)

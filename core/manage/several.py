@@ -198,17 +198,17 @@ def _of_provider(provider: LlmProvider, change: Change) -> Row:
 
 def _of_settings(provider: LlmProvider, own: LlmSettings | None, common: LlmSettings | None, change: Change) -> Row:
     field = change.field
-    inherited = _said(common, field) or value_text(field, PARAMETERS[field].default)
+    inherited = _stored_text(common, field) or value_text(field, PARAMETERS[field].default)
     inherits = f"inherits {inherited}"
     after = {"value": value_text(field, change.value), "inherit": inherits, "omit": _OMITTED}[change.mode]
     version = own.version if own else 0
-    return Row(id_of(provider), provider.display_name, version, _said(own, field) or inherits, after)
+    return Row(id_of(provider), provider.display_name, version, _stored_text(own, field) or inherits, after)
 
 
 _OMITTED: Final = "not sent"
 
 
-def _said(row: LlmSettings | None, field: str) -> str:
+def _stored_text(row: LlmSettings | None, field: str) -> str:
     """Return what a settings row says of a parameter, in words; empty: nothing."""
     if row is None:
         return ""

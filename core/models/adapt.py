@@ -109,7 +109,7 @@ def standing(api: str, model: str | None, knowledge: Knowledge | None = None, ho
 class _Check(NamedTuple):
     """A verdict that may keep a value from being sent, ready to be asked."""
 
-    said: Verdict
+    verdict: Verdict
     path: tuple[str, ...]
     """Of the parameter that lifts it; empty: nothing does."""
     value: Any
@@ -133,7 +133,7 @@ class _Check(NamedTuple):
         if found is not None:
             return not self.is_met_by(found)
         perhaps = _at(custom, self.path)
-        return self.said.by_default or (perhaps is not None and not self.is_met_by(perhaps))
+        return self.verdict.by_default or (perhaps is not None and not self.is_met_by(perhaps))
 
 
 class _Step(NamedTuple):
@@ -204,42 +204,42 @@ def _one(step: _Step, value: Any, kept: Mapping[str, Any], case: _Case) -> tuple
     elif step.renamed is not None:
         note = step.renamed[asked_for]
     for check in () if asked_for and case.unfit == "send" else step.checks:
-        said = check.said
-        if not check.holds(case.beside, kept, case.custom) or _takes(said, value):
+        verdict = check.verdict
+        if not check.holds(case.beside, kept, case.custom) or _takes(verdict, value):
             continue
-        brought = _brought_in(said, value)
+        brought = _brought_in(verdict, value)
         if brought in (None, []) or not (asked_for or step.required is not None):
             return None, check.notes[asked_for]
         value = brought
-        note = _note(step.name, "clamped", value, said.why, said, asked_for=asked_for)
+        note = _note(step.name, "clamped", value, verdict.why, verdict, asked_for=asked_for)
     return value, note  # of a value that is changed the change is what people want to know, not its other name
 
 
-def _takes(said: Verdict, value: Any) -> bool:
+def _takes(verdict: Verdict, value: Any) -> bool:
     """Tell whether *value* is one that a verdict in force lets through; of what is no number the vendor judges."""
-    if said.does == "visible":
+    if verdict.does == "visible":
         return not isinstance(value, list) or all(isinstance(one, str) and one.strip() for one in value)
-    if said.does == "range":
+    if verdict.does == "range":
         size = len(value) if isinstance(value, list) else value
-        return not _is_number(size) or said.low <= size <= said.high
-    return said.does == "only" and value in said.values
+        return not _is_number(size) or verdict.low <= size <= verdict.high
+    return verdict.does == "only" and value in verdict.values
 
 
-def _brought_in(said: Verdict, value: Any) -> Any:
+def _brought_in(verdict: Verdict, value: Any) -> Any:
     """Return what of *value* the verdict lets through; None for nothing."""
-    if said.does == "visible":
+    if verdict.does == "visible":
         return [one for one in value if isinstance(one, str) and one.strip()]
-    if said.does != "range":
+    if verdict.does != "range":
         return None
     if isinstance(value, list):
-        return value[: int(said.high)]
-    return said.low if value < said.low else said.high
+        return value[: int(verdict.high)]
+    return verdict.low if value < verdict.low else verdict.high
 
 
 def _exclude(step: _Step, kept: dict[str, Any], notes: dict[str, Adjustment], case: _Case) -> None:
     """Leave out one of each two that exclude each other; what a call's options name is sent as it is."""
     for check in step.exclusive:
-        one, other = step.name, check.said.to
+        one, other = step.name, check.verdict.to
         if not check.holds(case.beside, kept, case.custom):
             continue
         if one in case.beside or other in case.beside:
@@ -251,8 +251,8 @@ def _exclude(step: _Step, kept: dict[str, Any], notes: dict[str, Adjustment], ca
         if case.unfit == "send" and loser in case.explicit:
             continue
         if kept.pop(loser, None) is not None:
-            asked_for, why = loser in case.explicit, f"{check.said.why}; {other if loser == one else one} is sent"
-            notes[loser] = _note(loser, "left_out", None, why, check.said, asked_for=asked_for)
+            asked_for, why = loser in case.explicit, f"{check.verdict.why}; {other if loser == one else one} is sent"
+            notes[loser] = _note(loser, "left_out", None, why, check.verdict, asked_for=asked_for)
 
 
 def _loser(one: str, other: str, explicit: Collection[str]) -> str:
@@ -265,9 +265,9 @@ def _ordered(notes: dict[str, Adjustment]) -> tuple[Adjustment, ...]:
 
 
 def _note(
-    name: str, what: What, to: float | str | list[str] | None, why: str, said: Verdict, *, asked_for: bool
+    name: str, what: What, to: float | str | list[str] | None, why: str, verdict: Verdict, *, asked_for: bool
 ) -> Adjustment:
-    return Adjustment(name, what, to, why, said.basis, said.as_of, asked_for)
+    return Adjustment(name, what, to, why, verdict.basis, verdict.as_of, asked_for)
 
 
 def _at(found: Any, path: tuple[str, ...]) -> Any:
@@ -299,23 +299,25 @@ def _steps_of(api: str, kind: str, model: str | None, knowledge: Knowledge | Non
     return steps
 
 
-def _steps(said: Mapping[str, tuple[Verdict, ...]]) -> tuple[_Step, ...]:
+def _steps(verdicts: Mapping[str, tuple[Verdict, ...]]) -> tuple[_Step, ...]:
     """Return one step for each parameter; effort and temperature first: conditions on them are asked after them."""
-    return tuple(_step(name, said.get(name, ())) for name in _ORDER)
+    return tuple(_step(name, verdicts.get(name, ())) for name in _ORDER)
 
 
-def _step(name: str, said: tuple[Verdict, ...]) -> _Step:
-    by = {one.does: one for one in said}
+def _step(name: str, verdicts: tuple[Verdict, ...]) -> _Step:
+    by = {one.does: one for one in verdicts}
     renamed, is_ok = by.get("rename"), "ok" in by
-    gone = next((one for one in said if one.is_absent), None)
+    gone = next((one for one in verdicts if one.is_absent), None)
     return _Step(
         name,
         theirs=renamed.to if renamed else name,
         renamed=None if renamed is None else _both(name, "renamed", renamed.to, renamed),
         required=by.get("require"),
         absent=None if gone is None else _both(name, "left_out", None, gone),
-        checks=() if is_ok else tuple(_check(name, one) for one in said if one.does in _CHECKED and not one.is_absent),
-        exclusive=() if is_ok else tuple(_check(name, one) for one in said if one.does == "exclusive"),
+        checks=()
+        if is_ok
+        else tuple(_check(name, one) for one in verdicts if one.does in _CHECKED and not one.is_absent),
+        exclusive=() if is_ok else tuple(_check(name, one) for one in verdicts if one.does == "exclusive"),
     )
 
 
@@ -323,29 +325,29 @@ _ORDER: Final = ("reasoning_effort", *(name for name in SENDABLE if name != "rea
 _CHECKED: Final = ("refuse", "ignore", "only", "visible", "range")
 
 
-def _both(name: str, what: What, to: str | None, said: Verdict) -> tuple[Adjustment, Adjustment]:
-    default, chosen = (_note(name, what, to, said.why, said, asked_for=asked_for) for asked_for in (False, True))
+def _both(name: str, what: What, to: str | None, verdict: Verdict) -> tuple[Adjustment, Adjustment]:
+    default, chosen = (_note(name, what, to, verdict.why, verdict, asked_for=asked_for) for asked_for in (False, True))
     return default, chosen
 
 
-def _check(name: str, said: Verdict) -> _Check:
-    if said.does == "range":
-        said = replace(said, why=_ranged(said, is_list=PARAMETERS[name].value_type is list))
-    notes = _both(name, "left_out", None, said)
-    if not said.unless:
-        return _Check(said, (), None, is_above=False, notes=notes)
-    path, above, limit = said.unless.partition(">")
+def _check(name: str, verdict: Verdict) -> _Check:
+    if verdict.does == "range":
+        verdict = replace(verdict, why=_ranged(verdict, is_list=PARAMETERS[name].value_type is list))
+    notes = _both(name, "left_out", None, verdict)
+    if not verdict.unless:
+        return _Check(verdict, (), None, is_above=False, notes=notes)
+    path, above, limit = verdict.unless.partition(">")
     if above:
-        return _Check(said, (path,), float(limit), is_above=True, notes=notes)
-    path, _, value = said.unless.partition("=")
-    return _Check(said, tuple(path.split(".")), value, is_above=False, notes=notes)
+        return _Check(verdict, (path,), float(limit), is_above=True, notes=notes)
+    path, _, value = verdict.unless.partition("=")
+    return _Check(verdict, tuple(path.split(".")), value, is_above=False, notes=notes)
 
 
-def _ranged(said: Verdict, *, is_list: bool) -> str:
+def _ranged(verdict: Verdict, *, is_list: bool) -> str:
     if is_list:
-        return f"it takes at most {plain_number(said.high)}"
-    among = f"it takes {plain_number(said.low)} to {plain_number(said.high)}"
-    return f"{among}: {said.why}" if said.why else among
+        return f"it takes at most {plain_number(verdict.high)}"
+    among = f"it takes {plain_number(verdict.low)} to {plain_number(verdict.high)}"
+    return f"{among}: {verdict.why}" if verdict.why else among
 
 
 def names(

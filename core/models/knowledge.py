@@ -152,11 +152,11 @@ def _traced(
         at, found = below, same
     if at == 0 or found.basis == "API rule":
         return found
-    return found.said_by(levels[at].basis, levels[at].as_of)
+    return found.from_source(levels[at].basis, levels[at].as_of)
 
 
 def _is_same(one: Verdict, other: Verdict) -> bool:
-    return one.said_by(other.basis, other.as_of) == other
+    return one.from_source(other.basis, other.as_of) == other
 
 
 def _level(facts: ModelFacts | None) -> Level:

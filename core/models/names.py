@@ -109,7 +109,7 @@ def _no_at(name: str) -> str:
     return name.partition("@")[0] if name.endswith(("@default", "@latest")) else name.replace("@", "-")
 
 
-def _own_way(name: str) -> str:
+def _vendor_spelling(name: str) -> str:
     """Return the vendor's own way of writing it: ``claude-opus-4-5`` for ``claude-4.5-opus``; the third ones had it so."""
     if name.startswith("gpt-35"):  # at Azure
         return f"gpt-3.5{name[6:]}"
@@ -134,7 +134,7 @@ def _dotted(name: str) -> str:
 
 
 _STEPS: Final = (
-    *(_no_wrapping, _no_path, _no_path, _no_path, unrevised, _no_region, _no_vendor, _no_at, _own_way),
+    *(_no_wrapping, _no_path, _no_path, _no_path, unrevised, _no_region, _no_vendor, _no_at, _vendor_spelling),
     *(_no_snapshot, _no_preview, _dotted),
 )
 

@@ -172,7 +172,7 @@ def _row(each: Mapping[str, Any], problems: list[str]) -> FactRow:
         origin,
         as_of,
         fields,
-        {name: tuple(one.said_by(basis, as_of) for one in said) for name, said in verdicts.items()},
+        {name: tuple(one.from_source(basis, as_of) for one in said) for name, said in verdicts.items()},
         as_text(facts["acts_as"]) if facts.get("acts_as") is not None else None,
         facts.get("custom") is True,
     )

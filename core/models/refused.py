@@ -1,7 +1,7 @@
-"""What a vendor's refusal says of a parameter: its words -> facts, as a row of ``llm_model_facts`` has them. Pure; never raises.
+"""What a vendor's refusal read of a parameter: its words -> facts, as a row of ``llm_model_facts`` has them. Pure; never raises.
 
-Only words that say for certain what is wrong count. A refusal under a condition (*when thinking is enabled*) says nothing of
-the model, and a value that is mistyped says nothing either. Where each form was met is in tests/models/test_refused.py.
+Only words that say for certain what is wrong count. A refusal under a condition (*when thinking is enabled*) read nothing of
+the model, and a value that is mistyped read nothing either. Where each form was met is in tests/models/test_refused.py.
 """
 
 import re
@@ -74,7 +74,7 @@ _PENALTIES: Final = re.compile(r"Penalty is not enabled for (?:this model|models
 
 
 def read(words: str) -> dict[str, Any]:
-    """Return what a vendor's refusal says of the model that was called: ``{"temperature": {"only": [1]}}``; empty: nothing.
+    """Return what a vendor's refusal read of the model that was called: ``{"temperature": {"only": [1]}}``; empty: nothing.
 
     Args:
         words: The vendor's own, as :class:`core.calling.failures.Failure` has them; or the answer's body.
@@ -83,17 +83,17 @@ def read(words: str) -> dict[str, Any]:
     if _CONDITION.search(text):
         return {}
     found: dict[str, Any] = {}
-    for key, value in _said(text):
+    for key, value in _findings(text):
         found.setdefault(key, value)
     return found
 
 
-def _said(text: str) -> Iterator[tuple[str, Any]]:
-    """Yield what is said, the most telling first: of one parameter the first counts."""
-    for pattern, says in _FORMS:
+def _findings(text: str) -> Iterator[tuple[str, Any]]:
+    """Yield the findings, the most telling first: of one parameter the first counts."""
+    for pattern, read in _FORMS:
         for match in pattern.finditer(text):
-            if (said := says(NAMES[match["name"].lower()], match)) is not None:
-                yield said
+            if (finding := read(NAMES[match["name"].lower()], match)) is not None:
+                yield finding
     if _PENALTIES.search(text):
         yield "frequency_penalty", {"refuse": True}
         yield "presence_penalty", {"refuse": True}

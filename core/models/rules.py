@@ -45,7 +45,7 @@ class Verdict:
     basis: FactSource = "API rule"
     as_of: date = AS_OF
 
-    def said_by(self, basis: FactSource, as_of: date) -> "Verdict":
+    def from_source(self, basis: FactSource, as_of: date) -> "Verdict":
         """Return the same verdict from another source."""
         return replace(self, basis=basis, as_of=as_of)
 
@@ -80,11 +80,11 @@ def _while_it_reasons(facts: ModelFacts, verdict: Verdict, off: str) -> Verdict 
     if facts.reasoning == "always" or (facts.reasoning == "default" and never_off):
         return replace(verdict, why="it always reasons")
     by_default = facts.reasoning == "default"
-    why = f"it reasons unless {_said(off)}" if by_default else "it takes it only while it does not reason"
+    why = f"it reasons unless {_condition_text(off)}" if by_default else "it takes it only while it does not reason"
     return replace(verdict, why=why, unless=off, by_default=by_default)
 
 
-def _said(condition: str) -> str:
+def _condition_text(condition: str) -> str:
     name, _, value = condition.partition("=")
     return f"{name} is {value}"
 

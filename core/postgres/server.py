@@ -205,12 +205,12 @@ class Server:
         lock = self.open("server.lock")
         try:
             if not lock_file(lock):
-                self._end_orphans()
+                self._end_leftovers()
                 return None
-            self._reap()
+            self._wait_for_child()
             for stale in (self.socket.name, f"{self.socket.name}.lock", self.log.name):
                 (self.folder / stale).unlink(missing_ok=True)
-            self._forget_pid()
+            self._remove_pid_file()
             settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
             command = [
                 "postgres",
@@ -233,7 +233,7 @@ class Server:
             os.close(lock)
         return _children[self.folder]
 
-    def _forget_pid(self) -> None:
+    def _remove_pid_file(self) -> None:
         """Remove the cluster's pid file: the number in it may be anybody's by now."""
         cluster = os.open(self.cluster, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -249,16 +249,16 @@ class Server:
             deadline = time.monotonic() + patience
             while time.monotonic() < deadline:
                 if self.free("server.lock"):
-                    self._reap()
+                    self._wait_for_child()
                     return
-                self._end_orphans()
+                self._end_leftovers()
                 time.sleep(0.02)
 
-    def _reap(self) -> None:
+    def _wait_for_child(self) -> None:
         if child := _children.pop(self.folder, None):
             child.wait()
 
-    def _end_orphans(self) -> None:
+    def _end_leftovers(self) -> None:
         """End what a killed server left: while a busy child has its memory, no new server starts."""
         masters, children = processes.of(self.folder)
         if not masters:

@@ -49,10 +49,10 @@ def losses(engine: Engine, revision: str) -> list[Loss]:
             migrate.downgrade_within(connection, revision)
             after = _counted(connection)
             rehearsal.rollback()
-    return [loss for table, found in before.items() for loss in _lost(table, found, after.get(table))]
+    return [loss for table, found in before.items() for loss in _losses(table, found, after.get(table))]
 
 
-def _lost(name: str, before: _Table, after: _Table | None) -> list[Loss]:
+def _losses(name: str, before: _Table, after: _Table | None) -> list[Loss]:
     if after is None or after.rows < before.rows:
         gone = before.rows - (after.rows if after else 0)
         return [Loss(name, "", gone)] if gone else []

@@ -92,7 +92,7 @@ class Causes:
         again = f"; {more} more like it since this was last logged" if more else ""
         _log.error("A request was refused for want of the database: %s (%s)%s", words, cause, again)
 
-    def came(self, cause: str, within: float = REMEMBERED) -> bool:
+    def is_recent(self, cause: str, within: float = REMEMBERED) -> bool:
         """Return whether *cause* came up in the last *within* seconds."""
         seen = self._seen.get(cause)
         return seen is not None and self._now() - seen < within

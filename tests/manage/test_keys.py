@@ -360,11 +360,11 @@ def test_status_says_which_key_may_go() -> None:
     after, behind = state_of(NEW, OLD), state_of(OLD, NEW)
 
     assert held(before) == [(NEW_ID, "primary", 0, False), (OLD_ID, "extra", 3, False)]
-    assert before.keys[1].says.startswith("Must stay: 3 API keys still need it. Run `python -m core keys rotate`.")
+    assert before.keys[1].advice.startswith("Must stay: 3 API keys still need it. Run `python -m core keys rotate`.")
     assert held(next_key) == [(OLD_ID, "primary", 3, False), (NEW_ID, "extra", 0, False)]
-    assert "Holds nothing yet" in next_key.keys[1].says
+    assert "Holds nothing yet" in next_key.keys[1].advice
     assert held(after) == [(NEW_ID, "primary", 3, False), (OLD_ID, "extra", 0, True)]
-    assert f"once every process uses {NEW_ID} as LLM_ENCRYPTION_KEY" in after.keys[1].says
+    assert f"once every process uses {NEW_ID} as LLM_ENCRYPTION_KEY" in after.keys[1].advice
     assert held(behind) == [(OLD_ID, "primary", 0, False), (NEW_ID, "extra", 3, False)]
 
 
@@ -400,12 +400,12 @@ def test_when_a_key_may_go(rows: int, unbound: int, since: dict[str, datetime], 
 
     extra = of(OLD_ID, NEW, OLD)
     assert (extra.role, extra.may_go) == ("extra", may_go)
-    assert extra.says.startswith(says)
+    assert extra.advice.startswith(says)
     primary, wrong, unknown = of(NEW_ID, NEW, OLD), of(NEW_ID, NEW, state="wrong_key"), of(OLD_ID, NEW)
-    assert (primary.role, primary.may_go, primary.says) == ("primary", False, "Seals every new API key.")
-    assert (wrong.may_go, wrong.says) == (False, "Seals nothing: it is the wrong key.")
+    assert (primary.role, primary.may_go, primary.advice) == ("primary", False, "Seals every new API key.")
+    assert (wrong.may_go, wrong.advice) == (False, "Seals nothing: it is the wrong key.")
     assert (unknown.role, unknown.may_go) == ("unknown", False)
-    assert unknown.says.startswith("Not in the key ring of this process")
+    assert unknown.advice.startswith("Not in the key ring of this process")
     assert not of(OLD_ID, None, OLD).may_go
 
 
@@ -475,8 +475,8 @@ def test_key_of_another_program_keeps_the_old_key() -> None:
 
     assert (moved, unreadable) == (1, [])
     assert (status.keys[1].unbound, status.keys[1].may_go, status.nobodys) == (1, False, 1)
-    assert "1 API key not adopted yet still needs it" in status.keys[1].says
-    assert "Adopt" in status.keys[1].says
+    assert "1 API key not adopted yet still needs it" in status.keys[1].advice
+    assert "Adopt" in status.keys[1].advice
 
 
 @pytest.mark.parametrize("mangled", ["left(NEW.api_key_encrypted, -2)", "OLD.api_key_encrypted"])

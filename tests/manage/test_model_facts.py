@@ -213,8 +213,8 @@ def test_contradictions_say_which_wins_and_why(session: Session, admin: Actor) -
 def test_each_fact_says_where_it_comes_from(session: Session, admin: Actor) -> None:
     """Source, row and why of what an admin says, the catalogue's day of the rest, and what is hidden."""
     row = model_facts.set_facts(session, admin, "o3", {"context": 5, "reasoning": "always", "successor": "o9"}, why=WHY)
-    told = model_facts.explain(session, "openai", "o3")
-    facts = {fact.name: fact for fact in told.told}
+    explained = model_facts.explain(session, "openai", "o3")
+    facts = {fact.name: fact for fact in explained.sourced}
 
     assert (facts["context"].value, facts["context"].source, facts["context"].row_id, facts["context"].why) == (
         5,
@@ -225,8 +225,8 @@ def test_each_fact_says_where_it_comes_from(session: Session, admin: Actor) -> N
     assert facts["context"].hides == (("catalogue", 200_000),)
     assert (facts["reasoning"].source, facts["reasoning"].row_id, facts["reasoning"].hides) == ("catalogue", None, ())
     assert facts["successor"].source == "operator"
-    assert told.verdicts["temperature"][0].does == "refuse"
-    assert model_facts.explain(session, "compatible", "nobody-knows").told == ()
+    assert explained.verdicts["temperature"][0].does == "refuse"
+    assert model_facts.explain(session, "compatible", "nobody-knows").sourced == ()
 
 
 def test_what_the_catalogue_says_by_now_can_go(session: Session, admin: Actor) -> None:

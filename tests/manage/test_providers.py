@@ -692,9 +692,9 @@ def test_calls_lately(session: Session) -> None:
         session.add(LlmUsage(slot=now - timedelta(days=days), provider=name, calls=calls, cost=Decimal(0), **figures))
     session.flush()
 
-    assert provider_figures.calls_lately(session, "acme") == (7, now - timedelta(days=1))
-    assert provider_figures.calls_lately(session, "old") is None
-    assert provider_figures.calls_lately(session, "nobody") is None
+    assert provider_figures.recent_calls(session, "acme") == (7, now - timedelta(days=1))
+    assert provider_figures.recent_calls(session, "old") is None
+    assert provider_figures.recent_calls(session, "nobody") is None
 
 
 @pytest.mark.parametrize("state", ["none", "ok", "moved"])

@@ -120,9 +120,9 @@ def test_cause_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None
         "A request was refused for want of the database: no room (53100)",
         "A request was refused for want of the database: locked (55P03)",
     ]
-    assert causes.came("53100")
+    assert causes.is_recent("53100")
     now = 161.0
-    assert not causes.came("53100")
+    assert not causes.is_recent("53100")
     causes.note("53100", "no room")
     assert caplog.records[-1].getMessage().endswith("(53100); 499 more like it since this was last logged")
     causes.note("53100", "no room")

@@ -215,11 +215,11 @@ def _key(key: keys.HeldKeys, *, wrong: bool) -> Line:
     name = f"Key {key.key_id}"
     holds = f"{counted(key.rows, 'API key')}."
     if key.role == "primary":
-        return Line(name, "note" if wrong else "ok", "Primary", holds, key.says)
+        return Line(name, "note" if wrong else "ok", "Primary", holds, key.advice)
     if key.role == "unknown":
-        return Line(name, "wrong", "Not in the ring", holds, key.says)
+        return Line(name, "wrong", "Not in the ring", holds, key.advice)
     if key.may_go:
-        return Line(name, "note", "May go", holds, key.says)
+        return Line(name, "note", "May go", holds, key.advice)
     if key.rows or key.unbound:
-        return Line(name, "soon", "Must stay", holds, key.says)
-    return Line(name, "note", "Not in use", holds, key.says)
+        return Line(name, "soon", "Must stay", holds, key.advice)
+    return Line(name, "note", "Not in use", holds, key.advice)

@@ -111,7 +111,7 @@ def _draw_line(line: Retiring, number: int, now: datetime, known: Knowledge, *, 
             )
         else:
             texts.append(":gray[:small[The vendor names no successor.]]")
-        st.markdown("  \n".join(texts), help=_says_who(line, known), width="stretch")
+        st.markdown("  \n".join(texts), help=_sources_text(line, known), width="stretch")
         if for_admin:
             st.button(
                 for_row("Change to it" if line.successor else "Change", name),
@@ -154,7 +154,7 @@ def short(found: Sequence[Difference]) -> str:
     return "; ".join([*texts, *([f"{more} more"] if more else [])])
 
 
-def _says_who(line: Retiring, known: Knowledge) -> str | None:
+def _sources_text(line: Retiring, known: Knowledge) -> str | None:
     found = known.facts(line.api_name, line.model)
     sources = with_sources(found).sources.get("retires", ()) if found else ()
     return plain(f"The day is by {', '.join(sources)}") if sources else None

@@ -91,12 +91,12 @@ def _draw_suggestions(actor: Actor) -> None:
 
 
 def _draw_suggestion(actor: Actor, suggestion: Suggestion) -> None:
-    said = "; ".join(says(suggestion.facts))
+    shown = "; ".join(texts_of(suggestion.facts))
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         head = f"**{cut(suggestion.model, _LONGEST)}** {plain(where_text(suggestion.place))}"
         words = plain(f"{ago(suggestion.seen)}: {isolated(' '.join(suggestion.words.split())[:_WORDS])}")
         st.markdown(
-            f"{head}  \n{plain_cell(said)}?  \n:gray[:small[{words}]]", width="stretch", help=exact(suggestion.seen)
+            f"{head}  \n{plain_cell(shown)}?  \n:gray[:small[{words}]]", width="stretch", help=exact(suggestion.seen)
         )
         pressed = st.button(
             for_row("Note it", f"{suggestion.model} {where_text(suggestion.place)}"),
@@ -107,7 +107,7 @@ def _draw_suggestion(actor: Actor, suggestion: Suggestion) -> None:
     if pressed:
         outcome = attempt(
             lambda session: suggestions.accept(session, actor, suggestion),
-            done=f"Noted of {suggestion.model}: {said}.",
+            done=f"Noted of {suggestion.model}: {shown}.",
         )
         other_errors(outcome.errors, set())
         if outcome.ok:
@@ -149,11 +149,11 @@ def _draw_row(row: LlmModelFacts, *, for_admin: bool) -> None:
 
 def _lines(row: LlmModelFacts, *, small: bool = False) -> str:
     where = where_text(row.api)
-    said = "; ".join(says(row.facts))
+    shown = "; ".join(texts_of(row.facts))
     who = f"{row.updated_by or 'somebody'}, {ago(row.updated_at)}: {isolated(row.why or '')}"
     head = f"**{cut(row.pattern, _LONGEST)}** {plain(where)}"
-    text = f"{plain_cell(said)}  \n:gray[:small[{plain(' '.join(who.split()))}]]"
-    return f":gray[:small[{head}: {plain_cell(said)}, {plain(who)}]]" if small else f"{head}  \n{text}"
+    text = f"{plain_cell(shown)}  \n:gray[:small[{plain(' '.join(who.split()))}]]"
+    return f":gray[:small[{head}: {plain_cell(shown)}, {plain(who)}]]" if small else f"{head}  \n{text}"
 
 
 def where_text(api: str | None) -> str:
@@ -165,17 +165,17 @@ def where_text(api: str | None) -> str:
     return f"at {label}, host {host}" if host else f"at {label}"
 
 
-def says(facts: Any) -> list[str]:
+def texts_of(facts: Any) -> list[str]:
     """Return what a row says, a text for each fact; of what raw SQL may have stored its JSON."""
     if not isinstance(facts, Mapping):
         return [json.dumps(facts, ensure_ascii=False)]
-    return [f"{_LABELS.get(key, key.replace('_', ' '))}: {_said(value)}" for key, value in facts.items()]
+    return [f"{_LABELS.get(key, key.replace('_', ' '))}: {_value_text(value)}" for key, value in facts.items()]
 
 
 _DOES: Final = {"ok": "taken", "refuse": "not taken", "ignore": "has no effect", "require": "required"}
 
 
-def _said(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if isinstance(value, Mapping) and len(value) == 1:
         (does, what), *_ = value.items()
         if (words := _verdict(str(does), what)) is not None:

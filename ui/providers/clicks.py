@@ -157,11 +157,11 @@ def _find(click: Click) -> LlmProvider | None:
         with db.transaction() as session:
             return providers.get(session, click.provider.id)
     except NotFound:
-        _say_gone(click)
+        _warn_deleted(click)
         return None
 
 
-def _say_gone(click: Click) -> None:
+def _warn_deleted(click: Click) -> None:
     st.warning(
         plain(f"{click.provider.display_name} is gone: somebody has deleted it meanwhile. Nothing was changed."),
         icon=":material/delete:",

@@ -36,7 +36,7 @@ class Crossing(NamedTuple):
     """What is saved now; writing is based on it."""
     rows: list[dict[str, str]]
     """Each field that they changed, for a table."""
-    besides: list[str]
+    others: list[str]
     """Labels of what was changed here alone."""
 
 
@@ -82,8 +82,8 @@ def draw(found: Crossing, now: LlmProvider, *, typed_key: bool) -> None:
         st.table(found.rows, border="horizontal", alt="Each field that they changed, and what you typed there")
     else:
         st.caption("No field is another one than when you began.")
-    if found.besides:
-        st.markdown(f"You alone changed: {plain(', '.join(found.besides))}.")
+    if found.others:
+        st.markdown(f"You alone changed: {plain(', '.join(found.others))}.")
     lost = ", the API key that you typed too" if typed_key else ""
     st.caption(
         "Writing yours changes the fields that you changed; what they changed elsewhere stays. "

@@ -18,7 +18,7 @@ from core.store import db
 from core.wording import counted
 from ui.feedback import Outcome, attempt, other_errors, plain
 from ui.guard import guard
-from ui.models.corrections import says, where_text
+from ui.models.corrections import texts_of, where_text
 
 REPORT = "connection_report"
 """Where the report of the dialog that is open is kept."""
@@ -145,7 +145,7 @@ def draw_suggestion() -> None:
     suggestion: Suggestion | None = st.session_state.get(_SUGGESTED)
     if suggestion is None:
         return
-    said = "; ".join(says(suggestion.facts))
+    said = "; ".join(texts_of(suggestion.facts))
     place = st.empty()
     with place.container(horizontal=True, vertical_alignment="center", key="connection_suggestion"):
         st.markdown(plain(f"Note of {suggestion.model} {where_text(suggestion.place)}: {said}?"), width="stretch")

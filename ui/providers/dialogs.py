@@ -348,7 +348,7 @@ def _delete(provider_id: int, display_name: str) -> None:
     with db.transaction() as session:
         provider = providers.get(session, provider_id)
         goes = providers.deletion(session, provider_id)
-        lately = provider_figures.calls_lately(session, provider.name)
+        lately = provider_figures.recent_calls(session, provider.name)
     seen = st.session_state.setdefault(_SEEN, provider.version)
     st.markdown(f"This cannot be undone. With **{plain(display_name)}** go:")
     st.markdown("\n".join(f"- {plain(line)}" for line in goes))

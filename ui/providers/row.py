@@ -178,10 +178,10 @@ def _facts(provider: LlmProvider, key: KeyState, carried: Sequence[LlmProviderSe
     state = ("check_circle", "green", "Active") if provider.is_active else ("pause_circle", "", "Inactive")
     return (
         f'<div class="lp"><div>{_cut("b", provider.display_name)}{_cut("small", f"{provider.name} · {kind}")}</div>'
-        f"<div>{_cut('span', model) if model else _told('warning', 'orange', 'No default model')}"
+        f"<div>{_cut('span', model) if model else _status_html('warning', 'orange', 'No default model')}"
         f"<small>{counted(len(provider.available_models), 'model')} · {_defaults_link(provider)}</small></div>"
         f"<div>{_key(provider, key)}<small>{_key_notes(provider, carried, used)}</small></div>"
-        f"<div>{_told(*state)}</div></div>"
+        f"<div>{_status_html(*state)}</div></div>"
     )
 
 
@@ -194,7 +194,7 @@ def _defaults_link(provider: LlmProvider) -> str:
 def _key(provider: LlmProvider, key: KeyState) -> str:
     if key.state == "ok":
         return _cut("span", provider_keys.shown_key(provider) or "****")
-    return _told(*_KEY_WORDS.get(key.state, _UNREADABLE))
+    return _status_html(*_KEY_WORDS.get(key.state, _UNREADABLE))
 
 
 def _key_notes(provider: LlmProvider, carried: Sequence[LlmProviderSecret], used: datetime | None) -> str:
@@ -228,7 +228,7 @@ def _cut(tag: str, text: str) -> str:
     return f'<{tag} title="{escape(text)}"><bdi>{escape(text)}</bdi></{tag}>'
 
 
-def _told(icon: str, color: str, words: str) -> str:
+def _status_html(icon: str, color: str, words: str) -> str:
     return f'<span class="{color}"><i aria-hidden="true">{icon}</i> {words}</span>'
 
 
