@@ -312,7 +312,7 @@ class Runner:
         self._leaving = threading.Event()
         self._thread: threading.Thread | None = None
         self._turn: Turn | None = None
-        self._said = ""
+        self._last_words = ""
 
     def start(self) -> None:
         """Start the thread. Where none can be started, that is logged: the app serves without periodic work."""
@@ -337,8 +337,8 @@ class Runner:
             except CoreError:  # the database is away, or of another version: logged where that is found out
                 pass
             except Exception as error:  # noqa: BLE001 - one bad look must not be the last one
-                if (words := _words(error)) != self._said:
-                    self._said = words
+                if (words := _words(error)) != self._last_words:
+                    self._last_words = words
                     _log.exception("Periodic work is not looked for: %s", words)
             pause = self._every
 

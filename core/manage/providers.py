@@ -18,6 +18,7 @@ from ..kinds import origin_of
 from ..resolving.carried import USES
 from ..store import base_urls, violations
 from ..store.schemas import ProviderInput, SettingsInput, could_be_id, could_be_provider, validate
+from ..store.table import id_of
 from ..store.tables import LlmProvider, LlmProviderSecret, LlmSettings
 from ..store.versions import refuse_stale
 from ..wording import counted
@@ -128,17 +129,7 @@ def update(
     if (wanted["kind"], wanted["api_base_url"]) != (provider.kind, provider.api_base_url):
         _guard_base_url(wanted["kind"], wanted["api_base_url"])
     _keep_preferred_models(session, provider_id, wanted["available_models"])
-    moved = origin_of(wanted["kind"], wanted["api_base_url"]) != origin_of(provider.kind, provider.api_base_url)
-    if moved:
-        field = "api_base_url" if "api_base_url" in fields else "kind"
-        if provider.api_key_encrypted and api_key is None:
-            raise Invalid(
-                {field: "changes the host that the stored key is sent to: type the API key again, or remove it first"}
-            )
-        if bound := other_secrets(session, provider_id):
-            raise Invalid(
-                {field: f"changes the host that {', '.join(bound)} is sealed for: remove it first, and enter it again"}
-            )
+    _refuse_moved_key(session, provider, wanted, fields, api_key)
     for name, value in wanted.items():
         if value != current[name]:
             setattr(provider, name, value)
@@ -326,6 +317,23 @@ def _guard_base_url(kind: str, api_base_url: str | None) -> None:
         addresses.check_host(urlsplit(api_base_url).hostname or "", kind, get_config().private_hosts)
         if rule := base_urls.look(kind, api_base_url).refused:
             raise Invalid({"api_base_url": rule})
+
+
+def _refuse_moved_key(
+    session: Session, provider: LlmProvider, wanted: Mapping[str, Any], fields: Mapping[str, Any], api_key: str | None
+) -> None:
+    """Refuse another origin while something is sealed for this one: who may edit a URL could have a key sent elsewhere."""
+    if origin_of(wanted["kind"], wanted["api_base_url"]) == origin_of(provider.kind, provider.api_base_url):
+        return
+    field = "api_base_url" if "api_base_url" in fields else "kind"
+    if provider.api_key_encrypted and api_key is None:
+        raise Invalid(
+            {field: "changes the host that the stored key is sent to: type the API key again, or remove it first"}
+        )
+    if bound := other_secrets(session, id_of(provider)):
+        raise Invalid(
+            {field: f"changes the host that {', '.join(bound)} is sealed for: remove it first, and enter it again"}
+        )
 
 
 def _keep_preferred_models(session: Session, provider_id: int, models: list[str]) -> None:

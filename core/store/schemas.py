@@ -59,7 +59,7 @@ OneLine = BeforeValidator(normalised)
 ModelName = Annotated[str, OneLine, Field(min_length=1, max_length=200)]
 OptionalModel = Annotated[
     ModelName | None,
-    BeforeValidator(empty_is_none),
+    BeforeValidator(empty_is_none),  # runs last: of several, pydantic runs the lowest BeforeValidator first
     BeforeValidator(normalised),
     Field(description="a name of 1 to 200 characters"),
 ]
@@ -285,6 +285,7 @@ class _SettingsBase(Input):
         return self
 
 
+# Made from the one table of parameters; the price is that no type checker knows these fields: tests/test_parameters.py does.
 _PARAMETER_FIELDS: dict[str, Any] = {name: (_parameter_type(p), None) for name, p in PARAMETERS.items()}
 SettingsInput = create_model(
     "SettingsInput",

@@ -124,6 +124,6 @@ def custom(value: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("must hold JSON only: no NaN, no infinity, no half characters") from None
     if size > MAX_CUSTOM_BYTES:
         raise ValueError(f"must be at most {MAX_CUSTOM_BYTES // 1024} KB; this is {size / 1024:.1f} KB")
-    if "\\u0000" in text.replace("\\\\", ""):
+    if "\\u0000" in text.replace("\\\\", ""):  # an escape, and not a backslash that is followed by u0000
         raise ValueError("has a NUL character")
     return value
