@@ -123,7 +123,7 @@ def known(found: Explanation) -> dict[str, Any]:
         "actsAs": found.acts_as,
         "isCustom": found.is_custom,
         "facts": [_fact(fact) for fact in found.sourced],
-        "parameters": [_parameter(name, one) for name, said in found.verdicts.items() for one in said],
+        "parameters": [_parameter(name, one) for name, verdicts in found.verdicts.items() for one in verdicts],
     }
 
 

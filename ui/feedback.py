@@ -95,9 +95,9 @@ def show_toast() -> None:
         st.toast(plain(done), icon=":material/check_circle:")
 
 
-def warn(told: str) -> None:
+def warn(message: str) -> None:
     """Have the next toast warn of *told*, in place of saying that all is well."""
-    st.session_state[_TOAST] = (told,)
+    st.session_state[_TOAST] = (message,)
 
 
 def field_error(slot: object, errors: Mapping[str, str], name: str) -> None:

@@ -32,14 +32,14 @@ class At(NamedTuple):
 
 def place(name: str, filters: object) -> RowPlace | None:
     """Return where the page that is looked at begins; None for the first one. Other *filters* begin anew."""
-    key, said = _listed(name), address.asked(PARAMETER)
+    key, place = _listed(name), address.asked(PARAMETER)
     before = st.session_state.get(key)
-    if before is not None and before[0] != filters and before[1] == said:  # Back changes the place too
+    if before is not None and before[0] != filters and before[1] == place:  # Back changes the place too
         _go(None)
-        said = ""
-    st.session_state[key] = (filters, said)
-    found = _read(said)
-    if said and found is None:
+        place = ""
+    st.session_state[key] = (filters, place)
+    found = _read(place)
+    if place and found is None:
         address.refuse(PARAMETER, "which is no place in this list")
         _go(None)
     return found.place if found else None
@@ -100,8 +100,8 @@ def _go(to: At | None) -> None:
         del st.query_params[PARAMETER]
 
 
-def _read(said: str) -> At | None:
-    found = _FORM.fullmatch(said)
+def _read(place: str) -> At | None:
+    found = _FORM.fullmatch(place)
     if not found:
         return None
     number, micros, row_id = map(int, found.groups())

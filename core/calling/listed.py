@@ -44,7 +44,7 @@ def read(models: Iterable[Any], *, own_limit: bool = False) -> list[ListedModel]
 
 
 def _facts(model: Any, *, own_limit: bool) -> dict[str, Any]:
-    said = {
+    claims = {
         "context": _first(model, "context_length", "max_context_length", "context_window", "max_model_len"),
         "max_input": _first(model, "max_input_tokens", "input_token_limit"),
         "max_output": _first(
@@ -58,7 +58,7 @@ def _facts(model: Any, *, own_limit: bool) -> dict[str, Any]:
         "reasoning": _reasoning(model),
         "efforts": _efforts(look(model, "capabilities", "effort")),
     }
-    facts = {name: value for name, value in said.items() if value is not None and _fits(FIELDS[name], value)}
+    facts = {name: value for name, value in claims.items() if value is not None and _fits(FIELDS[name], value)}
     supported = look(model, "supported_parameters")
     if isinstance(supported, list) and supported:
         facts |= {name: {"ignore": True} for name in SENDABLE if name not in supported}

@@ -43,8 +43,8 @@ def _rows(settings: EffectiveSettings, model: str) -> tuple[Price, ...]:
     api, host = api_of(kind, base_url), host_of(kind, base_url)
     if is_known_host(kind, base_url):
         return prices_of(api, model, known, host)
-    said = (row.fields.get("prices") for row in reversed(known.rows(api, model, host)))
-    return next(filter(None, said), ())
+    prices = (row.fields.get("prices") for row in reversed(known.rows(api, model, host)))
+    return next(filter(None, prices), ())
 
 
 def _by_genai_prices(settings: EffectiveSettings, model: str, usage: Tokens, at: datetime | None) -> Decimal | None:

@@ -66,14 +66,14 @@ def facts(
 @app.command("set")
 def set_facts(
     pattern: Annotated[str, typer.Argument(help="A model's name; * and ? stand for characters.")],
-    said: Annotated[str, typer.Argument(metavar="FACTS", help='JSON, as {"temperature": {"ok": true}}.')],
+    facts_json: Annotated[str, typer.Argument(metavar="FACTS", help='JSON, as {"temperature": {"ok": true}}.')],
     why: Annotated[str, typer.Option("--why", help="For who comes later.")],
     api: ApiOption = None,
 ) -> None:
     """Say what holds of the models whose names match, in place of what was said before; it counts more than all else."""
     with store(), db.transaction() as session:
         row = model_facts.set_facts(
-            session, COMMAND_LINE, pattern, parse_json_object(said, "facts") or {}, why=why, api=api
+            session, COMMAND_LINE, pattern, parse_json_object(facts_json, "facts") or {}, why=why, api=api
         )
         lines = [_row(row), *(f"Note: {warning}" for warning in model_facts.warnings(session, row))]
     for line in lines:
@@ -108,8 +108,10 @@ def _explained(found: model_facts.Explanation) -> list[str]:
         why = "" if fact.why is None else f": {fact.why}"
         hidden = "".join(f"; hides {value!s} ({basis})" for basis, value in fact.hides)
         lines.append(f"{fact.name}: {fact.value!s} ({fact.source}, {fact.as_of}{why}{hidden})")
-    for name, said in found.verdicts.items():
-        lines += [f"{name}: {one.does} {one.to}".rstrip() + f" ({one.basis}, {one.as_of}: {one.why})" for one in said]
+    for name, verdicts in found.verdicts.items():
+        lines += [
+            f"{name}: {one.does} {one.to}".rstrip() + f" ({one.basis}, {one.as_of}: {one.why})" for one in verdicts
+        ]
     return lines
 
 

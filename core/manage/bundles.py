@@ -90,9 +90,9 @@ def preview(session: Session, bundle: Catalogue) -> list[ModelDifference]:
             if (was or None) != (now or None):
                 found.append(ModelDifference(api, model, name, was or None, now or None))
         kind = KIND_OF.get(api, "openai_compatible")
-        said = [known.verdicts(api, kind, model, host) for known in (before, after)]
-        for name in sorted(said[0].keys() | said[1].keys()):
-            was, now = (_words(each.get(name, ())) for each in said)
+        of_each = [known.verdicts(api, kind, model, host) for known in (before, after)]
+        for name in sorted(of_each[0].keys() | of_each[1].keys()):
+            was, now = (_words(each.get(name, ())) for each in of_each)
             if was != now:
                 found.append(ModelDifference(api, model, name, was, now))
     return found
@@ -148,13 +148,13 @@ def imported_as_of(session: Session) -> datetime | None:
     return found
 
 
-def _words(said: tuple[Verdict, ...]) -> str:
-    return ", ".join(_one(verdict) for verdict in said) or "sent as it is"
+def _words(verdicts: tuple[Verdict, ...]) -> str:
+    return ", ".join(_one(verdict) for verdict in verdicts) or "sent as it is"
 
 
-def _one(said: Verdict) -> str:
+def _one(verdict: Verdict) -> str:
     more: Mapping[str, str] = {
-        "range": f" {plain_number(said.low)} to {plain_number(said.high)}",
-        "only": f" {list(said.values)}",
+        "range": f" {plain_number(verdict.low)} to {plain_number(verdict.high)}",
+        "only": f" {list(verdict.values)}",
     }
-    return f"{said.does}{more.get(said.does, '')}{f' {said.to}' if said.to else ''}{f' unless {said.unless}' if said.unless else ''}"
+    return f"{verdict.does}{more.get(verdict.does, '')}{f' {verdict.to}' if verdict.to else ''}{f' unless {verdict.unless}' if verdict.unless else ''}"

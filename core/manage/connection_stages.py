@@ -305,8 +305,8 @@ class _Test:
         self._passed_proxy(None, clock)
         answer = " ".join(part.text.split())
         words = f"answered “{redaction.shortened(answer, _ANSWER)}”" if answer else "answered"
-        if said := changes_text(changed):
-            words = f"{words}. {said}"
+        if changes := changes_text(changed):
+            words = f"{words}. {changes}"
         self._note("call", "verified", words, clock)
         if not self._is_verified("key"):
             self._note("key", "verified", "the call was answered" if target.needs_key else "none is needed")

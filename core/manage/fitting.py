@@ -61,6 +61,6 @@ def warnings(session: Session, row: LlmSettings) -> list[str]:
     for name, fit in fits(stored).items():
         if fit.others and getattr(row, name) is not None:
             more = len(fit.others) - _NAMED
-            told = "; ".join(f"{who}: {what}" for who, what in fit.others[:_NAMED])
-            found.append(f"{name}: {fit.takes} of {fit.of} providers take it. {told}{f'; {more} more' * (more > 0)}.")
+            others = "; ".join(f"{who}: {what}" for who, what in fit.others[:_NAMED])
+            found.append(f"{name}: {fit.takes} of {fit.of} providers take it. {others}{f'; {more} more' * (more > 0)}.")
     return found

@@ -157,16 +157,16 @@ def withdraw(
 
 def warnings(session: Session, row: LlmModelFacts) -> list[str]:
     """Return what is odd about a row, in sentences: it is stored all the same."""
-    said = []
+    sentences = []
     used = models_in_use(session)
     own = knowledge(session)
     reached = [use for use in used if any(each.id == row.id for each in own.rows(*use))]
     if not reached:
-        said.append("No model of a provider matches it yet.")
+        sentences.append("No model of a provider matches it yet.")
     elif row.pattern.strip("*?") == "":
-        said.append(f"It is for every model{'' if row.api is None else f' at {row.api}'}: {len(reached)} in use.")
+        sentences.append(f"It is for every model{'' if row.api is None else f' at {row.api}'}: {len(reached)} in use.")
     clashes = contradictions(session)
-    return said + [str(clash) for clash in clashes if row.id in {clash.winner.id, clash.loser.id}]
+    return sentences + [str(clash) for clash in clashes if row.id in {clash.winner.id, clash.loser.id}]
 
 
 class Clash(NamedTuple):
@@ -189,15 +189,15 @@ def contradictions(session: Session) -> list[Clash]:
     own = knowledge(session)
     found: dict[tuple[int, int, str], Clash] = {}
     for use in models_in_use(session):
-        said: dict[str, FactRow] = {}
+        strongest: dict[str, FactRow] = {}
         for row in own.rows(*use):
             if row.origin != "operator":
                 continue
             for key, value in _content(row).items():
-                before = said.get(key)
+                before = strongest.get(key)
                 if before is not None and _content(before)[key] != value:
                     found.setdefault((row.id, before.id, key), Clash(use[1], key, row, before))
-                said[key] = row
+                strongest[key] = row
     return list(found.values())
 
 
@@ -264,15 +264,15 @@ def explain(session: Session, api: str, model: str, *, host: str = "", kind: str
     whys = {row.id: get(session, row.id).why for row in rows}
     sourced = []
     for name in FIELDS:
-        said = [(level.basis, level.as_of, getattr(level.facts, name)) for level in levels if level.facts is not None]
-        said = [each for each in said if each[2] not in {None, ()}]
-        if not said:
+        claims = [(level.basis, level.as_of, getattr(level.facts, name)) for level in levels if level.facts is not None]
+        claims = [each for each in claims if each[2] not in {None, ()}]
+        if not claims:
             continue
-        value = said[-1][2]
-        at = next(index for index, each in enumerate(said) if all(later[2] == value for later in said[index:]))
+        value = claims[-1][2]
+        at = next(index for index, each in enumerate(claims) if all(later[2] == value for later in claims[index:]))
         row = next((row for row in reversed(rows) if row.fields.get(name) == value and at > 0), None)
-        hides = tuple((basis, other) for basis, _, other in reversed(said[:at]) if other != value)
-        basis, as_of = (said[at][0], said[at][1]) if row is None else (overlay.ORIGINS[row.origin], row.as_of)
+        hides = tuple((basis, other) for basis, _, other in reversed(claims[:at]) if other != value)
+        basis, as_of = (claims[at][0], claims[at][1]) if row is None else (overlay.ORIGINS[row.origin], row.as_of)
         pattern, why = (None, None) if row is None else (row.pattern, whys[row.id])
         sourced.append(Fact(name, value, basis, as_of, None if row is None else row.id, pattern, why, hides))
     behind = next((row.acts_as for row in reversed(rows) if row.acts_as), None)
@@ -302,8 +302,8 @@ def same(one: Knowledge, other: Knowledge, use: tuple[str, str, str]) -> bool:
         return False
     kind = KIND_OF.get(api, "openai_compatible")
     mine, theirs = (known.verdicts(api, kind, model, host) for known in (one, other))
-    return {name: _effects(said) for name, said in mine.items()} == {
-        name: _effects(said) for name, said in theirs.items()
+    return {name: _effects(verdicts) for name, verdicts in mine.items()} == {
+        name: _effects(verdicts) for name, verdicts in theirs.items()
     }
 
 
@@ -331,8 +331,8 @@ def _without(rows: overlay.Overlay, row_id: int) -> overlay.Overlay:
     return overlay.Overlay(exact, patterns, rows.imported, rows.imported_as_of, rows.problems)
 
 
-def _effects(said: tuple[Verdict, ...]) -> list[Any]:
-    return sorted((v.does, v.values, v.low, v.high, v.to, v.unless, v.by_default, v.is_absent) for v in said)
+def _effects(verdicts: tuple[Verdict, ...]) -> list[Any]:
+    return sorted((v.does, v.values, v.low, v.high, v.to, v.unless, v.by_default, v.is_absent) for v in verdicts)
 
 
 def _active(pattern: str, api: str | None) -> Any:

@@ -117,13 +117,13 @@ def _of(own: Knowledge, called: Called, words: str, seen: datetime) -> Suggestio
         return None
     use = (api_of(kind, base_url), name, host_of(kind, base_url))
     day = seen.astimezone(UTC).date()
-    said = {
+    known = {
         key
         for row in own.rows(*use)
         if row.origin == "operator" and row.as_of >= day
         for key in (*row.fields, *row.verdicts)
     }
-    facts = {key: value for key, value in refused.read(words).items() if key not in said}
+    facts = {key: value for key, value in refused.read(words).items() if key not in known}
     facts = {
         key: value
         for key, value in facts.items()

@@ -55,8 +55,8 @@ def known_lines(
     """
     knowledge = knowledge or vendored()
     found = knowledge.facts(api, model, host)
-    said = knowledge.verdicts(api, kind, model, host)
-    lines = [_parameter(name, said.get(name, ())) for name in SENDABLE]
+    verdicts = knowledge.verdicts(api, kind, model, host)
+    lines = [_parameter(name, verdicts.get(name, ())) for name in SENDABLE]
     if found is not None:
         found = with_sources(found)
         lines += _of_facts(found)
@@ -88,13 +88,13 @@ _OF_ITS_OWN: Final = ("Retires", "Successor")
 """Every model has its own, so they tell nothing of a change."""
 
 
-def _parameter(name: str, said: Iterable[Verdict]) -> ComparedLine:
-    said = list(said)
+def _parameter(name: str, verdicts: Iterable[Verdict]) -> ComparedLine:
+    verdicts = list(verdicts)
     is_list = PARAMETERS[name].value_type is list
-    texts = list(dict.fromkeys(filter(None, (verdict_text(one, is_list=is_list) for one in said))))
-    if not any(one.does in {"refuse", "ignore"} and not one.unless for one in said):
+    texts = list(dict.fromkeys(filter(None, (verdict_text(one, is_list=is_list) for one in verdicts))))
+    if not any(one.does in {"refuse", "ignore"} and not one.unless for one in verdicts):
         texts = texts or ["taken"]
-    sources = tuple(dict.fromkeys(_OURS.get(one.basis, one.url) for one in said))
+    sources = tuple(dict.fromkeys(_OURS.get(one.basis, one.url) for one in verdicts))
     return ComparedLine(PARAMETERS[name].label, "; ".join(texts), sources)
 
 
@@ -102,40 +102,40 @@ _OURS: Final = {"operator": "an admin, here", "vendor": "the vendor's own list"}
 """Who says it, where that is neither a page nor a package."""
 
 
-def verdict_text(said: Verdict, *, is_list: bool = False) -> str:
+def verdict_text(verdict: Verdict, *, is_list: bool = False) -> str:
     """Return what an API does with a parameter: ``not taken: it always reasons``, ``sent as max_completion_tokens``."""
-    if said.does == "rename":
-        return f"sent as {said.to}"
-    if said.does == "range":
+    if verdict.does == "rename":
+        return f"sent as {verdict.to}"
+    if verdict.does == "range":
         if is_list:
-            return f"at most {_number(said.high)}"
-        text = f"{_number(said.low)} to {_number(said.high)}"
-        return f"{text} {said.why}".rstrip()
-    if said.does == "only":
-        return f"only {listed([value if isinstance(value, str) else plain_number(value) for value in said.values])}{_because(said)}"
-    if said.does == "exclusive":
-        return said.why
+            return f"at most {_number(verdict.high)}"
+        text = f"{_number(verdict.low)} to {_number(verdict.high)}"
+        return f"{text} {verdict.why}".rstrip()
+    if verdict.does == "only":
+        return f"only {listed([value if isinstance(value, str) else plain_number(value) for value in verdict.values])}{_because(verdict)}"
+    if verdict.does == "exclusive":
+        return verdict.why
     return {
-        "refuse": f"not taken{_because(said)}",
-        "ignore": f"has no effect{_because(said)}",
+        "refuse": f"not taken{_because(verdict)}",
+        "ignore": f"has no effect{_because(verdict)}",
         "require": "required",
         "ok": "taken",
-        "visible": said.why,
-    }[said.does]
+        "visible": verdict.why,
+    }[verdict.does]
 
 
 def _number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else plain_number(value)
 
 
-def _because(said: Verdict) -> str:
+def _because(verdict: Verdict) -> str:
     """Return the reason behind the words, unless it only repeats them."""
     repeats = {
-        "ignore": "no effect" in said.why,
-        "refuse": said.why == "it takes none",
-        "only": said.why == f"it takes {', '.join(map(str, said.values))}",
+        "ignore": "no effect" in verdict.why,
+        "refuse": verdict.why == "it takes none",
+        "only": verdict.why == f"it takes {', '.join(map(str, verdict.values))}",
     }
-    return f": {said.why}" if said.why and not repeats.get(said.does) else ""
+    return f": {verdict.why}" if verdict.why and not repeats.get(verdict.does) else ""
 
 
 def _of_facts(found: ModelFacts) -> list[ComparedLine]:

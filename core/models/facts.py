@@ -314,9 +314,9 @@ def with_sources(known_facts: ModelFacts) -> ModelFacts:
     The file is read on first use, some milliseconds. Never raises: an unreadable file leaves the sources empty.
     """
     row = _provenance().get(known_facts.api, {}).get(known_facts.name, {})
-    said = {
+    sources = {
         name: tuple(map(str, value))
         for name, value in row.items()
         if isinstance(value, list) and hasattr(known_facts, name)
     }
-    return replace(known_facts, sources=MappingProxyType(said))
+    return replace(known_facts, sources=MappingProxyType(sources))

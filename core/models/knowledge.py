@@ -119,10 +119,10 @@ class Knowledge:
             return rules.verdicts(api, kind, None)
         levels = self.levels(api, model, host)
         is_unknown = levels[0].facts is None
-        said = [rules.verdicts(api, kind, None if is_unknown and _is_mute(at.facts) else at.facts) for at in levels]
+        by_level = [rules.verdicts(api, kind, None if is_unknown and _is_mute(at.facts) else at.facts) for at in levels]
         found = {
-            name: tuple(_traced(verdict, name, levels, said) for verdict in verdicts)
-            for name, verdicts in said[-1].items()
+            name: tuple(_traced(verdict, name, levels, by_level) for verdict in verdicts)
+            for name, verdicts in by_level[-1].items()
         }
         for row in self.rows(api, model, host):
             for name, own in row.verdicts.items():
@@ -141,12 +141,12 @@ def _of_the_protocol(own: tuple[Verdict, ...], derived: tuple[Verdict, ...]) -> 
 
 
 def _traced(
-    verdict: Verdict, name: str, levels: tuple[Level, ...], said: list[dict[str, tuple[Verdict, ...]]]
+    verdict: Verdict, name: str, levels: tuple[Level, ...], by_level: list[dict[str, tuple[Verdict, ...]]]
 ) -> Verdict:
     """Return *verdict* with the weakest source from which on it holds: that one decides it."""
     at, found = len(levels) - 1, verdict
     for below in range(len(levels) - 2, -1, -1):
-        same = next((one for one in said[below].get(name, ()) if _is_same(one, verdict)), None)
+        same = next((one for one in by_level[below].get(name, ()) if _is_same(one, verdict)), None)
         if same is None:
             break
         at, found = below, same

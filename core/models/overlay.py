@@ -172,7 +172,7 @@ def _row(each: Mapping[str, Any], problems: list[str]) -> FactRow:
         origin,
         as_of,
         fields,
-        {name: tuple(one.from_source(basis, as_of) for one in said) for name, said in verdicts.items()},
+        {name: tuple(one.from_source(basis, as_of) for one in each) for name, each in verdicts.items()},
         as_text(facts["acts_as"]) if facts.get("acts_as") is not None else None,
         facts.get("custom") is True,
     )
@@ -200,13 +200,13 @@ def _day(value: Any) -> date:
 
 def _verdicts(name: str, value: Any) -> Iterator[Verdict]:
     """Yield what the API does with the parameter *name*: ``{"range": [0, 1], "unless": "reasoning_effort=none"}``."""
-    said = dict(_object(value))
-    unless, by_default = said.pop("unless", ""), said.pop("by_default", True)
+    forms = dict(_object(value))
+    unless, by_default = forms.pop("unless", ""), forms.pop("by_default", True)
     if not isinstance(unless, str) or (unless and not _CONDITION.fullmatch(unless)) or not isinstance(by_default, bool):
         raise ValueError("unless is name=value or name>number, and by_default is true or false")
-    if not said:
+    if not forms:
         raise ValueError("it says nothing")
-    for does, content in said.items():
+    for does, content in forms.items():
         if does not in _KINDS:
             raise KeyError(does)
         more = _KINDS[does](name, content)

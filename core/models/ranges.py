@@ -23,9 +23,9 @@ def ranges(
         host: Of the provider's base URL.
     """
     found = {}
-    for name, said in (knowledge or vendored()).verdicts(api, kind, model, host).items():
-        always = [one for one in said if not one.unless]
-        if any(one.does in _BARS for one in always) or any(one.does == "ok" for one in said):
+    for name, verdicts in (knowledge or vendored()).verdicts(api, kind, model, host).items():
+        always = [one for one in verdicts if not one.unless]
+        if any(one.does in _BARS for one in always) or any(one.does == "ok" for one in verdicts):
             continue
         if PARAMETERS[name].value_type is list:
             continue

@@ -341,17 +341,17 @@ def verdicts(api: str, kind: str | None, facts: ModelFacts | None) -> dict[str, 
         facts = _of_the_vendor(facts)
         rules = (*rules, *OF_MODELS.get(facts.api, ()))
     for rule in rules:
-        said = rule.unknown if facts is None else rule.of(facts)
-        if said is None:
+        outcome = rule.unknown if facts is None else rule.of(facts)
+        if outcome is None:
             continue
-        if facts is not None and said is not rule.unknown:
-            said = replace(said, basis="family" if facts.assumed_from else "catalogue", as_of=facts.as_of)
+        if facts is not None and outcome is not rule.unknown:
+            outcome = replace(outcome, basis="family" if facts.assumed_from else "catalogue", as_of=facts.as_of)
         for name in rule.parameters:
-            if not any(one.does == said.does == "rename" for one in found.get(name, ())):
-                found.setdefault(name, []).append(said)
-    if facts is not None and api not in TOLERANT and (said := _effort(kind, facts)) is not None:
+            if not any(one.does == outcome.does == "rename" for one in found.get(name, ())):
+                found.setdefault(name, []).append(outcome)
+    if facts is not None and api not in TOLERANT and (outcome := _effort(kind, facts)) is not None:
         basis: FactSource = "family" if facts.assumed_from else "catalogue"
-        found.setdefault("reasoning_effort", []).append(replace(said, basis=basis, as_of=facts.as_of))
+        found.setdefault("reasoning_effort", []).append(replace(outcome, basis=basis, as_of=facts.as_of))
     return {name: tuple(verdicts) for name, verdicts in found.items()}
 
 
@@ -376,12 +376,12 @@ _VENDORS: Final = re.compile(
 def _of_kind(kind: str | None) -> list[tuple[str, Verdict]]:
     """Return what the protocol says: see the sources beside each row of :data:`core.kinds.KINDS`."""
     row, where = facts_of(kind), "core/kinds.py"
-    said = []
+    verdicts = []
     for name, theirs in row.names.items():
         if theirs is None:
-            said.append((name, Verdict("refuse", f"{row.label}'s API has none", where, is_absent=True)))
+            verdicts.append((name, Verdict("refuse", f"{row.label}'s API has none", where, is_absent=True)))
         elif theirs != name:
-            said.append((name, Verdict("rename", f"the API calls it {theirs}", where, to=theirs)))
-    said += [(n, Verdict("require", f"{row.label}'s API takes no request without it", where)) for n in row.required]
-    said += [(n, Verdict("range", "", where, low=low, high=high)) for n, (low, high) in row.ranges.items()]
-    return said
+            verdicts.append((name, Verdict("rename", f"the API calls it {theirs}", where, to=theirs)))
+    verdicts += [(n, Verdict("require", f"{row.label}'s API takes no request without it", where)) for n in row.required]
+    verdicts += [(n, Verdict("range", "", where, low=low, high=high)) for n, (low, high) in row.ranges.items()]
+    return verdicts

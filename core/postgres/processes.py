@@ -75,8 +75,8 @@ def major() -> int:
         ValueError, OSError: If its program does not say.
     """
     command = [str(programs() / "postgres"), "--version"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603 - our own words
-    return int(said.rpartition(" ")[2].partition(".")[0])
+    output = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603 - our own words
+    return int(output.rpartition(" ")[2].partition(".")[0])
 
 
 def send(order: signal.Signals, pids: list[int]) -> None:

@@ -155,10 +155,10 @@ def draw_nothing(filters: EventFilters) -> None:
 
 def draw_events(events: Iterable[Event]) -> None:
     """Draw each event as a line that opens; of those that say the same, one after the other, one line with all of them."""
-    for told, alike in groupby(events, key=sentence):
+    for summary, alike in groupby(events, key=sentence):
         newest, *older = alike
         times = f" · {len(older) + 1} times" if older else ""
-        line = opening_line(f"audit_event_{newest.id}", f"{told}{times}", icon_of(newest.action), newest.at)
+        line = opening_line(f"audit_event_{newest.id}", f"{summary}{times}", icon_of(newest.action), newest.at)
         if line.open:
             with line:
                 for event in (newest, *older):
@@ -177,8 +177,8 @@ def sentence(event: Event) -> str:
     oneself = event.target == event.actor and event.action in _ONESELF
     whom = "" if oneself or not event.target else f" **{target}**"
     comment = event.changes.get(COMMENT, {}).get("after")
-    told = [rest] * bool(rest) + [f"“{comment}”"] * bool(comment)
-    more = f" · {_short(' · '.join(told))}" if told else ""
+    details = [rest] * bool(rest) + [f"“{comment}”"] * bool(comment)
+    more = f" · {_short(' · '.join(details))}" if details else ""
     return f"**{who}** {plain(words)}{whom}{more}"
 
 

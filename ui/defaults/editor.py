@@ -135,8 +135,8 @@ def _draw_row(work: Work, name: str) -> None:
     inherited = work.inherited[form.parameter_of(name)]
     form.draw_row(name, work.edit, inherited, work.models, clicks, within=work.ranges.get(name), efforts=work.efforts)
     if name in work.found:
-        told = work.found[name] if name in OBJECTS else problem(name, work.found[name])  # it stands below its name
-        field_error(st, {name: told}, name)
+        rule = work.found[name] if name in OBJECTS else problem(name, work.found[name])  # it stands below its name
+        field_error(st, {name: rule}, name)
 
 
 def _changed(name: str) -> None:

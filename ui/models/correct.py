@@ -106,7 +106,7 @@ def _correct(row: LlmModelFacts | None) -> None:
         format_func=_ABOUTS.__getitem__,
         key=_ABOUT,
     )
-    said = _draw_value(about, before)
+    value = _draw_value(about, before)
     slots["facts"] = st.empty()
     why = st.text_area(
         "Why",
@@ -126,7 +126,7 @@ def _correct(row: LlmModelFacts | None) -> None:
         return
 
     def write(session: Session) -> None:
-        facts = _facts(about, said, before or _stored(session, pattern, api))
+        facts = _facts(about, value, before or _stored(session, pattern, api))
         model_facts.set_facts(
             session, actor, pattern, facts, why=why or "", api=api or None, version=row.version if row else None
         )
@@ -176,12 +176,12 @@ def _stored(session: Session, pattern: str, api: str) -> dict[str, Any]:
     return dict(row.facts) if row is not None and isinstance(row.facts, Mapping) else {}
 
 
-def _facts(about: str, said: Any, before: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(about: str, value: Any, before: Mapping[str, Any]) -> dict[str, Any]:
     """Return all that is said from now on: what was said before, and *said* in its place."""
     if about != _JSON_ALONE:
-        return {**before, about: said}
+        return {**before, about: value}
     try:
-        return parse_json_object(said, "facts") or {}
+        return parse_json_object(value, "facts") or {}
     except Invalid as error:
         raise Invalid({"facts": next(iter(error.fields.values()))}) from None
 

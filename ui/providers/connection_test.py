@@ -145,10 +145,10 @@ def draw_suggestion() -> None:
     suggestion: Suggestion | None = st.session_state.get(_SUGGESTED)
     if suggestion is None:
         return
-    said = "; ".join(texts_of(suggestion.facts))
+    noted = "; ".join(texts_of(suggestion.facts))
     place = st.empty()
     with place.container(horizontal=True, vertical_alignment="center", key="connection_suggestion"):
-        st.markdown(plain(f"Note of {suggestion.model} {where_text(suggestion.place)}: {said}?"), width="stretch")
+        st.markdown(plain(f"Note of {suggestion.model} {where_text(suggestion.place)}: {noted}?"), width="stretch")
         pressed = st.button(
             "Note it",
             key="connection_note",
@@ -157,7 +157,7 @@ def draw_suggestion() -> None:
         )
     if pressed:
         actor = guard("admin")
-        done = f"Noted of {suggestion.model}: {said}. Test again."
+        done = f"Noted of {suggestion.model}: {noted}. Test again."
         if attempt(lambda session: suggestions.accept(session, actor, suggestion), done).ok:
             st.session_state.pop(_SUGGESTED, None)
             place.empty()

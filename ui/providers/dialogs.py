@@ -167,8 +167,8 @@ def _edit(provider_id: int, display_name: str) -> None:
 def _omit(session: Session, actor: Actor, provider_id: int | None) -> None:
     if (names := form.omitted()) is not None:
         settings.upsert_global(session, actor, provider_id, {"omitted_parameters": names})
-    if (said := form.behind()) is not None:
-        model, place, behind = said
+    if (typed := form.behind()) is not None:
+        model, place, behind = typed
         why = "Typed in the provider's form: which model is behind it."
         row = model_facts.find(session, model, place)
         before = row.facts if row is not None else {}

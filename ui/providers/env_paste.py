@@ -104,23 +104,23 @@ def _look(actor: Actor, text: str) -> tuple[EnvFile | None, list[Outcome], str]:
 
 
 def _draw_outcomes(found: EnvFile, outcomes: Sequence[Outcome]) -> None:
-    told = [outcome for outcome in outcomes if outcome.name in found.values]
-    told.sort(key=lambda outcome: outcome.action == "left alone")
-    if told:
+    reported = [outcome for outcome in outcomes if outcome.name in found.values]
+    reported.sort(key=lambda outcome: outcome.action == "left alone")
+    if reported:
         st.table(
             [
                 {
                     "Variable": f"{plain_cell(outcome.name)}  \n:gray[:small[{plain(_mask(outcome.name, found.values[outcome.name]))}]]",
                     "What becomes of it": f"{_WORDS[outcome.action]}  \n{plain_cell(outcome.why)}",
                 }
-                for outcome in told[:_SHOWN]
+                for outcome in reported[:_SHOWN]
             ],
             border="horizontal",
             alt="What would become of each variable",
         )
-    if len(told) > _SHOWN:
-        st.caption(f"And {len(told) - _SHOWN:,} more.")
-    known = {outcome.name for outcome in told}
+    if len(reported) > _SHOWN:
+        st.caption(f"And {len(reported) - _SHOWN:,} more.")
+    known = {outcome.name for outcome in reported}
     lines = {
         "Not read, as it is no NAME=value": [f"line {number}" for number in found.unread],
         "There more than once, and the last one counts": _names(found.twice),
@@ -132,7 +132,7 @@ def _draw_outcomes(found: EnvFile, outcomes: Sequence[Outcome]) -> None:
         if names:
             more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
             st.caption(plain(f"{what}: {', '.join(names[:_SHOWN])}{more}."))
-    if not told:
+    if not reported:
         st.info("No variable here has the name of an API key that is known.", icon=":material/help:")
 
 

@@ -164,8 +164,8 @@ def omitted() -> list[str] | None:
 def behind() -> tuple[str, str, str] | None:
     """Return the default model, the API and host where it is called, and which model is said to be behind it; None: nothing."""
     wanted = {**_base().fields, **patch()}
-    said, model = (st.session_state.get(_KEYS["acts_as"]) or "").strip(), wanted["default_model"]
-    return (model, place_of(wanted["kind"], wanted["api_base_url"]), said) if said and model else None
+    typed, model = (st.session_state.get(_KEYS["acts_as"]) or "").strip(), wanted["default_model"]
+    return (model, place_of(wanted["kind"], wanted["api_base_url"]), typed) if typed and model else None
 
 
 def unconfirmed() -> dict[str, str]:

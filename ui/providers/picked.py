@@ -53,12 +53,12 @@ def draw_bar(found: int, asked: Mapping[str, Any], note: Callable[[Any], None]) 
         note: Notes a press: a callback.
     """
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small", key="picked_bar"):
-        told = st.empty()
+        message = st.empty()
         if st.button(f"Select all {found:,}", key="pick_all", icon=":material/select_all:", disabled=not found):
             with db.transaction() as session:
                 keep(ids() | provider_lists.ids(session, **asked))
         chosen = ids()
-        told.markdown(f"**{counted(len(chosen), 'provider')} selected**", width="content")
+        message.markdown(f"**{counted(len(chosen), 'provider')} selected**", width="content")
         st.button(
             "Select none",
             key="pick_none",

@@ -86,8 +86,8 @@ def draw(actor: Actor, done: Callable[[], None]) -> None:
 
 def _draw_refusal(outcome: Outcome) -> None:
     if outcome.errors:
-        told = "; ".join(f"{name} {rule}" for name, rule in outcome.errors.items())
-        st.error(plain(f"Nothing was changed: {told}. The selection is kept: look again."), icon=":material/group:")
+        reasons = "; ".join(f"{name} {rule}" for name, rule in outcome.errors.items())
+        st.error(plain(f"Nothing was changed: {reasons}. The selection is kept: look again."), icon=":material/group:")
 
 
 def _look(chosen: frozenset[int], change: Change | None) -> tuple[Sequence[Row], str]:
@@ -107,8 +107,8 @@ def _draw_rows(rows: Sequence[Row], chosen: int) -> None:
     changed, kept = [row for row in rows if row.changes], [row for row in rows if not row.changes]
     if gone := chosen - len(rows):
         st.caption(f"{counted(gone, 'provider')} of the selection: deleted meanwhile.")
-    told = [*changed, *(row for row in kept if row.note)][:_SHOWN]
-    if told:
+    shown_rows = [*changed, *(row for row in kept if row.note)][:_SHOWN]
+    if shown_rows:
         st.table(
             [
                 {
@@ -116,14 +116,14 @@ def _draw_rows(rows: Sequence[Row], chosen: int) -> None:
                     "Now": plain_cell(row.before),
                     "Then": f"**{plain_cell(row.after)}**" if row.changes else _note(row),
                 }
-                | ({"": _note(row)} if any(each.note and each.changes for each in told) else {})
-                for row in told
+                | ({"": _note(row)} if any(each.note and each.changes for each in shown_rows) else {})
+                for row in shown_rows
             ],
             border="horizontal",
             alt="What would change at each provider",
         )
     same = sum(not row.note for row in kept)
-    more = len(changed) + sum(bool(row.note) for row in kept) - len(told)
+    more = len(changed) + sum(bool(row.note) for row in kept) - len(shown_rows)
     if more:
         st.caption(f"And {counted(more, 'more provider')}.")
     if same:
