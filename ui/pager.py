@@ -32,14 +32,14 @@ class At(NamedTuple):
 
 def place(name: str, filters: object) -> RowPlace | None:
     """Return where the page that is looked at begins; None for the first one. Other *filters* begin anew."""
-    key, place = _listed(name), address.asked(PARAMETER)
+    key, written = _listed(name), address.asked(PARAMETER)
     before = st.session_state.get(key)
-    if before is not None and before[0] != filters and before[1] == place:  # Back changes the place too
+    if before is not None and before[0] != filters and before[1] == written:  # Back changes the place too
         _go(None)
-        place = ""
-    st.session_state[key] = (filters, place)
-    found = _read(place)
-    if place and found is None:
+        written = ""
+    st.session_state[key] = (filters, written)
+    found = _read(written)
+    if written and found is None:
         address.refuse(PARAMETER, "which is no place in this list")
         _go(None)
     return found.place if found else None

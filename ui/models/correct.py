@@ -177,7 +177,7 @@ def _stored(session: Session, pattern: str, api: str) -> dict[str, Any]:
 
 
 def _facts(about: str, value: Any, before: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all that is said from now on: what was said before, and *said* in its place."""
+    """Return all that is said from now on: what was said before, and *value* in its place."""
     if about != _JSON_ALONE:
         return {**before, about: value}
     try:
