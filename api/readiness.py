@@ -57,7 +57,7 @@ def last() -> health.Readiness | None:
 
 
 def is_away() -> bool:
-    """Tell whether the last look found nobody there: then there is nobody who could be asked of a token."""
+    """Return whether the last look found nobody there: then there is nobody who could be asked of a token."""
     found = _last
     return found is not None and found[1].database == health.UNREACHABLE.database
 

@@ -78,7 +78,7 @@ class Parameter:
         return f"{what} from {plain_number(self.minimum)} to {plain_number(self.maximum)}"
 
     def fits(self, value: object) -> bool:
-        """Tell whether a stored value is one that this parameter may have; raw SQL may have stored others."""
+        """Return whether a stored value is one that this parameter may have; raw SQL may have stored others."""
         if self.value_type is str:
             return isinstance(value, str) and (value in self.choices or self._looks_right(value))
         if self.value_type is list:

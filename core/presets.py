@@ -42,7 +42,7 @@ class Preset:
         return tuple(re.findall(r"\b[A-Z]{4,}\b", self.address))
 
     def fits(self, host: str) -> bool:
-        """Tell whether *host* is of this vendor; one's own machine is nobody's."""
+        """Return whether *host* is of this vendor; one's own machine is nobody's."""
         return self.needs_key and _hosts(self).fullmatch(host) is not None
 
 

@@ -33,7 +33,7 @@ class Wanted(NamedTuple):
         return not self.search and self.since is None
 
     def fits(self, text: str, *moments: datetime | None) -> bool:
-        """Tell whether a row has what is searched for in *text*, and one of *moments* is late enough."""
+        """Return whether a row has what is searched for in *text*, and one of *moments* is late enough."""
         late = self.since is None or any(moment is not None and moment >= self.since for moment in moments)
         return late and self.search in text.casefold()
 

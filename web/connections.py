@@ -55,7 +55,7 @@ class Watch:
         self._logged: dict[str, tuple[float, int]] = {}
 
     def admits(self, address: str, transport: asyncio.Transport) -> bool:
-        """Tell whether a network may have one more connection; then it is counted until it is closed, whoever closes it."""
+        """Return whether a network may have one more connection; then it is counted until it is closed, whoever closes it."""
         if self._trusts(address):
             return True
         if len(self._open) > _NETWORKS:

@@ -48,7 +48,7 @@ _installed = False
 
 
 def installed() -> bool:
-    """Tell whether this process has the middleware: without it (a page's script alone, in tests) there is no cookie."""
+    """Return whether this process has the middleware: without it (a page's script alone, in tests) there is no cookie."""
     return _installed
 
 
@@ -156,12 +156,12 @@ class Middleware:
 
 
 def _is_probe(scope: Scope) -> bool:
-    """Tell whether this reads what any host name may ask for."""
+    """Return whether this reads what any host name may ask for."""
     return scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} and scope["path"] in _PROBES
 
 
 def _is_misspelt(scope: Scope) -> bool:
-    """Tell whether this is a second spelling of a route of ours, which path rules of a proxy would not know."""
+    """Return whether this is a second spelling of a route of ours, which path rules of a proxy would not know."""
     path, sent = scope["path"], scope.get("raw_path") or b""
     if path in _OURS or "\0" in path:
         return b"%" in sent

@@ -101,7 +101,7 @@ class Proxies:
         return self.trusts(_neighbour(scope)) and headers.get("x-forwarded-proto", "").strip().lower() == "https"
 
     def trusts(self, address: str) -> bool:
-        """Tell whether an address is that of a trusted proxy."""
+        """Return whether an address is that of a trusted proxy."""
         return _is_address(address) and any(ipaddress.ip_address(address) in network for network in self._networks)
 
 
@@ -111,13 +111,13 @@ def cookie_name(*, https: bool) -> str:
 
 
 def is_ours(origin: str, headers: Mapping[str, str]) -> bool:
-    """Tell whether a page at *origin* is one of ours: the host and port that the request itself went to."""
+    """Return whether a page at *origin* is one of ours: the host and port that the request itself went to."""
     scheme, _, host = origin.partition("://")
     return scheme in {"http", "https"} and host != "" and host.lower() == headers.get("host", "").lower()
 
 
 def host_allowed(host: str | None, allowed: Iterable[str]) -> bool:
-    """Tell whether browsers may reach us under this name: else a page of a rebound name could (DNS rebinding).
+    """Return whether browsers may reach us under this name: else a page of a rebound name could (DNS rebinding).
 
     An address is no name that could be rebound.
 

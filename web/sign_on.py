@@ -90,7 +90,7 @@ def deleting(request: Request) -> tuple[bytes, bytes]:
 
 
 async def holds(secret: str | None) -> bool:
-    """Tell whether a secret's sign-in holds. Without the database nobody can say: then it does, and every page asks again."""
+    """Return whether a secret's sign-in holds. Without the database nobody can say: then it does, and every page asks again."""
     if secret is None:
         return False
     try:

@@ -94,7 +94,7 @@ def bootstrap(session: Session, username: str, password: str | None) -> str | No
 
 
 def none_yet(session: Session) -> bool:
-    """Tell whether there is no user at all; until the transaction ends no other process answers this."""
+    """Return whether there is no user at all; until the transaction ends no other process answers this."""
     session.execute(_LOCK)
     return session.exec(select(func.count()).select_from(User)).one() == 0
 

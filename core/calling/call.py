@@ -321,6 +321,6 @@ def _joined(name: str, given: Any, wanted: Any) -> Any:
 
 
 def _leaves_out(request: Request, name: str) -> bool:
-    """Tell whether the options say that *name*, which we would add, is not sent."""
+    """Return whether the options say that *name*, which we would add, is not sent."""
     options = request.options or {}
     return name in options and (options[name] is None or options[name] is sent.OMIT)

@@ -182,7 +182,7 @@ class Clients:
 
 
 def _is_current(wanted: Wanted, settings: EffectiveSettings) -> bool:
-    """Tell whether a call with these settings would have a client made for *wanted*."""
+    """Return whether a call with these settings would have a client made for *wanted*."""
     if settings.status != "ok":
         return False
     return wanted == Wanted(settings.kind, settings.base_url, settings.api_key(), settings.carried())

@@ -95,7 +95,7 @@ def entry(settings: EffectiveSettings, call: CallToLog) -> dict[str, Any] | None
 
 
 def is_logged(settings: EffectiveSettings, call: CallToLog) -> bool:
-    """Tell whether a row of *call* is kept at all, by the logging parameters of *settings*."""
+    """Return whether a row of *call* is kept at all, by the logging parameters of *settings*."""
     return settings.enable_logging and (settings.log_level != "errors_only" or call.status == "error")
 
 
@@ -143,7 +143,7 @@ def _copy_one(connection: "Connection[Any]", cells: tuple[Any, ...]) -> bool:
 
 
 def _is_of_a_row(error: Exception) -> bool:
-    """Tell whether a row's own content is at fault, and not the line, the server or this process's rights."""
+    """Return whether a row's own content is at fault, and not the line, the server or this process's rights."""
     import psycopg  # noqa: PLC0415 - with the first batch
 
     if isinstance(error, CoreError | OSError) or refusals.read(error) is not None:

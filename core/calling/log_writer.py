@@ -206,7 +206,7 @@ class Writer:
         return connection
 
     def _is_for_good(self) -> bool:
-        """Tell whether a refusal is no failover: nothing was written before, or it has gone on for :data:`FAILOVER`."""
+        """Return whether a refusal is no failover: nothing was written before, or it has gone on for :data:`FAILOVER`."""
         self._trusted_until = min(self._trusted_until, time.monotonic() + FAILOVER)
         return time.monotonic() >= self._trusted_until
 

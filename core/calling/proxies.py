@@ -26,7 +26,7 @@ class Way(NamedTuple):
     directly: tuple[str, ...]
 
     def leads_to(self, host: str, port: int) -> bool:
-        """Tell whether *host* is asked for at the proxy; one's own machine never is: the proxy would ask itself."""
+        """Return whether *host* is asked for at the proxy; one's own machine never is: the proxy would ask itself."""
         try:
             read = addresses.read_host(host)
         except ValueError:
@@ -54,7 +54,7 @@ def way_out() -> Way | None:
 
 
 def _fits(entry: str, host: str, port: int) -> bool:
-    """Tell whether an entry of ``LLM_NO_PROXY`` is for *host*: a name and all below it, an address, a network, or ``*``."""
+    """Return whether an entry of ``LLM_NO_PROXY`` is for *host*: a name and all below it, an address, a network, or ``*``."""
     if entry == "*":
         return True
     name, colon, number = entry.rpartition(":")
@@ -94,7 +94,7 @@ def words_of(answer: str) -> str:
 
 
 def passes(error: Exception) -> bool:
-    """Tell whether another try may help: the proxy is away or busy, and has not said no."""
+    """Return whether another try may help: the proxy is away or busy, and has not said no."""
     return "(4" not in str(error)
 
 

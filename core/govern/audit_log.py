@@ -154,7 +154,7 @@ def export(session: Session, actor: Actor, filters: EventFilters, *, limit: int 
 
 
 def more_than(session: Session, actor: Actor, filters: EventFilters, number: int) -> bool:
-    """Tell whether more than *number* events fit, without counting them all; raises Forbidden."""
+    """Return whether more than *number* events fit, without counting them all; raises Forbidden."""
     require(session, actor, "audit.view")
     return session.execute(_matching(session, filters).offset(number).limit(1)).first() is not None
 

@@ -54,7 +54,7 @@ def run(target: Tested, resolver: addresses.NameLookup = socket.getaddrinfo) -> 
 
 
 def _holds_no_secret(value: Any) -> bool:
-    """Tell whether nothing secret stands in a name or a fact: a server may echo the key that it was sent."""
+    """Return whether nothing secret stands in a name or a fact: a server may echo the key that it was sent."""
     return not isinstance(value, str) or redaction.on_one_line(value, _ID) == value
 
 
@@ -321,7 +321,7 @@ class _Test:
         return f"{words}. This server wants a key: switch on that the provider needs one, and enter it"
 
     def _nothing_is_there(self, failure: Failure) -> bool:
-        """Tell whether it is the address that is wrong: list and call are both missing, and no word is about the model."""
+        """Return whether it is the address that is wrong: list and call are both missing, and no word is about the model."""
         about = {"model", "deployment", (self._target.model or "model").lower()}
         is_about_model = any(word in failure.words.lower() for word in about)
         return self._list_is_missing and failure.status == _NOT_FOUND and not is_about_model

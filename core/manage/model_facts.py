@@ -294,7 +294,7 @@ def models_in_use(session: Session) -> list[tuple[str, str, str]]:
 
 
 def same(one: Knowledge, other: Knowledge, use: tuple[str, str, str]) -> bool:
-    """Tell whether both know the same of a model, as API, name and host; who says so does not count."""
+    """Return whether both know the same of a model, as API, name and host; who says so does not count."""
     api, model, host = use
     facts = [known.facts(api, model, host) for known in (one, other)]
     plain = [{name: getattr(found, name) for name in FIELDS} if found else None for found in facts]

@@ -118,13 +118,13 @@ class _Check(NamedTuple):
     """Left out: of a built-in default, of a value that somebody chose."""
 
     def is_met_by(self, found: Any) -> bool:
-        """Tell whether the parameter has the value that lifts the verdict."""
+        """Return whether the parameter has the value that lifts the verdict."""
         if self.is_above:
             return _is_number(found) and bool(found > self.value)
         return bool(found == self.value)
 
     def holds(self, beside: Mapping[str, Any], kept: Mapping[str, Any], custom: Mapping[str, Any]) -> bool:
-        """Tell whether it holds, as the request has *beside* and *kept*, and may have *custom*."""
+        """Return whether it holds, as the request has *beside* and *kept*, and may have *custom*."""
         if not self.path:
             return True
         found = _at(beside, self.path)
@@ -216,7 +216,7 @@ def _one(step: _Step, value: Any, kept: Mapping[str, Any], case: _Case) -> tuple
 
 
 def _takes(verdict: Verdict, value: Any) -> bool:
-    """Tell whether *value* is one that a verdict in force lets through; of what is no number the vendor judges."""
+    """Return whether *value* is one that a verdict in force lets through; of what is no number the vendor judges."""
     if verdict.does == "visible":
         return not isinstance(value, list) or all(isinstance(one, str) and one.strip() for one in value)
     if verdict.does == "range":

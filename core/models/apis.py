@@ -74,7 +74,7 @@ def api_of(kind: str | None, base_url: str | None = None) -> str:
 
 @lru_cache(maxsize=1024)
 def is_known_host(kind: str | None, base_url: str | None = None) -> bool:
-    """Tell whether a provider's host is one of its API's own, and no gateway: list prices hold there. Never raises."""
+    """Return whether a provider's host is one of its API's own, and no gateway: list prices hold there. Never raises."""
     return _of_host(host_of(kind, base_url).partition(":")[0]) is not None
 
 

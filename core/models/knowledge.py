@@ -131,7 +131,7 @@ class Knowledge:
 
 
 def _is_mute(facts: ModelFacts | None) -> bool:
-    """Tell whether nothing in *facts* is for the rules: a price alone makes no model known to them."""
+    """Return whether nothing in *facts* is for the rules: a price alone makes no model known to them."""
     return facts is None or not any(getattr(facts, name) for name in _DECIDES)
 
 

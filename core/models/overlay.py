@@ -90,7 +90,7 @@ def strength(row: FactRow) -> tuple[bool, bool, int, int, int]:
 
 
 def has_wildcards(pattern: str) -> bool:
-    """Tell whether *pattern* stands for more than one name."""
+    """Return whether *pattern* stands for more than one name."""
     return "*" in pattern or "?" in pattern
 
 

@@ -90,7 +90,7 @@ def _condition_text(condition: str) -> str:
 
 
 def _searches(facts: ModelFacts) -> bool:
-    """Tell whether it is one of OpenAI's that search the web: they take no parameter of sampling."""
+    """Return whether it is one of OpenAI's that search the web: they take no parameter of sampling."""
     return "-search-" in facts.name
 
 

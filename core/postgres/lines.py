@@ -87,7 +87,7 @@ def transaction(connection: "Connection[Any]") -> "Iterator[None]":
 
 
 def is_direct(connection: "Connection[Any]") -> bool:
-    """Tell whether LISTEN holds on *connection*: not where a pooler stands in between, nor on a replica.
+    """Return whether LISTEN holds on *connection*: not where a pooler stands in between, nor on a replica.
 
     A pooler hands out numbers of its own for the server's processes. In PgBouncer's session mode LISTEN would hold, but
     nothing tells that mode from the others without leaving something behind in one of the others.

@@ -18,13 +18,13 @@ _HOST = re.compile(r"(?P<host>\[[^]]*\]|[^:]*)(?::(?P<port>\d*))?")
 
 
 def answers(url: str, seconds: float = SECONDS) -> bool:
-    """Tell whether a server of *url* answers within *seconds*; True also where that cannot be told from the URL alone."""
+    """Return whether a server of *url* answers within *seconds*; True also where that cannot be told from the URL alone."""
     found = _addresses(url)
     return not found or any(answers_at(host, port, seconds) for host, port in found)
 
 
 def answers_at(host: str, port: int, seconds: float = SECONDS) -> bool:
-    """Tell whether a server at *host*, a name, an address or the folder of a socket, answers within *seconds*."""
+    """Return whether a server at *host*, a name, an address or the folder of a socket, answers within *seconds*."""
     with suppress(OSError, UnicodeError), _line(host, port, seconds) as line:
         line.sendall(_SSL_REQUEST)
         return len(line.recv(1)) == 1

@@ -107,12 +107,12 @@ def look(kind: str, typed: str, base_url: str | None = None) -> KeyVerdict:
 
 
 def placeholder(text: str) -> bool:
-    """Tell whether *text* is what samples of configuration write in place of a key."""
+    """Return whether *text* is what samples of configuration write in place of a key."""
     return dummy(text) or _SAMPLE.fullmatch(text.strip()) is not None
 
 
 def dummy(text: str) -> bool:
-    """Tell whether *text* is a word that servers without a key are given."""
+    """Return whether *text* is a word that servers without a key are given."""
     return _DUMMY.fullmatch(text.strip()) is not None
 
 

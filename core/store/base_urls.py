@@ -63,7 +63,7 @@ AZURE: Final = "azure_openai"
 
 
 def is_v1(url: str) -> bool:
-    """Tell whether *url* is that of Azure's v1 API, which speaks OpenAI's protocol."""
+    """Return whether *url* is that of Azure's v1 API, which speaks OpenAI's protocol."""
     return re.search(r"://[^/]+/(.*/)?openai/v1(/|$)", url) is not None
 
 

@@ -24,7 +24,7 @@ _READINGS: Final = tuple(
 
 
 def is_easy(password: str) -> bool:
-    """Tell whether somebody who tries common passwords, words and patterns first finds *password* too soon."""
+    """Return whether somebody who tries common passwords, words and patterns first finds *password* too soon."""
     read = {password, *(password.translate(each) for each in _READINGS)}
     return any(not text or _guesses(text) < MIN_GUESSES for text in {_once(each)[:LOOKED_AT] for each in read})
 

@@ -61,7 +61,7 @@ def chosen(edit: Edit, name: str) -> Choice:
 
 
 def differs(name: str, choice: Choice, saved: Choice) -> bool:
-    """Tell whether *choice* would change what is saved; another layout of the same JSON would not."""
+    """Return whether *choice* would change what is saved; another layout of the same JSON would not."""
     if name in OBJECTS:
         try:
             return _object(name, choice) != _object(name, saved)

@@ -45,7 +45,7 @@ def built_ins() -> dict[str, Explained]:
 
 
 def is_drawn() -> bool:
-    """Tell whether the form was drawn in the run before this one, so that its widgets can be read."""
+    """Return whether the form was drawn in the run before this one, so that its widgets can be read."""
     return _CUSTOM in st.session_state
 
 

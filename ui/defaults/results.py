@@ -57,7 +57,7 @@ def press_save() -> None:
 
 
 def save_is_pressed() -> bool:
-    """Tell whether Save was pressed, and what it saves is not saved yet."""
+    """Return whether Save was pressed, and what it saves is not saved yet."""
     return bool(st.session_state.get(_PRESSED))
 
 

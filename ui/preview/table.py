@@ -35,7 +35,7 @@ def state_words(settings: EffectiveSettings) -> tuple[str, str, str]:
 
 
 def is_changed(settings: EffectiveSettings) -> bool:
-    """Tell whether something that somebody chose is not sent as it is; another name is no change."""
+    """Return whether something that somebody chose is not sent as it is; another name is no change."""
     return any(each.what == "added" or (each.asked_for and each.what != "renamed") for each in settings.adjustments)
 
 

@@ -108,7 +108,7 @@ def kept() -> Report | None:
 
 
 def is_past(now: int) -> bool:
-    """Tell whether the kept report is of something else than the typing *now*."""
+    """Return whether the kept report is of something else than the typing *now*."""
     typed: _Typed | None = st.session_state.get(_TYPED)
     return typed is not None and typed.of != now
 

@@ -79,7 +79,7 @@ def clear_filters() -> None:
 
 
 def is_live() -> bool:
-    """Tell whether new calls are to be shown as they come."""
+    """Return whether new calls are to be shown as they come."""
     live = bool(st.session_state.get(_LIVE))
     if not live:
         st.session_state.pop(_LIVE_SINCE, None)
