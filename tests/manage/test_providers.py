@@ -677,7 +677,7 @@ def test_only_a_changed_address_is_judged(session: Session, admin: Actor, monkey
         providers.update(session, admin, _id(made), {"api_base_url": "http://127.0.0.1:8"})
 
 
-def test_calls_lately(session: Session) -> None:
+def test_recent_calls(session: Session) -> None:
     """The calls of 30 days of one provider, and the slot of the last; None where there are none."""
     now = datetime.now(UTC)
     for name, days, calls in (("acme", 29, 3), ("acme", 1, 4), ("acme", 31, 100), ("other", 0, 50), ("old", 31, 1)):

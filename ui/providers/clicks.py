@@ -12,7 +12,7 @@ from streamlit.errors import StreamlitAPIException
 
 from core.actors import Actor
 from core.errors import NotFound
-from core.manage import provider_keys, provider_lists, providers
+from core.manage import provider_figures, provider_keys, provider_lists, providers
 from core.store import db
 from core.store.tables import LlmProvider
 from core.wording import counted
@@ -168,9 +168,9 @@ def _warn_deleted(click: Click) -> None:
     )
 
 
-def _calls_lately(name: str) -> int:
+def _recent_calls(name: str) -> int:
     with db.transaction() as session:
-        return (providers.calls_lately(session, name) or (0, None))[0]
+        return (provider_figures.recent_calls(session, name) or (0, None))[0]
 
 
 def _write(actor: Actor, click: Click) -> None:
@@ -197,7 +197,7 @@ def _write(actor: Actor, click: Click) -> None:
         own[click.provider.id] = (click.provider.version, after[0].version)
         if active and provider_keys.key_state(after[0]).state not in {"ok", "not_needed"}:
             warn(f"{name} is active, but programs get no API key: it has none that can be read. Set it first.")
-        if click.action == "deactivate" and (lately := _calls_lately(after[0].name)):
+        if click.action == "deactivate" and (lately := _recent_calls(after[0].name)):
             warn(
                 f"{name} is inactive. Programs made {counted(lately, 'call')} with it in 30 days: such calls fail now."
             )
