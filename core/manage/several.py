@@ -157,12 +157,13 @@ def _lock(session: Session, ids: Collection[int], field: str) -> None:
 
 
 def _refuse_stale(session: Session, rows: Sequence[Row], versions: Mapping[int, int], field: str) -> None:
-    table: Any = LlmProvider.id if field in PROVIDER_FIELDS else LlmSettings.provider_id
-    who: Any = LlmProvider.updated_by if field in PROVIDER_FIELDS else LlmSettings.updated_by
     changed = [row for row in rows if row.version != versions[row.id]]
-    by: dict[int, str | None] = {}
-    if changed:
-        by = dict(session.exec(select(table, who).where(table.in_([row.id for row in changed]))).all())
+    who: Any = select(LlmProvider.id, LlmProvider.updated_by).where(col(LlmProvider.id).in_(list(versions)))
+    if field not in PROVIDER_FIELDS:  # the active row last: others count for nothing
+        own = col(LlmSettings.provider_id)
+        who = select(own, LlmSettings.updated_by).where(own.in_(list(versions)))
+        who = who.order_by(col(LlmSettings.is_active), col(LlmSettings.updated_at))
+    by: dict[int, str | None] = dict(session.exec(who).all()) if changed else {}
     problems = {row.display_name: f"was changed by {by.get(row.id) or 'somebody'} meanwhile" for row in changed}
     gone = sorted(versions.keys() - {row.id for row in rows})
     problems |= {f"number {each}": "was deleted meanwhile" for each in gone}

@@ -8,7 +8,7 @@ import pytest
 
 from core import ai
 from core.ai import Completion
-from core.calling.vendors import Counts, Tokens, ToolCall
+from core.calling.vendors import Counts, Tokens, ToolCall, look, text_of, total
 from core.errors import CallFailed, Invalid
 from tests.calls import WAYS, configure, logged
 from tests.conftest import run_async
@@ -260,6 +260,79 @@ def test_counts_are_whole_numbers_that_fit() -> None:
         assert Counts(5, 3, one).tokens() == (Tokens(5, 3) if one is None else None)
     assert Counts(0, 0).tokens() == Tokens(0, 0)
     assert Counts(2**31 - 1, 1.0, 1, 2).tokens() == Tokens(2**31 - 1, 1, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "sum_of"),
+    [
+        ((), None),
+        ((None, None), None),
+        ((0, None), 0),
+        ((5, None, 3.0), 8),
+        ((5, "3"), "3"),
+        ((5, -3, "x"), -3),
+        ((True, 5), True),
+    ],
+)
+def test_a_total_hides_nothing(values: tuple[object, ...], sum_of: object) -> None:
+    """What is missing counts nothing, and the first that is no count stays to be seen."""
+    assert (total(*values), type(total(*values))) == (sum_of, type(sum_of))
+
+
+SEEN = {"a": [{"b": 1}, (2, 3)], "c": ToolCall("i", "n", "{}"), "text": None}
+
+
+@pytest.mark.parametrize(
+    ("path", "there"),
+    [
+        (("a", 0, "b"), 1),
+        (("a", 1, 1), 3),
+        (("a", 1, 2), None),
+        (("a", 2), None),
+        (("a", "b"), None),
+        (("c", "name"), "n"),
+        (("c", "nothing", "below"), None),
+        ((0,), None),
+        ((), SEEN),
+    ],
+)
+def test_what_an_sdks_object_has_at_a_place(path: tuple[str | int, ...], there: object) -> None:
+    """In mappings, lists and objects; where it goes on in nothing there is nothing."""
+    assert look(SEEN, *path) == there
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("Hi.", "Hi."),
+        (["H", {"text": "i"}, {"text": None}, {"image": 1}, ToolCall("", "", ""), "."], "Hi."),
+        ((), ""),
+        (None, ""),
+        (7, ""),
+        ({"text": "Hi."}, ""),
+    ],
+)
+def test_the_text_of_a_content(content: object, text: str) -> None:
+    """A text, or all that is one among its parts."""
+    assert text_of(content) == text
+
+
+def test_arguments_of_a_tool() -> None:
+    """None are an empty object; what is no object is the model's fault, and said so."""
+    assert ToolCall("", "f", "").input == {}
+    assert ToolCall("", "f", '{"a": 1}').input == {"a": 1}
+    for wrong in ("[1]", "7", "{", "null"):
+        with pytest.raises(ValueError, match=r"no JSON object|Expecting"):
+            _ = ToolCall("", "f", wrong).input
+
+
+def test_counts_that_come_in_parts() -> None:
+    """A later one takes the place of an earlier one; what it does not have stays, also a zero."""
+    first = Counts(6, 1, 4)
+
+    assert first.updated(None) == first
+    assert first.updated(Counts(output=3)) == Counts(6, 3, 4)
+    assert first.updated(Counts(0, None, 0, 2)) == Counts(0, 1, 0, 2)
 
 
 @pytest.mark.usefixtures("store")

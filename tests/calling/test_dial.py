@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +17,8 @@ import pytest
 from core.calling import addresses, dial
 from core.calling.attempt import Attempt
 from core.calling.dial import Unacceptable
+from core.calling.proxies import Refused
+from core.errors import BadConfig
 from tests.conftest import run_async
 from tests.processes import python
 from tests.vendors import KEY, Status, Vendor, make_certificate
@@ -290,6 +293,74 @@ def test_certificate_of_ones_own(tmp_path: Path) -> None:
 
         assert (done.stdout, done.stderr) == ("200 200\n", "")
         assert len(secured.asked) == 2
+
+
+@pytest.fixture
+def anew() -> Iterator[None]:
+    """Certificates are read by the test, and again by the next one."""
+    dial.tls.cache_clear()
+    yield
+    dial.tls.cache_clear()
+
+
+@pytest.mark.usefixtures("anew")
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (PermissionError(13, "Permission denied", "/etc/x.pem"), "Permission denied"),
+        (OSError("an odd one"), "an odd one"),
+    ],
+)
+def test_certificates_that_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, error: OSError, reason: str, variable: str
+) -> None:
+    """The variable that names them is named, with its value and the system's own reason; where none does, the package."""
+
+    def refuse() -> None:
+        raise error
+
+    monkeypatch.setattr(httpx2, "create_ssl_context", refuse)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(BadConfig) as caught:
+        dial.tls()
+    assert f"this machine's certificates cannot be read ({reason})." in str(caught.value)
+
+    monkeypatch.setenv(variable, "/etc/x.pem")
+    with pytest.raises(BadConfig) as caught:
+        dial.tls()
+    assert f"{variable} is '/etc/x.pem', of which no certificates can be read ({reason})." in str(caught.value)
+
+
+UNVERIFIED = ssl.SSLCertVerificationError(1, "self-signed certificate")
+
+
+@pytest.mark.parametrize("by", ["__cause__", "__context__"])
+@pytest.mark.parametrize(
+    ("said", "cause", "words"),
+    [
+        (("self-signed certificate",), UNVERIFIED, None),
+        (("wrong version number",), ssl.SSLError(1, "x"), "passes no TLS on: wrong version number"),
+        ((), ConnectionResetError(), "passes no TLS on: it hung up"),
+        ((), None, "passes no TLS on: it hung up"),
+    ],
+    ids=["certificate", "no TLS", "reset", "nothing"],
+)
+def test_a_handshake_that_fails_behind_a_proxy(
+    said: tuple[str, ...], cause: BaseException | None, words: str | None, by: str
+) -> None:
+    """A certificate is judged as anywhere; for all else the proxy has passed on something that is no TLS."""
+    error = httpcore2.ConnectError(*said)
+    setattr(error, by, cause)
+
+    found = dial._of_tls(error)
+
+    if words is None:
+        assert (type(found), found.args) == (httpcore2.ConnectError, said)
+    else:
+        assert isinstance(found, Refused)
+        assert str(found).endswith(words)
 
 
 def until(attempt: Attempt) -> float:

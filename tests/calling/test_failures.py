@@ -106,6 +106,62 @@ def test_errors_of_the_way(kind: str, error: BaseException, reason: str, retryab
     assert (failures.OWN_AUTHORITY in found.words) == (reason == "tls" and not retryable)
 
 
+EXPIRED = ssl.SSLCertVerificationError(1, "[SSL] certificate verify failed (_ssl.c:1000)")
+EXPIRED.verify_message = "certificate has expired"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            chained(Odd("odd"), httpx2.ConnectError("x"), EXPIRED),
+            f"TLS: certificate has expired{failures.OWN_AUTHORITY}",
+        ),
+        (chained(Odd("odd"), ssl.SSLError(1, "first"), OSError("last")), "TLS: last"),
+        (chained(Odd("odd"), httpx2.ReadError("first"), ConnectionResetError("last")), "last"),
+        (chained(Odd("odd"), httpx2.ReadError("first"), ConnectionResetError()), "the connection was lost"),
+        (chained(httpx2.ProxyError("the proxy answers 502"), OSError("last")), "the proxy answers 502"),
+        (chained(Odd("odd"), Unacceptable("too large"), TimeoutError()), "too large"),
+    ],
+    ids=range(6),
+)
+def test_words_of_the_way(error: BaseException, words: str) -> None:
+    """Those of whoever knows best: what refused a certificate, the proxy, else the last cause."""
+    assert judge(OPENAI, error).words == words
+
+
+@pytest.mark.parametrize(("words", "again"), [("answers 502 Bad Gateway", True), ("(403 Forbidden)", False)])
+def test_what_a_proxy_says_decides_on_another_attempt(words: str, *, again: bool) -> None:
+    """It is no timeout and no answer of the vendor's, whatever it was caused by."""
+    found = judge(OPENAI, chained(httpx2.ProxyError(words), TimeoutError()))
+
+    assert (found.reason, found.status, found.retryable) == ("connection", None, again)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason", "words"),
+    [
+        (b'{"error": {"code": 429, "message": "slow down"}}', "rate_limit", "slow down"),
+        (b'{"error": "upstream is gone"}', "busy", "upstream is gone"),
+        (b'{"error": null}', "not_understood", 'describes: it begins with {"error": null}'),
+        (b'{"error": [1]}', "not_understood", 'describes: it begins with {"error": [1]}'),
+        (b'["error"]', "not_understood", 'describes: it begins with ["error"]'),
+        (b"", "not_understood", "describes (Odd)"),
+        (b"<html>\n\xff" + b"y" * 1000, "not_understood", f"it begins with <html> \ufffd{'y' * 192}"),
+        (b"[" * 100_000, "not_understood", f"it begins with {'[' * 200}"),
+    ],
+    ids=range(8),
+)
+def test_an_answer_that_nobody_understands(body: bytes, reason: str, words: str) -> None:
+    """The vendor's own error, where one is in it, else how it begins; what cannot be read is not asked for again."""
+    found = judge(OPENAI, Odd("secret"), body=body)
+
+    assert found.reason == reason
+    assert found.words.endswith(words)
+    assert found.status is None
+    assert found.retryable is (reason != "not_understood")
+
+
 @pytest.mark.parametrize(
     ("status", "reason", "retryable"),
     [

@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from core import ai
+from core.calling.messages import read_prompt
 from core.errors import Invalid
 from tests.calls import logged
 from tests.vendors import Status, Vendor
@@ -191,3 +192,46 @@ def test_response_format(vendor: Vendor) -> None:
         _ = ai.complete("Who?", response_format=Person).parsed
     assert ai.complete("Who?", response_format=Person).parsed is None
     assert ai.complete("Who?").parsed is None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        (b"Hi", "must be a text, or messages"),
+        ([{"role": "system", "content": "x"}, {"role": "developer", "content": "y"}], "not the system's"),
+        ([ASKED, "Hi"], "message 1: must be a mapping with a role"),
+        ([{"role": "robot", "content": "x"}], "message 0: must be a mapping with a role"),
+        ([{"content": "x"}], "message 0: must be a mapping with a role"),
+        ([{"role": "tool", "content": None}], "must have a content: a text"),
+        ([{"role": "user", "tool_calls": CALLS}], "must have a content: a text"),
+        ([{"role": "user", "parts": []}], "must have a content, or tool calls"),
+        ([{"role": "assistant", "content": None, "tool_calls": []}], "must have a content, or tool calls"),
+        ([{"role": "assistant", "content": {"text": "x"}}], "a text or a list"),
+        ([{"role": "user", "content": [{"x": float}]}], "JSON cannot hold"),
+    ],
+    ids=range(11),
+)
+def test_what_is_no_prompt(prompt: Any, words: str) -> None:
+    """The message is named by its place, with the rule."""
+    with pytest.raises(Invalid) as caught:
+        read_prompt(prompt)
+
+    assert words in caught.value.fields["prompt"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": ""},
+        {"role": "user", "content": ({"type": "text", "text": "x"},)},
+        {"role": "user", "content": [b"bytes", Person(name="Ann")]},
+        {"role": "model", "parts": [{"text": "x"}]},
+        *({"role": "assistant", name: ["x"]} for name in ("tool_calls", "function_call", "refusal", "audio")),
+        {"role": "function", "name": "f", "content": "7"},
+    ],
+    ids=range(9),
+)
+def test_what_is_a_message(message: dict[str, Any]) -> None:
+    """It is handed on as it is, in a tuple as well as in a list; of text or of what stands in its place."""
+    assert read_prompt((message,)) == [message]
+    assert read_prompt([{"role": "system", "content": "x"}, message])[1] == message

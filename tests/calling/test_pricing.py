@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.calling.pricing import price
+from core.calling.pricing import find, price
 from core.calling.vendors import Tokens
 from core.models import overlay
 from core.models.knowledge import Knowledge
@@ -69,3 +69,46 @@ def test_a_host_that_only_genai_prices_knows() -> None:
     settings = _settings("https://api.perplexity.ai", kind="openai_compatible")
 
     assert (price(settings, "sonar", USAGE, at=AT) or 0) > 0
+
+
+def test_the_strongest_word_behind_a_gateway() -> None:
+    """An admin's counts more than the gateway's own list, whichever was written first."""
+    other = {"prices": [{"input": 100, "output": 200}]}
+    for origins in (("operator", "observed"), ("observed", "operator")):
+        rows: list[dict[str, Any]] = [
+            {"id": number, "api": "openai@gateway.example", "pattern": "m", "origin": origin, "as_of": "2026-11-26"}
+            | {"facts": OWN if origin == "operator" else other}
+            for number, origin in enumerate(origins, start=1)
+        ]
+        known = Knowledge(overlay.read(rows))
+        settings = build(provider(kind="openai", base_url=GATEWAY), [], knowledge=known)
+
+        assert price(settings, "m", USAGE, at=AT) == Decimal(3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "base_url", "model", "where"),
+    [
+        ("openai", None, "gpt-5.4-mini", {"provider_id": "openai"}),
+        ("openai", "https://api.openai.com/v1", "gpt-5.4-mini", {"provider_id": "openai"}),
+        ("openai", GATEWAY, "gpt-5.4-mini", None),
+        ("openai_compatible", "https://api.perplexity.ai", "sonar", {"provider_api_url": "https://api.perplexity.ai"}),
+        ("openai_compatible", None, "sonar", None),
+        ("openai", None, "nobody-knows-it", None),
+        ("openai", None, None, None),
+        (None, "https://api.perplexity.ai", "sonar", None),
+    ],
+)
+def test_where_genai_prices_finds_a_model(
+    kind: str | None, base_url: str | None, model: str | None, where: dict[str, str] | None
+) -> None:
+    """The vendor's own host by the vendor's name, any other by its address; without a kind or a model nowhere."""
+    assert find(kind, base_url, model) == where
+
+
+def test_a_call_that_has_no_price() -> None:
+    """What genai-prices cannot say of this call is not known: never zero, and no error."""
+    settings = _settings("https://api.perplexity.ai", kind="openai_compatible")
+
+    assert price(settings, "nobody-knows-it", USAGE, at=AT) is None
+    assert (price(settings, "sonar", USAGE) or 0) > 0

@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from core import ai, config
 from core.actors import COMMAND_LINE, Actor
-from core.calling import dial
+from core.calling import dial, proxies
 from core.calling.clients import clients
 from core.calling.proxies import Way
 from core.environment import ProxyAddress
@@ -258,6 +258,11 @@ DIRECTLY = [
     ("10.0.0.0/8", "11.1.2.3", False),
     ("10.1.2.3", "10.1.2.3", True),
     ("fd00::/8", "fd00::1", True),
+    ("fd00::1", "fd00::1", True),
+    ("fd00::443", "fd00::443", True),
+    ("fd00::443", "fd00::", False),
+    ("10.0.0.0/8", "corp.example", False),
+    ("corp.example", "10.1.2.3", False),
     ("[fd00::1]:443", "fd00::1", True),
     ("[fd00::1]:80", "fd00::1", False),
     ("vllm:443", "vllm", True),
@@ -273,6 +278,56 @@ def test_entries_of_no_proxy(entry: str, host: str, directly: bool) -> None:
     way = Way(ProxyAddress("http", "proxy.example", 3128, None), (entry,) if entry else ())
 
     assert way.leads_to(host, 443) == (not directly)
+
+
+@pytest.mark.parametrize(
+    ("host", "proxied"),
+    [
+        ("localhost", False),
+        ("LOCALHOST.", False),
+        ("app.localhost", False),
+        ("notlocalhost", True),
+        ("localhost.example", True),
+        ("127.8.9.1", False),
+        ("0x7f.1", False),
+        ("[::1]", False),
+        ("10.1.2.3", True),
+        ("fd00::1", True),
+        ("vendor.example", True),
+        ("1.2.3.4.5", True),
+    ],
+)
+def test_who_is_asked_for_at_the_proxy(host: str, *, proxied: bool) -> None:
+    """Everybody but this machine, in whatever form; what is no host at all is the proxy's to refuse."""
+    way = Way(ProxyAddress("http", "proxy.example", 3128, None), ())
+
+    assert way.leads_to(host, 443) is proxied
+    assert bool(way.refusal(host)) == (host == "1.2.3.4.5")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "again"),
+    [
+        (
+            "407 Proxy Authentication Required",
+            "wants a user name and a password, or others than its URL has (407 Pr",
+            False,
+        ),
+        ("403 Forbidden", "does not let this host be reached (403 Forbidden)", False),
+        ("400", "does not let this host be reached (400)", False),
+        ("499 Odd", "does not let this host be reached (499 Odd)", False),
+        ("503 Service Unavailable", "answers 503 Service Unavailable", True),
+        ("502", "answers 502", True),
+        (f"500 {'x' * 200}", f"answers 500 {'x' * 80}", True),
+    ],
+)
+def test_what_an_answer_of_the_proxy_means(answer: str, words: str, *, again: bool) -> None:
+    """In words about the proxy, and not too many; what it refuses it refuses again."""
+    found = proxies.words_of(answer)
+
+    assert found.startswith(f"{NAME} {words}")
+    assert len(found) <= len(f"{NAME} {words}") + len("oxy Authentication Required)")
+    assert proxies.passes(proxies.Refused(found)) is again
 
 
 @pytest.mark.parametrize(

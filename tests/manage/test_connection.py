@@ -608,6 +608,14 @@ def test_an_address_without_a_port_is_dialled_at_its_schemes(session: Session, s
     assert ("127.0.0.1", port) in dialled
 
 
+def test_a_stage_is_timed_in_milliseconds() -> None:
+    """Whole ones."""
+    clock = connection_stages._Clock()
+    clock._began -= 2
+
+    assert 2_000 <= clock.ms() < 60_000
+
+
 def test_a_target_shows_no_key(session: Session, vendor: Vendor) -> None:
     """What is to be tested may stand in a log or a traceback: without the key, and without the settings, which have it."""
     target = prepare(session, COMMAND_LINE, add(session, vendor.base_url("openai")))

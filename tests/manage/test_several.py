@@ -125,6 +125,32 @@ def test_what_another_admin_did_meanwhile_refuses_all(
     several.apply(session, admin, again, change)
 
 
+def test_who_changed_it_is_who_changed_what_counts(session: Session, admin: Actor, three: list[int]) -> None:
+    """Also who has switched the row off; not who has changed one that counts for nothing."""
+    change = Change("temperature", "value", 0.3)
+    versions = seen(session, three, change)
+    own = settings.get_global(session, three[2])
+    assert own
+    settings.update(session, Actor("bob"), own.id or 0, {"is_active": False})
+    with pytest.raises(Invalid) as refused:
+        several.apply(session, admin, versions, change)
+    assert refused.value.fields == {"Three": "was changed by bob meanwhile"}
+
+    for who in ("grace", "eve", "bob"):
+        row = settings.upsert_global(session, Actor(who), three[0], {"temperature": 1.0})
+        if who != "eve":
+            settings.update(session, Actor(who), row.id or 0, {"is_active": False})
+        if who == "grace":
+            versions = seen(session, three, change)
+    settings.upsert_global(session, Actor("eve"), three[0], {"temperature": 1.5})
+    session.execute(text("UPDATE llm_settings SET top_p = 0.5 WHERE NOT is_active"))  # by SQL, and stored behind it
+
+    with pytest.raises(Invalid) as refused:
+        several.apply(session, admin, versions, change)
+
+    assert refused.value.fields == {"One": "was changed by eve meanwhile"}
+
+
 def test_what_changes_beside_it_refuses_nothing(session: Session, admin: Actor, three: list[int]) -> None:
     """A temperature crosses no new description: only what is to be changed has to be as it was seen."""
     change = Change("temperature", "value", 0.3)
