@@ -17,4 +17,5 @@ with db.transaction() as session:
 if canary.state in {"wrong_key", "sealed", "behind"} and canary.known:
     st.error(as_markdown(canary.message), icon=":material/key_off:")
 row.draw_style()
-listing.draw()
+with st.container(key="list"):  # a key: it stays where it is when a message above it comes or goes
+    listing.draw()

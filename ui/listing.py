@@ -45,7 +45,7 @@ def pick(placeholder: str, then: Callable[[], object] = lambda: None) -> Wanted:
         placeholder: What is searched.
         then: Draws what stands beside them: the button that adds to the list.
     """
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="filters"):
         search = pick_search(placeholder)
         since = pick_since("Changed within", first_page)
         then()
@@ -98,7 +98,7 @@ def shown(rows: Sequence[R]) -> Sequence[R]:
     address.number(_PAGE, pages)
     if pages == 1:
         return rows
-    below = st.container(horizontal_alignment="center")
+    below = st.container(horizontal_alignment="center", key="pages")
     with below:
         number = st.pagination(pages, key=_PAGE, bind="query-params")
         first, last = (number - 1) * PAGE_SIZE, min(number * PAGE_SIZE, len(rows))

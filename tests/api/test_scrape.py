@@ -333,6 +333,7 @@ def test_no_secret_and_no_persons_name(client: TestClient) -> None:
 @pytest.mark.kill
 def test_ten_thousand_providers_stay_bounded(client: TestClient) -> None:
     """Lines of an answer, and its time, where each of them was called; those with the most calls have their own numbers."""
+    before = len(client.get(PAGE).text.splitlines())  # of this process, which may have run pages before
     execute(
         "INSERT INTO llm_providers (name, display_name, kind, available_models, is_active)"
         " SELECT 'p-' || n, 'P', 'openai', jsonb_build_array('m'), true FROM generate_series(1, 10000) n"
@@ -348,7 +349,7 @@ def test_ten_thousand_providers_stay_bounded(client: TestClient) -> None:
 
     assert len([name for name in calls if name.endswith(",ok")]) == figures.MOST_PROVIDERS + 1
     assert (calls["p-10000,ok"], calls["(others),ok"]) == (10_000, sum(range(1, 9951)))
-    assert len(client.get(PAGE).text.splitlines()) < 800
+    assert len(client.get(PAGE).text.splitlines()) - before < 400
     assert took < 3 * 2.0
 
 

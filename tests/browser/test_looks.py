@@ -8,7 +8,7 @@ from functools import partial
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, TimeoutError, expect  # noqa: A004 - Playwright's name
 
 from tests.browser.conftest import CHOSEN, settled
 from tests.browser.filled import add_admin, app_with, fill
@@ -26,9 +26,12 @@ CUT = """() => [...document.querySelectorAll('[data-testid="stMetricValue"] *, [
     .filter(part => part.scrollWidth > part.clientWidth + 1 && getComputedStyle(part).overflow !== "visible")
     .map(part => part.innerText)"""
 """The figures whose value or label is wider than its box."""
-AT_REST = """() => !document.querySelector('[data-stale=true]')
-    && !document.getAnimations().some(one => one instanceof CSSTransition)"""
-"""Nothing of the run before is there any more, nor is anything on its way."""
+ON_ITS_WAY = """() => [
+    ...[...document.querySelectorAll("[data-stale=true]")].map(each => `stale: ${each.outerHTML.slice(0, 300)}`),
+    ...document.getAnimations().filter(each => each instanceof CSSTransition).map(each =>
+        `${each.transitionProperty} ${each.playState} ${each.currentTime}: ${each.effect.target?.outerHTML.slice(0, 300)}`)]"""
+"""What is there of the run before, or moves."""
+AT_REST = f"() => !({ON_ITS_WAY})().length"
 BROKEN = """() => innerWidth < 700 ? [] : [...document.querySelectorAll("[class*=st-key-card_], [class*=st-key-user_], [class*=st-key-token_]")]
     .filter(row => {
         const boxes = [...row.querySelectorAll(":is(.stButton, .stMenuButton) button")].map(b => b.getBoundingClientRect());
@@ -204,7 +207,11 @@ def _pictures(page: Page, name: str) -> None:
     settled(page)
     for scheme in ("dark", "light"):
         show(page, scheme)
-        page.wait_for_function(AT_REST)
+        try:
+            page.wait_for_function(AT_REST)
+        except TimeoutError:
+            state = page.get_by_test_id("stApp").get_attribute("data-test-script-state")
+            pytest.fail(f"{name} comes to no rest (script {state}): {page.evaluate(ON_ITS_WAY)}")
         _picture(page, f"{name}-{scheme}")
 
 

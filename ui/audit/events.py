@@ -70,7 +70,7 @@ def pick_filters(choices: EventChoices, providers: Iterable[str]) -> EventFilter
         "min_value": _FIRST_DAY,
         "max_value": _LAST_DAY,
     }
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="filters"):
         who = st.selectbox(
             "Actor",
             address.with_asked(_ACTOR, choices.actors, _LONGEST),
@@ -108,7 +108,7 @@ def pick_filters(choices: EventChoices, providers: Iterable[str]) -> EventFilter
             width=150,
             help="The name of a provider, a user and so on, or how it begins.",
         )
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="more_filters"):
         newest = pick_since("Within")
         since = st.date_input("From", key=_FROM, help="UTC", **days)
         until = st.date_input("To", key=_TO, help="UTC, this day included", **days)

@@ -55,7 +55,7 @@ def draw(actor: Actor, *, for_admin: bool) -> None:
     if not everything:
         st.info("No model that a provider offers has an end that is known here.", icon=":material/event_available:")
         return
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="filters"):
         wanted = listing.pick_search("Model, host or provider")
         tier = _pick_tier()
     found = [

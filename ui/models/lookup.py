@@ -26,7 +26,7 @@ _LONGEST: Final = 200
 def draw() -> None:
     """Draw the search, and what is known of the model that it names."""
     address.one_of(API, [api.label for api in APIS.values()], "a host")
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="filters"):
         model = st.text_input(
             "Model",
             key=MODEL,

@@ -54,7 +54,7 @@ def pick(names: Mapping[str, str], *, for_admin: bool) -> Choice:
     if state.get(switch) not in _VIEWS:
         first = not for_admin and not asked["provider"] and seen is None and len(names) >= _MANY
         state[switch] = "all" if first else "one"
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="bottom", key="choice"):
         view = st.segmented_control(
             "Show",
             list(_VIEWS),

@@ -116,7 +116,7 @@ def _draw_figures(figures: ProviderFigures) -> None:
 
 
 def _draw_filters(*, several: bool) -> Filters:
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="filters"):
         search = st.text_input(
             "Search",
             key=_SEARCH,
@@ -175,7 +175,7 @@ def _draw_rows(filters: Filters) -> bool:
         picked.draw_bar(found, filters.asked, clicks.note)
     rows, number = st.container(gap="xsmall", key="rows"), 1
     if pages > 1:
-        with st.container(horizontal_alignment="center"):
+        with st.container(horizontal_alignment="center", key="pages"):
             number = st.pagination(pages, key=_PAGE, bind="query-params")
             last = min(number * PAGE_SIZE, found)
             st.caption(f"{(number - 1) * PAGE_SIZE + 1} to {last} of {found}", width="content")

@@ -36,7 +36,7 @@ _ICONS = {"ok": "check_circle", "error": "error", "cancelled": "cancel"}
 def pick_filters(choices: CallChoices, span: str, provider: str | None) -> CallFilters:
     """Draw the filters of the log; returns what is chosen. The time and the provider are those of the figures."""
     address.one_of(_STATUS, CALL_STATUSES, "a status")
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="filters"):
         model = st.selectbox(
             "Model",
             address.with_asked(_MODEL, choices.models, LONGEST),

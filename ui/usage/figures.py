@@ -20,7 +20,7 @@ def pick_span(choices: CallChoices) -> tuple[str, str, str | None]:
     labels = {name: span.label for name, span in usage.SPANS.items()}
     address.one_of(SPAN, labels.values(), "a time")
     address.one_of(BY, [name.title() for name in usage.BY], "a way to split the figures")
-    with st.container(horizontal=True, vertical_alignment="top", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="top", gap="small", key="chosen_time"):
         span = st.segmented_control(
             "Time",
             list(usage.SPANS),
