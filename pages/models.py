@@ -5,6 +5,7 @@ from core.store import db
 from ui.models import board, corrections, lookup
 from ui.models.head import BOARD, LOOKUP, draw_age, pick_view
 from ui.navigation import begin_page
+from ui.widgets import coming_and_going
 
 actor = begin_page(
     "models", "Which models in use their vendors take away and what comes after, and what is known of each."
@@ -12,7 +13,8 @@ actor = begin_page(
 with db.transaction() as session:
     is_admin = users.get(session, actor.own_id()).role == "admin"
 view = pick_view()
-draw_age()
+with coming_and_going():
+    draw_age()
 if view == BOARD:
     board.draw(actor, for_admin=is_admin)
 elif view == LOOKUP:

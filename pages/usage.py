@@ -9,6 +9,7 @@ from ui.navigation import begin_page
 from ui.usage.calls import draw_export, draw_live, draw_log, is_live, pick_filters
 from ui.usage.charts import draw_charts
 from ui.usage.figures import draw_figures, draw_nothing_yet, pick_span
+from ui.widgets import coming_and_going
 
 actor = begin_page(
     "usage", "Calls that your programs made by core.ai: how many, how fast, what they cost, and each one as logged."
@@ -16,8 +17,9 @@ actor = begin_page(
 with db.transaction() as session:
     choices = usage.choices(session, actor)
 span, by, provider = pick_span(choices)
-if provider:
-    draw_provider_links(provider, ("providers", "defaults", "effective_preview", "audit"))
+with coming_and_going():
+    if provider:
+        draw_provider_links(provider, ("providers", "defaults", "effective_preview", "audit"))
 with db.transaction() as session:
     found = usage.course(session, actor, span, by, provider)
 draw_figures(found.whole)

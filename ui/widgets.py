@@ -22,6 +22,15 @@ def page_head(title: str, purpose: str) -> None:
     show_toast()
 
 
+def coming_and_going() -> Any:
+    """Return a place for what is drawn only at times, above filters: a message, the first steps.
+
+    Where it took none, all below would move when it goes. The browser then draws what moved twice until the run ends, and
+    Streamlit 1.67 forgets which of its widgets stand in the address.
+    """
+    return st.container()
+
+
 def for_row(word: str, name: str) -> str:
     """Return the label of a button or toggle that each row has: *word* is seen, and a screen reader says *name* too.
 

@@ -28,7 +28,7 @@ CUT = """() => [...document.querySelectorAll('[data-testid="stMetricValue"] *, [
 """The figures whose value or label is wider than its box."""
 ON_ITS_WAY = """() => [
     ...[...document.querySelectorAll("[data-stale=true]")].map(each => `stale: ${each.outerHTML.slice(0, 300)}`),
-    ...document.getAnimations().filter(each => each instanceof CSSTransition).map(each =>
+    ...document.getAnimations().filter(each => each instanceof CSSTransition && each.playState !== "finished").map(each =>
         `${each.transitionProperty} ${each.playState} ${each.currentTime}: ${each.effect.target?.outerHTML.slice(0, 300)}`)]"""
 """What is there of the run before, or moves."""
 AT_REST = f"() => !({ON_ITS_WAY})().length"

@@ -1,26 +1,25 @@
 """The address of a page: what it keeps, and what of it is explained because there is no such thing."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlmodel import Session
 from streamlit.testing.v1 import AppTest
 
 from core.access import tokens
 from core.actors import COMMAND_LINE, Actor
 from core.audit.record import Target, record
-from core.manage import providers
+from core.manage import providers, settings
 from tests.conftest import ROOT
 from tests.govern.test_usage import log
-from tests.screens import PAGES, everything, open_page
+from tests.screens import PAGES, click, everything, open_page
 from ui.feedback import plain
 from ui.navigation import SCREENS
 
 PARAMETERS = {name: screen.parameters for name, screen in SCREENS.items() if screen.parameters}
-BY_HAND = {"defaults", "effective_preview"}
-"""Pages that write their address themselves."""
 ODD = {
     "empty": "",
     "spaces": "   ",
@@ -55,27 +54,50 @@ def some(session: Session) -> Session:
     return session
 
 
-def _in_address(node: Any, *, steady: bool = True) -> Iterator[tuple[str, bool]]:
-    """The parameter of each widget that stands in the address, and whether nothing that comes or goes can move it."""
-    for place, child in enumerate(getattr(node, "children", {}).values()):
+def _places(node: Any, above: tuple[int, ...] = ()) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The parameter of each widget that stands in the address, and where in the page it is: the numbers of the blocks around it."""
+    for place, child in getattr(node, "children", {}).items():
         if parameter := getattr(child.proto, "query_param_key", ""):
-            yield parameter, steady
-        fixed = place == 0 or child.type == "tab" or bool(getattr(child.proto, "id", ""))
-        yield from _in_address(child, steady=steady and fixed)
+            yield parameter, (*above, place)
+        yield from _places(child, (*above, place))
 
 
-@pytest.mark.usefixtures("some")
-@pytest.mark.parametrize("page", PARAMETERS)
-def test_what_is_drawn_above_moves_no_filter(admin: Actor, page: str) -> None:
-    """Each block around a widget of the address has a key, or is the first thing in its own.
+def _a_provider_is_gone(at: AppTest, session: Session) -> None:
+    session.execute(text("DELETE FROM llm_providers"))
+    click(at, "edit_acme")
+    assert "Acme is gone" in at.warning[0].value
 
-    Without one the browser makes the widget anew when a message above it comes or goes: what was typed is lost, and
-    Streamlit 1.67 then no more writes it into the address.
-    """
-    found = dict(_in_address(open_page(page, admin).main))
 
-    assert [name for name, steady in found.items() if not steady] == []
-    assert found or page in BY_HAND
+def _none_is_active(at: AppTest, session: Session) -> None:
+    session.execute(text("UPDATE llm_providers SET is_active = false"))
+    at.run()
+    assert "Your programs ask here" in at.markdown[0].value
+
+
+def _one_is_chosen(at: AppTest, _: Session) -> None:
+    at.selectbox(key="provider").set_value("acme").run()
+    assert at.selectbox(key="provider").value == "acme"
+
+
+@pytest.mark.parametrize(
+    ("page", "happens"),
+    [("providers", _a_provider_is_gone), ("providers", _none_is_active), ("usage", _one_is_chosen)],
+    ids=["a message", "first steps", "links"],
+)
+def test_what_comes_above_moves_no_filter(
+    some: Session, admin: Actor, page: str, happens: Callable[[AppTest, Session], None]
+) -> None:
+    """A widget of the address that moves is drawn twice for a while, and Streamlit 1.67 then no more writes it there."""
+    some.execute(text("UPDATE llm_providers SET is_active = true"))
+    settings.upsert_global(some, COMMAND_LINE, None, {"temperature": 0.3})
+    at = open_page(page, admin)
+    before = dict(_places(at.main))
+
+    happens(at, some)
+
+    after = dict(_places(at.main))
+    assert before
+    assert {name: after[name] for name in before if name in after} == before
 
 
 @pytest.mark.usefixtures("some")

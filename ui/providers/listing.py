@@ -20,7 +20,7 @@ from ui.guard import guard_part
 from ui.providers import clicks, first_steps, picked, row
 from ui.providers.dialogs import ADDED, draw_dialog
 from ui.since import KEY, pick_since
-from ui.widgets import ago, exact, figure
+from ui.widgets import ago, coming_and_going, exact, figure
 
 PAGE_SIZE: Final = 20
 STATES: Final = {"All": None, "Active": True, "Inactive": False}
@@ -74,13 +74,16 @@ def _draw_dialog() -> None:
 
 
 def _draw(actor: Actor) -> None:
-    clicks.do_all(actor)
+    above = coming_and_going()
+    with above:
+        clicks.do_all(actor)
     if name := st.session_state.pop(ADDED, None):
         _show_all()
         st.query_params[_IN_SIGHT] = name
     with db.transaction() as session:
         figures = provider_figures.figures(session)
-    first_steps.draw(figures)
+    with above:
+        first_steps.draw(figures)
     _draw_figures(figures)
     filters = _draw_filters(several=figures.total > 1)
     if not _draw_rows(filters):
