@@ -28,7 +28,7 @@ bench: tools
 # Which branches of core no test reaches; fails below the floor in pyproject.toml
 coverage: tools
 	$(RUN) coverage erase
-	$(RUN) coverage run -m pytest -n 2 -m quick $(ARGS)
+	$(RUN) coverage run -m pytest -n 2 -m "quick or long" $(ARGS)
 	$(RUN) coverage combine --quiet
 	$(RUN) coverage report
 

@@ -39,7 +39,7 @@ hypothesis.settings.load_profile("anywhere")  # no test asserts speed, of a busy
 ROOT = Path(__file__).parent.parent
 PASSWORD = "correct horse battery"
 ENCRYPTION_KEY = "0123456789abcdef" * 4
-SLOW = ("browser", "kill", "program")
+SLOW = ("browser", "kill", "program", "long")
 """Marks of tests that the quick suite leaves out."""
 NAMED_HERE = pytest.StashKey[bool]()
 ROOMY = 4 * 1024**3

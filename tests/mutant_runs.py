@@ -182,7 +182,7 @@ def shallow(code: types.CodeType) -> tuple[Any, ...]:
 
 def pytest_in_child(tests: list[str], plugin: object) -> int:
     """Run *tests* in this process; return pytest's exit code."""
-    options = ["-n", "0", "-q", "-m", "quick", "--hypothesis-seed=0", "-p", "no:randomly"]
+    options = ["-n", "0", "-q", "-m", "quick or long", "--hypothesis-seed=0", "-p", "no:randomly"]
     return int(pytest.main([*options, *(["-x"] if isinstance(plugin, Only) else []), *tests], plugins=[plugin]))
 
 

@@ -32,6 +32,7 @@ def test_these_stay_failures(tmp_path: Path, failed: list[str]) -> None:
     assert (again.returncode, again.stdout) == (1, "")
 
 
+@pytest.mark.long
 def test_a_run_names_what_failed(tmp_path: Path) -> None:
     """The file that `.ci/run` asks for has each test that failed, or could not begin, and no other."""
     (tmp_path / "conftest.py").write_text("from tests.conftest import pytest_terminal_summary\n", encoding="utf-8")

@@ -13,6 +13,7 @@ ELSEWHERE = re.compile(
 """Papers that are not in the repository: who reads it cannot look them up."""
 
 
+@pytest.mark.long
 def test_the_list_is_up_to_date() -> None:
     """Renew it by `python -m tests.checks`."""
     page = checks.PAGE.read_text(encoding="utf-8")
@@ -20,6 +21,7 @@ def test_the_list_is_up_to_date() -> None:
     assert page == checks.renewed(page)
 
 
+@pytest.mark.long
 def test_each_row_has_a_test_and_each_test_a_row() -> None:
     """A row without a test is a promise that nobody holds; a test that names another row was not looked at."""
     rows = checks.rows(checks.PAGE.read_text(encoding="utf-8"))

@@ -101,6 +101,7 @@ def test_no_error_repeats_what_was_typed(name: str, form: str) -> None:
     assert said or form not in REFUSED.get(name, ())
 
 
+@pytest.mark.long
 @given(
     st.sampled_from(sorted(VARIABLES)),
     st.text(st.characters(codec="utf-8"), max_size=12),

@@ -101,6 +101,7 @@ def _answers(services: list[subprocess.Popen[str]], line: str = "") -> list[Any]
     return [json.loads(service.stdout.readline()) for service in services if service.stdout is not None]
 
 
+@pytest.mark.long
 def test_a_key_is_exchanged_while_four_processes_call(committed: str, vendor: Vendor) -> None:
     """Add, test, promote, retire: 0 failed calls, the new key alone at the end, the old one gone from every process."""
     with db.transaction() as session:

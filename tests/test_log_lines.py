@@ -113,6 +113,7 @@ def test_command_line_tells_its_error_as_an_object(tmp_path: Path) -> None:
     assert (refused.returncode, refused.stderr) == (1, "Error: LLM_LOG_FORMAT must be text or json.\n")
 
 
+@pytest.mark.long
 def test_bad_value_ends_the_start_of_the_app(tmp_path: Path) -> None:
     """In one sentence."""
     app = App(tmp_path / "log", LLM_LOG_FORMAT="logfmt", DATABASE_URL="postgresql://nobody:x@127.0.0.1:9/none")

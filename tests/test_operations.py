@@ -61,6 +61,7 @@ def urls(own: Cluster) -> Iterator[dict[str, str]]:
         yield urls
 
 
+@pytest.mark.long
 def test_backup_and_restore(own: Cluster, urls: dict[str, str], tmp_path: Path) -> None:
     """Grant, dump, restore into an empty database, as the page says it: equal, the keys open, the chain holds."""
     role = urls["backup"].split("//")[1].partition("@")[0]
@@ -78,6 +79,7 @@ def test_backup_and_restore(own: Cluster, urls: dict[str, str], tmp_path: Path) 
         assert {name for name in before if then[name] != before[name]} == {"settings_generation"}  # the epoch
 
 
+@pytest.mark.long
 def test_restore_in_place(urls: dict[str, str], tmp_path: Path) -> None:
     """In place, as the page says it: a service that runs follows back within seconds."""
     assert shell(block("## Backup", 1), tmp_path, DATABASE_URL=urls["owner"]).returncode == 0
@@ -93,6 +95,7 @@ def test_restore_in_place(urls: dict[str, str], tmp_path: Path) -> None:
         resolver.close()
 
 
+@pytest.mark.long
 def test_the_move(own: Cluster, tmp_path: Path) -> None:
     """The move, as the page says it."""
     with data_folder() as data_dir, owned(own) as urls:

@@ -177,6 +177,7 @@ def test_ordinary_lines_stay(text: str) -> None:
     assert scrub(text) == text
 
 
+@pytest.mark.long
 def test_scrubbing_is_linear() -> None:
     """A megabyte of what almost matches does not hang the log."""
     for part in ("a", "sk-", "://", "eyJ", "password=", "0", "a:", "bearer ", "x-api-key", "://a:", "$2b$12$", '\\"'):

@@ -51,6 +51,7 @@ def secrets(folder: Path, names: list[str]) -> set[tuple[str, str]]:
     }
 
 
+@pytest.mark.long
 def test_no_secret_is_committed() -> None:
     """Nothing in the repository has the form of a real token or private key, but for the tests' own examples."""
     names = [name for name in committed() if not name.endswith(".lock")]

@@ -178,6 +178,7 @@ def test_services_may_be_newer_than_the_schema(database: str) -> None:
             engine.dispose()
 
 
+@pytest.mark.long
 def test_change_without_a_notice_is_seen(resolver: Resolver, committed: str) -> None:
     """A lost notice delays a change by a heartbeat at most."""
     resolver.resolve("openai")
@@ -189,6 +190,7 @@ def test_change_without_a_notice_is_seen(resolver: Resolver, committed: str) -> 
     assert _soon(lambda: resolver.resolve("openai").model == "m2") < 5
 
 
+@pytest.mark.long
 def test_generation_that_goes_back_is_read_anew(resolver: Resolver, committed: str) -> None:
     """A restored database has a lower generation, or another epoch: everything is read again."""
     resolver.resolve("openai")
@@ -254,6 +256,7 @@ def test_change_made_while_away_is_not_missed(resolver: Resolver, committed: str
     assert _soon(lambda: resolver.resolve("openai").model == "m2") < 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("silent", [False, True])
 def test_no_store_and_no_snapshot(silent: bool) -> None:
     """CHECKS 67: refused or silent, the first call has the built-in defaults in a bounded moment; later ones at once."""
@@ -356,6 +359,7 @@ def test_start_can_be_awaited(resolver: Resolver) -> None:
     assert resolver.start().wait()
 
 
+@pytest.mark.long
 def test_event_loop_goes_on_while_the_database_is_silent() -> None:
     """`await resolver.start()` holds up its own task alone, for a bounded moment; then nobody waits."""
     with socket.socket() as listener:

@@ -475,6 +475,7 @@ def test_failover_to_another_address(make_cluster: Callable[[], Cluster], case: 
             is_told(resolver, two)
 
 
+@pytest.mark.long
 def test_address_leads_elsewhere(owner: Connection, database: str, cluster: Cluster) -> None:
     """CHECKS 68: the same address, another server behind it (a virtual one that moves): everything is the other's."""
     add(owner, "here")

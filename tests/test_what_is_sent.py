@@ -55,6 +55,7 @@ def _body(vendor: Vendor, kind: str) -> dict[str, Any]:
     return {**beside, **found.get("generationConfig", {})} if kind == "google" else found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("models", [SEEDED, _catalogue()], ids=["seeded", "catalogue"])
 def test_all_say_the_same(vendor: Vendor, models: list[tuple[str, str]]) -> None:
     """For every model that is seeded, and for hundreds of the catalogue, whatever an admin has set."""

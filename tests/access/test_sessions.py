@@ -365,6 +365,7 @@ def test_first_password_has_to_be_changed(newcomer: Actor) -> None:
         authority.require(session, newcomer, "page.view")
 
 
+@pytest.mark.long
 def test_own_password_takes_the_current_one() -> None:
     """Changing one's own password asks for the one in force; a wrong one, or none, changes nothing."""
     with db.transaction() as session:

@@ -380,6 +380,7 @@ ODD = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("method", "path", "schema"),
     [
@@ -811,6 +812,7 @@ def test_revoked_token_stops_within_a_second(client: TestClient, monkeypatch: py
     error(client.get("/api/llm/settings", headers=headers), 401, "UNAUTHENTICATED")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("committed")
 def test_revoked_token_stops_while_it_is_in_use(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token that is used all the time is looked at beside the answers; no request begun a second later is served."""

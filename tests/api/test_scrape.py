@@ -356,6 +356,7 @@ def test_ten_thousand_providers_stay_bounded(client: TestClient) -> None:
 # ---- while the database is away ----
 
 
+@pytest.mark.long
 def test_scrape_while_the_database_is_away(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has what is known and says that it is old; a token that was never good gets 503, a revoked one is refused afterwards."""
     add("bare", None)

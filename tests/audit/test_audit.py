@@ -767,6 +767,7 @@ def two_roles(server: str, migrated_by_owner: tuple[str, str, str]) -> Iterator[
             connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
 
 
+@pytest.mark.long
 def test_app_role_does_its_work(two_roles: tuple[Engine, Engine, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The application's role makes every write of core, sign-ins and rotation included, and the chain verifies."""
     _, app, _ = two_roles
@@ -897,6 +898,7 @@ def test_grants_are_complete_and_come_again(two_roles: tuple[Engine, Engine, str
         connection.exec_driver_sql("DELETE FROM audit_events")
 
 
+@pytest.mark.long
 def test_grant_app_as_a_command(two_roles: tuple[Engine, Engine, str]) -> None:
     """`grant-app` prints what it granted; only the owner may run it, and only for a role that is there."""
     owner, app, _ = two_roles
@@ -1152,6 +1154,7 @@ def test_event_without_changes_is_a_line(some: Session, admin: Actor) -> None:
 # The command line
 
 
+@pytest.mark.long
 def test_commands(committed: str, tmp_path: Path) -> None:
     """head, verify, export and purge as an operator runs them; a broken chain is exit 1."""
     url = {"DATABASE_URL": committed}

@@ -488,6 +488,7 @@ def test_agrees_with_the_standard_library(address: IPv4Address | IPv6Address) ->
         assert classify(address).reach != "public" or (mapped and mapped.is_global)
 
 
+@pytest.mark.long
 @given(st.text(max_size=60))
 def test_any_text_is_judged(host: str) -> None:
     """Any text is a host or Invalid, with no other error."""

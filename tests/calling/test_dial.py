@@ -285,6 +285,7 @@ print(*(ask(way, sys.argv[1]).status_code for way in ("sync", "async")))
 """
 
 
+@pytest.mark.long
 def test_certificate_of_ones_own(tmp_path: Path) -> None:
     """SSL_CERT_FILE names who is trusted; it is read once, hence the process."""
     certificate, key = make_certificate(tmp_path)

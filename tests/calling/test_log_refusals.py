@@ -130,6 +130,7 @@ def test_a_read_only_database_is_told_the_way_out(
     assert "is written again; not logged: 1 call." in caplog.text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("grace", [30.0, 0.5])
 def test_a_failover_is_no_refusal(
     owner: Connection, database: str, grace: float, monkeypatch: pytest.MonkeyPatch
@@ -178,6 +179,7 @@ def test_a_process_that_may_not_log_ends_at_once(reader: str) -> None:
     assert ended.stderr.count("cannot be written") == 1
 
 
+@pytest.mark.long
 def test_no_free_connection_waits(owner: Connection, database: str) -> None:
     """That passes: calls wait in memory, and are written when there is room."""
     parts = urlsplit(database)

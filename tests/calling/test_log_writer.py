@@ -283,6 +283,7 @@ if sys.argv[2] == "fork":
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["exit", "fork"])
 def test_a_process_that_ends(database: str, how: str) -> None:
     """What waits when a process ends is written; after a fork by the parent, and by it alone."""

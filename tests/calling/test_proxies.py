@@ -174,6 +174,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.long
 @each_way
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_proxy_that_does_not_pass_on(egress: Egress, way: str, fault: str) -> None:

@@ -51,6 +51,7 @@ def read(way: str, *, pause: float = 0, **how: Any) -> tuple[list[str], ai.Compl
 WAYS = ("stream", "stream_async")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("way", WAYS)
 def test_a_slow_reader_is_no_fault_of_the_vendor(vendor: Vendor, way: str) -> None:

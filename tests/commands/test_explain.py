@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from core.actors import COMMAND_LINE
 from core.manage import providers, settings
 from core.store import db
@@ -13,6 +15,7 @@ from tests.processes import core
 OPENAI = "sk-proj-canary-0123456789abcdefghijklmnopqrstuvwxyz"
 
 
+@pytest.mark.long
 def test_explain(committed: str, tmp_path: Path) -> None:
     """`explain` says what a service here gets, and why: the same as `s.explain()`, as text and as JSON."""
     url = {"DATABASE_URL": committed}

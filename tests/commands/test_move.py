@@ -73,6 +73,7 @@ def _numbers(url: str) -> dict[str, int]:
     return {name: one(url, f"SELECT max(id) FROM {name}") or 0 for name in counting}
 
 
+@pytest.mark.long
 def test_everything_moves_to_an_older_major(old: Old, own: Cluster) -> None:
     """From the embedded 18 to Debian's own: rows, numbers, generation, audit, keys and roles are there, and all goes on."""
     with owned(own, "app", "reader") as urls:
@@ -143,6 +144,7 @@ def test_it_says_what_comes_and_what_to_set_next(old: Old, own: Cluster) -> None
     assert old.key not in agreed
 
 
+@pytest.mark.long
 def test_a_target_with_data_is_refused(old: Old, own: Cluster) -> None:
     """Whatever somebody stored there stays: each kind of it is named, and nothing of it is touched."""
     with owned(own) as urls:
@@ -177,6 +179,7 @@ def test_a_target_with_data_is_refused(old: Old, own: Cluster) -> None:
     assert replaced.endswith("exit 1")
 
 
+@pytest.mark.long
 def test_tables_that_were_made_and_not_used_are_made_anew(old: Old, own: Cluster) -> None:
     """After `migrate` and `keys check` there, which leave an event and a canary, the move takes their place."""
     with owned(own) as urls:
@@ -244,6 +247,7 @@ def test_who_writes_meanwhile_is_named(old: Old, own: Cluster) -> None:
     assert "Stop the app" in done
 
 
+@pytest.mark.long
 def test_from_one_database_to_another(own: Cluster) -> None:
     """With the old one in DATABASE_URL, as its owner and no superuser; an app under a role of its own is seen, a service is let be."""
     with owned(own, "app", "reader") as urls, owned(own) as other:

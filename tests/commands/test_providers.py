@@ -31,6 +31,7 @@ def _add(**fields: Any) -> int:
         return providers.create(session, COMMAND_LINE, {**data, **fields}).id or 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("group", "use"), [("headers", "header"), ("query", "query")])
 def test_what_calls_carry(committed: str, group: str, use: str) -> None:
     """A secret comes from standard input or from a variable and is sealed; a plain one is an option; all is listed."""
@@ -56,6 +57,7 @@ def test_what_calls_carry(committed: str, group: str, use: str) -> None:
     assert "second" not in _run(committed, group, "list", "acme")
 
 
+@pytest.mark.long
 def test_a_key_is_exchanged(committed: str) -> None:
     """Add, test, promote, retire; each says which key is which, by mask and fingerprint."""
     with Vendor(keys=(KEY, NEXT)) as vendor:
@@ -75,6 +77,7 @@ def test_a_key_is_exchanged(committed: str) -> None:
         assert next_keys.get(session, number) is None
 
 
+@pytest.mark.long
 def test_a_provider_that_needs_no_key(committed: str) -> None:
     """The switch, there and back; a vendor's own address is refused with the rule, and without a traceback."""
     _add(kind="openai_compatible", api_base_url="http://127.0.0.1:11434/v1")

@@ -111,6 +111,7 @@ def test_database_url_that_is_none_is_refused(url: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("body", "down", "words"),
     [

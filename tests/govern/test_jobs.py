@@ -472,6 +472,7 @@ def test_app_does_it(database: str, tmp_path: Path) -> None:
 # By command, and by the roles that there are
 
 
+@pytest.mark.long
 def test_by_command(committed: str) -> None:
     """`jobs list` says how each went; `jobs run` does one, also where it is off; another name is a sentence."""
     first = core("jobs", "list", DATABASE_URL=committed)

@@ -48,6 +48,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.long
 def test_every_command_says_that_the_key_file_is_gone(data_dir: Path, tmp_path: Path) -> None:
     """Each command names the file and the id of the key; none makes another one, none ends in a traceback; put back, all is well."""
     other = tmp_path / "other.env"
@@ -68,6 +69,7 @@ def test_every_command_says_that_the_key_file_is_gone(data_dir: Path, tmp_path: 
     assert (back.returncode, "is missing" in back.stdout) == (0, False)
 
 
+@pytest.mark.long
 def test_the_app_starts_sealed_and_says_so(data_dir: Path, tmp_path: Path) -> None:
     """The app serves without its key file: its log, `ready` and REST tell it, settings are read, no key is stored."""
     made = core("tokens", "create", "probe", "--role", "admin", **on(data_dir)).stdout
@@ -99,6 +101,7 @@ def test_the_app_starts_sealed_and_says_so(data_dir: Path, tmp_path: Path) -> No
     assert not (data_dir / "encryption.key").exists()
 
 
+@pytest.mark.long
 def test_a_file_with_another_key_is_told_by_its_name(data_dir: Path) -> None:
     """A store whose canaries know another key than its file: both ids, and that the file is what to put back."""
     other = generate_key()
@@ -113,6 +116,7 @@ def test_a_file_with_another_key_is_told_by_its_name(data_dir: Path) -> None:
     assert (data_dir / "encryption.key").read_text() == f"{other}\n"
 
 
+@pytest.mark.long
 def test_a_key_that_is_lost_for_good_can_be_given_up(data_dir: Path) -> None:
     """The way that the sentence names: a new key into the file, and `keys rotate --old-key-lost`."""
     (data_dir / "encryption.key").write_text(core("generate-key").stdout)
@@ -123,6 +127,7 @@ def test_a_key_that_is_lost_for_good_can_be_given_up(data_dir: Path) -> None:
     assert "Seals every new API key" in after.stdout
 
 
+@pytest.mark.long
 def test_a_store_that_sealed_nothing_yet_gets_its_key() -> None:
     """A first start that ended between the tables and the key is a first start still."""
     with data_folder() as folder:

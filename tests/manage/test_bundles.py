@@ -92,6 +92,7 @@ def test_one_of_this_version_or_before_never_counts(session: Session, admin: Act
     assert bundles.imported_as_of(session) is None
 
 
+@pytest.mark.long
 def test_by_the_command_line(committed: str, tmp_path: Path) -> None:
     """Our own catalogue, a year later: a dry run stores nothing, then all its models are there, and `models facts` has it."""
     content = json.loads(vendored.PATH.read_text(encoding="utf-8"))

@@ -208,6 +208,7 @@ def test_openais_protocol_at_another_vendor(session: Session, admin: Actor, url:
     assert [row.kind for row in providers.list_all(session)] == ["openai_compatible"]
 
 
+@pytest.mark.long
 @given(
     st.dictionaries(
         st.sampled_from(["OPENAI_BASE_URL", "OPENAI_API_BASE", "OPENAI_MODEL", "OPENAI_API_TYPE", "OPENAI_API_HOST", "MISTRAL_API_KEY"]),

@@ -286,6 +286,7 @@ def test_services_follow_and_their_file_has_it(resolver: Resolver, tmp_path: Pat
     assert resolver.unread == ()
 
 
+@pytest.mark.long
 def test_rubbish_by_sql_is_said_and_harms_nothing(
     resolver: Resolver, committed: str, caplog: pytest.LogCaptureFixture
 ) -> None:

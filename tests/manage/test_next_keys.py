@@ -154,6 +154,7 @@ def test_retiring_forgets_the_key_in_this_process(session: Session, admin: Actor
     assert NEW in redaction._passing
 
 
+@pytest.mark.long
 def test_promoted_while_eight_threads_call(committed: str) -> None:
     """Every call has one of the two keys, whole, and from some moment on the new one alone."""
     with db.transaction() as session:

@@ -66,6 +66,7 @@ def service(url: str, log: Path, primary: str, *extra: str) -> Iterator[Service]
 WORKS = f"ok {plain_key(1)}"
 
 
+@pytest.mark.long
 def test_rotation_stops_for_a_service_without_the_new_key_and_has_a_way_back(committed: str, tmp_path: Path) -> None:
     """Two services, one with the old key alone: `keys rotate` names it and changes nothing; forced, it loses its keys, and the documented way back gives them again."""
     fill(3)
@@ -115,6 +116,7 @@ def test_rotation_stops_for_a_service_without_the_new_key_and_has_a_way_back(com
             assert keys.look_at_canary(session, KeyRing(OLD)).state == "ok", "the old key is the newest one again"
 
 
+@pytest.mark.long
 def test_app_with_the_old_key_alone_says_so_and_stores_nothing_new(committed: str, tmp_path: Path) -> None:
     """`ready` says `degraded` as soon as a key of an active provider cannot be opened; a new key is refused with its cure, other changes are not."""
     fill(2)

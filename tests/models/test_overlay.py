@@ -239,6 +239,7 @@ any_row = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.long
 @given(st.lists(any_row, max_size=5), st.sampled_from(["gpt-4o", "o3", "", "x" * 5000, "[a-"]))
 def test_nothing_raises_whatever_the_rows_are(rows: list[dict[str, Any]], model: str) -> None:
     """Reading them, asking, and deciding by them; and what is sent stays so when it is decided again."""

@@ -105,6 +105,7 @@ def test_refusal_stands_by_its_field_and_keeps_what_was_typed(current: str, new:
     assert at.text_input(key="own_password_new").value == new
 
 
+@pytest.mark.long
 def test_guessing_the_current_password_is_throttled(grace: Actor) -> None:
     """An open page is no way around the throttle of the sign-in: the sixth guess has to wait, the right one too."""
     at = page(grace)

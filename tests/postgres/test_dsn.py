@@ -105,6 +105,7 @@ def test_the_urls_own_patience_holds() -> None:
         assert found["connect_timeout"] == given
 
 
+@pytest.mark.long
 def test_a_server_that_needs_four_seconds_is_waited_for(ask: Ask) -> None:
     """A database that accepts nothing for longer than ours is waited for as long as the URL says."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -226,6 +226,7 @@ STEP = st.sampled_from(
 )
 
 
+@pytest.mark.long
 def test_what_changed_is_all_that_has_to_be_read(database: str) -> None:
     """After any sequence of transactions the updated snapshot answers as one that is read afresh."""
     with psycopg.connect(database, autocommit=True) as connection:

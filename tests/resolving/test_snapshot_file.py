@@ -83,6 +83,7 @@ def test_settings_come_from_the_file_and_the_key_does_not(path: Path, caplog: py
     assert "secret-pw" not in caplog.text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("silent", [False, True])
 def test_refusing_or_silent_makes_no_difference(path: Path, silent: bool) -> None:
     """CHECKS 67: nobody waits two seconds for a database that does not answer while there is a file."""

@@ -53,6 +53,7 @@ def dump(own: Cluster, url: str) -> str:
     return file
 
 
+@pytest.mark.long
 def test_a_role_that_only_reads_makes_whole_backups(own: Cluster, urls: dict[str, str]) -> None:
     """`grant-backup` is enough for pg_dump, and for no change; what is restored is equal, and goes on counting where it was."""
     before = sums_of(urls["owner"])
@@ -84,6 +85,7 @@ def test_a_role_that_only_reads_makes_whole_backups(own: Cluster, urls: dict[str
         assert f"(known: {KeyRing(ENCRYPTION_KEY).primary_id})" in wrong.stdout
 
 
+@pytest.mark.long
 def test_the_backup_of_a_later_version_needs_no_new_grant(own: Cluster, urls: dict[str, str]) -> None:
     """Tables and sequences that the owner makes afterwards, as a migration does, can be dumped too; also after going back."""
     with connect(urls["owner"]) as connection:
@@ -94,6 +96,7 @@ def test_the_backup_of_a_later_version_needs_no_new_grant(own: Cluster, urls: di
     dump(own, urls["backup"])
 
 
+@pytest.mark.long
 def test_restores_with_rights_and_without(own: Cluster, urls: dict[str, str]) -> None:
     """With rights the roles work at once; without, or where a role is missing, after the grants; a half restore is none."""
     lost = "lost_" + role_of(urls["reader"])

@@ -91,6 +91,7 @@ def test_other_errors_are_not_retried(committed: str) -> None:  # noqa: ARG001 -
     assert tries.call_count == 1
 
 
+@pytest.mark.long
 def test_lock_that_is_held_ends_in_a_sentence(committed: str) -> None:
     """A row that somebody keeps locked is an error within two seconds or so, not a page that hangs."""
     first, _ = _two_providers()
@@ -100,6 +101,7 @@ def test_lock_that_is_held_ends_in_a_sentence(committed: str) -> None:
             db.retrying(lambda session: providers.update(session, COMMAND_LINE, first, {"description": "x"}))
 
 
+@pytest.mark.long
 def test_exhausted_pool_is_an_error_in_seconds(committed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """CHECKS 71: with every connection taken the next one is refused in words, and works again afterwards."""
     engine = db.make_engine(committed)

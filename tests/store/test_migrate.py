@@ -55,6 +55,7 @@ def test_tables_and_migrations_agree(engine: Engine) -> None:
     assert migrate.differences(engine) == []
 
 
+@pytest.mark.long
 def test_down_and_up_keeps_the_data(engine: Engine) -> None:
     """CHECKS 75: 10,000 populated rows are equal after a step down and up; down to base and up works on them too."""
     _populate(engine, 10_000)

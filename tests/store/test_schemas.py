@@ -746,6 +746,7 @@ def test_provider_that_is_accepted_can_be_stored(session: Session, patch: dict[s
         attempt.rollback()
 
 
+@pytest.mark.long
 @given(
     st.fixed_dictionaries(
         {},

@@ -65,6 +65,7 @@ def refused() -> float:
     return time.monotonic() - begun
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", [SWALLOW, MUTE])
 def test_silent_server_is_found_out(engine: Engine, proxy: Proxy, way: Way) -> None:  # noqa: ARG001 - the process's
     """CHECKS 67: the lines hold and the server takes new ones, but nobody answers: each unit of work ends, and all comes back."""
@@ -82,6 +83,7 @@ def test_silent_server_is_found_out(engine: Engine, proxy: Proxy, way: Way) -> N
     assert ask() == 1
 
 
+@pytest.mark.long
 def test_silence_in_the_middle_of_a_statement(engine: Engine, proxy: Proxy) -> None:
     """A server that falls silent while a statement runs, one that may take an hour too, is found out as quickly."""
     for allowed in (False, True):
@@ -102,6 +104,7 @@ def test_silence_in_the_middle_of_a_statement(engine: Engine, proxy: Proxy) -> N
     assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]  # a QueuePool
 
 
+@pytest.mark.long
 def test_line_that_died_is_replaced(engine: Engine, proxy: Proxy) -> None:  # noqa: ARG001 - the process's
     """Where the pool's lines alone have died, without FIN or RST, the unit of work gets a new one, and nobody notices."""
     proxy.treat_old(SWALLOW)
@@ -113,6 +116,7 @@ def test_line_that_died_is_replaced(engine: Engine, proxy: Proxy) -> None:  # no
     assert time.monotonic() - begun < waits.PING, "each old line was waited for"
 
 
+@pytest.mark.long
 def test_busy_server_has_its_time(engine: Engine) -> None:  # noqa: ARG001 - the process's
     """A statement that takes longer than a silent server is given is answered; the server's own limit ends it, in words."""
     with db.transaction() as session:
@@ -121,6 +125,7 @@ def test_busy_server_has_its_time(engine: Engine) -> None:  # noqa: ARG001 - the
         run(lambda session: sleep(session, 30, "1200ms"))
 
 
+@pytest.mark.long
 def test_statement_without_an_end_is_ended(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - the process's
     """A server that is there, and does not answer on this line beyond its own limit, is not waited for."""
     monkeypatch.setattr(waits, "MARGIN", -4.0)
@@ -137,6 +142,7 @@ def test_statement_without_an_end_is_ended(engine: Engine, monkeypatch: pytest.M
     assert line.patience == waits.PING, "more time for one is no more time for the next"
 
 
+@pytest.mark.long
 def test_commit_that_is_not_answered(engine: Engine, proxy: Proxy) -> None:  # noqa: ARG001 - the process's
     """Where the line dies during the commit nobody says that nothing was saved: here it was."""
     with db.transaction() as session:
@@ -176,6 +182,7 @@ def test_one_looks_at_a_silent_server(database: str, proxy: Proxy) -> None:
     assert silence.is_over()
 
 
+@pytest.mark.long
 def test_waits_of_one_request_are_added_up(engine: Engine) -> None:  # noqa: ARG001 - the process's
     """CHECKS 71: free connection and lock together end in 2 seconds, however many transactions a request makes."""
     with db.transaction() as session:

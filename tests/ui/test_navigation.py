@@ -127,6 +127,7 @@ def test_contributing_says_which_files_a_new_page_touches() -> None:
     assert set(DOCS) <= set(named)
 
 
+@pytest.mark.long
 def test_nobody_keeps_a_second_list_of_pages() -> None:
     """No code, and no test, lists pages by hand: a literal with the names or titles of most of them is such a list."""
     known = {*SCREENS, *(screen.title for screen in SCREENS.values())}
