@@ -122,8 +122,13 @@ def plain(text: str) -> str:
 
 
 def plain_cell(text: str) -> str:
-    """Return *text* as :func:`plain` does, for a cell of a table, which cuts a word that is wider than itself: it may break."""
-    return plain(re.sub(r"\S{24}", "\\g<0>\u200b", text))
+    """Return *text* as :func:`plain` does, for a cell of a table, which cuts a word that is wider than itself: it may break.
+
+    A URL does so at its slashes first.
+    """
+    if "://" in text:
+        text = re.sub(r"(?<=[^/\s])/(?=[^/\s])", "/\u200b", text)
+    return plain(re.sub(r"[^\s\u200b]{24}", "\\g<0>\u200b", text))
 
 
 def as_markdown(message: str) -> str:
