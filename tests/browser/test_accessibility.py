@@ -88,7 +88,7 @@ def app(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
             yield app
 
 
-FADED: Final = """() => !document.querySelector('[data-stale=true]')
+FADED: Final = """() => !document.querySelector('[data-stale=true], [data-testid=stSkeleton]')
     && !document.getAnimations().some(one => one instanceof CSSTransition)"""
 """Nothing of the run before is there any more, nor on its way: it is pale."""
 

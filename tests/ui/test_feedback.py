@@ -9,7 +9,10 @@ from ui.feedback import plain_cell
     ("text", "parts"),
     [
         ("x" * 50, ["x" * 24, "x" * 24, "xx"]),
-        ("https://github.com/OpenHands/OpenHands/issues/1", ["https://github.com/", "OpenHands/", "OpenHands/", "issues/", "1"]),
+        (
+            "https://github.com/OpenHands/OpenHands/issues/1",
+            ["https://github.com/", "OpenHands/", "OpenHands/", "issues/", "1"],
+        ),
         ("openai/gpt", ["openai/gpt"]),
     ],
     ids=["word", "URL", "model"],
