@@ -57,6 +57,9 @@ class ValueSource(Wire):
     version: int | None
     changed_at: datetime | None
     changed_by: str | None
+    scope: str | None = Field(
+        description="the organisation or template, and the feature, that the row is of; null: nobody's"
+    )
 
 
 class Shadowed(Wire):
@@ -92,6 +95,7 @@ class ExplainedValue(Wire):
     adjusted: AdjustedParameter | None = Field(
         description="how it is sent otherwise, or that it is not; null: as it is"
     )
+    passed_over: list[Shadowed] = Field(description="models that somebody chose and the organisation may not use")
 
 
 class Effective(Wire):
@@ -212,6 +216,7 @@ def _explained(item: Explained) -> dict[str, Any]:
         "shadows": [{"source": _source(source), "value": value} for source, value in item.shadows],
         "omittedBy": _source(item.omitted_by) if item.omitted_by else None,
         "adjusted": _adjusted(item.adjusted) if item.adjusted else None,
+        "passedOver": [{"source": _source(source), "value": value} for source, value in item.passed_over],
     }
 
 

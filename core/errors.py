@@ -275,8 +275,19 @@ class BadKey(BadConfig):
 
 Unreadable = Literal["unknown_key", "damaged", "moved", "unbound", "sealed"]
 """Why a stored key cannot be opened."""
-Unavailable = Literal["store_unavailable", "unknown_provider", "disabled", "no_model", "no_key", "key_unreadable"]
-"""Why settings have no key that can be served."""
+Unavailable = Literal[
+    "store_unavailable",
+    "unknown_provider",
+    "no_provider",
+    "unknown_organization",
+    "organization_disabled",
+    "disabled",
+    "not_allowed",
+    "no_model",
+    "no_key",
+    "key_unreadable",
+]
+"""Why settings have no key that can be served; of several the first is named."""
 
 
 class KeyUnreadable(CoreError):
@@ -312,8 +323,24 @@ class ProviderMissing(ApiKeyUnavailable):
     """There is no provider of that name."""
 
 
+class NoProvider(ApiKeyUnavailable):
+    """No provider was named, and none is the default."""
+
+
+class OrganizationMissing(ApiKeyUnavailable):
+    """There is no organisation of that name."""
+
+
+class OrganizationInactive(ApiKeyUnavailable):
+    """The organisation is not active."""
+
+
 class ProviderInactive(ApiKeyUnavailable):
     """The provider is not active."""
+
+
+class ProviderNotAllowed(ApiKeyUnavailable):
+    """The organisation may not use the provider."""
 
 
 class ModelMissing(ApiKeyUnavailable):

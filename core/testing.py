@@ -23,7 +23,8 @@ from .kinds import KINDS, facts_of
 from .parameters import PARAMETERS, SENDABLE
 from .resolving import extra
 from .resolving.effective import EffectiveSettings, Status
-from .resolving.merge import Layer, ProviderFacts, build
+from .resolving.layers import Layer
+from .resolving.merge import ProviderFacts, build
 
 T = TypeVar("T")
 

@@ -16,7 +16,11 @@ from core.errors import CallFailed, CoreError
 _UNAVAILABLE = {
     errors.ApiKeyUnavailable: "ok",
     errors.ProviderMissing: "unknown_provider",
+    errors.NoProvider: "no_provider",
+    errors.OrganizationMissing: "unknown_organization",
+    errors.OrganizationInactive: "organization_disabled",
     errors.ProviderInactive: "disabled",
+    errors.ProviderNotAllowed: "not_allowed",
     errors.ModelMissing: "no_model",
     errors.KeyMissing: "no_key",
     errors.KeyNotReadable: "key_unreadable",

@@ -15,7 +15,8 @@ from ..errors import AlreadyExists, Invalid, NotFound
 from ..models.knowledge import Knowledge
 from ..parameters import PARAMETERS
 from ..resolving.effective import EffectiveSettings
-from ..resolving.merge import Layer, ProviderFacts, build, layer_of, provider_of
+from ..resolving.layers import Layer
+from ..resolving.merge import ProviderFacts, build, layer_of, provider_of
 from ..store import violations
 from ..store.schemas import SettingsInput, could_be_id, could_be_provider, validate
 from ..store.tables import LlmProvider, LlmSettings, SettingsGeneration

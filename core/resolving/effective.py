@@ -1,7 +1,7 @@
 """Effective settings: the answer that explains itself. :mod:`~.merge` makes it of rows. No I/O, no ORM."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,8 +15,12 @@ from ..errors import (
     KeyNotReadable,
     KeyOutOfReach,
     ModelMissing,
+    NoProvider,
+    OrganizationInactive,
+    OrganizationMissing,
     ProviderInactive,
     ProviderMissing,
+    ProviderNotAllowed,
     Unavailable,
 )
 from ..models.adapt import Adapted, Adjustment, Standing, Unfit, standing
@@ -29,7 +33,23 @@ from .carried import NOTHING, Carried, Opened
 from .decision import Basis, called_otherwise, decide, values_of
 
 Status = Literal[Unavailable, "ok"]
-LayerName = Literal["built_in", "all_providers", "provider_default", "provider"]
+LayerName = Literal[
+    "built_in",
+    "all_providers",
+    "provider_default",
+    "provider",
+    "template",
+    "template+provider",
+    "organization",
+    "organization+provider",
+    "feature",
+    "feature+provider",
+    "template+feature",
+    "template+feature+provider",
+    "organization+feature",
+    "organization+feature+provider",
+]
+KeyOwner = Literal["organization", "installation"]
 LogLevel = Literal["full", "minimal", "errors_only"]
 
 LAYERS: Final[Mapping[str, str]] = {
@@ -37,12 +57,27 @@ LAYERS: Final[Mapping[str, str]] = {
     "all_providers": "all providers",
     "provider_default": "the provider's default model",
     "provider": "this provider",
+    "template": "template",
+    "template+provider": "template, this provider",
+    "organization": "organisation",
+    "organization+provider": "organisation, this provider",
+    "feature": "feature",
+    "feature+provider": "feature, this provider",
+    "template+feature": "template, this feature",
+    "template+feature+provider": "template, this feature and provider",
+    "organization+feature": "organisation, this feature",
+    "organization+feature+provider": "organisation, this feature and provider",
 }
+"""Layer -> what people read. The order is the order in which they count, the lowest first: :mod:`~.layers`."""
 
 CURES: Final[Mapping[str, str]] = {
     "store_unavailable": "the database cannot be reached and nothing is cached; check DATABASE_URL and that the server runs.",
     "unknown_provider": "there is no provider of that name; check the spelling, or add it on the Providers page.",
+    "no_provider": "no provider was named, and none that may be used is the default; name one, or choose a default provider.",
+    "unknown_organization": "there is no organisation of that name; check the spelling, or add it on the Organisations page.",
+    "organization_disabled": "the organisation is not active; activate it on the Organisations page.",
     "disabled": "the provider is not active; activate it on the Providers page.",
+    "not_allowed": "the organisation may not use this provider; allow it on the organisation's page.",
     "no_model": "no model is chosen; choose a default model on the Providers page.",
     "no_key": "no API key is stored; enter one on the Providers page.",
     "key_unreadable": "the stored API key cannot be opened; the Providers page says why.",
@@ -52,7 +87,11 @@ CURES: Final[Mapping[str, str]] = {
 _UNAVAILABLE: Final[Mapping[Unavailable, type[ApiKeyUnavailable]]] = {
     "store_unavailable": KeyOutOfReach,
     "unknown_provider": ProviderMissing,
+    "no_provider": NoProvider,
+    "unknown_organization": OrganizationMissing,
+    "organization_disabled": OrganizationInactive,
     "disabled": ProviderInactive,
+    "not_allowed": ProviderNotAllowed,
     "no_model": ModelMissing,
     "no_key": KeyMissing,
     "key_unreadable": KeyNotReadable,
@@ -67,6 +106,8 @@ class Source(NamedTuple):
     version: int | None = None
     changed_at: datetime | None = None
     changed_by: str | None = None
+    scope: str | None = None
+    """The organisation or template, and the feature, that the row is of: ``acme · summarise``; None: of nobody's."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON can hold it; the time as ISO 8601."""
@@ -78,6 +119,17 @@ NOT_NEEDED: Final = "not-needed"
 none. It is no secret."""
 
 BUILT_IN: Final = Source("built_in")
+Candidates = tuple[tuple[Source, Any], ...]
+"""Who says what, the strongest first."""
+
+
+class Why(NamedTuple):
+    """Why the values are what they are."""
+
+    candidates: Mapping[str, Candidates]
+    omitted_by: Mapping[str, Source]
+    passed_over: Candidates = ()
+    """The models that the organisation may not use."""
 
 
 class Explained(NamedTuple):
@@ -92,6 +144,8 @@ class Explained(NamedTuple):
     """The layer that says *do not send*, or None."""
     adjusted: Adjustment | None = None
     """How it is sent otherwise than it stands here, or that it is not: what the vendor's API and the model take decides."""
+    passed_over: tuple[tuple[Source, Any], ...] = ()
+    """Models that somebody chose and the organisation may not use, the strongest first."""
 
     @property
     def sent(self) -> bool:
@@ -111,6 +165,7 @@ class Explained(NamedTuple):
             "shadows": [{"source": source.as_dict(), "value": value} for source, value in self.shadows],
             "omitted_by": self.omitted_by.as_dict() if self.omitted_by else None,
             "adjusted": self.adjusted.as_dict() if self.adjusted else None,
+            "passed_over": [{"source": source.as_dict(), "value": value} for source, value in self.passed_over],
         }
 
 
@@ -157,8 +212,10 @@ class EffectiveSettings:
     """With status ``key_unreadable``, or ``store_unavailable`` without its key: why, and the cure."""
     _custom: str = field(repr=False)
     _extra: str = field(repr=False)
-    _candidates: Mapping[str, tuple[tuple[Source, Any], ...]] = field(repr=False, compare=False)
-    _omitted_by: Mapping[str, Source] = field(repr=False, compare=False)
+    _why: Callable[[], Why] = field(repr=False, compare=False)
+    """Merges once more, for who asks why: kept, it would be most of an answer."""
+    _explicit: tuple[str, ...] = field(repr=False, compare=False)
+    """What is sent and is no built-in default."""
     _box: Box | NoKey | None = field(repr=False, compare=False)
     _request: dict[str, Any] = field(repr=False, compare=False)
     """What :meth:`request_options` returns, made once: every call of a service asks for it."""
@@ -171,6 +228,16 @@ class EffectiveSettings:
     _carried: Carried | None = field(repr=False, compare=False)
     _knowledge: Knowledge | None = field(default=None, repr=False, compare=False)
     """What is known of models; None: the catalogue of this version."""
+    organization: str | None = None
+    """The organisation's slug; of an unknown one what was asked for; None: nobody's."""
+    organization_id: int | None = None
+    feature: str | None = None
+    organization_known: bool = True
+    """False: one was asked for, and there is none of that name."""
+    feature_known: bool = True
+    """The same of the feature: the settings are those without one."""
+    key_owner: KeyOwner | None = None
+    """Whose key it is, also where it cannot be opened; None: there is none, or none is needed."""
 
     @property
     def custom_settings(self) -> dict[str, Any]:
@@ -200,12 +267,18 @@ class EffectiveSettings:
 
     def explain(self) -> list[Explained]:
         """Return every value with its source, what it shadows, and who says it is not sent; all of it the caller's own."""
-        adjusted = {each.parameter: each for each in self.adjustments}
+        adjusted, why = {each.parameter: each for each in self.adjustments}, self._why()
         return [
             Explained(
-                name, candidates[0][1], candidates[0][0], candidates[1:], self._omitted_by.get(name), adjusted.get(name)
+                name,
+                found[0][1],
+                found[0][0],
+                found[1:],
+                why.omitted_by.get(name),
+                adjusted.get(name),
+                why.passed_over if name == "model" else (),
             )
-            for name, candidates in deepcopy(dict(self._candidates)).items()
+            for name, found in deepcopy(dict(why.candidates)).items()
         ]
 
     def api_key(self) -> str:
@@ -300,7 +373,7 @@ class EffectiveSettings:
             self.base_url,
             model or self.model,
             values_of(self),
-            [name for name in SENDABLE if self._candidates[name][0][0] is not BUILT_IN],
+            self._explicit,
             self.omitted,
             self.custom_settings,
             self._knowledge,
@@ -337,10 +410,13 @@ class EffectiveSettings:
             "custom_settings": self.custom_settings,
             "extra_parameters": self.extra_parameters,
             "generation": self.generation,
+            "organization": self.organization,
+            "feature": self.feature,
         }
 
-    def _candidates_of(self, name: str) -> tuple[tuple[Source, Any], ...]:
+    def _candidates_of(self, name: str) -> Candidates:
+        found = self._why().candidates
         try:
-            return self._candidates[name]
+            return found[name]
         except KeyError:
-            raise Invalid({"name": f"no such parameter; there are {', '.join(self._candidates)}."}) from None
+            raise Invalid({"name": f"no such parameter; there are {', '.join(found)}."}) from None

@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..crypto import Box, KeyRing, Place
 from ..errors import KeyUnreadable, StoreUnavailable
@@ -15,26 +14,12 @@ from ..parameters import PARAMETERS, SENDABLE
 from . import extra, options
 from .carried import Carried
 from .decision import Basis, called_otherwise, decide
-from .effective import BUILT_IN, EffectiveSettings, LayerName, NoKey, Source, Status
+from .effective import BUILT_IN, Candidates, EffectiveSettings, KeyOwner, NoKey, Source, Status, Why
+from .layers import Layer, layer_name, names_provider, source_of, strongest_first
+from .tenant import Tenant
 
 DEEPEST: Final = 100
 """Levels of a JSON column; what is nested deeper came by raw SQL, and counts as not set."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A settings row, as the merge sees it. A missing or None value inherits."""
-
-    name: LayerName
-    row_id: int
-    version: int
-    values: Mapping[str, Any]
-    changes: Mapping[str, Any]
-    """The column ``field_changes``: field -> {"by", "at", "version"}."""
-
-    def source(self, field_name: str) -> Source:
-        """Return who set *field_name* in this row, and when."""
-        return _source(self.name, self.row_id, self.version, self.changes, field_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,58 +53,48 @@ def build(
     problem: str | None = None,
     generation: int = 0,
     knowledge: Knowledge | None = None,
+    tenant: Tenant | None = None,
+    feature: str | None = None,
+    again: Callable[[], Iterable[Layer]] | None = None,
 ) -> EffectiveSettings:
-    """Merge *layers*, the lowest first, over the built-in defaults.
+    """Merge *layers*, in the order of :data:`~.effective.LAYERS`, over the built-in defaults.
 
     A NULL inherits; an explicit 0 or False is a value. *Do not send* is decided by the highest layer that says
-    anything of a parameter, a value or an omission; in one row the omission wins, and the attribute keeps the value.
+    anything of a parameter, a value or an omission; in one row the omission wins, and the attribute keeps the value. But an
+    omission by a layer that names the provider is undone only by a value of a higher layer that names it too.
 
     Args:
         provider: None when it is not known: the answer then has the status *missing* and only built-in defaults.
-        layers: Active settings rows, from all-providers up.
+        layers: Active settings rows, in any order.
         name: The name asked for, where there is no provider.
         missing: The status without a provider.
         problem: Its reason and cure, where more is known than the status says.
         generation: The store's generation.
         knowledge: What is known of models. Default: the catalogue of this version.
+        tenant: The organisation, with what it may use of the provider.
+        feature: The feature's name.
+        again: Reads the layers once more, when somebody asks why; None: they are kept.
     """
-    down = list(layers)[::-1] if provider else []
-    candidates: dict[str, tuple[tuple[Source, Any], ...]] = {"model": _model_candidates(provider, down)}
-    omitted_by: dict[str, Source] = {}
-    extras = [extra.split(layer.values.get("extra_parameters")) for layer in down]
-    for parameter in PARAMETERS.values():
-        found = []
-        undecided = parameter.sendable
-        for layer, (known, _) in zip(down, extras, strict=True):
-            value, column = layer.values.get(parameter.name), parameter.name
-            if value is None and known:
-                value, column = known.get(column), "extra_parameters"
-            if undecided and parameter.name in _names(layer.values.get("omitted_parameters")):
-                omitted_by[parameter.name] = layer.source("omitted_parameters")
-                undecided = False
-            if parameter.fits(value):  # None does not
-                found.append((layer.source(column), value))
-                undecided = False
-        candidates[parameter.name] = (*found, (BUILT_IN, parameter.default))
-    custom = _merge(
-        "custom_settings", down, [_object(layer.values.get("custom_settings")) for layer in down], candidates
-    )
-    more = _merge("extra_parameters", down, [others for _, others in extras], candidates)
+    kept = list(layers) if provider else []
+    default = _default_model(provider)
+    why = _why(default, tenant, kept)
+    candidates, omitted_by = why.candidates, why.omitted_by
+    custom, more = _merged("custom_settings.", candidates), _merged(extra.PREFIX, candidates)
     model = candidates["model"][0][1]
-    status, box, carried, problem = _status(provider, model) if provider else (missing, None, None, problem)
+    found = _Standing(missing, problem=problem) if provider is None else _standing(provider, model, tenant)
     values: dict[str, Any] = {
         name: tuple(v) if isinstance(v := candidates[name][0][1], list) else v for name in PARAMETERS
     }
     kind = provider.kind if provider else None
     base_url = base_url_of(provider.kind, provider.base_url) if provider else None
-    explicit = [name for name in SENDABLE if candidates[name][0][0] is not BUILT_IN]
+    explicit = tuple(name for name in SENDABLE if candidates[name][0][0] is not BUILT_IN)
     unfit = values["unfit_parameters"]
     basis = Basis(kind, base_url, model, values, explicit, omitted_by, custom, knowledge, more, unfit)
     sent, adjustments = decide(basis)
     request = options.request_options(kind, model, sent, more.keys() | called_otherwise(basis))
     return EffectiveSettings(
         provider=provider.name if provider else name or "",
-        status=status,
+        status=found.status,
         provider_id=provider.id if provider else None,
         display_name=provider.display_name if provider else name or "",
         kind=kind,
@@ -127,42 +102,84 @@ def build(
         model=model,
         omitted=tuple(p for p in SENDABLE if p in omitted_by),
         generation=generation,
-        key_problem=problem,
+        key_problem=found.problem,
         _custom=json.dumps(custom),
         _extra=json.dumps(more),
-        _candidates=candidates,
-        _omitted_by=omitted_by,
-        _box=box,
+        _why=partial(_why_again, default, tenant, again if again and provider else partial(iter, kept)),
+        _explicit=explicit,
+        _box=found.box,
         _request=request,
         _nested=tuple(
             name for name, value in request.items() if isinstance(value, dict | list) and not _is_deep(value)
         ),
         _deep=tuple(name for name, value in request.items() if _is_deep(value)),
         adjustments=adjustments,
-        _carried=carried,
+        _carried=found.carried,
         _knowledge=knowledge,
+        organization=tenant.name if tenant else None,
+        organization_id=tenant.id if tenant else None,
+        feature=feature,
+        key_owner=found.owner,
         **values,
     )
 
 
-def _model_candidates(provider: ProviderFacts | None, down: list[Layer]) -> tuple[tuple[Source, Any], ...]:
+def _why_again(default: Candidates, tenant: Tenant | None, again: Callable[[], Iterable[Layer]]) -> Why:
+    return _why(default, tenant, again())
+
+
+def _why(default: Candidates, tenant: Tenant | None, layers: Iterable[Layer]) -> Why:
+    down = strongest_first(layers)
+    models, passed_over = _models(default, tenant, down)
+    candidates: dict[str, Candidates] = {"model": models}
+    omitted_by: dict[str, Source] = {}
+    extras = [extra.split(layer.values.get("extra_parameters")) for layer in down]
+    omitted = [_names(layer.values.get("omitted_parameters")) for layer in down]
+    for parameter in PARAMETERS.values():
+        found = []
+        is_said = is_said_of_provider = not parameter.sendable
+        for layer, (known, _), not_sent in zip(down, extras, omitted, strict=True):
+            value, column = layer.values.get(parameter.name), parameter.name
+            if value is None and known:
+                value, column = known.get(column), "extra_parameters"
+            of_provider = names_provider(layer.name)
+            undone = is_said_of_provider if of_provider else is_said
+            if not_sent and not undone and parameter.name in not_sent and parameter.name not in omitted_by:
+                omitted_by[parameter.name] = layer.source("omitted_parameters")
+            if parameter.fits(value):  # None does not
+                found.append((layer.source(column), value))
+                is_said = True
+                is_said_of_provider = is_said_of_provider or of_provider
+        candidates[parameter.name] = (*found, (BUILT_IN, parameter.default))
+    _merge("custom_settings", down, [_object(layer.values.get("custom_settings")) for layer in down], candidates)
+    _merge("extra_parameters", down, [others for _, others in extras], candidates)
+    return Why(candidates, omitted_by, passed_over)
+
+
+def _default_model(provider: ProviderFacts | None) -> Candidates:
+    if provider is None or not provider.default_model:
+        return ()
+    source = source_of("provider_default", provider.id, provider.version, provider.changes, "default_model")
+    return ((source, provider.default_model),)
+
+
+def _models(default: Candidates, tenant: Tenant | None, down: list[Layer]) -> tuple[Candidates, Candidates]:
+    """Return the models that may be used, the strongest first, and those that somebody chose and that may not."""
     found = [
-        (layer.source("preferred_model"), layer.values["preferred_model"])
-        for layer in down
-        if layer.name == "provider" and layer.values.get("preferred_model")
+        *(
+            (layer.source("preferred_model"), layer.values["preferred_model"])
+            for layer in down
+            if names_provider(layer.name) and layer.values.get("preferred_model")
+        ),
+        *default,
     ]
-    if provider and provider.default_model:
-        source = _source("provider_default", provider.id, provider.version, provider.changes, "default_model")
-        found.append((source, provider.default_model))
-    return tuple(found) or ((BUILT_IN, None),)
+    if tenant is None:
+        return tuple(found) or ((BUILT_IN, None),), ()
+    usable = tuple(each for each in found if tenant.may_use(each[1]))
+    return usable or ((BUILT_IN, None),), tuple(each for each in found if not tenant.may_use(each[1]))
 
 
-def _merge(
-    column: str,
-    down: list[Layer],
-    objects: list[dict[str, Any]],
-    candidates: dict[str, tuple[tuple[Source, Any], ...]],
-) -> dict[str, Any]:
+def _merge(column: str, down: list[Layer], objects: list[dict[str, Any]], candidates: dict[str, Candidates]) -> None:
     """Merge the *objects* that the layers have in *column*, key by key at the top level; the higher layer wins."""
     merged: dict[str, list[tuple[Source, Any]]] = {}
     for layer, found in zip(down, objects, strict=True):
@@ -170,24 +187,66 @@ def _merge(
             merged.setdefault(key, []).append((layer.source(column), value))
     for key in sorted(merged):
         candidates[f"{column}.{key}"] = tuple(merged[key])
-    return {key: merged[key][0][1] for key in sorted(merged)}
 
 
-def _status(
-    provider: ProviderFacts, model: str | None
-) -> tuple[Status, Box | NoKey | None, Carried | None, str | None]:
-    if not provider.is_active:
-        return "disabled", None, None, None
-    if model is None:
-        return "no_model", None, None, None
-    if provider.needs_key and provider.open_box is None:
-        return "no_key", None, None, None
+def _merged(prefix: str, candidates: Mapping[str, Candidates]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): found[0][1] for name, found in candidates.items() if name.startswith(prefix)}
+
+
+class _Standing(NamedTuple):
+    """Whether there is a key to call with, and what it is called with."""
+
+    status: Status
+    box: Box | NoKey | None = None
+    carried: Carried | None = None
+    problem: str | None = None
+    owner: KeyOwner | None = None
+
+
+_OWN_KEY_MISSING: Final = "the organisation has no API key of its own, and does not use the installation's; enter one on the organisation's page."
+
+
+def _standing(provider: ProviderFacts, model: str | None, tenant: Tenant | None) -> _Standing:
+    """Return the first status that holds; the order is that of :data:`~core.errors.Unavailable`."""
+    obstacles: tuple[tuple[Status, bool], ...] = (
+        ("organization_disabled", tenant is not None and not tenant.is_active),
+        ("disabled", not provider.is_active),
+        ("not_allowed", tenant is not None and not tenant.is_allowed),
+        ("no_model", model is None),
+    )
+    for obstacle, holds in obstacles:
+        if holds:
+            return _Standing(obstacle)
+    owner: KeyOwner | None = None
+    open_box = provider.open_box
+    if provider.needs_key:
+        owner = "installation"
+        if tenant is not None and not tenant.may_share:
+            owner, open_box = "organization", tenant.open_own
+        if open_box is None:
+            return _Standing("no_key", problem=_OWN_KEY_MISSING if owner == "organization" else None)
     try:
-        box = provider.open_box() if provider.needs_key and provider.open_box else NoKey()
-        return "ok", box, provider.open_carried() if provider.open_carried else None, None
+        box = open_box() if provider.needs_key and open_box else NoKey()
+        return _Standing("ok", box, provider.open_carried() if provider.open_carried else None, owner=owner)
     except (KeyUnreadable, StoreUnavailable) as error:
         status: Status = "key_unreadable" if isinstance(error, KeyUnreadable) else "store_unavailable"
-        return status, None, None, str(error)
+        return _Standing(status, problem=str(error), owner=owner)
+
+
+def with_unknown(settings: EffectiveSettings, organization: str | None, feature: str | None) -> EffectiveSettings:
+    """Return *settings* as they are for somebody who asked for an unknown organisation, or feature; None: not asked for.
+
+    Without an organisation that is known there is no key: a misspelt name must not spend the installation's money.
+    """
+    changed: dict[str, Any] = {}
+    if feature is not None:
+        changed |= {"feature": feature, "feature_known": False}
+    if organization is not None:
+        changed |= {"organization": organization, "organization_known": False, "key_problem": None, "key_owner": None}
+        changed |= {"_box": None, "_carried": None}
+        if settings.provider_id is not None:
+            changed["status"] = "unknown_organization"
+    return replace(settings, **changed)
 
 
 def _object(value: object) -> dict[str, Any]:
@@ -201,17 +260,6 @@ def _is_deep(value: object) -> bool:
 
 def _names(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _source(layer: LayerName, row_id: int, version: int, changes: Mapping[str, Any], name: str) -> Source:
-    change = changes.get(name) if isinstance(changes, dict) else None
-    if not isinstance(change, dict):
-        return Source(layer, row_id, version)
-    try:
-        changed_at = datetime.fromisoformat(change["at"])
-    except (KeyError, TypeError, ValueError):
-        changed_at = None
-    return Source(layer, row_id, change.get("version", version), changed_at, change.get("by"))
 
 
 def read_json(text: str | bytes) -> Any:
@@ -266,5 +314,5 @@ def provider_of(
 
 def layer_of(row: Mapping[str, Any]) -> Layer:
     """Read a row of ``llm_settings``, given as column -> value."""
-    name: LayerName = "all_providers" if row["provider_id"] is None else "provider"
+    name = layer_name("nobody", feature=False, provider=row["provider_id"] is not None)
     return Layer(name, row["id"], row["version"], row, row["field_changes"])

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from core.resolving.merge import Layer, build, layer_of
+from core.resolving.layers import Layer
+from core.resolving.merge import build, layer_of
 from core.resolving.snapshot import _NULL, SETTINGS, _read
 from core.store import db
 from core.store.tables import LlmSettings

@@ -9,6 +9,7 @@ from core.models.adapt import Adapted
 from core.models.facts import Known
 from core.models.vendored import read
 from core.resolving import merge
+from core.resolving.layers import Layer
 
 PROVIDER = merge.ProviderFacts(
     id=7,
@@ -24,8 +25,8 @@ PROVIDER = merge.ProviderFacts(
     needs_key=False,
 )
 LAYERS = [
-    merge.Layer("all_providers", 1, 9, {"temperature": 0.4, "max_tokens": 900, "log_level": "minimal"}, {}),
-    merge.Layer("provider", 2, 4, {"top_p": 0.5, "custom_settings": {"team": "search"}}, {}),
+    Layer("all_providers", 1, 9, {"temperature": 0.4, "max_tokens": 900, "log_level": "minimal"}, {}),
+    Layer("provider", 2, 4, {"top_p": 0.5, "custom_settings": {"team": "search"}}, {}),
 ]
 
 

@@ -19,7 +19,8 @@ from core.calling.log_writer import Writer
 from core.errors import StoreUnavailable
 from core.redaction import remember
 from core.resolving.effective import EffectiveSettings
-from core.resolving.merge import Layer, ProviderFacts, build
+from core.resolving.layers import Layer
+from core.resolving.merge import ProviderFacts, build
 from tests.processes import python
 from tests.proxy import SWALLOW, Proxy, Way
 

@@ -18,7 +18,8 @@ from core.manage import settings as rows
 from core.manage.services import Service
 from core.parameters import PARAMETERS
 from core.resolve import Resolver
-from core.resolving.merge import Layer, ProviderFacts, build
+from core.resolving.layers import Layer
+from core.resolving.merge import ProviderFacts, build
 from core.store import db
 from core.version import VERSION
 from tests.conftest import ROOT, make_user

@@ -4,7 +4,8 @@ from typing import Any
 
 from core.crypto import Box, KeyRing, Place
 from core.errors import KeyUnreadable
-from core.resolving.merge import Layer, ProviderFacts
+from core.resolving.layers import Layer
+from core.resolving.merge import ProviderFacts
 from tests.conftest import ENCRYPTION_KEY
 
 CANARY = "sk-canary-0123456789abcdef"

@@ -7,7 +7,8 @@ import pytest
 from core.kinds import KINDS
 from core.resolving.decision import SPELLINGS
 from core.resolving.effective import EffectiveSettings
-from core.resolving.merge import Layer, ProviderFacts, build
+from core.resolving.layers import Layer
+from core.resolving.merge import ProviderFacts, build
 
 TERRA = "gpt-6.1-terra"
 

@@ -12,7 +12,8 @@ from core.kinds import KINDS
 from core.parameters import PARAMETERS, SENDABLE
 from core.resolving.carried import NOTHING, Carried
 from core.resolving.effective import BUILT_IN, CURES, NOT_NEEDED, Source, Status
-from core.resolving.merge import Layer, build
+from core.resolving.layers import Layer
+from core.resolving.merge import build
 from core.resolving.words import state_of
 from tests.parameters import RULES, SENT, another, nested
 from tests.resolving.facts import ADA, CANARY, box, everyone_layer, own_layer, provider, unreadable
@@ -50,7 +51,7 @@ def test_explanation_is_json() -> None:
         "provider", 2, 4, {"temperature": 0.3, "top_p": 0.5, "omitted_parameters": ["top_p"]}, {"temperature": ADA}
     )
     explained = {e.name: e.as_dict() for e in build(provider(default_model="gpt-5"), [own]).explain()}
-    nobody = {"row_id": None, "version": None, "changed_at": None, "changed_by": None}
+    nobody = {"row_id": None, "version": None, "changed_at": None, "changed_by": None, "scope": None}
 
     assert json.loads(json.dumps(explained)) == explained
     adjusted = explained["temperature"].pop("adjusted")
@@ -65,9 +66,11 @@ def test_explanation_is_json() -> None:
             "version": 3,
             "changed_at": "2026-01-02T03:04:05+00:00",
             "changed_by": "ada",
+            "scope": None,
         },
         "shadows": [{"source": {"layer": "built_in", **nobody}, "value": 0.7}],
         "omitted_by": None,
+        "passed_over": [],
     }
     omitted = {**nobody, "layer": "provider", "row_id": 2, "version": 4}
     assert (explained["top_p"]["omitted_by"], explained["model"]["sent"]) == (omitted, True)
@@ -157,7 +160,13 @@ def test_without_need_of_a_key_nothing_is_opened(open_box: Any) -> None:
 
 def test_every_status_has_a_cure() -> None:
     """No status but ok is without a cure."""
-    assert {status for status, _ in STATUSES} == {*CURES, "ok"}
+    of_organizations = {
+        "no_provider",
+        "unknown_organization",
+        "organization_disabled",
+        "not_allowed",
+    }  # tests of scopes
+    assert {status for status, _ in STATUSES} | of_organizations == {*CURES, "ok"}
 
 
 @pytest.mark.parametrize(

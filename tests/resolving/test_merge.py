@@ -14,7 +14,8 @@ from core.crypto import Place
 from core.parameters import PARAMETERS, SENDABLE
 from core.resolving.carried import carried_of
 from core.resolving.effective import BUILT_IN, LAYERS, NOT_NEEDED, Source
-from core.resolving.merge import DEEPEST, Layer, ProviderFacts, build, is_deeper, layer_of, provider_of, read_json
+from core.resolving.layers import Layer
+from core.resolving.merge import DEEPEST, ProviderFacts, build, is_deeper, layer_of, provider_of, read_json
 from tests.parameters import RULES, another
 from tests.resolving.facts import ADA, CANARY, RING, everyone_layer, own_layer, provider
 

@@ -10,7 +10,8 @@ from core.models.adapt import Adjustment
 from core.parameters import PARAMETERS
 from core.resolving import words
 from core.resolving.effective import EffectiveSettings, Explained, Source
-from core.resolving.merge import Layer, ProviderFacts, build
+from core.resolving.layers import Layer
+from core.resolving.merge import ProviderFacts, build
 
 EXPLAINED = Explained("temperature", 0.5, Source("built_in"), (), None)
 LEFT = Adjustment("temperature", "left_out", None, "it always reasons", "catalogue", date(2026, 11, 26))
