@@ -39,6 +39,10 @@ def effective_settings(
     provider_id: Annotated[  # noqa: ARG001 - for OpenAPI
         int | None, Query(alias="providerId", ge=1, le=LARGEST, description="the same by its id; not beside provider")
     ] = None,
+    organization: Annotated[  # noqa: ARG001 - for OpenAPI
+        str | None, Query(description="a name of an organisation's: its settings")
+    ] = None,
+    feature: Annotated[str | None, Query(description="name of a feature: its settings")] = None,  # noqa: ARG001 - as above
     *,
     explain: Annotated[  # noqa: ARG001 - for OpenAPI
         bool, Query(description="with the source of each value, and what it shadows")

@@ -24,9 +24,9 @@ from api.ids import LARGEST
 from api.metrics import SETTINGS_ANSWERS
 from api.names import NotAsNamed
 from core.access import ratelimit
-from core.errors import CoreError, NotFound
+from core.errors import CoreError, NotFound, StoreUnavailable
 from core.manage import settings
-from core.resolve import Resolver
+from core.resolve import EffectiveSettings, Resolver
 from core.store import db
 from core.store.tables import SettingsGeneration
 from web.request import ADDRESS_HEADER, SECRET_HEADER
@@ -35,6 +35,8 @@ TOKEN_SECONDS: Final = 0.8
 """A token that was found good is good for so long without another look: revoked, it stops within a second."""
 TOKENS: Final = 1000
 """So many are remembered."""
+PAGES: Final = 5000
+"""So many answers are kept of one generation: those of organisations may be many."""
 CATCH_UP_SECONDS: Final = 1.0
 """A write waits at most so long until this process's own settings have caught up with it."""
 
@@ -43,6 +45,17 @@ resolver = Resolver()
 
 _VARY = (b"vary", b"authorization, cookie")
 _CACHE = (b"cache-control", b"private, no-cache")  # to be kept, and asked for again with its ETag
+
+
+class Wanted(NamedTuple):
+    """Which settings a request asks for."""
+
+    name: str | int | None
+    """A provider's name or id; None: all active ones."""
+    organization: str | None = None
+    """A name of the organisation's; None: nobody's."""
+    feature: str | None = None
+    explain: bool = False
 
 
 class Page(NamedTuple):
@@ -60,26 +73,28 @@ class Picture:
 
     def __init__(self, stored: settings.Stored) -> None:
         self.stored = stored
-        self._pages: dict[tuple[str | int | None, bool, bool], Page] = {}
+        self._pages: dict[tuple[Wanted, bool], Page] = {}
 
-    def known(self, name: str | int | None, *, brief: bool, explain: bool) -> Page | None:
+    def known(self, wanted: Wanted, *, brief: bool) -> Page | None:
         """Return an answer that is built already."""
-        return self._pages.get((name, brief, explain))
+        return self._pages.get((wanted, brief))
 
-    def page(self, name: str | int | None, *, brief: bool, explain: bool) -> Page:
-        """Return the answer for a provider, by name or id, or with None for all active ones; raises NotFound."""
-        found = self._pages.get((name, brief, explain))
+    def page(self, wanted: Wanted, *, brief: bool) -> Page:
+        """Return the answer; raises NotFound."""
+        found = self._pages.get((wanted, brief))
         if found is None:
-            found = self._build(name, brief=brief, explain=explain)
-            self._pages[name, brief, explain] = found
+            found = self._build(wanted, brief=brief)
+            if len(self._pages) >= PAGES:
+                self._pages.clear()
+            self._pages[wanted, brief] = found
         return found
 
-    def _build(self, name: str | int | None, *, brief: bool, explain: bool) -> Page:
-        providers = self.stored.providers
+    def _build(self, wanted: Wanted, *, brief: bool) -> Page:
+        providers, name = self.stored.providers, wanted.name
         names = [n for n, row in providers.items() if (row["is_active"] if name is None else name in {n, row["id"]})]
         if name is not None and not names:
             raise NotFound("provider", name)
-        shown = [self._one(n, brief=brief, explain=explain) for n in names]
+        shown = [self._one(n, wanted, brief=brief) for n in names]
         body = dumps({"success": True, "data": shown if name is None else shown[0]})
         etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         generation = (b"llm-settings-generation", str(self.stored.generation).encode())
@@ -87,11 +102,29 @@ class Picture:
         kind, length = (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())
         return Page((kind, length, *bare), bare, etag, body)
 
-    def _one(self, name: str, *, brief: bool, explain: bool) -> dict[str, Any]:
+    def _one(self, name: str, wanted: Wanted, *, brief: bool) -> dict[str, Any]:
         stored, row = self.stored, self.stored.providers[name]
         layer = stored.layers.get(row["id"]) or stored.layers.get(None)
         of_row = None if layer is None else layer.values
-        return wire.effective(stored.effective(name), row, of_row, brief=brief, explain=explain)
+        settings = stored.effective(name) if wanted.organization is wanted.feature is None else _scoped(name, wanted)
+        return wire.effective(settings, row, of_row, brief=brief, explain=wanted.explain)
+
+
+def _scoped(name: str, wanted: Wanted) -> EffectiveSettings:
+    """Return the settings of an organisation or a feature, as this process's resolver has them.
+
+    Raises:
+        NotFound: If there is no such organisation, or feature.
+        StoreUnavailable: If the resolver does not follow the database.
+    """
+    found = resolver.resolve(name, wanted.organization, wanted.feature)
+    if found.status == "store_unavailable" and resolver.generation < 0:
+        raise StoreUnavailable("The settings of organisations are not in memory: the database cannot be reached.")
+    if not found.organization_known and found.status == "unknown_organization":
+        raise NotFound("organization", wanted.organization)
+    if not found.feature_known:
+        raise NotFound("feature", wanted.feature)
+    return found
 
 
 class _Known(NamedTuple):
@@ -145,8 +178,7 @@ async def serve(scope: Scope) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     spend = partial(limiter.spend, known.who, "general")
     spent = await anyio.to_thread.run_sync(spend) if limiter.shared else spend()
     note_limit(scope, spent)  # also should it be refused from here on
-    name, explain = _read_query(scope["query_string"])
-    page = await _page(name, brief=known.role != "admin", explain=explain)
+    page = await _page(_read_query(scope["query_string"]), brief=known.role != "admin")
     if if_none_match is not None and _matches(if_none_match, page.etag):
         SETTINGS_ANSWERS["unchanged"].inc()
         return 304, [*page.bare, *limit_headers(spent)], b""
@@ -194,23 +226,23 @@ def _looked(digest: bytes, task: "asyncio.Task[_Known]") -> None:
         _tokens.pop(digest, None)
 
 
-async def _page(name: str | int | None, *, brief: bool, explain: bool) -> Page:
+async def _page(wanted: Wanted, *, brief: bool) -> Page:
     picture = _picture
     if picture is not None and not resolver.stale and picture.stored.generation == resolver.generation:
-        page = picture.known(name, brief=brief, explain=explain)
+        page = picture.known(wanted, brief=brief)
         if page is not None:
             return page
-    return await anyio.to_thread.run_sync(partial(_built, name, brief=brief, explain=explain))
+    return await anyio.to_thread.run_sync(partial(_built, wanted, brief=brief))
 
 
-def _built(name: str | int | None, *, brief: bool, explain: bool) -> Page:
+def _built(wanted: Wanted, *, brief: bool) -> Page:
     global _picture  # noqa: PLW0603 - replaced whole
     with _loading:  # of those who find it old, one reads
         picture = _picture
         if picture is None or resolver.stale or picture.stored.generation != resolver.generation:
             with db.transaction() as session:
                 picture = _picture = Picture(settings.load(session))
-    return picture.page(name, brief=brief, explain=explain)
+    return picture.page(wanted, brief=brief)
 
 
 def _read_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Asked, str | None]:
@@ -228,16 +260,16 @@ _WANTED = frozenset({b"authorization", b"if-none-match", _SECRET, _ADDRESS})
 
 
 @lru_cache(maxsize=2048)
-def _read_query(query: bytes) -> tuple[str | int | None, bool]:
+def _read_query(query: bytes) -> Wanted:
     if not query:
-        return None, False
+        return Wanted(None)
     try:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=10)
     except ValueError:
         raise NotAsNamed({"query": "cannot be read"}) from None
     sent = dict(pairs)
     problems = {
-        name[:50]: "is no parameter here; there are: explain, provider, providerId"
+        name[:50]: "is no parameter here; there are: explain, feature, organization, provider, providerId"
         for name in sent.keys() - _PARAMETERS
     }
     if len(sent) < len(pairs):
@@ -252,10 +284,11 @@ def _read_query(query: bytes) -> tuple[str | int | None, bool]:
         problems["providerId"] = "stands beside provider: one of them says which"
     if problems:
         raise NotAsNamed(problems)
-    return sent.get("provider") if by_id is None else int(by_id), explain == "true"
+    name = sent.get("provider") if by_id is None else int(by_id)
+    return Wanted(name, sent.get("organization"), sent.get("feature"), explain == "true")
 
 
-_PARAMETERS = {"provider", "providerId", "explain"}
+_PARAMETERS = {"provider", "providerId", "organization", "feature", "explain"}
 
 
 def _matches(if_none_match: str, etag: str) -> bool:

@@ -107,9 +107,14 @@ class Effective(Wire):
     provider: Provider | ProviderBrief
     provider_id: int
     organization_id: int | None
-    status: Literal["ok", "disabled", "no_model", "no_key", "key_unreadable"] = Field(
-        description="ok, or the first that holds"
+    organization: str | None = Field(description="the organisation's slug; null: nobody's")
+    feature: str | None
+    key_owner: Literal["organization", "installation"] | None = Field(
+        description="whose key programs get; null: there is none, or none is needed"
     )
+    status: Literal[
+        "ok", "organization_disabled", "disabled", "not_allowed", "no_model", "no_key", "key_unreadable"
+    ] = Field(description="ok, or the first that holds")
     cure: str | None = Field(description="what to do about a status other than ok")
     model: str | None = Field(description="the model to ask for")
     preferred_model: str | None = Field(description="the same, under the settings row's name")
@@ -144,7 +149,7 @@ class Effective(Wire):
         description="whether it is known what the model takes; unknown: everything is sent as it is"
     )
     is_active: bool
-    is_overridden: bool = Field(description="by an organisation's own settings; false until there are organisations")
+    is_overridden: bool = Field(description="whether something of an organisation or a feature decides a value")
     created_at: datetime | None = Field(description="of that settings row")
     updated_at: datetime | None = Field(description="of that settings row")
     explain: list[ExplainedValue] | None = Field(default=None, description="with ?explain=true")
@@ -178,7 +183,10 @@ def effective(
         "id": settings_row["id"] if settings_row else None,
         "provider": provider(row, brief=brief),
         "providerId": settings.provider_id,
-        "organizationId": None,
+        "organizationId": settings.organization_id,
+        "organization": settings.organization,
+        "feature": settings.feature,
+        "keyOwner": settings.key_owner,
         "status": settings.status,
         "cure": _cure(settings, brief=brief),
         "model": settings.model,
@@ -191,12 +199,20 @@ def effective(
         "adjustments": [_adjusted(each) for each in settings.adjustments],
         "modelIs": settings.model_is,
         "isActive": row["is_active"],
-        "isOverridden": False,  # settings of organisations are a layer to come
+        "isOverridden": _is_overridden(settings),
         **{camel(name): plain(settings_row[name]) if settings_row else None for name in ("created_at", "updated_at")},
     }
     if explain:
         found["explain"] = [_explained(item) for item in settings.explain()]
     return found
+
+
+def _is_overridden(settings: EffectiveSettings) -> bool:
+    if settings.organization is None and settings.feature is None:
+        return False
+    return any(
+        of.scope is not None for item in settings.explain() for of in (item.source, item.omitted_by) if of is not None
+    )
 
 
 def _cure(settings: EffectiveSettings, *, brief: bool) -> str | None:

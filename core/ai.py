@@ -57,7 +57,7 @@ A = TypeVar("A", Completion, Embeddings)
 
 UNAVAILABLE: Final = frozenset({"busy", "rate_limit", "quota", "timeout", "connection", "tls", "key"})
 """Reasons for which another provider is asked, where there is a fallback: what the caller sent is not among them."""
-_NOT_READY: Final = frozenset({"disabled", "no_key", "no_model", "key_unreadable"})
+_NOT_READY: Final = frozenset({"disabled", "not_allowed", "no_key", "no_model", "key_unreadable"})
 """The same of statuses: a name that does not exist is a mistake, not an outage."""
 
 
@@ -123,19 +123,23 @@ async def embed_async(texts: Sequence[str], **how: Unpack[Common]) -> Embeddings
     return await _whole_async(_Calls(embedding_of(texts, how)), Call.embedded, stand_in.embeddings)
 
 
-def prepare(provider: str = "openai") -> None:
+def prepare(provider: str | None = "openai", organization: str | None = None, feature: str | None = None) -> None:
     """Do beforehand what the first call of a process needs: settings, SDK, certificates, prices. Sends nothing.
+
+    None for the provider: the default provider of the rest.
 
     Raises:
         CoreError: As :func:`complete`, but no CallFailed.
     """
-    settings = resolving.resolve(provider)
+    settings = resolving.resolve(provider, organization, feature)
     clients.get(settings, settings.api_key())
 
 
-async def prepare_async(provider: str = "openai") -> None:
+async def prepare_async(
+    provider: str | None = "openai", organization: str | None = None, feature: str | None = None
+) -> None:
     """As :func:`prepare`, for the running event loop, which goes on meanwhile."""
-    settings = await _resolve_beside(provider)
+    settings = await _resolve_beside(provider, organization, feature)
     await clients.get_async(settings, settings.api_key())
 
 
@@ -171,7 +175,7 @@ class Stream:
                 calls.go_on(error)
 
     def _parts(self, calls: "_Calls") -> Iterator[str]:
-        call = calls.next(resolving.resolve(calls.provider))
+        call = calls.next(resolving.resolve(*calls.asked))
         if (given := stand_in.of(call.settings)) is not None:
             done = stand_in.completion(call.settings, call.request, given)
             yield from stand_in.parts_of(done.text)
@@ -216,7 +220,7 @@ class AsyncStream:
                 calls.go_on(error)
 
     async def _parts(self, calls: "_Calls") -> AsyncGenerator[str]:
-        call = calls.next(await _resolve_beside(calls.provider))
+        call = calls.next(await _resolve_beside(*calls.asked))
         if (given := stand_in.of(call.settings)) is not None:
             done = stand_in.completion(call.settings, call.request, given)
             for text in stand_in.parts_of(done.text):
@@ -251,9 +255,9 @@ class _Calls:
         """Whether a part of a stream has gone to the caller: from then on nobody can stand in."""
 
     @property
-    def provider(self) -> str:
-        """The provider to ask now."""
-        return self._request.providers[self._place]
+    def asked(self) -> tuple[str | None, str | None, str | None]:
+        """What to resolve now: provider, organisation and feature."""
+        return self._request.providers[self._place], self._request.organization, self._request.feature
 
     def next(self, settings: EffectiveSettings) -> Call:
         """Return the call to it; raises as :class:`Call`."""
@@ -281,7 +285,7 @@ StandIn = Callable[[EffectiveSettings, Request, stand_in.Answer], A]
 
 
 def _whole(calls: _Calls, read: Callable[[Call, Any], A], standing: StandIn[A]) -> A:
-    call = calls.next(resolving.resolve(calls.provider))
+    call = calls.next(resolving.resolve(*calls.asked))
     if (given := stand_in.of(call.settings)) is not None:
         return standing(call.settings, call.request, given)
     client = clients.get(call.settings, call.key)
@@ -296,7 +300,7 @@ def _whole(calls: _Calls, read: Callable[[Call, Any], A], standing: StandIn[A]) 
 
 
 async def _whole_async(calls: _Calls, read: Callable[[Call, Any], A], standing: StandIn[A]) -> A:
-    call = calls.next(await _resolve_beside(calls.provider))
+    call = calls.next(await _resolve_beside(*calls.asked))
     if (given := stand_in.of(call.settings)) is not None:
         return standing(call.settings, call.request, given)
     client = await clients.get_async(call.settings, call.key)
@@ -310,11 +314,11 @@ async def _whole_async(calls: _Calls, read: Callable[[Call, Any], A], standing: 
                 await asyncio.sleep(call.wait_after(error, attempt))
 
 
-async def _resolve_beside(provider: str) -> EffectiveSettings:
+async def _resolve_beside(*asked: str | None) -> EffectiveSettings:
     """Resolve; where the first snapshot may have to be waited for, beside the event loop."""
     if resolving.resolver.generation < 0:
-        return await beside(lambda: resolving.resolve(provider))
-    return resolving.resolve(provider)
+        return await beside(lambda: resolving.resolve(*asked))
+    return resolving.resolve(*asked)
 
 
 class _Closing:

@@ -30,6 +30,7 @@ VARIABLES = {
     "LLM_WRITE_DATABASE_URL": "The primary, where DATABASE_URL of a service names a replica or a pooler: its request log goes there.",
     "LLM_DATA_DIR": "Folder of the embedded PostgreSQL and its encryption key. Default: .data",
     "LLM_SNAPSHOT_FILE": "Where a service keeps its last settings, without keys, for a start while the database is away. Default: nowhere.",
+    "LLM_ORGANIZATIONS": "Comma list of the organisations that a service asks for, by any of their names: it keeps no others in memory. Default: all.",
     "LLM_ENCRYPTION_KEY": "64 hex digits; seals and opens API keys. Make one: python -m core generate-key",
     "LLM_ENCRYPTION_KEYS_EXTRA": "Comma list of further keys that may open: the old ones, and the next one.",
     "LLM_ADMIN_PASSWORD": "Password of the first admin when there is no user yet.",
@@ -56,6 +57,7 @@ class Config:
     write_database_url: Secret | None
     data_dir: Path
     snapshot_file: Path | None
+    organizations: tuple[str, ...] | None
     encryption_key: Secret | None
     encryption_keys_extra: tuple[Secret, ...]
     admin_username: str
@@ -86,6 +88,9 @@ class Config:
             write_database_url=write_database_url(env.get("LLM_WRITE_DATABASE_URL")),
             data_dir=Path(env.get("LLM_DATA_DIR") or ".data").resolve(),
             snapshot_file=Path(name).absolute() if (name := env.get("LLM_SNAPSHOT_FILE")) else None,
+            organizations=tuple(name.strip() for name in named.split(",") if name.strip())
+            if (named := env.get("LLM_ORGANIZATIONS", "")).strip()
+            else None,
             encryption_key=secret(key) if (key := env.get("LLM_ENCRYPTION_KEY")) else None,
             encryption_keys_extra=tuple(
                 map(secret, filter(str.strip, env.get("LLM_ENCRYPTION_KEYS_EXTRA", "").split(",")))

@@ -16,7 +16,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +25,26 @@ from .crypto import KeyRing, ids_of, load_ring
 from .errors import BadKey, CoreError, StoreUnavailable
 from .models.knowledge import vendored
 from .postgres import lines, names, probe, threads
-from .resolving import snapshot, snapshot_file, unread
+from .resolving import reading, snapshot_file, unread
+from .resolving.answering import Key, label
 from .resolving.effective import EffectiveSettings, Explained, Source, Status
-from .resolving.merge import build
+from .resolving.merge import build, with_unknown
 from .resolving.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-__all__ = ["EffectiveSettings", "Explained", "Resolver", "Source", "Status", "resolve", "resolver"]
+__all__ = [
+    "EffectiveSettings",
+    "Explained",
+    "ForOrganization",
+    "Resolver",
+    "Source",
+    "Status",
+    "for_organization",
+    "resolve",
+    "resolver",
+]
 
 CHANNEL = "llm_settings"
 FIRST_WAIT = 2.0
@@ -56,6 +67,8 @@ MOST_REASONS = 5
 FILE_SPACING, FILE_EVERY = 1.0, 300.0
 """Seconds after which the snapshot file is written again: at the earliest, and even without a change, as it says when it was
 last right."""
+FILE_SHARE = 5.0
+"""So many times as long as the last one took it is not written again: with a million rows that is some seconds."""
 
 _log = logging.getLogger(__name__)
 
@@ -89,6 +102,8 @@ class Resolver:
         ring: The encryption keys; None: those of the environment.
         snapshot_file: Where to keep the last snapshot, without keys; None: nowhere, or without *url* what the
             environment says.
+        organizations: Names of the organisations that are asked for: only they, and their templates, are read. None: all,
+            or without *url* what the environment says.
     """
 
     __slots__ = (
@@ -99,13 +114,16 @@ class Resolver:
         "_deadline",
         "_file",
         "_file_at",
+        "_file_took",
         "_file_written",
         "_first",
         "_not_before",
+        "_only",
         "_reason",
         "_reasons",
         "_ring",
         "_ring_given",
+        "_scoped",
         "_snapshot",
         "_stop",
         "_thread",
@@ -116,41 +134,61 @@ class Resolver:
     _not_before: float
 
     def __init__(
-        self, url: str | None = None, *, ring: KeyRing | None = None, snapshot_file: Path | None = None
+        self,
+        url: str | None = None,
+        *,
+        ring: KeyRing | None = None,
+        snapshot_file: Path | None = None,
+        organizations: Iterable[str] | None = None,
     ) -> None:
         self._url, self._ring_given, self._file = url, ring, snapshot_file
+        self._only = None if organizations is None else tuple(organizations)
         self._ring = ring or KeyRing(None)
-        self._answers: dict[str, EffectiveSettings] = {}
+        self._answers: dict[str | None, EffectiveSettings] = {}
+        self._scoped: dict[Key, EffectiveSettings] = {}
         self._snapshot: Snapshot | None = None
         self._verified_at = float("-inf")
         self._connected: bool | None = None
         self._reason: str | None = None
         self._reasons: frozenset[str] = frozenset()
         self._thread: threading.Thread | None = None
-        self._file_at, self._file_written = float("-inf"), True
+        self._file_at, self._file_written, self._file_took = float("-inf"), True, 0.0
         self._reset()
         _resolvers.add(self)
 
-    def resolve(self, provider: str) -> EffectiveSettings:
-        """Return the effective settings of *provider*; never raises, never waits for the network once it has a snapshot.
+    def resolve(
+        self, provider: str | None = None, organization: str | None = None, feature: str | None = None
+    ) -> EffectiveSettings:
+        """Return the effective settings; never raises, never waits for the network once it has a snapshot.
 
         Only the first call of a process waits, at most ``FIRST_WAIT`` seconds. An unknown name, or no store and no
         snapshot, gives the built-in defaults with a ``status`` that says so.
+
+        Args:
+            provider: The provider's name; None: the default provider of the rest.
+            organization: A name of the organisation: its slug, one of your own for it, or a slug it had. None: nobody's.
+            feature: What it is for, by the feature's name; None: nothing in particular.
         """
         try:
-            return self._answers[provider]
+            if organization is None and feature is None:
+                return self._answers[provider]
+            return self._scoped[provider, organization, feature]
         except (KeyError, TypeError):
-            return self.miss(provider)
+            return self.miss(provider, organization, feature)
 
-    def miss(self, provider: object) -> EffectiveSettings:
-        """Answer for a name that was not asked for yet; waits for the first snapshot if there is none yet."""
+    def miss(self, provider: object, organization: object = None, feature: object = None) -> EffectiveSettings:
+        """Answer for what was not asked for yet; waits for the first snapshot if there is none yet."""
         found = self._snapshot or self._first_snapshot()
-        name = provider if isinstance(provider, str) else f"<{type(provider).__name__}>"
         if self._thread is None:
             self.start()  # it could not be started, or is gone with a fork: again, now and then
         if found is None:
-            return build(None, (), name=name, missing="store_unavailable", problem=self._reason)
-        return found.answers.get(name) or found.answer(name, self._ring, self._reason)
+            none = build(None, (), name=label(provider), missing="store_unavailable", problem=self._reason)
+            return with_unknown(none, label(organization), label(feature))
+        return found.answer(provider, self._ring, self._reason, organization=organization, feature=feature)
+
+    def for_organization(self, organization: str) -> "ForOrganization":
+        """Return what resolves for one organisation, by any name of its; it follows changes."""
+        return ForOrganization(organization, self)
 
     def start(self) -> Started:
         """Start the refresh thread, if it is not running yet; does not wait for it. What it returns can be awaited.
@@ -159,9 +197,10 @@ class Resolver:
         """
         with self._changed:
             if self._thread is None and not self._stop.is_set() and time.monotonic() >= self._not_before:
-                if self._url is None and self._file is None:
+                if self._url is None:
                     with contextlib.suppress(CoreError):  # the thread meets it again, and says so
-                        self._file = get_config().snapshot_file
+                        self._file = self._file or get_config().snapshot_file
+                        self._only = self._only if self._only is not None else get_config().organizations
                 self._deadline = time.monotonic() + (FILE_WAIT if self._file else FIRST_WAIT)
                 try:
                     self._thread = threads.start(self._run, "llm-settings", self._stop)
@@ -289,6 +328,7 @@ class Resolver:
             self._reason = reason
             if self._snapshot is not None and not self._snapshot.has_keys:
                 self._snapshot.answers.clear()
+                self._snapshot.scoped.clear()
 
     def _publish(self, found: Snapshot) -> None:
         self._snapshot = found
@@ -297,7 +337,10 @@ class Resolver:
 
     def _answer_from(self, found: Snapshot | None) -> None:
         """Have callers look up what was merged already; without a thread each of them comes by :meth:`miss`."""
-        self._answers = {} if found is None or self._thread is None else found.answers
+        if found is None or self._thread is None:
+            self._answers, self._scoped = {}, {}
+        else:
+            self._answers, self._scoped = found.answers, found.scoped
 
     @contextlib.contextmanager
     def _connection(self) -> "Iterator[Connection[Any]]":
@@ -337,8 +380,8 @@ class Resolver:
     def _refresh(self, connection: "Connection[Any]", *, afresh: bool = False) -> None:
         """Take over what was committed since the last look."""
         asked_at, old = time.monotonic(), self._snapshot
-        new = None if old is None or afresh else snapshot.update(connection, old)
-        new = new or snapshot.load(connection)
+        new = None if old is None or afresh else reading.update(connection, old)
+        new = new or reading.load(connection, self._only)
         self._verified_at = asked_at
         if new is not old and (old is None or not new.is_like(old)):
             unread.look(new, old)
@@ -357,13 +400,15 @@ class Resolver:
         if self._file is None or self._snapshot is None:
             return
         now = time.monotonic()
-        if now - self._file_at < (FILE_EVERY if self._file_written else FILE_SPACING):
+        spacing = FILE_EVERY if self._file_written else FILE_SPACING
+        if now - self._file_at < max(spacing, FILE_SHARE * self._file_took):
             return
         self._file_written, self._file_at = True, now
         try:
             snapshot_file.write(self._file, self._snapshot, time.time() - self.age())
         except OSError as error:
             _log.warning("The snapshot file %s cannot be written: %s.", self._file, error.strerror)
+        self._file_took = time.monotonic() - now
 
     def _note(self, *, connected: bool, why: Exception | None = None) -> bool:
         """Keep the state and its reason, and log what is new; return whether the database refuses, which waits longer."""
@@ -425,12 +470,41 @@ resolver = Resolver()
 """The resolver of this process, which :func:`resolve` asks."""
 
 
-def resolve(provider: str) -> EffectiveSettings:
-    """Return the effective settings of *provider*, from this process's resolver; see :meth:`Resolver.resolve`."""
+def resolve(
+    provider: str | None = None, organization: str | None = None, feature: str | None = None
+) -> EffectiveSettings:
+    """Return the effective settings, from this process's resolver; see :meth:`Resolver.resolve`."""
     try:
-        return resolver._answers[provider]  # noqa: SLF001 - one lookup is the whole hot path
+        if organization is None and feature is None:
+            return resolver._answers[provider]  # noqa: SLF001 - one lookup is the whole hot path
+        return resolver._scoped[provider, organization, feature]  # noqa: SLF001 - as above
     except (KeyError, TypeError):
-        return resolver.miss(provider)
+        return resolver.miss(provider, organization, feature)
+
+
+class ForOrganization:
+    """Resolves for one organisation. Made by :func:`for_organization`; it follows changes."""
+
+    __slots__ = ("_resolver", "organization")
+
+    def __init__(self, organization: str, which: Resolver | None = None) -> None:
+        self.organization, self._resolver = organization, which
+
+    def resolve(self, provider: str | None = None, feature: str | None = None) -> EffectiveSettings:
+        """Return the effective settings of the organisation, as :meth:`Resolver.resolve`."""
+        which = self._resolver or resolver
+        try:
+            return which._scoped[provider, self.organization, feature]  # noqa: SLF001 - same module
+        except (KeyError, TypeError):
+            return which.miss(provider, self.organization, feature)
+
+    def __repr__(self) -> str:
+        return f"for_organization({self.organization!r})"
+
+
+def for_organization(organization: str) -> ForOrganization:
+    """Return what resolves for one organisation, by any name of its, from this process's resolver; it follows changes."""
+    return ForOrganization(organization)
 
 
 def _after_fork_in_child() -> None:

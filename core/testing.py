@@ -22,15 +22,19 @@ from .errors import KeyUnreadable
 from .kinds import KINDS, facts_of
 from .parameters import PARAMETERS, SENDABLE
 from .resolving import extra
-from .resolving.effective import EffectiveSettings, Status
+from .resolving.answering import label
+from .resolving.effective import EffectiveSettings, Status, otherwise
 from .resolving.layers import Layer
-from .resolving.merge import ProviderFacts, build
+from .resolving.merge import ProviderFacts, build, with_unknown
+from .resolving.tenant import Tenant
 
 T = TypeVar("T")
 
 _OBJECTS = ("custom_settings", "extra_parameters")
 _FIELDS = {*PARAMETERS, "omitted_parameters", *_OBJECTS}
 _SET_UP = {"setUp", "asyncSetUp", "tearDown", "asyncTearDown", "setup_method", "teardown_method"}
+_WITHOUT_PROVIDER = {"unknown_provider", "no_provider", "store_unavailable"}
+_OF_AN_ORGANIZATION = {"unknown_organization", "organization_disabled", "not_allowed"}
 _lock = threading.Lock()
 _active: "list[override]" = []
 """The overrides in force, the newest last; they end in any order."""
@@ -41,18 +45,25 @@ _before: list[resolve.Resolver] = []
 class override:  # noqa: N801 - used as a function: a block, and a decorator
     """Have :func:`core.resolve.resolve` answer so for *provider*, in all threads, until the block ends.
 
+    Whatever organisation and feature are asked for, unless it names them; what names more counts more. Who asks for no provider
+    gets the newest that fits: the default provider of the test.
+
     Also a decorator: of functions, coroutine functions, generators (fixtures) and async generators; of a class it
     covers the methods that begin with ``test``, and those that set up and tear down. Several add up, the newest wins, and
     they end in any order. A :class:`core.resolve.Resolver` of one's own is not touched.
 
     Args:
         provider: The name.
+        organization: Of one organisation only, by the name that is asked for; another one is unknown then. None: of all, and
+            of nobody.
+        feature: The same of one feature.
         model: None: the status is ``no_model``.
         api_key: None: the status is ``no_key``.
         needs_key: False: ``api_key()`` gives ``not-needed``, as for a server of one's own.
         kind: Default: the provider's name where that is a kind, else ``openai_compatible``.
         base_url: Default: the vendor's own.
-        status: What is to be tried out: ``unknown_provider``, ``store_unavailable``, ``disabled``, ``key_unreadable``.
+        status: What is to be tried out: ``unknown_provider``, ``store_unavailable``, ``disabled``, ``key_unreadable`` …;
+            ``unknown_organization``, ``organization_disabled`` and ``not_allowed`` are of the organisation that is named.
         answer: What the calls of :mod:`core.ai` are answered, without SDK, network, log or cost: a text, an error of
             :mod:`core.errors`, or a function of the messages (of the texts to embed) that returns one; for ``embed`` vectors
             too. None: they go to the vendor.
@@ -61,13 +72,16 @@ class override:  # noqa: N801 - used as a function: a block, and a decorator
 
     Raises:
         TypeError: If there is no such parameter, or it decorates something that it cannot cover.
-        ValueError: If a value is one that could not be stored, or there is no such status or kind.
+        ValueError: If a value is one that could not be stored, or there is no such status or kind, or it is an
+            organisation's and none is named.
     """
 
     def __init__(
         self,
         provider: str,
         *,
+        organization: str | None = None,
+        feature: str | None = None,
         model: str | None = "test-model",
         api_key: str | None = "sk-test",
         needs_key: bool = True,
@@ -82,24 +96,31 @@ class override:  # noqa: N801 - used as a function: a block, and a decorator
         _check("status", status, get_args(Status))
         _check("kind", kind, (None, *KINDS))
         _check_parameters(parameters)
-        self.provider, self._answer = provider, answer
-        if status in {"unknown_provider", "store_unavailable"}:
-            self.settings = build(None, (), name=provider, missing=status)
-        else:
-            facts = ProviderFacts(
-                id=1,
-                name=provider,
-                display_name=provider,
-                kind=kind or (provider if facts_of(provider).base_url else "openai_compatible"),
-                base_url=base_url,
-                default_model=None if status == "no_model" else model,
-                is_active=status != "disabled",
-                version=1,
-                changes={},
-                open_box=None if api_key is None or status == "no_key" else lambda: _box(api_key, status),
-                needs_key=needs_key or status in {"no_key", "key_unreadable"},
-            )
-            self.settings = build(facts, [Layer("provider", 1, 1, parameters, {})])
+        if status in _OF_AN_ORGANIZATION and organization is None:
+            raise ValueError(f"status: {status} is an organisation's: name one, as organization='acme'")
+        self.provider, self.organization, self.feature, self._answer = provider, organization, feature, answer
+        if status in _WITHOUT_PROVIDER:
+            self.settings = with_unknown(build(None, (), name=provider, missing=status), organization, feature)
+            return
+        facts = ProviderFacts(
+            id=1,
+            name=provider,
+            display_name=provider,
+            kind=kind or (provider if facts_of(provider).base_url else "openai_compatible"),
+            base_url=base_url,
+            default_model=None if status == "no_model" else model,
+            is_active=status != "disabled",
+            version=1,
+            changes={},
+            open_box=None if api_key is None or status == "no_key" else lambda: _box(api_key, status),
+            needs_key=needs_key or status in {"no_key", "key_unreadable"},
+        )
+        tenant = None
+        if organization is not None:
+            is_active, is_allowed = status != "organization_disabled", status != "not_allowed"
+            tenant = Tenant(1, organization, is_active=is_active, is_allowed=is_allowed)
+        made = build(facts, [Layer("provider", 1, 1, parameters, {})], tenant=tenant, feature=feature)
+        self.settings = with_unknown(made, organization, None) if status == "unknown_organization" else made
 
     def __enter__(self) -> EffectiveSettings:
         with _lock:
@@ -108,7 +129,7 @@ class override:  # noqa: N801 - used as a function: a block, and a decorator
             _active.append(self)
             if self._answer is not None:
                 stand_in.begin(self.settings, self._answer)
-            resolve.resolver = _Fixed({each.provider: each.settings for each in _active})
+            resolve.resolver = _Fixed(list(_active))
         return self.settings
 
     def __exit__(
@@ -118,8 +139,7 @@ class override:  # noqa: N801 - used as a function: a block, and a decorator
             _active.remove(self)
             if self._answer is not None:
                 stand_in.end(self.settings)
-            answers = {each.provider: each.settings for each in _active}
-            resolve.resolver = _Fixed(answers) if _active else _before.pop()
+            resolve.resolver = _Fixed(list(_active)) if _active else _before.pop()
 
     def __call__(self, decorated: T) -> T:
         """Return *decorated* with every call of it inside this override."""
@@ -206,22 +226,42 @@ _COVERS: tuple[tuple[Callable[[Any], bool], Callable[[override, Callable[..., An
 class _Fixed(resolve.Resolver):
     """A resolver that asks nobody."""
 
-    __slots__ = ("answers",)
+    __slots__ = ("_active",)
 
-    def __init__(self, answers: dict[str, EffectiveSettings]) -> None:
+    def __init__(self, active: "list[override]") -> None:
         super().__init__()
-        self.answers = self._answers = answers
+        self._active = active
         self._connected = True
         self._stop.set()
         self._tried.set()
 
-    def miss(self, provider: object) -> EffectiveSettings:
-        """Answer for every other name."""
-        return build(None, (), name=str(provider))
+    def miss(self, provider: object, organization: object = None, feature: object = None) -> EffectiveSettings:
+        """Answer by the override that names the most of what is asked for, the newest first; one object for each question."""
+        asked, of, for_what = label(provider), label(organization), label(feature)
+        fits = [
+            (each.organization is not None, each.feature is not None, place, each)
+            for place, each in enumerate(self._active)
+            if (asked is None or each.provider == asked)
+            and each.organization in {None, of}
+            and each.feature in {None, for_what}
+        ]
+        if fits:
+            found = max(fits)[3]
+            made = found.settings
+            if (made.organization, made.feature) != (of, for_what):
+                made = otherwise(made, organization=of, feature=for_what)
+        else:
+            others = [each.settings for each in self._active if each.provider == asked and of is not None]
+            missing: Status = "no_provider" if asked is None else "unknown_provider"
+            nobody = build(None, (), name=asked, missing=missing)
+            made = with_unknown(others[-1] if others else nobody, of, None if others else for_what)
+        if of is None and for_what is None:
+            return self._answers.setdefault(asked, made)
+        return self._scoped.setdefault((asked, of, for_what), made)
 
     def names(self) -> list[str]:
         """Return the names that are there: those of a status that has a provider."""
-        return sorted(name for name, answer in self.answers.items() if answer.provider_id is not None)
+        return sorted({each.provider for each in self._active if each.settings.provider_id is not None})
 
     def age(self) -> float:
         """Return 0: nothing is newer."""

@@ -23,7 +23,8 @@ from core.errors import ApiKeyUnavailable
 from core.manage import providers, settings
 from core.parameters import PARAMETERS
 from core.resolve import Resolver
-from core.resolving import snapshot
+from core.resolving import reading
+from core.resolving.columns import PROVIDERS
 from core.resolving.effective import Source
 from core.store import migrate
 from core.store.db import make_engine, transaction
@@ -149,7 +150,7 @@ def test_services_may_be_newer_than_the_schema(database: str) -> None:
     role = sql.Identifier(name)
     migrate.downgrade(engine, "0010")
     with psycopg.connect(database, autocommit=True) as owner:
-        columns = ", ".join(name for name in snapshot.PROVIDERS if name not in snapshot.ADDED["llm_providers"])
+        columns = ", ".join(name for name in PROVIDERS if name not in reading.ADDED["llm_providers"])
         owner.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
         grant = f"GRANT SELECT ({columns}) ON llm_providers TO {{0}}; GRANT SELECT ON llm_settings TO {{0}};"
         more = "GRANT SELECT ON settings_generation TO {0}; GRANT SELECT ON settings_changes TO {0}"
@@ -207,7 +208,7 @@ def test_unknown_names_are_answered_and_forgotten(resolver: Resolver) -> None:
     """An unknown name has the built-in defaults and its status, is not kept, and nothing raises for odd ones."""
     resolver.resolve("openai")
     before = len(resolver._answers)
-    for name in ("nope", "", "OPENAI", "\x00", "x" * 10_000, None, 3, ["openai"], {"a": 1}):
+    for name in ("nope", "", "OPENAI", "\x00", "x" * 10_000, 3, ["openai"], {"a": 1}):
         answer = resolver.resolve(name)  # type: ignore[arg-type]  # that is the point
         assert answer.status == "unknown_provider"
         assert answer.temperature == PARAMETERS["temperature"].default
@@ -215,6 +216,7 @@ def test_unknown_names_are_answered_and_forgotten(resolver: Resolver) -> None:
             answer.api_key()
 
     assert len(resolver._answers) == before
+    assert resolver.resolve().status == resolver.resolve(None).status == "no_provider"
 
 
 def test_goes_on_without_the_database(

@@ -13,7 +13,7 @@ import pytest
 from core import resolve as module
 from core.errors import ApiKeyUnavailable
 from core.parameters import PARAMETERS
-from core.resolve import resolve
+from core.resolve import for_organization, resolve
 from core.testing import override
 from tests.conftest import run_async
 
@@ -40,7 +40,8 @@ def test_override_is_what_resolve_answers() -> None:
         assert answer.source("temperature").layer == "provider"
         assert answer.client_options()["base_url"] == "https://api.openai.com/v1"
         assert resolve("anthropic").status == "unknown_provider"
-        assert resolve(None).status == "unknown_provider"  # type: ignore[arg-type]  # that is the point
+        assert resolve(5).status == "unknown_provider"  # type: ignore[arg-type]  # that is the point
+        assert resolve() is answer
         assert not module.resolver.stale
         assert module.resolver.start().wait(0.1)
 
@@ -332,3 +333,41 @@ def test_a_function_that_hands_out_a_coroutine_is_no_silent_nothing() -> None:
 
     with pytest.raises(TypeError, match="decorate what it calls"):
         override("openai")(later)()
+
+
+def test_overrides_of_organisations_and_features() -> None:
+    """What names more of what is asked for counts more; else it is for all, and the answer says what was asked."""
+    with (
+        override("openai", temperature=0.1),
+        override("openai", organization="acme", temperature=0.2),
+        override("openai", feature="classify", temperature=0.3),
+        override("openai", organization="acme", feature="classify", temperature=0.4),
+        override("local", organization="acme", temperature=0.5, status="not_allowed"),
+    ):
+        asked = [(None, None), ("beta", "x"), ("acme", None), ("acme", "x"), ("beta", "classify"), ("acme", "classify")]
+        found = [resolve("openai", *each) for each in asked]
+        assert [each.temperature for each in found] == [0.1, 0.1, 0.2, 0.2, 0.3, 0.4]
+        assert [(each.organization, each.feature) for each in found] == asked
+        assert for_organization("acme").resolve("openai", "classify") is found[-1]
+        assert resolve("openai", "beta", "x") is found[1]
+        assert resolve("local", "acme").status == "not_allowed"
+        assert (resolve("local", "beta").status, resolve("local").status) == (
+            "unknown_organization",
+            "unknown_provider",
+        )
+        assert resolve("gone", "acme").status == "unknown_provider"
+        assert resolve(None, "acme").provider == "local"
+    with override("openai", organization="acme"):
+        assert resolve(None, "acme").status == "ok"
+        assert (resolve().status, resolve(None, "beta").status) == ("no_provider", "no_provider")
+
+
+@pytest.mark.parametrize("status", ["unknown_organization", "organization_disabled", "not_allowed"])
+def test_statuses_of_organisations_need_one(status: module.Status) -> None:
+    """Each can be tried out of an organisation that is named; of nobody there is none."""
+    with override("openai", organization="acme", status=status):
+        assert resolve("openai", "acme").status == status
+        with pytest.raises(ApiKeyUnavailable, match=status):
+            resolve("openai", "acme").api_key()
+    with pytest.raises(ValueError, match="organization='acme'"):
+        override("openai", status=status)

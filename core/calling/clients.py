@@ -39,13 +39,21 @@ class Wanted(NamedTuple):
     """Headers and query parameters."""
 
 
+class Asking(NamedTuple):
+    """What was resolved."""
+
+    provider: str
+    organization: str | None
+    feature: str | None
+
+
 class Client(NamedTuple):
     """An SDK's client, and the HTTP client below it, which has the connections."""
 
     sdk: Any
     http: Any
-    provider: str
-    """Whose key it was made with."""
+    asked: "Asking"
+    """Whose settings it was made with."""
 
 
 class Kept(dict[Wanted, Client]):
@@ -86,7 +94,7 @@ class Clients:
         wanted = Wanted(settings.kind, settings.base_url, key, settings.carried())
         found = self.shared.get(wanted)
         if found is None:
-            found = self._make(self.shared, wanted, settings.provider, is_async=False)
+            found = self._make(self.shared, wanted, _asking(settings), is_async=False)
             pricing.find(wanted.kind, wanted.base_url, settings.model)
         return found.sdk
 
@@ -98,24 +106,24 @@ class Clients:
         if found is None:
 
             def make() -> Client:
-                made = self._make(kept, wanted, settings.provider, is_async=True)
+                made = self._make(kept, wanted, _asking(settings), is_async=True)
                 pricing.find(wanted.kind, wanted.base_url, settings.model)
                 return made
 
             found = await beside(make)
         return found.sdk
 
-    def keep_current(self, resolve: Callable[[str], EffectiveSettings]) -> None:
+    def keep_current(self, resolve: Callable[[str, str | None, str | None], EffectiveSettings]) -> None:
         """Drop the clients whose provider has another key, address or header by now; calls under way end with theirs.
 
         With the last of these calls the old key is gone from memory.
 
         Args:
-            resolve: Provider's name -> its settings.
+            resolve: Provider's name, organisation and feature -> the settings.
         """
         for kept in self._all():
             for wanted, client in list(kept.items()):
-                now = resolve(client.provider)
+                now = resolve(*client.asked)
                 if now.status == "store_unavailable" or _is_current(wanted, now):
                     continue
                 if kept.pop(wanted, None) is None:
@@ -137,7 +145,7 @@ class Clients:
         found = [getattr(loop, _ON_THE_LOOP, None) for loop in list(self.loops)]
         return [self.shared, *(kept for kept in found if kept is not None)]
 
-    def _make(self, kept: Kept, wanted: Wanted, provider: str, *, is_async: bool) -> Client:
+    def _make(self, kept: Kept, wanted: Wanted, asked: Asking, *, is_async: bool) -> Client:
         with from_extra(facts_of(wanted.kind).extra):
             from . import dial  # noqa: PLC0415 - needs httpx2, which comes with the extra
         for secret in (wanted.key, *wanted.carried.secrets):
@@ -151,7 +159,7 @@ class Clients:
             sdk = adapter.client(wanted.key, wanted.base_url, http, is_async=is_async, carried=wanted.carried)
             while len(kept) >= CLIENTS:
                 kept.pop(next(iter(kept)), None)
-            kept[wanted] = Client(sdk, http, provider)
+            kept[wanted] = Client(sdk, http, asked)
             return kept[wanted]
 
     async def _of_this_loop(self) -> Kept:
@@ -179,6 +187,11 @@ class Clients:
             delattr(loop, _ON_THE_LOOP)
             if kept.keeper is not None:
                 await kept.keeper.aclose()
+
+
+def _asking(settings: EffectiveSettings) -> Asking:
+    """Return what has the same key and address as *settings*, of any feature: of the organisation only where the key is its own."""
+    return Asking(settings.provider, settings.organization if settings.key_owner == "organization" else None, None)
 
 
 def _is_current(wanted: Wanted, settings: EffectiveSettings) -> bool:

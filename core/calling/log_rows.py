@@ -22,8 +22,8 @@ LONGEST: Final = 65_536
 """Characters of a prompt or an answer; the rest is cut off, and the cut is said."""
 _OF_A_ROW: Final = ("22", "23", "42", "54", "P0")
 """Classes of SQLSTATE that a value causes: bad data, a broken constraint, a type, a size, what a trigger raises."""
-LATER: Final = ("operation", "tags", "correlation_id")
-"""Columns that the table has since migration 0010: services are upgraded before the database is."""
+LATER: Final = ("operation", "tags", "correlation_id", "organization_id", "feature")
+"""Columns that the table of a version before has not, or that its role may not write: services are upgraded before the database is."""
 COLUMNS: Final = (
     *("at", "user_id", "provider_id", "provider", "model", "status", "attempts", "latency_ms", "generation"),
     *("prompt", "parameters", "response", "token_usage", "input_tokens", "output_tokens", "cost", "error"),
@@ -81,6 +81,8 @@ def entry(settings: EffectiveSettings, call: CallToLog) -> dict[str, Any] | None
         "operation": call.operation,
         "tags": list(call.tags) or None,
         "correlation_id": call.correlation_id,
+        "organization_id": settings.organization_id,
+        "feature": settings.feature,
     }
     if settings.log_level != "errors_only":
         usage = call.token_usage or {}
@@ -154,25 +156,26 @@ def _is_of_a_row(error: Exception) -> bool:
 
 def _copy(connection: "Connection[Any]", cells: list[tuple[Any, ...]]) -> None:
     with lines.transaction(connection), connection.cursor() as cursor:
-        names = _columns(connection)
+        absent = _absent(connection)
+        names = [name for name in COLUMNS if name not in absent]
         with cursor.copy(f"COPY llm_logs ({', '.join(names)}) FROM STDIN") as copy:
             for one in cells:
-                copy.write_row(one[: len(names)])
+                copy.write_row([cell for name, cell in zip(COLUMNS, one, strict=True) if name not in absent])
 
 
-def _columns(connection: "Connection[Any]") -> tuple[str, ...]:
-    """Return the columns that can be written: an older database has no others, an older role no right to them."""
+def _absent(connection: "Connection[Any]") -> set[str]:
+    """Return the columns that cannot be written: an older database has them not, an older role has no right to them."""
     names = ", ".join(f"'{name}'" for name in LATER)  # no parameters: a statement that has some is prepared
     found = connection.execute(
-        f"SELECT count(*) FROM pg_attribute WHERE attrelid = 'llm_logs'::regclass AND attname IN ({names})"  # noqa: S608 - our own names
+        f"SELECT attname::text FROM pg_attribute WHERE attrelid = 'llm_logs'::regclass AND attname IN ({names})"  # noqa: S608 - our own names
         " AND NOT attisdropped AND has_column_privilege(attrelid, attnum, 'INSERT')".encode()
-    ).fetchone()
-    return COLUMNS if found == (len(LATER),) else COLUMNS[: -len(LATER)]
+    ).fetchall()
+    return set(LATER) - {name for (name,) in found}
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
     kept = dict(row)
-    for name in ("prompt", "response", "error", "user_id", "model", "correlation_id"):
+    for name in ("prompt", "response", "error", "user_id", "model", "correlation_id", "feature"):
         kept[name] = _text(kept[name])
     kept["tags"] = None if kept["tags"] is None else json.dumps([_text(tag) for tag in kept["tags"]])
     kept["parameters"] = _json(kept["parameters"])

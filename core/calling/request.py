@@ -23,8 +23,12 @@ SEVERAL: Final = ("n", "candidate_count", "candidateCount")
 class Common(TypedDict, total=False):
     """What every call takes."""
 
-    provider: str
-    """A provider's name. Default: ``openai``."""
+    provider: str | None
+    """A provider's name. Default: the default provider of the organisation and feature where one is named, else ``openai``."""
+    organization: str | None
+    """Whom the settings, and perhaps the key, are of: a name of the organisation. For the log too."""
+    feature: str | None
+    """What the call is for, by the feature's name. For the log too."""
     model: str | None
     """One of the provider's models. Default: the one of the settings."""
     user_id: str | int | None
@@ -86,8 +90,11 @@ class Request:
     """As it was given, for the log."""
     messages: list[dict[str, Any]]
     """Empty: texts to be embedded."""
-    providers: tuple[str, ...]
+    providers: tuple[str | None, ...]
+    """None: the default provider."""
     model: str | None = None
+    organization: str | None = None
+    feature: str | None = None
     user_id: str | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] | None = None
@@ -117,7 +124,7 @@ def request_of(prompt: Prompt, how: How, *, streams: bool = False) -> Request:
     return Request(
         prompt=prompt,
         messages=read_prompt(prompt),
-        providers=(how.get("provider", "openai"), *_names("fallback", how.get("fallback"))),
+        providers=(provider_of(how), *_names("fallback", how.get("fallback"))),
         given=given,
         response_format=response_format,
         streams=streams,
@@ -135,7 +142,15 @@ def embedding_of(texts: Sequence[str], how: Common) -> Request:
     except UnicodeEncodeError:
         raise Invalid({"texts": "have half a character in them (a lone surrogate)"}) from None
     check_given({}, how.get("options"))
-    return Request(prompt=list(texts), messages=[], providers=(how.get("provider", "openai"),), **_common(how))
+    return Request(prompt=list(texts), messages=[], providers=(provider_of(how),), **_common(how))
+
+
+def provider_of(how: Common) -> str | None:
+    """Return the provider that is asked; None: the default provider of the organisation and the feature."""
+    if "provider" in how:
+        return how["provider"]
+    scoped = how.get("organization") is not None or how.get("feature") is not None
+    return None if scoped else "openai"
 
 
 def _known(how: Mapping[str, Any], arguments: Any) -> None:
@@ -159,6 +174,8 @@ def _common(how: Common) -> dict[str, Any]:
     user_id = how.get("user_id")
     return {
         "model": model,
+        "organization": how.get("organization"),
+        "feature": how.get("feature"),
         "user_id": None if user_id is None else shortened(str(user_id), 200),
         "options": how.get("options"),
         "deadline": deadline,

@@ -33,8 +33,9 @@ def end(settings: EffectiveSettings) -> None:
 
 
 def of(settings: EffectiveSettings) -> Answer | None:
-    """Return the answer that calls with these settings have; None: the vendor's."""
-    return next((answer for known, answer in reversed(_answers) if known is settings), None)
+    """Return the answer that calls with these settings have, for whatever organisation and feature; None: the vendor's."""
+    why = settings._why  # noqa: SLF001 - one object for all that are made of one merge
+    return next((answer for known, answer in reversed(_answers) if known._why is why), None)  # noqa: SLF001 - as above
 
 
 def completion(settings: EffectiveSettings, request: Request, answer: Answer) -> Completion:

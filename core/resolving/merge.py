@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -14,7 +14,7 @@ from ..parameters import PARAMETERS, SENDABLE
 from . import extra, options
 from .carried import Carried
 from .decision import Basis, called_otherwise, decide
-from .effective import BUILT_IN, Candidates, EffectiveSettings, KeyOwner, NoKey, Source, Status, Why
+from .effective import BUILT_IN, Candidates, EffectiveSettings, KeyOwner, NoKey, Source, Status, Why, otherwise
 from .layers import Layer, layer_name, names_provider, source_of, strongest_first
 from .tenant import Tenant
 
@@ -142,6 +142,8 @@ def _why(default: Candidates, tenant: Tenant | None, layers: Iterable[Layer]) ->
             value, column = layer.values.get(parameter.name), parameter.name
             if value is None and known:
                 value, column = known.get(column), "extra_parameters"
+            if value is None and not not_sent:
+                continue
             of_provider = names_provider(layer.name)
             undone = is_said_of_provider if of_provider else is_said
             if not_sent and not undone and parameter.name in not_sent and parameter.name not in omitted_by:
@@ -246,7 +248,7 @@ def with_unknown(settings: EffectiveSettings, organization: str | None, feature:
         changed |= {"_box": None, "_carried": None}
         if settings.provider_id is not None:
             changed["status"] = "unknown_organization"
-    return replace(settings, **changed)
+    return otherwise(settings, **changed)
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -13,16 +13,33 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from .snapshot import FACTS, PROVIDERS, SEALED, SECRETS, SETTINGS, Snapshot
+from .columns import FACTS, FEATURES, INSTALLATION, OVERRIDES, PROVIDERS, SEALED, SECRETS, SETTINGS, Columns
+from .organizations import TABLES as ORGANIZATIONS
+from .organizations import Organizations
+from .snapshot import Snapshot
 
-FORMAT: Final = "llm-settings snapshot 4"
+FORMAT: Final = "llm-settings snapshot 5"
+
+
+def _bare(columns: Columns, has: str) -> list[str]:
+    return [*list(columns)[:-SEALED], has]
+
+
 COLUMNS: Final = {
-    "llm_providers": [*list(PROVIDERS)[:-SEALED], "has_key"],
+    "llm_providers": _bare(PROVIDERS, "has_key"),
     "llm_settings": list(SETTINGS),
-    "llm_provider_secrets": [*list(SECRETS)[:-SEALED], "is_sealed"],
+    "llm_provider_secrets": _bare(SECRETS, "is_sealed"),
     "llm_model_facts": list(FACTS),
+    "llm_features": list(FEATURES),
+    "feature_llm_overrides": list(OVERRIDES),
+    "installation": list(INSTALLATION),
 }
 """Table -> the columns of its lines, in their order. It stands in the file: one of a version that reads others is not used."""
+KINDS: Final = {
+    kind.decode(): _bare(table.columns, "has_key") if kind == b"K" else list(table.columns)
+    for kind, table in ORGANIZATIONS.items()
+}
+"""The same of an organisation's lines, by how they begin; before that stands the organisation's id."""
 LARGEST: Final = 256 * 1024 * 1024
 """Bytes. A larger file is none of ours: 1,000 providers take half a megabyte."""
 
@@ -46,19 +63,22 @@ def write(path: Path, snapshot: Snapshot, verified_at: float) -> None:
         OSError: If the folder cannot be written to.
     """
     bare = snapshot.without_keys()
-    tables = (bare.providers, bare.settings, bare.secrets, bare.facts)
-    body = b"".join(line + b"\n" for rows in tables for line in rows.values())
+    tables = bare.tables()
+    body = b"".join(line + b"\n" for lines in tables for line in lines.values())
+    organizations = b"".join(
+        b"%d\t" % one + line + b"\n" for one, lines in bare.organizations.items() for line in lines.split(b"\n")[:-1]
+    )
+    digest = hashlib.sha256(body)
+    digest.update(organizations)
     head = {
         "format": FORMAT,
-        "columns": COLUMNS,
+        "columns": {**COLUMNS, **KINDS},
         "generation": bare.generation,
         "epoch": bare.epoch,
         "verified_at": verified_at,
-        "providers": len(bare.providers),
-        "settings": len(bare.settings),
-        "secrets": len(bare.secrets),
-        "facts": len(bare.facts),
-        "sha256": hashlib.sha256(body).hexdigest(),
+        "lines": dict(zip(COLUMNS, map(len, tables), strict=True)),
+        "only": bare.organizations.only,
+        "sha256": digest.hexdigest(),
     }
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     temporary.unlink(missing_ok=True)  # of a process that was killed, and had the same number
@@ -66,6 +86,7 @@ def write(path: Path, snapshot: Snapshot, verified_at: float) -> None:
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor has no path
             file.write(json.dumps(head).encode() + b"\n" + body)
+            file.write(organizations)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -106,25 +127,42 @@ def _refuse_others(found: os.stat_result) -> None:
 def _parsed(raw: bytes) -> Saved:
     first, _, body = raw.partition(b"\n")
     head = json.loads(first)
-    if head["format"] != FORMAT or head["columns"] != COLUMNS:
+    if head["format"] != FORMAT or head["columns"] != {**COLUMNS, **KINDS}:
         raise ValueError("it is of another version")
     if hashlib.sha256(body).hexdigest() != head["sha256"]:
         raise ValueError("it is damaged")
-    lines = body.split(b"\n")
-    rows = [(int(line.partition(b"\t")[0]), line) for line in lines[:-1]]
-    parts, at = [], 0
-    numbers = [head[name] for name in ("providers", "settings", "secrets", "facts")]
-    for number, columns in zip(numbers, COLUMNS.values(), strict=True):
-        parts.append(rows[at : at + number])
+    lines = body.split(b"\n")[:-1]
+    tables, at = [], 0
+    for table, columns in COLUMNS.items():
+        number = head["lines"][table]
+        part = lines[at : at + number]
         at += number
-        if not _all_have(columns, parts[-1]):
+        if len(part) != number or not all(line.count(b"\t") == len(columns) - 1 for line in part):
             raise ValueError("it is damaged")
-    if at != len(rows):
-        raise ValueError("it is damaged")
-    *rest, facts = map(dict, parts)
-    snapshot = Snapshot(int(head["generation"]), str(head["epoch"]), *rest, facts=facts, has_keys=False)
+        tables.append({int(line.partition(b"\t")[0]): line for line in part})
+    providers, settings, secrets, facts, features, overrides, installation = tables
+    snapshot = Snapshot(
+        int(head["generation"]),
+        str(head["epoch"]),
+        providers,
+        settings,
+        secrets,
+        facts=facts,
+        features=features,
+        overrides=overrides,
+        installation=installation,
+        organizations=_organizations(lines[at:], head["only"]),
+        has_keys=False,
+    )
     return Saved(snapshot, min(float(head["verified_at"]), time.time()))
 
 
-def _all_have(columns: list[str], rows: list[tuple[int, bytes]]) -> bool:
-    return all(line.count(b"\t") == len(columns) - 1 for _, line in rows)
+def _organizations(lines: list[bytes], only: list[str] | None) -> Organizations:
+    packed: dict[int, list[bytes]] = {}
+    for line in lines:
+        one, _, rest = line.partition(b"\t")
+        kind, _, values = rest.partition(b"\t")
+        if values.count(b"\t") != len(KINDS[kind.decode()]) - 1 or (kind != b"O" and int(one) not in packed):
+            raise ValueError("it is damaged")
+        packed.setdefault(int(one), []).append(rest + b"\n")
+    return Organizations({one: b"".join(parts) for one, parts in packed.items()}, None if only is None else tuple(only))

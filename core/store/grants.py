@@ -9,7 +9,7 @@ from sqlmodel import Session
 
 from ..calling import log_rows
 from ..errors import Forbidden, Invalid, NotFound
-from ..resolving import snapshot
+from ..resolving import columns
 from .tables import METADATA
 
 _ALL = "SELECT, INSERT, UPDATE, DELETE"
@@ -42,12 +42,12 @@ RIGHTS: Final = {
 """Table -> what the application's role may do there; every table is one of these."""
 
 
-_SETTINGS: Final = (*snapshot.SETTINGS, *snapshot.CONDITIONS, "default_provider_id")
+_SETTINGS: Final = (*columns.SETTINGS, *columns.CONDITIONS)
 READER: Final = {
-    "llm_providers": f"SELECT ({', '.join(snapshot.PROVIDERS)})",
+    "llm_providers": f"SELECT ({', '.join(columns.PROVIDERS)})",
     "llm_settings": f"SELECT ({', '.join(_SETTINGS)})",
-    "llm_provider_secrets": f"SELECT ({', '.join(snapshot.SECRETS)})",
-    "llm_model_facts": f"SELECT ({', '.join((*snapshot.FACTS, snapshot.FACTS_CONDITION))})",
+    "llm_provider_secrets": f"SELECT ({', '.join(columns.SECRETS)})",
+    "llm_model_facts": f"SELECT ({', '.join((*columns.FACTS, columns.FACTS_CONDITION))})",
     "organizations": "SELECT (id, slug, kind, template_id, shares_keys, is_active, deleted_at)",
     "organization_names": "SELECT",
     "organization_providers": "SELECT (id, organization_id, provider_id, is_allowed, requires_own_key, allowed_models, own_models,"

@@ -888,6 +888,58 @@ def test_who_writes_reads_what_they_wrote(root: TestClient, committed: str, monk
         resolver.close()
 
 
+@pytest.mark.usefixtures("committed")
+def test_settings_of_an_organisation_and_a_feature(
+    root: TestClient, committed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answered from the resolver's memory, as soon as they are written; what is not there is 404, and nothing else of it is told."""
+    resolver = Resolver(committed)
+    monkeypatch.setattr(effective, "resolver", resolver)
+    monkeypatch.setattr(effective, "_picture", None)
+    made = data(root.post("/api/llm/providers", json={**NEW, "apiKey": KEY}), 201)
+    with db.transaction() as session:
+        session.execute(
+            text(
+                "INSERT INTO organizations (id, slug, name) VALUES (7, 'acme', 'Acme'), (8, 'beta', 'Beta');"
+                "INSERT INTO organization_names VALUES ('acme', 7, 'slug'), ('crm 7', 7, 'external'), ('beta', 8, 'slug');"
+                "INSERT INTO llm_features (id, name, display_name) VALUES (1, 'classify', 'Classify');"
+                "INSERT INTO llm_settings (organization_id, max_tokens) VALUES (7, 70);"
+                f"INSERT INTO feature_llm_overrides (feature_id, organization_id, provider_id, temperature) VALUES (1, 7, {made['id']}, 0)"
+            )
+        )
+    resolver.start()
+    effective.caught_up()
+    path = "/api/llm/settings?provider=acme"
+    try:
+        acme = root.get(f"{path}&organization=crm%207&feature=classify&explain=true")
+        assert {name: data(acme)[name] for name in ("maxTokens", "temperature", "isOverridden", "keyOwner")} == {
+            "maxTokens": 70,
+            "temperature": 0,
+            "isOverridden": True,
+            "keyOwner": "installation",
+        }
+        assert (data(acme)["organizationId"], data(acme)["organization"], data(acme)["feature"]) == (
+            7,
+            "acme",
+            "classify",
+        )
+        sources = {item["name"]: item["source"] for item in data(acme)["explain"]}
+        assert sources["temperature"]["layer"] == "organization+feature+provider"
+        assert (sources["temperature"]["scope"], sources["maxTokens"]["scope"]) == ("acme · classify", "acme")
+        beta, nobody = data(root.get(f"{path}&organization=beta")), data(root.get(path))
+        assert (beta["isOverridden"], beta["maxTokens"], nobody["organization"]) == (False, nobody["maxTokens"], None)
+        assert [each["maxTokens"] for each in data(root.get("/api/llm/settings?organization=acme"))] == [70]
+        assert root.get(f"{path}&organization=acme", headers={"If-None-Match": "*"}).status_code == 304
+        with db.transaction() as session:
+            session.execute(text("UPDATE llm_settings SET max_tokens = 71 WHERE organization_id = 7"))
+        effective.caught_up()
+        assert data(root.get(f"{path}&organization=acme"))["maxTokens"] == 71
+        for missing in ("organization=acmee", "organization=", "feature=clasify", "organization=7"):
+            error(root.get(f"{path}&{missing}"), 404, "NOT_FOUND")
+    finally:
+        resolver.close()
+
+
 def test_denials_are_put_on_record(client: TestClient) -> None:
     """Whoever tries more than they may is in the audit."""
     headers = token("analyst")

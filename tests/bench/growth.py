@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from core.resolving.columns import SETTINGS
 from core.resolving.layers import Layer
 from core.resolving.merge import build, layer_of
-from core.resolving.snapshot import _NULL, SETTINGS, _read
+from core.resolving.rows import NULL, read
 from core.store import db
 from core.store.tables import LlmSettings
 
@@ -90,7 +91,7 @@ def sparse(connection: "psycopg.Connection[Any]") -> dict[bytes, list[tuple[Any,
     ):
         for block in copy:
             organisation, *parts = bytes(block)[:-1].split(b"\t")
-            pairs = [(name, part) for name, part in zip(names, parts, strict=True) if part != _NULL]
+            pairs = [(name, part) for name, part in zip(names, parts, strict=True) if part != NULL]
             row = tuple(shared.setdefault(pair, pair) for pair in pairs)
             found.setdefault(organisation, []).append(row)
     return found
@@ -132,7 +133,7 @@ def _resident() -> float:
 
 def _answer(kept: list[Any]) -> object:
     line = kept[0]
-    row = _read(line, SETTINGS) if isinstance(line, bytes) else dict.fromkeys(SETTINGS) | dict(line)
+    row = read(line, SETTINGS) if isinstance(line, bytes) else dict.fromkeys(SETTINGS) | dict(line)
     layer = layer_of(row)
     return build(None, [Layer(layer.name, 1, 1, row, {})], name="g1")
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from core.actors import COMMAND_LINE
 from core.manage import providers, settings
@@ -37,8 +38,19 @@ def test_explain(committed: str, tmp_path: Path) -> None:
             session, COMMAND_LINE, openai.id, {"temperature": 0.25, "custom_settings": {"a": "\u00fc"}, "top_p": 0.5}
         )
         settings.upsert_global(session, COMMAND_LINE, openai.id, {"omitted_parameters": ["top_p"]})
+        session.execute(
+            text(
+                "INSERT INTO organizations (id, slug, name) VALUES (7, 'acme', 'Acme');"
+                "INSERT INTO organization_names VALUES ('acme', 7, 'slug'), ('crm-7', 7, 'external');"
+                "INSERT INTO llm_features (id, name, display_name) VALUES (1, 'classify', 'Classify');"
+                f"INSERT INTO llm_settings (organization_id, default_provider_id) VALUES (7, {openai.id});"
+                "INSERT INTO feature_llm_overrides (feature_id, organization_id, temperature) VALUES (1, 7, 0)"
+            )
+        )
     told = core("explain", "openai", **url)
     as_json = json.loads(core("explain", "openai", "--json", **url).stdout)
+    scoped = core("explain", "--organization", "crm-7", "--feature", "classify", **url)
+    no_feature = core("explain", "--organization", "acmee", "--feature", "clasify", "openai", **url)
     unknown = core("explain", "opnai", **url)
     away = core("explain", "openai", cwd=tmp_path, LLM_DATA_DIR=str(tmp_path), PYTHONPATH=str(ROOT))
     with db.transaction() as session:
@@ -63,3 +75,10 @@ def test_explain(committed: str, tmp_path: Path) -> None:
     assert "openai" in unknown.stdout
     assert "store_unavailable" in away.stdout
     assert "Traceback" not in told.stderr + unknown.stderr + away.stderr
+    assert re.search(r"^openai · acme · classify: ok, generation \d+$", scoped.stdout, re.MULTILINE), scoped.stderr
+    assert re.search(
+        r"^temperature +0 +sent +organisation, this feature \(acme · classify\), row", scoped.stdout, re.MULTILINE
+    )
+    assert (scoped.returncode, no_feature.returncode) == (0, 1)
+    assert "openai · acmee · clasify: unknown_organization" in no_feature.stdout
+    assert "There is no feature clasify" in no_feature.stdout

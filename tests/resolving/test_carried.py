@@ -10,8 +10,9 @@ import pytest
 
 from core.crypto import KeyRing
 from core.resolving import snapshot_file
-from core.resolving.carried import Opened, place_of_secret
-from core.resolving.snapshot import PROVIDERS, SECRETS, Snapshot
+from core.resolving.carried import TABLE, Opened, place_of_secret
+from core.resolving.columns import PROVIDERS, SECRETS
+from core.resolving.snapshot import Snapshot
 from tests.conftest import ENCRYPTION_KEY
 
 RING = KeyRing(ENCRYPTION_KEY)
@@ -80,11 +81,11 @@ def test_they_are_part_of_the_answer() -> None:
 def test_a_change_is_taken_over_row_by_row() -> None:
     """Added, changed, removed, and gone to another provider; what did not change stays."""
     found = _snapshot(_plain(3, "A", "1"), _plain(4, "B", "1"))
-    found = found.after(8, {}, {}, {3: None, 4: _plain(4, "B", "2"), 5: _plain(5, "C", "1")})
+    found = found.after(8, {TABLE: {3: None, 4: _plain(4, "B", "2"), 5: _plain(5, "C", "1")}})
     assert found.answer("gate", RING).carried().headers == (("B", "2"), ("C", "1"))
-    found = found.after(9, {}, {}, {4: _plain(4, "B", "2").replace(b"\t1\t", b"\t2\t", 1)})
+    found = found.after(9, {TABLE: {4: _plain(4, "B", "2").replace(b"\t1\t", b"\t2\t", 1)}})
     assert found.answer("gate", RING).carried().headers == (("C", "1"),)
-    assert not found.is_like(found.after(9, {}, {}, {5: None}))
+    assert not found.is_like(found.after(9, {TABLE: {5: None}}))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Settings of organisations and features: the truth tables of docs/organisations.md, and random states against a slow reference.
 
-How many random states are tried is for `LLM_TEST_SCOPES` to say: 3,000, or 40,000 in the nightly run.
+How many random states are tried is for `LLM_TEST_SCOPES` to say: 2,000, or 40,000 in the nightly run.
 """
 
 import json
@@ -22,7 +22,7 @@ from tests.resolving import reference
 from tests.resolving.facts import CANARY, RING, box, everyone_layer, own_layer, provider, unreadable
 from tests.resolving.reference import Org, Row, Vendor
 
-STATES = int(os.environ.get("LLM_TEST_SCOPES", "3000"))
+STATES = int(os.environ.get("LLM_TEST_SCOPES", "2000"))
 
 
 @pytest.fixture(autouse=True)
@@ -325,6 +325,7 @@ def _answer(rows: list[Row], vendor: Vendor, org: Org | None) -> EffectiveSettin
     return build(facts, [_layer(row) for row in rows if row.is_active], tenant=tenant)
 
 
+@pytest.mark.long
 def test_merge_agrees_with_the_reference_in_random_states() -> None:
     """Up to nine rows of any layers in any order, any terms of an organisation: values, omissions, model, status and key."""
     for number in range(STATES):

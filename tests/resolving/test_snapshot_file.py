@@ -24,10 +24,12 @@ from core.manage import providers, settings
 from core.postgres import probe
 from core.resolve import Resolver
 from core.resolving import snapshot_file
-from core.resolving.snapshot import SETTINGS, Snapshot
+from core.resolving.columns import SETTINGS
+from core.resolving.snapshot import Snapshot
 from core.store.db import transaction
 from tests.conftest import ENCRYPTION_KEY, ROOT
 from tests.processes import free_port
+from tests.resolving.stored import STORE, own_key
 
 CANARY = "sk-canary-0123456789abcdef"
 NOBODY = "postgresql://u:secret-pw@127.0.0.1:{port}/x"
@@ -223,19 +225,21 @@ def _deep(path: Path) -> None:
 
 def _numbers_that_lie(path: Path) -> None:
     head, _, body = path.read_bytes().partition(b"\n")
-    path.write_bytes(json.dumps({**json.loads(head), "providers": 5}).encode() + b"\n" + body)
+    told = json.loads(head)
+    told["lines"]["llm_providers"] = 5
+    path.write_bytes(json.dumps(told).encode() + b"\n" + body)
 
 
 def _garbage_with_a_right_checksum(path: Path) -> None:
     body = b"no number\n"
     head = {
         "format": snapshot_file.FORMAT,
-        "columns": snapshot_file.COLUMNS,
+        "columns": {**snapshot_file.COLUMNS, **snapshot_file.KINDS},
         "generation": 1,
         "epoch": "",
         "verified_at": 0,
-        "providers": 1,
-        "settings": 0,
+        "lines": dict.fromkeys(snapshot_file.COLUMNS, 0) | {"llm_providers": 1},
+        "only": None,
     }
     path.write_bytes(json.dumps({**head, "sha256": hashlib.sha256(body).hexdigest()}).encode() + b"\n" + body)
 
@@ -397,14 +401,52 @@ def test_what_is_written_is_read(path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
+def test_organisations_are_in_the_file(path: Path) -> None:
+    """With all that they and their features have, but for keys of their own; it says whether it has all of them."""
+    stored = STORE._replace(terms=[own_key(5, 1, 1)])
+    for only in (None, ("acme",)):
+        whole = stored.snapshot()
+        whole.organizations.only = only
+        snapshot_file.write(path, whole, time.time())
+        saved = snapshot_file.read(path)
+        assert saved is not None
+        assert saved.snapshot.is_like(whole.without_keys())
+        assert saved.snapshot.organizations.only == only
+        answer = saved.snapshot.answer("openai", KeyRing(None), organization="crm-42", feature="summarise")
+        assert (answer.max_tokens, answer.organization) == (109, "acme")
+    written = path.read_bytes()
+    assert not [value for name, value in stored.terms[0].items() if "api_key" in name and value.encode() in written]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"\n1\tO\t", b"\n1\tN\t"),
+        (b"\n1\tO\t", b"\n9\tO\t"),
+        (b"\n1\tS\t", b"\n1\tX\t"),
+        (b"\n1\tS\t", b"\n1\tF\t"),
+        (b"\n1\tS\t", b"\nx\tS\t"),
+    ],
+)
+def test_lines_of_organisations_that_cannot_be(path: Path, old: bytes, new: bytes) -> None:
+    """Without the organisation's own row first, of no kind that there is, with another number of columns, of nobody."""
+    snapshot_file.write(path, STORE.snapshot(), time.time())
+    head, _, body = path.read_bytes().partition(b"\n")
+    assert old in body
+    body = body.replace(old, new, 1)
+    told = {**json.loads(head), "sha256": hashlib.sha256(body).hexdigest()}
+    path.write_bytes(json.dumps(told).encode() + b"\n" + body)
+
+    assert snapshot_file.read(path) is None
+
+
 @pytest.mark.parametrize("numbers", [(2, 1, 0), (1, 0, 0), (0, 1, 1), (1, 1, 1), (1, 0, 1), (0, 0, 0), (-1, 1, 2)])
 def test_numbers_that_do_not_fit_the_lines(path: Path, numbers: tuple[int, int, int]) -> None:
     """Each line belongs to one table, and all of them are counted; the checksum alone makes no file a right one."""
     first, _, body = path.read_bytes().partition(b"\n")
-    names = ("providers", "settings", "secrets")
-    path.write_bytes(
-        json.dumps({**json.loads(first), **dict(zip(names, numbers, strict=True))}).encode() + b"\n" + body
-    )
+    told = json.loads(first)
+    told["lines"] |= dict(zip(("llm_providers", "llm_settings", "llm_provider_secrets"), numbers, strict=True))
+    path.write_bytes(json.dumps(told).encode() + b"\n" + body)
 
     assert snapshot_file.read(path) is None
 
@@ -459,7 +501,8 @@ import sys, time
 from pathlib import Path
 from typing import Any
 from core.resolving import snapshot_file
-from core.resolving.snapshot import SETTINGS, Snapshot
+from core.resolving.columns import SETTINGS
+from core.resolving.snapshot import Snapshot
 lines = {{n: b"%d\\tp%d\\tP\\topenai\\t\\\\N\\tm\\tt\\t1\\t\\\\N\\tt\\t\\\\N\\t\\\\N\\t\\\\N" % (n, n) for n in range({len(lines)})}}
 while True:
     snapshot_file.write(Path({str(path)!r}), Snapshot(int(sys.argv[1]), "here", lines, {{}}), time.time())

@@ -1,0 +1,233 @@
+"""Organisations in a snapshot: all lines of one in one ``bytes``, by the hundred thousand. No I/O but what is asked of a connection.
+
+A change never copies the dict of all of them: what changed since the load stands in a small one beside it, which is folded in
+now and then (docs/decisions/memo-carried-over.md).
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from . import rows
+from .columns import ORGANIZATION, OVERRIDES, SEALED, SETTINGS, TERMS, Columns
+
+if TYPE_CHECKING:
+    from psycopg import Connection, Cursor
+
+FOLD: Final = 1000
+"""So many changed organisations stand beside the others at most."""
+MOST_CHANGED: Final = 5000
+"""Of more that were changed at once all are read."""
+NULL: Final = b""
+"""As NULL comes in these lines: every text that counts has a character."""
+
+
+class LineKind(NamedTuple):
+    """Where lines of one kind come from."""
+
+    name: str
+    columns: Columns
+    organization: str = "organization_id"
+    """The column that has the organisation's id."""
+    condition: str = "true"
+
+
+TABLES: Final[Mapping[bytes, LineKind]] = {
+    b"O": LineKind("organizations", ORGANIZATION, "id"),
+    b"N": LineKind("organization_names", {"name": str}),
+    b"K": LineKind("organization_providers", TERMS),
+    b"S": LineKind("llm_settings", SETTINGS, condition="is_active"),
+    b"F": LineKind("feature_llm_overrides", OVERRIDES, condition="is_active"),
+}
+"""How a line of an organisation begins -> what it is; the first of an organisation's lines is its own row."""
+_LIVE: Final = "SELECT id FROM organizations WHERE deleted_at IS NULL"
+
+
+_ORDER: Final = "ORDER BY 1, 3"
+"""By organisation, then by id or name: read whole or after a change, the lines are the same."""
+
+
+class OrganizationRow(NamedTuple):
+    """An organisation's own row."""
+
+    id: int
+    slug: str
+    is_template: bool
+    template_id: int | None
+    shares_keys: bool
+    is_active: bool
+
+
+class Organizations:
+    """The organisations of a snapshot: their lines and their names. Never changed once it is published.
+
+    Args:
+        packed: Organisation's id -> its lines, each ended by a line feed.
+        only: The names of those that were asked for; None: all.
+    """
+
+    __slots__ = ("_later", "_later_names", "_names", "_packed", "only")
+
+    def __init__(self, packed: dict[int, bytes], only: tuple[str, ...] | None = None) -> None:
+        self._packed, self.only = packed, only
+        self._names = {name: one for one, lines in packed.items() for name in _names(lines)}
+        self._later: dict[int, bytes | None] = {}
+        self._later_names: dict[str, int | None] = {}
+
+    def id_of(self, name: str) -> int | None:
+        """Return the id of the organisation of that name; None: there is none."""
+        if self._later_names and name in self._later_names:
+            return self._later_names[name]
+        return self._names.get(name)
+
+    def lines(self, organization_id: int) -> bytes | None:
+        """Return all lines of an organisation; None: there is none."""
+        if self._later and organization_id in self._later:
+            return self._later[organization_id]
+        return self._packed.get(organization_id)
+
+    def row(self, organization_id: int | None) -> OrganizationRow | None:
+        """Return an organisation's own row."""
+        lines = None if organization_id is None else self.lines(organization_id)
+        return None if lines is None else row_of(lines)
+
+    def after(self, changed: Mapping[int, bytes | None]) -> "Organizations":
+        """Return the same after a change: organisation's id -> its lines, or None where it is gone."""
+        new = Organizations({}, self.only)
+        new._packed, new._names = self._packed, self._names
+        new._later, new._later_names = {**self._later, **changed}, self._later_names.copy()
+        for one in changed:
+            new._later_names |= dict.fromkeys(_names(self.lines(one) or b""))
+        for one, lines in changed.items():
+            new._later_names |= dict.fromkeys(_names(lines or b""), one)
+        if max(len(new._later), len(new._later_names)) > FOLD:
+            return Organizations(dict(new.items()), self.only)
+        return new
+
+    def items(self) -> Iterator[tuple[int, bytes]]:
+        """Yield each organisation's id and lines."""
+        for one, lines in self._packed.items():
+            if one not in self._later:
+                yield one, lines
+        for one, later in self._later.items():
+            if later is not None:
+                yield one, later
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.items()) if self._later else len(self._packed)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Organizations):
+            return NotImplemented
+        return self.only == other.only and dict(self.items()) == dict(other.items())
+
+    __hash__ = None  # type: ignore[assignment]  # is compared, and no key of a dict
+
+    def without_keys(self) -> "Organizations":
+        """Return the same without what is sealed: in its place ``t`` if there was a key."""
+        return Organizations({one: _unsealed(lines) for one, lines in self.items()}, self.only)
+
+
+NONE: Final = Organizations({})
+
+
+def row_of(lines: bytes) -> OrganizationRow:
+    """Read an organisation's own row, which comes first."""
+    found = rows.read(lines.partition(b"\n")[0][2:], ORGANIZATION, NULL)
+    is_template = found["kind"] == "template"
+    template = None if is_template else found["template_id"]
+    return OrganizationRow(
+        found["id"], found["slug"] or "", is_template, template, bool(found["shares_keys"]), bool(found["is_active"])
+    )
+
+
+def load(connection: "Connection[Any]", only: tuple[str, ...] | None) -> Organizations:
+    """Read the organisations, or those of the names *only* and their templates, by the transaction that is open."""
+    packed: dict[int, bytes] = {}
+    for kind, table in TABLES.items():
+        query = f"COPY ({_selected(kind, table, _wanted(connection, only))} {_ORDER}) TO STDOUT WITH (NULL '')"
+        last, group = b"", list[bytes]()
+        with connection.cursor() as cursor, cursor.copy(query.encode()) as copy:
+            for block in copy:  # one row each
+                one, _, line = bytes(block).partition(b"\t")
+                if one != last:
+                    _add(packed, last, group)
+                    last, group = one, []
+                group.append(line)
+        _add(packed, last, group)
+    return Organizations(packed, only)
+
+
+def _add(packed: dict[int, bytes], one: bytes, group: list[bytes]) -> None:
+    if group:
+        packed[int(one)] = packed.get(int(one), b"") + b"".join(group)
+
+
+def queries(connection: "Connection[Any]", changed: Collection[int], only: tuple[str, ...] | None) -> list[str]:
+    """Return the statements whose results :func:`fetched` reads: all lines of the organisations *changed*."""
+    ids = ", ".join(map(str, sorted(changed)))
+    return [
+        f"{_selected(kind, table, _wanted(connection, only))} AND {table.organization} IN ({ids}) {_ORDER}"
+        for kind, table in TABLES.items()
+    ]
+
+
+def fetched(cursor: "Cursor[Any]", changed: Collection[int], old: Organizations) -> Organizations | None:
+    """Return *old* after a change, of the results of :func:`queries`; None: a template is missing, and all has to be read."""
+    found: dict[int, bytes | None] = dict.fromkeys(changed)
+    for _ in TABLES:
+        for organization, *values in rows.values_of(cursor):
+            one = int(organization or 0)
+            found[one] = (found.get(one) or b"") + rows.line_of(values, NULL) + b"\n"
+        cursor.nextset()
+    templates = [row_of(lines).template_id for lines in found.values() if lines]
+    if old.only is not None and any(
+        one is not None and not found.get(one) and old.lines(one) is None for one in templates
+    ):
+        return None
+    return old.after({one: lines for one, lines in found.items() if lines or old.lines(one) is not None})
+
+
+def _selected(kind: bytes, table: LineKind, wanted: str) -> str:
+    columns = ", ".join(table.columns)
+    return (
+        f"SELECT {table.organization}, '{kind.decode()}', {columns} FROM {table.name}"  # noqa: S608 - names of ours
+        f" WHERE {table.condition} AND {table.organization} IN ({_LIVE}{wanted})"
+    )
+
+
+def _wanted(connection: "Connection[Any]", only: tuple[str, ...] | None) -> str:
+    if only is None:
+        return ""
+    from psycopg import sql  # noqa: PLC0415 - keeps the import of this module lean
+
+    names = sql.SQL(", ").join(sql.Literal(name) for name in only if "\0" not in name).as_string(connection) or "NULL"
+    mine = f"SELECT organization_id FROM organization_names WHERE name IN ({names})"  # noqa: S608 - literals by the driver
+    return f" AND (id IN ({mine}) OR id IN (SELECT template_id FROM organizations WHERE id IN ({mine})))"  # noqa: S608 - as above
+
+
+def of_kind(lines: bytes, kind: bytes) -> Iterator[bytes]:
+    """Yield the lines of one kind, without the letter that they begin with."""
+    mark = kind + b"\t"
+    for line in lines.split(b"\n"):
+        if line.startswith(mark):
+            yield line[2:]
+
+
+def _names(lines: bytes) -> list[str]:
+    """Return the names that an organisation is asked for by; nobody resolves a template."""
+    if not lines or row_of(lines).is_template:
+        return []
+    return [rows.text(line) for line in of_kind(lines, b"N")]
+
+
+def _unsealed(lines: bytes) -> bytes:
+    if b"\nK\t" not in lines:
+        return lines
+    return b"".join(
+        _bare(line) + b"\n" if line.startswith(b"K\t") else line + b"\n" for line in lines.split(b"\n")[:-1]
+    )
+
+
+def _bare(line: bytes) -> bytes:
+    rest, blob, _, _ = line.rsplit(b"\t", SEALED)
+    return rest + (b"\tt" if blob else b"\tf")
