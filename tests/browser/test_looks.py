@@ -27,10 +27,10 @@ CUT = """() => [...document.querySelectorAll('[data-testid="stMetricValue"] *, [
     .map(part => part.innerText)"""
 """The figures whose value or label is wider than its box."""
 ON_ITS_WAY = """() => [
-    ...[...document.querySelectorAll("[data-stale=true]")].map(each => `stale: ${each.outerHTML.slice(0, 300)}`),
+    ...[...document.querySelectorAll("[data-stale=true], [data-testid=stSkeleton]")].map(each => `stale: ${each.outerHTML.slice(0, 300)}`),
     ...document.getAnimations().filter(each => each instanceof CSSTransition && each.playState !== "finished").map(each =>
         `${each.transitionProperty} ${each.playState} ${each.currentTime}: ${each.effect.target?.outerHTML.slice(0, 300)}`)]"""
-"""What is there of the run before, or moves."""
+"""What is there of the run before, waits for its own script, or moves."""
 AT_REST = f"() => !({ON_ITS_WAY})().length"
 BROKEN = """() => innerWidth < 700 ? [] : [...document.querySelectorAll("[class*=st-key-card_], [class*=st-key-user_], [class*=st-key-token_]")]
     .filter(row => {
