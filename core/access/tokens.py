@@ -17,8 +17,9 @@ from ..audit.record import Target, record
 from ..errors import AlreadyExists, NotFound
 from ..redaction import remember
 from ..store import violations
+from ..store.organization_tables import Organization
 from ..store.schemas import TokenInput, could_be_id, validate
-from ..store.tables import ApiToken
+from ..store.tables import MEMBER, ApiToken
 from .authority import require, token_is_live
 
 PREFIX: Final = "llms_"
@@ -42,10 +43,12 @@ def create(session: Session, actor: Actor, data: Mapping[str, Any]) -> tuple[Api
 
     Raises:
         Forbidden, Invalid: As everywhere.
+        NotFound: If it is to be of an organisation, and there is none of that id.
         AlreadyExists: If a token that is not revoked has the name.
     """
     require(session, actor, "token.create")
     wanted = validate(TokenInput, data)
+    slug = _slug(session, wanted.organization_id)
     token = PREFIX + secrets.token_urlsafe(32)
     remember(token)
     days = wanted.expires_in_days
@@ -53,16 +56,30 @@ def create(session: Session, actor: Actor, data: Mapping[str, Any]) -> tuple[Api
         name=wanted.name,
         token_hash=_hash(token),
         hint=token[:HINT],
-        role=wanted.role,
+        role=wanted.role if slug is None else MEMBER,
+        organization_id=wanted.organization_id,
+        organization_role=None if slug is None else wanted.role,
         created_by=actor.name,
         expires_at=_NOW + text(f"interval '{days} days'") if days else None,
     )
     session.add(row)
     violations.flush(session, AlreadyExists("token", wanted.name))
     session.refresh(row)
-    made = {"role": (None, row.role), "expires_at": (None, row.expires_at)}
-    record(session, actor, "token.create", Target("token", row.id, row.name), made)
+    made: dict[str, tuple[Any, Any]] = {"role": (None, wanted.role), "expires_at": (None, row.expires_at)}
+    if slug is not None:
+        made["organization"] = (None, slug)
+    record(session, actor, "token.create", Target("token", row.id, row.name), made, organization=row.organization_id)
     return row, token
+
+
+def _slug(session: Session, organization_id: int | None) -> str | None:
+    """Return the slug of the organisation that a token is to be of, which stays share-locked; raises NotFound."""
+    if organization_id is None:
+        return None
+    row = session.get(Organization, organization_id, with_for_update={"read": True}, populate_existing=True)
+    if row is None or row.deleted_at is not None or row.kind == "template":
+        raise NotFound("organisation", organization_id)
+    return row.slug
 
 
 def revoke(session: Session, actor: Actor, token_id: int) -> ApiToken:

@@ -6,6 +6,7 @@ from . import (
     audit,
     catalogue,
     explain,
+    features,
     grants,
     import_env,
     jobs,
@@ -13,6 +14,7 @@ from . import (
     logs,
     models,
     move,
+    organizations,
     providers,
     schema,
     tokens,
@@ -36,6 +38,8 @@ app.command("explain")(explain.explain)
 app.add_typer(providers.app, name="providers")
 app.add_typer(keys.app, name="keys")
 app.add_typer(users.app, name="users")
+app.add_typer(organizations.app, name="organizations")
+app.add_typer(features.app, name="features")
 app.add_typer(audit.app, name="audit")
 app.add_typer(logs.app, name="logs")
 app.add_typer(jobs.app, name="jobs")

@@ -22,7 +22,7 @@ from ..store.table import id_of
 from ..store.tables import LlmProvider, LlmProviderSecret, LlmSettings
 from ..store.versions import refuse_stale
 from ..wording import counted
-from . import provider_keys
+from . import provider_holders, provider_keys
 
 FIELDS = tuple(ProviderInput.model_fields)
 _SETTINGS = set(SettingsInput.model_fields)
@@ -128,8 +128,13 @@ def update(
     # be renamed, and deactivated above all; a test of the connection looks at the address again whatever is stored.
     if (wanted["kind"], wanted["api_base_url"]) != (provider.kind, provider.api_base_url):
         _guard_base_url(wanted["kind"], wanted["api_base_url"])
-    _keep_preferred_models(session, provider_id, wanted["available_models"])
-    _refuse_moved_key(session, provider, wanted, fields, api_key)
+    provider_holders.keep_preferred(session, provider_id, wanted["available_models"])
+    if provider.is_active and not wanted["is_active"]:
+        provider_holders.keep_default(session, provider_id, "is_active")
+    if _refuse_moved_key(session, provider, wanted, fields, api_key) and (
+        keys := provider_holders.own_keys(session, provider_id)
+    ):
+        before["own_keys"] = f"{keys} of organisations"
     for name, value in wanted.items():
         if value != current[name]:
             setattr(provider, name, value)
@@ -137,7 +142,7 @@ def update(
     if api_key is not None:
         provider_keys.seal(session, provider, api_key)
         session.flush()
-    after = _recorded(provider)
+    after = _recorded(provider) | ({"own_keys": "to be entered again"} if "own_keys" in before else {})
     only_the_key = api_key is not None and changes_between(before, after, FIELDS) == {}
     _record(
         session,
@@ -169,7 +174,7 @@ def deletion(session: Session, provider_id: int) -> list[str]:
     ).one()
     if rows:
         goes.append(f"its {counted(rows, 'settings row')}")
-    return goes
+    return [*goes, *provider_holders.goes_with(session, provider_id)]
 
 
 def other_secrets(session: Session, provider_id: int) -> list[str]:
@@ -192,10 +197,12 @@ def delete(session: Session, actor: Actor, provider_id: int, *, version: int | N
 
     Raises:
         Forbidden, NotFound, Conflict: The last if it was changed since *version*.
+        Invalid: If it is the default provider of a scope.
     """
     require(session, actor, "provider.delete")
     provider = locked(session, provider_id)
     refuse_stale("provider", provider, version, {})
+    provider_holders.keep_default(session, provider_id, "provider")
     goes = deletion(session, provider_id)
     rows = session.exec(select(LlmSettings).where(LlmSettings.provider_id == provider_id).order_by(col(LlmSettings.id)))
     carried = session.exec(select(LlmProviderSecret).where(LlmProviderSecret.provider_id == provider_id))
@@ -321,10 +328,13 @@ def _guard_base_url(kind: str, api_base_url: str | None) -> None:
 
 def _refuse_moved_key(
     session: Session, provider: LlmProvider, wanted: Mapping[str, Any], fields: Mapping[str, Any], api_key: str | None
-) -> None:
-    """Refuse another origin while something is sealed for this one: who may edit a URL could have a key sent elsewhere."""
+) -> bool:
+    """Refuse another origin while something is sealed for this one: who may edit a URL could have a key sent elsewhere.
+
+    Returns whether it is another one.
+    """
     if origin_of(wanted["kind"], wanted["api_base_url"]) == origin_of(provider.kind, provider.api_base_url):
-        return
+        return False
     field = "api_base_url" if "api_base_url" in fields else "kind"
     if provider.api_key_encrypted and api_key is None:
         raise Invalid(
@@ -334,19 +344,7 @@ def _refuse_moved_key(
         raise Invalid(
             {field: f"changes the host that {', '.join(bound)} is sealed for: remove it first, and enter it again"}
         )
-
-
-def _keep_preferred_models(session: Session, provider_id: int, models: list[str]) -> None:
-    preferred = session.exec(
-        select(LlmSettings.preferred_model).where(
-            LlmSettings.provider_id == provider_id, col(LlmSettings.preferred_model).is_not(None), LlmSettings.is_active
-        )
-    ).all()
-    gone = sorted({model for model in preferred if model and model not in models})
-    if gone:
-        raise Invalid(
-            {"available_models": f"must keep {', '.join(gone)}: the Defaults page prefers it for this provider"}
-        )
+    return True
 
 
 def _recorded(provider: LlmProvider) -> dict[str, Any]:
@@ -364,7 +362,7 @@ def _record(
     after: Mapping[str, Any],
     key_set: bool = False,
 ) -> None:
-    changes = changes_between(before, after, (*FIELDS, "api_key", "carried", "settings"))
+    changes = changes_between(before, after, (*FIELDS, "api_key", "own_keys", "carried", "settings"))
     if key_set:  # also if its mask is that of the one before
         changes["api_key"] = (before.get("api_key"), after.get("api_key"))
     if changes:

@@ -2,12 +2,11 @@
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, func, or_, select
 
-from ..access.authority import require
 from ..actors import Actor
 from ..audit.record import Target, changes_between, record
 from ..crypto import get_ring
@@ -18,13 +17,18 @@ from ..resolving.effective import EffectiveSettings
 from ..resolving.layers import Layer
 from ..resolving.merge import ProviderFacts, build, layer_of, provider_of
 from ..store import violations
+from ..store.organization_schemas import ScopedSettingsInput
+from ..store.organization_tables import FeatureLlmOverride
 from ..store.schemas import SettingsInput, could_be_id, could_be_provider, validate
 from ..store.tables import LlmProvider, LlmSettings, SettingsGeneration
 from ..store.versions import refuse_stale
 from . import knowledge, services
+from .organization_rows import reach_row
+from .scopes import Named, SettingsRow, SettingsScope, default_provider, models, named, of_row
 
 _log = logging.getLogger(__name__)
 FIELDS = tuple(SettingsInput.model_fields)
+_ALL = (*FIELDS, "default_provider_id")
 
 
 def get(session: Session, settings_id: int) -> LlmSettings:
@@ -55,58 +59,95 @@ def upsert_global(
     *,
     version: int | None = None,
 ) -> LlmSettings:
-    """Set the fields in *patch* on the row of *provider_id* (None: of all providers), made if there is none yet.
+    """Set the fields in *patch* on the row of *provider_id* (None: of all providers), made if there is none yet; as :func:`upsert`."""
+    row = upsert(session, actor, SettingsScope(provider_id), patch, version=version)
+    return cast("LlmSettings", row)
+
+
+def upsert(
+    session: Session, actor: Actor, scope: SettingsScope, patch: Mapping[str, Any], *, version: int | None = None
+) -> SettingsRow:
+    """Set the fields in *patch* on the row of *scope*, made if there is none yet.
 
     Args:
         session: The transaction.
-        actor: An admin.
-        provider_id: The scope.
+        actor: An admin; of an organisation's rows also one of the organisation.
+        scope: Whose.
         patch: Field -> value; None inherits.
         version: The version the edit was based on, 0 if there was no row; None writes whatever is there.
 
     Raises:
-        Forbidden, NotFound, Invalid, Conflict: NotFound if the provider does not exist.
+        Forbidden, NotFound, Invalid, Conflict: NotFound if what the scope names does not exist, or is another's.
         AlreadyExists: If somebody else has just made the row of this scope.
     """
-    require(session, actor, "settings.update")
-    provider = _provider(session, provider_id)
-    locked = _active(provider_id).with_for_update().execution_options(populate_existing=True)
-    row = session.exec(locked).one_or_none()
+    of = named(session, actor, "settings.update", scope)
+    locked = scope.active().with_for_update().execution_options(populate_existing=True)
+    row: SettingsRow | None = session.exec(locked).one_or_none()
     if row is None:
         if version:
             raise NotFound("settings row of this scope with version", version)
-        row = LlmSettings(provider_id=provider_id, **_checked({}, patch, provider))
+        row = scope.model(**scope.columns, **_checked(session, {}, patch, of))
         session.add(row)
-        _stored(session, row)
-        _record(session, actor, "settings.create", row, provider, before={}, after=row.model_dump(include=set(FIELDS)))
+        _stored(session, row, of)
+        _record(session, actor, "create", row, of, before={}, after=row.model_dump(include=set(_ALL)))
         return row
-    return _write(session, actor, row, provider, patch=patch, version=version)
+    _write(session, actor, row, of, patch=patch, version=version)
+    return row
 
 
 def update(
     session: Session, actor: Actor, settings_id: int, patch: Mapping[str, Any], *, version: int | None = None
 ) -> LlmSettings:
-    """Set the fields in *patch* on a row; raises as :func:`upsert_global`."""
-    require(session, actor, "settings.update")
-    scope = get(session, settings_id).provider_id
-    provider = _provider(session, scope)  # it is locked before the row, here as everywhere: no deadlock
-    return _write(session, actor, _locked(session, settings_id), provider, patch=patch, version=version)
+    """Set the fields in *patch* on a row, be it an organisation's or nobody's; raises as :func:`upsert`."""
+    return _update(session, actor, LlmSettings, settings_id, patch, version=version)
+
+
+def update_override(
+    session: Session, actor: Actor, override_id: int, patch: Mapping[str, Any], *, version: int | None = None
+) -> FeatureLlmOverride:
+    """Set the fields in *patch* on a feature's row; raises as :func:`upsert`."""
+    return _update(session, actor, FeatureLlmOverride, override_id, patch, version=version)
 
 
 def delete(session: Session, actor: Actor, settings_id: int, *, version: int | None = None) -> None:
-    """Delete a row: its scope inherits everything again.
+    """Delete a row, be it an organisation's or nobody's: its scope inherits everything again.
 
     Raises:
         Forbidden, NotFound, Conflict: The last if it was changed since *version*.
     """
-    require(session, actor, "settings.delete")
-    provider = _provider(session, get(session, settings_id).provider_id)
-    row = _locked(session, settings_id)
-    refuse_stale("settings row", row, version, {})
-    before = row.model_dump(include=set(FIELDS))
-    session.delete(row)
-    session.flush()
-    _record(session, actor, "settings.delete", row, provider, before=before, after={})
+    _delete(session, actor, LlmSettings, settings_id, version)
+
+
+def delete_override(session: Session, actor: Actor, override_id: int, *, version: int | None = None) -> None:
+    """Delete a feature's row; raises as :func:`delete`."""
+    _delete(session, actor, FeatureLlmOverride, override_id, version)
+
+
+def get_of(session: Session, actor: Actor, scope: SettingsScope) -> SettingsRow | None:
+    """Return the active row of *scope*, None if there is none; raises as :func:`upsert`."""
+    named(session, actor, "settings.read", scope)
+    row: SettingsRow | None = session.exec(scope.active()).one_or_none()
+    return row
+
+
+def list_of(
+    session: Session, actor: Actor, *, organization_id: int | None = None, feature_id: int | None = None
+) -> list[SettingsRow]:
+    """Return the active rows of an organisation, those of its features too; or those of a feature that are nobody's.
+
+    Raises:
+        Forbidden, NotFound: As :func:`upsert`.
+    """
+    named(session, actor, "settings.read", SettingsScope(None, organization_id, feature_id))
+    models: tuple[Any, ...] = (LlmSettings, FeatureLlmOverride) if feature_id is None else (FeatureLlmOverride,)
+    found: list[SettingsRow] = []
+    for model in models:
+        of: Any = col(model.organization_id)
+        query = select(model).where(model.is_active, of.is_(None) if organization_id is None else of == organization_id)
+        if feature_id is not None:
+            query = query.where(model.feature_id == feature_id)
+        found += session.exec(query.order_by(col(model.provider_id).asc().nulls_first(), col(model.id)))
+    return found
 
 
 class Stored(NamedTuple):
@@ -211,84 +252,90 @@ def _with_draft(layers: list[Layer], provider_id: int | None, fields: Mapping[st
 
 
 def _active(provider_id: int | None) -> Any:
-    scope = col(LlmSettings.provider_id)
-    return select(LlmSettings).where(
-        LlmSettings.is_active,
-        col(LlmSettings.organization_id).is_(None),
-        scope.is_(None) if provider_id is None else scope == provider_id,
-    )
+    return SettingsScope(provider_id).active()
 
 
-def _provider(session: Session, provider_id: int | None) -> LlmProvider | None:
-    if provider_id is None:
-        return None
-    provider = None
-    if could_be_id(provider_id):
-        provider = session.get(LlmProvider, provider_id, with_for_update={"read": True}, populate_existing=True)
-    if provider is None:
-        raise NotFound("provider", provider_id)
-    return provider
+R = TypeVar("R", LlmSettings, FeatureLlmOverride)
 
 
-def _locked(session: Session, settings_id: int) -> LlmSettings:
-    row = None
-    if could_be_id(settings_id):
-        row = session.get(LlmSettings, settings_id, with_for_update=True, populate_existing=True)
-    if row is None:
-        raise NotFound("settings row", settings_id)
+def _update(
+    session: Session, actor: Actor, model: type[R], row_id: int, patch: Mapping[str, Any], *, version: int | None
+) -> R:
+    of = named(session, actor, "settings.update", of_row(reach_row(session, actor, "settings.update", model, row_id)))
+    row = _locked(session, model, row_id)
+    _write(session, actor, row, of, patch=patch, version=version)
     return row
 
 
-def _checked(current: Mapping[str, Any], patch: Mapping[str, Any], provider: LlmProvider | None) -> dict[str, Any]:
-    wanted = validate(SettingsInput, {**current, **patch}).model_dump()
-    preferred = wanted["preferred_model"]
-    if preferred is not None and provider is None:
+def _delete(session: Session, actor: Actor, model: type[R], row_id: int, version: int | None) -> None:
+    of = named(session, actor, "settings.delete", of_row(reach_row(session, actor, "settings.delete", model, row_id)))
+    row = _locked(session, model, row_id)
+    refuse_stale("settings row", row, version, {})
+    before = row.model_dump(include=set(_ALL))
+    session.delete(row)
+    session.flush()
+    _record(session, actor, "delete", row, of, before=before, after={})
+
+
+def _locked(session: Session, model: type[R], row_id: int) -> R:
+    row = session.get(model, row_id, with_for_update=True, populate_existing=True)
+    if row is None:
+        raise NotFound("settings row", row_id)
+    return row
+
+
+def _checked(session: Session, current: Mapping[str, Any], patch: Mapping[str, Any], of: Named) -> dict[str, Any]:
+    wanted = validate(ScopedSettingsInput, {**current, **patch}).model_dump()
+    preferred, default = wanted["preferred_model"], wanted["default_provider_id"]
+    if preferred is not None and of.provider is None:
         raise Invalid({"preferred_model": "is chosen for one provider, not for all"})
-    if preferred is not None and provider is not None and preferred not in provider.available_models:
-        raise Invalid({"preferred_model": "must be one of the provider's models"})
+    if default is not None and of.provider is not None:
+        raise Invalid({"default_provider_id": "is chosen where no provider is named"})
+    if default != current.get("default_provider_id"):
+        default_provider(session, default)
+    # What an organisation may has become less, perhaps: what the edit does not touch stays, and is passed over
+    if preferred is not None and (of.organization is None or preferred != current.get("preferred_model")):
+        fits = models(session, of)
+        if fits is not None and preferred not in fits:
+            of_organization = " that this organisation may use" if of.organization else ""
+            raise Invalid({"preferred_model": f"must be one of the provider's models{of_organization}"})
     return wanted
 
 
 def _write(
-    session: Session,
-    actor: Actor,
-    row: LlmSettings,
-    provider: LlmProvider | None,
-    *,
-    patch: Mapping[str, Any],
-    version: int | None,
-) -> LlmSettings:
+    session: Session, actor: Actor, row: SettingsRow, of: Named, *, patch: Mapping[str, Any], version: int | None
+) -> None:
     refuse_stale("settings row", row, version, patch)
-    current = row.model_dump(include=set(FIELDS))
-    wanted = _checked(current, patch, provider)
+    current = row.model_dump(include=set(_ALL))
+    wanted = _checked(session, current, patch, of)
     for name, value in wanted.items():
         if value != current[name]:
             setattr(row, name, value)
-    _stored(session, row)
-    _record(session, actor, "settings.update", row, provider, before=current, after=wanted)
-    return row
+    _stored(session, row, of)
+    _record(session, actor, "update", row, of, before=current, after=wanted)
 
 
 def _record(
     session: Session,
     actor: Actor,
-    action: str,
-    row: LlmSettings,
-    provider: LlmProvider | None,
+    what: str,
+    row: SettingsRow,
+    of: Named,
     *,
     before: Mapping[str, Any],
     after: Mapping[str, Any],
 ) -> None:
-    changes = changes_between(before, after, FIELDS)
-    if changes:
-        target = Target("settings", row.id, provider.name if provider else "all providers")
-        record(session, actor, action, target, changes)
+    kind = "override" if isinstance(row, FeatureLlmOverride) else "settings"
+    if changes := changes_between(before, after, _ALL):
+        target = Target(kind, row.id, of.words)
+        record(session, actor, f"{kind}.{what}", target, changes, organization=row.organization_id)
 
 
-def _stored(session: Session, row: LlmSettings) -> LlmSettings:
-    scope = "all providers" if row.provider_id is None else f"provider {row.provider_id}"
+def _stored(session: Session, row: SettingsRow, of: Named) -> None:
+    scope = of.words
+    if of.provider is not None and of.organization is None and of.feature is None:
+        scope = f"provider {row.provider_id}"
     violations.flush(session, AlreadyExists("settings row of", scope, "provider_id"))
     session.refresh(row)
     if unread := services.unread_warning(session, {name: getattr(row, name) for name in PARAMETERS}):
         _log.warning("Settings of %s: %s", scope, unread)
-    return row

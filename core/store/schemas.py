@@ -194,7 +194,7 @@ class UserInput(Input):
             description="1 to 64 of the characters a to z, 0 to 9, dot, underscore, @ and hyphen, beginning with a letter or digit",
         ),
     ]
-    role: Annotated[Literal["admin", "analyst"], Field(description="admin or analyst")]
+    role: Annotated[Literal["admin", "analyst", "member"], Field(description="one of admin, analyst, member")]
 
 
 class TokenInput(Input):
@@ -206,6 +206,15 @@ class TokenInput(Input):
         Annotated[int, Field(ge=1, le=3650)] | None,
         Field(description="a whole number from 1 to 3650, or nothing: it does not expire"),
     ] = None
+    organization_id: Annotated[
+        Annotated[int, Field(ge=1, lt=2**31)] | None, Field(description="the id of an organisation, or nothing")
+    ] = None
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.organization_id is not None and self.role == "metrics":
+            raise Problems({"role": "must be admin or analyst for a token of one organisation"})
+        return self
 
 
 def _password(value: SecretStr) -> SecretStr:

@@ -93,13 +93,17 @@ def secret_place(row: Any) -> Place:
     return place_of_secret(row.id, row.provider_id, row.use, row.name, origin_of(row.kind, row.api_base_url))
 
 
+def place_of_own_key(row_id: int, organization_id: int, provider_id: int, origin: str) -> Place:
+    """Return where an organisation's own key belongs: to its row, the organisation, the provider and the provider's host."""
+    return Place("organization_providers", row_id, f"api_key:{organization_id}:{provider_id}", origin)
+
+
 def own_key_place(row: Any) -> Place:
     """Return where an organisation's own key belongs: its row, the organisation, the provider and the provider's host.
 
     *row* has ``id``, ``organization_id`` and ``provider_id``, and of the provider ``kind`` and ``api_base_url``.
     """
-    origin = origin_of(row.kind, row.api_base_url)
-    return Place("organization_providers", row.id, f"api_key:{row.organization_id}:{row.provider_id}", origin)
+    return place_of_own_key(row.id, row.organization_id, row.provider_id, origin_of(row.kind, row.api_base_url))
 
 
 _PROVIDERS: Final[Any] = LlmProvider.__table__.c  # type: ignore[attr-defined]  # SQLModel does not declare it

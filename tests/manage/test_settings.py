@@ -14,6 +14,7 @@ from core.access import users
 from core.actors import COMMAND_LINE, Actor
 from core.errors import AlreadyExists, Conflict, CoreError, Forbidden, Invalid, NotFound
 from core.manage import providers, settings
+from core.manage.scopes import SettingsScope
 from core.parameters import PARAMETERS
 from core.resolving.effective import Source
 from core.store import db
@@ -152,6 +153,11 @@ def _writes(session: Session, actor: Actor, row_id: int) -> dict[str, Callable[[
         "upsert_global": lambda: settings.upsert_global(session, actor, None, {"temperature": 0.9}),
         "update": lambda: settings.update(session, actor, row_id, {"temperature": 0.9}),
         "delete": lambda: settings.delete(session, actor, row_id),
+        "upsert": lambda: settings.upsert(session, actor, SettingsScope(None, None, row_id), {"temperature": 0.9}),
+        "update_override": lambda: settings.update_override(session, actor, row_id, {"temperature": 0.9}),
+        "delete_override": lambda: settings.delete_override(session, actor, row_id),
+        "get_of": lambda: settings.get_of(session, actor, SettingsScope(None, None, row_id)),
+        "list_of": lambda: settings.list_of(session, actor, feature_id=row_id),
     }
 
 
@@ -169,7 +175,7 @@ def test_every_write_needs_an_admin(session: Session, admin: Actor, analyst: Act
         and not name.startswith("_")
     }
 
-    assert set(_writes(session, admin, 1)) == listed
+    assert set(_writes(session, admin, 1)) == listed  # reading rows of a scope is theirs alone too
     for actor in (analyst, former, Actor("ghost", NOWHERE, 1), Actor("ada", admin.user_id, 99)):
         for row_id in (_id(row), NOWHERE):
             for write in _writes(session, actor, row_id).values():

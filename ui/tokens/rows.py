@@ -20,6 +20,7 @@ _ROLES: Final = {
     "admin": ("blue", "shield_person"),
     "analyst": ("gray", "visibility"),
     "metrics": ("gray", "monitoring"),
+    "member": ("gray", "apartment"),
 }
 
 

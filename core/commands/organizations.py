@@ -1,0 +1,268 @@
+"""Organisations: tenants of the services that resolve."""
+
+import csv
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..actors import COMMAND_LINE
+from ..errors import AlreadyExists, Invalid
+from ..manage import (
+    organization_deletion,
+    organization_keys,
+    organization_members,
+    organization_names,
+    organizations,
+    overriding,
+    providers,
+)
+from ..store import db
+from ..store.organization_schemas import MOST_AT_ONCE
+from ..store.table import id_of
+from ..wording import counted
+from .opening import DryRun, store
+from .typed import FromEnv, secret
+
+app = typer.Typer(no_args_is_help=True, help="Organisations: tenants of the services that resolve.")
+keys = typer.Typer(no_args_is_help=True, help="Own keys of organisations.")
+members = typer.Typer(no_args_is_help=True, help="Who belongs to an organisation.")
+app.add_typer(keys, name="keys")
+app.add_typer(members, name="members")
+TakeFormer = Annotated[bool, typer.Option("--take-former", help="Take a slug that another organisation had before.")]
+
+
+@app.command("add")
+def add(
+    slug: str,
+    name: Annotated[str, typer.Option(help="What people call it; else the slug.")] = "",
+    template: Annotated[str, typer.Option(help="The template that it builds on.")] = "",
+    external: Annotated[
+        list[str] | None, typer.Option(help="A name that services have for it; may be repeated.")
+    ] = None,
+    *,
+    is_template: Annotated[
+        bool, typer.Option("--is-template", help="Others build on it, and nobody resolves it.")
+    ] = False,
+    take_former: TakeFormer = False,
+) -> None:
+    """Make an organisation, or a template."""
+    with store(), db.transaction() as session:
+        entry: dict[str, Any] = {"slug": slug, "name": name or slug, "external_names": external or []}
+        if is_template:
+            entry["kind"] = "template"
+        if template:
+            entry["template_id"] = organizations.get_by_name(session, COMMAND_LINE, template).id
+        organizations.create_one(session, COMMAND_LINE, entry, take_former=take_former)
+    typer.echo(f"Added {slug}.")
+
+
+@app.command("list")
+def list_organizations(
+    search: Annotated[str, typer.Option(help="A part of what it is called, or the beginning of a name.")] = "",
+    *,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Those that were deleted.")] = False,
+) -> None:
+    """List organisations by slug."""
+    with store(), db.transaction() as session:
+        after = None
+        while page := organizations.search(session, COMMAND_LINE, search, deleted=deleted, after=after):
+            held = overriding.of_organizations(session, [id_of(row) for row in page])
+            for row in page:
+                what = [
+                    *(["template"] if row.kind == "template" else []),
+                    *([] if row.is_active else ["disabled"]),
+                    *([counted(n, "own key")] if (n := held[id_of(row)].own_keys) else []),
+                    *([counted(n, "settings row")] if (n := held[id_of(row)].settings) else []),
+                    *([counted(n, "override")] if (n := held[id_of(row)].overrides) else []),
+                ]
+                typer.echo(f"{row.slug:<40} {row.name}" + (f"  ({', '.join(what)})" if what else ""))
+            after = page[-1].slug
+
+
+@app.command("rename")
+def rename(name: str, slug: str, *, take_former: TakeFormer = False) -> None:
+    """Give an organisation another slug; it still answers to the one it had."""
+    with store(), db.transaction() as session:
+        row = organizations.get_by_name(session, COMMAND_LINE, name)
+        organizations.update(session, COMMAND_LINE, id_of(row), {"slug": slug}, take_former=take_former)
+    typer.echo(f"Renamed to {slug}.")
+
+
+@app.command("disable")
+def disable(name: str) -> None:
+    """Give an organisation's services no key until it is enabled."""
+    _set(name, is_active=False)
+    typer.echo(f"Disabled {name}.")
+
+
+@app.command("enable")
+def enable(name: str) -> None:
+    """Enable an organisation again."""
+    _set(name, is_active=True)
+    typer.echo(f"Enabled {name}.")
+
+
+@app.command("delete")
+def delete(name: str) -> None:
+    """Delete an organisation: services do not find it; it can be restored until it is purged."""
+    with store(), db.transaction() as session:
+        row = organizations.get_by_name(session, COMMAND_LINE, name)
+        organization_deletion.delete(session, COMMAND_LINE, id_of(row))
+        typer.echo(f"Deleted {row.slug}. To take it back: python -m core organizations restore {row.id}")
+
+
+@app.command("restore")
+def restore(
+    organization_id: int,
+    slug: Annotated[str, typer.Option(help="Another slug than it had.")] = "",
+    *,
+    take_former: TakeFormer = False,
+) -> None:
+    """Take back a deletion, by the id that `delete` and `purge --dry-run` print."""
+    with store(), db.transaction() as session:
+        row = organization_deletion.restore(
+            session, COMMAND_LINE, organization_id, slug=slug or None, take_former=take_former
+        )
+        typer.echo(f"Restored {row.slug}.")
+
+
+@app.command("purge")
+def purge(
+    days: Annotated[
+        int, typer.Option(min=0, help="Those that were deleted more than so many days ago.")
+    ] = organization_deletion.KEPT_DAYS,
+    *,
+    dry_run: DryRun = False,
+) -> None:
+    """Take away deleted organisations for good, with their rows, keys, members and tokens."""
+    with store(), db.transaction() as session:
+        for row in organization_deletion.to_purge(session, days):
+            number, slug = id_of(row), row.slug
+            goes = organization_deletion.deletion(session, number)
+            if not dry_run:
+                organization_deletion.purge(session, COMMAND_LINE, number)
+            typer.echo(f"{number:>10} {slug:<40} {', '.join(goes) or 'nothing of its own'}")
+
+
+@app.command("import")
+def import_csv(file: Path, *, take_former: TakeFormer = False, dry_run: DryRun = False) -> None:
+    """Make organisations of a CSV file: a header of slug, name and perhaps external, then a line each. Lines of one slug are one.
+
+    An organisation that is there gets the external names that it does not have; nothing is taken from it.
+    """
+    entries = _read(file)
+    with store():
+        failed = 0
+        for at in range(0, len(entries), MOST_AT_ONCE):
+            with db.transaction() as session:
+                failed += _import(session, entries[at : at + MOST_AT_ONCE], take_former=take_former)
+                if dry_run:
+                    session.rollback()
+    if failed:
+        raise typer.Exit(1)
+
+
+@members.command("set")
+def set_member(
+    name: str, username: str, role: Annotated[str, typer.Option(help="admin or analyst")] = "analyst"
+) -> None:
+    """Make a user a member of an organisation; ends their sign-ins."""
+    with store(), db.transaction() as session:
+        number = id_of(organizations.get_by_name(session, COMMAND_LINE, name))
+        user = organization_members.find_user(session, COMMAND_LINE, number, username)
+        organization_members.set_member(session, COMMAND_LINE, number, user, role)
+    typer.echo(f"{username} is {role} of {name}.")
+
+
+@members.command("remove")
+def remove_member(name: str, username: str) -> None:
+    """Take a user out of an organisation; ends their sign-ins."""
+    with store(), db.transaction() as session:
+        number = id_of(organizations.get_by_name(session, COMMAND_LINE, name))
+        user = organization_members.find_user(session, COMMAND_LINE, number, username)
+        organization_members.remove_member(session, COMMAND_LINE, number, user)
+    typer.echo(f"{username} is out of {name}.")
+
+
+@members.command("list")
+def list_members(name: str) -> None:
+    """List the members of an organisation."""
+    with store(), db.transaction() as session:
+        number = id_of(organizations.get_by_name(session, COMMAND_LINE, name))
+        for one in organization_members.list_of(session, COMMAND_LINE, number):
+            typer.echo(f"{one.username:<30} {one.role:<8} {'active' if one.is_active else 'disabled'}")
+
+
+@keys.command("set")
+def set_key(name: str, provider: str, from_env: FromEnv = None) -> None:
+    """Store an organisation's own key, read from standard input or a variable."""
+    key = secret("API key", from_env)
+    with store(), db.transaction() as session:
+        number = id_of(organizations.get_by_name(session, COMMAND_LINE, name))
+        of = id_of(providers.get_by_name(session, provider))
+        row = organization_keys.set_api_key(session, COMMAND_LINE, number, of, key)
+        typer.echo(f"Stored {organization_keys.shown_key(row)}.")
+
+
+@keys.command("remove")
+def remove_key(name: str, provider: str) -> None:
+    """Forget an organisation's own key; the installation's does not take its place by itself."""
+    with store(), db.transaction() as session:
+        number = id_of(organizations.get_by_name(session, COMMAND_LINE, name))
+        organization_keys.remove_api_key(session, COMMAND_LINE, number, id_of(providers.get_by_name(session, provider)))
+    typer.echo(f"{name} has no key of its own for {provider} any more.")
+
+
+def _set(name: str, **patch: object) -> None:
+    with store(), db.transaction() as session:
+        row = organizations.get_by_name(session, COMMAND_LINE, name)
+        organizations.update(session, COMMAND_LINE, id_of(row), patch)
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            if "slug" not in (reader.fieldnames or ()):
+                raise Invalid({"file": "must begin with a line of names: slug,name,external"})
+            for line in reader:
+                slug = (line["slug"] or "").strip()
+                entry = found.setdefault(
+                    slug, {"slug": slug, "name": (line.get("name") or "").strip() or slug, "external_names": []}
+                )
+                if external := line.get("external"):
+                    entry["external_names"].append(external)
+    except UnicodeDecodeError:
+        raise Invalid({"file": "must be UTF-8"}) from None
+    return list(found.values())
+
+
+def _import(session: Any, entries: list[dict[str, Any]], *, take_former: bool) -> int:
+    failed = 0
+    held = organization_names.holders(session, [entry["slug"] for entry in entries])
+    there = {slug: one for slug, one in held.items() if one.kind == "slug" and not one.is_deleted}
+    new = [entry for entry in entries if entry["slug"] not in there]
+    for entry, each in zip(new, organizations.create(session, COMMAND_LINE, new, take_former=take_former), strict=True):
+        failed += each.error is not None
+        typer.echo(f"{entry['slug']:<40} {each.error or 'added'}")
+    own = organization_names.list_of(session, [one.organization_id for one in there.values()])
+    for entry in entries:
+        if (one := there.get(entry["slug"])) is None:
+            continue
+        before = [row.name for row in own[one.organization_id] if row.kind == "external"]
+        wanted = sorted({*before, *entry["external_names"]})
+        if wanted == before:
+            typer.echo(f"{entry['slug']:<40} as it is")
+            continue
+        try:
+            with session.begin_nested():
+                organization_names.set_external(
+                    session, COMMAND_LINE, one.organization_id, wanted, take_former=take_former
+                )
+            typer.echo(f"{entry['slug']:<40} {counted(len(wanted) - len(before), 'name')} added")
+        except (Invalid, AlreadyExists) as error:
+            failed += 1
+            typer.echo(f"{entry['slug']:<40} {error}")
+    return failed

@@ -1,0 +1,127 @@
+"""What hides a stored value, and what is stored below it: figures for whoever saves one, and for lists.
+
+A row is above another where it names the feature and that one does not; with that alike, where it names an organisation and
+that one does not; with that alike too, where it names the provider. It hides only what can be asked for together with it.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import ColumnElement, Integer, and_, cast, distinct, false, null, or_, true, union_all
+from sqlalchemy import select as sql_select
+from sqlmodel import Session, col, func, select
+
+from ..access.authority import Visible
+from ..store.organization_tables import FeatureLlmOverride, Organization, OrganizationProvider
+from ..store.tables import LlmSettings
+from .scopes import SettingsScope
+
+_TABLES: Final[tuple[Any, ...]] = (LlmSettings, FeatureLlmOverride)
+NOT_SENT: Final = "omitted_parameters"
+
+
+class Hidden(NamedTuple):
+    """How many rows above a scope say something of a field, and of how many organisations and features."""
+
+    rows: int = 0
+    organizations: int = 0
+    features: int = 0
+
+
+def above(session: Session, seen: Visible, scope: SettingsScope, fields: Iterable[str]) -> dict[str, Hidden]:
+    """Return, for each of *fields*, what overrides it where it is set for *scope*: field -> figures, of those that are overridden.
+
+    Args:
+        session: The transaction.
+        seen: What the actor sees: of others' organisations nothing is counted.
+        scope: Whose value.
+        fields: Columns of a settings row.
+    """
+    names = list(fields)
+    parts = []
+    for model in _TABLES:
+        feature: Any = model.feature_id if model is FeatureLlmOverride else cast(null(), Integer)
+        says = [_says(model, name).label(f"says_{number}") for number, name in enumerate(names)]
+        query = sql_select(model.organization_id.label("organization"), feature.label("feature"), *says)
+        query = query.where(model.is_active, _above(model, scope), _meets(model, scope))
+        parts.append(query.where(or_(model.organization_id.is_(None), seen.where(model.organization_id))))
+    rows = union_all(*parts).subquery().c
+    columns: list[Any] = []
+    for number in range(len(names)):
+        says_it = rows[f"says_{number}"]
+        for counting in (func.count(), func.count(distinct(rows.organization)), func.count(distinct(rows.feature))):
+            columns.append(counting.filter(says_it))  # noqa: PERF401 - three a name, in this order
+    figures = list(session.execute(sql_select(*columns)).one()) if names else []
+    found = {name: Hidden(*figures[3 * number : 3 * number + 3]) for number, name in enumerate(names)}
+    return {name: hidden for name, hidden in found.items() if hidden.rows}
+
+
+class OwnRows(NamedTuple):
+    """What an organisation has stored."""
+
+    own_keys: int = 0
+    settings: int = 0
+    overrides: int = 0
+
+
+def of_organizations(session: Session, ids: Iterable[int]) -> dict[int, OwnRows]:
+    """Return what each organisation of a page of a list has stored: id -> figures."""
+    wanted = list(ids)
+    found = dict.fromkeys(wanted, OwnRows())
+    counts: tuple[tuple[str, Any, Any], ...] = (
+        ("own_keys", OrganizationProvider, col(OrganizationProvider.api_key_encrypted).is_not(None)),
+        ("settings", LlmSettings, col(LlmSettings.is_active)),
+        ("overrides", FeatureLlmOverride, col(FeatureLlmOverride.is_active)),
+    )
+    for name, model, condition in counts:
+        of = col(model.organization_id)
+        query = select(of, func.count()).where(of.in_(wanted), condition).group_by(of)
+        for number, figure in session.exec(query):
+            found[number] = found[number]._replace(**{name: figure})
+    return found
+
+
+def of_features(session: Session, seen: Visible, ids: Iterable[int]) -> dict[int, Hidden]:
+    """Return how many rows each feature has, and of how many organisations: id -> figures."""
+    of = col(FeatureLlmOverride.feature_id)
+    organization = col(FeatureLlmOverride.organization_id)
+    query = (
+        select(of, func.count(), func.count(organization.distinct()))
+        .where(of.in_(list(ids)), FeatureLlmOverride.is_active)
+        .where(or_(organization.is_(None), seen.where(organization)))
+        .group_by(of)
+    )
+    return {number: Hidden(rows, organizations) for number, rows, organizations in session.exec(query)}
+
+
+def _says(model: Any, name: str) -> Any:
+    """Return the condition that a row says something of a field: a value, or that it is not sent."""
+    value = getattr(model, name).is_not(None)
+    return or_(value, func.jsonb_exists(model.omitted_parameters, name)) if name != NOT_SENT else value
+
+
+def _above(model: Any, scope: SettingsScope) -> Any:
+    """Return the condition that a row of the table stands above *scope*, by what it names."""
+    if (model is FeatureLlmOverride) != (scope.feature_id is not None):
+        return true() if model is FeatureLlmOverride else false()
+    if scope.organization_id is None:
+        higher_owner, same_owner = model.organization_id.is_not(None), model.organization_id.is_(None)
+    else:
+        users = select(Organization.id).where(Organization.template_id == scope.organization_id)  # of a template
+        higher_owner, same_owner = model.organization_id.in_(users), model.organization_id == scope.organization_id
+    return or_(higher_owner, and_(same_owner, model.provider_id.is_not(None)) if scope.provider_id is None else false())
+
+
+def _meets(model: Any, scope: SettingsScope) -> Any:
+    """Return the condition that a row can be in force together with *scope*: it names nothing, or the same; a template's meet its users'."""
+    fits: list[ColumnElement[bool]] = []
+    if scope.provider_id is not None:
+        fits.append(or_(model.provider_id.is_(None), model.provider_id == scope.provider_id))
+    if scope.feature_id is not None and model is FeatureLlmOverride:
+        fits.append(col(model.feature_id) == scope.feature_id)
+    if scope.organization_id is not None:
+        users = select(Organization.id).where(Organization.template_id == scope.organization_id)
+        templates = select(Organization.template_id).where(Organization.id == scope.organization_id)
+        owner = model.organization_id
+        fits.append(or_(owner.is_(None), owner == scope.organization_id, owner.in_(users), owner.in_(templates)))
+    return and_(true(), *fits)
