@@ -17,13 +17,13 @@ user_id = actor.own_id()
 
 def end(session_id: int) -> None:
     """Sign out somewhere else: a callback."""
-    actor = guard("analyst")
+    actor = guard("member")
     attempt(lambda s: sessions.end(s, actor, session_id), "Signed out there.")
 
 
 def end_others(number: int) -> None:
     """Sign out everywhere else: a callback."""
-    actor = guard("analyst")
+    actor = guard("member")
     done = f"Ended {counted(number, 'other sign-in')}."
     attempt(lambda s: sessions.end_all(s, actor, actor.own_id(), but=actor.session_id), done)
 

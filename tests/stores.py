@@ -20,9 +20,20 @@ from core import config, crypto
 from core.access import sessions, sign_in, tokens, users
 from core.actors import COMMAND_LINE
 from core.audit import chain
-from core.manage import env_import, providers, seed, settings
+from core.manage import (
+    env_import,
+    features,
+    organization_keys,
+    organization_members,
+    organizations,
+    providers,
+    seed,
+    settings,
+)
+from core.manage.scopes import SettingsScope
 from core.store import contents, db
 from core.store.sealed import SEALED
+from core.store.table import id_of
 from core.store.tables import METADATA
 from tests.clusters import Cluster, connect
 from tests.conftest import PASSWORD, named
@@ -69,7 +80,7 @@ def fill(session: Session, *, rows: int = 50) -> None:
     settings.upsert_global(session, COMMAND_LINE, None, values)
     settings.upsert_global(session, COMMAND_LINE, row.id or 0, {"max_tokens": 128_000, "omitted_parameters": ["top_p"]})
     tokens.create(session, COMMAND_LINE, {"name": "billing", "role": "analyst"})
-    _found(session, ada.id or 0, row.id or 0)
+    _add_organizations(session, id_of(ada), id_of(row))
     number = sign_in.admit(session, "ada", "::1")
     sign_in.succeeded(session, number)
     sessions.begin(session, ada, "::1", "agent", ticket=False)
@@ -83,21 +94,20 @@ def fill(session: Session, *, rows: int = 50) -> None:
         _fill_if_empty(session.connection(), table)
 
 
-def _found(session: Session, user_id: int, provider_id: int) -> None:
-    """Add an organisation with something of everything: names, a member, a provider, settings of its own and of a feature."""
-    for statement in (
-        "INSERT INTO organizations (slug, name) VALUES ('tier', %(odd)s)",
-        "UPDATE organizations SET kind = 'template'",
-        "INSERT INTO organizations (slug, name, template_id) SELECT 'acme', %(odd)s, id FROM organizations",
-        "INSERT INTO organization_names SELECT slug, id, 'slug' FROM organizations",
-        "INSERT INTO organization_members SELECT %(user)s, id, 'admin' FROM organizations WHERE template_id IS NOT NULL",
-        "INSERT INTO organization_providers (organization_id, provider_id, allowed_models) SELECT id, %(provider)s, '[]' FROM organizations",
-        "INSERT INTO llm_features (name, display_name) VALUES ('classify', 'Classify')",
-        "INSERT INTO llm_settings (organization_id, provider_id, temperature) SELECT id, %(provider)s, 0.3 FROM organizations",
-        "INSERT INTO feature_llm_overrides (organization_id, feature_id, top_p) SELECT o.id, f.id, 1 FROM organizations o, llm_features f",
-    ):
-        values = {"odd": ODD, "user": user_id, "provider": provider_id}
-        session.connection().exec_driver_sql(statement, values)
+def _add_organizations(session: Session, user_id: int, provider_id: int) -> None:
+    """Add an organisation with something of everything: names, a member, a key of its own, settings of its own and of a feature."""
+    name = " ".join(ODD.split())
+    tier = organizations.create_one(session, COMMAND_LINE, {"slug": "tier", "name": name, "kind": "template"})
+    entry = {"slug": "acme", "name": name, "template_id": tier.id, "external_names": ["crm 17", "\u0915\U0001f99c"]}
+    acme = id_of(organizations.create_one(session, COMMAND_LINE, entry))
+    organizations.update(session, COMMAND_LINE, acme, {"slug": "acme-2"})
+    organization_members.set_member(session, COMMAND_LINE, acme, user_id, "admin")
+    organization_keys.set_api_key(session, COMMAND_LINE, acme, provider_id, API_KEY)
+    organization_keys.update(session, COMMAND_LINE, id_of(tier), provider_id, {"allowed_models": []})
+    feature = features.create(session, COMMAND_LINE, {"name": "classify", "display_name": name})
+    for scope in (SettingsScope(provider_id, acme), SettingsScope(None, acme, feature.id)):
+        settings.upsert(session, COMMAND_LINE, scope, {"temperature": 0.3, "custom_settings": {"odd": ODD}})
+    tokens.create(session, COMMAND_LINE, {"name": "acme", "role": "analyst", "organization_id": acme})
 
 
 def _fill_if_empty(connection: Connection, table: SqlTable) -> None:

@@ -21,7 +21,7 @@ def draw() -> None:
     """Draw the page that was asked for, in its frame, for who is signed in; for anybody else the sign-in."""
     st.set_page_config(page_title=HOME, page_icon=_ICON, layout="wide")
     st.html(_STYLE)
-    actor = guard("analyst")
+    actor = guard("member")
 
     with db.transaction() as session:
         role = users.get(session, actor.own_id()).role

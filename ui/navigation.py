@@ -19,8 +19,8 @@ class Screen(NamedTuple):
     title: str
     icon: str
     """A name of Material Symbols."""
-    role: Literal["admin", "analyst"]
-    """The lowest role that may see it: of an analyst's pages an admin sees each one too."""
+    role: Literal["admin", "analyst", "member"]
+    """The lowest role that may see it: of an analyst's pages an admin sees each one too, and a member's are everybody's."""
     parameters: tuple[str, ...] = ()
     """What its address may choose: the keys of its bound widgets, and where its list begins."""
 
@@ -44,7 +44,7 @@ SCREENS: Final[Mapping[str, Screen]] = {
         "Audit", "history", "admin", ("who", "action", "target", "provider", "since", "from", "to", "page")
     ),
     "health": Screen("Health", "monitor_heart", "admin"),
-    "account": Screen("Account", "account_circle", "analyst"),
+    "account": Screen("Account", "account_circle", "member"),
 }
 """Name -> page, in the order of the menu."""
 HOME: Final = "LLM Settings"

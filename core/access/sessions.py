@@ -182,7 +182,7 @@ def _end(session: Session, which: ColumnElement[bool], why: str) -> int:
 
 
 def _role(actor: Actor, user_id: int) -> str:
-    return "analyst" if actor.user_id == user_id else "admin"
+    return "member" if actor.user_id == user_id else "admin"
 
 
 def _in(interval: str) -> Any:

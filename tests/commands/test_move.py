@@ -134,7 +134,7 @@ def test_it_says_what_comes_and_what_to_set_next(old: Old, own: Cluster) -> None
     assert agreed.endswith("exit 0"), agreed
     for words in (
         f"the audit up to {old.head}",
-        "1 API key, each of which opens",
+        "2 API keys, each of which opens",
         "DATABASE_URL",
         f"what stands in {old.data_dir / 'encryption.key'} (its id is {KeyRing(old.key).primary_id})",
         "grant-app ROLE",

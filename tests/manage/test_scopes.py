@@ -11,7 +11,7 @@ from core.actors import COMMAND_LINE, Actor
 from core.audit.record import ORGANIZATION
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.manage import features, organization_keys, organizations, overriding, providers, settings
-from core.manage.overriding import OwnRows, Hidden
+from core.manage.overriding import Hidden, OwnRows
 from core.manage.scopes import GLOBAL, SettingsScope
 from core.store.organization_tables import FeatureLlmOverride
 from core.store.records import AuditEvent

@@ -10,8 +10,8 @@ from streamlit.testing.v1 import AppTest
 from core.actors import Actor
 from core.manage import providers
 from core.store import db
-from core.store.tables import ROLES
-from tests.conftest import ROOT
+from core.store.tables import MEMBER, ROLES
+from tests.conftest import ROOT, make_user
 from tests.screens import PAGES, everything, open_page
 from ui.navigation import HOME, SCREENS, names_for
 
@@ -51,12 +51,12 @@ def _is_work(node: ast.stmt) -> bool:
     return not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).isupper())
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", [*ROLES, MEMBER])
 def test_first_page_of_the_menu_opens_by_itself(role: str, admin: Actor, analyst: Actor) -> None:
     """The address without a page leads to the first one that the role may see, the query with it."""
     first = names_for(role)[0]
     at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
-    at.session_state["actor"] = {"admin": admin, "analyst": analyst}[role]
+    at.session_state["actor"] = {"admin": admin, "analyst": analyst, MEMBER: make_user("eve", MEMBER)}[role]
     at.query_params["kept"] = "so"
     at.run()
 
@@ -66,10 +66,11 @@ def test_first_page_of_the_menu_opens_by_itself(role: str, admin: Actor, analyst
 
 
 def test_roles_see_what_the_table_says(admin: Actor, analyst: Actor) -> None:
-    """An admin sees every page, an analyst those of an analyst: each opens, with the title of its row."""
+    """An admin sees every page, an analyst those of an analyst, who is only a member their account: each opens, with the title of its row."""
     assert names_for("admin") == list(SCREENS)
-    assert set(names_for("analyst")) == {name for name, screen in SCREENS.items() if screen.role == "analyst"}
-    for actor, role in ((admin, "admin"), (analyst, "analyst")):
+    assert set(names_for("analyst")) == {name for name, screen in SCREENS.items() if screen.role != "admin"}
+    assert names_for("member") == ["account"]
+    for actor, role in ((admin, "admin"), (analyst, "analyst"), (make_user("eve", "member"), "member")):
         for name in names_for(role):
             assert [title.value for title in open_page(name, actor).title] == [SCREENS[name].title]
 
@@ -86,9 +87,8 @@ def test_readme_lists_the_pages() -> None:
         r"^\| ([^|]+) \| [^|]+ \| ((?:admin|analyst)[^|]*) \|$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE
     )
 
-    assert lines == [
-        (screen.title, "admin" if screen.role == "admin" else "admin, analyst") for screen in SCREENS.values()
-    ]
+    roles = {"admin": "admin", "analyst": "admin, analyst", "member": "admin, analyst, member"}
+    assert lines == [(screen.title, roles[screen.role]) for screen in SCREENS.values()]
 
 
 @pytest.mark.parametrize("name", names_for("analyst"))
