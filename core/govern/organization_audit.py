@@ -50,7 +50,7 @@ def search(
 
 
 def _without_others(session: Session, organization_id: int, events: list[Event]) -> list[Event]:
-    of = OrganizationMember.organization_id == organization_id
+    of = col(OrganizationMember.organization_id) == organization_id
     members = set(session.scalars(select(col(OrganizationMember.user_id)).where(of)))
     names = session.scalars(select(col(ApiToken.name)).where(col(ApiToken.organization_id) == organization_id))
     tokens = {f"token:{name}" for name in names}
