@@ -1,12 +1,13 @@
 """How programs sign in to the REST API."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..access import tokens
 from ..actors import COMMAND_LINE
+from ..manage import organizations
 from ..store import db
 from ..store.table import id_of
 from .opening import store
@@ -19,10 +20,16 @@ def create(
     name: str,
     role: Annotated[str, typer.Option(help="admin, analyst (reads effective settings) or metrics")] = "analyst",
     days: Annotated[int, typer.Option(min=0, max=3650, help="Days until it expires; 0: never.")] = 90,
+    organization: Annotated[
+        str, typer.Option(help="The one organisation that it may see; role is what it is there.")
+    ] = "",
 ) -> None:
     """Make an API token and print it, once: nothing but its hash is stored."""
     with store(), db.transaction() as session:
-        _, token = tokens.create(session, COMMAND_LINE, {"name": name, "role": role, "expires_in_days": days or None})
+        entry: dict[str, Any] = {"name": name, "role": role, "expires_in_days": days or None}
+        if organization:
+            entry["organization_id"] = organizations.get_by_name(session, COMMAND_LINE, organization).id
+        _, token = tokens.create(session, COMMAND_LINE, entry)
     typer.echo(token)
     typer.echo("Keep it now: it is not shown again.", err=True)
 

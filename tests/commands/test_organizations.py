@@ -32,6 +32,8 @@ def test_an_organisations_life(committed: str, tmp_path: Path) -> None:
     assert run("import", str(file)) == tried
     assert "as it is" in run("import", str(file))
     assert run("list") == (f"{'acme-2':<40} Acme  (1 own key)\n{'beta':<40} Beta GmbH\n{'tier':<40} tier  (template)")
+    assert core("tokens", "create", "crm", "--organization", "acme", **url).stdout.startswith("llms_")
+    assert "crm" in core("tokens", "list", **url).stdout
     assert "build on" in run("delete", "tier")
     assert run("disable", "beta") == "Disabled beta."
     deleted = run("delete", "acme")
