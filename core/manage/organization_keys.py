@@ -13,11 +13,12 @@ from ..audit.record import Changes, changes_between, record
 from ..crypto import KeyRing, Place, get_ring, mask
 from ..errors import AlreadyExists, Invalid, KeyUnreadable, NotFound
 from ..kinds import origin_of
+from ..resolving.tenant import place_of_own_key
 from ..store import violations
 from ..store.organization_schemas import OrganizationProviderInput
 from ..store.organization_tables import Organization, OrganizationProvider
 from ..store.schemas import ApiKeyInput, could_be_id, validate
-from ..store.sealed import fingerprint, fingerprint_of, place_of_own_key
+from ..store.sealed import fingerprint, fingerprint_of
 from ..store.table import id_of
 from ..store.tables import LlmProvider
 from ..store.versions import refuse_stale

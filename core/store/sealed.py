@@ -14,6 +14,7 @@ from ..crypto import KeyRing, Place, SealedKey
 from ..errors import KeyUnreadable
 from ..kinds import origin_of
 from ..resolving.carried import place_of_secret
+from ..resolving.tenant import place_of_own_key
 from .organization_tables import Organization, OrganizationProvider
 from .table import Table
 from .tables import LlmProvider, LlmProviderSecret
@@ -91,11 +92,6 @@ def secret_place(row: Any) -> Place:
     *row* has ``id``, ``provider_id``, ``use`` and ``name``, and of the provider ``kind`` and ``api_base_url``.
     """
     return place_of_secret(row.id, row.provider_id, row.use, row.name, origin_of(row.kind, row.api_base_url))
-
-
-def place_of_own_key(row_id: int, organization_id: int, provider_id: int, origin: str) -> Place:
-    """Return where an organisation's own key belongs: to its row, the organisation, the provider and the provider's host."""
-    return Place("organization_providers", row_id, f"api_key:{organization_id}:{provider_id}", origin)
 
 
 def own_key_place(row: Any) -> Place:

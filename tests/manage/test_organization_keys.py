@@ -11,10 +11,10 @@ from core.audit.record import ORGANIZATION
 from core.crypto import KeyRing, get_ring
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.manage import keys, organization_keys, organization_members, organizations, providers
+from core.resolving.tenant import place_of_own_key
 from core.store import db, sealed
 from core.store.organization_tables import Organization, OrganizationProvider
 from core.store.records import AuditEvent
-from core.store.sealed import place_of_own_key
 from core.store.table import id_of
 from core.store.tables import LlmProvider
 from tests.conftest import ENCRYPTION_KEY, make_user
