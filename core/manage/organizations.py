@@ -248,7 +248,7 @@ def _insert(session: Session, found: list[OrganizationInput | CoreError]) -> dic
     table: Any = Organization.__table__  # type: ignore[attr-defined]  # SQLModel does not declare it
     put = insert(table).values(values)
     put = put.on_conflict_do_nothing(index_elements=["slug"], index_where=table.c.deleted_at.is_(None))
-    return dict(session.execute(put.returning(table.c.slug, table.c.id)).tuples().all())
+    return {row.slug: row.id for row in session.execute(put.returning(table.c.slug, table.c.id))}
 
 
 def _claim(
