@@ -192,6 +192,10 @@ def mutants_of(module: str, tree: Path = ROOT) -> Iterator[Mutant]:
             if "Binary" in name and node.parent.type not in {"arith_expr", "term"}:  # the * of a signature
                 continue
             changed = cast("str", mutate_code(source, operator, occurrence))
+            try:
+                ast.parse(changed)
+            except SyntaxError:  # as of `if not name := value`
+                continue
             yield Mutant(module, lines[number - 1].strip(), name, number, changed)
 
 

@@ -264,15 +264,18 @@ def explain(session: Session, api: str, model: str, *, host: str = "", kind: str
     whys = {row.id: get(session, row.id).why for row in rows}
     sourced = []
     for name in FIELDS:
-        claims = [(level.basis, level.as_of, getattr(level.facts, name)) for level in levels if level.facts is not None]
-        claims = [each for each in claims if each[2] not in {None, ()}]
+        claims = [(level, getattr(level.facts, name)) for level in levels if level.facts is not None]
+        claims = [each for each in claims if each[1] not in {None, ()}]
         if not claims:
             continue
-        value = claims[-1][2]
-        at = next(index for index, each in enumerate(claims) if all(later[2] == value for later in claims[index:]))
-        row = next((row for row in reversed(rows) if row.fields.get(name) == value and at > 0), None)
-        hides = tuple((basis, other) for basis, _, other in reversed(claims[:at]) if other != value)
-        basis, as_of = (claims[at][0], claims[at][1]) if row is None else (overlay.ORIGINS[row.origin], row.as_of)
+        value = claims[-1][1]
+        at = next(index for index, _ in enumerate(claims) if all(later[1] == value for later in claims[index:]))
+        level = claims[at][0]
+        row = None
+        if level is not levels[0]:  # which is the catalogue alone
+            row = next((row for row in reversed(rows) if row.fields.get(name) == value), None)
+        hides = tuple((weaker.basis, other) for weaker, other in reversed(claims[:at]) if other != value)
+        basis, as_of = (level.basis, level.as_of) if row is None else (overlay.ORIGINS[row.origin], row.as_of)
         pattern, why = (None, None) if row is None else (row.pattern, whys[row.id])
         sourced.append(Fact(name, value, basis, as_of, None if row is None else row.id, pattern, why, hides))
     behind = next((row.acts_as for row in reversed(rows) if row.acts_as), None)

@@ -225,6 +225,9 @@ def test_each_fact_says_where_it_comes_from(session: Session, admin: Actor) -> N
     assert facts["context"].hides == (("catalogue", 200_000),)
     assert (facts["reasoning"].source, facts["reasoning"].row_id, facts["reasoning"].hides) == ("catalogue", None, ())
     assert facts["successor"].source == "operator"
+    model_facts.set_facts(session, admin, "house-*", {"context": 7}, why="ours", api="openai")
+    (only,) = model_facts.explain(session, "openai", "house-1").sourced  # of which the catalogue says nothing
+    assert (only.name, only.value, only.source, only.pattern, only.why) == ("context", 7, "operator", "house-*", "ours")
     assert explained.verdicts["temperature"][0].does == "refuse"
     assert model_facts.explain(session, "compatible", "nobody-knows").sourced == ()
 
