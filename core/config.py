@@ -43,6 +43,7 @@ VARIABLES = {
     "LLM_RATE_LIMIT_STORAGE_URL": "Where several processes count together, as redis://host:6379. Default: memory://, each process by itself.",
     "LLM_LOG_FORMAT": "Lines of log of the app and the command line: text, or json, one object each. Default: text",
     "LLM_LOG_DAYS": "Days for which the request log is kept: the app deletes older rows each day. Default: nothing is deleted.",
+    "LLM_MODEL_LOOKS": "daily: the app asks each active provider once a day for its list of models. Default: it dials nobody by itself.",
     "LLM_PRIVATE_HOSTS": "Comma list of private host names, addresses or networks that any provider's base URL may name; * for all.",
     "LLM_HTTP_PROXY": "The only way out to the vendors, as http://user:password@proxy.example:3128. Default: none, not even HTTPS_PROXY.",
     "LLM_NO_PROXY": "Comma list of host names (with all below them), addresses or networks that are reached without it; * for all.",
@@ -66,6 +67,7 @@ class Config:
     trusted_proxies: tuple[str, ...]
     private_hosts: tuple[str, ...]
     log_days: str
+    model_looks: str
     rate_limit_general: str
     rate_limit_sensitive: str
     rate_limit_pages: str
@@ -101,6 +103,7 @@ class Config:
             trusted_proxies=networks("LLM_TRUSTED_PROXIES", env.get("LLM_TRUSTED_PROXIES")),
             private_hosts=entries(env.get("LLM_PRIVATE_HOSTS")),
             log_days=env.get("LLM_LOG_DAYS") or "",
+            model_looks=env.get("LLM_MODEL_LOOKS") or "",
             rate_limit_general=env.get("LLM_RATE_LIMIT_GENERAL") or "100 per 15 minutes",
             rate_limit_sensitive=env.get("LLM_RATE_LIMIT_SENSITIVE") or "10 per 5 minutes",
             rate_limit_pages=env.get("LLM_RATE_LIMIT_PAGES") or "60 per 5 minutes",
@@ -121,15 +124,16 @@ class Config:
 
 
 def check_at_start(config: Config) -> None:
-    """Check the lists of hosts, the proxy and the days, which only a start of the app or of a command refuses.
+    """Check the lists of hosts, the proxy, the days and the looks, which only a start of the app or of a command refuses.
 
     A service may need none of them: where it calls a vendor by the proxy, the call says what is wrong with it.
 
     Raises:
-        BadConfig: If an entry of a list could fit no host, the proxy's URL cannot be read, or LLM_LOG_DAYS is no number of
-            days.
+        BadConfig: If an entry of a list could fit no host, the proxy's URL cannot be read, LLM_LOG_DAYS is no number of days,
+            or LLM_MODEL_LOOKS is not ``daily``.
     """
     log_days(config)
+    looks_daily(config)
     check_hosts("LLM_ALLOWED_HOSTS", config.allowed_hosts, as_networks=False, everything=False)
     check_hosts("LLM_PRIVATE_HOSTS", config.private_hosts, as_networks=True, everything=True)
     check_no_proxy(config.no_proxy)
@@ -156,6 +160,18 @@ def log_days(config: Config) -> int | None:
         BadConfig: If LLM_LOG_DAYS is no whole number from 1 to 36500.
     """
     return days("LLM_LOG_DAYS", config.log_days)
+
+
+def looks_daily(config: Config) -> bool:
+    """Tell whether the app asks providers for their lists of models by itself, once a day.
+
+    Raises:
+        BadConfig: If LLM_MODEL_LOOKS is neither ``daily`` nor empty.
+    """
+    text = config.model_looks.strip()
+    if text not in {"", "daily"}:
+        raise BadConfig("LLM_MODEL_LOOKS must be daily; unset, the app asks no vendor by itself.")
+    return text == "daily"
 
 
 @cache

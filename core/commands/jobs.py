@@ -25,7 +25,9 @@ def run(name: str) -> None:
     """Do one of them now, to its end, due or not; the app need not run."""
     with store():
         rows = jobs.run(name)
-    typer.echo(f"Done: {counted(rows, 'row')}.")
+        with db.transaction() as session:
+            missed = next(state.error for state in jobs.states(session) if state.job.name == name)
+    typer.echo(f"Done: {counted(rows, 'row')}.{f' {missed}.' if missed else ''}")
 
 
 def _last(state: JobState) -> str:
@@ -37,7 +39,7 @@ def _last(state: JobState) -> str:
     if state.outcome == "failed":
         return f"Failed {at}, {counted(state.failures, 'time')} in a row: {state.error}."
     rest = ", with more left for the next run" if state.outcome == "unfinished" else ""
-    return f"Done {at}: {counted(state.done or 0, 'row')}{rest}."
+    return f"Done {at}: {counted(state.done or 0, 'row')}{rest}.{f' {state.error}.' if state.error else ''}"
 
 
 def _next(state: JobState) -> str:

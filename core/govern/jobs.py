@@ -21,14 +21,15 @@ from sqlmodel import Session
 
 from ..access import tokens
 from ..actors import Actor
-from ..config import get_config, log_days
+from ..config import get_config, log_days, looks_daily
 from ..environment import MOST_DAYS
 from ..errors import CoreError, Invalid, NotFound
 from ..postgres import threads
 from ..redaction import scrub
 from ..store import db
 from ..store.db import Transact
-from . import log_purge, usage_days
+from . import log_purge, model_looks, usage_days
+from .partly import Partly
 
 T = TypeVar("T")
 
@@ -78,10 +79,21 @@ def _drop_tokens(transact: Transact) -> int:
     return transact(lambda session: tokens.drop_ended(session, ACTOR))
 
 
+def _no_looks() -> str:
+    return "" if looks_daily(get_config()) else "LLM_MODEL_LOOKS is not daily: no vendor is asked by itself"
+
+
+def _look_at_models(transact: Transact) -> int:
+    return model_looks.look(transact, ACTOR)
+
+
 JOBS: Final = (
     Job("usage-days", "adds old figures of calls up by days", timedelta(hours=1), usage_days.roll_up),
     Job("log-purge", "deletes what LLM_LOG_DAYS calls old", timedelta(days=1), _purge_log, _no_log_days),
     Job("token-purge", "deletes API tokens that ended a year ago", timedelta(days=1), _drop_tokens),
+    Job(
+        "model-looks", "asks active providers for their lists of models", timedelta(days=1), _look_at_models, _no_looks
+    ),
 )
 """All periodic work. What a job does must be safe when it is done twice, too late, or not to its end."""
 
@@ -102,6 +114,7 @@ class JobState(NamedTuple):
     done: int | None
     """Rows of the last run."""
     error: str | None
+    """Why it failed; of one that is ``done``, what of it could not be."""
     failures: int
     """One after the other, up to now."""
     next: datetime | None
@@ -258,9 +271,14 @@ class Turn:
 
     def work(self) -> Exception | None:
         """Do the job, and note how it ended; return what it failed with. Nothing is raised."""
-        outcome, failed = "done", None
+        outcome: str = "done"
+        failed: Exception | None = None
+        said: Exception | None = None
         try:
             self.done = self.job.work(self)
+        except Partly as error:
+            self.done, said = error.done, error
+            _log.warning("Periodic work is done in part: %s: %s", self.job.name, _words(error))
         except _Enough:
             outcome = "unfinished"
         except Exception as error:  # noqa: BLE001 - whatever a job does, the others and the app go on
@@ -273,7 +291,7 @@ class Turn:
                 exc_info=not isinstance(failed, CoreError),
             )
         with contextlib.suppress(CoreError):  # its end is noted by nobody then, and its turn ends by itself
-            self._note(outcome, failed)
+            self._note(outcome, failed or said)
         return failed
 
     def end(self) -> None:

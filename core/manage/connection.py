@@ -41,6 +41,7 @@ def prepare(
     omitted: Collection[str] | None = None,
     next_key: bool = False,
     carried: Sequence[Draft] | None = None,
+    list_only: bool = False,
 ) -> Tested:
     """Return what is to be tested, and put on record that it is; nothing is dialled yet.
 
@@ -53,6 +54,8 @@ def prepare(
         omitted: Parameters that are going to be omitted; None: those that are.
         next_key: Whether the provider's second key is tested, in place of the current one.
         carried: All headers and query parameters as they were typed; None: those that are stored.
+        list_only: Whether the vendor is asked for its list of models and nothing else, as periodic work does each day; that
+            is not put on record: of what it finds out, changes are.
 
     Raises:
         Forbidden, NotFound: As everywhere.
@@ -92,7 +95,10 @@ def prepare(
         key_problem=problem,
         needs_key=wanted.needs_key,
         carried=opened,
+        list_only=list_only,
     )
+    if list_only:
+        return target
     asked = {
         "base_url": (None, target.base_url),
         "model": (None, model),

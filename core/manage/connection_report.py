@@ -72,3 +72,5 @@ class Tested:
     """False: *key* is the word that stands for none."""
     carried: Opened = field(default=NOTHING, repr=False)
     """Headers and query parameters."""
+    list_only: bool = False
+    """Whether no call is made: then what is found out is the vendor's list."""

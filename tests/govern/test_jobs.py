@@ -107,7 +107,7 @@ def test_the_log_is_kept_unless_said(session: Session, monkeypatch: pytest.Monke
         )
     off = {each.job.name: each.off for each in jobs.states(session)}
     assert off["log-purge"] == "LLM_LOG_DAYS is not set: the request log is kept"
-    assert [name for name, why in off.items() if why] == ["log-purge"]
+    assert [name for name, why in off.items() if why] == ["log-purge", "model-looks"]
     jobs.run("log-purge")
     assert session.scalar(text("SELECT count(*) FROM llm_logs")) == 3
 
@@ -521,7 +521,7 @@ def test_app_role_does_each_job(database: str, monkeypatch: pytest.MonkeyPatch, 
             monkeypatch.setenv("LLM_LOG_DAYS", "100")
             config.get_config.cache_clear()
 
-            assert {name: jobs.run(name) for name in NAMES} == dict.fromkeys(NAMES, 1)
+            assert {name: jobs.run(name) for name in NAMES} == {**dict.fromkeys(NAMES, 1), "model-looks": 0}
             own.dispose()
         finally:
             owner.execute(f"DROP OWNED BY {role}")

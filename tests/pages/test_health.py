@@ -271,7 +271,7 @@ def test_an_unreadable_header_is_named(session: Session, admin: Actor) -> None:
     assert look()["a: header X-Other"].state == "wrong"
 
 
-def test_periodic_work_is_shown(admin: Actor) -> None:
+def test_periodic_work_is_shown(admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each piece says what it does, how it went and when it is due; one that failed says the error and the cure."""
     with db.transaction() as session:
         names = [state.job.name for state in jobs.states(session)]
@@ -287,8 +287,16 @@ def test_periodic_work_is_shown(admin: Actor) -> None:
         "INSERT INTO jobs (name, outcome, error, failures, ended_at, next_at) VALUES"
         " ('token-purge', 'failed', 'division by zero', 3, now() - interval '5 min', now() + interval '8 min')"
     )
+    sql(
+        "INSERT INTO jobs (name, outcome, done, error, started_at, ended_at, next_at) VALUES ('model-looks', 'done', 3,"
+        " '1 of 2 lists not got: acme: no answer', now(), now(), now() + interval '1 day')"
+    )
+    monkeypatch.setenv("LLM_MODEL_LOOKS", "daily")
+    config.get_config.cache_clear()
     shown = everything(page(admin))
 
+    assert "1 of 2 lists not got: acme: no answer." in shown
+    assert "`python -m core jobs run model-looks` tries it again at once." in shown
     assert re.search(r"Last just now: 0 rows in \d+\.\d s; due in", shown.replace("\\", ""))
     assert "Failed 5 min ago, 3 times in a row: division by zero." in shown
     assert "Tried again in 7 min. python -m core jobs run token-purge" in " ".join(shown.split())

@@ -33,7 +33,14 @@ def _line(state: JobState) -> Line:
     rest = ", with more left for the next run" if state.outcome == "unfinished" else ""
     took = "" if state.seconds is None else f" in {state.seconds:,.1f} s"
     detail = f"{what} Last {ago(state.last)}: {counted(state.done or 0, 'row')}{took}{rest}; due {due(state.next)}."
-    return Line(_name(job.name), "ok", "OK", detail, hover=exact(state.last))
+    return _done(state, detail)
+
+
+def _done(state: JobState, detail: str) -> Line:
+    if not state.error:
+        return Line(_name(state.job.name), "ok", "OK", detail, hover=exact(state.last))
+    cure = f"`python -m core jobs run {state.job.name}` tries it again at once."
+    return Line(_name(state.job.name), "soon", "In part", f"{detail} {state.error}.", cure, exact(state.last))
 
 
 def _name(job: str) -> str:
