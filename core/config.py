@@ -5,19 +5,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from . import log_lines
 from .environment import (
+    address_of_file,
+    check_file_address,
     check_hosts,
     check_no_proxy,
     database_url,
     days,
+    digest,
     entries,
     networks,
     no_comment,
     proxy_address,
     proxy_url,
+    public_key,
     secret,
     storage_url,
     write_database_url,
@@ -45,6 +49,9 @@ VARIABLES = {
     "LLM_LOG_DAYS": "Days for which the request log is kept: the app deletes older rows each day. Default: nothing is deleted.",
     "LLM_MODEL_LOOKS": "daily: the app asks each active provider once a day for its list of models. Default: it dials nobody by itself.",
     "LLM_PRIVATE_HOSTS": "Comma list of private host names, addresses or networks that any provider's base URL may name; * for all.",
+    "LLM_CATALOGUE_URL": "Where `catalogue import --from-url` gets a newer catalogue of models. Nothing is fetched by itself.",
+    "LLM_CATALOGUE_SHA256": "The SHA-256 that it must have, in hex: 64 digits.",
+    "LLM_CATALOGUE_KEY": "Or the Ed25519 public key, in base64, whose signature stands at the same address with .sig behind.",
     "LLM_HTTP_PROXY": "The only way out to the vendors, as http://user:password@proxy.example:3128. Default: none, not even HTTPS_PROXY.",
     "LLM_NO_PROXY": "Comma list of host names (with all below them), addresses or networks that are reached without it; * for all.",
 }
@@ -68,6 +75,9 @@ class Config:
     private_hosts: tuple[str, ...]
     log_days: str
     model_looks: str
+    catalogue_url: Secret | None
+    catalogue_sha256: str
+    catalogue_key: str
     rate_limit_general: str
     rate_limit_sensitive: str
     rate_limit_pages: str
@@ -104,6 +114,9 @@ class Config:
             private_hosts=entries(env.get("LLM_PRIVATE_HOSTS")),
             log_days=env.get("LLM_LOG_DAYS") or "",
             model_looks=env.get("LLM_MODEL_LOOKS") or "",
+            catalogue_url=address_of_file(env.get("LLM_CATALOGUE_URL")),
+            catalogue_sha256=env.get("LLM_CATALOGUE_SHA256") or "",
+            catalogue_key=env.get("LLM_CATALOGUE_KEY") or "",
             rate_limit_general=env.get("LLM_RATE_LIMIT_GENERAL") or "100 per 15 minutes",
             rate_limit_sensitive=env.get("LLM_RATE_LIMIT_SENSITIVE") or "10 per 5 minutes",
             rate_limit_pages=env.get("LLM_RATE_LIMIT_PAGES") or "60 per 5 minutes",
@@ -130,10 +143,12 @@ def check_at_start(config: Config) -> None:
 
     Raises:
         BadConfig: If an entry of a list could fit no host, the proxy's URL cannot be read, LLM_LOG_DAYS is no number of days,
-            or LLM_MODEL_LOOKS is not ``daily``.
+            LLM_MODEL_LOOKS is not ``daily``,
+            or a variable of LLM_CATALOGUE_… is malformed.
     """
     log_days(config)
     looks_daily(config)
+    catalogue_source(config)
     check_hosts("LLM_ALLOWED_HOSTS", config.allowed_hosts, as_networks=False, everything=False)
     check_hosts("LLM_PRIVATE_HOSTS", config.private_hosts, as_networks=True, everything=True)
     check_no_proxy(config.no_proxy)
@@ -172,6 +187,26 @@ def looks_daily(config: Config) -> bool:
     if text not in {"", "daily"}:
         raise BadConfig("LLM_MODEL_LOOKS must be daily; unset, the app asks no vendor by itself.")
     return text == "daily"
+
+
+class CatalogueSource(NamedTuple):
+    """Where a newer catalogue of models is, and how it is known for the right one."""
+
+    url: Secret | None
+    sha256: bytes | None
+    key: bytes | None
+
+
+def catalogue_source(config: Config) -> CatalogueSource:
+    """Return where a newer catalogue of models is got from.
+
+    Raises:
+        BadConfig: If the address, the digest or the key is malformed; never repeats it.
+    """
+    if config.catalogue_url is not None:
+        check_file_address("LLM_CATALOGUE_URL", config.catalogue_url)
+    sha256 = digest("LLM_CATALOGUE_SHA256", config.catalogue_sha256)
+    return CatalogueSource(config.catalogue_url, sha256, public_key("LLM_CATALOGUE_KEY", config.catalogue_key))
 
 
 @cache

@@ -5,6 +5,7 @@ Standard library only: the resolver imports it through :mod:`core.config`.
 
 import ipaddress
 import re
+from base64 import b64decode
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -203,6 +204,61 @@ def proxy_address(url: Secret) -> ProxyAddress:
             raise BadConfig("LLM_HTTP_PROXY: user name and password must be ASCII.")
         user = Secret(named)
     return ProxyAddress(scheme.lower(), host, port or {"http": 80, "https": 443}[scheme.lower()], user)
+
+
+def address_of_file(raw: str | None) -> Secret | None:
+    """Return the URL of a file as it is, what stands behind its ``?`` known to the log's filter; unset or empty is None."""
+    url = (raw or "").strip()
+    if query := url.partition("?")[2]:
+        remember(query, for_good=True)
+    return Secret(url) if url else None
+
+
+def check_file_address(name: str, url: Secret) -> None:
+    """Refuse what is no URL of a file that can be got without a password.
+
+    Raises:
+        BadConfig: Repeats nothing of it.
+    """
+    text = url.reveal()
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        parts, host = urlsplit(""), None
+    if parts.scheme not in {"http", "https"} or not host or _BLANK.search(text) or not text.isascii() or parts.fragment:
+        raise BadConfig(
+            f"{name} is no URL of a file. It takes https:// or http://, as https://host.example/catalogue.json."
+        )
+    if "@" in parts.netloc:
+        raise BadConfig(f"{name} has a user name or a password: nobody is signed in there. Leave them out.")
+
+
+def digest(name: str, raw: str) -> bytes | None:
+    """Return a SHA-256 that was written in hex; None if there is none. Raises BadConfig."""
+    text = raw.strip()
+    if not text:
+        return None
+    if not re.fullmatch("[0-9A-Fa-f]{64}", text):
+        raise BadConfig(f"{name} must be 64 hex digits, as `sha256sum` prints them.")
+    return bytes.fromhex(text)
+
+
+def public_key(name: str, raw: str) -> bytes | None:
+    """Return the 32 bytes of an Ed25519 public key (RFC 8032) in base64; None if there is none. Raises BadConfig."""
+    text = raw.strip()
+    if not text:
+        return None
+    try:
+        key = b64decode(text, validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != _KEY_BYTES:
+        raise BadConfig(f"{name} must be an Ed25519 public key: its 32 bytes in base64, 44 characters.")
+    return key
+
+
+_KEY_BYTES: Final = 32
 
 
 def check_no_proxy(found: tuple[str, ...]) -> None:

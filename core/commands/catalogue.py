@@ -1,4 +1,4 @@
-"""The catalogue of models: what it is made of, as a file, and against another one; and taking over a newer one. No network."""
+"""The catalogue of models: what it is made of, as a file, and against another one; and taking over a newer one, from a file or the operator's address."""
 
 import json
 from datetime import UTC, datetime
@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from ..actors import COMMAND_LINE
+from ..config import get_config
 from ..errors import Invalid
-from ..manage import bundles
+from ..manage import bundle_source, bundles
 from ..models import vendored
 from ..models.compare import FactChange, changes
 from ..models.facts import catalogue_health, known
@@ -70,17 +71,20 @@ def diff(
 
 @app.command("import")
 def import_bundle(
-    path: Annotated[Path, typer.Argument(help="A file that `catalogue export` wrote, of a newer version.")],
+    path: Annotated[
+        Path | None, typer.Argument(help="A file that `catalogue export` wrote, of a newer version.")
+    ] = None,
     *,
+    from_url: Annotated[
+        bool, typer.Option("--from-url", help="Get it from LLM_CATALOGUE_URL; its digest or its signature is checked.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Take one that is older than the imported one.")] = False,
 ) -> None:
     """Take over a newer catalogue, all or nothing; first it says what becomes otherwise for models in use. Services follow."""
-    try:
-        with path.open("rb") as file:
-            bundle = bundles.read(file.read(vendored.MOST_BYTES + 1))
-    except OSError as error:
-        raise Invalid({"path": f"cannot be read: {error.strerror}"}) from None
+    if from_url == (path is not None):
+        raise Invalid({"path": "or --from-url: one of them says where the catalogue is"})
+    bundle = bundles.read(bundle_source.fetch(get_config()) if path is None else _content(path))
     with store(), db.transaction() as session:
         differences = bundles.preview(session, bundle)
         for each in differences:
@@ -91,6 +95,14 @@ def import_bundle(
             return
         taken = bundles.take_over(session, COMMAND_LINE, bundle, force=force)
     typer.echo(f"Imported: {counted(taken, 'model')}, as of {bundle.as_of}.")
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(vendored.MOST_BYTES + 1)
+    except OSError as error:
+        raise Invalid({"path": f"cannot be read: {error.strerror}"}) from None
 
 
 def _line(change: FactChange) -> str:

@@ -500,7 +500,7 @@ def test_app_role_does_each_job(database: str, monkeypatch: pytest.MonkeyPatch, 
             if granted == "before the migration":
                 migrate.downgrade(engine, "0014")
                 owner.execute(f"GRANT SELECT, DELETE ON llm_usage, llm_logs TO {role}")
-                owner.execute(f"GRANT SELECT ON alembic_version TO {role}")
+                owner.execute(f"GRANT SELECT ON llm_providers, alembic_version TO {role}")
                 owner.execute(f"GRANT SELECT, INSERT, UPDATE ON api_tokens, users TO {role}")
                 owner.execute(f"GRANT SELECT, UPDATE ON settings_generation TO {role}")
                 owner.execute(f"GRANT SELECT, INSERT ON audit_events TO {role}")
