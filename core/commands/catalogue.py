@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlmodel import Session
 
 from ..actors import COMMAND_LINE
 from ..config import get_config
 from ..errors import Invalid
-from ..manage import bundle_source, bundles
+from ..manage import bundle_source, bundles, model_facts
 from ..models import vendored
 from ..models.compare import FactChange, changes
 from ..models.facts import catalogue_health, known
+from ..models.vendored import Catalogue
 from ..store import db
 from ..wording import counted
 from .opening import store
@@ -25,7 +27,13 @@ OLD_DAYS = 45
 
 
 @app.command("status")
-def status() -> None:
+def status(
+    *,
+    corrections: Annotated[
+        bool,
+        typer.Option("--corrections", help="Ask the store too: which corrections say what holds without them now."),
+    ] = False,
+) -> None:
     """Say how old the catalogue is, what it was made of, and whether all of it is readable; exit 1 if not."""
     health = catalogue_health()
     age = (datetime.now(UTC).date() - health.as_of).days
@@ -37,6 +45,8 @@ def status() -> None:
         )
     for problem in health.problems:
         typer.echo(f"Unread: {problem}")
+    if corrections:
+        _say_corrections()
     if not health.ok:
         raise typer.Exit(1)
 
@@ -55,8 +65,17 @@ def export(path: Annotated[Path | None, typer.Argument(help="Where to; without o
 @app.command("diff")
 def diff(
     path: Annotated[Path, typer.Argument(help="A file that `catalogue export` wrote, of another version.")],
+    *,
+    in_use: Annotated[
+        bool, typer.Option("--in-use", help="Ask the store: only what becomes otherwise for models in use.")
+    ] = False,
 ) -> None:
     """Say what the catalogue in a file says otherwise than this version's: a line a row or field."""
+    if in_use:
+        bundle = bundles.read(_content(path))
+        with store(), db.transaction() as session:
+            _say_differences(session, bundle)
+        return
     other = vendored.read(path)
     if not other.rows:
         raise Invalid({"path": " ".join(other.problems) or f"{path} has no models."})
@@ -86,15 +105,30 @@ def import_bundle(
         raise Invalid({"path": "or --from-url: one of them says where the catalogue is"})
     bundle = bundles.read(bundle_source.fetch(get_config()) if path is None else _content(path))
     with store(), db.transaction() as session:
-        differences = bundles.preview(session, bundle)
-        for each in differences:
-            typer.echo(f"  {each.api} {each.model}: {each.what} {each.before!s} -> {each.after!s}")
-        typer.echo(f"{counted(len(differences), 'difference')} for models in use.")
+        _say_differences(session, bundle)
         if dry_run:
             typer.echo("Nothing was imported.")
             return
         taken = bundles.take_over(session, COMMAND_LINE, bundle, force=force)
     typer.echo(f"Imported: {counted(taken, 'model')}, as of {bundle.as_of}.")
+
+
+def _say_corrections() -> None:
+    with store(), db.transaction() as session:
+        imported = bundles.imported_as_of(session)
+        needless = [sentence for _, sentence in model_facts.agreeing(session)]
+    if imported is not None:
+        typer.echo(f"A catalogue of {imported:%Y-%m-%d} is imported.")
+    for sentence in needless:
+        typer.echo(f"  {sentence}")
+    typer.echo(f"{counted(len(needless), 'correction')} that could go.")
+
+
+def _say_differences(session: Session, bundle: Catalogue) -> None:
+    differences = bundles.preview(session, bundle)
+    for each in differences:
+        typer.echo(f"  {each}")
+    typer.echo(f"{counted(len(differences), 'difference')} for models in use.")
 
 
 def _content(path: Path) -> bytes:

@@ -43,6 +43,9 @@ class ModelDifference(NamedTuple):
     before: Any
     after: Any
 
+    def __str__(self) -> str:
+        return f"{self.api} {self.model}: {self.what} {self.before!s} -> {self.after!s}"
+
 
 def read(raw: bytes) -> Catalogue:
     """Return the catalogue in a bundle: format, as_of, versions and models, at most 4 MB.
