@@ -2,8 +2,8 @@
 
 from core.access import users
 from core.store import db
-from ui.models import board, corrections, lookup
-from ui.models.head import BOARD, LOOKUP, draw_age, pick_view
+from ui.models import board, bundle, corrections, lookup
+from ui.models.head import BOARD, CATALOGUE, LOOKUP, draw_age, pick_view
 from ui.navigation import begin_page
 from ui.widgets import coming_and_going
 
@@ -19,5 +19,7 @@ if view == BOARD:
     board.draw(actor, for_admin=is_admin)
 elif view == LOOKUP:
     lookup.draw()
+elif view == CATALOGUE:
+    bundle.draw(actor, for_admin=is_admin)
 else:
     corrections.draw(actor, for_admin=is_admin)

@@ -1,5 +1,6 @@
 """The Models page: what ends and who uses it, the change to another model, and what is known of any."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,6 +18,7 @@ from core.govern.lifecycle import Retiring
 from core.manage import model_facts, providers, settings
 from core.models.facts import CatalogueHealth, facts, known
 from core.models.knowledge import Knowledge
+from core.models.vendored import FORMAT
 from tests.screens import click, everything, has, open_page, toasts
 from ui.models.board import WORDS, badge
 
@@ -308,3 +310,48 @@ def test_correction_is_changed_and_odd_ones_are_said(session: Session, admin: Ac
     assert "context: 1000" in plainly(at)
     session.execute(text("UPDATE llm_model_facts SET facts = jsonb_build_object('colour', 1)"))
     assert not page(admin).exception
+
+
+def test_a_pasted_catalogue_is_looked_at_and_imported(session: Session, admin: Actor, analyst: Actor) -> None:
+    """What it changes for models in use stands there first, as text; another text hides Import; rubbish is said by the field."""
+    add(session, "acme", ["gpt-99"])
+    row = {"reasoning": "always", "context": 9, "successor": HOSTILE}
+    first, older = (
+        json.dumps({"format": FORMAT, "as_of": day, "versions": {}, "models": {"openai": {"gpt-99": row}}})
+        for day in ("2099-01-01", "2098-01-01")
+    )
+    seen = page(analyst)
+    seen.segmented_control(key="show").set_value("catalogue").run()
+    assert "No catalogue is imported" in plainly(seen)
+    assert not has(seen, "bundle_look")
+
+    at = page(admin)
+    at.segmented_control(key="show").set_value("catalogue").run()
+    at.text_area(key="bundle_text_0").set_value(first).run()
+    assert not has(at, "bundle_import")
+    click(at, "bundle_look")
+    assert "1 model, as of 2099-01-01: " in plainly(at)
+    assert "| openai | gpt-99 | temperature | " in plainly(at)
+    assert HOSTILE in plainly(at).replace("\u200b", "")
+    assert HOSTILE not in everything(at)
+    assert model_facts.list_all(session, origin="imported") == []
+    at.text_area(key="bundle_text_0").set_value("[]").run()
+    assert not has(at, "bundle_import")
+    click(at, "bundle_look")
+    assert "Cannot be taken: catalogue.json is unread: it has other keys" in plainly(at)
+    assert not has(at, "bundle_import")
+
+    at.text_area(key="bundle_text_0").set_value(first).run()
+    click(click(at, "bundle_look"), "bundle_import")
+    assert [each.replace("\\", "") for each in toasts(at)] == ["Imported: 1 model, as of 2099-01-01."]
+    assert "A catalogue of 2099-01-01 is imported." in plainly(at)
+    assert "temperature" not in settings.effective(session, "acme").request_options()
+    event = "SELECT actor FROM audit_events WHERE action = 'catalogue.import'"
+    assert session.execute(text(event)).scalars().all() == [admin.name]
+
+    at.text_area(key="bundle_text_1").set_value(older).run()
+    click(click(at, "bundle_look"), "bundle_import")
+    assert "tick the box below" in plainly(at)
+    at.checkbox(key="bundle_force").check().run()
+    click(at, "bundle_import")
+    assert "A catalogue of 2098-01-01 is imported." in plainly(at)

@@ -15,7 +15,13 @@ from ui.feedback import plain
 BOARD: Final = "retiring"
 LOOKUP: Final = "known"
 CORRECTIONS: Final = "said"
-_VIEWS: Final[Mapping[str, str]] = {BOARD: "In use and ending", LOOKUP: "What is known", CORRECTIONS: "Corrections"}
+CATALOGUE: Final = "catalogue"
+_VIEWS: Final[Mapping[str, str]] = {
+    BOARD: "In use and ending",
+    LOOKUP: "What is known",
+    CORRECTIONS: "Corrections",
+    CATALOGUE: "Catalogue",
+}
 _OLD: Final = 45
 """Days after which what is known is said to be old."""
 
