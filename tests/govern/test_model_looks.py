@@ -40,7 +40,14 @@ def vendor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vendor]:
 
 
 def _add(name: str, url: str, **more: object) -> None:
-    data = {"name": name, "display_name": name, "kind": "openai", "api_base_url": url, "available_models": ["m1"]}
+    data: dict[str, object] = {
+        "name": name,
+        "display_name": name,
+        "kind": "openai",
+        "api_base_url": url,
+        "default_model": "m1",
+    }
+    data["available_models"] = ["m1"]
     with db.transaction() as session:
         providers.create(session, COMMAND_LINE, {**data, "api_key": KEY, **more})
 
