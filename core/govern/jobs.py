@@ -104,22 +104,22 @@ class JobState(NamedTuple):
     job: Job
     off: str
     """Why it is not done; empty: it is."""
-    running: bool
-    last: datetime | None
+    running: bool = False
+    last: datetime | None = None
     """When it ended last."""
-    seconds: float | None
+    seconds: float | None = None
     """What that run took."""
-    outcome: str | None
+    outcome: str | None = None
     """``done``, ``unfinished`` or ``failed``; None: it never ran."""
-    done: int | None
+    done: int | None = None
     """Rows of the last run."""
-    error: str | None
+    error: str | None = None
     """Why it failed; of one that is ``done``, what of it could not be."""
-    failures: int
+    failures: int = 0
     """One after the other, up to now."""
-    next: datetime | None
+    next: datetime | None = None
     """When it is due; None: at once, or never."""
-    overdue: bool
+    overdue: bool = False
     """Due for more than ten looks: nobody does it."""
 
 
@@ -174,19 +174,7 @@ def states(session: Session, jobs: Iterable[Job] = JOBS) -> list[JobState]:
 def _state(job: Job, row: Any) -> JobState:
     off = job.off()
     if row is None:
-        return JobState(
-            job,
-            off,
-            running=False,
-            last=None,
-            seconds=None,
-            outcome=None,
-            done=None,
-            error=None,
-            failures=0,
-            next=None,
-            overdue=False,
-        )
+        return JobState(job, off)
     ended = None if row.running else row.seconds
     due = None if off or row.running else row.next_at
     late = bool(row.overdue) and due is not None
