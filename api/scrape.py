@@ -6,6 +6,7 @@ table, a limit, the names of at most fifty providers, and of a hundred models th
 
 import math
 import platform
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, time
 
@@ -138,6 +139,15 @@ def _of_store(found: Figures) -> Iterator[Metric]:
         for status in CALL_STATUSES:  # also those that did not occur: an alert divides one by another
             calls.add_metric([provider, status], counted.get((provider, status), 0))
     yield calls
+    adjusted = Counter[str]()
+    for call in found.calls:
+        adjusted[call.provider] += call.adjusted
+    yield _gauges(
+        "recent_calls_adjusted",
+        "Those of them in which something that somebody chose was not sent, or not as it was: the model does not take it",
+        "provider",
+        sorted(adjusted.items()),
+    )
 
 
 def _of_tables(found: Figures) -> Iterator[Metric]:

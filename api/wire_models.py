@@ -42,8 +42,10 @@ class KnownParameter(Wire):
     """What an API does with one parameter of the settings; of one parameter there may be several."""
 
     parameter: str = Field(description="by the name of the settings' request, as max_tokens")
-    does: Literal["ok", "refuse", "ignore", "only", "visible", "range", "rename", "require", "exclusive"]
-    values: list[float | str] = Field(description="of only: what it takes")
+    does: Literal["ok", "refuse", "ignore", "only", "visible", "above", "range", "rename", "require", "exclusive"]
+    values: list[float | str] = Field(
+        description="of only: what it takes; of above: where the number stands that it has to exceed"
+    )
     low: float | None = Field(description="of range")
     high: float | None
     to: str | None = Field(description="of rename: the API's name; of exclusive: what it does not go with")

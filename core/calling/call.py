@@ -307,6 +307,7 @@ class Call:
                 operation="chat" if request.messages else "embed",
                 tags=request.tags,
                 correlation_id=request.correlation_id,
+                adjusted=sum(each.is_against_a_choice for each in self.adjustments),
             ),
         )
 

@@ -30,6 +30,7 @@ STATUS_OF: Final[Mapping[str, int]] = {
 """What an error within a 200 is called -> the status that it would have had otherwise. Others are the vendor's fault."""
 SPENT: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached", "insufficient_credits"})
 """Codes of a 429 that no wait mends: https://developers.openai.com/api/docs/guides/error-codes."""
+_LONGEST_PARAM: Final = 64
 WORDS: Final = 500
 """Characters of a vendor's own words."""
 LONGEST_RETRY_AFTER: Final = 86_400.0
@@ -190,11 +191,13 @@ def _status_within(body: object) -> int:
 
 
 def _words(body: object) -> str:
-    """Return the message in the vendor's answer, or else the answer."""
+    """Return the message in the vendor's answer, with the parameter that it is about; or else the answer."""
     inner = _inner(body)
     message = inner.get("message") if isinstance(inner, Mapping) else inner
     if isinstance(message, str) and message.strip():
-        return message
+        param = inner.get("param") if isinstance(inner, Mapping) else None
+        named = isinstance(param, str) and 0 < len(param) <= _LONGEST_PARAM and param not in message
+        return f"{message} ({param})" if named else message
     return json.dumps(body, default=str) if body else ""
 
 

@@ -22,7 +22,7 @@ LONGEST: Final = 65_536
 """Characters of a prompt or an answer; the rest is cut off, and the cut is said."""
 _OF_A_ROW: Final = ("22", "23", "42", "54", "P0")
 """Classes of SQLSTATE that a value causes: bad data, a broken constraint, a type, a size, what a trigger raises."""
-LATER: Final = ("operation", "tags", "correlation_id", "organization_id", "feature")
+LATER: Final = ("operation", "tags", "correlation_id", "organization_id", "feature", "adjusted")
 """Columns that the table of a version before has not, or that its role may not write: services are upgraded before the database is."""
 COLUMNS: Final = (
     *("at", "user_id", "provider_id", "provider", "model", "status", "attempts", "latency_ms", "generation"),
@@ -57,6 +57,8 @@ class CallToLog(NamedTuple):
     """The caller's own."""
     correlation_id: str | None = None
     """The same in the caller's answer, and in the rows of all providers that were asked for it."""
+    adjusted: int = 0
+    """Parameters that somebody chose, and that were not sent, or not with that value, as the model does not take them."""
 
 
 def entry(settings: EffectiveSettings, call: CallToLog) -> dict[str, Any] | None:
@@ -83,6 +85,7 @@ def entry(settings: EffectiveSettings, call: CallToLog) -> dict[str, Any] | None
         "correlation_id": call.correlation_id,
         "organization_id": settings.organization_id,
         "feature": settings.feature,
+        "adjusted": call.adjusted,
     }
     if settings.log_level != "errors_only":
         usage = call.token_usage or {}

@@ -31,6 +31,8 @@ class Calls(NamedTuple):
     provider: str
     status: str
     calls: int
+    adjusted: int
+    """Of them: something that somebody chose was not sent as it was."""
 
 
 class Figures(NamedTuple):
@@ -116,12 +118,12 @@ _COUNTED: Final = text("""
 """)
 _CALLS: Final = text("""
     WITH recent AS (
-        SELECT coalesce(p.name, :others) AS provider, u.status, sum(u.calls) AS calls
+        SELECT coalesce(p.name, :others) AS provider, u.status, sum(u.calls) AS calls, sum(u.adjusted) AS adjusted
         FROM llm_usage u LEFT JOIN llm_providers p ON p.name = u.provider
         WHERE u.slot > :now - interval '1 hour' GROUP BY 1, 2
     ), most AS (
         SELECT provider FROM recent GROUP BY 1 ORDER BY sum(calls) DESC, provider LIMIT :most
     )
-    SELECT coalesce(most.provider, :others), status, sum(calls)::bigint
+    SELECT coalesce(most.provider, :others), status, sum(calls)::bigint, sum(adjusted)::bigint
     FROM recent LEFT JOIN most USING (provider) GROUP BY 1, 2 ORDER BY 1, 2
 """)

@@ -73,6 +73,8 @@ class CallFigures(NamedTuple):
     p50_ms: int | None
     """Latency of the calls that worked; right to 5 %. None: no call has."""
     p95_ms: int | None
+    adjusted: int
+    """Calls in which something that somebody chose was not sent, or not as it was, as the model does not take it."""
 
 
 class Point(NamedTuple):
@@ -131,13 +133,14 @@ _COURSE = """
     WITH cube AS MATERIALIZED (
         SELECT date_bin(:step, slot, TIMESTAMPTZ 'epoch') AS at, {by} AS name, status, latency_bucket,
             sum(calls) AS calls, sum(priced) AS priced, sum(input_tokens) AS input_tokens,
-            sum(output_tokens) AS output_tokens, sum(cost) AS cost
+            sum(output_tokens) AS output_tokens, sum(cost) AS cost, sum(adjusted) AS adjusted
         FROM (
-            SELECT slot, {by}, status, latency_bucket, calls, priced, input_tokens, output_tokens, cost
+            SELECT slot, {by}, status, latency_bucket, calls, priced, input_tokens, output_tokens, cost,
+                adjusted
             FROM llm_usage WHERE slot > :since AND provider = coalesce(:provider, provider)
             UNION ALL
             SELECT day::timestamp AT TIME ZONE 'UTC', {by}, status, latency_bucket, calls, priced, input_tokens,
-                output_tokens, cost
+                output_tokens, cost, adjusted
             FROM llm_usage_days
             WHERE day > CAST(:since AT TIME ZONE 'UTC' AS date) AND provider = coalesce(:provider, provider)
         ) AS parts GROUP BY 1, 2, 3, 4
@@ -146,6 +149,7 @@ _COURSE = """
     )
     SELECT cube.at, coalesce(most.name, :other) AS name, status, sum(calls)::bigint AS calls, sum(priced)::bigint AS priced,
         sum(input_tokens)::bigint AS input_tokens, sum(output_tokens)::bigint AS output_tokens, sum(cost) AS cost,
+        sum(adjusted)::bigint AS adjusted,
         array_agg(latency_bucket::int) FILTER (WHERE status = 'ok') AS buckets,
         array_agg(calls::bigint) FILTER (WHERE status = 'ok') AS counts
     FROM cube LEFT JOIN most USING (name) GROUP BY 1, 2, 3
@@ -331,13 +335,14 @@ def _figures(rows: Iterable[Any]) -> CallFigures:
     calls: Counter[str] = Counter()
     buckets: Counter[int] = Counter()
     tokens = [0, 0]
-    cost, priced, priced_ok = Decimal(0), 0, 0
+    cost, priced, priced_ok, adjusted = Decimal(0), 0, 0, 0
     for row in rows:
         calls[row.status] += row.calls
         tokens[0] += row.input_tokens
         tokens[1] += row.output_tokens
         cost += row.cost
         priced += row.priced
+        adjusted += row.adjusted
         if row.status == "ok":
             priced_ok += row.priced
             for bucket, number in zip(row.buckets, row.counts, strict=True):
@@ -352,6 +357,7 @@ def _figures(rows: Iterable[Any]) -> CallFigures:
         unpriced=calls["ok"] - priced_ok,
         p50_ms=_percentile(buckets, 0.5),
         p95_ms=_percentile(buckets, 0.95),
+        adjusted=adjusted,
     )
 
 

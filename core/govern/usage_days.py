@@ -29,16 +29,18 @@ _ROLL_UP: Final = text(
     """
     WITH gone AS (DELETE FROM llm_usage WHERE slot > :after AND slot <= :edge AND slot < :border RETURNING *), days AS (
         INSERT INTO llm_usage_days AS u
-            (day, provider, model, status, latency_bucket, calls, priced, input_tokens, output_tokens, cost)
+            (day, provider, model, status, latency_bucket, calls, priced, input_tokens, output_tokens, cost,
+                adjusted)
         SELECT (slot AT TIME ZONE 'UTC')::date, provider, model, status, latency_bucket,
-            sum(calls), sum(priced), sum(input_tokens), sum(output_tokens), sum(cost)
+            sum(calls), sum(priced), sum(input_tokens), sum(output_tokens), sum(cost), sum(adjusted)
         FROM gone GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
         ON CONFLICT (day, provider, model, status, latency_bucket) DO UPDATE SET
             calls = u.calls + excluded.calls,
             priced = u.priced + excluded.priced,
             input_tokens = u.input_tokens + excluded.input_tokens,
             output_tokens = u.output_tokens + excluded.output_tokens,
-            cost = u.cost + excluded.cost
+            cost = u.cost + excluded.cost,
+            adjusted = u.adjusted + excluded.adjusted
     )
     SELECT count(*) FROM gone
     """

@@ -1,7 +1,7 @@
 """What vendors' refusals say of models, and nobody has noted: suggestions to admins. Nothing is changed by itself.
 
 They are read anew each time from the failed calls of the last days, and from what a connection test was answered: a
-suggestion goes once it is taken over, once an admin says otherwise after it, and when the calls are that old.
+suggestion goes once it is taken over or dismissed, once an admin says otherwise after it, and when the calls are that old.
 """
 
 import re
@@ -11,11 +11,13 @@ from typing import Any, Final, NamedTuple
 
 from sqlmodel import Session, col, select
 
+from ..access.authority import require
 from ..actors import Actor
+from ..audit.record import Target, record
 from ..models import overlay, refused
 from ..models.apis import api_of, host_of, place_of
 from ..models.knowledge import Knowledge
-from ..store.fact_schemas import MOST_WHY
+from ..store.fact_schemas import MOST_WHY, facts_of, why_of
 from ..store.records import LlmLog
 from ..store.tables import LlmModelFacts, LlmProvider
 from . import knowledge, model_facts
@@ -24,6 +26,8 @@ DAYS: Final = 7
 """Failed calls of so many days are looked at,"""
 MOST: Final = 2_000
 """and at most so many: the newest."""
+DISMISSED_DAYS: Final = 90
+"""So long what an admin dismissed, or said once and took back, is not suggested again."""
 _WORDS: Final = 300
 """Characters of a vendor's words that a why has."""
 _IN_LOG: Final = re.compile(r"\(refused, [^)]{1,20}\): (?:400|422): (?P<words>.*)", re.DOTALL)
@@ -63,6 +67,7 @@ def list_all(session: Session) -> list[Suggestion]:
     query = select(LlmProvider.id, LlmProvider.kind, LlmProvider.api_base_url)
     providers = {number: (kind, url) for number, kind, url in session.exec(query)} if rows else {}
     own = knowledge.of(session)
+    dismissed = _dismissed(session) if rows else {}
     found: dict[tuple[str, str, tuple[str, ...]], Suggestion] = {}
     for provider_id, model, error, at in rows:
         match = _IN_LOG.search(error or "")
@@ -70,6 +75,10 @@ def list_all(session: Session) -> list[Suggestion]:
             continue
         suggestion = _of(own, Called(*providers[provider_id], model), match["words"], at)
         if suggestion is not None:
+            gone = dismissed.get((suggestion.place, suggestion.model), [])
+            facts = {key: value for key, value in suggestion.facts.items() if (key, value) not in gone}
+            suggestion = suggestion._replace(facts=facts)
+        if suggestion is not None and suggestion.facts:
             found.setdefault((suggestion.place, suggestion.model, tuple(suggestion.facts)), suggestion)
     return list(found.values())
 
@@ -107,6 +116,50 @@ def accept(session: Session, actor: Actor, suggestion: Suggestion) -> LlmModelFa
         api=suggestion.place,
         version=row.version if row is not None else None,
     )
+
+
+def dismiss(session: Session, actor: Actor, suggestion: Suggestion) -> LlmModelFacts:
+    """Have a suggestion not made again for :data:`DISMISSED_DAYS` days; nothing else changes by it. On record.
+
+    It stays as a row that does not count, as one that was taken back.
+
+    Raises:
+        Forbidden: If *actor* is no admin.
+    """
+    require(session, actor, "model_facts.set")
+    why = f"dismissed; the vendor's words of {suggestion.seen.astimezone(UTC):%Y-%m-%d}: {suggestion.words[:_WORDS]}"
+    row = LlmModelFacts(
+        origin="operator",
+        api=suggestion.place,
+        pattern=suggestion.model,
+        facts=facts_of(suggestion.facts),
+        why=why_of(why),
+        is_active=False,
+    )
+    session.add(row)
+    session.flush()
+    session.refresh(row)
+    record(
+        session,
+        actor,
+        "model_facts.dismiss",
+        Target("model", row.id, f"{row.pattern} at {row.api}"),
+        {"facts": (None, row.facts), "why": (None, row.why)},
+    )
+    return row
+
+
+def _dismissed(session: Session) -> dict[tuple[str | None, str], list[tuple[str, Any]]]:
+    """Return what was dismissed or taken back lately: place and model -> each fact."""
+    since = datetime.now(UTC) - timedelta(days=DISMISSED_DAYS)
+    query = select(LlmModelFacts.api, LlmModelFacts.pattern, LlmModelFacts.facts).where(
+        LlmModelFacts.origin == "operator", ~col(LlmModelFacts.is_active), LlmModelFacts.updated_at > since
+    )
+    found: dict[tuple[str | None, str], list[tuple[str, Any]]] = {}
+    for api, pattern, facts in session.exec(query):
+        if isinstance(facts, Mapping):  # raw SQL may have anything
+            found.setdefault((api, pattern), []).extend(facts.items())
+    return found
 
 
 def _of(own: Knowledge, called: Called, words: str, seen: datetime) -> Suggestion | None:

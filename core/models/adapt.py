@@ -3,7 +3,7 @@
 Pure: it reads no setting and no clock. It never raises, whatever the values are, and what is not known is sent as it is.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import date
 from typing import Any, Final, Literal, NamedTuple
@@ -41,6 +41,11 @@ class Adjustment(NamedTuple):
     """The day on which the source was true."""
     asked_for: bool = True
     """Whether somebody has chosen the value: of a built-in default nobody needs to be warned."""
+
+    @property
+    def is_against_a_choice(self) -> bool:
+        """Whether somebody chose a value that is not sent, or not as it is; another name for it is none."""
+        return self.asked_for and self.what in {"left_out", "clamped"}
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
@@ -205,9 +210,9 @@ def _one(step: _Step, value: Any, kept: Mapping[str, Any], case: _Case) -> tuple
         note = step.renamed[asked_for]
     for check in () if asked_for and case.unfit == "send" else step.checks:
         verdict = check.verdict
-        if not check.holds(case.beside, kept, case.custom) or _takes(verdict, value):
+        if not check.holds(case.beside, kept, case.custom) or _takes(verdict, value, case.beside):
             continue
-        brought = _brought_in(verdict, value)
+        brought = _brought_in(verdict, value, case.beside)
         if brought in (None, []) or not (asked_for or step.required is not None):
             return None, check.notes[asked_for]
         value = brought
@@ -215,8 +220,11 @@ def _one(step: _Step, value: Any, kept: Mapping[str, Any], case: _Case) -> tuple
     return value, note  # of a value that is changed the change is what people want to know, not its other name
 
 
-def _takes(verdict: Verdict, value: Any) -> bool:
+def _takes(verdict: Verdict, value: Any, beside: Mapping[str, Any]) -> bool:
     """Return whether *value* is one that a verdict in force lets through; of what is no number the vendor judges."""
+    if verdict.does == "above":
+        other = _at(beside, verdict.values)
+        return not (_is_number(other) and _is_number(value)) or value > other
     if verdict.does == "visible":
         return not isinstance(value, list) or all(isinstance(one, str) and one.strip() for one in value)
     if verdict.does == "range":
@@ -225,8 +233,10 @@ def _takes(verdict: Verdict, value: Any) -> bool:
     return verdict.does == "only" and value in verdict.values
 
 
-def _brought_in(verdict: Verdict, value: Any) -> Any:
+def _brought_in(verdict: Verdict, value: Any, beside: Mapping[str, Any]) -> Any:
     """Return what of *value* the verdict lets through; None for nothing."""
+    if verdict.does == "above":
+        return value + _at(beside, verdict.values)  # the other number is a part of it: what is left is what was chosen
     if verdict.does == "visible":
         return [one for one in value if isinstance(one, str) and one.strip()]
     if verdict.does != "range":
@@ -270,7 +280,7 @@ def _note(
     return Adjustment(name, what, to, why, verdict.basis, verdict.as_of, asked_for)
 
 
-def _at(found: Any, path: tuple[str, ...]) -> Any:
+def _at(found: Any, path: Iterable[Any]) -> Any:
     for name in path:
         if not isinstance(found, Mapping):
             return None
@@ -322,7 +332,7 @@ def _step(name: str, verdicts: tuple[Verdict, ...]) -> _Step:
 
 
 _ORDER: Final = ("reasoning_effort", *(name for name in SENDABLE if name != "reasoning_effort"))
-_CHECKED: Final = ("refuse", "ignore", "only", "visible", "range")
+_CHECKED: Final = ("refuse", "ignore", "only", "visible", "above", "range")
 
 
 def _both(name: str, what: What, to: str | None, verdict: Verdict) -> tuple[Adjustment, Adjustment]:

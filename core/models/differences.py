@@ -121,6 +121,7 @@ def verdict_text(verdict: Verdict, *, is_list: bool = False) -> str:
         "require": "required",
         "ok": "taken",
         "visible": verdict.why,
+        "above": f"more than {'.'.join(map(str, verdict.values))}",
     }[verdict.does]
 
 

@@ -38,11 +38,19 @@ _RENAMED: Final = re.compile(
 _BOTH: Final = re.compile(
     rf"{_NAME} and [\"'`\\]*(?P<other>[A-Za-z_]+)[\"'`\\]* (?:cannot|can't|can not) (?:both be|be both) (?:specified|set)"
 )
-_EFFORTS: Final = re.compile(
-    rf"{_NAME} does not support \S+ with this model\. Supported values are: (?P<values>['\"][^.]{{1,200}})\."
+_EFFORTS: Final = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"{_NAME} does not support \S+ with this model\. Supported values are: (?P<values>['\"][^.]{{1,200}})\.",
+        rf"Invalid value: \S+ Supported values are: (?P<values>['\"][^.]{{1,200}})\. ?\({_NAME}\)",
+    )
 )
-_DEFAULT: Final = re.compile(
-    rf"{_NAME} does not support \S+ with this model\. Only the default \({_NUMBER}\) value is supported"
+_DEFAULT: Final = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rf"{_NAME} does not support \S+ with this model\. Only the default \({_NUMBER}\) value is supported",
+        rf"invalid {_NAME}: only {_NUMBER} is allowed for this model",
+    )
 )
 _MOST: Final = tuple(
     re.compile(pattern)
@@ -51,6 +59,9 @@ _MOST: Final = tuple(
         rf"{_NAME} is too large: \d+\. This model supports at most {_NUMBER} completion tokens",
         rf"{_NAME}\b[^.]{{0,60}}\babove maximum value[.,] [Ee]xpected a value <= {_NUMBER}",
         rf"{_NAME}: Input should be less than or equal to {_NUMBER}",
+        rf"{_NAME}(?: for \S{{1,100}})? must be less than or equal to {_QUOTES}{_NUMBER}",
+        rf"Invalid {_NAME} value, the valid range of \S{{1,40}} is \[1, ?{_NUMBER}\]",
+        rf"Range of {_NAME} should be \[1, ?{_NUMBER}\]",
     )
 )
 _WITHIN: Final = re.compile(
@@ -71,6 +82,8 @@ _REFUSED: Final = tuple(
     )
 )
 _PENALTIES: Final = re.compile(r"Penalty is not enabled for (?:this model|models/)")
+_LEVEL: Final = re.compile(r"Thinking level is not supported for (?:this model|models/)", re.IGNORECASE)
+"""Google's name of the effort."""
 
 
 def read(words: str) -> dict[str, Any]:
@@ -97,6 +110,8 @@ def _findings(text: str) -> Iterator[tuple[str, Any]]:
     if _PENALTIES.search(text):
         yield "frequency_penalty", {"refuse": True}
         yield "presence_penalty", {"refuse": True}
+    if _LEVEL.search(text):
+        yield "reasoning_effort", {"refuse": True}
 
 
 def _renamed(name: str, match: re.Match[str]) -> _Said:
@@ -143,8 +158,8 @@ def _range(name: str, low: float, high: float) -> _Said:
 _FORMS: Final[tuple[tuple[re.Pattern[str], Callable[[str, re.Match[str]], _Said]], ...]] = (
     (_RENAMED, _renamed),
     (_BOTH, _excluded),
-    (_EFFORTS, _efforts),
-    (_DEFAULT, _only),
+    *((pattern, _efforts) for pattern in _EFFORTS),
+    *((pattern, _only) for pattern in _DEFAULT),
     *((pattern, _at_most) for pattern in _MOST),
     (_WITHIN, _within),
     *((pattern, _refuses) for pattern in _REFUSED),

@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple
 from ..kinds import facts_of
 from .facts import ModelFacts
 
-Does = Literal["ok", "refuse", "ignore", "only", "visible", "range", "rename", "require", "exclusive"]
+Does = Literal["ok", "refuse", "ignore", "only", "visible", "above", "range", "rename", "require", "exclusive"]
 FactSource = Literal["operator", "vendor", "catalogue", "API rule", "family"]
 """Where a verdict comes from: somebody here, the vendor's own list, the catalogue, the rule alone, a model of the family."""
 
@@ -29,7 +29,7 @@ class Verdict:
     """A clause for people, as ``it always reasons``."""
     url: str
     values: tuple[float | str, ...] = ()
-    """Of ``only``: what it takes."""
+    """Of ``only``: what it takes. Of ``above``: where in the request the number stands that it has to be larger than."""
     low: float = 0
     """Of ``range``: the smallest and the largest value that it takes; of a list, its length."""
     high: float = 0
@@ -268,14 +268,23 @@ _BY_FACTS: Final = (Rule(SAMPLING, _sampling), *_COMMON)
 _LENGTH: Final = Rule(("max_tokens",), _length)
 _CLAUDE_MODEL: Final = (
     *_BY_FACTS,
-    _LENGTH,
     Rule(("temperature",), lambda f: _claude_thinks(f, Verdict("only", "", _EXTENDED_THINKING, values=(1,)))),
     Rule(("top_p",), lambda f: _claude_thinks(f, Verdict("range", "", _EXTENDED_THINKING, low=0.95, high=1))),
     Rule(("top_p",), _claude_one_of_two),
     _always(
+        ("max_tokens",),
+        Verdict(
+            "above",
+            "thinking.budget_tokens is a part of it, and has to be less",
+            "https://github.com/BerriAI/litellm/issues/9001",
+            values=("thinking", "budget_tokens"),
+        ),
+    ),
+    _always(
         ("stop",),
         Verdict("visible", "each needs a character that is no space", "https://github.com/BerriAI/litellm/issues/3286"),
     ),
+    _LENGTH,  # after what may make it longer
 )
 _GOOGLE_MODEL: Final = (
     *_BY_FACTS,

@@ -141,6 +141,7 @@ class LlmLog(Table, table=True):
     correlation_id: str | None = Field(default=None, sa_type=Text)
     feature: str | None = Field(default=None, sa_type=Text)
     """As the caller named it, whether or not there is such a feature."""
+    adjusted: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default=text("0")))
 
 
 class LlmUsage(Table, table=True):
@@ -158,6 +159,7 @@ class LlmUsage(Table, table=True):
     input_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
     output_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
     cost: Decimal = Field(sa_column=Column(Numeric(20, 10), nullable=False))
+    adjusted: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
 
 
 class LlmUsageDay(Table, table=True):
@@ -175,6 +177,7 @@ class LlmUsageDay(Table, table=True):
     input_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
     output_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
     cost: Decimal = Field(sa_column=Column(Numeric(20, 10), nullable=False))
+    adjusted: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
 
 
 class PeriodicJob(Table, table=True):

@@ -290,6 +290,8 @@ def test_calls_by_provider(client: TestClient) -> None:
         "(others),error": 0,
         "(others),cancelled": 0,
     }
+    execute("UPDATE llm_usage SET adjusted = 2 WHERE status = 'error'")
+    assert values(client, "recent_calls_adjusted") == {"openai": 2, "(others)": 0}
 
 
 def test_refusals_by_limit(client: TestClient) -> None:

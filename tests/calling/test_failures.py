@@ -6,6 +6,7 @@ import sys
 from email.utils import formatdate
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -38,6 +39,21 @@ def test_words_are_cut() -> None:
     assert line("x" * (failures.WORDS + 1)) == "x" * failures.WORDS + "…"
     assert len(answered(400, {"error": {"message": "x" * 2000}}).words) == failures.WORDS + 1
     assert line("a\n  b\tc") == "a b c"
+
+
+@pytest.mark.parametrize(
+    ("message", "param", "words"),
+    [
+        ("Invalid value: 'none'.", "reasoning_effort", "Invalid value: 'none'. (reasoning_effort)"),
+        ("Unsupported parameter: 'temperature'.", "temperature", "Unsupported parameter: 'temperature'."),
+        ("It failed.", None, "It failed."),
+        ("It failed.", ["x"], "It failed."),
+        ("It failed.", "x" * 65, "It failed."),
+    ],
+)
+def test_the_parameter_that_is_meant_is_named(message: str, param: Any, words: str) -> None:
+    """Some vendors say it beside the message alone."""
+    assert answered(400, {"error": {"message": message, "param": param}}).words == words
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ CALL = CallToLog(
     operation="embed",
     tags=("night", "eu"),
     correlation_id="job-1",
+    adjusted=2,
 )
 
 
@@ -86,10 +87,11 @@ def test_a_row_is_the_call(writer: Writer, database: str) -> None:
     with psycopg.connect(database, row_factory=dict_row) as connection:
         figures = connection.execute("SELECT * FROM llm_usage ORDER BY status").fetchall()
     assert [
-        (f["status"], f["calls"], f["priced"], f["input_tokens"], f["output_tokens"], f["cost"]) for f in figures
+        (f["status"], f["calls"], f["priced"], f["input_tokens"], f["output_tokens"], f["cost"], f["adjusted"])
+        for f in figures
     ] == [
-        ("error", 1, 0, 0, 0, 0),
-        ("ok", 2, 2, 20, 40, Decimal("0.0025")),
+        ("error", 1, 0, 0, 0, 0, 1),
+        ("ok", 2, 2, 20, 40, Decimal("0.0025"), 2),
     ]
     assert {f["slot"] for f in figures} == {AT.replace(minute=0)}
     assert [f["latency_bucket"] for f in figures] == [0, 74]  # 1.1^74 is 1156 ms, 1.1^75 is 1271

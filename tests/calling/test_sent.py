@@ -13,7 +13,7 @@ from core.errors import Invalid
 from core.kinds import KINDS
 from core.parameters import PARAMETERS, SENDABLE
 from core.testing import override
-from tests.calls import WAYS, configure
+from tests.calls import WAYS, configure, logged
 from tests.vendors import Vendor
 
 pytest_plugins = ["tests.calls"]
@@ -79,9 +79,8 @@ def test_what_settings_omit_is_not_sent(vendor: Vendor) -> None:
     assert not set(LENGTHS) & set(vendor.asked[-1].body)
 
 
-@pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("way", WAYS)
-def test_what_the_model_of_a_call_refuses(vendor: Vendor, way: str) -> None:
+def test_what_the_model_of_a_call_refuses(store: str, vendor: Vendor, way: str) -> None:
     """It is left out and said with its reason, also where the call names the model, the value, or that it does not reason."""
     vendor.models.append("gpt-5.4")
     done = WAYS[way]("Hello", model="gpt-5.4", temperature=0.25, presence_penalty=0.5)
@@ -97,6 +96,7 @@ def test_what_the_model_of_a_call_refuses(vendor: Vendor, way: str) -> None:
     assert json.loads(json.dumps(done.as_dict()))["adjustments"][0]["why"] == (
         "it takes it only while it does not reason"
     )
+    assert [row["adjusted"] for row in logged(store)] == [1, 1]  # what somebody chose; a built-in default is none
 
 
 @pytest.mark.usefixtures("store")

@@ -40,6 +40,7 @@ CALL = {
     "output_tokens": 20,
     "cost": Decimal("0.5"),
     "error": None,
+    "adjusted": 0,
 }
 
 
@@ -58,23 +59,30 @@ def failed(**more: Any) -> dict[str, Any]:
 
 def test_figures(session: Session, admin: Actor) -> None:
     """Calls, errors, tokens and cost are added up; an unknown price is counted, and is not zero."""
-    log(session, {}, {"cost": None}, failed(), {"status": "cancelled", "cost": None}, {"model": "m2"})
+    calls = (
+        {},
+        {"cost": None},
+        failed(adjusted=1),
+        {"status": "cancelled", "cost": None},
+        {"model": "m2", "adjusted": 3},
+    )
+    log(session, *calls)
 
     whole = usage.course(session, admin, "day", "provider").whole
 
     assert whole[:5] == (5, 1, 1, 40, 80)
-    assert (whole.cost, whole.unpriced) == (Decimal(1), 1)
+    assert (whole.cost, whole.unpriced, whole.adjusted) == (Decimal(1), 1, 2)
     assert usage.course(session, admin, "day", "provider").whole == usage.course(session, admin, "hour", "model").whole
 
 
 def test_calls_of_one_slot_add_up(session: Session, admin: Actor) -> None:
     """Calls that are alike share a row of figures: every one of its numbers grows."""
-    log(session, *[{}] * 3)
-    log(session, {}, {})
+    log(session, *[{"adjusted": 1}] * 3)
+    log(session, {}, {"adjusted": 2})
 
     whole = usage.course(session, admin, "hour", "model").whole
 
-    assert (whole[:5], whole.cost, whole.unpriced) == ((5, 0, 0, 50, 100), Decimal("2.5"), 0)
+    assert (whole[:5], whole.cost, whole.unpriced, whole.adjusted) == ((5, 0, 0, 50, 100), Decimal("2.5"), 0, 4)
     assert session.execute(text("SELECT count(*) FROM llm_usage")).scalar() == 1
 
 
@@ -91,7 +99,7 @@ def test_nothing(session: Session, admin: Actor) -> None:
     """Without a call there is no percentile, and nothing to divide by."""
     found = usage.course(session, admin, "month", "model")
 
-    assert found == ((0, 0, 0, 0, 0, Decimal(0), 0, None, None), [])
+    assert found == ((0, 0, 0, 0, 0, Decimal(0), 0, None, None, 0), [])
     assert usage.choices(session, admin) == ([], [])
     assert usage.search(session, admin) == ([], None)
 

@@ -17,7 +17,7 @@ from core.store import db
 from tests.govern.test_usage import failed, log
 
 NOW = datetime.now(UTC)
-SUMS = "sum(calls), sum(priced), sum(input_tokens), sum(output_tokens), sum(cost)"
+SUMS = "sum(calls), sum(priced), sum(input_tokens), sum(output_tokens), sum(cost), sum(adjusted)"
 
 
 def roll_up(session: Session) -> int:
@@ -37,7 +37,7 @@ def rows(session: Session) -> tuple[int, int]:
 
 def whole(session: Session) -> list[tuple[Any, ...]]:
     """Everything that is added up, by day, name and bucket, whichever table it is in."""
-    columns = "provider, model, status, latency_bucket, calls, priced, input_tokens, output_tokens, cost"
+    columns = "provider, model, status, latency_bucket, calls, priced, input_tokens, output_tokens, cost, adjusted"
     query = (
         f"SELECT day, provider, model, status, latency_bucket, {SUMS} FROM ("
         f"SELECT (slot AT TIME ZONE 'UTC')::date AS day, {columns} FROM llm_usage"
@@ -59,6 +59,7 @@ def calls(chance: random.Random, number: int) -> list[dict[str, Any]]:
         names = {"provider": f"p{chance.randrange(3)}", "model": f"m{chance.randrange(12)}"}
         price = {"cost": chance.choice([None, Decimal(chance.randrange(1, 10**9)) / 10**9])}
         status = chance.choice([{}, {}, {"status": "cancelled"}, failed()])
+        took["adjusted"] = chance.choice([0, 0, 1, 3])
         found.append({**status, **took, **names, **({} if status.get("error") else price)})
     return found
 

@@ -103,6 +103,37 @@ def test_what_is_known_or_said_or_old_is_no_suggestion(session: Session, admin: 
     assert found(session) == []
 
 
+def test_what_is_dismissed_is_not_suggested_again(
+    session: Session, admin: Actor, analyst: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For 90 days, of that model at that place, as to that fact; nothing counts by it, and it is on record. The same of what was taken back."""
+    words = "Unsupported parameter: '{}' is not supported with this model."
+    provider = add(session, admin, available_models=["other", "another"], default_model="other")
+    for model in ("other", "another"):
+        log(session, failed(words.format("top_p")), provider_id=provider, model=model)
+    first, second = found(session)
+    with pytest.raises(Forbidden):
+        suggestions.dismiss(session, analyst, second)
+
+    row = suggestions.dismiss(session, admin, second)
+
+    assert (row.is_active, row.facts, row.updated_by) == (False, {"top_p": {"refuse": True}}, admin.name)
+    assert found(session) == [first]
+    assert model_facts.list_all(session) == []
+    last = session.exec(select(AuditEvent).order_by(col(AuditEvent.id).desc())).first()
+    assert last is not None
+    assert (last.action, last.target) == ("model_facts.dismiss", f"{second.model} at {second.place}")
+    log(session, failed(words.format("top_p")), provider_id=provider, model=second.model)
+    log(session, failed(words.format("stop")), provider_id=provider, model=second.model)
+    assert [(one.model, [*one.facts]) for one in found(session)] == [(second.model, ["stop"]), (first.model, ["top_p"])]
+
+    noted = suggestions.accept(session, admin, first)
+    model_facts.withdraw(session, admin, noted.id or 0)
+    assert [[*one.facts] for one in found(session)] == [["stop"]]
+    monkeypatch.setattr(suggestions, "DISMISSED_DAYS", 0)
+    assert len(found(session)) == 3
+
+
 def test_a_flood_of_failures_is_bounded(session: Session, admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the newest are looked at."""
     monkeypatch.setattr(suggestions, "MOST", 3)

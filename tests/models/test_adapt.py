@@ -165,7 +165,20 @@ ANYTHING = st.one_of(
 )
 EXTRA = st.dictionaries(
     st.sampled_from(["reasoning_effort", "thinking", "temperature", "seed"]),
-    st.one_of(st.sampled_from(["none", "low", {"type": "disabled"}, {"type": "enabled"}, {"type": {}}]), ANYTHING),
+    st.one_of(
+        st.sampled_from(
+            [
+                "none",
+                "low",
+                {"type": "disabled"},
+                {"type": "enabled"},
+                {"type": {}},
+                {"budget_tokens": 4},
+                {"budget_tokens": "4"},
+            ]
+        ),
+        ANYTHING,
+    ),
 )
 FACTS = st.builds(
     ModelFacts,
@@ -230,6 +243,9 @@ def test_nothing_is_sent_that_is_refused(
             assert one.does != "only" or value in one.values
             assert one.does != "range" or one.low <= value <= one.high
             assert one.does != "exclusive" or one.to not in sent
+            if one.does == "above" and (facts.max_output or 9) > 4:  # else no value fits
+                budget = thinking.get("budget_tokens") if isinstance(thinking := beside.get("thinking"), dict) else None
+                assert budget != 4 or value > 4
     again = adapt(api, facts, sent, explicit, (), kind=kind, beside=beside)
     assert again.sent == found.sent
     assert {note.what for note in again.adjustments} <= {"renamed"}
@@ -272,7 +288,9 @@ def test_each_rule_has_its_page() -> None:
     ]
     said = [one for _, rule in SAID for facts in shapes if (one := rule.of(facts))]
 
-    assert {one.does for one in said} == {"refuse", "ignore", "only", "visible", "range", "rename", "exclusive"}
+    assert {one.does for one in said} == {
+        *("refuse", "ignore", "only", "visible", "above", "range", "rename", "exclusive")
+    }
     assert all(one.url.startswith("https://") or one.url.startswith("the vendor's reference") for one in said)
     assert all(one.why for one in said if one.does != "range")
 
@@ -333,6 +351,35 @@ def test_stop_is_sent_as_far_as_it_is_taken(
 
     assert found.sent == sent
     assert (sent.get("stop") or sent.get("stop_sequences")) == stop or found.adjustments[0].parameter == "stop"
+
+
+@pytest.mark.parametrize(
+    ("thinking", "max_tokens", "explicit", "sent"),
+    [
+        (None, 500, True, 500),
+        ({"type": "enabled", "budget_tokens": 1024}, 16_384, True, 16_384),
+        ({"type": "enabled", "budget_tokens": 1024}, 500, True, 1_524),
+        ({"type": "enabled", "budget_tokens": 1024}, 1024, False, 2_048),
+        ({"type": "enabled", "budget_tokens": 60_000}, 10_000, True, 64_000),
+        ({"type": "enabled", "budget_tokens": "1024"}, 500, True, 500),
+        ({"type": "enabled", "budget_tokens": True}, 500, True, 500),
+        ("enabled", 500, True, 500),
+    ],
+)
+def test_the_limit_holds_the_budget_of_thinking(thinking: Any, max_tokens: int, explicit: bool, sent: int) -> None:
+    """The vendor counts it within the limit and refuses a limit that is no larger; what was set is left for the answer."""
+    found = adapt(
+        "anthropic",
+        "claude-sonnet-4-5",
+        {"max_tokens": max_tokens},
+        ["max_tokens"] if explicit else [],
+        beside={} if thinking is None else {"thinking": thinking},
+    )
+
+    assert found.sent == {"max_tokens": sent}
+    assert [(note.what, note.to, note.asked_for) for note in found.adjustments] == (
+        [] if sent == max_tokens else [("clamped", sent, explicit)]
+    )
 
 
 @pytest.mark.parametrize(("effort", "is_sent"), [(None, True), ("none", True), ("low", False)])

@@ -51,6 +51,7 @@ def test_differences_are_what_changes() -> None:
         ("rename", {"to": "y"}, "sent as y"),
         ("exclusive", {"to": "y"}, "why"),
         ("require", {}, "required"),
+        ("above", {"values": ("x", "y")}, "more than x.y"),
         ("ok", {}, "taken"),
     ],
 )

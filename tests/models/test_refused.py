@@ -82,6 +82,42 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
         "The parameter max_tokens specified in the request is not valid: integer above maximum value, expected a value <= 32768, but got 64000 instead. Request id: 0217",
         {"max_output": 32768},
     ),
+    # https://github.com/DeepSeek-ai/DeepSeek-V3/issues/69
+    "deepseek-chat": (
+        "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]",
+        {"max_output": 8192},
+    ),
+    # https://github.com/open-webui/open-webui/issues/10507
+    "qwen-max": (
+        "<400> InternalError.Algo.InvalidParameter: Range of max_tokens should be [1, 8192]",
+        {"max_output": 8192},
+    ),
+    # https://github.com/skapadia3214/groq-moa/issues/8
+    "llama-3.1-8b-instant": (
+        "max_tokens for `llama-3.1-8b-instant` must be less than or equal to 8000",
+        {"max_output": 8000},
+    ),
+    # https://github.com/anomalyco/opencode/issues/1000
+    "kimi-k2 at Groq": ("`max_tokens` must be less than or equal to `16384`", {"max_output": 16384}),
+    # https://github.com/Alishahryar1/free-claude-code/issues/955
+    "qwen3-32b at Groq": (
+        "max_completion_tokens must be less than or equal to 40960, the maximum value for max_completion_tokens is less than the context_window for this model",
+        {"max_output": 40960},
+    ),
+    # https://github.com/HKUDS/nanobot/pull/202
+    "kimi-k2.5": ("invalid temperature: only 1 is allowed for this model", {"temperature": {"only": [1]}}),
+    # https://github.com/RooCodeInc/Roo-Code/issues/10700
+    "gemini-2.5-flash": ("Thinking level is not supported for this model.", {"reasoning_effort": REFUSED}),
+    # https://github.com/BerriAI/litellm/issues/16704: the parameter stands beside the message
+    "gpt-5.1 at Azure": (
+        "Invalid value: 'none'. Supported values are: 'low', 'medium', and 'high'. (reasoning_effort)",
+        {"efforts": ["low", "medium", "high"]},
+    ),
+    # https://github.com/JetBrains/junie/issues/39
+    "grok-4-1-fast-reasoning": (
+        "Model grok-4-1-fast-reasoning does not support parameter reasoningEffort.",
+        {"reasoning_effort": REFUSED},
+    ),
     # no name of the API's may become that of something else
     "nonsense": (
         "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'messages' instead.",
@@ -100,6 +136,14 @@ OTHERS = (
     "`temperature` may only be set to 1 when thinking is enabled.",
     # https://github.com/heysaik/ChatGPTKit/issues/4: a mistyped name
     "Unrecognized request argument supplied: pAPresence_penalty",
+    # https://github.com/liuw1535/antigravity2api-nodejs/issues/149: of two values of one request
+    "`max_tokens` must be greater than `thinking.budget_tokens`. Please consult our documentation",
+    # https://github.com/omnigent-ai/omnigent/pull/17: no parameter of ours
+    '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and "output_config.effort" to control thinking behavior.',
+    # https://github.com/ai-forever/gigachain/issues/237: without an end
+    "Invalid params: temperature must be in range (0, +inf)",
+    # https://github.com/songquanpeng/one-api/issues/1141: which values, it does not say
+    "temperature\u53c2\u6570\u975e\u6cd5\u3002\u8bf7\u68c0\u67e5\u6587\u6863\u3002",
     # https://github.com/router-for-me/CLIProxyAPI/issues/1307: a value
     "Validation error for `reasoning_effort`: expected one of 'low' | 'medium' | 'high', received 'xhigh'.",
     "Unsupported parameter: 'logprobs' is not supported with this model.",

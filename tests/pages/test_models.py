@@ -236,7 +236,7 @@ def test_admin_corrects_what_is_known(session: Session, admin: Actor, analyst: A
     click(at, f"withdraw_{row.id}")
     click(at, "withdraw_confirm")
     assert model_facts.list_all(session) == []
-    assert [line.label for line in at.expander] == ["Withdrawn (1)"]
+    assert [line.label for line in at.expander] == ["Withdrawn or dismissed (1)"]
     assert "temperature" in settings.effective(session, "acme").request_options()
 
 
@@ -257,6 +257,13 @@ def test_what_vendors_refused_is_noted_at_a_press(session: Session, admin: Actor
         assert ("is deprecated for this model" in plainly(at)) == (who is admin)
     assert HOSTILE not in everything(at)
 
+    click(at, "dismiss_suggestion_openai_my-model_temperature")
+    assert "is deprecated for this model" in plainly(at)  # below, among what does not count
+    assert "Refused by vendors" not in plainly(at)
+    assert (model_facts.list_all(session), HOSTILE in everything(at)) == ([], False)
+    session.execute(text("DELETE FROM llm_model_facts"))
+    at = page(admin)
+    at.segmented_control(key="show").set_value("said").run()
     click(at, "accept_suggestion_openai_my-model_temperature")
 
     (row,) = model_facts.list_all(session)

@@ -11,22 +11,26 @@ from tests.calling.test_log_writer import CALL, settings
 
 
 def test_a_service_that_is_newer_than_its_database(database: str) -> None:
-    """Services are upgraded first: until the migration they log what the table has, and after it everything."""
+    """Services are upgraded first: until each migration they log what the table has, and after the last one everything."""
     engine = db.make_engine(database)
     migrate.downgrade(engine, "0009")
     writer = Writer(database)
     try:
-        writer.put(settings(), CALL)
-        assert writer.flush(10)
-        assert migrate.upgrade(engine)
-        writer.put(settings(), CALL)
-        assert writer.flush(10)
+        for revision in ("0009", "0010", "head"):
+            migrate.upgrade(engine, revision)
+            writer.put(settings(), CALL)
+            assert writer.flush(10)
     finally:
         writer.close()
         engine.dispose()
     with psycopg.connect(database) as connection:
-        found = connection.execute("SELECT operation, tags, correlation_id FROM llm_logs ORDER BY id").fetchall()
-    assert (found, writer.dropped) == ([("chat", None, None), ("embed", ["night", "eu"], "job-1")], 0)
+        found = connection.execute(
+            "SELECT operation, tags, correlation_id, adjusted FROM llm_logs ORDER BY id"
+        ).fetchall()
+    assert (found, writer.dropped) == (
+        [("chat", None, None, 0), ("embed", ["night", "eu"], "job-1", 0), ("embed", ["night", "eu"], "job-1", 2)],
+        0,
+    )
 
 
 def test_a_role_that_logs_goes_on(database: str) -> None:
@@ -49,7 +53,7 @@ def test_a_role_that_logs_goes_on(database: str) -> None:
             owner.execute(sql.SQL("SET ROLE {}").format(role))
             owner.execute(
                 "INSERT INTO llm_logs (provider, model, status, attempts, latency_ms, generation, operation, tags,"
-                " correlation_id) VALUES ('acme', 'm1', 'ok', 1, 1, 1, 'embed', '[]', 'x')"
+                " correlation_id, adjusted) VALUES ('acme', 'm1', 'ok', 1, 1, 1, 'embed', '[]', 'x', 1)"
             )
             owner.execute("RESET ROLE")
             may = "SELECT has_column_privilege(%s, 'llm_logs', 'tags', 'SELECT')"

@@ -30,6 +30,7 @@ WORDS: Final = {
     "settings.delete": ("reset defaults of", "restart_alt"),
     "model_facts.set": ("said something of the model", "fact_check"),
     "model_facts.withdraw": ("took back what was said of the model", "remove_done"),
+    "model_facts.dismiss": ("dismissed what a refusal says of the model", "cancel"),
     "model_facts.observe": ("kept what the vendor says of its models, the", "visibility"),
     "catalogue.import": ("imported a", "library_add"),
     "user.add": ("added user", "person_add"),

@@ -67,7 +67,7 @@ def draw(actor: Actor, *, for_admin: bool) -> None:
     else:
         _draw_rows(rows, for_admin=for_admin)
     if gone:
-        with st.expander(f"Withdrawn ({len(gone):,})", key="withdrawn_corrections"):
+        with st.expander(f"Withdrawn or dismissed ({len(gone):,})", key="withdrawn_corrections"):
             newest = sorted(gone, key=lambda row: row.updated_at, reverse=True)[:_SHOWN]
             st.markdown("  \n".join(_lines(row, small=True) for row in newest))
             if len(gone) > _SHOWN:
@@ -98,16 +98,24 @@ def _draw_suggestion(actor: Actor, suggestion: Suggestion) -> None:
         st.markdown(
             f"{head}  \n{plain_cell(shown)}?  \n:gray[:small[{words}]]", width="stretch", help=exact(suggestion.seen)
         )
+        which = f"{suggestion.place}_{suggestion.model}_{'_'.join(suggestion.facts)}"  # not its place in the list
         pressed = st.button(
             for_row("Note it", f"{suggestion.model} {where_text(suggestion.place)}"),
-            key=f"accept_suggestion_{suggestion.place}_{suggestion.model}_{'_'.join(suggestion.facts)}",  # not its place in the list
+            key=f"accept_suggestion_{which}",
             icon=":material/fact_check:",
             width=110,
         )
-    if pressed:
+        dismissed = st.button(
+            for_row("Dismiss", f"{suggestion.model} {where_text(suggestion.place)}"),
+            key=f"dismiss_suggestion_{which}",
+            icon=":material/cancel:",
+            width=110,
+            help=f"Nothing changes by it; it is not suggested again for {suggestions.DISMISSED_DAYS} days.",
+        )
+    if pressed or dismissed:
         outcome = attempt(
-            lambda session: suggestions.accept(session, actor, suggestion),
-            done=f"Noted of {suggestion.model}: {shown}.",
+            lambda session: (suggestions.accept if pressed else suggestions.dismiss)(session, actor, suggestion),
+            done=f"{'Noted' if pressed else 'Dismissed'} of {suggestion.model}: {shown}.",
         )
         other_errors(outcome.errors, set())
         if outcome.ok:

@@ -7,6 +7,7 @@ from core.errors import NotFound
 from core.govern import usage
 from core.store import db
 from core.store.records import LlmLog
+from core.wording import counted
 from ui.feedback import plain
 from ui.links import draw_provider_links
 from ui.widgets import dollars, exact
@@ -25,6 +26,8 @@ def draw_call(actor: Actor, call_id: int) -> None:
         return
     facts = [f"Call {call.id}", exact(call.at), f"settings of generation {call.generation}"]
     facts.append(f"cost {dollars(call.cost)}")
+    if call.adjusted:
+        facts.append(f"{counted(call.adjusted, 'parameter')} not sent as set")
     if call.user_id:
         facts.append(f"for {call.user_id}")
     st.caption(plain(" · ".join(facts)))

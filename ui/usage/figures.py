@@ -78,6 +78,8 @@ def draw_figures(whole: CallFigures) -> None:
         )
     if whole.unpriced:
         st.caption(f":orange[:material/help:] {unpriced(whole.unpriced)}")
+    if whole.adjusted:
+        st.caption(f":orange[:material/tune:] {adjusted(whole.adjusted)}")
 
 
 _FIRST_CALL: Final = (
@@ -102,6 +104,14 @@ def unpriced(number: int) -> str:
     if not number:
         return "The price of every call that worked is known."
     return f"{counted(number, 'call')} without a known price: not in the sum."
+
+
+def adjusted(number: int) -> str:
+    """Return in how many calls something was not sent as somebody chose it, in a sentence."""
+    return (
+        f"{counted(number, 'call')} did not send something as it is set, as the model does not take it: "
+        "Effective Preview says what, and why."
+    )
 
 
 def _cancelled(number: int) -> str:
