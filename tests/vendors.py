@@ -192,7 +192,7 @@ class Vendor:
             _send(line, 200 if self.lists else 404, found)
         elif protocol.model(asked) not in self.models:
             _send(line, 404, protocol.error(404, f"The model {protocol.model(asked)} does not exist"))
-        elif "mbed" in asked.path.rpartition("/")[2]:
+        elif "mbed" in re.split("[/:]", asked.path)[-1]:  # a model may be called so
             _send(line, 200, protocol.embeddings(asked))
         elif protocol.is_stream(asked):
             self._stream(line, protocol.events(asked))

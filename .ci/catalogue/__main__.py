@@ -45,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("packages", type=Path, help="the folder that the packages are installed in")
     parser.add_argument("--to", type=Path, default=PATH.parent, help="where the two files are written")
-    parser.add_argument("--score", action="store_true", help="say how each package does on tests/models/facts.json")
+    parser.add_argument("--score", action="store_true", help="say how each package does on the facts in tests/models")
     arguments = parser.parse_args()
     overrides = build.read_overrides(HERE / "overrides.toml")
     found = build.collect(arguments.packages)
@@ -61,9 +61,10 @@ def main() -> None:
     (arguments.to / PROVENANCE.name).write_text(_text(head, _provenance(taken)), encoding="utf-8")
     _report(before, models, taken)
     if arguments.score:
-        voted = build.verdicts(found, {**overrides, "facts": []})
-        for line in score.table(found, voted, taken, head["as_of"]):
-            _say(line)
+        voted = build.verdicts(found, {**overrides, "facts": [], "ends": []})
+        for name in score.FILES:
+            for line in score.table(name, found, voted, taken, head["as_of"]):
+                _say(line)
 
 
 def _versions(folder: Path) -> dict[str, str]:

@@ -137,7 +137,12 @@ def _snapshots(result: Verdicts) -> None:
 
 
 def _override(result: Verdicts, overrides: Mapping[str, Any]) -> None:
-    for fact in overrides.get("facts", ()):
+    ends = [
+        {"api": group["api"], "models": [name], "retires": day, "why": group["why"]}
+        for group in overrides.get("ends", ())
+        for name, day in group["models"].items()
+    ]
+    for fact in (*overrides.get("facts", ()), *ends):
         why = fact["why"]
         if "http" not in why or not any(char.isdigit() for char in why.rpartition(", ")[2]):
             raise ValueError(f"No URL and day in the reason of {fact}")

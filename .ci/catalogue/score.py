@@ -1,4 +1,4 @@
-"""How many of the facts in tests/models/facts.json each system has right, wrong, or not: the table of docs/models.md."""
+"""How many of the facts in a file of tests/models each system has right, wrong, or not: the tables of docs/models.md."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -8,15 +8,16 @@ import build
 from claims import Claim
 from vote import same
 
-FACTS = build.HERE.parents[1] / "tests" / "models" / "facts.json"
+FOLDER = build.HERE.parents[1] / "tests" / "models"
+FILES = ("facts.json", "unseen.json")
 SYSTEMS = ("litellm", "modelparams", "pydantic-ai", "langchain", "rates", "genai-prices")
 
 Answer = Callable[[Mapping[str, Any]], Any]
 
 
-def table(found: Iterable[Claim], voted: build.Verdicts, taken: build.Verdicts, day: str) -> Iterable[str]:
+def table(name: str, found: Iterable[Claim], voted: build.Verdicts, taken: build.Verdicts, day: str) -> Iterable[str]:
     """Yield the table's lines: ours as it is, ours by the packages alone, and each package alone."""
-    facts = json.loads(FACTS.read_text(encoding="utf-8"))
+    facts = json.loads((FOLDER / name).read_text(encoding="utf-8"))
     by_source: dict[str, dict[tuple[str, str, str], Any]] = {}
     for claim in found:
         field = "price" if claim.field == "prices" else claim.field
@@ -28,15 +29,16 @@ def table(found: Iterable[Claim], voted: build.Verdicts, taken: build.Verdicts, 
     for source in SYSTEMS:
         said = by_source.get(source, {})
         answers[source] = lambda fact, said=said: said.get((fact["api"], fact["model"], fact["field"]))
+    yield f"{name}:"
     yield "| | right | wrong | unknown | days of retirement: right, wrong, unknown |"
     yield "|---|---:|---:|---:|---|"
-    for name, answer in answers.items():
+    for system, answer in answers.items():
         counts, days = [0, 0, 0], [0, 0, 0]
         for fact in facts:
-            index = _judge(fact, answer(fact), day)
+            index = _judge(fact, answer(fact), fact.get("at", day))
             counts[index] += 1
             days[index] += fact["field"] == "retires"
-        yield f"| {name} | {counts[0]} | {counts[1]} | {counts[2]} | {days[0]}, {days[1]}, {days[2]} |"
+        yield f"| {system} | {counts[0]} | {counts[1]} | {counts[2]} | {days[0]}, {days[1]}, {days[2]} |"
 
 
 def _of(verdicts: build.Verdicts, fact: Mapping[str, Any]) -> Any:

@@ -276,8 +276,9 @@ def _row(rows: Mapping[str, Mapping[str, Any]], where: Found, as_of: date) -> Mo
         fields = _parsed(_priced(rows, rows[where.name]))
     except WRONG:
         return None
-    if where.assumed:
-        fields = {key: value for key, value in fields.items() if key not in _OF_THE_HOST}
+    if where.assumed or where.is_other_snapshot:
+        kept = () if where.assumed else ("prices",)
+        fields = {key: value for key, value in fields.items() if key in kept or key not in _OF_THE_HOST}
     return ModelFacts(
         name=where.name, api=where.api, as_of=as_of, assumed_from=where.name if where.assumed else None, **fields
     )

@@ -25,6 +25,8 @@ class Found(NamedTuple):
     name: str
     assumed: bool
     """Whether it is another model, of the same family: the one before it that is known, else the one after it."""
+    is_other_snapshot: bool = False
+    """Whether the name has a day, or is a preview's, which the row is not of: they are one model, and end on days of their own."""
 
 
 VENDOR_PREFIXES: Final[Mapping[str, str]] = {
@@ -54,6 +56,7 @@ _SNAPSHOT: Final = re.compile(
     r"|\d\d-\d\d|latest|00\d)(?:-preview)?$"
 )
 """A date in one of the vendors' ways, a number of a version, or ``latest``."""
+_OF_A_DAY: Final = re.compile(r"\d\d-?\d\d|preview|exp|beta")
 _PREVIEW: Final = re.compile(r"-(?:preview|exp|experimental|beta)$")
 _OLD_CLAUDE: Final = re.compile(r"^claude-(\d+(?:[.-]\d+)?)-(opus|sonnet|haiku)(?=$|[-@])")
 _DASHED: Final = re.compile(r"^((?:gpt|grok|gemini)-\d+)-(\d+)(?=$|-[a-z])")
@@ -176,7 +179,11 @@ class Index:
 
     def _known(self, api: str, forms: list[str]) -> Found | None:
         known = self._at(api).forms
-        return next((Found(api, known[form], assumed=False) for form in forms if form in known), None)
+        for place, form in enumerate(forms):
+            if form in known:
+                dated = any(one.startswith(form) and _OF_A_DAY.search(one[len(form) :]) for one in forms[:place])
+                return Found(api, known[form], assumed=False, is_other_snapshot=dated)
+        return None
 
     def _relatives(self, api: str, plain: str) -> tuple[Found, ...]:
         """Return the relative of the next lower version, at *api* or at a vendor."""

@@ -81,6 +81,22 @@ def test_an_override_wins_and_names_its_reason(build: ModuleType) -> None:
     assert _taken(build, *claims, facts=[fact | {"sampling": "unknown"}]) == {}
 
 
+def test_an_end_that_is_over_is_kept(build: ModuleType) -> None:
+    """Though the packages have dropped it: of each model of a group, with the group's reason."""
+    group = {
+        "api": "openai",
+        "why": "https://example.com/, 2026-11-26",
+        "models": {"gpt-x": date(2025, 1, 2), "gpt-y": date(2025, 1, 3)},
+    }
+    found = build.verdicts([build.Claim("openai", "gpt-x", "context", 9, "litellm")], OVERRIDES | {"ends": [group]})
+
+    assert {model: fields["retires"].value for (_, model), fields in found.items()} == {
+        "gpt-x": "2025-01-02",
+        "gpt-y": "2025-01-03",
+    }
+    assert found["openai", "gpt-x"]["retires"].urls == (group["why"],)
+
+
 @pytest.mark.parametrize("why", ["", "because", "https://example.com/", "seen on 2026-11-26"])
 def test_an_override_without_an_address_and_a_day_is_refused(build: ModuleType, why: str) -> None:
     fact = {"api": "openai", "models": ["gpt-x"], "sampling": "ignored", "why": why}
@@ -110,7 +126,11 @@ def test_the_overrides_are_all_well_formed(build: ModuleType) -> None:
     overrides = build.read_overrides(ROOT / ".ci" / "catalogue" / "overrides.toml")
     build.verdicts([], overrides)
     seen: set[tuple[str, str, str]] = set()
-    for fact in overrides["facts"]:
+    ends = [
+        {"api": group["api"], "models": [*group["models"]], "retires": group, "why": group["why"]}
+        for group in overrides["ends"]
+    ]
+    for fact in (*overrides["facts"], *ends):
         fields = fact.keys() - {"api", "models", "why"}
         assert fields
         assert fields <= set(build.FIELDS)

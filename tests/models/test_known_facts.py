@@ -15,14 +15,18 @@ from core.models.facts import ModelFacts, catalogue_health, facts, known, with_s
 from core.models.prices import prices_of, row_at
 from tests.conftest import ROOT
 
-FACTS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("facts.json").read_text(encoding="utf-8"))
+FACTS, UNSEEN = (
+    json.loads(Path(__file__).with_name(name).read_text(encoding="utf-8")) for name in ("facts.json", "unseen.json")
+)
+"""The second ones were collected by somebody else, after the catalogue was made, and before anything was mended by them."""
 SEEDED = [(vendor.kind, model) for vendor in catalogue.SEEDED for model in vendor.models]
 
 
 def _said(fact: dict[str, Any]) -> Any:
-    """What the catalogue says of it; None: nothing."""
+    """What the catalogue says of it; None: nothing. A price may be one of a day."""
     if fact["field"] == "price":
-        row = row_at(prices_of(fact["api"], fact["model"]), datetime(2026, 11, 26, 12, tzinfo=UTC))
+        at = datetime.fromisoformat(fact.get("at", "2026-11-26")).replace(hour=12, tzinfo=UTC)
+        row = row_at(prices_of(fact["api"], fact["model"]), at)
         return row and [row.input and float(row.input), row.output and float(row.output)]
     found = facts(fact["api"], fact["model"])
     if found is None or found.assumed_from:
@@ -37,31 +41,42 @@ def _said(fact: dict[str, Any]) -> Any:
     )
 
 
-def test_a_fact_has_two_sources() -> None:
+@pytest.mark.parametrize("facts", [FACTS, UNSEEN], ids=["facts", "unseen"])
+def test_a_fact_has_two_sources(facts: list[dict[str, Any]]) -> None:
     """At least one of them is somebody's page, and not a package that the catalogue is made from; no fact comes twice."""
-    assert len(FACTS) >= 120
-    assert len({(fact["api"], fact["model"], fact["field"]) for fact in FACTS}) == len(FACTS)
-    for fact in FACTS:
+    assert len(facts) >= 120
+    both = {(fact["api"], fact["model"], fact["field"]) for fact in FACTS + UNSEEN}
+    assert len(both) == len(FACTS) + len(UNSEEN)
+    for fact in facts:
         assert len(set(fact["sources"])) >= 2, fact
         assert any(source.startswith("https://") for source in fact["sources"]), fact
 
 
-def test_the_catalogue_is_right() -> None:
+@pytest.mark.parametrize("facts", [FACTS, UNSEEN], ids=["facts", "unseen"])
+def test_the_catalogue_is_right(facts: list[dict[str, Any]]) -> None:
     """On 97 of 100 facts, and on every day of retirement."""
-    wrong = [(fact, said) for fact in FACTS if (said := _said(fact)) != fact["value"]]
+    wrong = [(fact, said) for fact in facts if not _agree(said := _said(fact), fact["value"])]
 
     assert [(fact["model"], said) for fact, said in wrong if fact["field"] == "retires"] == []
-    assert len(wrong) <= 0.03 * len(FACTS), wrong
+    assert len(wrong) <= 0.03 * len(facts), wrong
 
 
-def test_the_docs_have_these_numbers() -> None:
-    """The table's first line is what the test above finds."""
-    right = sum(_said(fact) == fact["value"] for fact in FACTS)
-    unknown = sum(_said(fact) in (None, []) for fact in FACTS)
+def _agree(said: Any, value: Any) -> bool:
+    """Tell whether two values are one; 1,000,000 for 1,048,576 is."""
+    if isinstance(said, int) and isinstance(value, int):
+        return abs(said - value) <= 0.05 * max(said, value)
+    return bool(said == value)
+
+
+@pytest.mark.parametrize("facts", [FACTS, UNSEEN], ids=["facts", "unseen"])
+def test_the_docs_have_these_numbers(facts: list[dict[str, Any]]) -> None:
+    """The line `ours` of each table is what the test above finds."""
+    right = sum(_agree(_said(fact), fact["value"]) for fact in facts)
+    unknown = sum(_said(fact) in (None, []) for fact in facts)
     text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
 
-    assert f"| ours | {right} | {len(FACTS) - right - unknown} | {unknown} |" in text
-    assert f"{len(FACTS)} facts" in text
+    assert f"| ours | {right} | {len(facts) - right - unknown} | {unknown} |" in text
+    assert f"{len(facts)} facts" in text
 
 
 @pytest.mark.parametrize(("kind", "model"), SEEDED, ids=[model for _, model in SEEDED])

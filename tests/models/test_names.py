@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from core.models.facts import facts
+from core.models.facts import Known, facts
 from core.models.names import MOST, Found, Index, family, plainer
+from core.models.vendored import Catalogue
 
 ROWS: dict[str, dict[str, dict[str, object]]] = {
     "openai": {
@@ -189,6 +190,29 @@ def test_a_relative_lends_no_price_and_no_end() -> None:
         assert known is not None
         assert (known.prices, known.retires, known.retired_effect, known.successor) == ((), None, None, None)
         assert known.context
+
+
+@pytest.mark.parametrize(
+    ("model", "is_lent"),
+    [
+        ("gpt-4-0314", False),
+        ("gpt-4-preview", False),
+        ("gpt-4-2024-01-01-preview", False),
+        ("openai/gpt-4-0314", False),
+        ("openai/gpt-4", True),
+        ("gpt-4-latest", True),
+        ("gpt-4-001", True),
+        ("ft:gpt-4:acme::x", True),
+    ],
+)
+def test_a_snapshot_has_no_end_of_another_one(model: str, is_lent: bool) -> None:
+    """Each day's model ends on a day of its own: what is known of the rest is the same."""
+    row = {"context": 8, "retires": "2026-10-23", "successor": "x", "prices": [{"input": 30}]}
+    found = Known(Catalogue({"openai": {"gpt-4": row}})).facts("openai", model)
+
+    assert found is not None
+    assert (found.context, found.prices[0].input) == (8, 30)
+    assert (found.retires is not None, found.successor is not None) == (is_lent, is_lent)
 
 
 def test_the_import_is_lean() -> None:
