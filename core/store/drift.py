@@ -77,7 +77,7 @@ TRIGGERS: Final = frozenset(
 """The triggers that the migrations make, as PostgreSQL describes them."""
 FUNCTIONS: Final = frozenset(
     {
-        "llm_add_usage 6fd2657299ff4da1f9703bd59c77a636 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
+        "llm_add_usage 674fd0b2fa84c0818820142b0a4c37e7 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
         "llm_audit_hash bfc31c8f05c26717ab35e342fc084706 SET search_path=pg_catalog, pg_temp",
         "llm_chain_event 867b8d15b641b8e0159e57b12b3d8c30 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; plan_cache_mode=force_generic_plan; enable_seqscan=off; enable_bitmapscan=off",
         "llm_count_change 85e56e4ca15a521002931558230ab19f",

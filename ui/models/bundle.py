@@ -9,7 +9,7 @@ from sqlmodel import Session
 from core.actors import Actor
 from core.errors import Invalid
 from core.manage import bundles
-from core.manage.bundles import Difference
+from core.manage.bundles import ModelDifference
 from core.models import vendored
 from core.store import db
 from core.wording import counted
@@ -85,7 +85,7 @@ def draw(actor: Actor, *, for_admin: bool) -> None:
         st.rerun()
 
 
-def _draw_differences(found: list[Difference]) -> None:
+def _draw_differences(found: list[ModelDifference]) -> None:
     if not found:
         return
     lines = ["| At | Model | What | Now | Then |", "|---|---|---|---|---|"]
