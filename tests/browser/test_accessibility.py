@@ -204,6 +204,10 @@ def test_no_page_keeps_anybody_out(app: App, browser: Browser) -> None:
     visit.open("/models?show=What+is+known&model=gpt-5")
     expect(page.get_by_role("row", name=re.compile("^Temperature"))).to_be_visible()
     visit.judge("models, what is known")
+    for view in ("Corrections", "Catalogue"):
+        visit.open(f"/models?show={view}")
+        expect(page.get_by_role("button", name=re.compile("Correct something|See what it changes"))).to_be_visible()
+        visit.judge(f"models, {view}")
     page.close()
 
     assert visit.faults == {}
