@@ -108,7 +108,7 @@ def test_parameters_are_whole_or_not_there(more: int) -> None:
     assert _cells_of("parameters", CALL._replace(parameters={"x": value})) == [cut if more else whole]
 
 
-def _cells_of(name: str, call: log_rows.Call) -> list[object]:
+def _cells_of(name: str, call: log_rows.CallToLog) -> list[object]:
     """The cell of a column, as it is written."""
     in_force = settings(enable_logging=True, log_level="full", log_request_data=True, log_response_data=True)
     cells, lost = log_rows.cells_of([(in_force, call, 0)])
