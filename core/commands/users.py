@@ -21,7 +21,12 @@ app = typer.Typer(no_args_is_help=True, help="People who sign in.")
 
 
 @app.command("add")
-def add(username: str, role: Annotated[str, typer.Option(help="admin or analyst")] = "analyst") -> None:
+def add(
+    username: str,
+    role: Annotated[
+        str, typer.Option(help="admin, analyst, or member: sees only organisations it belongs to")
+    ] = "analyst",
+) -> None:
     """Add a user; asks for the password, or reads it from standard input."""
     chosen = users.choose(_password())
     with store(), db.transaction() as session:

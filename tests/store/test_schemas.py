@@ -675,7 +675,7 @@ def test_usernames() -> None:
         assert "1 to 64 of the characters" in _refused("username", wrong) or "line breaks" in _refused(
             "username", wrong
         )
-    assert _refused("role", "root") == "must be admin or analyst"
+    assert _refused("role", "root") == "must be one of admin, analyst, member"
 
 
 def test_api_key_is_trimmed_and_nothing_else() -> None:
