@@ -1,5 +1,6 @@
 """What a program adds to a request is decided together with the settings, in the same way as what they have alone."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,12 @@ from core.resolving.layers import Layer
 from core.resolving.merge import ProviderFacts, build
 
 TERRA = "gpt-6.1-terra"
+
+
+@pytest.fixture(autouse=True)
+def _isolated() -> Iterator[None]:
+    """No database is needed here: replaces the fixture of that name for this module."""
+    return
 
 
 def _settings(kind: str, model: str, base_url: str | None = None, **values: Any) -> EffectiveSettings:

@@ -1,6 +1,6 @@
 """What each kind's own SDK is given fits it as it is: what arrives, and how often, is what the settings say."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -38,6 +38,12 @@ ENVIRONMENT = {
     "GOOGLE_CLOUD_PROJECT": "of-the-environment",
 }
 """What the SDKs would read, did the options not name it."""
+
+
+@pytest.fixture(autouse=True)
+def _isolated() -> Iterator[None]:
+    """No database is needed here: replaces the fixture of that name for this module."""
+    return
 
 
 def _openai(settings: EffectiveSettings) -> str:

@@ -1,6 +1,6 @@
 """Effective settings in words: one sentence for each state, name and value, wherever people read it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import date
 from typing import Any
 
@@ -15,6 +15,12 @@ from core.resolving.merge import ProviderFacts, build
 
 EXPLAINED = Explained("temperature", 0.5, Source("built_in"), (), None)
 LEFT = Adjustment("temperature", "left_out", None, "it always reasons", "catalogue", date(2026, 11, 26))
+
+
+@pytest.fixture(autouse=True)
+def _isolated() -> Iterator[None]:
+    """No database is needed here: replaces the fixture of that name for this module."""
+    return
 
 
 @pytest.mark.parametrize(
