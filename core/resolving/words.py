@@ -137,5 +137,7 @@ def omitted_for_nothing(settings: EffectiveSettings) -> list[str]:
         return []
     basis = settings.basis()
     left_out = {each.parameter for each in decide(basis._replace(omitted=())).adjustments if each.what == "left_out"}
-    kept = {each.parameter for each in settings.adjustments if each.what == "added"} | left_out
+    kept = {
+        each.parameter for each in settings.adjustments
+    } | left_out  # adjusted though omitted: the API cannot do without
     return [name for name in settings.omitted if name not in kept and basis.values[name] is not None]

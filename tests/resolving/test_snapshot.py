@@ -18,12 +18,13 @@ from psycopg.types.json import Json
 
 from core.crypto import KeyRing, Place
 from core.kinds import origin_of
+from core.models import overlay
 from core.parameters import PARAMETERS
 from core.resolve import Resolver
-from core.resolving import reading
+from core.resolving import columns, reading
 from core.resolving.snapshot import Snapshot
 from tests.conftest import ENCRYPTION_KEY
-from tests.parameters import RULES, SENT
+from tests.parameters import RULES, SENT, another
 
 RING = KeyRing(ENCRYPTION_KEY)
 CANARY = "sk-canary-0123456789abcdef"
@@ -222,6 +223,17 @@ STEP = st.sampled_from(
         "UPDATE llm_providers SET default_model = NULL, is_active = false WHERE name = 'p{n}'",
         "DELETE FROM llm_providers WHERE name IN ('p{n}', 'renamed-{n}')",
         "DELETE FROM llm_settings WHERE id % 3 = {n}",
+        (
+            "INSERT INTO llm_provider_secrets (provider_id, use, name, plain_value)"
+            " SELECT id, 'header', 'X-{n}', 'v' FROM llm_providers WHERE name LIKE 'p%' ON CONFLICT DO NOTHING"
+        ),
+        "UPDATE llm_provider_secrets SET plain_value = 'w{n}' WHERE name = 'X-{n}'",
+        "DELETE FROM llm_provider_secrets WHERE name = 'X-{n}'",
+        (
+            "INSERT INTO llm_model_facts (pattern, origin, facts, why)"
+            " VALUES ('m', 'operator', '{{\"temperature\": {{\"rename\": \"heat_{n}\"}}}}', 'x') ON CONFLICT DO NOTHING"
+        ),
+        "UPDATE llm_model_facts SET is_active = NOT is_active WHERE id % 2 = {n} % 2",
     ]
 )
 
@@ -246,15 +258,19 @@ def test_what_changed_is_all_that_has_to_be_read(database: str) -> None:
                 afresh = reading.load(connection)
                 assert found is not None
                 assert (found is updated) == (afresh.generation == updated.generation)
+                assert found.facts == updated.facts or found.knowledge is not updated.knowledge
                 updated = found
                 assert updated.is_like(afresh)
                 assert updated.names() == afresh.names()
                 for name in afresh.names():
-                    ours, theirs = (each.answer(name, RING).as_dict() for each in (updated, afresh))
+                    one, other = updated.answer(name, RING), afresh.answer(name, RING)
+                    ours, theirs = one.as_dict(), other.as_dict()
                     assert ours.pop("generation") <= theirs.pop(
                         "generation"
                     )  # of organisations' changes it knows nothing
                     assert ours == theirs
+                    assert one.request_options() == other.request_options()
+                    assert one.carried() == other.carried()
 
         check()
 
@@ -320,3 +336,70 @@ def test_a_name_is_kept_only_if_there_is_a_provider() -> None:
     for number in range(1000):
         taken.answer(f"junk{number}", RING)
     assert list(taken.answers) == ["acme"]
+
+
+WRITTEN = {"stop": r'["END", "\\n"]'}
+"""How COPY writes a value that is not its own text."""
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_each_column_is_read_as_what_it_is(*, is_on: bool) -> None:
+    """Numbers, lists, words, and both sides of what is true or false."""
+    values = {name: is_on if p.value_type is bool else another(name) for name, p in PARAMETERS.items()}
+    shown = {True: "t", False: "f"}
+    row = {name: WRITTEN.get(name) or (shown[v] if isinstance(v, bool) else str(v)) for name, v in values.items()}
+    row |= {"id": "5", "provider_id": "1", "version": "2", "field_changes": "{}"}
+    facts = {"id": "1", "name": "acme", "display_name": "Acme", "kind": "openai", "default_model": "m", "version": "1"}
+    facts |= {"is_active": "t", "needs_key": shown[is_on]}
+    lines = [
+        "\t".join(part.get(n, r"\N") for n in names)
+        for names, part in ((columns.PROVIDERS, facts), (columns.SETTINGS, row))
+    ]
+    answer = Snapshot(3, "here", {1: lines[0].encode()}, {5: lines[1].encode()}).answer("acme", RING)
+
+    assert {name: answer.as_dict()[name] for name in values} == values
+    assert answer.status == ("no_key" if is_on else "ok")
+    assert (
+        Snapshot(3, "here", {1: lines[0].replace("\tt\t1", "\tf\t1").encode()}, {}).answer("acme", RING).status
+        == "disabled"
+    )
+
+
+def test_the_file_says_why_it_is_asked() -> None:
+    """The reason that is known, else what to look at."""
+    line = b"1\tacme\tAcme\topenai\t\\N\tm\tt\t1\t\\N\tt\tt"
+    for why, said in (("The server sleeps.", "The server sleeps."), (None, "Check DATABASE_URL")):
+        answer = Snapshot(3, "here", {1: line}, {}, has_keys=False).answer("acme", RING, why)
+        assert (answer.status, said in str(answer.cure)) == ("store_unavailable", True)
+        assert ("Check" in str(answer.cure)) is (why is None)
+
+
+def test_more_facts_than_are_read(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more than counts is read, for saying so; those of admins before all others, also of a change."""
+    many = overlay.MOST_ROWS + 5
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO llm_model_facts (pattern, origin, facts)"
+            f" SELECT 'm' || n, 'observed', '{{\"context\": 1}}' FROM generate_series(1, {many}) n"
+        )
+        connection.execute(
+            "INSERT INTO llm_model_facts (pattern, origin, facts, why) VALUES ('own', 'operator', '{\"context\": 7}', 'x')"
+        )
+        taken = reading.load(connection)
+        assert len(taken.facts) == overlay.MOST_ROWS + 1
+        assert sum(b"\town\t" in line for line in taken.facts.values()) == 1
+
+        connection.execute("DELETE FROM llm_model_facts WHERE pattern NOT IN ('m1', 'm2', 'own')")
+        monkeypatch.setattr(overlay, "MOST_ROWS", 4)
+        before = reading.load(connection)
+        connection.execute("UPDATE llm_model_facts SET facts = '{\"context\": 8}' WHERE pattern = 'own'")
+        after = reading.update(connection, before)
+        assert after is not None
+        assert after.is_like(reading.load(connection))
+        connection.execute("UPDATE llm_model_facts SET facts = '{\"context\": 9}'")
+        assert reading.update(connection, after) is None
+
+    monkeypatch.setattr(overlay, "MOST_ROWS", 1)
+    facts = after.knowledge.facts("openai", "own")
+    assert facts is not None
+    assert facts.context == 8

@@ -116,6 +116,11 @@ def test_what_is_omitted_for_nothing() -> None:
     assert words.warnings_of(_settings("openai", "gpt-5", ["temperature", "top_p", "presence_penalty"])) == []
     assert words.warnings_of(_settings("anthropic", "claude-sonnet-4-5", ["top_p"])) == []
     assert words.warnings_of(_settings("openai", "unheard-of", ["max_tokens", "top_p"])) == []
+    for limit in (500, 1_000_000):  # sent all the same, the second one as what the model takes at most
+        assert (
+            words.omitted_for_nothing(_settings("anthropic", "claude-sonnet-4-5", ["max_tokens"], max_tokens=limit))
+            == []
+        )
     [one] = words.warnings_of(_settings("openai", "gpt-5", ["temperature", "max_tokens"]))
     [two] = words.warnings_of(_settings("openai", "gpt-4o", ["top_p", "max_tokens"]))
 
