@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from core.kinds import KINDS
-from core.resolving.decision import SPELLINGS
+from core.resolving.decision import SPELLINGS, called_otherwise
 from core.resolving.effective import EffectiveSettings
 from core.resolving.layers import Layer
 from core.resolving.merge import ProviderFacts, build
@@ -62,6 +62,15 @@ def test_by_our_names_and_by_theirs() -> None:
     assert "max_tokens" not in settings.request_options(max_completion_tokens=60)
     assert _settings("anthropic", "m").request_options(temperature=5)["extra_body"]["temperature"] == 1
     assert set(SPELLINGS.values()) == set(KINDS["openai"].names)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "newest"])
+def test_only_anthropics_sdk_lacks_what_its_api_has_none_of(kind: str) -> None:
+    """Of the names that we know, each is an argument; of a kind of a newer version nothing can be said."""
+    absent = set(KINDS[kind].never_accepted) if kind in KINDS else set()
+
+    assert called_otherwise(_settings(kind, "m", "https://host.example").basis()) == absent
+    assert (SPELLINGS["topP"], SPELLINGS["maxCompletionTokens"]) == ("top_p", "max_tokens")
 
 
 def test_what_a_program_gives_is_sent_though_omitted() -> None:

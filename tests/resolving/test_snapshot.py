@@ -374,6 +374,7 @@ def test_the_file_says_why_it_is_asked() -> None:
         assert ("Check" in str(answer.cure)) is (why is None)
 
 
+@pytest.mark.long
 def test_more_facts_than_are_read(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One more than counts is read, for saying so; those of admins before all others, also of a change."""
     many = overlay.MOST_ROWS + 5
