@@ -283,12 +283,15 @@ class Baseline:
 
     def reaching(self, module: str, line: int) -> list[str]:
         """Return the tests that reach *line* of *module*, its own first, the quickest first; if it is no function's, all of the module."""
-        lines = self.lines[module]
-        names = {name for number in statement(TREE / module, line) for name in lines.get(number, [])}
+        names = self._contexts(module, line)
         if AT_IMPORT in names:
-            names |= {name for reached in lines.values() for name in reached}
+            names |= {name for reached in self.lines[module].values() for name in reached}
         own = self.modules[module]
         return sorted(names & self.seconds.keys(), key=lambda n: (n.split("::")[0] != own, self.seconds[n]))
+
+    def _contexts(self, module: str, line: int) -> set[str]:
+        lines = self.lines[module]
+        return {name for number in statement(TREE / module, line) for name in lines.get(number, [])}
 
     def try_change(self, module: str, line: int, source: str) -> dict[str, Any]:
         """Return whether a test notices that *module* is *source*, and why."""
@@ -303,11 +306,13 @@ class Baseline:
         left, names = len(names) - end, names[:end]
         if not names:
             return {"noticed": False, "why": "no quick test reaches it", "left_out": self.left_out}
-        answer = self._ask(module, source, names)
+        # what a function has made while modules were imported is not made anew by putting other code into it
+        at_import = AT_IMPORT in self._contexts(module, line)
+        answer = self._ask(module, source, names, at_import=at_import)
         if answer is None:
             return {"noticed": True, "why": "it ended, or hung", "left_out": self.left_out}
         if (by := answer["noticed"]) and by not in self._trusted:
-            whole = self._ask(module, (TREE / module).read_text(encoding="utf-8"), [by])
+            whole = self._ask(module, (TREE / module).read_text(encoding="utf-8"), [by], at_import=at_import)
             if whole is None or whole["code"]:  # it fails alone, or in a fork
                 self.left_out.append(by)
                 del self.seconds[by]
@@ -317,7 +322,7 @@ class Baseline:
         why = by or f"{len(names)} tests, {took:.1f} s{others}"
         return {"noticed": answer["code"] != 0, "why": why, "left_out": self.left_out}
 
-    def _ask(self, module: str, source: str, names: list[str]) -> Any:
+    def _ask(self, module: str, source: str, names: list[str], *, at_import: bool) -> Any:
         path = TREE / module
         before = path.read_text(encoding="utf-8")
         seconds = {name: self.seconds[name] for name in names}
@@ -325,9 +330,11 @@ class Baseline:
         forget(path)
         try:
             asked = {"module": module, "source": source, "before": before, "names": list(seconds.items())}
-            self._questions.write(json.dumps(asked) + "\n")
-            self._questions.flush()
-            answer = json.loads(self._answers.readline())
+            answer: Any = "import"
+            if not at_import:
+                self._questions.write(json.dumps(asked) + "\n")
+                self._questions.flush()
+                answer = json.loads(self._answers.readline())
             patience = 5 * sum(seconds.values()) + PATIENCE
             return forked(lambda: self._tried(names), patience) if answer == "import" else answer
         finally:
