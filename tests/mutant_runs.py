@@ -112,6 +112,8 @@ class Ready:
         gc.collect()
         functions = [one for one in gc.get_objects() if isinstance(one, types.FunctionType)]
         gc.freeze()
+        self.answers.write("ready\n")
+        self.answers.flush()
         for asked in map(json.loads, self.questions):
             path = TREE / asked["module"]
             ours = [one for one in functions if one.__code__.co_filename == str(path)]
@@ -249,6 +251,8 @@ class Baseline:
         os.close(asked)
         os.close(answer)
         self._questions, self._answers = os.fdopen(question, "w"), os.fdopen(answered)
+        if not self._answers.readline():  # until then it imports: no module is changed meanwhile
+            sys.exit("The tests cannot be collected.")
 
     def close(self) -> None:
         """End the process that has everything imported."""
