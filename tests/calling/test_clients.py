@@ -66,9 +66,9 @@ def test_what_is_out_of_use_goes_and_nothing_else(made: Clients) -> None:
         "d": of("d", status="disabled"),
     }
 
-    made.keep_current(now.__getitem__)
+    made.keep_current(lambda name, *_: now[name])
 
-    assert [client.provider for client in made.shared.values()] == ["a", "c"]
+    assert [client.asked[0] for client in made.shared.values()] == ["a", "c"]
     assert made.shared.going == [], "a thread's client closes with its last call"
 
 
@@ -122,7 +122,7 @@ def test_the_clients_of_a_loop(made: Clients) -> None:
         assert await made.get_async(of(), KEYS[0]) is one
         kept = getattr(loop, _ON_THE_LOOP)
         (first,) = (client.http for client in kept.values())
-        made.keep_current(lambda _: of(api_key=KEYS[1]))
+        made.keep_current(lambda *_: of(api_key=KEYS[1]))
         assert (dict(kept), kept.going, first.is_closed) == ({}, [first], False)
         await made.get_async(of(api_key=KEYS[1]), KEYS[1])
         (second,) = (client.http for client in kept.values())
