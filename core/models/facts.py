@@ -99,6 +99,7 @@ class Known:
         self.catalogue = catalogue
         self._index = Index(catalogue.rows)
         self._kept: dict[tuple[str, str], ModelFacts | None] = {}
+        self._health: CatalogueHealth | None = None
 
     def facts(self, api: str, model: str) -> ModelFacts | None:
         """Return what is known of *model* at *api*, or None. Never raises."""
@@ -129,7 +130,12 @@ class Known:
         return host if rules is None else _beside(host, rules)
 
     def health(self) -> CatalogueHealth:
-        """Read every row, and say what is wrong with which."""
+        """Return what is wrong with which row: all are read the first time, which takes some 30 ms."""
+        if self._health is None:
+            self._health = self._look()
+        return self._health
+
+    def _look(self) -> CatalogueHealth:
         problems = list(self.catalogue.problems)
         good = 0
         for api, rows in self.catalogue.rows.items():
