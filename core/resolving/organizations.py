@@ -4,6 +4,7 @@ A change never copies the dict of all of them: what changed since the load stand
 now and then (docs/decisions/memo-carried-over.md).
 """
 
+import itertools
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -42,6 +43,12 @@ TABLES: Final[Mapping[bytes, LineKind]] = {
 _LIVE: Final = "SELECT id FROM organizations WHERE deleted_at IS NULL"
 
 
+AT_ONCE: Final = 10_000
+"""So many organisations are read by one statement: none of a million rows would be done before its time limit on a busy server."""
+_BOUNDS: Final = (
+    "SELECT id FROM (SELECT id, row_number() OVER (ORDER BY id) AS place FROM organizations) AS each"
+    " WHERE place % {} = 0 ORDER BY id"
+)
 _ORDER: Final = "ORDER BY 1, 3"
 """By organisation, then by id or name: read whole or after a change, the lines are the same."""
 
@@ -143,18 +150,29 @@ def row_of(lines: bytes) -> OrganizationRow:
 def load(connection: "Connection[Any]", only: tuple[str, ...] | None) -> Organizations:
     """Read the organisations, or those of the names *only* and their templates, by the transaction that is open."""
     packed: dict[int, bytes] = {}
-    for kind, table in TABLES.items():
-        query = f"COPY ({_selected(kind, table, _wanted(connection, only))} {_ORDER}) TO STDOUT WITH (NULL '')"
-        last, group = b"", list[bytes]()
-        with connection.cursor() as cursor, cursor.copy(query.encode()) as copy:
-            for block in copy:  # one row each
-                one, _, line = bytes(block).partition(b"\t")
-                if one != last:
-                    _add(packed, last, group)
-                    last, group = one, []
-                group.append(line)
-        _add(packed, last, group)
+    wanted = _wanted(connection, only)
+    bounds = [None, *(row[0] for row in connection.execute(_BOUNDS.format(AT_ONCE).encode()).fetchall()), None]
+    for above, to in itertools.pairwise(bounds):
+        for kind, table in TABLES.items():
+            within = "".join(
+                f" AND {table.organization} {sign} {bound}"
+                for sign, bound in ((">", above), ("<=", to))
+                if bound is not None
+            )
+            _copy(connection, f"{_selected(kind, table, wanted)}{within} {_ORDER}", packed)
     return Organizations(packed, only)
+
+
+def _copy(connection: "Connection[Any]", query: str, packed: dict[int, bytes]) -> None:
+    last, group = b"", list[bytes]()
+    with connection.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT WITH (NULL '')".encode()) as copy:
+        for block in copy:  # one row each
+            one, _, line = bytes(block).partition(b"\t")
+            if one != last:
+                _add(packed, last, group)
+                last, group = one, []
+            group.append(line)
+    _add(packed, last, group)
 
 
 def _add(packed: dict[int, bytes], one: bytes, group: list[bytes]) -> None:

@@ -203,6 +203,19 @@ def test_too_many_changed_organisations_are_read_as_a_whole(owner: Connection, m
     assert reading.update(owner, taken) is None
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_many_organisations_are_read_part_by_part(
+    owner: Connection, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """So that no statement takes longer than the limit; all of it is one moment, and the same as read at once."""
+    whole = reading.load(owner)
+    assert {one for one, _ in whole.organizations.items()} == {1, 2, 3}
+    monkeypatch.setattr("core.resolving.organizations.AT_ONCE", at_once)
+
+    assert reading.load(owner).is_like(whole)
+    assert len(reading.load(owner, ("acme",)).organizations) == 2
+
+
 # Whatever is stored
 
 TABLES = (
