@@ -126,15 +126,18 @@ class Clients:
                 now = resolve(*client.asked)
                 if now.status == "store_unavailable" or _is_current(wanted, now):
                     continue
-                if kept.pop(wanted, None) is None:
-                    continue
-                if kept is not self.shared:
-                    kept.going.append(client.http)
-                for secret in (wanted.key, *wanted.carried.secrets):
-                    weakref.finalize(client.sdk, self._forget, secret)
-                for name, value in list(vars(client.sdk).items()):  # circles: only the garbage collector would end them
-                    if getattr(value, "_client", None) is client.sdk:
-                        del vars(client.sdk)[name]
+                if kept.pop(wanted, None) is not None:
+                    self._let_go(kept, client, wanted)
+
+    def _let_go(self, kept: Kept, client: Client, wanted: Wanted) -> None:
+        """Have *client* end with its last call, and its secrets with it."""
+        if kept is not self.shared:
+            kept.going.append(client.http)
+        for secret in (wanted.key, *wanted.carried.secrets):
+            weakref.finalize(client.sdk, self._forget, secret)
+        for name, value in list(vars(client.sdk).items()):  # circles: only the garbage collector would end them
+            if getattr(value, "_client", None) is client.sdk:
+                del vars(client.sdk)[name]
 
     def _forget(self, secret: str) -> None:
         in_use = (wanted for kept in self._all() for wanted in list(kept))

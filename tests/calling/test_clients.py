@@ -1,13 +1,16 @@
 """Clients: one for each address, key and header in use, gone with the last of these, closed with whoever opened it."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from core import redaction
+from core.calling import clients
 from core.calling.clients import _ON_THE_LOOP, Clients, Wanted, _is_current, beside
 from core.resolving.carried import Opened
 from core.resolving.effective import EffectiveSettings
@@ -70,6 +73,29 @@ def test_what_is_out_of_use_goes_and_nothing_else(made: Clients) -> None:
 
     assert [client.asked[0] for client in made.shared.values()] == ["a", "c"]
     assert made.shared.going == [], "a thread's client closes with its last call"
+
+
+def test_a_client_out_of_use_is_gone_at_once(made: Clients) -> None:
+    """With its key, and without waiting for the garbage collector."""
+    made.get(of(), KEYS[0])
+    sdk = weakref.ref(next(iter(made.shared.values())).sdk)
+    assert KEYS[0] in redaction._passing
+    gc.disable()
+    try:
+        made.keep_current(lambda *_: of(api_key=KEYS[1]))
+        assert sdk() is None
+    finally:
+        gc.enable()
+    assert KEYS[0] not in redaction._passing
+
+
+def test_the_oldest_makes_room(made: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many are kept, and no more."""
+    monkeypatch.setattr(clients, "CLIENTS", 2)
+    for key in KEYS:
+        made.get(of(api_key=key), key)
+
+    assert [wanted.key for wanted in made.shared] == list(KEYS[2:])
 
 
 def test_a_secret_is_forgotten_with_its_last_use(made: Clients) -> None:

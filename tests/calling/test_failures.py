@@ -62,6 +62,7 @@ def test_the_parameter_that_is_meant_is_named(message: str, param: Any, words: s
         ({"retry-after": "86400"}, None, 86_400),
         ({"retry-after": "86401"}, None, 86_400),
         ({"retry-after-ms": "1e12"}, None, 86_400),
+        ({"retry-after-ms": "1500"}, None, 1.5),
         ({"retry-after": "nan"}, None, None),
         ({"retry-after": "-1"}, None, 0),
         ({"retry-after": formatdate(4e9, usegmt=True)}, None, 86_400),

@@ -46,6 +46,9 @@ def test_so_many_at_once_and_no_more(gate: threading.Event) -> None:
     refused = lookups.begin("more", lambda: answer(gate, asked, "more"))
 
     assert isinstance(refused.exception(0), Crowded)
+    crew = [thread for thread in threading.enumerate() if thread.name == "llm-settings look-up"]
+    assert len(crew) >= AT_ONCE
+    assert all(thread.daemon for thread in crew), "a process that ends waits for no name server"
     assert lookups.begin(3, lambda: answer(gate, asked, 3)) is running[3]
     gate.set()
     assert [done.result(10) for done in running] == [[number] for number in range(AT_ONCE)]

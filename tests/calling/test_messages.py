@@ -198,6 +198,7 @@ def test_response_format(vendor: Vendor) -> None:
     ("prompt", "words"),
     [
         (b"Hi", "must be a text, or messages"),
+        ("half \ud83d a character", "half a character"),
         ([{"role": "system", "content": "x"}, {"role": "developer", "content": "y"}], "not the system's"),
         ([ASKED, "Hi"], "message 1: must be a mapping with a role"),
         ([{"role": "robot", "content": "x"}], "message 0: must be a mapping with a role"),
@@ -209,7 +210,7 @@ def test_response_format(vendor: Vendor) -> None:
         ([{"role": "assistant", "content": {"text": "x"}}], "a text or a list"),
         ([{"role": "user", "content": [{"x": float}]}], "JSON cannot hold"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_what_is_no_prompt(prompt: Any, words: str) -> None:
     """The message is named by its place, with the rule."""
@@ -235,3 +236,17 @@ def test_what_is_a_message(message: dict[str, Any]) -> None:
     """It is handed on as it is, in a tuple as well as in a list; of text or of what stands in its place."""
     assert read_prompt((message,)) == [message]
     assert read_prompt([{"role": "system", "content": "x"}, message])[1] == message
+
+
+class Said(BaseModel):
+    """A message as SDKs have them."""
+
+    role: str
+    content: str
+    name: str | None = None
+
+
+def test_a_text_and_an_object_are_messages() -> None:
+    """Of an object what it has; None stands for nothing."""
+    assert read_prompt("Hi") == [{"role": "user", "content": "Hi"}]
+    assert read_prompt([Said(role="user", content="Hi")]) == [{"role": "user", "content": "Hi"}]
