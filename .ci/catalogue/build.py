@@ -10,7 +10,9 @@ import claims
 from claims import Claim
 from vote import Verdict, by_model, decide, same
 
+from core.models.facts import Known
 from core.models.names import Index, plainer, unrevised
+from core.models.vendored import Catalogue
 
 HERE = Path(__file__).parent
 HOSTS = {
@@ -239,13 +241,15 @@ def left_out(
             if "reasoning" not in row and "sampling" not in row:
                 continue
             *_, plain = plainer(name)
-            rest = {other: its for other, its in models[api].items() if _last(other) != plain}
-            hit = next(iter(Index({api: rest}).find(api, name)), None)
-            if hit is None or not hit.assumed:
+            rest = {
+                other: its for other, its in models[api].items() if _last(other) != plain and "priced_as" not in its
+            }
+            hit = Known(Catalogue({api: rest})).facts(api, name)
+            if hit is None or not hit.assumed_from:
                 continue
             for field in names:
-                if field in row and field in rest[hit.name]:
-                    score[field][0] += same(row[field], rest[hit.name][field])
+                if field in row and (value := getattr(hit, field)):
+                    score[field][0] += same(row[field], _plain(value))
                     score[field][1] += 1
     return {name: (right, total) for name, (right, total) in score.items()}
 

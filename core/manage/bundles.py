@@ -20,11 +20,12 @@ from ..errors import Invalid
 from ..models import overlay, vendored
 from ..models.adapt import KIND_OF
 from ..models.apis import APIS
-from ..models.facts import FIELDS, Known
+from ..models.facts import FIELDS, Known, Price
 from ..models.facts import known as ours
 from ..models.knowledge import Knowledge
 from ..models.rules import Verdict
 from ..models.vendored import Catalogue
+from ..models.words import price_text
 from ..store.tables import LlmModelFacts
 from ..wording import plain_number
 from . import knowledge, model_facts
@@ -44,7 +45,23 @@ class ModelDifference(NamedTuple):
     after: Any
 
     def __str__(self) -> str:
-        return f"{self.api} {self.model}: {self.what} {self.before!s} -> {self.after!s}"
+        return f"{self.api} {self.model}: {self.what} {value_text(self.before)} -> {value_text(self.after)}"
+
+
+def value_text(value: Any) -> str:
+    """Return one side of a difference for people: ``low, high``, ``128,000``, ``$5 in, $25 out since 2026-09-01``."""
+    if value is None:
+        return "unknown"
+    if isinstance(value, tuple):
+        texts = [_price(each) if isinstance(each, Price) else str(each) for each in value]
+        return "; ".join(texts) if any(isinstance(each, Price) for each in value) else ", ".join(texts)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _price(price: Price) -> str:
+    begin, end = price.hours or (0, 0)
+    times = f" from {begin // 60:02}:{begin % 60:02} to {end // 60:02}:{end % 60:02} UTC" if price.hours else ""
+    return f"{price_text(price) or 'another unit'}{f' since {price.since}' if price.since else ''}{times}"
 
 
 def read(raw: bytes) -> Catalogue:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from ..once import Once
+from .apis import APIS
 from .names import MOST, Found, Index
 from .vendored import PROVENANCE, Catalogue, read
 
@@ -76,6 +77,8 @@ class ModelFacts:
     """The model that these facts are borrowed from, as this one is not known; None: it is known itself."""
     as_of: date = date.min
     """When the catalogue was made."""
+    rules_from: str | None = None
+    """Of a model that is known itself, but for how it reasons and samples: the model that this is borrowed from."""
     vendor: str | None = None
     """Whose rules for parameters hold, where that is not :attr:`api`: of a host that passes them on to the vendor's model."""
 
@@ -117,17 +120,54 @@ class Known:
 
     def _find(self, api: str, model: str) -> ModelFacts | None:
         rows = [
-            row
+            self._completed(row, model, where)
             for where in self._index.find(api, model)
             if (row := _row(self.catalogue.rows[where.api], where, self.catalogue.as_of))
         ]
         if not rows:
-            return None
+            generation = self._generation(api, model, "")
+            return ModelFacts(**generation, as_of=self.catalogue.as_of) if _DECIDE & generation.keys() else None
         host = next((row for row in rows if row.api == api and row.assumed_from is None), None)
         rules = next((row for row in rows if row is not host), None)
         if host is None:
             return replace(rows[0], **_OF_THE_HOST)
         return host if rules is None else _beside(host, rules)
+
+    def _completed(self, row: ModelFacts, model: str, where: Found) -> ModelFacts:
+        """Return *row* with what its generation has in common, where it is not known how the model reasons and samples."""
+        if not APIS[row.api].vendor or (not where.assumed and (row.reasoning or row.sampling)):
+            return row
+        common = self._generation(row.api, model, row.name)
+        source = common.pop("assumed_from", None)
+        common = {name: value for name, value in common.items() if name in _OF_A_GENERATION}
+        if where.assumed:
+            return replace(row, **common)
+        if not _DECIDE & common.keys():
+            for other in self._index.relatives(row.api, model):
+                found = _row(self.catalogue.rows[other.api], other, self.catalogue.as_of)
+                if found is not None and found.name != row.name:
+                    common = {name: value for name in _OF_THE_VENDOR if (value := getattr(found, name))}
+                    source = found.name
+        missing = {name: value for name, value in common.items() if name in _OF_THE_VENDOR and not getattr(row, name)}
+        return replace(row, rules_from=source, **missing) if _DECIDE & missing.keys() else row
+
+    def _generation(self, api: str, model: str, but: str) -> dict[str, Any]:
+        """Return the facts in which all known models of the line and version of *model* agree, but for the row *but*."""
+        rows = [
+            row
+            for where in self._index.generation(api, model)
+            if where.name != but and (row := _row(self.catalogue.rows[where.api], where, self.catalogue.as_of))
+        ]
+        if not rows:
+            return {}
+        found: dict[str, Any] = {}
+        for name in _OF_A_GENERATION:
+            values = {value for row in rows if (value := getattr(row, name))}
+            if values == _REASONING:
+                values = {"default"}
+            if len(values) == 1:
+                found[name] = values.pop()
+        return {"name": rows[0].name, "api": rows[0].api, "assumed_from": rows[0].name, **found}
 
     def health(self) -> CatalogueHealth:
         """Return what is wrong with which row: all are read the first time, which takes some 30 ms."""
@@ -156,6 +196,11 @@ _OF_THE_HOST: Final[Mapping[str, Any]] = {
     "successor": None,
 }
 """What one host never borrows from another, nor a model from its family."""
+_OF_A_GENERATION: Final = ("context", "max_output", "reasoning", "sampling", "temperature_max")
+"""What models of one version have in common more often than one has with the version before: 80 % against 73."""
+_REASONING: Final = {"default", "always"}
+"""Of both the milder one is assumed: whether reasoning can be turned off."""
+_DECIDE: Final = frozenset({"reasoning", "sampling"})
 _OF_THE_VENDOR: Final = ("reasoning", "efforts", "default_effort", "sampling", "temperature_max")
 """What the vendor's row knows best."""
 
@@ -172,7 +217,8 @@ def _beside(host: ModelFacts, rules: ModelFacts) -> ModelFacts:
         for name in names
         if (value := getattr(rules, name)) and (name in _OF_THE_VENDOR or not getattr(host, name))
     }
-    return replace(host, vendor=rules.api if host.api in _PASSES_ON else None, **known)
+    vendor = rules.api if host.api in _PASSES_ON else None
+    return replace(host, vendor=vendor, rules_from=rules.rules_from, **known)
 
 
 def _count(value: Any) -> int:

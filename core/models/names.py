@@ -60,6 +60,7 @@ _OF_A_DAY: Final = re.compile(r"\d\d-?\d\d|preview|exp|beta")
 _PREVIEW: Final = re.compile(r"-(?:preview|exp|experimental|beta)$")
 _OLD_CLAUDE: Final = re.compile(r"^claude-(\d+(?:[.-]\d+)?)-(opus|sonnet|haiku)(?=$|[-@])")
 _DASHED: Final = re.compile(r"^((?:gpt|grok|gemini)-\d+)-(\d+)(?=$|-[a-z])")
+_GENERATION: Final = re.compile(r"[a-z][a-z-]*\d+(?:[.-]\d{1,2}(?!\d))*(?![\w.])")
 _NUMBERS: Final = re.compile(r"\d+(?:[.-]\d+)*")
 
 
@@ -155,6 +156,8 @@ class _Names(NamedTuple):
     """Each form of a row's name -> the row."""
     families: Mapping[str, list[tuple[tuple[int, ...], str]]]
     """Shape -> version and row, ascending."""
+    generations: Mapping[str, list[str]]
+    """``gpt-6`` -> the rows of that version, whatever stands behind it."""
 
 
 class Index:
@@ -176,6 +179,22 @@ class Index:
         elsewhere = (self._known(vendor, forms) for vendor in self._vendors if vendor != api)
         found = tuple(filter(None, (here, next(filter(None, elsewhere), None))))
         return found or self._relatives(api, forms[-1])
+
+    def generation(self, api: str, model: str) -> tuple[Found, ...]:
+        """Return the rows of the same line and version as *model*, at *api* or at a vendor: of gpt-6-luna those of gpt-6."""
+        *_, plain = plainer(model)
+        begins = _GENERATION.match(plain)
+        if begins is None or len(model) > MOST:
+            return ()
+        for place in (api, *self._vendors):
+            if rows := self._at(place).generations.get(begins[0]):
+                return tuple(Found(place, name, assumed=True) for name in rows)
+        return ()
+
+    def relatives(self, api: str, model: str) -> tuple[Found, ...]:
+        """Return the relative of the next lower version, at *api* or at a vendor; none or one."""
+        *_, plain = plainer(model)
+        return self._relatives(api, plain)
 
     def _known(self, api: str, forms: list[str]) -> Found | None:
         known = self._at(api).forms
@@ -206,6 +225,7 @@ class Index:
 def _sorted(models: Mapping[str, Mapping[str, Any]]) -> _Names:
     exact = {name.lower(): name for name in models}
     families: dict[str, list[tuple[tuple[int, ...], str]]] = {}
+    generations: dict[str, list[str]] = {}
     for name in sorted(sorted(models, reverse=True), key=len):  # the newest snapshot, where only those are known
         for form in (forms := list(plainer(name))):
             exact.setdefault(form, name)
@@ -214,7 +234,9 @@ def _sorted(models: Mapping[str, Mapping[str, Any]]) -> _Names:
             shape, version = family(forms[-1])
             if shape != forms[-1]:
                 insort(families.setdefault(shape, []), (version, name))
-    return _Names(exact, families)
+            if begins := _GENERATION.match(forms[-1]):
+                generations.setdefault(begins[0], []).append(name)
+    return _Names(exact, families, generations)
 
 
 _AFTER_ALL: Final = "\U0010ffff"

@@ -354,7 +354,8 @@ def verdicts(api: str, kind: str | None, facts: ModelFacts | None) -> dict[str, 
         if outcome is None:
             continue
         if facts is not None and outcome is not rule.unknown:
-            outcome = replace(outcome, basis="family" if facts.assumed_from else "catalogue", as_of=facts.as_of)
+            is_own = facts.assumed_from is None and (facts.rules_from is None or rule is _LENGTH)
+            outcome = replace(outcome, basis="catalogue" if is_own else "family", as_of=facts.as_of)
         for name in rule.parameters:
             if not any(one.does == outcome.does == "rename" for one in found.get(name, ())):
                 found.setdefault(name, []).append(outcome)

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from core.actors import Actor
 from core.errors import Forbidden, Invalid
 from core.manage import bundles, knowledge, model_facts, settings
 from core.models import vendored
+from core.models.facts import Price
 from core.store.records import AuditEvent
 from tests.pages.test_providers import add
 from tests.processes import core
@@ -54,6 +57,29 @@ def test_it_is_previewed_and_taken_over(session: Session, admin: Actor, analyst:
     assert session.execute(text("SELECT count(*) FROM llm_model_facts WHERE origin = 'imported'")).scalar() == 2
     events = session.exec(select(AuditEvent.changes).where(AuditEvent.action == "catalogue.import")).all()
     assert {"before": 1, "after": 2} in [each["models"] for each in events]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "unknown"),
+        (128_000, "128,000"),
+        ("default", "default"),
+        (date(2027, 1, 2), "2027-01-02"),
+        (("low", "high"), "low, high"),
+        (
+            (Price(input=Decimal(5), output=Decimal("2.5"), since=date(2026, 9, 1)),),
+            "$5 in, $2.50 out since 2026-09-01",
+        ),
+        (
+            (Price(input=Decimal(1)), Price(input=Decimal(2), output=Decimal(3), hours=(990, 30))),
+            "another unit; $2 in, $3 out from 16:30 to 00:30 UTC",
+        ),
+    ],
+)
+def test_a_difference_is_said_in_words(value: object, text: str) -> None:
+    """As people write it, and not as Python does."""
+    assert bundles.value_text(value) == text
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from core.models.adapt import adapt
 from core.models.facts import Known, facts
 from core.models.names import MOST, Found, Index, family, plainer
 from core.models.vendored import Catalogue
@@ -213,6 +214,50 @@ def test_a_snapshot_has_no_end_of_another_one(model: str, is_lent: bool) -> None
     assert found is not None
     assert (found.context, found.prices[0].input) == (8, 30)
     assert (found.retires is not None, found.successor is not None) == (is_lent, is_lent)
+
+
+@pytest.mark.parametrize(
+    ("model", "reasoning", "sampling", "assumed_from"),
+    [
+        ("gpt-6-x", "default", "no", "gpt-6-b"),  # of default and always the milder one
+        ("gpt-5-x", None, None, None),  # they disagree
+        ("gpt-7-x", None, None, None),  # none is known
+        ("gpt-6o", None, None, None),  # another line
+        ("gpt-6.1-x", None, None, None),  # another version
+    ],
+)
+def test_models_of_one_version_have_their_rules_in_common(
+    model: str, reasoning: str | None, sampling: str | None, assumed_from: str | None
+) -> None:
+    """What all of them say is assumed of another one; where they disagree nothing is."""
+    rows: dict[str, dict[str, object]] = {
+        "gpt-6-a": {"reasoning": "default", "sampling": "no", "prices": [{"input": 1}]},
+        "gpt-6-b": {"reasoning": "always", "sampling": "no", "retires": "2027-01-01"},
+        "gpt-5-a": {"reasoning": "none", "sampling": "yes"},
+        "gpt-5-b": {"reasoning": "always", "sampling": "no"},
+    }
+    found = Known(Catalogue({"openai": rows})).facts("openai", model)
+
+    if assumed_from is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert (found.reasoning, found.sampling, found.assumed_from) == (reasoning, sampling, assumed_from)
+        assert (found.prices, found.retires) == ((), None)
+
+
+@pytest.mark.parametrize("model", ["gpt-6-cyber", "gpt-6-rosalind", "gpt-5.5-cyber"])
+def test_known_limits_and_assumed_rules(model: str) -> None:
+    """A model of which packages have the price alone takes what its version does; it is said that this is assumed."""
+    found = facts("openai", model)
+    assert found is not None
+    assert (found.assumed_from, found.name, bool(found.prices)) == (None, model, True)
+    assert found.rules_from
+    decided = adapt("openai", model, {"temperature": 0.7, "max_tokens": 10**6, "presence_penalty": 0.0}, ())
+
+    assert "temperature" not in decided.sent
+    assert "presence_penalty" not in decided.sent
+    assert {note.source for note in decided.adjustments if note.parameter == "temperature"} == {"family"}
 
 
 def test_the_import_is_lean() -> None:

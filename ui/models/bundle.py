@@ -90,15 +90,15 @@ def _draw_differences(found: list[ModelDifference]) -> None:
         return
     lines = ["| At | Model | What | Now | Then |", "|---|---|---|---|---|"]
     for each in found[:_SHOWN]:
-        cells = (each.api, each.model, each.what.replace("_", " "), _said(each.before), _said(each.after))
+        cells = (each.api, each.model, each.what.replace("_", " "), _line(each.before), _line(each.after))
         lines.append(f"| {' | '.join(plain_cell(cell[:_LONGEST]) for cell in cells)} |")
     st.markdown("\n".join(lines))
     if len(found) > _SHOWN:
         st.caption(plain(f"The first {_SHOWN} are shown; `catalogue import PATH --dry-run` says all of them."))
 
 
-def _said(value: object) -> str:
-    return "unknown" if value is None else " ".join(str(value).split())
+def _line(value: object) -> str:
+    return " ".join(bundles.value_text(value).split())
 
 
 def _for_page(rule: str) -> str:
