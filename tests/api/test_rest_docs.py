@@ -166,7 +166,8 @@ def test_explain(served: Served, folder: Path) -> None:
     """The answer says where each value comes from."""
     answer = json.loads(bash(snippet("sh", "explain=true"), folder, **served.env()))
 
-    assert {"name", "value", "sent", "source", "shadows", "omittedBy", "adjusted"} == set(answer["data"]["explain"][0])
+    fields = {"name", "value", "sent", "source", "shadows", "passedOver", "omittedBy", "adjusted"}
+    assert fields == set(answer["data"]["explain"][0])
 
 
 def test_change_and_conflict(served: Served, folder: Path) -> None:
