@@ -105,7 +105,7 @@ def _add_organizations(session: Session, user_id: int, provider_id: int) -> None
     organization_keys.set_api_key(session, COMMAND_LINE, acme, provider_id, API_KEY)
     organization_keys.update(session, COMMAND_LINE, id_of(tier), provider_id, {"allowed_models": []})
     feature = features.create(session, COMMAND_LINE, {"name": "classify", "display_name": name})
-    for scope in (SettingsScope(provider_id, acme), SettingsScope(None, acme, feature.id)):
+    for scope in (SettingsScope(provider_id, acme, feature.id), SettingsScope(None, acme, feature.id)):
         settings.upsert(session, COMMAND_LINE, scope, {"temperature": 0.3, "custom_settings": {"odd": ODD}})
     tokens.create(session, COMMAND_LINE, {"name": "acme", "role": "analyst", "organization_id": acme})
 

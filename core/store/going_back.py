@@ -12,8 +12,10 @@ _COLUMNS: Final = """
      WHERE c.relnamespace = CAST(current_schema() AS regnamespace) AND c.relname = ANY (:tables)
        AND a.attnum > 0 AND NOT a.attisdropped ORDER BY c.relname, a.attnum
 """
-_COUNT: Final = "SELECT count(*), {0} FROM {1}"
+_COUNT: Final = "SELECT count(*), {0} FROM {1} WHERE {2}"
 """For names of our own."""
+_STORED: Final = {"installation": "version > 1"}
+"""Table -> which of its rows somebody has stored; the others are as the migrations made them, and make them again."""
 
 
 class Loss(NamedTuple):
@@ -67,6 +69,6 @@ def _counted(connection: Connection) -> dict[str, _Table]:
     found = {}
     for table, names in columns.items():
         counts = ", ".join(f'count("{name}")' for name in names)
-        rows, *values = connection.exec_driver_sql(_COUNT.format(counts, table)).one()
+        rows, *values = connection.exec_driver_sql(_COUNT.format(counts, table, _STORED.get(table, "true"))).one()
         found[table] = _Table(rows, dict(zip(names, values, strict=True)))
     return found
