@@ -145,7 +145,7 @@ class Known:
         if not _DECIDE & common.keys():
             for other in self._index.relatives(row.api, model):
                 found = _row(self.catalogue.rows[other.api], other, self.catalogue.as_of)
-                if found is not None and found.name != row.name:
+                if found is not None and found.name != row.name and found.api == row.api:
                     common = {name: value for name in _OF_THE_VENDOR if (value := getattr(found, name))}
                     source = found.name
         missing = {name: value for name, value in common.items() if name in _OF_THE_VENDOR and not getattr(row, name)}
@@ -156,7 +156,9 @@ class Known:
         rows = [
             row
             for where in self._index.generation(api, model)
-            if where.name != but and (row := _row(self.catalogue.rows[where.api], where, self.catalogue.as_of))
+            if where.name != but
+            and (not but or where.api == api)
+            and (row := _row(self.catalogue.rows[where.api], where, self.catalogue.as_of))
         ]
         if not rows:
             return {}
