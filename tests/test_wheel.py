@@ -191,11 +191,12 @@ def test_the_base_install_resolves_and_logs(service: Path, committed: str) -> No
         import sys
         from datetime import datetime, UTC
         from llm_settings import logs
-        from llm_settings.calling.log_writer import Call, put
+        from llm_settings.calling.log_rows import CallToLog
+        from llm_settings.calling.log_writer import put
         from llm_settings.resolve import resolve, resolver
         resolver.start().wait(60)
         settings = resolve("acme")
-        put(settings, Call(datetime.now(UTC), None, "m", "error", 1, 5, None, {}, None, None, None, "down"))
+        put(settings, CallToLog(datetime.now(UTC), None, "m", "error", 1, 5, None, {}, None, None, None, "down"))
         print(settings.status, settings.api_key(), len(settings.explain()) > 10, logs.flush())
         print("sqlmodel" in sys.modules, "core" in sys.modules)"""
 
@@ -458,7 +459,7 @@ def test_it_is_typed_under_both_names(service: Path, tmp_path: Path) -> None:
         'note: Revealed type is "str"',
         'note: Revealed type is "str"',
         'note: Revealed type is "str | None"',
-        'error: Argument 1 to "resolve" has incompatible type "int"; expected "str"  [arg-type]',
+        'error: Argument 1 to "resolve" has incompatible type "int"; expected "str | None"  [arg-type]',
         'error: "EffectiveSettings" has no attribute "nothing"  [attr-defined]',
     ]
     for name in NAMES:
