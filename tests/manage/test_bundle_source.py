@@ -19,10 +19,12 @@ from tests.processes import core
 
 RAW = _bundle()
 SHA256 = hashlib.sha256(RAW).hexdigest()
-PRIVATE = Ed25519PrivateKey.generate()
+PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))  # the same in each process: it names tests
 PUBLIC = base64.b64encode(PRIVATE.public_key().public_bytes_raw()).decode()
 SIGNATURE = PRIVATE.sign(RAW)
-OTHER = base64.b64encode(Ed25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
+OTHER = base64.b64encode(
+    Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))).public_key().public_bytes_raw()
+).decode()
 
 
 @dataclass
