@@ -25,8 +25,8 @@ from core.kinds import KINDS
 from core.manage import providers, settings
 from core.models.adapt import adapt
 from core.parameters import PARAMETERS, SENDABLE, Parameter
-from core.resolving.effective import EffectiveSettings
 from core.resolving.columns import SETTINGS
+from core.resolving.effective import EffectiveSettings
 from core.resolving.words import state_of, value_text, warnings_of
 from core.store.schemas import SettingsInput, validate
 from core.store.tables import LlmSettings
