@@ -20,7 +20,7 @@ def test_an_organisations_life(committed: str, tmp_path: Path) -> None:
     assert run("add", "acme", "--name", "Acme", "--template", "tier", "--external", "crm-1") == "Added acme."
     assert "already an organisation" in run("add", "acme")
     assert run("rename", "crm-1", "acme-2") == "Renamed to acme-2."
-    key = "sk-proj-0123456789abcdefghijklmnopqrstuvwxyz"
+    key = "sk-proj-canary-0123456789abcdefghijklmnopqrstuvwxyz"
     assert run("keys", "set", "acme", "openai", stdin=key + "\n").startswith("Stored sk-proj...**** #")
     assert run("members", "set", "acme", "eve", "--role", "admin") == "eve is admin of acme."
     assert run("members", "list", "acme") == f"{'eve':<30} {'admin':<8} active"
