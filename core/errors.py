@@ -77,7 +77,7 @@ class AlreadyExists(CoreError):
 
     def __init__(self, kind: str, key: str, field: str = "name") -> None:
         other = field.replace("_", " ")
-        article = "an" if kind[:1] in "aeiou" else "a"
+        article = "an" if kind[:1] in "aeio" else "a"  # a user
         text = f"There is already {article} {kind} {key!r}. Choose another {other}, or edit that one."
         super().__init__(text, made_with=(kind, key, field))
         self.kind, self.key, self.field = kind, key, field

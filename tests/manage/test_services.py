@@ -23,6 +23,7 @@ from core.resolving.merge import ProviderFacts, build
 from core.store import db
 from core.version import VERSION
 from tests.conftest import ROOT, make_user
+from tests.screens import everything
 
 NAMES = [
     "llm-settings resolver",
@@ -124,7 +125,7 @@ def test_pages_say_it() -> None:
     at.run()
     at.switch_page("pages/health.py").run()
     assert not at.exception
-    seen = "\n".join(item.value.replace("\\", "") for item in (*at.markdown, *at.caption, *at.text))
+    seen = everything(at).replace("\\", "")
     assert "3 services of an older version connected: 2 of 0.1.0, 1 of 0.1.9" in seen
     assert "Upgrade services before" in seen
 

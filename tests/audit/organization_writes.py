@@ -1,0 +1,198 @@
+"""Each public write about organisations and features, for the tests of what the audit records."""
+
+from collections.abc import Callable
+
+from sqlalchemy import text
+from sqlmodel import Session, select
+
+from core.access import users
+from core.actors import Actor
+from core.manage import (
+    features,
+    organization_deletion,
+    organization_keys,
+    organization_members,
+    organization_names,
+    organizations,
+    providers,
+    settings,
+)
+from core.manage.scopes import SettingsScope
+from core.store.table import id_of
+from core.store.tables import LlmProvider, User
+from tests.conftest import PASSWORD
+
+MODULES = (
+    features,
+    organization_deletion,
+    organization_keys,
+    organization_members,
+    organization_names,
+    organizations,
+)
+READS = {
+    "features.search",
+    "features.unregistered",
+    "organization_keys.get",
+    "organization_keys.list_of",
+    "organization_members.find_user",
+    "organization_members.list_of",
+    "organization_members.of_user",
+    "organizations.count",
+    "organizations.get",
+    "organizations.get_by_name",
+    "organizations.search",
+    "settings.get_of",
+    "settings.list_of",
+}
+"""What takes an actor because not everybody may see it."""
+SHARED = {"organizations.write"}
+"""What the writes of another module are made of."""
+_KEY = "sk-proj-canary-0123456789abcdefghijklmnopqrstuvwxyz"
+Prepare = Callable[[Session, Actor], int]
+Work = Callable[[Session, Actor, int], object]
+
+
+def _nothing(_session: Session, _actor: Actor) -> int:
+    return 0
+
+
+def _organization(session: Session, actor: Actor) -> int:
+    providers.create(
+        session, actor, {"name": "openai", "display_name": "O", "kind": "openai", "available_models": ["m"]}
+    )
+    users.add(session, actor, "grace", PASSWORD, "member")
+    return id_of(organizations.create_one(session, actor, {"slug": "acme", "name": "Acme"}))
+
+
+def _deleted(session: Session, actor: Actor) -> int:
+    return id_of(organization_deletion.delete(session, actor, _organization(session, actor)))
+
+
+def _with_member(session: Session, actor: Actor) -> int:
+    number = _organization(session, actor)
+    organization_members.set_member(session, actor, number, _user(session), "analyst")
+    return number
+
+
+def _with_key(session: Session, actor: Actor) -> int:
+    number = _organization(session, actor)
+    organization_keys.set_api_key(session, actor, number, _provider(session), _KEY)
+    return number
+
+
+def _with_unbound_key(session: Session, actor: Actor) -> int:
+    number = _with_key(session, actor)
+    session.execute(text("UPDATE organization_providers SET api_key_key_id = NULL, api_key_binding = NULL"))
+    session.expire_all()
+    return number
+
+
+def _feature(session: Session, actor: Actor) -> int:
+    return id_of(features.create(session, actor, {"name": "summarise", "display_name": "Summaries"}))
+
+
+def _override(session: Session, actor: Actor) -> int:
+    scope = SettingsScope(feature_id=_feature(session, actor))
+    return id_of(settings.upsert(session, actor, scope, {"temperature": 0.2}))
+
+
+def _user(session: Session) -> int:
+    return id_of(session.exec(select(User).where(User.username == "grace")).one())
+
+
+def _provider(session: Session) -> int:
+    return id_of(session.exec(select(LlmProvider).where(LlmProvider.name == "openai")).one())
+
+
+WRITES: dict[str, tuple[Prepare, Work, str, dict[str, tuple[object, object]]]] = {
+    "organizations.create": (
+        _nothing,
+        lambda s, a, _: organizations.create(s, a, [{"slug": "acme", "name": "Acme"}]),
+        "organization.create",
+        {"name": (None, "Acme")},
+    ),
+    "organizations.create_one": (
+        _nothing,
+        lambda s, a, _: organizations.create_one(s, a, {"slug": "acme", "name": "Acme"}),
+        "organization.create",
+        {"slug": (None, "acme")},
+    ),
+    "organizations.update": (
+        _organization,
+        lambda s, a, n: organizations.update(s, a, n, {"name": "Acme Ltd"}),
+        "organization.update",
+        {"name": ("Acme", "Acme Ltd")},
+    ),
+    "organization_names.set_external": (
+        _organization,
+        lambda s, a, n: organization_names.set_external(s, a, n, ["42"]),
+        "organization.set_names",
+        {},
+    ),
+    "organization_deletion.delete": (_organization, organization_deletion.delete, "organization.delete", {}),
+    "organization_deletion.restore": (_deleted, organization_deletion.restore, "organization.restore", {}),
+    "organization_deletion.purge": (_deleted, organization_deletion.purge, "organization.purge", {}),
+    "organization_members.set_member": (
+        _organization,
+        lambda s, a, n: organization_members.set_member(s, a, n, _user(s), "analyst"),
+        "organization.set_member",
+        {},
+    ),
+    "organization_members.remove_member": (
+        _with_member,
+        lambda s, a, n: organization_members.remove_member(s, a, n, _user(s)),
+        "organization.remove_member",
+        {},
+    ),
+    "organization_keys.update": (
+        _organization,
+        lambda s, a, n: organization_keys.update(s, a, n, _provider(s), {"allowed_models": ["m"]}),
+        "organization.update_provider",
+        {"allowed_models": (None, ["m"])},
+    ),
+    "organization_keys.set_api_key": (
+        _organization,
+        lambda s, a, n: organization_keys.set_api_key(s, a, n, _provider(s), _KEY),
+        "organization.set_key",
+        {},
+    ),
+    "organization_keys.remove_api_key": (
+        _with_key,
+        lambda s, a, n: organization_keys.remove_api_key(s, a, n, _provider(s)),
+        "organization.remove_key",
+        {},
+    ),
+    "organization_keys.adopt_api_key": (
+        _with_unbound_key,
+        lambda s, a, n: organization_keys.adopt_api_key(s, a, n, _provider(s)),
+        "organization.adopt_key",
+        {},
+    ),
+    "features.create": (_nothing, lambda s, a, _: _feature(s, a), "feature.create", {"name": (None, "summarise")}),
+    "features.update": (
+        _feature,
+        lambda s, a, n: features.update(s, a, n, {"display_name": "Short texts"}),
+        "feature.update",
+        {"display_name": ("Summaries", "Short texts")},
+    ),
+    "features.delete": (_feature, features.delete, "feature.delete", {}),
+    "settings.upsert": (
+        _organization,
+        lambda s, a, n: settings.upsert(s, a, SettingsScope(organization_id=n), {"temperature": 0}),
+        "settings.create",
+        {"temperature": (None, 0)},
+    ),
+    "settings.update_override": (
+        _override,
+        lambda s, a, n: settings.update_override(s, a, n, {"temperature": 0}),
+        "override.update",
+        {"temperature": (0.2, 0)},
+    ),
+    "settings.delete_override": (
+        _override,
+        settings.delete_override,
+        "override.delete",
+        {"temperature": (0.2, None)},
+    ),
+}
