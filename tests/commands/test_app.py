@@ -38,6 +38,13 @@ COMMANDS = {
     **{f"audit {name}": "audit" for name in ("head", "verify", "purge", "export")},
     **{f"catalogue {name}": "catalogue" for name in ("status", "export", "diff", "import")},
     **{f"models {name}": "models" for name in ("retiring", "facts", "set", "drop")},
+    **{f"features {name}": "features" for name in ("add", "list", "delete")},
+    **{
+        f"organizations {name}": "organizations"
+        for name in ("add", "list", "rename", "disable", "enable", "delete", "restore", "purge", "import")
+    },
+    **{f"organizations keys {name}": "organizations" for name in ("set", "remove")},
+    **{f"organizations members {name}": "organizations" for name in ("set", "remove", "list")},
     "jobs list": "jobs",
     "jobs run": "jobs",
     "logs purge": "logs",
