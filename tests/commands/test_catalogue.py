@@ -38,7 +38,7 @@ def test_what_is_exported_differs_in_nothing_but_what_was_changed(tmp_path: Path
     changed.write_text(json.dumps(content), encoding="utf-8")
     lines = core("catalogue", "diff", str(changed), **NO_STORE).stdout.splitlines()
 
-    assert lines[:3] == ["- openai gpt-5", "  openai gpt-5.4: context 1,050,000 -> 7", "+ openai gpt-99"]
+    assert lines[:3] == ["- openai gpt-5", "  openai gpt-5.4: context 1050000 -> 7", "+ openai gpt-99"]
     assert lines[3].startswith(f"3 differences. {changed} is of 2099-01-01, ")
 
 
