@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from core.audit.record import COMMENT, REQUEST_ID
+from core.audit.record import COMMENT, ORGANIZATION, REQUEST_ID
 from core.govern import audit_log
 from core.resolving.words import label_of
 
@@ -28,6 +28,24 @@ WORDS: Final = {
     "settings.create": ("added defaults of", "tune"),
     "settings.update": ("changed defaults of", "tune"),
     "settings.delete": ("reset defaults of", "restart_alt"),
+    "override.create": ("added settings of the feature", "tune"),
+    "override.update": ("changed settings of the feature", "tune"),
+    "override.delete": ("reset settings of the feature", "restart_alt"),
+    "organization.create": ("added organisation", "domain_add"),
+    "organization.update": ("changed organisation", "domain"),
+    "organization.delete": ("deleted organisation", "domain_disabled"),
+    "organization.restore": ("restored organisation", "restore_from_trash"),
+    "organization.purge": ("took away for good the organisation", "delete_forever"),
+    "organization.set_names": ("changed the names of organisation", "badge"),
+    "organization.set_member": ("gave somebody a role in organisation", "group_add"),
+    "organization.remove_member": ("took somebody out of organisation", "group_remove"),
+    "organization.update_provider": ("changed what may be used by organisation", "rule"),
+    "organization.set_key": ("set an own API key of organisation", "key"),
+    "organization.remove_key": ("removed an own API key of organisation", "key_off"),
+    "organization.adopt_key": ("adopted an own API key of organisation", "link"),
+    "feature.create": ("added feature", "extension"),
+    "feature.update": ("changed feature", "extension"),
+    "feature.delete": ("deleted feature", "delete"),
     "model_facts.set": ("said something of the model", "fact_check"),
     "model_facts.withdraw": ("took back what was said of the model", "remove_done"),
     "model_facts.dismiss": ("dismissed what a refusal says of the model", "cancel"),
@@ -84,6 +102,28 @@ REFUSED: Final = {
     "provider.test": "test a connection",
     "settings.update": "change defaults",
     "settings.delete": "reset defaults",
+    "organization.create": "add an organisation",
+    "organization.update": "change an organisation",
+    "organization.delete": "delete an organisation",
+    "organization.restore": "restore an organisation",
+    "organization.purge": "take an organisation away for good",
+    "organization.list": "list organisations",
+    "organization.read": "look at an organisation",
+    "organization.read_provider": "look at what an organisation may use",
+    "organization.members": "look at who belongs to an organisation",
+    "organization.audit": "look at the audit of an organisation",
+    "organization.set_names": "change the names of an organisation",
+    "organization.set_member": "give somebody a role in an organisation",
+    "organization.remove_member": "take somebody out of an organisation",
+    "organization.update_provider": "change what an organisation may use",
+    "organization.set_key": "set an organisation's own API key",
+    "organization.remove_key": "remove an organisation's own API key",
+    "organization.adopt_key": "adopt an organisation's own API key",
+    "feature.create": "add a feature",
+    "feature.update": "change a feature",
+    "feature.delete": "delete a feature",
+    "feature.list": "list features",
+    "settings.read": "look at settings",
     "model_facts.set": "say something of a model",
     "model_facts.withdraw": "take back what was said of a model",
     "model_facts.observe": "keep what a vendor says of its models",
@@ -113,6 +153,15 @@ _FIELDS: Final = {
     "omitted_parameters": "Not sent",
     "needs_key": "Needs a key",
     "api_key": "API key",
+    "slug": "Slug",
+    "template_id": "Template",
+    "shares_keys": "Shares the installation's keys",
+    "is_allowed": "Allowed",
+    "requires_own_key": "Requires its own key",
+    "allowed_models": "Allowed models",
+    "own_models": "Own models",
+    "default_provider_id": "Default provider",
+    "external_names": "External names",
     "role": "Role",
     "sign_ins": "Sign-ins",
     "expires_at": "Ends",
@@ -142,7 +191,7 @@ _ONLY: Final = {
 
 def words_of(action: str, changes: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
     """Return what was done, and which fields it changed, unless the first says so."""
-    named = [name for name in changes if name not in {COMMENT, REQUEST_ID}]
+    named = [name for name in changes if name not in {COMMENT, REQUEST_ID, ORGANIZATION}]
     words = WORDS.get(action, (action, ""))[0]
     if len(named) == 1:
         after = changes[named[0]].get("after")

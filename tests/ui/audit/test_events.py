@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from core.access.authority import CHANGE_PASSWORD
 from core.manage.provider_secrets import CARRIED
 from core.parameters import PARAMETERS
-from core.store.schemas import ProviderInput, SettingsInput
+from core.store.organization_schemas import (
+    FeatureInput,
+    OrganizationInput,
+    OrganizationProviderInput,
+    ScopedSettingsInput,
+)
+from core.store.schemas import ProviderInput
 from tests.conftest import ROOT
 from ui.audit.words import REFUSED, WORDS, field_label, words_of
 
@@ -17,38 +23,60 @@ ACTION = re.compile(r"[a-z_]+\.[a-z_]+|denied")
 
 def recorded() -> Iterator[str]:
     """Each action that core puts on record, wherever it does."""
-    return _actions({"record", "_record", "put_on_record"})
+    return _actions({"record", "_record", "put_on_record", "write"})
 
 
 def asked() -> Iterator[str]:
     """Each action that core asks somebody's rights for, wherever it does."""
-    return _actions({"require"})
+    return _actions({"require", "reach", "reach_row", "visible", "named"})
 
 
 def _actions(functions: set[str]) -> Iterator[str]:
-    """Each action that is the third argument of one of these."""
+    """Each action that is the third argument of one of these, be it a text or a name that the module gives one."""
     for path in (ROOT / "core").rglob("*.py"):
         tree = ast.parse(path.read_text("utf-8"))
-        named = {
-            target.id: node.value.value
-            for node in tree.body
-            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant)
-            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-            if isinstance(target, ast.Name)
-        }
-        for call in ast.walk(tree):
-            called = "" if not isinstance(call, ast.Call) else getattr(call.func, "id", getattr(call.func, "attr", ""))
-            if not isinstance(call, ast.Call) or called not in functions or len(call.args) < _PLACE:
-                continue
-            if isinstance(call.args[2], ast.JoinedStr):  # of headers and query parameters
-                (begin, _) = call.args[2].values
-                assert isinstance(begin, ast.Constant)
-                yield from (f"{begin.value}{use}" for use in CARRIED)
-                continue
-            for part in ast.walk(call.args[2]):
-                value = part.value if isinstance(part, ast.Constant) else named.get(getattr(part, "id", ""))
-                if isinstance(value, str) and ACTION.fullmatch(value):
-                    yield value
+        for scope in [tree, *(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))]:
+            named = {**_constants(tree.body), **_constants(scope.body)}
+            for call in _calls(scope):
+                called = getattr(call.func, "id", getattr(call.func, "attr", ""))
+                if called in functions and len(call.args) >= _PLACE:
+                    yield from _texts(call.args[2], named)
+
+
+def _constants(body: list[ast.stmt]) -> dict[str, object]:
+    return {
+        target.id: node.value.value
+        for node in body
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    }
+
+
+def _calls(scope: ast.Module | ast.FunctionDef) -> Iterator[ast.Call]:
+    """The calls of a function, or those of a module that are in none."""
+    todo: list[ast.AST] = [*scope.body]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Call):
+            yield node
+        todo += [each for each in ast.iter_child_nodes(node) if not isinstance(each, ast.FunctionDef)]
+
+
+def _texts(third: ast.expr, named: dict[str, object]) -> Iterator[str]:
+    if isinstance(third, ast.JoinedStr):
+        begin = third.values[0]
+        if isinstance(begin, ast.Constant):  # of headers and query parameters
+            yield from (f"{begin.value}{use}" for use in CARRIED)
+        else:  # of rows of settings
+            yield from (
+                f"{kind}.{what}" for kind in ("settings", "override") for what in ("create", "update", "delete")
+            )
+        return
+    for part in ast.walk(third):
+        value = part.value if isinstance(part, ast.Constant) else named.get(getattr(part, "id", ""))
+        if isinstance(value, str) and ACTION.fullmatch(value):
+            yield value
 
 
 def test_every_action_has_words() -> None:
@@ -64,7 +92,8 @@ def test_every_refusal_has_words() -> None:
 
 def test_every_field_has_a_label() -> None:
     """A field of a provider or of settings is called what the forms call it, never by its name in the database."""
-    named = {*ProviderInput.model_fields, *SettingsInput.model_fields}
+    inputs = (ProviderInput, ScopedSettingsInput, OrganizationInput, OrganizationProviderInput, FeatureInput)
+    named = {name for each in inputs for name in each.model_fields}
     assert not {name for name in named if field_label(name) == name}
     assert field_label("presence_penalty") == PARAMETERS["presence_penalty"].label
     assert field_label("x-of-somebody") == "x-of-somebody"
