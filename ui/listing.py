@@ -13,6 +13,7 @@ import streamlit as st
 from ui import address
 from ui.guard import guard
 from ui.since import KEY, pick_since
+from ui.widgets import FILTERS_PLACE, PAGES_PLACE
 
 PAGE_SIZE: Final = 25
 _SEARCH, _PAGE = "search", "page"
@@ -45,7 +46,7 @@ def pick(placeholder: str, then: Callable[[], object] = lambda: None) -> Wanted:
         placeholder: What is searched.
         then: Draws what stands beside them: the button that adds to the list.
     """
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="filters"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key=FILTERS_PLACE):
         search = pick_search(placeholder)
         since = pick_since("Changed within", first_page)
         then()
@@ -98,7 +99,7 @@ def shown(rows: Sequence[R]) -> Sequence[R]:
     address.number(_PAGE, pages)
     if pages == 1:
         return rows
-    below = st.container(horizontal_alignment="center", key="pages")
+    below = st.container(horizontal_alignment="center", key=PAGES_PLACE)
     with below:
         number = st.pagination(pages, key=_PAGE, bind="query-params")
         first, last = (number - 1) * PAGE_SIZE, min(number * PAGE_SIZE, len(rows))

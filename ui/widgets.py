@@ -22,6 +22,11 @@ def page_head(title: str, purpose: str) -> None:
     show_toast()
 
 
+FILTERS_PLACE: Final = "filters"
+"""The key of the container around a page's filters, and of the one around its pager: with a key they stay what they are."""
+PAGES_PLACE: Final = "pages"
+
+
 def coming_and_going() -> Any:
     """Return a place for what is drawn only at times, above filters: a message, the first steps.
 

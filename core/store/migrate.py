@@ -15,6 +15,9 @@ from .db import ATTEMPTS, RETRYABLE, store_errors
 from .tables import METADATA
 
 _LOCK = 0x6C6C6D73  # "llms": two processes that migrate at once take turns
+_IN_ORDER = ("users", "api_tokens", "llm_providers", "llm_settings")
+"""Tables that a request reads one after the other, in this order. A migration that had a later one already, and wanted an
+earlier one, would make a deadlock with it, and the server might end the request."""
 _OWNERS = (
     "The database role may not do this: migrating takes the role that owns the tables, or may create them. Name it in "
     "DATABASE_URL. The schema is as it was."
@@ -67,7 +70,17 @@ def _again(work: Callable[[], bool]) -> bool:
     return work()
 
 
+def _lock(connection: Connection) -> None:
+    """Lock what requests read, in their order, for the moment that a migration takes: it waits for them, not they for it."""
+    there = [table for table in _IN_ORDER if connection.scalar(text("SELECT to_regclass(:table)"), {"table": table})]
+    if there:
+        connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        connection.execute(text(f"LOCK TABLE {', '.join(there)} IN ACCESS EXCLUSIVE MODE"))
+
+
 def _apply(connection: Connection, step: object, revision: str) -> None:
+    if _current(connection) != (head() if revision == "head" else revision):
+        _lock(connection)
     config = AlembicConfig(attributes={"connection": connection, "metadata": METADATA})
     config.set_main_option("script_location", str(revisions.scripts_folder()).replace("%", "%%"))
     step(config, revision)  # type: ignore[operator]  # alembic.command's functions are untyped

@@ -13,7 +13,6 @@ from core.actors import COMMAND_LINE
 from core.errors import StoreUnavailable
 from core.manage import providers
 from core.store import db
-from core.store.table import id_of
 
 
 class Writer(threading.Thread):
@@ -42,7 +41,7 @@ class Writer(threading.Thread):
         try:
             with db.transaction() as session:
                 row = providers.get_by_name(session, self.provider)
-                providers.update(session, COMMAND_LINE, id_of(row), {"display_name": f"n{tried}"})
+                providers.update(session, COMMAND_LINE, row.id or 0, {"display_name": f"n{tried}"})
         except StoreUnavailable:
             time.sleep(0.05)
             stored = self.stored()

@@ -306,7 +306,7 @@ def test_a_migration_that_loses_to_a_writer_is_run_again(engine: Engine, databas
             connection.execute("SET statement_timeout = '30s'")
             connection.execute("LOCK TABLE llm_logs IN ROW EXCLUSIVE MODE")
             deadline = time.monotonic() + 20
-            while not _waits_for_logs(database) and time.monotonic() < deadline:
+            while not _waits_for(database, "llm_logs") and time.monotonic() < deadline:
                 time.sleep(0.01)
             connection.execute("SELECT count(*) FROM llm_settings")
             losses.append(time.monotonic())
@@ -320,9 +320,26 @@ def test_a_migration_that_loses_to_a_writer_is_run_again(engine: Engine, databas
     migrate.check(engine)
 
 
-def _waits_for_logs(url: str) -> bool:
+def test_a_request_that_has_begun_is_answered(engine: Engine, database: str) -> None:
+    """It holds its token's row, and reads settings while the migration waits for it: no deadlock, whatever the revisions change."""
+    migrate.downgrade(engine, "0014")
+    with psycopg.connect(database) as request, ThreadPoolExecutor(1) as crew:
+        request.execute("SET statement_timeout = '20s'")
+        request.execute("SELECT 1 FROM users, api_tokens FOR SHARE")
+        migrating = crew.submit(migrate.upgrade, engine)
+        deadline = time.monotonic() + 20
+        while not _waits_for(database, "users", "api_tokens") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        request.execute("SELECT count(*) FROM llm_providers, llm_settings")
+        request.commit()
+        assert migrating.result()
+
+    migrate.check(engine)
+
+
+def _waits_for(url: str, *tables: str) -> bool:
     with psycopg.connect(url, autocommit=True) as connection:
         row = connection.execute(
-            "SELECT count(*) FROM pg_locks WHERE relation = 'llm_logs'::regclass AND NOT granted"
+            "SELECT count(*) FROM pg_locks WHERE relation = ANY (%s::regclass[]) AND NOT granted", [list(tables)]
         ).fetchone()
     return bool(row and row[0])

@@ -38,6 +38,7 @@ from tests.streamlit_client import Client, client_socket, handshake, raw, stream
 from ui.navigation import SCREENS, names_for
 from web.answers import security_headers
 from web.connections import LINE_BYTES
+from web.leaving import STAY
 from web.middleware import ANONYMOUS_SOCKETS, SOCKETS
 from web.request import COOKIE
 
@@ -464,7 +465,7 @@ def test_page_outside_the_roles_navigation_is_not_run(app: App) -> None:
                     assert drawn <= own | {"sign_out", "provider", "other", "download"}
                 else:
                     assert client.alerts() == ["Admin access required. Ask an admin, or open a page from the menu."]
-                    assert client.keys() == ["sign_out"]
+                    assert client.keys() == ["sign_out", STAY]
                     assert not client.not_found
                 asked += 1
     assert asked == 4 * (len(PAGES) - len(FOR_EVERYBODY)) > 0
@@ -496,7 +497,7 @@ def test_page_opened_first_on_a_fresh_process(fresh: Process) -> None:
                 assert client.titles() == [SCREENS[name].title]
             else:
                 assert client.alerts() == ["Admin access required. Ask an admin, or open a page from the menu."]
-                assert (client.titles(), set(client.keys())) == ([], {"sign_out"}), name
+                assert (client.titles(), set(client.keys())) == ([], {"sign_out", STAY}), name
         with connect(fresh.app, admin) as client:
             assert client.open(name).titles() == [SCREENS[name].title]
             hashes[name] = client.pages[SCREENS[name].title]

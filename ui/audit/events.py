@@ -19,7 +19,7 @@ from ui.feedback import plain
 from ui.guard import guard
 from ui.links import draw_provider_links
 from ui.since import pick_since
-from ui.widgets import ago, cut, download_csv, exact, figure, opening_line
+from ui.widgets import FILTERS_PLACE, ago, cut, download_csv, exact, figure, opening_line
 
 PAGE_SIZE = 25
 EXPORTED = 10_000
@@ -70,7 +70,7 @@ def pick_filters(choices: EventChoices, providers: Iterable[str]) -> EventFilter
         "min_value": _FIRST_DAY,
         "max_value": _LAST_DAY,
     }
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="filters"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key=FILTERS_PLACE):
         who = st.selectbox(
             "Actor",
             address.with_asked(_ACTOR, choices.actors, _LONGEST),

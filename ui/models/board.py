@@ -19,7 +19,7 @@ from core.wording import counted
 from ui import address, listing
 from ui.feedback import plain
 from ui.models import change
-from ui.widgets import cut, figure, for_row, isolated
+from ui.widgets import FILTERS_PLACE, cut, figure, for_row, isolated
 
 TIER: Final = "tier"
 WORDS: Final[Mapping[Tier, tuple[str, str, str]]] = {
@@ -55,7 +55,7 @@ def draw(actor: Actor, *, for_admin: bool) -> None:
     if not everything:
         st.info("No model that a provider offers has an end that is known here.", icon=":material/event_available:")
         return
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="filters"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key=FILTERS_PLACE):
         wanted = listing.pick_search("Model, host or provider")
         tier = _pick_tier()
     found = [

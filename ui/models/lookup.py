@@ -15,7 +15,7 @@ from core.store import db
 from core.wording import counted
 from ui import address
 from ui.feedback import plain, plain_cell
-from ui.widgets import cut
+from ui.widgets import FILTERS_PLACE, cut
 
 MODEL: Final = "model"
 API: Final = "api"
@@ -26,7 +26,7 @@ _LONGEST: Final = 200
 def draw() -> None:
     """Draw the search, and what is known of the model that it names."""
     address.one_of(API, [api.label for api in APIS.values()], "a host")
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="filters"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key=FILTERS_PLACE):
         model = st.text_input(
             "Model",
             key=MODEL,

@@ -20,7 +20,7 @@ from ui.guard import guard_part
 from ui.providers import clicks, first_steps, picked, row
 from ui.providers.dialogs import ADDED, draw_dialog
 from ui.since import KEY, pick_since
-from ui.widgets import ago, coming_and_going, exact, figure
+from ui.widgets import FILTERS_PLACE, PAGES_PLACE, ago, coming_and_going, exact, figure
 
 PAGE_SIZE: Final = 20
 STATES: Final = {"All": None, "Active": True, "Inactive": False}
@@ -119,7 +119,7 @@ def _draw_figures(figures: ProviderFigures) -> None:
 
 
 def _draw_filters(*, several: bool) -> Filters:
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="filters"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key=FILTERS_PLACE):
         search = st.text_input(
             "Search",
             key=_SEARCH,
@@ -178,7 +178,7 @@ def _draw_rows(filters: Filters) -> bool:
         picked.draw_bar(found, filters.asked, clicks.note)
     rows, number = st.container(gap="xsmall", key="rows"), 1
     if pages > 1:
-        with st.container(horizontal_alignment="center", key="pages"):
+        with st.container(horizontal_alignment="center", key=PAGES_PLACE):
             number = st.pagination(pages, key=_PAGE, bind="query-params")
             last = min(number * PAGE_SIZE, found)
             st.caption(f"{(number - 1) * PAGE_SIZE + 1} to {last} of {found}", width="content")

@@ -17,7 +17,7 @@ from ui.feedback import plain
 from ui.guard import guard
 from ui.usage.call import draw_call
 from ui.usage.figures import LONGEST, PROVIDER
-from ui.widgets import cut, dollars, download_csv, opening_line
+from ui.widgets import FILTERS_PLACE, cut, dollars, download_csv, opening_line
 
 PAGE_SIZE: Final = 25
 EXPORTED: Final = {False: 10_000, True: 1_000}
@@ -36,7 +36,7 @@ _ICONS = {"ok": "check_circle", "error": "error", "cancelled": "cancel"}
 def pick_filters(choices: CallChoices, span: str, provider: str | None) -> CallFilters:
     """Draw the filters of the log; returns what is chosen. The time and the provider are those of the figures."""
     address.one_of(_STATUS, CALL_STATUSES, "a status")
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="filters"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key=FILTERS_PLACE):
         model = st.selectbox(
             "Model",
             address.with_asked(_MODEL, choices.models, LONGEST),
