@@ -59,7 +59,7 @@ def _nothing(_session: Session, _actor: Actor) -> int:
 
 def _organization(session: Session, actor: Actor) -> int:
     providers.create(
-        session, actor, {"name": "openai", "display_name": "O", "kind": "openai", "available_models": ["m"]}
+        session, actor, {"name": "gateway", "display_name": "G", "kind": "openai", "available_models": ["m"]}
     )
     users.add(session, actor, "grace", PASSWORD, "member")
     return id_of(organizations.create_one(session, actor, {"slug": "acme", "name": "Acme"}))
@@ -102,7 +102,7 @@ def _user(session: Session) -> int:
 
 
 def _provider(session: Session) -> int:
-    return id_of(session.exec(select(LlmProvider).where(LlmProvider.name == "openai")).one())
+    return id_of(session.exec(select(LlmProvider).where(LlmProvider.name == "gateway")).one())
 
 
 WRITES: dict[str, tuple[Prepare, Work, str, dict[str, tuple[object, object]]]] = {
