@@ -1,35 +1,59 @@
-"""CI runs a failed test once more only where that hides nothing but a busy machine: `.ci/again`."""
+"""CI runs a failed test again only where that hides nothing but a busy machine: `.ci/again`."""
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
 
-PAGE = "tests/browser/test_pages.py::test_{}"
+TEST = "def test_steady(): pass\ndef test_broken(): assert False\n"
 
 
-@pytest.mark.parametrize(
-    "failed",
-    [
-        [],
-        ["tests/test_resolve.py::test_a"],
-        [PAGE.format("a"), "tests/access/test_sessions.py::test_a"],
-        [PAGE.format(name) for name in "abcd"],
-    ],
-    ids=["nothing is named", "another room", "a page and another room", "four pages"],
-)
-def test_these_stay_failures(tmp_path: Path, failed: list[str]) -> None:
-    """A run that broke off, a test of anything but a page, and many pages at once: nothing is run again."""
-    named = tmp_path / "failed"
-    named.write_text("".join(f"{test}\n" for test in failed), encoding="utf-8")
+@pytest.fixture
+def again(tmp_path: Path) -> Callable[[str], tuple[int, str]]:
+    """`.ci/again` of a project with a test file of two; called with names of tests it gives the code it ends with, and what it says."""
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/again", tmp_path / ".ci/again")
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    (tmp_path / "test_it.py").write_text(TEST, encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
 
-    again = subprocess.run([ROOT / ".ci/again", named], capture_output=True, text=True, timeout=60, check=False)
+    def call(failed: str) -> tuple[int, str]:
+        (tmp_path / "failed").write_text(
+            "".join(f"test_it.py::test_{name}\n" for name in failed.split()), encoding="utf-8"
+        )
+        ended = subprocess.run(
+            [tmp_path / ".ci/again", tmp_path / "failed"], capture_output=True, text=True, timeout=120, check=False
+        )
+        return ended.returncode, ended.stdout
 
-    assert (again.returncode, again.stdout) == (1, "")
+    return call
+
+
+def test_these_stay_failures(again: Callable[[str], tuple[int, str]]) -> None:
+    """A run that broke off, and many tests at once: nothing is run again."""
+    assert again("") == (1, "")
+    assert again("steady " * 4) == (1, "")
+
+
+@pytest.mark.long
+def test_alone(again: Callable[[str], tuple[int, str]]) -> None:
+    """What passes three times alone is named as unsteady; what fails alone is a failure, whatever else passes."""
+    code, printed = again("steady")
+    assert (code, printed.count("1 passed"), printed.splitlines()[-1]) == (
+        0,
+        3,
+        "== UNSTEADY, passed only alone: test_it.py::test_steady",
+    )
+
+    code, printed = again("steady broken")
+    assert code != 0
+    assert "UNSTEADY" not in printed
 
 
 @pytest.mark.long
