@@ -13,7 +13,22 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api import docs, effective, errors, health, metrics, models, provider_secrets, providers, settings, wire
+from api import (
+    docs,
+    effective,
+    errors,
+    features,
+    health,
+    metrics,
+    models,
+    organization_providers,
+    organizations,
+    provider_secrets,
+    providers,
+    scoped_settings,
+    settings,
+    wire,
+)
 from api.callers import SPENT, limit_headers
 from api.ids import LARGEST
 from api.names import camel
@@ -80,7 +95,8 @@ def make() -> FastAPI:
         tags=["effective settings"],
         summary="Effective settings",
     )(effective_settings)
-    for module in (providers, provider_secrets, settings, models, health, docs):
+    ours = (providers, provider_secrets, settings, scoped_settings, organizations, organization_providers, features)
+    for module in (*ours, models, health, docs):
         app.router.routes.extend(module.router.routes)  # flat: what there is can be walked, by a 405 and by a test
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # how FastAPI has it extended
     return app

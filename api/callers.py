@@ -12,13 +12,16 @@ from api.names import NotAsNamed
 from core.access import authority, ratelimit, sessions, sign_in, tokens
 from core.access.ratelimit import Spent
 from core.actors import Actor
-from core.errors import AlreadyExists, Conflict, Invalid, KeyUnreadable, NotFound, Sealed
+from core.errors import AlreadyExists, Conflict, Forbidden, Invalid, KeyUnreadable, NotFound, Sealed
 from core.manage import bootstrap
 from core.store import db
+from core.store.tables import MEMBER
 from web.request import ADDRESS_HEADER, SECRET_HEADER, is_ours
 
 T = TypeVar("T")
 
+WRITES: Final = frozenset({"sensitive", "provisioning"})
+"""The limits that count what is committed."""
 SPENT: Final = "llm_settings.spent"
 """Where a request's scope keeps what is left of its limit."""
 
@@ -30,6 +33,8 @@ class Caller(NamedTuple):
     role: str
     spent: Spent | None
     """What is left of the limit."""
+    organizations: frozenset[int]
+    """Those that a member belongs to; of others, who see all or none, none."""
 
 
 class Asked(NamedTuple):
@@ -44,7 +49,7 @@ class Asked(NamedTuple):
 def look(asked: Asked, *, action: str, role: str, limit: ratelimit.LimitName | None) -> Caller:
     """Return who calls, if they may do *action*, which takes *role*. A token counts more than a cookie.
 
-    The general limit is counted here, whatever comes of the request; the sensitive one only looked at: :func:`write`
+    The general limit is counted here, whatever comes of the request; those of writes are only looked at: :func:`write`
     counts what is committed.
 
     Raises:
@@ -60,11 +65,12 @@ def look(asked: Asked, *, action: str, role: str, limit: ratelimit.LimitName | N
         if actor is not None:
             has = authority.role_of(session, actor) or ""
             who = ratelimit.who_is(actor)
-            spent = limiter.check(who, limit) if limit == "sensitive" else None
+            spent = limiter.check(who, limit) if limit in WRITES else None
             if limit == "general" or has not in authority.ENOUGH[role]:
                 spent = limiter.spend(who, "general")  # before the denial: nobody fills the audit without an end
             authority.require(session, actor, action, role=role)
-            return Caller(actor, has, spent)
+            of = authority.visible(session, actor, action).roles if has == MEMBER else {}
+            return Caller(actor, has, spent, frozenset(of))
     limiter.spend(f"address:{sign_in.network_of(asked.address)}", "general")
     raise not_signed_in()
 
@@ -123,8 +129,8 @@ def limit_headers(spent: Spent) -> tuple[tuple[bytes, bytes], ...]:
     )
 
 
-def write(request: Request, actor: Actor, work: Callable[[Session], T]) -> T:
-    """Run *work* as one transaction; counted on the sensitive limit if it commits, on the general one if it is refused.
+def write(request: Request, actor: Actor, work: Callable[[Session], T], limit: ratelimit.LimitName = "sensitive") -> T:
+    """Run *work* as one transaction; counted on *limit* if it commits, on the general one if it is refused.
 
     Raises:
         TooManyRequests: If the limit was used up meanwhile; nothing is changed then.
@@ -136,13 +142,13 @@ def write(request: Request, actor: Actor, work: Callable[[Session], T]) -> T:
     def counted(session: Session) -> T:
         done = work(session)
         if not spent:  # a lost deadlock runs it again
-            spent.append(limiter.spend(who, "sensitive"))
+            spent.append(limiter.spend(who, limit))
             note_limit(request.scope, spent[0])
         return done
 
     try:
         return db.retrying(counted)
-    except (Refused, Invalid, NotFound, AlreadyExists, Conflict, Sealed, KeyUnreadable):
+    except (Refused, Invalid, NotFound, AlreadyExists, Conflict, Forbidden, Sealed, KeyUnreadable):
         count_refused(request, actor)
         raise
 
@@ -172,3 +178,9 @@ Reader = Annotated[Actor, admitted("rest.read", "admin")]
 """An admin who reads."""
 Writer = Annotated[Actor, admitted("rest.write", "admin", "sensitive")]
 """An admin who writes."""
+MemberReader = Annotated[Actor, admitted("rest.read", MEMBER)]
+"""Whoever reads what organisations have; core decides what they see."""
+MemberWriter = Annotated[Actor, admitted("rest.write", MEMBER, "sensitive")]
+"""Whoever writes settings that may be an organisation's; core decides which they may."""
+Provisioner = Annotated[Actor, admitted("rest.write", MEMBER, "provisioning")]
+"""Whoever makes organisations, or manages one; core decides which they may."""

@@ -102,22 +102,28 @@ def success(data: Any, status: int = 200, headers: Mapping[str, str] | None = No
     return Response(body, status, dict(headers or {}), media_type="application/json")
 
 
+def described(error: CoreError) -> dict[str, Any]:
+    """Return what is told of an error: code, message, and the fields at fault with their rules."""
+    found: dict[str, Any] = {"code": error.code, "message": str(error)}
+    if isinstance(error, errors.Invalid):
+        found["message"] = "Some fields break a rule; nothing was changed."
+        as_sent = isinstance(error, NotAsNamed)
+        found["fields"] = {name if as_sent else camel(name): rule for name, rule in error.fields.items()}
+    elif isinstance(error, errors.AlreadyExists):
+        found["fields"] = {camel(error.field): "is taken"}
+    return found
+
+
 def failure(error: CoreError) -> Response:
     """Return the answer of a request that was refused, or failed."""
-    body: dict[str, Any] = {"code": error.code, "message": str(error), "requestId": request_ids.current()}
+    body = {**described(error), "requestId": request_ids.current()}
     headers: dict[str, str] = {}
     if isinstance(error, Refused):
         status, headers = error.status, error.headers
         body |= error.more
     else:
         status = next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
-    if isinstance(error, errors.Invalid):
-        body["message"] = "Some fields break a rule; nothing was changed."
-        as_sent = isinstance(error, NotAsNamed)
-        body["fields"] = {name if as_sent else camel(name): rule for name, rule in error.fields.items()}
-    elif isinstance(error, errors.AlreadyExists):
-        body["fields"] = {camel(error.field): "is taken"}
-    elif isinstance(error, errors.Conflict):
+    if isinstance(error, errors.Conflict):
         body |= {"version": error.version, "changedBy": error.changed_by, "changedAt": error.changed_at}
         body["changes"] = {
             camel(name): {"stored": stored, "yours": yours}

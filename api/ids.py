@@ -47,3 +47,11 @@ ProviderId = Annotated[
     Annotated[_Id, BeforeValidator(digits)] | None,
     Query(alias="providerId", description="only the row of this provider"),
 ]
+OrgId = Annotated[_Id, BeforeValidator(digits), Path(alias="orgId", description="of an organisation")]
+FeatureInPath = Annotated[_Id, BeforeValidator(digits), Path(alias="featureId")]
+ProviderInPath = Annotated[_Id, BeforeValidator(digits), Path(alias="providerId")]
+UserInPath = Annotated[_Id, BeforeValidator(digits), Path(alias="userId")]
+FeatureId = Annotated[
+    Annotated[_Id, BeforeValidator(digits)] | None,
+    Query(alias="featureId", description="only the rows of this feature"),
+]

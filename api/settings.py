@@ -1,19 +1,22 @@
-"""Routes of settings rows: for admins. Effective settings are in :mod:`api.effective`."""
+"""Routes of settings rows that are nobody's, and of changing one by its id. Effective settings are in :mod:`api.effective`."""
 
+from collections.abc import MutableMapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from sqlmodel import Session
 
 from api import envelopes, request_schemas, wire
-from api.callers import Reader, Writer, write
+from api.callers import MemberWriter, Reader, Writer, write
 from api.effective import caught_up
 from api.errors import success
 from api.ids import LARGEST, Id, ProviderId
 from api.names import NotAsNamed, from_wire
 from api.responses import READ, WRITE, answers, named
-from api.writes import Body, IfMatch, documented, take_read_only, take_version
-from core.manage import fitting, providers, settings
+from api.writes import Body, IfMatch, MemberBody, documented, take_read_only, take_version
+from core.actors import Actor
+from core.manage import fitting, overriding, providers, settings
+from core.manage.scopes import SettingsRow
 from core.store import db
 from core.store.tables import LlmSettings
 
@@ -44,13 +47,13 @@ def upsert_settings(request: Request, actor: Writer, body: Body, if_match: IfMat
     def work(session: Session) -> tuple[LlmSettings, bool, list[str]]:
         data = dict(body)
         version = take_version(data, if_match, needed=False)
-        scope = _scope(data)
+        scope = take_id(data, "providerId", "a provider, or null for all providers")
         row = settings.get_global(session, scope)
         new = row is None
         if row is not None:
             take_read_only(data, wire.settings_row(row), version)
-        row = settings.upsert_global(session, actor, scope, from_wire(data, settings.FIELDS), version=version)
-        return row, new, fitting.warnings(session, row)
+        row = settings.upsert_global(session, actor, scope, from_wire(data, settings.ALL_FIELDS), version=version)
+        return row, new, warnings_of(session, actor, row)
 
     row, new, warnings = write(request, actor, work)
     caught_up()
@@ -63,15 +66,21 @@ def upsert_settings(request: Request, actor: Writer, body: Body, if_match: IfMat
     openapi_extra=documented(request_schemas.CHANGED_SETTINGS),
     summary="Change a settings row",
 )
-def change_settings(request: Request, actor: Writer, settings_id: Id, body: Body, if_match: IfMatch = None) -> Response:
-    """Set the fields that are named; null inherits, the others stay. What GET gave may be sent back whole."""
+def change_settings(
+    request: Request, actor: MemberWriter, settings_id: Id, body: MemberBody, if_match: IfMatch = None
+) -> Response:
+    """Set the fields that are named; null inherits, the others stay. What GET gave may be sent back whole.
+
+    A row of an organisation is its own admins' too.
+    """
 
     def work(session: Session) -> tuple[LlmSettings, list[str]]:
+        stored = wire.settings_row(settings.find(session, actor, settings_id, "settings.update"))
         data = dict(body)
         version = take_version(data, if_match, needed=True)
-        take_read_only(data, wire.settings_row(settings.get(session, settings_id)), version)
-        row = settings.update(session, actor, settings_id, from_wire(data, settings.FIELDS), version=version)
-        return row, fitting.warnings(session, row)
+        take_read_only(data, stored, version)
+        row = settings.update(session, actor, settings_id, from_wire(data, settings.ALL_FIELDS), version=version)
+        return row, warnings_of(session, actor, row)
 
     row, warnings = write(request, actor, work)
     caught_up()
@@ -81,8 +90,8 @@ def change_settings(request: Request, actor: Writer, settings_id: Id, body: Body
 @router.delete(
     "/llm/settings/{id:row}", responses=answers(envelopes.Deleted, 404, *WRITE), summary="Delete a settings row"
 )
-def delete_settings(request: Request, actor: Writer, settings_id: Id, if_match: IfMatch = None) -> Response:
-    """Delete a row: its scope inherits everything again."""
+def delete_settings(request: Request, actor: MemberWriter, settings_id: Id, if_match: IfMatch = None) -> Response:
+    """Delete a row: its scope inherits everything again. A row of an organisation is its own admins' too."""
 
     def work(session: Session) -> None:
         version = take_version({}, if_match, needed=False)
@@ -93,12 +102,23 @@ def delete_settings(request: Request, actor: Writer, settings_id: Id, if_match: 
     return success({"id": settings_id, "deleted": [f"the settings row {settings_id}"]})
 
 
-def _scope(body: dict[str, Any]) -> int | None:
-    if "providerId" not in body:  # a program whose variable is undefined would else change every provider
-        raise NotAsNamed({"providerId": "is needed: the id of a provider, or null for all providers"})
-    given = body.pop("providerId")
+def take_id(body: MutableMapping[str, Any], name: str, what: str) -> int | None:
+    """Take out of *body* the id of *what*, or null, which a scope is made of.
+
+    Raises:
+        NotAsNamed: If it is neither, or missing: a program whose variable is undefined would else change every provider.
+    """
+    if name not in body:
+        raise NotAsNamed({name: f"is needed: the id of {what}"})
+    given = body.pop(name)
     if given is None:
         return None
     if isinstance(given, bool) or not isinstance(given, int) or not 0 < given <= LARGEST:
-        raise NotAsNamed({"providerId": "must be the id of a provider, or null for all providers"})
+        raise NotAsNamed({name: f"must be the id of {what}"})
     return given
+
+
+def warnings_of(session: Session, actor: Actor, row: SettingsRow) -> list[str]:
+    """Return what becomes of the values that were just stored: what is not sent as it is set, and what overrides them."""
+    nobodys = isinstance(row, LlmSettings) and row.organization_id is None
+    return [*(fitting.warnings(session, row) if nobodys else []), *overriding.warnings(session, actor, row)]

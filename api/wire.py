@@ -12,6 +12,7 @@ from api.wire_providers import Provider, ProviderBrief, provider
 from core.models.adapt import Adjustment, Unfit
 from core.parameters import PARAMETERS
 from core.resolving.effective import CURES, EffectiveSettings, Explained, LayerName, LogLevel, Source
+from core.store.organization_tables import FeatureLlmOverride
 from core.store.tables import LlmSettings
 
 
@@ -19,8 +20,10 @@ class SettingsRow(Wire):
     """A settings row; null inherits."""
 
     id: int
-    organization_id: int | None = Field(description="always null: there are no organisations yet")
+    organization_id: int | None = Field(description="null: nobody's")
+    feature_id: int | None = Field(description="null: of no feature. A feature's row is changed below /llm/overrides")
     provider_id: int | None = Field(description="null: the row of all providers")
+    default_provider_id: int | None = Field(description="of a row of all providers: which one who names none gets")
     preferred_model: str | None
     temperature: float | None
     max_tokens: int | None
@@ -45,7 +48,8 @@ class SettingsRow(Wire):
     created_at: datetime
     updated_at: datetime
     warnings: list[str] | None = Field(
-        default=None, description="after a change: what is not sent as it is set; not there if all is"
+        default=None,
+        description="after a change: what is not sent as it is set, and what others override; not there without any",
     )
 
 
@@ -155,9 +159,9 @@ class Effective(Wire):
     explain: list[ExplainedValue] | None = Field(default=None, description="with ?explain=true")
 
 
-def settings_row(row: LlmSettings, warnings: list[str] | None = None) -> dict[str, Any]:
+def settings_row(row: LlmSettings | FeatureLlmOverride, warnings: list[str] | None = None) -> dict[str, Any]:
     """Return a settings row as it goes over the wire, with *warnings* if there are any."""
-    found = picked(row, SettingsRow, warnings=warnings)
+    found = picked(row, SettingsRow, feature_id=getattr(row, "feature_id", None), warnings=warnings)
     return found if warnings else {name: value for name, value in found.items() if name != "warnings"}
 
 

@@ -9,20 +9,36 @@ from fastapi import Depends, Header, Request
 from fastapi.concurrency import run_in_threadpool
 
 from api.body import read_json
-from api.callers import Writer, count_refused
+from api.callers import MemberWriter, Provisioner, Writer, count_refused
 from api.errors import Refused
 from api.names import NotAsNamed
+from core.actors import Actor
 from core.errors import CoreError
 
 _IF_MATCH = re.compile(r'(?:W/)?"(\d{1,10})"')
 OVERWRITE: Final = "*"
 READ_ONLY: Final = frozenset(
-    {"id", "organizationId", "providerId", "apiKeyMasked", "apiKeyFingerprint", "createdAt", "updatedAt"}
+    {
+        *("id", "organizationId", "featureId", "providerId", "apiKeyMasked", "apiKeyFingerprint", "apiKeySetAt"),
+        *("createdAt", "updatedAt", "deletedAt"),
+    }
 )
 """Fields of an answer that a change may carry along."""
 
 
 async def _body(request: Request, actor: Writer) -> dict[str, Any]:
+    return await _read(request, actor)
+
+
+async def _body_of_member(request: Request, actor: MemberWriter) -> dict[str, Any]:
+    return await _read(request, actor)
+
+
+async def _body_of_provisioner(request: Request, actor: Provisioner) -> dict[str, Any]:
+    return await _read(request, actor)
+
+
+async def _read(request: Request, actor: Actor) -> dict[str, Any]:
     try:
         return await read_json(request)  # once the caller is known: strangers' bodies are not looked at
     except CoreError:
@@ -31,6 +47,10 @@ async def _body(request: Request, actor: Writer) -> dict[str, Any]:
 
 
 Body = Annotated[dict[str, Any], Depends(_body)]
+MemberBody = Annotated[dict[str, Any], Depends(_body_of_member)]
+"""Where an :data:`~api.callers.MemberWriter` writes."""
+ProvisionerBody = Annotated[dict[str, Any], Depends(_body_of_provisioner)]
+"""Where a :data:`~api.callers.Provisioner` writes."""
 IfMatch = Annotated[
     str | None,
     Header(
@@ -51,7 +71,7 @@ def take_version(body: dict[str, Any], if_match: str | None, *, needed: bool) ->
     named = "version" in body
     given: int | None = body.pop("version", None)
     if named and (isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < 2**31):
-        raise NotAsNamed({"version": "must be a whole number, as the provider or settings row has it"})
+        raise NotAsNamed({"version": "must be a whole number, as what you read has it"})
     if if_match is None or if_match == OVERWRITE:
         if given is None and needed and if_match is None:
             message = (

@@ -43,6 +43,7 @@ VARIABLES = {
     "LLM_TRUSTED_PROXIES": "Comma list of addresses or networks whose X-Forwarded-For and -Proto count. Default: nobody's.",
     "LLM_RATE_LIMIT_GENERAL": "REST requests of one user, token or stranger's address. Default: 100 per 15 minutes",
     "LLM_RATE_LIMIT_SENSITIVE": "REST writes of one user or token. Default: 10 per 5 minutes",
+    "LLM_RATE_LIMIT_PROVISIONING": "REST writes of organisations, their names, members and keys, of one user or token. Default: 600 per 5 minutes",
     "LLM_RATE_LIMIT_PAGES": "Saves of one user on the pages. Default: 60 per 5 minutes",
     "LLM_RATE_LIMIT_STORAGE_URL": "Where several processes count together, as redis://host:6379. Default: memory://, each process by itself.",
     "LLM_LOG_FORMAT": "Lines of log of the app and the command line: text, or json, one object each. Default: text",
@@ -80,6 +81,7 @@ class Config:
     catalogue_key: str
     rate_limit_general: str
     rate_limit_sensitive: str
+    rate_limit_provisioning: str
     rate_limit_pages: str
     rate_limit_storage_url: Secret
     http_proxy: Secret | None
@@ -119,6 +121,7 @@ class Config:
             catalogue_key=env.get("LLM_CATALOGUE_KEY") or "",
             rate_limit_general=env.get("LLM_RATE_LIMIT_GENERAL") or "100 per 15 minutes",
             rate_limit_sensitive=env.get("LLM_RATE_LIMIT_SENSITIVE") or "10 per 5 minutes",
+            rate_limit_provisioning=env.get("LLM_RATE_LIMIT_PROVISIONING") or "600 per 5 minutes",
             rate_limit_pages=env.get("LLM_RATE_LIMIT_PAGES") or "60 per 5 minutes",
             rate_limit_storage_url=storage_url(env.get("LLM_RATE_LIMIT_STORAGE_URL")),
             http_proxy=proxy_url(env.get("LLM_HTTP_PROXY")),

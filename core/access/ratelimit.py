@@ -24,7 +24,7 @@ with from_extra():
     from limits.errors import ConfigurationError, StorageError
     from limits.storage import MemoryStorage, Storage, storage_from_string
 
-LimitName = Literal["general", "sensitive", "pages"]
+LimitName = Literal["general", "sensitive", "provisioning", "pages"]
 
 REDIS_TIMEOUT: Final = 0.25
 """Seconds that one look at Redis may take."""
@@ -78,6 +78,7 @@ class Limiter:
         self._items: dict[LimitName, RateLimitItem] = {
             "general": _parsed("LLM_RATE_LIMIT_GENERAL", config.rate_limit_general),
             "sensitive": _parsed("LLM_RATE_LIMIT_SENSITIVE", config.rate_limit_sensitive),
+            "provisioning": _parsed("LLM_RATE_LIMIT_PROVISIONING", config.rate_limit_provisioning),
             "pages": _parsed("LLM_RATE_LIMIT_PAGES", config.rate_limit_pages),
         }
         self._here = _Memory()

@@ -9,6 +9,7 @@ from . import (
     features,
     grants,
     import_env,
+    installation,
     jobs,
     keys,
     logs,
@@ -40,6 +41,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(users.app, name="users")
 app.add_typer(organizations.app, name="organizations")
 app.add_typer(features.app, name="features")
+app.add_typer(installation.app, name="installation")
 app.add_typer(audit.app, name="audit")
 app.add_typer(logs.app, name="logs")
 app.add_typer(jobs.app, name="jobs")

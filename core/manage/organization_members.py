@@ -112,7 +112,7 @@ def find_user(session: Session, actor: Actor, organization_id: int, username: st
     """
     action = "organization.set_member"
     reach(session, actor, action, organization_id)
-    name = username.strip().casefold()[:200].replace("\x00", "")
+    name = username.strip().casefold()[:200].replace("\x00", "").encode("utf-8", "ignore").decode()
     query = select(User.id, User.role).where(func.lower(User.username) == name)
     found: Any = session.exec(query).one_or_none()
     if found is None or not _may_find(session, actor, action, found.role):

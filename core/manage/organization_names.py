@@ -126,7 +126,7 @@ def set_external(
     new = [Claim(name, organization_id, "external") for name in wanted if name not in {*before, *taken}]
     refused = {each.name for each in new} - claim(session, new, take_former=take_former) | taken
     if refused:
-        raise _is_taken(session, min(refused))
+        raise _is_taken(session, min(refused), "external_names")
     gone = [name for name in before if name not in wanted]
     session.execute(delete(OrganizationName).where(col(OrganizationName.name).in_(gone)))
     if before != wanted:
@@ -149,14 +149,14 @@ def move_slug(session: Session, organization: Organization, slug: str, *, take_f
     organization.slug = slug
 
 
-def _is_taken(session: Session, name: str) -> AlreadyExists:
-    return taken(name, holders(session, [name]).get(name))
+def _is_taken(session: Session, name: str, field: str = "slug") -> AlreadyExists:
+    return taken(name, holders(session, [name]).get(name), field)
 
 
-def taken(name: str, holder: Holder | None) -> AlreadyExists:
-    """Return the error that a name is another organisation's; that of a former slug can be taken on purpose."""
+def taken(name: str, holder: Holder | None, field: str = "slug") -> AlreadyExists:
+    """Return the error that a name, which stands in *field*, is another organisation's; that of a former slug can be taken on purpose."""
     what = {"former": "organisation with the former slug", "external": "organisation with the external name"}
-    return AlreadyExists(what.get(holder.kind if holder else "", "organisation with the name"), name, "slug")
+    return AlreadyExists(what.get(holder.kind if holder else "", "organisation with the name"), name, field)
 
 
 _CLAIM: Final = text(

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import select as sql_select
+from sqlalchemy import tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session, col, delete, func, or_, select
 
@@ -28,6 +29,7 @@ from .organization_rows import locked, reach
 
 FIELDS: Final = ("slug", "name", "kind", "template_id", "shares_keys", "is_active")
 PAGE: Final = 100
+_LARGEST: Final = 2**31 - 1
 
 
 class Entered(NamedTuple):
@@ -110,6 +112,7 @@ def search(
     kind: str | None = None,
     deleted: bool = False,
     after: str | None = None,
+    after_id: int = _LARGEST,
     limit: int = PAGE,
 ) -> list[Organization]:
     """Return the organisations that the actor sees, by slug, a page of them.
@@ -121,6 +124,7 @@ def search(
         kind: Only those of this kind.
         deleted: Those that were deleted, instead.
         after: The slug that the page before ended with.
+        after_id: And the id: of those that were deleted several may have had one slug.
         limit: So many at most.
     """
     seen = visible(session, actor, "organization.list")
@@ -130,7 +134,7 @@ def search(
     if kind is not None:
         query = query.where(Organization.kind == kind)
     if after is not None:
-        query = query.where(col(Organization.slug) > after)
+        query = query.where(tuple_(col(Organization.slug), col(Organization.id)) > tuple_(after, after_id))
     if words := " ".join(words.replace("\x00", "").encode("utf-8", "ignore").decode().split())[:200]:
         like = words.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
         named = select(OrganizationName.organization_id).where(
@@ -139,7 +143,7 @@ def search(
         query = query.where(
             or_(col(Organization.id).in_(named), func.lower(Organization.name).like(f"%{like.lower()}%"))
         )
-    return list(session.exec(query.order_by(col(Organization.slug)).limit(limit)))
+    return list(session.exec(query.order_by(col(Organization.slug), col(Organization.id)).limit(limit)))
 
 
 def count(session: Session, actor: Actor) -> Counter[str]:
@@ -229,14 +233,18 @@ def _refuse_taken(session: Session, found: list[OrganizationInput | CoreError], 
         for name in _names(each):
             holder = held.get(name)
             if name in used:
-                found[at] = organization_names.taken(name, None)
+                found[at] = organization_names.taken(name, None, _field(each, name))
             elif holder and not holder.is_deleted and not (take_former and holder.kind == "former"):
-                found[at] = organization_names.taken(name, holder)
+                found[at] = organization_names.taken(name, holder, _field(each, name))
         used.update(_names(found[at]))
 
 
 def _names(each: OrganizationInput | CoreError) -> list[str]:
     return [each.slug, *each.external_names] if isinstance(each, OrganizationInput) else []
+
+
+def _field(each: OrganizationInput | CoreError, name: str) -> str:
+    return "slug" if isinstance(each, OrganizationInput) and name == each.slug else "external_names"
 
 
 def _insert(session: Session, found: list[OrganizationInput | CoreError]) -> dict[str, int]:
@@ -268,7 +276,8 @@ def _claim(
         if lost:
             if each.slug in made:
                 session.execute(delete(Organization).where(col(Organization.id) == made.pop(each.slug)))
-            found[at] = organization_names.taken(lost[0], organization_names.holders(session, lost[:1]).get(lost[0]))
+            holder = organization_names.holders(session, lost[:1]).get(lost[0])
+            found[at] = organization_names.taken(lost[0], holder, _field(each, lost[0]))
 
 
 def _rows(session: Session, ids: list[int]) -> list[Organization]:

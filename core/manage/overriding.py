@@ -11,13 +11,18 @@ from sqlalchemy import ColumnElement, Integer, and_, cast, distinct, false, null
 from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, func, select
 
-from ..access.authority import Visible
+from ..access.authority import Visible, visible
+from ..actors import Actor
+from ..parameters import PARAMETERS
 from ..store.organization_tables import FeatureLlmOverride, Organization, OrganizationProvider
 from ..store.tables import LlmSettings
-from .scopes import SettingsScope
+from ..wording import counted
+from .scopes import SettingsRow, SettingsScope, of_row
 
 _TABLES: Final[tuple[Any, ...]] = (LlmSettings, FeatureLlmOverride)
 NOT_SENT: Final = "omitted_parameters"
+_WEIGHED: Final = (*PARAMETERS, "preferred_model", "default_provider_id")
+"""Fields of which the highest value counts, whole."""
 
 
 class Hidden(NamedTuple):
@@ -54,6 +59,24 @@ def above(session: Session, seen: Visible, scope: SettingsScope, fields: Iterabl
     figures = list(session.execute(sql_select(*columns)).one()) if names else []
     found = {name: Hidden(*figures[3 * number : 3 * number + 3]) for number, name in enumerate(names)}
     return {name: hidden for name, hidden in found.items() if hidden.rows}
+
+
+def warnings(session: Session, actor: Actor, row: SettingsRow) -> list[str]:
+    """Return, in sentences, which of a stored row's values others override, of those that *actor* sees; empty if none does.
+
+    Raises:
+        Forbidden: As :func:`core.access.authority.visible`.
+    """
+    seen = visible(session, actor, "settings.read")
+    fields = [name for name in _WEIGHED if getattr(row, name) is not None]
+    return [f"{name}: {_words(hidden)}." for name, hidden in above(session, seen, of_row(row), fields).items()]
+
+
+def _words(hidden: Hidden) -> str:
+    figures = ((hidden.organizations, "organisation"), (hidden.features, "feature"))
+    of = " and ".join(counted(number, what) for number, what in figures if number)
+    one = hidden.rows == 1
+    return f"{counted(hidden.rows, 'row')}{f' of {of}' if of else ''} override{'s' * one} it"
 
 
 class OwnRows(NamedTuple):

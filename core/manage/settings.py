@@ -28,7 +28,8 @@ from .scopes import Named, SettingsRow, SettingsScope, default_provider, models,
 
 _log = logging.getLogger(__name__)
 FIELDS = tuple(SettingsInput.model_fields)
-_ALL = (*FIELDS, "default_provider_id")
+ALL_FIELDS = (*FIELDS, "default_provider_id")
+"""Of a row of any scope."""
 
 
 def get(session: Session, settings_id: int) -> LlmSettings:
@@ -37,6 +38,22 @@ def get(session: Session, settings_id: int) -> LlmSettings:
     if row is None:
         raise NotFound("settings row", settings_id)
     return row
+
+
+def find(session: Session, actor: Actor, settings_id: int, action: str = "settings.read") -> LlmSettings:
+    """Return a row that *actor* may do *action* with, be it an organisation's or nobody's.
+
+    Raises:
+        Forbidden, NotFound: As :func:`~.organization_rows.reach_row`.
+    """
+    return reach_row(session, actor, action, LlmSettings, settings_id)
+
+
+def find_override(
+    session: Session, actor: Actor, override_id: int, action: str = "settings.read"
+) -> FeatureLlmOverride:
+    """Return a feature's row that *actor* may do *action* with; raises as :func:`find`."""
+    return reach_row(session, actor, action, FeatureLlmOverride, override_id)
 
 
 def get_global(session: Session, provider_id: int | None) -> LlmSettings | None:
@@ -89,7 +106,7 @@ def upsert(
         row = scope.model(**scope.columns, **_checked(session, {}, patch, of))
         session.add(row)
         _stored(session, row, of)
-        _record(session, actor, "create", row, of, before={}, after=row.model_dump(include=set(_ALL)))
+        _record(session, actor, "create", row, of, before={}, after=row.model_dump(include=set(ALL_FIELDS)))
         return row
     _write(session, actor, row, of, patch=patch, version=version)
     return row
@@ -131,14 +148,21 @@ def get_of(session: Session, actor: Actor, scope: SettingsScope) -> SettingsRow 
 
 
 def list_of(
-    session: Session, actor: Actor, *, organization_id: int | None = None, feature_id: int | None = None
+    session: Session,
+    actor: Actor,
+    *,
+    organization_id: int | None = None,
+    feature_id: int | None = None,
+    provider_id: int | None = None,
 ) -> list[SettingsRow]:
     """Return the active rows of an organisation, those of its features too; or those of a feature that are nobody's.
+
+    With *provider_id* only those that name that provider.
 
     Raises:
         Forbidden, NotFound: As :func:`upsert`.
     """
-    named(session, actor, "settings.read", SettingsScope(None, organization_id, feature_id))
+    named(session, actor, "settings.read", SettingsScope(provider_id, organization_id, feature_id))
     models: tuple[Any, ...] = (LlmSettings, FeatureLlmOverride) if feature_id is None else (FeatureLlmOverride,)
     found: list[SettingsRow] = []
     for model in models:
@@ -146,6 +170,8 @@ def list_of(
         query = select(model).where(model.is_active, of.is_(None) if organization_id is None else of == organization_id)
         if feature_id is not None:
             query = query.where(model.feature_id == feature_id)
+        if provider_id is not None:
+            query = query.where(model.provider_id == provider_id)
         found += session.exec(query.order_by(col(model.provider_id).asc().nulls_first(), col(model.id)))
     return found
 
@@ -271,7 +297,7 @@ def _delete(session: Session, actor: Actor, model: type[R], row_id: int, version
     of = named(session, actor, "settings.delete", of_row(reach_row(session, actor, "settings.delete", model, row_id)))
     row = _locked(session, model, row_id)
     refuse_stale("settings row", row, version, {})
-    before = row.model_dump(include=set(_ALL))
+    before = row.model_dump(include=set(ALL_FIELDS))
     session.delete(row)
     session.flush()
     _record(session, actor, "delete", row, of, before=before, after={})
@@ -306,7 +332,7 @@ def _write(
     session: Session, actor: Actor, row: SettingsRow, of: Named, *, patch: Mapping[str, Any], version: int | None
 ) -> None:
     refuse_stale("settings row", row, version, patch)
-    current = row.model_dump(include=set(_ALL))
+    current = row.model_dump(include=set(ALL_FIELDS))
     wanted = _checked(session, current, patch, of)
     for name, value in wanted.items():
         if value != current[name]:
@@ -326,7 +352,7 @@ def _record(
     after: Mapping[str, Any],
 ) -> None:
     kind = "override" if isinstance(row, FeatureLlmOverride) else "settings"
-    if changes := changes_between(before, after, _ALL):
+    if changes := changes_between(before, after, ALL_FIELDS):
         target = Target(kind, row.id, of.words)
         record(session, actor, f"{kind}.{what}", target, changes, organization=row.organization_id)
 
