@@ -18,17 +18,18 @@ from sqlmodel import select
 from starlette.types import Scope
 
 from api import wire
-from api.callers import Asked, limit_headers, look, note_limit
+from api.callers import Asked, Caller, limit_headers, look, note_limit
 from api.errors import dumps
 from api.ids import LARGEST
 from api.metrics import SETTINGS_ANSWERS
 from api.names import NotAsNamed
-from core.access import ratelimit
+from core.access import authority, ratelimit
+from core.actors import Actor
 from core.errors import CoreError, NotFound, StoreUnavailable
-from core.manage import settings
+from core.manage import organization_members, settings
 from core.resolve import EffectiveSettings, Resolver
 from core.store import db
-from core.store.tables import SettingsGeneration
+from core.store.tables import MEMBER, SettingsGeneration
 from web.request import ADDRESS_HEADER, SECRET_HEADER
 
 TOKEN_SECONDS: Final = 0.8
@@ -73,28 +74,28 @@ class Picture:
 
     def __init__(self, stored: settings.Stored) -> None:
         self.stored = stored
-        self._pages: dict[tuple[Wanted, bool], Page] = {}
+        self._pages: dict[tuple[Wanted, str], Page] = {}
 
-    def known(self, wanted: Wanted, *, brief: bool) -> Page | None:
+    def known(self, wanted: Wanted, role: str) -> Page | None:
         """Return an answer that is built already."""
-        return self._pages.get((wanted, brief))
+        return self._pages.get((wanted, role))
 
-    def page(self, wanted: Wanted, *, brief: bool) -> Page:
-        """Return the answer; raises NotFound."""
-        found = self._pages.get((wanted, brief))
+    def page(self, wanted: Wanted, role: str) -> Page:
+        """Return the answer as *role* sees it; raises NotFound."""
+        found = self._pages.get((wanted, role))
         if found is None:
-            found = self._build(wanted, brief=brief)
+            found = self._build(wanted, role)
             if len(self._pages) >= PAGES:
                 self._pages.clear()
-            self._pages[wanted, brief] = found
+            self._pages[wanted, role] = found
         return found
 
-    def _build(self, wanted: Wanted, *, brief: bool) -> Page:
+    def _build(self, wanted: Wanted, role: str) -> Page:
         providers, name = self.stored.providers, wanted.name
         names = [n for n, row in providers.items() if (row["is_active"] if name is None else name in {n, row["id"]})]
         if name is not None and not names:
             raise NotFound("provider", name)
-        shown = [self._one(n, wanted, brief=brief) for n in names]
+        shown = [self._one(n, wanted, role) for n in names]
         body = dumps({"success": True, "data": shown if name is None else shown[0]})
         etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         generation = (b"llm-settings-generation", str(self.stored.generation).encode())
@@ -102,12 +103,13 @@ class Picture:
         kind, length = (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())
         return Page((kind, length, *bare), bare, etag, body)
 
-    def _one(self, name: str, wanted: Wanted, *, brief: bool) -> dict[str, Any]:
+    def _one(self, name: str, wanted: Wanted, role: str) -> dict[str, Any]:
         stored, row = self.stored, self.stored.providers[name]
         layer = stored.layers.get(row["id"]) or stored.layers.get(None)
         of_row = None if layer is None else layer.values
         settings = stored.effective(name) if wanted.organization is wanted.feature is None else _scoped(name, wanted)
-        return wire.effective(settings, row, of_row, brief=brief, explain=wanted.explain)
+        people = _people(settings.organization_id) if role == MEMBER and wanted.explain else None
+        return wire.effective(settings, row, of_row, brief=role != "admin", explain=wanted.explain, people=people)
 
 
 def _scoped(name: str, wanted: Wanted) -> EffectiveSettings:
@@ -127,9 +129,34 @@ def _scoped(name: str, wanted: Wanted) -> EffectiveSettings:
     return found
 
 
+def _people(organization_id: int | None) -> frozenset[str]:
+    with db.transaction() as session:
+        return organization_members.people_of(session, organization_id)
+
+
+def _of_member(known: "_Known", wanted: Wanted) -> None:
+    """Return when a member asks for an organisation of theirs; another's is not there, and the attempt is put on record.
+
+    Raises:
+        NotAsNamed: If they name none.
+        NotFound: If there is none that they see.
+        StoreUnavailable: If the resolver does not follow the database.
+    """
+    if wanted.organization is None:
+        raise NotAsNamed({"organization": "is needed: you see the settings of your own organisations"})
+    found = resolver.resolve(None, wanted.organization)
+    if found.status == "store_unavailable" and resolver.generation < 0:
+        raise StoreUnavailable("The settings of organisations are not in memory: the database cannot be reached.")
+    if found.organization_id is None or found.organization_id not in known.organizations:
+        with db.transaction() as session:
+            authority.not_found(session, known.actor, _READ["action"], "organization", wanted.organization)
+
+
 class _Known(NamedTuple):
     role: str
     who: str
+    actor: Actor
+    organizations: frozenset[int]
     again: float
     """When to look again, beside an answer."""
     until: float
@@ -142,7 +169,7 @@ class _Look(TypedDict):
     limit: None
 
 
-_READ: Final[_Look] = {"action": "settings.read", "role": "analyst", "limit": None}  # the limit is counted by serve()
+_READ: Final[_Look] = {"action": "settings.read", "role": MEMBER, "limit": None}  # the limit is counted by serve()
 
 
 _picture: Picture | None = None
@@ -178,7 +205,10 @@ async def serve(scope: Scope) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     spend = partial(limiter.spend, known.who, "general")
     spent = await anyio.to_thread.run_sync(spend) if limiter.shared else spend()
     note_limit(scope, spent)  # also should it be refused from here on
-    page = await _page(_read_query(scope["query_string"]), brief=known.role != "admin")
+    wanted = _read_query(scope["query_string"])
+    if known.role == MEMBER:
+        await anyio.to_thread.run_sync(partial(_of_member, known, wanted))
+    page = await _page(wanted, known.role)
     if if_none_match is not None and _matches(if_none_match, page.etag):
         SETTINGS_ANSWERS["unchanged"].inc()
         return 304, [*page.bare, *limit_headers(spent)], b""
@@ -192,7 +222,7 @@ async def _caller(asked: Asked) -> _Known:
         caller = await anyio.to_thread.run_sync(
             partial(look, asked, **_READ)
         )  # a sign-in ends at once: never remembered
-        return _Known(caller.role, ratelimit.who_is(caller.actor), 0, 0)
+        return _known(caller, 0, 0)
     digest = hashlib.sha256(asked.authorization.encode()).digest()
     known, now = _tokens.get(digest), time.monotonic()
     if known is not None and now < known.until:
@@ -200,6 +230,10 @@ async def _caller(asked: Asked) -> _Known:
             _looking(digest, asked)  # beside this answer, so that none has to wait
         return known
     return await asyncio.shield(_looking(digest, asked))
+
+
+def _known(caller: Caller, again: float, until: float) -> _Known:
+    return _Known(caller.role, ratelimit.who_is(caller.actor), caller.actor, caller.organizations, again, until)
 
 
 def _looking(digest: bytes, asked: Asked) -> "asyncio.Task[_Known]":
@@ -215,7 +249,7 @@ async def _look_at_token(digest: bytes, asked: Asked) -> _Known:
     caller = await anyio.to_thread.run_sync(partial(look, asked, **_READ))
     if len(_tokens) >= TOKENS:
         _tokens.clear()
-    known = _Known(caller.role, ratelimit.who_is(caller.actor), began + TOKEN_SECONDS / 2, began + TOKEN_SECONDS)
+    known = _known(caller, began + TOKEN_SECONDS / 2, began + TOKEN_SECONDS)
     _tokens[digest] = known
     return known
 
@@ -226,23 +260,23 @@ def _looked(digest: bytes, task: "asyncio.Task[_Known]") -> None:
         _tokens.pop(digest, None)
 
 
-async def _page(wanted: Wanted, *, brief: bool) -> Page:
+async def _page(wanted: Wanted, role: str) -> Page:
     picture = _picture
     if picture is not None and not resolver.stale and picture.stored.generation == resolver.generation:
-        page = picture.known(wanted, brief=brief)
+        page = picture.known(wanted, role)
         if page is not None:
             return page
-    return await anyio.to_thread.run_sync(partial(_built, wanted, brief=brief))
+    return await anyio.to_thread.run_sync(partial(_built, wanted, role))
 
 
-def _built(wanted: Wanted, *, brief: bool) -> Page:
+def _built(wanted: Wanted, role: str) -> Page:
     global _picture  # noqa: PLW0603 - replaced whole
     with _loading:  # of those who find it old, one reads
         picture = _picture
         if picture is None or resolver.stale or picture.stored.generation != resolver.generation:
             with db.transaction() as session:
                 picture = _picture = Picture(settings.load(session))
-    return picture.page(wanted, brief=brief)
+    return picture.page(wanted, role)
 
 
 def _read_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Asked, str | None]:

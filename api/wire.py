@@ -1,7 +1,8 @@
 """Settings rows and effective settings as they go over the wire; the models are OpenAPI's too."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, datetime
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import Field
@@ -9,6 +10,7 @@ from pydantic import Field
 from api.envelopes import Wire, picked, plain
 from api.names import camel
 from api.wire_providers import Provider, ProviderBrief, provider
+from core.govern.organization_audit import INSTALLATION
 from core.models.adapt import Adjustment, Unfit
 from core.parameters import PARAMETERS
 from core.resolving.effective import CURES, EffectiveSettings, Explained, LayerName, LogLevel, Source
@@ -172,6 +174,7 @@ def effective(
     *,
     brief: bool,
     explain: bool = False,
+    people: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """Return effective settings as they go over the wire.
 
@@ -181,6 +184,7 @@ def effective(
         settings_row: The provider's own settings row, or that of all providers; None: there is neither.
         brief: For somebody who is no admin.
         explain: With the source of each value.
+        people: Who is named in it; everybody else is ``installation``. None: all are named.
     """
     values = settings.as_dict()
     found = {
@@ -207,7 +211,7 @@ def effective(
         **{camel(name): plain(settings_row[name]) if settings_row else None for name in ("created_at", "updated_at")},
     }
     if explain:
-        found["explain"] = [_explained(item) for item in settings.explain()]
+        found["explain"] = [_explained(item, people) for item in settings.explain()]
     return found
 
 
@@ -226,17 +230,18 @@ def _cure(settings: EffectiveSettings, *, brief: bool) -> str | None:
     return f"{CURES.get(settings.status, '')} Ask an admin.".strip()
 
 
-def _explained(item: Explained) -> dict[str, Any]:
+def _explained(item: Explained, people: Collection[str] | None) -> dict[str, Any]:
     head, dot, key = item.name.partition(".")
+    of = partial(_source, people=people)
     return {
         "name": camel(head) + dot + key,
         "value": item.value,
         "sent": item.sent,
-        "source": _source(item.source),
-        "shadows": [{"source": _source(source), "value": value} for source, value in item.shadows],
-        "omittedBy": _source(item.omitted_by) if item.omitted_by else None,
+        "source": of(item.source),
+        "shadows": [{"source": of(source), "value": value} for source, value in item.shadows],
+        "omittedBy": of(item.omitted_by) if item.omitted_by else None,
         "adjusted": _adjusted(item.adjusted) if item.adjusted else None,
-        "passedOver": [{"source": _source(source), "value": value} for source, value in item.passed_over],
+        "passedOver": [{"source": of(source), "value": value} for source, value in item.passed_over],
     }
 
 
@@ -244,5 +249,8 @@ def _adjusted(each: Adjustment) -> dict[str, Any]:
     return {camel(name): value for name, value in each.as_dict().items()}
 
 
-def _source(source: Source) -> dict[str, Any]:
-    return {camel(name): value for name, value in source.as_dict().items()}
+def _source(source: Source, people: Collection[str] | None) -> dict[str, Any]:
+    found = {camel(name): value for name, value in source.as_dict().items()}
+    if people is not None and source.changed_by is not None and source.changed_by not in people:
+        found["changedBy"] = INSTALLATION
+    return found

@@ -12,7 +12,7 @@ from ..errors import NotFound
 from ..store.organization_schemas import MemberInput
 from ..store.organization_tables import Organization, OrganizationMember
 from ..store.schemas import could_be_id, validate
-from ..store.tables import MEMBER, User
+from ..store.tables import MEMBER, ApiToken, User
 from .organization_rows import reach
 from .organizations import target_of
 
@@ -40,6 +40,14 @@ def list_of(session: Session, actor: Actor, organization_id: int) -> list[Member
         .order_by(User.username)
     )
     return [Member(*row) for row in session.exec(query)]
+
+
+def people_of(session: Session, organization_id: int | None) -> frozenset[str]:
+    """Return under which names members of an organisation, and its tokens, make changes: those that its own people are shown."""
+    of = col(OrganizationMember.organization_id) == organization_id
+    members = select(User.username).join(OrganizationMember, col(OrganizationMember.user_id) == User.id).where(of)
+    tokens = select(ApiToken.name).where(ApiToken.organization_id == organization_id)
+    return frozenset((*session.exec(members), *(f"token:{name}" for name in session.exec(tokens))))
 
 
 def of_user(session: Session, actor: Actor) -> list[tuple[Organization, str]]:
