@@ -103,5 +103,5 @@ CHANGED_OVERRIDE: Final = body_schema(
     **AS_READ,
 ) | {"example": {"temperature": 0, "version": 2}}
 CHANGED_INSTALLATION: Final = body_schema(
-    InstallationInput, required=("organizations",), version=VERSION, updatedAt=AS_READ["updatedAt"]
+    InstallationInput, required=(), version=VERSION, updatedAt=AS_READ["updatedAt"]
 ) | {"example": {"organizations": "open", "version": 1}}

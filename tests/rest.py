@@ -6,12 +6,13 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import pytest
 from httpx2 import Client, Response, TransportError
 from sqlalchemy import text
+from sqlmodel import Session
 from starlette.applications import Starlette
 from starlette.middleware import Middleware as Wrapped
 from starlette.testclient import TestClient
@@ -20,7 +21,11 @@ from api import effective, health, scrape, store_figures
 from api.app import mounted
 from core.access import tokens
 from core.actors import COMMAND_LINE, Actor
+from core.manage import features, organization_keys, organization_members, organizations, settings
+from core.manage.scopes import SettingsScope
 from core.store import db
+from core.store.table import id_of
+from core.store.tables import User
 from tests.conftest import run_async
 from web import middleware
 from web.middleware import Middleware
@@ -125,6 +130,44 @@ def as_written(client: TestClient, method: str, target: str) -> tuple[int, dict[
     run_async(client.app(scope, receive, send))  # type: ignore[arg-type]  # an ASGI app
     start = answer[0]
     return start["status"], {name.decode().lower(): value.decode() for name, value in start["headers"]}
+
+
+class Tenant(NamedTuple):
+    """An organisation with all that it can have; ids."""
+
+    organization: int
+    feature: int
+    settings: int
+    override: int
+    member: int
+    """The user SLUG-member, its admin."""
+
+
+NOBODY = Tenant(*[999_999] * 5)
+"""Ids of what is not there."""
+
+
+def tenant(session: Session, slug: str, provider_id: int, key: str = KEY) -> Tenant:
+    """Make an organisation with a row, a feature's row, a member, a name and a key of its own."""
+    made = {"slug": slug, "name": slug.title(), "external_names": [f"crm {slug}"]}
+    number = id_of(organizations.create_one(session, COMMAND_LINE, made))
+    feature = id_of(features.create(session, COMMAND_LINE, {"name": f"{slug}-feature", "display_name": "F"}))
+    row = settings.upsert(session, COMMAND_LINE, SettingsScope(None, number), {"top_p": 0.5})
+    override = settings.upsert(session, COMMAND_LINE, SettingsScope(None, number, feature), {"top_p": 0.25})
+    organization_keys.set_api_key(session, COMMAND_LINE, number, provider_id, key)
+    user = User(username=f"{slug}-member", role="member", password_hash="*")
+    session.add(user)
+    session.flush()
+    organization_members.set_member(session, COMMAND_LINE, number, id_of(user), "admin")
+    return Tenant(number, feature, id_of(row), id_of(override), id_of(user))
+
+
+def token_of(organization_id: int, role: str) -> dict[str, str]:
+    """Make a token of one organisation; return the header that signs in with it."""
+    wanted = {"name": f"{role} {secrets.token_hex(6)}", "role": role, "organization_id": organization_id}
+    with db.transaction() as session:
+        _, made = tokens.create(session, COMMAND_LINE, wanted)
+    return {"Authorization": f"Bearer {made}"}
 
 
 def data(answer: Response, status: int = 200) -> Any:

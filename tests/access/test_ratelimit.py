@@ -64,7 +64,8 @@ def test_the_library_goes_by_our_clock() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "amount", "seconds"), [("general", 100, 900), ("sensitive", 10, 300), ("pages", 60, 300)]
+    ("name", "amount", "seconds"),
+    [("general", 100, 900), ("sensitive", 10, 300), ("provisioning", 600, 300), ("pages", 60, 300)],
 )
 def test_defaults(clock: Clock, name: ratelimit.LimitName, amount: int, seconds: int) -> None:
     """CHECKS 28: 100 in 15 minutes, 10 in 5, 60 in 5: the last one passes, the next one waits until the window ends."""

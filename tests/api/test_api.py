@@ -15,7 +15,7 @@ from sqlalchemy import text
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from api import effective, request_schemas, wire, wire_providers
+from api import effective, organization_schemas, request_schemas, wire, wire_providers
 from api.app import make
 from api.body import read_json
 from api.errors import STATUSES, Refused
@@ -23,14 +23,15 @@ from core import errors
 from core.access import ratelimit
 from core.actors import Actor
 from core.errors import CoreError, KeyUnreadable
-from core.manage import model_facts, next_keys, provider_secrets, providers
+from core.manage import model_facts, next_keys, organization_deletion, provider_secrets, providers
 from core.manage import settings as rows
 from core.resolve import Resolver
 from core.resolving.merge import ProviderFacts, build
 from core.store import db
+from core.store.tables import User
 from core.store.values import MAX_MODELS_TEXT
 from tests.conftest import run_async
-from tests.rest import HOST, KEY, NEW, as_written, cookie, data, error, serving, token
+from tests.rest import HOST, KEY, NEW, as_written, cookie, data, error, serving, tenant, token, token_of
 from web.answers import security_headers
 
 TOKEN_SECONDS = effective.TOKEN_SECONDS
@@ -66,6 +67,35 @@ ROUTES = {
     ("POST", "/llm/settings/global"): ADMIN,
     ("PUT", "/llm/settings/{id}"): ADMIN,
     ("DELETE", "/llm/settings/{id}"): ADMIN,
+    ("GET", "/llm/settings/organization/{orgId}"): ADMIN,
+    ("POST", "/llm/settings/organization/{orgId}"): ADMIN,
+    ("GET", "/llm/settings/feature/{featureId}"): ADMIN,
+    ("POST", "/llm/settings/feature/{featureId}"): ADMIN,
+    ("PUT", "/llm/overrides/{id}"): ADMIN,
+    ("DELETE", "/llm/overrides/{id}"): ADMIN,
+    ("GET", "/llm/organizations"): SIGNED_IN,
+    ("POST", "/llm/organizations"): ADMIN,
+    ("GET", "/llm/organizations/{id}"): SIGNED_IN,
+    ("PUT", "/llm/organizations/{id}"): ADMIN,
+    ("DELETE", "/llm/organizations/{id}"): ADMIN,
+    ("POST", "/llm/organizations/{id}/restore"): ADMIN,
+    ("GET", "/llm/organizations/{id}/names"): SIGNED_IN,
+    ("PUT", "/llm/organizations/{id}/names"): ADMIN,
+    ("GET", "/llm/organizations/{id}/members"): SIGNED_IN,
+    ("POST", "/llm/organizations/{id}/members"): ADMIN,
+    ("DELETE", "/llm/organizations/{id}/members/{userId}"): ADMIN,
+    ("GET", "/llm/organizations/{id}/providers"): ADMIN,
+    ("GET", "/llm/organizations/{id}/providers/{providerId}"): ADMIN,
+    ("PUT", "/llm/organizations/{id}/providers/{providerId}"): ADMIN,
+    ("POST", "/llm/organizations/{id}/providers/{providerId}/api-key"): ADMIN,
+    ("DELETE", "/llm/organizations/{id}/providers/{providerId}/api-key"): ADMIN,
+    ("GET", "/llm/features"): SIGNED_IN,
+    ("POST", "/llm/features"): ADMIN,
+    ("GET", "/llm/features/{id}"): SIGNED_IN,
+    ("PUT", "/llm/features/{id}"): ADMIN,
+    ("DELETE", "/llm/features/{id}"): ADMIN,
+    ("GET", "/llm/installation"): ADMIN,
+    ("PUT", "/llm/installation"): ADMIN,
     ("GET", "/health/live"): ANYBODY,
     ("GET", "/health/ready"): ANYBODY,
     ("GET", "/metrics"): METRICS,
@@ -85,6 +115,18 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/llm/providers/{id}/next-key"): {"apiKey": f"{KEY}-3"},
     ("POST", "/llm/settings/global"): {"providerId": None, "temperature": 0.5},
     ("PUT", "/llm/settings/{id}"): {"temperature": 0.5, "version": 1},
+    ("POST", "/llm/settings/organization/{orgId}"): {"providerId": None, "temperature": 0.5},
+    ("POST", "/llm/settings/feature/{featureId}"): {"providerId": None, "temperature": 0.5},
+    ("PUT", "/llm/overrides/{id}"): {"temperature": 0.5, "version": 1},
+    ("POST", "/llm/organizations"): {"slug": "gamma", "name": "Gamma"},
+    ("PUT", "/llm/organizations/{id}"): {"name": "Gamma", "version": 1},
+    ("PUT", "/llm/organizations/{id}/names"): {"externalNames": ["crm-1"], "was": []},
+    ("POST", "/llm/organizations/{id}/members"): {"username": "mel", "role": "admin"},
+    ("PUT", "/llm/organizations/{id}/providers/{providerId}"): {"isAllowed": True, "version": 1},
+    ("POST", "/llm/organizations/{id}/providers/{providerId}/api-key"): {"apiKey": f"{KEY}-own"},
+    ("POST", "/llm/features"): {"name": "rank", "displayName": "Rank"},
+    ("PUT", "/llm/features/{id}"): {"displayName": "Other", "version": 1},
+    ("PUT", "/llm/installation"): {"organizations": "open", "version": 1},
     ("POST", "/llm/model-facts"): {"pattern": "o3", "facts": {"context": 5}, "why": "tried"},
 }
 NAMED: dict[str, dict[str, str]] = {
@@ -93,7 +135,9 @@ NAMED: dict[str, dict[str, str]] = {
     "/llm/models/{api}": {"model": "openai/gpt-4o"},
 }
 """What a query has to name: in a DELETE, and of a model."""
-IN_PATHS = {"file": "start.js", "api": "openai", "model": "gpt-4o"}
+IN_PATHS = {"file": "start.js", "api": "openai", "model": "gpt-4o"} | dict.fromkeys(
+    ("orgId", "featureId", "providerId", "userId"), "1"
+)
 
 
 @pytest.fixture
@@ -151,11 +195,21 @@ def test_who_may(client: TestClient, analyst: Actor, route: tuple[str, str], ide
         next_keys.add(session, admin, made.id or 0, f"{KEY}-2")
         for use in ("header", "query"):
             provider_secrets.set_value(session, admin, made.id or 0, use, "X", value="x", sealed=True)
+        acme = tenant(session, "acme", made.id or 0)
+        session.add(User(username="mel", role="member", password_hash="*"))
+        if route[1].endswith("/restore"):
+            organization_deletion.delete(session, admin, acme.organization)
     method, path = route
     url = path.replace("{id}", str(row.id if "settings" in path else made.id)).replace("{file}", "swagger-ui.css")
     if "model-facts" in path:
         url = path.format(id=said.id)
-    url = url.replace("{api}", "openai").replace("{model}", "gpt-4o")
+    of = {"organizations": acme.organization, "features": acme.feature, "overrides": acme.override}
+    for name, number in of.items():
+        if path.startswith(f"/llm/{name}/"):
+            url = path.replace("{id}", str(number))
+    in_path = {"orgId": acme.organization, "featureId": acme.feature, "userId": acme.member, "providerId": made.id}
+    for name, value in {**in_path, "api": "openai", "model": "gpt-4o"}.items():
+        url = url.replace(f"{{{name}}}", str(value))
     headers = {
         "anonymous": {},
         "nonsense": {"Authorization": "Bearer llms_" + "x" * 43},
@@ -390,6 +444,9 @@ ODD = [
         ("POST", "/settings/global", request_schemas.UPSERTED_SETTINGS),
         ("PUT", "/settings/{id}", request_schemas.CHANGED_SETTINGS),
         ("POST", "/model-facts", request_schemas.MODEL_FACTS),
+        ("PUT", "/organizations/{id}", organization_schemas.CHANGED_ORGANIZATION),
+        ("POST", "/features", organization_schemas.NEW_FEATURE),
+        ("PUT", "/installation", organization_schemas.CHANGED_INSTALLATION),
     ],
 )
 def test_what_the_schema_forbids_is_refused(root: TestClient, method: str, path: str, schema: dict[str, Any]) -> None:
@@ -397,8 +454,10 @@ def test_what_the_schema_forbids_is_refused(root: TestClient, method: str, path:
     made = data(root.post("/api/llm/providers", json=NEW), 201)
     row = data(root.post("/api/llm/settings/global", json={"providerId": made["id"]}), 201)
     url = f"/api/llm{path.format(id=row['id'] if 'settings' in path else made['id'])}"
+    if path.startswith("/organizations"):
+        url = f"/api/llm/organizations/{data(root.post('/api/llm/organizations', json={'slug': 'b', 'name': 'B'}), 201)['id']}"
     base: dict[str, Any] = {**NEW, "name": "another"} if path == "/providers" else {}
-    base |= BODIES["POST", "/llm/model-facts"] if path == "/model-facts" else {}
+    base |= BODIES.get(("POST", f"/llm{path}"), {}) if path in {"/model-facts", "/features"} else {}
     valid = validator_for(schema)
     refused = 0
 
@@ -936,8 +995,30 @@ def test_settings_of_an_organisation_and_a_feature(
         assert data(root.get(f"{path}&organization=acme"))["maxTokens"] == 71
         for missing in ("organization=acmee", "organization=", "feature=clasify", "organization=7"):
             error(root.get(f"{path}&{missing}"), 404, "NOT_FOUND")
+        _own_alone(root, path)
     finally:
         resolver.close()
+
+
+def _own_alone(root: TestClient, path: str) -> None:
+    """A token of an organisation reads its settings, and of no other; explain names nobody of the installation."""
+    theirs = token_of(7, "analyst") | {"X-Request-ID": "0123456789abcdef"}
+    own = root.get(f"{path}&organization=crm%207&explain=true", headers=theirs)
+    assert (data(own)["maxTokens"], "apiKeyMasked" in data(own)["provider"]) == (71, False)
+    names = {item["name"]: item["source"]["changedBy"] for item in data(own)["explain"]}
+    assert (names["maxTokens"], names["temperature"]) == ("installation", None)
+    answers = [
+        root.get(f"{path}&organization={name}{more}", headers=theirs)
+        for name in ("beta", "nota")
+        for more in ("", "&feature=clasify", "&explain=true")
+    ]
+    assert {answer.status_code for answer in answers} == {404}
+    assert len({answer.text.replace("'beta'", "'nota'") for answer in answers}) == 1
+    assert set(error(root.get(path, headers=theirs), 422, "VALIDATION_ERROR")["fields"]) == {"organization"}
+    assert root.get("/api/llm/models", headers=theirs).status_code == 403
+    with db.transaction() as session:
+        reasons = session.scalars(text("SELECT changes::text FROM audit_events WHERE action = 'denied'")).all()
+    assert [sum(name in reason for reason in reasons) for name in ("beta", "nota")] == [3, 3]
 
 
 def test_denials_are_put_on_record(client: TestClient) -> None:

@@ -296,7 +296,7 @@ def test_calls_by_provider(client: TestClient) -> None:
 
 def test_refusals_by_limit(client: TestClient) -> None:
     """Each limit from 0 on."""
-    assert values(client, "rate_limit_refusals") == {"general": 0, "sensitive": 0, "pages": 0}
+    assert values(client, "rate_limit_refusals") == dict.fromkeys(("general", "sensitive", "provisioning", "pages"), 0)
     reader = token("admin")
     statuses = [client.get("/api/llm/settings", headers=reader).status_code for _ in range(103)]
 

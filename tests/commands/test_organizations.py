@@ -53,3 +53,13 @@ def test_features(committed: str) -> None:
     assert core("features", "list", **url).stdout == f"{'classify':<40} classify\n"
     assert core("features", "delete", "classify", **url).stdout == "Deleted the feature classify.\n"
     assert core("features", "list", **url).stdout == ""
+
+
+def test_unregistered_organisations(committed: str) -> None:
+    """Served or not, as an admin decides."""
+    url = {"DATABASE_URL": committed}
+    assert core("installation", "show", **url).stdout == "organizations: closed\n"
+    assert core("installation", "set", "--organizations", "open", **url).stdout == "organizations: open\n"
+    assert core("installation", "show", **url).stdout == "organizations: open\n"
+    refused = core("installation", "set", "--organizations", "ajar", **url)
+    assert (refused.returncode, "closed or open" in refused.stderr) == (1, True)
