@@ -10,7 +10,7 @@ from api import wire_organizations as wire
 from api.callers import MemberReader, Writer, write
 from api.effective import caught_up
 from api.errors import success
-from api.ids import Id
+from api.ids import PAGE, Id, Most
 from api.names import from_wire
 from api.responses import READ, WRITE, answers, named
 from api.writes import Body, IfMatch, documented, take_read_only, take_version
@@ -30,7 +30,7 @@ def list_features(
     after: Annotated[
         str | None, Query(pattern=FEATURE_PATTERN, description="the name that the page before ended with")
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=features.PAGE, description="so many at most")] = features.PAGE,
+    limit: Most = PAGE,
 ) -> Response:
     """By name, a page of them: as long as it is full, the next begins after its last name."""
     with db.transaction() as session:

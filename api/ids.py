@@ -1,12 +1,14 @@
 """Ids in paths and queries. A path whose id is no number is no path of ours: 404."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import Path, Query
 from pydantic import BeforeValidator, Field
 from starlette.convertors import Convertor, register_url_convertor
 
 LARGEST = 2**31 - 1
+PAGE: Final = 100
+"""Rows of a list that has pages."""
 
 
 class _Row(Convertor[str]):
@@ -46,6 +48,12 @@ Id = Annotated[_Id, BeforeValidator(digits), Path(alias="id")]
 ProviderId = Annotated[
     Annotated[_Id, BeforeValidator(digits)] | None,
     Query(alias="providerId", description="only the row of this provider"),
+]
+Most = Annotated[
+    Annotated[int, Field(ge=1, le=PAGE)], BeforeValidator(digits), Query(alias="limit", description="so many at most")
+]
+AfterId = Annotated[
+    _Id, BeforeValidator(digits), Query(alias="afterId", description="and its id: deleted ones may share a slug")
 ]
 OrgId = Annotated[_Id, BeforeValidator(digits), Path(alias="orgId", description="of an organisation")]
 FeatureInPath = Annotated[_Id, BeforeValidator(digits), Path(alias="featureId")]

@@ -1,7 +1,7 @@
 """Routes of organisations, their names and members, and of what is decided for all of them. Another's answers as what is not there."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from sqlmodel import Session
@@ -11,7 +11,7 @@ from api import wire_organizations as wire
 from api.callers import MemberReader, Provisioner, Reader, Writer, write
 from api.effective import caught_up
 from api.errors import Refused, success
-from api.ids import LARGEST, Id, UserInPath
+from api.ids import LARGEST, PAGE, AfterId, Id, Most, UserInPath
 from api.names import NotAsNamed, from_wire
 from api.responses import READ, WRITE, answers, named
 from api.writes import OVERWRITE, Body, IfMatch, ProvisionerBody, documented, take_read_only, take_version
@@ -35,7 +35,6 @@ _Made = tuple[Organization, list[OrganizationName]]
 TakeFormer = Annotated[
     bool, Query(alias="takeFormer", description="whether a slug that another organisation had before may be taken")
 ]
-Limit = Annotated[int, Query(ge=1, le=organizations.PAGE, description="so many at most")]
 After = Annotated[str | None, Query(pattern=SLUG_PATTERN, description="the slug that the page before ended with")]
 
 
@@ -47,13 +46,11 @@ def list_organizations(
     search: Annotated[
         str, Query(max_length=LONGEST_NAME, description="in what it is called, and at the beginning of its names")
     ] = "",
-    kind: Annotated[str | None, Query(pattern="^(organization|template)$", description="only those of a kind")] = None,
+    kind: Annotated[Literal["organization", "template"] | None, Query(description="only those of a kind")] = None,
     *,
     after: After = None,
-    after_id: Annotated[
-        int, Query(alias="afterId", ge=0, le=LARGEST, description="and its id: deleted ones may share a slug")
-    ] = LARGEST,
-    limit: Limit = organizations.PAGE,
+    after_id: AfterId = LARGEST,
+    limit: Most = PAGE,
     deleted: Annotated[bool, Query(description="those that were deleted, instead")] = False,
 ) -> Response:
     """Those that the caller sees, by slug, a page of them: as long as it is full, the next begins after its last slug."""

@@ -120,5 +120,7 @@ def take_id(body: MutableMapping[str, Any], name: str, what: str) -> int | None:
 
 def warnings_of(session: Session, actor: Actor, row: SettingsRow) -> list[str]:
     """Return what becomes of the values that were just stored: what is not sent as it is set, and what overrides them."""
-    nobodys = isinstance(row, LlmSettings) and row.organization_id is None
-    return [*(fitting.warnings(session, row) if nobodys else []), *overriding.warnings(session, actor, row)]
+    unfit: list[str] = []
+    if isinstance(row, LlmSettings) and row.organization_id is None:
+        unfit = fitting.warnings(session, row)
+    return [*unfit, *overriding.warnings(session, actor, row)]

@@ -76,7 +76,7 @@ class AlreadyExists(CoreError):
     code = "ALREADY_EXISTS"
 
     def __init__(self, kind: str, key: str, field: str = "name") -> None:
-        other = field.replace("_", " ")
+        other = field.replace("_", " ").removesuffix("s")
         article = "an" if kind[:1] in "aeio" else "a"  # a user
         text = f"There is already {article} {kind} {key!r}. Choose another {other}, or edit that one."
         super().__init__(text, made_with=(kind, key, field))

@@ -120,7 +120,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "/llm/overrides/{id}"): {"temperature": 0.5, "version": 1},
     ("POST", "/llm/organizations"): {"slug": "gamma", "name": "Gamma"},
     ("PUT", "/llm/organizations/{id}"): {"name": "Gamma", "version": 1},
-    ("PUT", "/llm/organizations/{id}/names"): {"externalNames": ["crm-1"], "was": []},
+    ("PUT", "/llm/organizations/{id}/names"): {"externalNames": ["crm-1"], "was": ["crm acme"]},
     ("POST", "/llm/organizations/{id}/members"): {"username": "mel", "role": "admin"},
     ("PUT", "/llm/organizations/{id}/providers/{providerId}"): {"isAllowed": True, "version": 1},
     ("POST", "/llm/organizations/{id}/providers/{providerId}/api-key"): {"apiKey": f"{KEY}-own"},
