@@ -255,3 +255,15 @@ def test_visible_to_the_installation(session: Session, admin: Actor, analyst: Ac
             select(Organization).where(seen.where(Organization.id)).order_by(col(Organization.slug))
         ).all()
         assert [row.slug for row in found] == (["acme", "beta"] if everything else [])
+
+
+def test_whom_an_organisation_is_told_of(session: Session, two: list[Organization]) -> None:
+    """Its members and its tokens, by the names that their changes bear; of others nobody."""
+    acme, beta = two
+    person(session, "eve", acme)
+    person(session, "bob", beta)
+    token_of(session, acme, "analyst")
+    token_of(session, beta, "admin")
+
+    assert organization_members.people_of(session, id_of(acme)) == {"eve", "token:acme analyst"}
+    assert organization_members.people_of(session, None) == frozenset()
