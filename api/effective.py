@@ -130,6 +130,8 @@ def _scoped(name: str, wanted: Wanted) -> EffectiveSettings:
 
 
 def _people(organization_id: int | None) -> frozenset[str]:
+    if organization_id is None:
+        return frozenset()
     with db.transaction() as session:
         return organization_members.people_of(session, organization_id)
 

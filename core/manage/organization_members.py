@@ -42,7 +42,7 @@ def list_of(session: Session, actor: Actor, organization_id: int) -> list[Member
     return [Member(*row) for row in session.exec(query)]
 
 
-def people_of(session: Session, organization_id: int | None) -> frozenset[str]:
+def people_of(session: Session, organization_id: int) -> frozenset[str]:
     """Return under which names members of an organisation, and its tokens, make changes: those that its own people are shown."""
     of = col(OrganizationMember.organization_id) == organization_id
     members = select(User.username).join(OrganizationMember, col(OrganizationMember.user_id) == User.id).where(of)

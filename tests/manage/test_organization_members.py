@@ -264,6 +264,7 @@ def test_whom_an_organisation_is_told_of(session: Session, two: list[Organizatio
     person(session, "bob", beta)
     token_of(session, acme, "analyst")
     token_of(session, beta, "admin")
+    tokens.create(session, COMMAND_LINE, {"name": "deploy", "role": "admin"})
 
     assert organization_members.people_of(session, id_of(acme)) == {"eve", "token:acme analyst"}
-    assert organization_members.people_of(session, None) == frozenset()
+    assert organization_members.people_of(session, GONE) == frozenset()
