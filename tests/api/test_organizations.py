@@ -47,10 +47,12 @@ def root(client: TestClient) -> TestClient:
 
 
 @pytest.fixture
-def provider_id(session: Session) -> int:
+def provider_id() -> int:
     """A provider with a key of the installation's."""
-    made = {"name": "openai", "display_name": "P", "kind": "openai", "available_models": ["m1", "m2"]}
-    return id_of(providers.create(session, COMMAND_LINE, made | {"api_key": "sk-proj-installation-0123456789abcd"}))
+    made: dict[str, Any] = {"name": "openai", "display_name": "P", "kind": "openai", "available_models": ["m1", "m2"]}
+    made["api_key"] = "sk-proj-installation-0123456789abcd"
+    with db.transaction() as session:
+        return id_of(providers.create(session, COMMAND_LINE, made))
 
 
 @pytest.fixture
@@ -205,13 +207,14 @@ def test_names(root: TestClient) -> None:
     assert data(root.put(names, json={"externalNames": []}, headers={"If-Match": "*"}))["externalNames"] == []
 
 
-def test_members(root: TestClient, session: Session) -> None:
+def test_members(root: TestClient) -> None:
     """By username in, by id out; who is no user is missed, and a role that is none is named."""
     _, url = added(root)
-    eve = User(username="eve", role="member", password_hash="*")
-    session.add(eve)
-    session.flush()
-    number = id_of(eve)
+    with db.transaction() as session:
+        eve = User(username="eve", role="member", password_hash="*")
+        session.add(eve)
+        session.flush()
+        number = id_of(eve)
     members = f"{url}/members"
 
     made = data(root.post(members, json={"username": "EVE", "role": "admin"}), 201)
