@@ -22,16 +22,16 @@ _FEATURE_NAME: Final = {
     "description": "1 to 100 of a to z, 0 to 9, dot, _ and -, beginning with a letter or digit",
 }
 _ACME: Final = {"slug": "acme", "name": "Acme Ltd", "externalNames": ["crm-4711"]}
-_ONE: Final = body_schema(OrganizationInput, required=("slug", "name"))
+NEW_ORGANIZATION: Final = body_schema(OrganizationInput, required=("slug", "name"))
 
 NEW_ORGANIZATIONS: Final[dict[str, Any]] = {
     "anyOf": [
-        _ONE,
+        NEW_ORGANIZATION,
         body_schema(
             required=("organizations",),
             organizations={
                 "type": "array",
-                "items": {"type": "object", "properties": _ONE["properties"]},
+                "items": {"type": "object", "properties": NEW_ORGANIZATION["properties"]},
                 "maxItems": MOST_AT_ONCE,
                 "description": "each as one alone; what is wrong with one keeps none of the others",
             },
