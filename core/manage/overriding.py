@@ -75,8 +75,7 @@ def warnings(session: Session, actor: Actor, row: SettingsRow) -> list[str]:
 def _words(hidden: Hidden) -> str:
     figures = ((hidden.organizations, "organisation"), (hidden.features, "feature"))
     of = " and ".join(counted(number, what) for number, what in figures if number)
-    one = hidden.rows == 1
-    return f"{counted(hidden.rows, 'row')}{f' of {of}' if of else ''} override{'s' * one} it"
+    return f"overridden by {counted(hidden.rows, 'row')}{f' of {of}' if of else ''}"
 
 
 class OwnRows(NamedTuple):

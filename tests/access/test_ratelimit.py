@@ -208,7 +208,7 @@ def test_each_limit_counts_whom_it_has_refused() -> None:
     done = [passes(work) for work in works * 3]
 
     assert done == [True, False, False, False, False, False]
-    assert counting.refused == {"general": 5, "sensitive": 0, "pages": 0}
+    assert counting.refused == {"general": 5, "sensitive": 0, "provisioning": 0, "pages": 0}
 
 
 @pytest.mark.parametrize(

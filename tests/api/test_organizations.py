@@ -328,9 +328,9 @@ def test_settings_of_a_scope(root: TestClient, two: list[Tenant], provider_id: i
         )
     )
     assert (whole["defaultProviderId"], whole["organizationId"]) == (provider_id, acme.organization)
-    assert whole["warnings"] == ["top_p: 2 rows of 1 organisation and 1 feature override it."]
+    assert whole["warnings"] == ["top_p: overridden by 2 rows of 1 organisation and 1 feature."]
     common = data(root.post("/api/llm/settings/global", json={"providerId": None, "topP": 0.125}), 201)
-    assert common["warnings"] == ["top_p: 5 rows of 2 organisations and 2 features override it."]
+    assert common["warnings"] == ["top_p: overridden by 5 rows of 2 organisations and 2 features."]
     for sent, field in (
         ({"topP": 1}, "providerId"),
         ({"providerId": True}, "providerId"),

@@ -156,6 +156,8 @@ def _writes(session: Session, actor: Actor, row_id: int) -> dict[str, Callable[[
         "upsert": lambda: settings.upsert(session, actor, SettingsScope(None, None, row_id), {"temperature": 0.9}),
         "update_override": lambda: settings.update_override(session, actor, row_id, {"temperature": 0.9}),
         "delete_override": lambda: settings.delete_override(session, actor, row_id),
+        "find": lambda: settings.find(session, actor, row_id),
+        "find_override": lambda: settings.find_override(session, actor, row_id),
         "get_of": lambda: settings.get_of(session, actor, SettingsScope(None, None, row_id)),
         "list_of": lambda: settings.list_of(session, actor, feature_id=row_id),
     }
