@@ -9,6 +9,7 @@ from core.access import users
 from core.actors import Actor
 from core.manage import (
     features,
+    installation,
     organization_deletion,
     organization_keys,
     organization_members,
@@ -24,6 +25,7 @@ from tests.conftest import PASSWORD
 
 MODULES = (
     features,
+    installation,
     organization_deletion,
     organization_keys,
     organization_members,
@@ -42,6 +44,9 @@ READS = {
     "organizations.get",
     "organizations.get_by_name",
     "organizations.search",
+    "installation.get",
+    "settings.find",
+    "settings.find_override",
     "settings.get_of",
     "settings.list_of",
 }
@@ -168,6 +173,12 @@ WRITES: dict[str, tuple[Prepare, Work, str, dict[str, tuple[object, object]]]] =
         lambda s, a, n: organization_keys.adopt_api_key(s, a, n, _provider(s)),
         "organization.adopt_key",
         {},
+    ),
+    "installation.update": (
+        _nothing,
+        lambda s, a, _: installation.update(s, a, {"organizations": "open"}),
+        "installation.update",
+        {"organizations": ("closed", "open")},
     ),
     "features.create": (_nothing, lambda s, a, _: _feature(s, a), "feature.create", {"name": (None, "summarise")}),
     "features.update": (
