@@ -83,7 +83,7 @@ def answered(app: App, token: str) -> Counter[str]:
 
 
 def test_schemathesis(database: str, tmp_path: Path) -> None:
-    """0 failures, 0 answers of 5xx, and half of the answers are others than 401, 403 and 429."""
+    """0 failures, 0 answers of 5xx, and half of an admin's answers are others than 401, 403 and 429: who is nobody gets little else."""
     env = {"DATABASE_URL": database}
     assert core("seed", **env).returncode == 0
     made = {role: core("tokens", "create", role, "--role", role, **env).stdout.strip() for role in ("admin", "analyst")}
@@ -122,8 +122,8 @@ def test_schemathesis(database: str, tmp_path: Path) -> None:
     assert sum(generated) > 50 * len(cases), generated
     whole = sum(statuses.values(), Counter())
     print({identity: dict(sorted(found.items())) for identity, found in statuses.items()}, generated)  # noqa: T201 - the report
-    refused = sum(whole[status] for status in ("401", "403", "429"))
+    refused = sum(statuses["admin"][status] for status in ("401", "403", "429"))
     assert not any(status.startswith("5") for status in whole), whole
-    assert refused <= whole.total() / 2, whole
+    assert refused <= statuses["admin"].total() / 2, statuses
     assert made["admin"] not in log
     assert "Traceback" not in log
