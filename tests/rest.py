@@ -34,6 +34,9 @@ from web.request import COOKIE
 HOST = "http://127.0.0.1:8501"
 NEW = {"name": "acme", "displayName": "Acme", "kind": "openai", "availableModels": ["m1", "m2"], "defaultModel": "m1"}
 KEY = "sk-proj-canary-0123456789abcdefghij"
+KEYS = {slug: f"sk-proj-canary-of-{slug}-0123456789abcdefghij" for slug in ("acme", "beta")}
+"""Organisations' own."""
+ORGANIZATIONS = "/api/llm/organizations"
 
 
 @contextmanager
