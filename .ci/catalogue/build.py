@@ -1,7 +1,7 @@
 """The catalogue from the claims: which models are in it, and what of each."""
 
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,9 @@ FIELDS = (
     "prices",
 )
 """In the order of the file."""
+
+_ENDS = ("retires", "retired_effect", "successor")
+"""What each snapshot has of its own."""
 
 Verdicts = dict[tuple[str, str], dict[str, Verdict]]
 
@@ -87,6 +90,7 @@ def claims_region(name: str) -> bool:
 def verdicts(found: Iterable[Claim], overrides: Mapping[str, Any]) -> Verdicts:
     """Return what is taken of each field of each model."""
     result: Verdicts = {}
+    found = list(found)
     for place, fields in by_model(found).items():
         taken = {name: verdict for name in fields if name != "alias" and (verdict := decide(name, fields[name]))}
         if place[0] in HOSTS:
@@ -97,7 +101,7 @@ def verdicts(found: Iterable[Claim], overrides: Mapping[str, Any]) -> Verdicts:
         if api == "bedrock" and name.startswith("global."):  # the price is another one, the model is not
             result[api, name] = result.get((api, name.removeprefix("global.")), {}) | taken
     _override(result, overrides)
-    _snapshots(result)
+    _snapshots(result, {(claim.api, claim.model) for claim in found if claim.field == "alias"})
     for (api, _), taken in result.items():
         _consistent(api, taken, overrides)
     return {place: taken for place, taken in result.items() if taken}
@@ -119,14 +123,21 @@ def _prices(taken: dict[str, Verdict], day: date) -> None:
     dated.disputed = {source: value for source, value in said.items() if source not in agreeing}
 
 
-def _snapshots(result: Verdicts) -> None:
-    """Fill what is not said of a snapshot with what is said of the model; they are one, but for their ends and prices."""
+def _snapshots(result: Verdicts, aliased: Container[tuple[str, str]]) -> None:
+    """Fill what is not said of a snapshot with what is said of the model; they are one, but for their ends and prices.
+
+    Of what has ended the packages have dropped all else: such a row is what its name would mean if it had none, and its end.
+    The price of the *aliased* is found by :func:`rows`.
+    """
     for (api, name), taken in result.items():
         *_, plain = plainer(name)
         base = result.get((api, plain))
-        if base is None or base is taken or "max_output" not in taken:
+        if base is None or base is taken:
             continue
-        if all(
+        if not taken.keys() - {*_ENDS, "prices"}:
+            kept = {*_ENDS, *taken, *(("prices",) if (api, name) in aliased else ())}
+            taken.update({field: verdict for field, verdict in base.items() if field not in kept})
+        elif "max_output" in taken and all(
             same(base[field].value, taken[field].value)
             for field in ("max_output", "reasoning")
             if field in base and field in taken
@@ -139,15 +150,8 @@ def _snapshots(result: Verdicts) -> None:
 
 
 def _override(result: Verdicts, overrides: Mapping[str, Any]) -> None:
-    ends = [
-        {"api": group["api"], "models": [name], "retires": day, "why": group["why"]}
-        for group in overrides.get("ends", ())
-        for name, day in group["models"].items()
-    ]
-    for fact in (*overrides.get("facts", ()), *ends):
-        why = fact["why"]
-        if "http" not in why or not any(char.isdigit() for char in why.rpartition(", ")[2]):
-            raise ValueError(f"No URL and day in the reason of {fact}")
+    for fact in overrides.get("facts", ()):
+        why = _reason(fact)
         for name in fact["models"]:
             taken = result.setdefault((fact["api"], name), {})
             for field in FIELDS:
@@ -155,15 +159,47 @@ def _override(result: Verdicts, overrides: Mapping[str, Any]) -> None:
                     continue
                 value = fact[field]
                 value = value.isoformat() if isinstance(value, date) else value
-                value = tuple(value) if field == "efforts" else value
+                value = tuple(value) if field == "efforts" and value != "unknown" else value
                 before = taken.pop(field, None)
-                if value == "unknown":
-                    continue
-                disputed = dict(before.disputed) if before else {}
-                if before and not same(before.value, value):
-                    disputed |= dict.fromkeys(before.sources, before.value)
-                sources = before.sources if before and same(before.value, value) else ()
-                taken[field] = Verdict(value, ("overrides", *sources), (why,), disputed)
+                if value != "unknown":
+                    taken[field] = _against(Verdict(value, ("overrides",), (why,)), before)
+    for group in overrides.get("ends", ()):
+        why = _reason(group)
+        for name, day in group["models"].items():
+            taken = result.setdefault((group["api"], name), {})
+            read = group.get("as_of", overrides["as_of"])
+            taken["retires"] = _end(day, why, taken.get("retires"), is_final=day <= read or read >= overrides["as_of"])
+
+
+def _reason(entry: Mapping[str, Any]) -> str:
+    why = str(entry["why"])
+    if "http" not in why or not any(char.isdigit() for char in why.rpartition(", ")[2]):
+        raise ValueError(f"No URL and day in the reason of {entry}")
+    return why
+
+
+def _end(day: date, why: str, packaged: Verdict | None, *, is_final: bool) -> Verdict:
+    """Return which of two last days counts: the one of the vendor's page, or that of the packages.
+
+    A day that was over when the page was read is a fact, whatever a package says. A day that was ahead is an announcement,
+    which vendors move: Azure put nearly all of its own off within two months. There the packages count, which are newer than
+    the copy of the page. Whichever does not count is recorded.
+    """
+    said = Verdict(day.isoformat(), ("overrides",), (why,))
+    if packaged is None or is_final or same(packaged.value, said.value):
+        return _against(said, packaged)
+    packaged.disputed["overrides"] = said.value
+    packaged.urls += said.urls
+    return packaged
+
+
+def _against(said: Verdict, before: Verdict | None) -> Verdict:
+    """Return *said*, which wins, with the packages that say the same and those that do not."""
+    if before is None:
+        return said
+    if same(before.value, said.value):
+        return Verdict(said.value, (*said.sources, *before.sources), said.urls, dict(before.disputed))
+    return Verdict(said.value, said.sources, said.urls, before.disputed | dict.fromkeys(before.sources, before.value))
 
 
 def _consistent(api: str, taken: dict[str, Verdict], overrides: Mapping[str, Any]) -> None:

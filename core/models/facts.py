@@ -220,7 +220,7 @@ def _beside(host: ModelFacts, rules: ModelFacts) -> ModelFacts:
         if (value := getattr(rules, name)) and (name in _OF_THE_VENDOR or not getattr(host, name))
     }
     vendor = rules.api if host.api in _PASSES_ON else None
-    return replace(host, vendor=vendor, rules_from=rules.rules_from, **known)
+    return replace(host, vendor=vendor, rules_from=rules.rules_from or rules.assumed_from, **known)
 
 
 def _count(value: Any) -> int:

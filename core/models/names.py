@@ -24,7 +24,8 @@ class Found(NamedTuple):
     api: str
     name: str
     assumed: bool
-    """Whether it is another model, of the same family: the one before it that is known, else the one after it."""
+    """Whether it is another model, of the same family: the one before it that is known, else the one after it; or the same model
+    of another day, where both names have their day."""
     is_other_snapshot: bool = False
     """Whether the name has a day, or is a preview's, which the row is not of: they are one model, and end on days of their own."""
 
@@ -57,6 +58,7 @@ _SNAPSHOT: Final = re.compile(
 )
 """A date in one of the vendors' ways, a number of a version, or ``latest``."""
 _OF_A_DAY: Final = re.compile(r"\d\d-?\d\d|preview|exp|beta")
+_NUMBERED: Final = re.compile(r"\d\d-?\d\d|00\d")
 _PREVIEW: Final = re.compile(r"-(?:preview|exp|experimental|beta)$")
 _OLD_CLAUDE: Final = re.compile(r"^claude-(\d+(?:[.-]\d+)?)-(opus|sonnet|haiku)(?=$|[-@])")
 _DASHED: Final = re.compile(r"^((?:gpt|grok|gemini)-\d+)-(\d+)(?=$|-[a-z])")
@@ -174,11 +176,13 @@ class Index:
             return ()
         forms = list(plainer(model))
         here = self._known(api, forms)
-        if here is not None and api in self._vendors:
+        if here is not None and api in self._vendors and not here.assumed:
             return (here,)
-        elsewhere = (self._known(vendor, forms) for vendor in self._vendors if vendor != api)
-        found = tuple(filter(None, (here, next(filter(None, elsewhere), None))))
-        return found or self._relatives(api, forms[-1])
+        there = self._at_a_vendor(api, forms)
+        if here is not None and here.assumed and there is not None and not there.assumed:
+            here = None
+        found = tuple(filter(None, (here, there)))
+        return found[:1] if found and found[0].assumed else found or self._relatives(api, forms[-1])
 
     def generation(self, api: str, model: str) -> tuple[Found, ...]:
         """Return the rows of the same line and version as *model*, at *api* or at a vendor: of gpt-6-luna those of gpt-6."""
@@ -200,9 +204,20 @@ class Index:
         known = self._at(api).forms
         for place, form in enumerate(forms):
             if form in known:
-                dated = any(one.startswith(form) and _OF_A_DAY.search(one[len(form) :]) for one in forms[:place])
-                return Found(api, known[form], assumed=False, is_other_snapshot=dated)
+                ends = [one[len(form) :] for one in forms[:place] if one.startswith(form)]
+                dated = any(map(_OF_A_DAY.search, ends))
+                return Found(api, known[form], assumed=_differ(ends, form, known[form]), is_other_snapshot=dated)
         return None
+
+    def _at_a_vendor(self, api: str, forms: list[str]) -> Found | None:
+        """Return the first vendor's row, but for *api*; one that is of another day only where no vendor has a better one."""
+        other = None
+        for vendor in self._vendors:
+            if vendor != api and (found := self._known(vendor, forms)):
+                if not found.assumed:
+                    return found
+                other = other or found
+        return other
 
     def _relatives(self, api: str, plain: str) -> tuple[Found, ...]:
         """Return the relative of the next lower version, at *api* or at a vendor."""
@@ -220,6 +235,20 @@ class Index:
         if names is None:
             names = self._names[api] = _sorted(self._rows.get(api, {}))  # two threads may do it: the same twice
         return names
+
+
+def _differ(ends: list[str], form: str, row: str) -> bool:
+    """Tell whether a name that ends on *ends* behind *form* is of another day, or number, than the *row* of the same form."""
+    mine = next((number for end in ends if (number := _number(end))), "")
+    if not mine:
+        return False
+    theirs = next((n for one in plainer(row) if one.startswith(form) and (n := _number(one[len(form) :]))), "")
+    return bool(theirs) and not mine.endswith(theirs) and not theirs.endswith(mine)
+
+
+def _number(end: str) -> str:
+    found = _NUMBERED.search(end)
+    return "".join(filter(str.isdigit, end[found.start() :])) if found else ""
 
 
 def _sorted(models: Mapping[str, Mapping[str, Any]]) -> _Names:

@@ -174,10 +174,13 @@ _NO_EFFORT: Final[Mapping[str, str]] = {
 _WITHOUT_EFFORT: Final[Mapping[str, str]] = {
     "anthropic": r"claude-(?:[123]|instant|haiku-4|sonnet-4(?!-6)|opus-4(?!-[5-9]))",
     "google": r"gemini-(?:[12]|exp)",
-    "xai": r"grok-(?:2|4\.20|4-fast|4-1|build|code)",
+    "openai": r"o1-(?:mini|preview)",
+    "xai": r"grok-(?:2|3(?!-mini)|4(?:$|-)|4\.20|build|code|beta|vision)",
     "mistral": r"(?!magistral)",  # "All other Mistral models": https://github.com/NousResearch/hermes-agent/issues/11243
 }
-"""Models that reason, or may, and have no levels: older Claude models and Gemini 2.5 take a budget of tokens instead."""
+"""Models that reason, or may, and have no levels: older Claude models and Gemini 2.5 take a budget of tokens instead. Of OpenAI's:
+https://github.com/chatboxai/chatbox/issues/1830; of xAI's before 4.3: https://docs.x.ai/docs/guides/reasoning,
+https://github.com/BerriAI/litellm/pull/16265."""
 
 
 def _sampling(facts: ModelFacts) -> Verdict | None:
@@ -243,6 +246,8 @@ _GEMINI: Final = Verdict(
     values=(0,),
 )
 _DEEPSEEK: Final = Verdict("ignore", "", "https://api-docs.deepseek.com/guides/thinking_mode")
+"""top_p counts while V4 thinks, from 0.95 on; deepseek-reasoner, which always does, ignored that too:
+https://api-docs.deepseek.com/zh-cn/guides/reasoning_model."""
 _KIMI: Final = Verdict("refuse", "its value is fixed", "https://github.com/CherryHQ/cherry-studio/pull/12731")
 _GREEDY: Final = Verdict(
     "only",
@@ -295,6 +300,9 @@ _GOOGLE_MODEL: Final = (
 
 _FOUR: Final = _at_most(4, "https://help.openai.com/en/articles/5072263-how-do-i-use-stop-sequences-in-the-openai-api")
 
+_COHERE_ERRORS: Final = "https://docs.cohere.com/reference/errors"
+"""Its 400: "temperature must be between 0 and 1.0 inclusive". The same in words:
+https://github.com/cohere-ai/cohere-developer-experience/pull/523."""
 _COHERE: Final = "https://docs.cohere.com/reference/chat"
 """The same in words: https://docs.camel-ai.org/reference/camel.configs.cohere_config."""
 
@@ -307,9 +315,11 @@ OF_MODELS: Final[Mapping[str, tuple[Rule, ...]]] = {
     "deepseek": (
         *_COMMON,
         Rule(("temperature", *PENALTIES), lambda f: _while_it_reasons(f, _DEEPSEEK, _THINKING_OFF)),
+        Rule(("top_p",), lambda f: replace(_DEEPSEEK, why="it always reasons") if f.reasoning == "always" else None),
     ),
     "cohere": (
         *_BY_FACTS,
+        _always(("temperature",), Verdict("range", "", _COHERE_ERRORS, low=0, high=1)),
         _always(PENALTIES, Verdict("range", "", _COHERE, low=0, high=1)),
         _always(("top_p",), Verdict("range", "", _COHERE, low=0.01, high=0.99)),
         _at_most(5, _COHERE),
