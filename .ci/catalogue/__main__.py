@@ -61,9 +61,9 @@ def main() -> None:
     (arguments.to / PROVENANCE.name).write_text(_text(head, _provenance(taken)), encoding="utf-8")
     _report(before, models, taken)
     if arguments.score:
-        voted = build.verdicts(found, {**overrides, "facts": [], "ends": []})
+        voted = build.rows(build.verdicts(found, {**overrides, "facts": [], "ends": []}), found)
         for name in score.FILES:
-            for line in score.table(name, found, voted, taken, head["as_of"]):
+            for line in score.table(name, found, voted, models, head["as_of"]):
                 _say(line)
 
 

@@ -301,6 +301,9 @@ def test_each_rule_has_its_page() -> None:
         ("openai", "openai", "gpt-5.4", "low", {"reasoning_effort": "low"}),
         ("openai", "openai", "gpt-5.4", "minimal", {}),
         ("openai", "openai", "gpt-4o", "low", {}),
+        ("openai", "openai", "o1-mini", "low", {}),
+        ("openai", "openai", "o1-preview", "high", {}),
+        ("openai", "openai", "o1", "low", {"reasoning_effort": "low"}),
         ("openai", "openai", "gpt-unheard-of", "odd", {"reasoning_effort": "odd"}),
         ("azure", "azure_openai", "gpt-5.4", "low", {"reasoning_effort": "low"}),
         ("anthropic", "anthropic", "claude-opus-4-6", "max", {"output_config": {"effort": "max"}}),
@@ -313,6 +316,14 @@ def test_each_rule_has_its_page() -> None:
         ("mistral", "openai_compatible", "mistral-large-4", "high", {"reasoning_effort": "high"}),
         ("mistral", "openai_compatible", "mistral-large-4", "low", {}),
         ("xai", "openai_compatible", "grok-4.6", "xhigh", {"reasoning_effort": "xhigh"}),
+        ("xai", "openai_compatible", "grok-3", "low", {}),
+        ("xai", "openai_compatible", "grok-3-mini", "low", {"reasoning_effort": "low"}),
+        ("xai", "openai_compatible", "grok-4-0709", "low", {}),
+        ("xai", "openai_compatible", "grok-4-latest", "low", {}),
+        ("groq", "openai_compatible", "qwen/qwen3-32b", "high", {}),
+        ("groq", "openai_compatible", "qwen/qwen3-32b", "none", {"reasoning_effort": "none"}),
+        ("groq", "openai_compatible", "qwen/qwen3.8-27b", "high", {"reasoning_effort": "high"}),
+        ("groq", "openai_compatible", "openai/gpt-oss-120b", "none", {}),
         ("openrouter", "openai_compatible", "openai/gpt-4o", "low", {"reasoning_effort": "low"}),
     ],
 )
@@ -393,10 +404,19 @@ def test_temperature_follows_the_effort_that_is_set(effort: str | None, is_sent:
     assert ("temperature" in on.sent) == (effort == "none")
 
 
-def test_cohere_takes_penalties_from_0_to_1_and_top_p_below_1() -> None:
+def test_cohere_takes_temperature_and_penalties_from_0_to_1_and_top_p_below_1() -> None:
     """What somebody set is brought into the range; our built-in top_p of 1 goes in silence."""
-    values = {"top_p": 1.0, "frequency_penalty": -0.5, "presence_penalty": 1.5, "stop": ["a"] * 6}
-    found = adapt("cohere", "command-a-03-2025", values, ["frequency_penalty", "presence_penalty", "stop"])
+    values = {"temperature": 1.5, "top_p": 1.0, "frequency_penalty": -0.5, "presence_penalty": 1.5, "stop": ["a"] * 6}
+    found = adapt("cohere", "command-a-03-2025", values, values.keys() - {"top_p"})
 
-    assert found.sent == {"frequency_penalty": 0, "presence_penalty": 1, "stop": ["a"] * 5}
+    assert found.sent == {"temperature": 1, "frequency_penalty": 0, "presence_penalty": 1, "stop": ["a"] * 5}
     assert [note.parameter for note in found.adjustments if not note.asked_for] == ["top_p"]
+
+
+def test_deepseek_reasoner_samples_by_nothing_of_ours() -> None:
+    """It took them without an error and without an effect; of V4, whose thinking can be turned off, top_p counts."""
+    values = {"temperature": 0.5, "top_p": 0.95, "frequency_penalty": 0.5, "presence_penalty": 0.5, "max_tokens": 9}
+    reasoner = adapt("deepseek", "deepseek-reasoner", values, values)
+    v4 = adapt("deepseek", "deepseek-v4-pro", values, values)
+
+    assert (reasoner.sent, v4.sent) == ({"max_tokens": 9}, {"top_p": 0.95, "max_tokens": 9})

@@ -79,6 +79,8 @@ def test_an_override_wins_and_names_its_reason(build: ModuleType) -> None:
 
     assert _taken(build, *claims, facts=[fact]) == {"sampling": "ignored"}
     assert _taken(build, *claims, facts=[fact | {"sampling": "unknown"}]) == {}
+    levels = {"api": "openai", "models": ["gpt-x"], "efforts": "unknown", "why": fact["why"]}
+    assert _taken(build, ("efforts", ("low", "high"), "langchain"), facts=[levels]) == {}
 
 
 def test_an_end_that_is_over_is_kept(build: ModuleType) -> None:
@@ -95,6 +97,61 @@ def test_an_end_that_is_over_is_kept(build: ModuleType) -> None:
         "gpt-y": "2025-01-03",
     }
     assert found["openai", "gpt-x"]["retires"].urls == (group["why"],)
+
+
+@pytest.mark.parametrize(
+    ("day", "page", "counts"),
+    [
+        (date(2026, 8, 1), date(2026, 9, 2), True),  # it was over when the page was read
+        (date(2026, 9, 2), date(2026, 9, 2), True),
+        (date(2026, 10, 1), date(2026, 9, 2), False),  # announced, and vendors put it off: the package is newer
+        (date(2027, 10, 1), date(2026, 11, 26), True),  # no package is newer than a page of today
+        (date(2027, 10, 1), None, True),
+    ],
+)
+def test_a_page_is_right_of_what_was_over(build: ModuleType, day: date, page: date | None, *, counts: bool) -> None:
+    """Of what was only announced a newer package is; what does not count is on record, and alone each of them counts."""
+    group = {"api": "openai", "why": "https://example.com/, 2026-11-26", "models": {"gpt-x": day, "gpt-y": day}}
+    claim = build.Claim("openai", "gpt-x", "retires", "2026-11-19", "litellm", "https://example.org/")
+    ends = {"ends": [group | ({"as_of": page} if page else {})]}
+    found = build.verdicts([claim], OVERRIDES | ends)
+    taken, other = found["openai", "gpt-x"]["retires"], ("litellm", "overrides")[not counts]
+
+    assert taken.value == (day.isoformat() if counts else "2026-11-19")
+    assert taken.disputed == {other: "2026-11-19" if counts else day.isoformat()}
+    assert group["why"] in taken.urls
+    assert found["openai", "gpt-y"]["retires"].value == day.isoformat()
+
+
+def test_a_page_that_agrees_with_a_package_disputes_nothing(build: ModuleType) -> None:
+    group = {"api": "openai", "as_of": date(2026, 9, 2), "why": "https://example.com/, 2026-11-26"}
+    claim = build.Claim("openai", "gpt-x", "retires", "2026-12-01", "litellm")
+    found = build.verdicts([claim], OVERRIDES | {"ends": [group | {"models": {"gpt-x": date(2026, 12, 1)}}]})
+    verdict = found["openai", "gpt-x"]["retires"]
+
+    assert (verdict.sources, verdict.disputed) == (("overrides", "litellm"), {})
+
+
+def test_what_has_ended_keeps_what_its_name_means(build: ModuleType) -> None:
+    """Packages drop all of it; without a row it would be found by the plain name, and so it is with one: but for the end."""
+    group = {"api": "openai", "why": "https://example.com/, 2026-11-26"}
+    days = {"gpt-x-0314": date(2025, 1, 2), "gpt-x-0613": date(2025, 1, 3), "gpt-x-0125": date(2025, 1, 4)}
+    row = [{"input": 1, "output": 2}]
+    own = [{"input": 7, "output": 8}]
+    claims = [
+        build.Claim("openai", "gpt-x", "context", 8192, "litellm"),
+        build.Claim("openai", "gpt-x", "retires", "2026-10-23", "litellm"),
+        build.Claim("openai", "gpt-x", "successor", "gpt-z", "litellm"),
+        build.Claim("openai", "gpt-x", "prices", row, "genai-prices"),
+        build.Claim("openai", "gpt-x-0613", "prices", own, "genai-prices"),
+        build.Claim("openai", "gpt-z", "prices", own, "genai-prices"),
+        build.Claim("openai", "gpt-x-0125", "alias", "gpt-z", "genai-prices"),
+    ]
+    rows = build.rows(build.verdicts(claims, OVERRIDES | {"ends": [group | {"models": days}]}), claims)["openai"]
+
+    assert rows["gpt-x-0314"] == {"context": 8192, "retires": "2025-01-02", "prices": row}
+    assert rows["gpt-x-0613"] == {"context": 8192, "retires": "2025-01-03", "prices": own}
+    assert rows["gpt-x-0125"] == {"context": 8192, "retires": "2025-01-04", "priced_as": "gpt-z"}
 
 
 @pytest.mark.parametrize("why", ["", "because", "https://example.com/", "seen on 2026-11-26"])
@@ -130,6 +187,8 @@ def test_the_overrides_are_all_well_formed(build: ModuleType) -> None:
         {"api": group["api"], "models": [*group["models"]], "retires": group, "why": group["why"]}
         for group in overrides["ends"]
     ]
+    for group in overrides["ends"]:
+        assert group["as_of"] <= overrides["as_of"], group["why"]
     for fact in (*overrides["facts"], *ends):
         fields = fact.keys() - {"api", "models", "why"}
         assert fields

@@ -1,12 +1,13 @@
 """A model is known by every name that vendors and hosts give it."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 
 from core.models.adapt import adapt
-from core.models.facts import Known, facts
+from core.models.facts import Known, facts, known
 from core.models.names import MOST, Found, Index, family, plainer
 from core.models.vendored import Catalogue
 
@@ -44,7 +45,8 @@ ROWS: dict[str, dict[str, dict[str, object]]] = {
     },
     "groq": {"openai/gpt-oss-120b": {"reasoning": "always"}, "llama-3.3-70b-versatile": {"reasoning": "none"}},
     "openrouter": {"openai/gpt-5.4": {"context": 1050000}},
-    "azure": {"gpt-4o": {"retires": "2027-04-01"}},
+    "azure": {"gpt-4o": {"retires": "2027-04-01"}, "mistral-large-2402": {"max_output": 8191}},
+    "vertex": {"gemini-1.5-pro-001": {"retires": "2025-05-24"}},
 }
 INDEX = Index(ROWS)
 
@@ -102,6 +104,16 @@ FORMS = [
     ("azure", "gpt-4o", ["azure gpt-4o", "openai gpt-4o"]),
     ("azure", "gpt-35-turbo", ["openai gpt-3.5-turbo"]),
     ("groq", "openai/gpt-oss-120b", ["groq openai/gpt-oss-120b"]),
+    # both have a day: another day's row is another model's
+    ("azure", "mistral-large-2411", ["mistral mistral-large-2411"]),
+    ("azure", "mistral-large-2407", ["azure mistral-large-2402, assumed"]),
+    ("azure", "mistral-large-latest", ["azure mistral-large-2402", "mistral mistral-large-2512"]),
+    ("mistral", "mistral-large-2407", ["mistral mistral-large-2512, assumed"]),
+    ("anthropic", "claude-3-5-sonnet-20240620", ["anthropic claude-3-5-sonnet-20241022, assumed"]),
+    ("openrouter", "anthropic/claude-3.5-sonnet-20240620:beta", ["anthropic claude-3-5-sonnet-20241022, assumed"]),
+    ("bedrock", "eu.anthropic.claude-opus-4-5-20250101-v1:0", ["bedrock anthropic.claude-opus-4-5-20251101, assumed"]),
+    ("vertex", "gemini-1.5-pro-002", ["vertex gemini-1.5-pro-001, assumed"]),
+    ("vertex", "gemini-1.5-pro", ["vertex gemini-1.5-pro-001"]),
     ("openai", "gpt-7-terra", ["openai gpt-6.1-terra, assumed"]),
     ("openai", "gpt-5.2-mini", ["openai gpt-5.4-mini, assumed"]),
     ("openai", "o4", ["openai o3, assumed"]),
@@ -270,6 +282,24 @@ def test_the_import_is_lean() -> None:
 
     assert not any(name in run.stdout for name in ("pydantic", "sqlmodel", "psycopg", "cryptography", "genai"))
     assert run.stdout.endswith(" False\n")
+
+
+_DAY = re.compile(r"20\d\d-\d\d-\d\d|20\d{6}|(?<=-)2[3-9](?:0[1-9]|1[0-2])$")
+_OTHER = {10: "2031-12-30", 8: "20311230", 4: "2912"}
+
+
+def test_no_name_with_a_day_is_known_as_one_of_another_day() -> None:
+    """Of every row with a day in its name, by that name with a day that nobody has."""
+    dated = [(api, name) for api, rows in known().catalogue.rows.items() for name in rows if _DAY.search(name)]
+    assert len(dated) > 200
+
+    lent = []
+    for api, name in dated:
+        other = _DAY.sub(lambda day: _OTHER[len(day[0])], name)
+        found = facts(api, other)
+        if found is not None and not found.assumed_from and _DAY.search(found.name):
+            lent.append((api, other, found.name))
+    assert lent == []
 
 
 def test_found_names_its_row() -> None:
