@@ -41,6 +41,8 @@ FIELDS = (
 
 _ENDS = ("retires", "retired_effect", "successor")
 """What each snapshot has of its own."""
+_MOVING = ("mistral", "cohere")
+"""Vendors whose name without a day is that of the newest model, whatever it is: ``mistral-large`` is no longer that of 2024."""
 
 Verdicts = dict[tuple[str, str], dict[str, Verdict]]
 
@@ -134,7 +136,9 @@ def _snapshots(result: Verdicts, aliased: Container[tuple[str, str]]) -> None:
         base = result.get((api, plain))
         if base is None or base is taken:
             continue
-        if not taken.keys() - {*_ENDS, "prices"}:
+        if "retires" in taken and not taken.keys() - {*_ENDS, "prices"}:
+            if api in _MOVING:
+                continue
             kept = {*_ENDS, *taken, *(("prices",) if (api, name) in aliased else ())}
             taken.update({field: verdict for field, verdict in base.items() if field not in kept})
         elif "max_output" in taken and all(
