@@ -3,7 +3,9 @@
 A test file takes the fixtures by ``pytest_plugins = ["tests.calls"]``.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import gc
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import psycopg
@@ -63,6 +65,16 @@ def settle() -> None:
         found = connection.execute("SELECT generation FROM settings_generation").fetchone()
     assert found
     assert resolve.resolver.wait_for(found[0], 10)
+
+
+def are_gone(loops: Iterable[weakref.ref[Any]]) -> bool:
+    """Tell whether nothing holds these event loops any more, once their circles are collected.
+
+    Ask until it is so: a collection that another thread makes at the same time lets this one do nothing. What other tests
+    have left in this process is not asked for.
+    """
+    gc.collect()
+    return all(loop() is None for loop in loops)
 
 
 def logged(url: str) -> list[dict[str, Any]]:

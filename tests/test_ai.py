@@ -2,11 +2,11 @@
 
 import asyncio
 import email.utils
-import gc
 import json
 import re
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -37,7 +37,8 @@ from core.parameters import SENDABLE
 from core.resolve import Resolver
 from core.store import db
 from core.testing import override
-from tests.calls import WAYS, configure, logged, settle
+from tests.calls import WAYS, are_gone, configure, logged, settle
+from tests.clusters import soon
 from tests.conftest import ROOT, run_async
 from tests.processes import python
 from tests.vendors import FAULTS, KEY, TEXT, Status, Vendor, make_certificate, unused
@@ -609,11 +610,17 @@ def test_clients_are_not_kept_for_ever(vendor: Vendor, monkeypatch: pytest.Monke
 @pytest.mark.usefixtures("store")
 def test_clients_of_an_ended_loop_are_not_kept(vendor: Vendor) -> None:
     """Each asyncio.run has a loop of its own, and a connection is of its loop."""
-    for _ in range(5):
-        WAYS["async"]("Hello")
+    loops: list[weakref.ref[Any]] = []
 
-    gc.collect()
-    assert list(clients.clients.loops) == []
+    async def call() -> None:
+        await ai.complete_async("Hello")
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        assert loops[-1]() in clients.clients.loops
+
+    for _ in range(5):
+        run_async(call())
+
+    soon(lambda: are_gone(loops), 30)
     assert vendor.lines == 5
 
 

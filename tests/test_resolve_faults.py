@@ -194,7 +194,7 @@ def test_listener_terminated_twenty_times(
     """CHECKS 69: the listener's backend terminated 20 times: back each time, no thread, connection or file more."""
     caplog.set_level(logging.DEBUG, logger="core.resolve")
     soon(lambda: len(listeners(owner)) == 1)
-    threads, files = threading.active_count(), len(list(Path("/dev/fd").iterdir()))
+    threads, files = set(threading.enumerate()), len(list(Path("/dev/fd").iterdir()))
     for turn in range(20):
         soon(lambda: len(listeners(owner)) == 1)
         [pid] = listeners(owner)
@@ -205,8 +205,8 @@ def test_listener_terminated_twenty_times(
     soon(lambda: not resolver.stale)
     is_told(resolver, owner)
     assert len(listeners(owner)) == 1
-    assert threading.active_count() == threads
-    assert len(list(Path("/dev/fd").iterdir())) == files
+    assert set(threading.enumerate()) <= threads  # some that other tests have left may have ended meanwhile
+    assert len(list(Path("/dev/fd").iterdir())) <= files
     assert states(caplog) == ["WARNING", "INFO"] * 20
 
 

@@ -5,6 +5,7 @@ import itertools
 import random
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from core.calling.clients import clients
 from core.calling.request import Clock
 from core.errors import CallFailed, Invalid, UnknownKind
 from core.testing import override
-from tests.calls import WAYS, configure, logged
+from tests.calls import WAYS, are_gone, configure, logged
+from tests.clusters import soon
 from tests.conftest import run_async
 from tests.processes import python
 from tests.vendors import KEY, TEXT, Status, Vendor
@@ -243,12 +245,15 @@ def test_another_event_loop(vendor: Vendor) -> None:
 @pytest.mark.usefixtures("store")
 def test_loops_that_nobody_closed(vendor: Vendor) -> None:
     """Their clients live no longer than they do."""
-    import gc  # noqa: PLC0415 - beside its only use
-    import warnings  # noqa: PLC0415 - as above
+    import warnings  # noqa: PLC0415 - beside its only use
+
+    loops: list[weakref.ref[Any]] = []
 
     def leave() -> None:
         loop = asyncio.new_event_loop()
         loop.run_until_complete(ai.complete_async("Hello"))
+        assert loop in clients.loops
+        loops.append(weakref.ref(loop))
 
     for _ in range(5):
         thread = threading.Thread(target=leave)
@@ -256,9 +261,8 @@ def test_loops_that_nobody_closed(vendor: Vendor) -> None:
         thread.join(30)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        gc.collect()
+        soon(lambda: len(loops) == 5 and are_gone(loops), 30)
 
-    assert list(clients.loops) == []
     assert len(vendor.asked) == 5
 
 
