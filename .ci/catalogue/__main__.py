@@ -40,6 +40,10 @@ PACKAGES = (
 )
 
 
+_BY_HAND = {"overrides", "collections"}
+"""Whose pages are named."""
+
+
 def main() -> None:
     """Make the two files."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -61,7 +65,7 @@ def main() -> None:
     (arguments.to / PROVENANCE.name).write_text(_text(head, _provenance(taken)), encoding="utf-8")
     _report(before, models, taken)
     if arguments.score:
-        voted = build.rows(build.verdicts(found, {**overrides, "facts": [], "ends": []}), found)
+        voted = build.rows(build.verdicts(found, {**overrides, "facts": [], "ends": [], "collected": []}), found)
         for name in score.FILES:
             for line in score.table(name, found, voted, models, head["as_of"]):
                 _say(line)
@@ -93,7 +97,7 @@ def _provenance(taken: build.Verdicts) -> dict[str, dict[str, Any]]:
             verdict = fields.get(field)
             if verdict is None:
                 continue
-            urls = verdict.urls if field in {"retires", "successor"} or "overrides" in verdict.sources else ()
+            urls = verdict.urls if field in {"retires", "successor"} or _BY_HAND & {*verdict.sources} else ()
             row[field] = [*dict.fromkeys((*verdict.sources, *urls))]
             if verdict.disputed:
                 row.setdefault("disputed", {})[field] = dict(sorted(verdict.disputed.items()))

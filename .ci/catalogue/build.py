@@ -1,5 +1,6 @@
 """The catalogue from the claims: which models are in it, and what of each."""
 
+import json
 import tomllib
 from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import date
@@ -62,12 +63,12 @@ def collect(folder: Path) -> list[Claim]:
         if claim.source != "genai-prices" and claim.field != "price":
             chat.setdefault(claim.api, set()).add(claim.model)
     found += claims.pydantic_ai({api: sorted(names) for api, names in chat.items()})
-    return [claim for claim in map(_at_bedrock, filter(None, map(_fit, found))) if claim is not None]
+    return [claim for claim in map(_at_bedrock, filter(None, map(fit, found))) if claim is not None]
 
 
-def _fit(claim: Claim) -> Claim | None:
+def fit(claim: Claim) -> Claim | None:
     """Return the claim as it is of use; None where it is not."""
-    if claims.NO_CHAT.search(claim.model.lower()) and claim.field not in {"prices", "price", "alias"}:
+    if claims.NO_CHAT.search(claim.model.lower()) and claim.field not in claims.OF_ANY:
         return None
     if claim.api == "openai" and claim.field == "efforts":  # max is of the Responses API: Chat Completions refuse it
         return claim._replace(value=tuple(level for level in claim.value if level != "max"))
@@ -104,6 +105,7 @@ def verdicts(found: Iterable[Claim], overrides: Mapping[str, Any]) -> Verdicts:
             result[api, name] = result.get((api, name.removeprefix("global.")), {}) | taken
     _override(result, overrides)
     _snapshots(result, {(claim.api, claim.model) for claim in found if claim.field == "alias"})
+    _collected(result, overrides.get("collected", ()))
     for (api, _), taken in result.items():
         _consistent(api, taken, overrides)
     return {place: taken for place, taken in result.items() if taken}
@@ -173,6 +175,24 @@ def _override(result: Verdicts, overrides: Mapping[str, Any]) -> None:
             taken = result.setdefault((group["api"], name), {})
             read = group.get("as_of", overrides["as_of"])
             taken["retires"] = _end(day, why, taken.get("retires"), is_final=day <= read or read >= overrides["as_of"])
+
+
+def _collected(result: Verdicts, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Fill what no package says with what public collections have alike: most of it of models that the packages have dropped.
+
+    A name that is known in a plainer form gets no row of its own here, which would hide what is known of it.
+    """
+    for row in rows:
+        api, name = row["api"], row["model"]
+        name = name if api != "bedrock" or claims.NO_CHAT.search(name) else unrevised(name)
+        if not result.get((api, name)) and any(result.get((api, form)) for form in plainer(name)):
+            continue
+        taken = result.setdefault((api, name), {})
+        said = {field: row[field] for field in ("context", "max_output") if field in row}
+        if "price" in row:
+            said["prices"] = [row["price"]]
+        for field, value in said.items():
+            taken.setdefault(field, Verdict(value, ("collections",), tuple(row["sources"])))
 
 
 def _reason(entry: Mapping[str, Any]) -> str:
@@ -300,8 +320,9 @@ def _last(name: str) -> str:
 
 
 def read_overrides(path: Path) -> Mapping[str, Any]:
-    """Return what people have written by hand."""
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    """Return what people have written by hand, and what was collected beside it."""
+    collected = json.loads(path.with_name("collected.json").read_text(encoding="utf-8"))["models"]
+    return {**tomllib.loads(path.read_text(encoding="utf-8")), "collected": collected}
 
 
 Lines = Callable[[str], None]

@@ -35,7 +35,9 @@ NO_CHAT = re.compile(
     r"embed|tts|image|audio|realtime|transcribe|whisper|moderation|lyria|-live|live-|veo|imagen|container|orpheus|ocr"
     r"|guard|vision-ocr|robotics|nano-banana|rerank|voxtral-mini"
 )
-"""Names of models that answer with no text, or to no text: only their prices are of interest."""
+"""Names of models that answer with no text, or to no text: only their prices and their ends are of interest."""
+OF_ANY = frozenset({"prices", "price", "alias", "retires", "successor"})
+"""What is taken of them."""
 
 
 def reasoning_by(levels: tuple[str, ...], default: str | None) -> str | None:
@@ -68,6 +70,9 @@ _LITELLM_APIS = {
     "bedrock_converse": "bedrock",
     "bedrock_mantle": "bedrock",
 }
+_ENDS = frozenset({"retires", "successor"})
+_OF_TUNED = frozenset({"retires", "price"})
+"""What a fine-tuned model has of its own; the rest is its base's."""
 _TIER = re.compile(r"_above_(\d+)k_tokens$")
 _LITELLM_PRICES = {
     "input_cost_per_token": "input",
@@ -80,12 +85,17 @@ _LITELLM_PRICES = {
 def _litellm_place(key: str, row: Mapping[str, Any]) -> tuple[str, str] | None:
     provider = str(row.get("litellm_provider"))
     api = "vertex" if provider.startswith("vertex_ai") else _LITELLM_APIS.get(provider)
-    if api is None or row.get("mode") not in {"chat", "responses", "completion"} or key.startswith("ft:"):
+    if api is None:
         return None
-    name = key.rpartition("/")[2] if api in {"vertex", "azure", "bedrock"} else key.partition("/")[2] or key
+    whole = api in {"vertex", "azure", "bedrock"} or (api != "groq" and not _is_text(row))  # 1024-x-1024/dall-e-2
+    name = key.rpartition("/")[2] if whole else key.partition("/")[2] or key
     if (api == "azure" and key.count("/") > 1) or (api == "bedrock" and key.count("/") > 1):
         return None  # of one region, or at a price that was reserved
     return api, name if api == "groq" else name.removeprefix("models/")
+
+
+def _is_text(row: Mapping[str, Any]) -> bool:
+    return row.get("mode") in {"chat", "responses", "completion"}
 
 
 def litellm(folder: Path) -> Iterator[Claim]:
@@ -96,8 +106,9 @@ def litellm(folder: Path) -> Iterator[Claim]:
         if place is None:
             continue
         api, name = place
+        wanted = _OF_TUNED if name.startswith("ft:") else None if _is_text(row) else _ENDS
         for field, value, url in _litellm_row(api, row):
-            if value not in (None, 0, "", ()):
+            if value not in (None, 0, "", ()) and (wanted is None or field in wanted):
                 yield Claim(api, name, field, value, "litellm", url)
 
 

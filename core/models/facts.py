@@ -333,6 +333,8 @@ def _row(rows: Mapping[str, Mapping[str, Any]], where: Found, as_of: date) -> Mo
     if where.assumed or where.is_other_snapshot:
         kept = () if where.assumed else ("prices",)
         fields = {key: value for key, value in fields.items() if key in kept or key not in _OF_THE_HOST}
+    if where.is_tuned:
+        fields.pop("prices", None)
     return ModelFacts(
         name=where.name, api=where.api, as_of=as_of, assumed_from=where.name if where.assumed else None, **fields
     )

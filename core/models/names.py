@@ -28,6 +28,8 @@ class Found(NamedTuple):
     of another day, where both names have their day."""
     is_other_snapshot: bool = False
     """Whether the name has a day, or is a preview's, which the row is not of: they are one model, and end on days of their own."""
+    is_tuned: bool = False
+    """Whether the name is a fine-tuned model's, and the row that of its base: the price is another one."""
 
 
 VENDOR_PREFIXES: Final[Mapping[str, str]] = {
@@ -48,11 +50,11 @@ VENDOR_PREFIXES: Final[Mapping[str, str]] = {
 """What stands before a ``/`` or a ``.`` in a host's name for a vendor's model -> the vendor's API."""
 
 _VARIANT: Final = re.compile(r":(?:free|nitro|floor|online|thinking|beta|extended|exacto|latest)$")
-_FINE_TUNED: Final = re.compile(r"^ft:([^:]+)(?::.*)?$")
+_TUNED: Final = "ft:"
+_FINE_TUNED: Final = re.compile(r"^(ft:[^:]+)(?::.*)?$")
 _REGION: Final = re.compile(r"^(?:us|eu|apac|global|au|jp|ca|sa|in|us-gov|regional)\.(?=[a-z0-9-]+\.)")
 _REVISION: Final = re.compile(r"-v\d+(?::\d+)?(?::\d+k)?$|:\d+$")
 _SNAPSHOT: Final = re.compile(
-    r"(?:-preview|-exp)?"
     r"-(?:20\d\d-\d\d-\d\d|20\d{6}|2[3-9](?:0[1-9]|1[0-2])|(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01])|(?:0[1-9]|1[0-2])-20\d\d"
     r"|\d\d-\d\d|latest|00\d)(?:-preview)?$"
 )
@@ -78,13 +80,17 @@ def plainer(name: str) -> Iterator[str]:
 
 
 def _no_wrapping(name: str) -> str:
-    """Without what Bedrock, a fine-tuning or OpenRouter puts around it."""
+    """Without what Bedrock or OpenRouter puts around it; of a fine-tuned model's name only ``ft:`` and its base is left."""
     if ":" not in name:
         return name
     if name.startswith("arn:"):
         return name.rpartition("/")[2]
     tuned = _FINE_TUNED.match(name)
     return tuned[1] if tuned else _VARIANT.sub("", name)
+
+
+def _no_tuning(name: str) -> str:
+    return name.removeprefix(_TUNED)
 
 
 def _no_path(name: str) -> str:
@@ -140,7 +146,18 @@ def _dotted(name: str) -> str:
 
 
 _STEPS: Final = (
-    *(_no_wrapping, _no_path, _no_path, _no_path, unrevised, _no_region, _no_vendor, _no_at, _vendor_spelling),
+    *(
+        _no_wrapping,
+        _no_tuning,
+        _no_path,
+        _no_path,
+        _no_path,
+        unrevised,
+        _no_region,
+        _no_vendor,
+        _no_at,
+        _vendor_spelling,
+    ),
     *(_no_snapshot, _no_preview, _dotted),
 )
 
@@ -206,7 +223,10 @@ class Index:
             if form in known:
                 ends = [one[len(form) :] for one in forms[:place] if one.startswith(form)]
                 dated = any(map(_OF_A_DAY.search, ends))
-                return Found(api, known[form], assumed=_differ(ends, form, known[form]), is_other_snapshot=dated)
+                tuned = forms[0].startswith(_TUNED) and not known[form].startswith(_TUNED)
+                return Found(
+                    api, known[form], _differ(ends, form, known[form]), is_other_snapshot=dated, is_tuned=tuned
+                )
         return None
 
     def _at_a_vendor(self, api: str, forms: list[str]) -> Found | None:

@@ -1,8 +1,10 @@
 """The catalogue takes what most say, and packages that copy one another have one vote between them."""
 
+import json
 import sys
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -130,6 +132,55 @@ def test_a_page_that_agrees_with_a_package_disputes_nothing(build: ModuleType) -
     verdict = found["openai", "gpt-x"]["retires"]
 
     assert (verdict.sources, verdict.disputed) == (("overrides", "litellm"), {})
+
+
+def test_what_no_package_says_is_filled_by_collections(build: ModuleType) -> None:
+    """What a package says stays; the pages are named; a name that is known in a plainer form gets no row, which would hide it."""
+    pages = ["https://example.com/a", "https://example.com/b"]
+    row = {"context": 7, "max_output": 5, "price": {"input": 1, "output": 2}, "sources": pages}
+    names = ("gpt-x", "gpt-x-latest", "gpt-y")
+    collected = [{"api": "openai", "model": name, **row} for name in names]
+    claim = build.Claim("openai", "gpt-x", "context", 9, "litellm")
+    found = build.verdicts([claim], OVERRIDES | {"collected": collected})
+
+    assert {name for _, name in found} == {"gpt-x", "gpt-y"}
+    filled = {"max_output": 5, "prices": [{"input": 1, "output": 2}]}
+    assert {field: one.value for field, one in found["openai", "gpt-x"].items()} == {"context": 9, **filled}
+    assert found["openai", "gpt-x"]["max_output"].urls == tuple(pages)
+    assert found["openai", "gpt-y"]["context"].value == 7
+
+
+def test_of_a_model_without_text_its_end_is_taken(build: ModuleType, tmp_path: Path) -> None:
+    """And nothing else but prices; of a fine-tuned model its end and its price, as the rest is its base's."""
+    row = {
+        "litellm_provider": "openai",
+        "deprecation_date": "2027-01-20",
+        "max_output_tokens": 5,
+        "max_input_tokens": 9,
+    }
+    price = {"input_cost_per_token": 3e-6, "output_cost_per_token": 6e-6}
+    table = {
+        "gpt-realtime": {**row, "mode": "realtime"},
+        "256-x-256/dall-e-2": {**row, "mode": "image_generation"},
+        "gpt-audio": {**row, "mode": "chat"},
+        "ft:gpt-x": {**row, **price, "mode": "chat"},
+    }
+    (tmp_path / "litellm").mkdir()
+    path = tmp_path / "litellm" / "model_prices_and_context_window_backup.json"
+    path.write_text(json.dumps(table), encoding="utf-8")
+    base = [build.Claim("openai", "gpt-x", "context", 99, "litellm")]
+    found = build.verdicts([*filter(None, map(build.fit, build.claims.litellm(tmp_path))), *base], OVERRIDES)
+    taken = {name: {field: one.value for field, one in fields.items()} for (_, name), fields in found.items()}
+
+    ends = {"retires": "2027-01-20"}
+    tuned = {**ends, "context": 99, "prices": [{"input": 3.0, "output": 6.0}]}
+    assert taken == {
+        "gpt-realtime": ends,
+        "dall-e-2": ends,
+        "gpt-audio": ends,
+        "gpt-x": {"context": 99},
+        "ft:gpt-x": tuned,
+    }
 
 
 def test_what_has_ended_keeps_what_its_name_means(build: ModuleType) -> None:

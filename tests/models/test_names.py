@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from datetime import date
 
 import pytest
 
@@ -21,7 +22,10 @@ ROWS: dict[str, dict[str, dict[str, object]]] = {
         "gpt-5.4-mini": {"reasoning": "optional"},
         "gpt-6.1-terra": {"reasoning": "default"},
         "chat-latest": {"reasoning": "always"},
+        "o1": {"reasoning": "always"},
+        "o1-preview": {"reasoning": "always"},
         "o3": {"reasoning": "always"},
+        "ft:gpt-4o-2024-05-13": {"reasoning": "none"},
     },
     "anthropic": {
         "claude-3-5-sonnet-20241022": {"sampling": "yes"},
@@ -63,6 +67,9 @@ FORMS = [
     ("openai", "openai/gpt-5.4", ["openai gpt-5.4"]),
     ("openai", "ft:gpt-4o-2024-08-06:acme::abc123", ["openai gpt-4o"]),
     ("openai", "ft:gpt-3.5-turbo:acme:mine:abc123", ["openai gpt-3.5-turbo"]),
+    ("openai", "ft:gpt-4o-2024-05-13:acme::abc123", ["openai ft:gpt-4o-2024-05-13"]),
+    ("openai", "o1-preview-2024-09-12", ["openai o1-preview"]),
+    ("openai", "o1-2024-12-17", ["openai o1"]),
     ("openai", "chat-latest", ["openai chat-latest"]),
     ("anthropic", "claude-opus-4-5", ["anthropic claude-opus-4-5-20251101"]),
     ("anthropic", "claude-opus-4-5-latest", ["anthropic claude-opus-4-5-20251101"]),
@@ -196,6 +203,20 @@ def test_the_vendored_names(api: str, model: str, expected: tuple[str, str, str 
     assert (known.name, known.api, known.assumed_from) == expected
 
 
+def test_a_base_lends_a_fine_tuned_model_no_price() -> None:
+    """Its limits and its end are its base's, and a vendor charges more for it; a row of its own has its own price."""
+    row = {"max_output": 9, "retires": "2027-01-14", "prices": [{"input": 1, "output": 2}]}
+    own = {"max_output": 9, "prices": [{"input": 3, "output": 4}]}
+    catalogue = Known(Catalogue({"openai": {"gpt-x": row, "gpt-y": row, "ft:gpt-y": own}}))
+    found = catalogue.facts("openai", "ft:gpt-x:acme::1")
+    mine = catalogue.facts("openai", "ft:gpt-y:acme::1")
+
+    assert found is not None
+    assert (found.max_output, found.retires, found.prices) == (9, date(2027, 1, 14), ())
+    assert mine is not None
+    assert [row.input for row in mine.prices] == [3]
+
+
 def test_a_relative_lends_no_price_and_no_end() -> None:
     """Nor does a vendor lend them to a host."""
     for api, model in (("openai", "gpt-5.45"), ("compatible", "gpt-4o"), ("openai", "o9")):
@@ -224,7 +245,7 @@ def test_a_snapshot_has_no_end_of_another_one(model: str, is_lent: bool) -> None
     found = Known(Catalogue({"openai": {"gpt-4": row}})).facts("openai", model)
 
     assert found is not None
-    assert (found.context, found.prices[0].input) == (8, 30)
+    assert (found.context, [price.input for price in found.prices]) == (8, [] if model.startswith("ft:") else [30])
     assert (found.retires is not None, found.successor is not None) == (is_lent, is_lent)
 
 
