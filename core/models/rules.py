@@ -153,7 +153,7 @@ def _effort(kind: str | None, facts: ModelFacts) -> Verdict | None:
         return None  # another protocol in front of it translates the word
     if facts.reasoning == "none" or (facts.api == "openai" and re.search(r"-search-|audio", facts.name)):
         return Verdict("refuse", "it does not reason", _NO_EFFORT.get(facts.api, _NO_EFFORT["openai"]))
-    without = re.match(_WITHOUT_EFFORT.get(facts.api, "$"), facts.name)
+    without = re.match(_WITHOUT_EFFORT.get(facts.api, "(?!)"), facts.name)
     if facts.efforts and not (without and facts.rules_from):  # of a relative the levels, but not whether there are any
         why = f"it takes {', '.join(facts.efforts)}"
         return Verdict("only", why, "https://github.com/BerriAI/litellm/pull/27074", values=facts.efforts)

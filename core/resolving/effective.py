@@ -219,10 +219,8 @@ class EffectiveSettings:
     _box: Box | NoKey | None = field(repr=False, compare=False)
     _request: dict[str, Any] = field(repr=False, compare=False)
     """What :meth:`request_options` returns, made once: every call of a service asks for it."""
-    _nested: tuple[str, ...] = field(repr=False, compare=False)
-    """What of it is a dict or a list itself."""
-    _deep: tuple[str, ...] = field(repr=False, compare=False)
-    """What of that has another in it."""
+    _inner: tuple[tuple[str, Callable[[Any], Any]], ...] = field(repr=False, compare=False)
+    """What of it is a dict or a list itself, and how that is copied."""
     adjustments: tuple[Adjustment, ...]
     """What is sent otherwise than it stands here, and what is not, as the vendor's API or the model would refuse it."""
     _carried: Carried | None = field(repr=False, compare=False)
@@ -342,10 +340,8 @@ class EffectiveSettings:
             beside = (basis.extra.keys() - more) | called_otherwise(basis)
             return options.request_options(self.kind, model, decide(basis, given, others).sent, beside)
         made = self._request.copy()
-        for name in self._nested:
-            made[name] = made[name].copy()
-        for name in self._deep:
-            made[name] = deepcopy(made[name])
+        for name, copied in self._inner:
+            made[name] = copied(made[name])
         return made
 
     def adapted(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy, deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -109,10 +110,11 @@ def build(
         _explicit=explicit,
         _box=found.box,
         _request=request,
-        _nested=tuple(
-            name for name, value in request.items() if isinstance(value, dict | list) and not _is_deep(value)
+        _inner=tuple(
+            (name, deepcopy if _is_deep(value) else copy)
+            for name, value in request.items()
+            if isinstance(value, dict | list)
         ),
-        _deep=tuple(name for name, value in request.items() if _is_deep(value)),
         adjustments=adjustments,
         _carried=found.carried,
         _knowledge=knowledge,

@@ -198,6 +198,12 @@ FACTS = st.builds(
 )
 
 
+@pytest.mark.parametrize("api", sorted(APIS))
+def test_a_model_of_an_empty_name_is_nobodys(api: str) -> None:
+    """SQL may have it, and what is known of APIs is read by rules of names."""
+    assert rules.verdicts(api, None, ModelFacts("", api)).keys() <= set(SENDABLE)
+
+
 @given(EVERY_API, KIND, st.one_of(FACTS, st.none(), st.text()), st.dictionaries(st.sampled_from(SENDABLE), ANYTHING), NAMES, NAMES, EXTRA, EXTRA)  # fmt: skip
 def test_it_never_raises(
     api: str, kind: Any, model: Any, values: Any, explicit: Any, omitted: Any, custom: Any, beside: Any
