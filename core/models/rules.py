@@ -156,10 +156,15 @@ def _effort(kind: str | None, facts: ModelFacts) -> Verdict | None:
     without = re.match(_WITHOUT_EFFORT.get(facts.api, "(?!)"), facts.name)
     if facts.efforts and not (without and facts.rules_from):  # of a relative the levels, but not whether there are any
         why = f"it takes {', '.join(facts.efforts)}"
-        return Verdict("only", why, "https://github.com/BerriAI/litellm/pull/27074", values=facts.efforts)
+        taken = _MAPPED.get(facts.api, facts.efforts)
+        return Verdict("only", why, "https://github.com/BerriAI/litellm/pull/27074", values=taken)
     return Verdict("refuse", "it has no levels of effort", _NO_EFFORT[facts.api]) if without else None
 
 
+_MAPPED: Final[Mapping[str, tuple[str, ...]]] = {
+    "deepseek": ("minimal", "low", "medium", "high", "xhigh", "max"),
+}
+"""API that maps each of these to a level which its model has: https://api-docs.deepseek.com/guides/thinking_mode."""
 _NO_EFFORT: Final[Mapping[str, str]] = {
     "openai": "https://github.com/davidmigloz/langchain_dart/issues/712",
     "anthropic": "https://github.com/anthropics/claude-code/issues/30760",
@@ -270,6 +275,10 @@ _BY_FACTS: Final = (Rule(SAMPLING, _sampling), *_COMMON)
 _LENGTH: Final = Rule(("max_tokens",), _length)
 _CLAUDE_MODEL: Final = (
     *_BY_FACTS,
+    _always(
+        ("temperature",),
+        Verdict("range", "", "https://platform.claude.com/docs/en/api/messages", low=0, high=1),
+    ),
     Rule(("temperature",), lambda f: _claude_thinks(f, Verdict("only", "", _EXTENDED_THINKING, values=(1,)))),
     Rule(("top_p",), lambda f: _claude_thinks(f, Verdict("range", "", _EXTENDED_THINKING, low=0.95, high=1))),
     Rule(("top_p",), _claude_one_of_two),
@@ -308,7 +317,13 @@ OF_MODELS: Final[Mapping[str, tuple[Rule, ...]]] = {
     "anthropic": _CLAUDE_MODEL,
     "google": _GOOGLE_MODEL,
     "xai": (*_BY_FACTS, Rule(PENALTIES, _grok), Rule(("stop",), _grok_stop)),
-    "mistral": (*_BY_FACTS, _always(("top_p",), _GREEDY)),
+    "mistral": (
+        *_BY_FACTS,
+        _always(
+            ("temperature",), Verdict("range", "", "https://github.com/scottyeager/Pal/issues/28", low=0, high=1.5)
+        ),
+        _always(("top_p",), _GREEDY),
+    ),
     "deepseek": (
         *_COMMON,
         Rule(("temperature", *PENALTIES), lambda f: _while_it_reasons(f, _DEEPSEEK, _THINKING_OFF)),
@@ -321,7 +336,16 @@ OF_MODELS: Final[Mapping[str, tuple[Rule, ...]]] = {
         _always(("top_p",), Verdict("range", "", _COHERE, low=0.01, high=0.99)),
         _at_most(5, _COHERE),
     ),
-    "moonshot": (*_COMMON, Rule((*SAMPLING, *PENALTIES), _kimi)),
+    "moonshot": (
+        *_COMMON,
+        _always(
+            ("temperature",),
+            Verdict(
+                "range", "", "https://platform.moonshot.ai/docs/guide/migrating-from-openai-to-kimi", low=0, high=1
+            ),
+        ),
+        Rule((*SAMPLING, *PENALTIES), _kimi),
+    ),
 }
 """A vendor's API -> the rules of its models, which hold behind a gateway too."""
 OF_APIS: Final[Mapping[str, tuple[Rule, ...]]] = {
