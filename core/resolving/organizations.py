@@ -1,21 +1,20 @@
 """Organisations in a snapshot: all lines of one in one ``bytes``, by the hundred thousand. No I/O but what is asked of a connection.
 
-A change never copies the dict of all of them: what changed since the load stands in a small one beside it, which is folded in
-now and then (docs/decisions/memo-carried-over.md).
+A change copies a part of what is kept, never all of it (docs/decisions/memo-carried-over.md).
 """
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ..postgres import copying
 from . import rows
 from .columns import ORGANIZATION, OVERRIDES, SEALED, SETTINGS, TERMS, Columns
+from .parted import Parted
 
 if TYPE_CHECKING:
     from psycopg import Connection, Cursor
 
-FOLD: Final = 1000
-"""So many changed organisations stand beside the others at most."""
 MOST_CHANGED: Final = 5000
 """Of more that were changed at once all are read."""
 NULL: Final = b""
@@ -30,11 +29,13 @@ class LineKind(NamedTuple):
     organization: str = "organization_id"
     """The column that has the organisation's id."""
     condition: str = "true"
+    order: str = "3"
+    """The lines of one organisation come by id, read whole or after a change; as a rule so they lie in the table."""
 
 
 TABLES: Final[Mapping[bytes, LineKind]] = {
     b"O": LineKind("organizations", ORGANIZATION, "id"),
-    b"N": LineKind("organization_names", {"name": str}),
+    b"N": LineKind("organization_names", {"name": str}, order="1, 3"),
     b"K": LineKind("organization_providers", TERMS),
     b"S": LineKind("llm_settings", SETTINGS, condition="is_active"),
     b"F": LineKind("feature_llm_overrides", OVERRIDES, condition="is_active"),
@@ -49,8 +50,6 @@ _BOUNDS: Final = (
     "SELECT id FROM (SELECT id, row_number() OVER (ORDER BY id) AS place FROM organizations) AS each"
     " WHERE place % {} = 0 ORDER BY id"
 )
-_ORDER: Final = "ORDER BY 1, 3"
-"""By organisation, then by id or name: read whole or after a change, the lines are the same."""
 
 
 class OrganizationRow(NamedTuple):
@@ -72,24 +71,18 @@ class Organizations:
         only: The names of those that were asked for; None: all.
     """
 
-    __slots__ = ("_later", "_later_names", "_names", "_packed", "only")
+    __slots__ = ("_names", "_packed", "only")
 
-    def __init__(self, packed: dict[int, bytes], only: tuple[str, ...] | None = None) -> None:
-        self._packed, self.only = packed, only
-        self._names = {name: one for one, lines in packed.items() for name in _names(lines)}
-        self._later: dict[int, bytes | None] = {}
-        self._later_names: dict[str, int | None] = {}
+    def __init__(self, packed: Mapping[int, bytes], only: tuple[str, ...] | None = None) -> None:
+        self._packed, self.only = Parted(packed), only
+        self._names = Parted({name: one for one, lines in packed.items() for name in _names(lines)})
 
     def id_of(self, name: str) -> int | None:
         """Return the id of the organisation of that name; None: there is none."""
-        if self._later_names and name in self._later_names:
-            return self._later_names[name]
         return self._names.get(name)
 
     def lines(self, organization_id: int) -> bytes | None:
         """Return all lines of an organisation; None: there is none."""
-        if self._later and organization_id in self._later:
-            return self._later[organization_id]
         return self._packed.get(organization_id)
 
     def row(self, organization_id: int | None) -> OrganizationRow | None:
@@ -100,27 +93,20 @@ class Organizations:
     def after(self, changed: Mapping[int, bytes | None]) -> "Organizations":
         """Return the same after a change: organisation's id -> its lines, or None where it is gone."""
         new = Organizations({}, self.only)
-        new._packed, new._names = self._packed, self._names
-        new._later, new._later_names = {**self._later, **changed}, self._later_names.copy()
-        for one in changed:
-            new._later_names |= dict.fromkeys(_names(self.lines(one) or b""))
+        names: dict[str, int | None] = {}
+        for one in changed:  # those of before first: a name may have gone from one to another
+            names |= {name: None for name in _names(self.lines(one) or b"") if self.id_of(name) == one}
         for one, lines in changed.items():
-            new._later_names |= dict.fromkeys(_names(lines or b""), one)
-        if max(len(new._later), len(new._later_names)) > FOLD:
-            return Organizations(dict(new.items()), self.only)
+            names |= dict.fromkeys(_names(lines or b""), one)
+        new._packed, new._names = self._packed.after(changed), self._names.after(names)
         return new
 
     def items(self) -> Iterator[tuple[int, bytes]]:
         """Yield each organisation's id and lines."""
-        for one, lines in self._packed.items():
-            if one not in self._later:
-                yield one, lines
-        for one, later in self._later.items():
-            if later is not None:
-                yield one, later
+        return self._packed.items()
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.items()) if self._later else len(self._packed)
+        return len(self._packed)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Organizations):
@@ -149,44 +135,36 @@ def row_of(lines: bytes) -> OrganizationRow:
 
 def load(connection: "Connection[Any]", only: tuple[str, ...] | None) -> Organizations:
     """Read the organisations, or those of the names *only* and their templates, by the transaction that is open."""
-    packed: dict[int, bytes] = {}
     wanted = _wanted(connection, only)
     bounds = [None, *(row[0] for row in connection.execute(_BOUNDS.format(AT_ONCE).encode()).fetchall()), None]
+    packed: dict[int, bytes] = {}
     for above, to in itertools.pairwise(bounds):
-        for kind, table in TABLES.items():
-            within = "".join(
-                f" AND {table.organization} {sign} {bound}"
-                for sign, bound in ((">", above), ("<=", to))
-                if bound is not None
-            )
-            _copy(connection, f"{_selected(kind, table, wanted)}{within} {_ORDER}", packed)
+        within = "".join(
+            f" AND {{0}} {sign} {bound}" for sign, bound in ((">", above), ("<=", to)) if bound is not None
+        )
+        packed |= _copied(connection, [_selected(kind, table, wanted, within) for kind, table in TABLES.items()])
     return Organizations(packed, only)
 
 
-def _copy(connection: "Connection[Any]", query: str, packed: dict[int, bytes]) -> None:
-    last, group = b"", list[bytes]()
-    with connection.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT WITH (NULL '')".encode()) as copy:
-        for block in copy:  # one row each
-            one, _, line = bytes(block).partition(b"\t")
-            if one != last:
-                _add(packed, last, group)
-                last, group = one, []
-            group.append(line)
-    _add(packed, last, group)
-
-
-def _add(packed: dict[int, bytes], one: bytes, group: list[bytes]) -> None:
-    if group:
-        packed[int(one)] = packed.get(int(one), b"") + b"".join(group)
+def _copied(connection: "Connection[Any]", selected: list[str]) -> dict[int, bytes]:
+    """Return the lines of some organisations, by id; one by one they would be copied for each further kind of line."""
+    found: dict[bytes, list[bytes]] = {}
+    for query in selected:
+        for block in copying.rows(connection, f"COPY ({query}) TO STDOUT WITH (NULL '')"):
+            for row in block:
+                one, _, line = row.partition(b"\t")
+                if one in found:
+                    found[one].append(line)
+                else:
+                    found[one] = [line]
+    return {int(one): b"".join(lines) for one, lines in found.items()}
 
 
 def queries(connection: "Connection[Any]", changed: Collection[int], only: tuple[str, ...] | None) -> list[str]:
     """Return the statements whose results :func:`fetched` reads: all lines of the organisations *changed*."""
-    ids = ", ".join(map(str, sorted(changed)))
-    return [
-        f"{_selected(kind, table, _wanted(connection, only))} AND {table.organization} IN ({ids}) {_ORDER}"
-        for kind, table in TABLES.items()
-    ]
+    within = f" AND {{0}} IN ({', '.join(map(str, sorted(changed)))})"
+    wanted = _wanted(connection, only)
+    return [_selected(kind, table, wanted, within) for kind, table in TABLES.items()]
 
 
 def fetched(cursor: "Cursor[Any]", changed: Collection[int], old: Organizations) -> Organizations | None:
@@ -205,11 +183,19 @@ def fetched(cursor: "Cursor[Any]", changed: Collection[int], old: Organizations)
     return old.after({one: lines for one, lines in found.items() if lines or old.lines(one) is not None})
 
 
-def _selected(kind: bytes, table: LineKind, wanted: str) -> str:
-    columns = ", ".join(table.columns)
+def _selected(kind: bytes, table: LineKind, wanted: str, within: str) -> str:
+    """Return the query of one kind of line.
+
+    Args:
+        kind: How its lines begin.
+        table: Where they come from.
+        wanted: Which organisations are read, as :func:`_wanted` has it.
+        within: The same by their ids, ``{0}`` for the id. It is asked of both tables: else the server reads all organisations.
+    """
+    columns, owner = ", ".join(table.columns), table.organization
     return (
-        f"SELECT {table.organization}, '{kind.decode()}', {columns} FROM {table.name}"  # noqa: S608 - names of ours
-        f" WHERE {table.condition} AND {table.organization} IN ({_LIVE}{wanted})"
+        f"SELECT {owner}, '{kind.decode()}', {columns} FROM {table.name} WHERE {table.condition}{within.format(owner)}"  # noqa: S608 - names of ours
+        f" AND {owner} IN ({_LIVE}{within.format('id')}{wanted}) ORDER BY {table.order}"
     )
 
 
@@ -233,9 +219,18 @@ def of_kind(lines: bytes, kind: bytes) -> Iterator[bytes]:
 
 def _names(lines: bytes) -> list[str]:
     """Return the names that an organisation is asked for by; nobody resolves a template."""
-    if not lines or row_of(lines).is_template:
+    if not lines or lines.split(b"\t", _KIND + 1)[_KIND] == b"template":
         return []
-    return [rows.text(line) for line in of_kind(lines, b"N")]
+    found, at = [], lines.index(b"\n") + 1
+    while lines.startswith(b"N\t", at):  # they come first
+        end = lines.index(b"\n", at)
+        found.append(rows.text(lines[at + 2 : end]))
+        at = end + 1
+    return found
+
+
+_KIND: Final = list(ORGANIZATION).index("kind") + 1
+"""Its place in an organisation's own line, after the letter."""
 
 
 def _unsealed(lines: bytes) -> bytes:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import StoreUnavailable
 from ..models import overlay
+from ..postgres import copying
 from ..postgres.lines import begin
 from . import carried, organizations, rows
 from .columns import (
@@ -161,9 +162,7 @@ def _generation(cursor: "Cursor[Any]") -> tuple[int, str]:
 def _copied(connection: "Connection[Any]", table: str, *, is_older: bool) -> dict[int, bytes]:
     first = _FIRST if table == overlay.TABLE else ""
     query = f"COPY ({_selected(table, is_older=is_older)} {first}) TO STDOUT"
-    with connection.cursor() as cursor, cursor.copy(query.encode()) as copy:
-        lines = b"".join(copy).split(b"\n")  # a line break inside a value is escaped
-    lines.pop()
+    lines = (row[:-1] for block in copying.rows(connection, query) for row in block)
     return {
         int(line.partition(b"\t")[0]): line for line in lines if not line.startswith(NULL)
     }  # as raw SQL may leave it

@@ -5,6 +5,7 @@ loading costs no more than copying (docs/decisions/snapshot-of-lines.md). :mod:`
 """
 
 from collections.abc import Collection, Mapping
+from copy import copy
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -111,6 +112,14 @@ class Snapshot(Answering):
             organizations: All of them; None: as they are.
             changed: Ids of those that are not as they were.
         """
+        if not any(changes.values()):  # of organisations alone, as most are: all the rest is shared
+            new = copy(self)
+            new.generation, new.organizations = (
+                generation,
+                self.organizations if organizations is None else organizations,
+            )
+            new._forget(changed)  # noqa: SLF001 - same class
+            return new
         new = Snapshot(generation, self.epoch, {}, {}, has_keys=self.has_keys)
         new.providers, new.settings, new.secrets = self.providers.copy(), self.settings.copy(), self.secrets.copy()
         new._names, new._scopes, new._carried = self._names.copy(), self._scopes.copy(), self._carried.copy()
@@ -129,14 +138,11 @@ class Snapshot(Answering):
         new.installation = _without_gone({**self.installation, **changes.get("installation", _NONE)})
         new.organizations = self.organizations if organizations is None else organizations
         new._knowledge = None if changes.get(overlay.TABLE) else self._knowledge  # what was looked up in it is kept
-        if not any(changes.values()):
-            new._carry_over(self, changed)
         return new
 
-    def _carry_over(self, old: "Snapshot", changed: Collection[int]) -> None:
-        """Take over what was merged of all but the organisations *changed*, and those that build on them."""
-        self.answers, self.scoped = old.answers, old.scoped.copy()
-        self._answered = old._answered  # noqa: SLF001 - same class
+    def _forget(self, changed: Collection[int]) -> None:
+        """Have a memo of its own, without what was merged of the organisations *changed*, and of those that build on them."""
+        self.scoped = self.scoped.copy()
         for one in changed:
             for key in self._answered.pop(one, ()):
                 self.scoped.pop(key, None)

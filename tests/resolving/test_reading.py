@@ -3,11 +3,14 @@
 How many random states are tried is for `LLM_TEST_STATES` to say: 1,000, or 100,000 in the nightly run: here a tenth of them.
 """
 
+import gc
 import json
 import math
 import os
 import random
+import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, get_args
@@ -20,7 +23,7 @@ from core.crypto import KeyRing
 from core.errors import ApiKeyUnavailable
 from core.parameters import PARAMETERS
 from core.resolve import Resolver
-from core.resolving import reading
+from core.resolving import organizations, reading
 from core.resolving.effective import EffectiveSettings, Status
 from core.resolving.snapshot import Snapshot
 from core.resolving.tenant import place_of_own_key
@@ -176,9 +179,8 @@ def _ask(taken: Snapshot) -> list[dict[str, Any]]:
 
 
 @pytest.mark.long
-def test_what_changed_is_all_that_has_to_be_read(owner: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_changed_is_all_that_has_to_be_read(owner: Connection) -> None:
     """After any sequence of transactions the updated snapshot is, and answers, as one that is read afresh."""
-    monkeypatch.setattr("core.resolving.organizations.FOLD", 3)
     updated = reading.load(owner)
     for number in range(60):
         dice = random.Random(number)
@@ -191,6 +193,81 @@ def test_what_changed_is_all_that_has_to_be_read(owner: Connection, monkeypatch:
         assert found.is_like(afresh), number
         assert _ask(found) == _ask(afresh), number
         updated = found
+
+
+MANY = """
+INSERT INTO organizations (id, slug, name) SELECT n, 'many-' || n, 'Many' FROM generate_series({0} + 1, {1}) AS n;
+INSERT INTO organization_names (name, organization_id, kind) SELECT slug, id, 'slug' FROM organizations WHERE id > {0};
+INSERT INTO llm_settings (organization_id, provider_id, max_tokens)
+    SELECT id, provider, 200 FROM organizations, generate_series(1, 2) AS provider WHERE id > {0};
+INSERT INTO feature_llm_overrides (feature_id, organization_id, provider_id, max_tokens)
+    SELECT 1, id, provider, 300 FROM organizations, generate_series(1, 2) AS provider WHERE id > {0};
+ANALYZE;
+"""
+
+
+def _many(owner: Connection, number: int, above: int = 10) -> Snapshot:
+    """Have *number* organisations more, of six lines each, with ids above *above*; return the snapshot."""
+    owner.execute("SET session_replication_role = replica")  # no note of each: the question is what is read later
+    owner.execute(MANY.format(above, above + number))  # type: ignore[arg-type]  # of ours
+    owner.execute("SET session_replication_role = DEFAULT")
+    return reading.load(owner)
+
+
+@pytest.mark.parametrize("number", [20, 4_000])
+def test_a_change_costs_what_has_changed(owner: Connection, number: int) -> None:
+    """However many organisations there are: so many rows are sent, so many kilobytes are made anew, and the rest is shared."""
+    before = _many(owner, number)
+    kept = before.answer("openai", RING, organization="many-12", feature="summarise")
+    reading.update(owner, before)  # what is imported on first use is
+    owner.execute("UPDATE llm_settings SET max_tokens = 7 WHERE organization_id = 11")
+    with tempfile.TemporaryFile() as trace:
+        owner.pgconn.trace(trace.fileno())
+        tracemalloc.start()
+        after = reading.update(owner, before)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        owner.pgconn.untrace()
+        trace.seek(0)
+        sent = trace.read().count(b"\tDataRow\t")
+
+    assert after is not None
+    assert after.answer("openai", RING, organization="many-11").max_tokens == 7
+    assert after.answer("openai", RING, organization="many-12", feature="summarise") is kept
+    assert sent == 1 + 1 + 6  # the generation, the note, the organisation's lines
+    assert most < 120 * 1024
+    assert after.providers is before.providers
+    assert after.settings is before.settings
+    others = {one: lines for one, lines in before.organizations.items() if one != 11}
+    assert len(others) == number + 2
+    assert all(after.organizations.lines(one) is lines for one, lines in others.items())
+
+
+def test_the_server_reads_no_more_than_has_changed(owner: Connection) -> None:
+    """Of 4,000 organisations the rows of the three that have changed, by their indexes."""
+    _many(owner, 4_000)
+    read = 0
+    for query in organizations.queries(owner, {11, 500, 3_000}, None):
+        explained = owner.execute(f"EXPLAIN (ANALYZE, FORMAT JSON, TIMING OFF) {query}".encode()).fetchone()
+        assert explained is not None
+        read += _rows_read(explained[0][0]["Plan"])
+    assert read <= 3 * 6 * 4  # some nodes hand on what others have read
+
+
+def _rows_read(node: dict[str, Any]) -> int:
+    own = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+    return int(own) + sum(map(_rows_read, node.get("Plans", ())))
+
+
+def test_rows_are_nothing_to_the_garbage_collector(owner: Connection) -> None:
+    """However many there are, it has nothing more to look at: it would stop the service for as long."""
+    few = _many(owner, 20)
+    gc.collect()
+    before = len(gc.get_objects())
+    loaded = _many(owner, 4_000, above=30)
+    gc.collect()
+    assert (len(few.organizations), len(loaded.organizations)) == (23, 4_023)
+    assert len(gc.get_objects()) - before < 30  # 24,000 rows
 
 
 def test_too_many_changed_organisations_are_read_as_a_whole(owner: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
