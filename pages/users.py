@@ -13,7 +13,8 @@ from ui.users.dialogs import ask, draw_dialog, start_afresh
 from ui.users.rows import draw_figures, draw_user
 
 actor = begin_page(
-    "users", "Who may sign in. An admin manages everything; an analyst sees Effective Preview and Models, never a key."
+    "users",
+    "Who may sign in, and as what: an admin manages everything, an analyst sees no key, a member their organisations alone.",
 )
 start_afresh()
 with db.transaction() as session:

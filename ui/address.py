@@ -15,7 +15,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from core.wording import counted
 from ui.feedback import plain
 
-_PAGE = "page_arrived_at"
+_PAGE, _VISIT = "page_arrived_at", "page_visits"
 _LONGEST: Final = 50
 """Characters of an unknown value that are repeated."""
 
@@ -32,9 +32,16 @@ def arrive(page: str, names: Iterable[str]) -> None:
     """
     if st.session_state.get(_PAGE) != page:
         st.session_state[_PAGE] = page
+        st.session_state[_VISIT] = visit() + 1
         for name in names:
             if name not in st.query_params:
                 st.session_state.pop(name, None)
+
+
+def visit() -> int:
+    """Return how many pages were arrived at in this session: another number on each visit of a page."""
+    number: int = st.session_state.get(_VISIT, 0)
+    return number
 
 
 def hold(names: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ from ui.guard import guard
 
 
 class Dialogs(NamedTuple):
-    """The dialogs of an admin's page, of which one at most is open."""
+    """The dialogs of a page, of which one at most is open."""
 
     key: str
     """Where the session keeps which one is open, and for which row."""
@@ -18,6 +18,8 @@ class Dialogs(NamedTuple):
     """Keys of what is typed in them: forgotten once one opens or closes."""
     beside: str
     """Key of a button that the page always draws."""
+    role: str = "admin"
+    """Who may see the page."""
 
     def open(self, name: str, row_id: int | None = None) -> None:
         """Open the dialog *name*, in a new run."""
@@ -27,7 +29,7 @@ class Dialogs(NamedTuple):
 
     def show(self, name: str, row_id: int | None = None) -> None:
         """Open the dialog *name*: a callback, so that a click on what opens it is one run."""
-        guard("admin")
+        guard(self.role)
         st.session_state[self.key] = (name, row_id)
         self.forget()
 
@@ -46,7 +48,7 @@ class Dialogs(NamedTuple):
 
     def close(self) -> None:
         """Close the dialog: the callback of its dismissal."""
-        guard("admin")
+        guard(self.role)
         self.leave()
 
     def done(self) -> None:

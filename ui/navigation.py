@@ -19,8 +19,9 @@ class Screen(NamedTuple):
     title: str
     icon: str
     """A name of Material Symbols."""
-    role: Literal["admin", "analyst", "member"]
-    """The lowest role that may see it: of an analyst's pages an admin sees each one too, and a member's are everybody's."""
+    role: Literal["admin", "manager", "analyst", "member"]
+    """The lowest role that may see it: of an analyst's pages an admin sees each one too, and a member's are everybody's. A
+    manager's are an admin's, and those of members for their own organisations."""
     parameters: tuple[str, ...] = ()
     """What its address may choose: the keys of its bound widgets, and where its list begins."""
 
@@ -35,6 +36,11 @@ SCREENS: Final[Mapping[str, Screen]] = {
         ("provider", "compare", "view", "search", "since", "page", "all_parameters"),
     ),
     "models": Screen("Models", "smart_toy", "analyst", ("show", "search", "tier", "page", "model", "api")),
+    "organizations": Screen("Organisations", "apartment", "admin", ("search", "show", "after")),
+    "organization": Screen(
+        "Organisation", "domain", "manager", ("organization", "section", "search", "provider", "feature")
+    ),
+    "features": Screen("Features", "category", "admin", ("search", "after", "feature", "provider")),
     "usage": Screen(
         "Usage", "monitoring", "admin", ("span", "by", "provider", "chart", "model", "status", "user", "page")
     ),
@@ -96,7 +102,7 @@ def draw_menu(role: str) -> st.Page:
         st.switch_page(pages[names_for(role)[0]], query_params=st.query_params.to_dict())
 
     home = st.Page(go_on, title=HOME, default=True, visibility="hidden")
-    return st.navigation([home, *pages.values()])
+    return st.navigation([home, *pages.values()], expanded=True)  # else the last ones are folded away
 
 
 def _deny(screen: Screen) -> None:

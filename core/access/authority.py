@@ -26,13 +26,15 @@ ENOUGH: Final = {
     "admin": ("admin",),
     "analyst": ("admin", "analyst"),
     "metrics": ("admin", "metrics"),
+    "manager": ("admin", MEMBER),
     MEMBER: ("admin", "analyst", MEMBER),
 }
-"""The role that something takes -> the roles that may do it."""
+"""The role that something takes -> the roles that may do it. *manager*: who may manage an organisation; which one is asked then."""
 _WANTED: Final = {
     "admin": "Admin access required",
     "analyst": "Access to settings required",
     "metrics": "Access to metrics required",
+    "manager": "Admin access required",
     MEMBER: "A sign-in required",
 }
 

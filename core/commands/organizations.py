@@ -1,18 +1,18 @@
 """Organisations: tenants of the services that resolve."""
 
-import csv
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from sqlmodel import Session
 
 from ..actors import COMMAND_LINE
-from ..errors import AlreadyExists, Invalid
+from ..errors import Invalid
 from ..manage import (
     organization_deletion,
+    organization_import,
     organization_keys,
     organization_members,
-    organization_names,
     organizations,
     overriding,
     providers,
@@ -221,48 +221,15 @@ def _set(name: str, **patch: object) -> None:
 
 
 def _read(file: Path) -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            if "slug" not in (reader.fieldnames or ()):
-                raise Invalid({"file": "must begin with a line of names: slug,name,external"})
-            for line in reader:
-                slug = (line["slug"] or "").strip()
-                entry = found.setdefault(
-                    slug, {"slug": slug, "name": (line.get("name") or "").strip() or slug, "external_names": []}
-                )
-                if external := line.get("external"):
-                    entry["external_names"].append(external)
+            return organization_import.read(lines)
     except UnicodeDecodeError:
         raise Invalid({"file": "must be UTF-8"}) from None
-    return list(found.values())
 
 
-def _import(session: Any, entries: list[dict[str, Any]], *, take_former: bool) -> int:
-    failed = 0
-    held = organization_names.holders(session, [entry["slug"] for entry in entries])
-    there = {slug: one for slug, one in held.items() if one.kind == "slug" and not one.is_deleted}
-    new = [entry for entry in entries if entry["slug"] not in there]
-    for entry, each in zip(new, organizations.create(session, COMMAND_LINE, new, take_former=take_former), strict=True):
-        failed += each.error is not None
-        typer.echo(f"{entry['slug']:<40} {each.error or 'added'}")
-    own = organization_names.list_of(session, [one.organization_id for one in there.values()])
-    for entry in entries:
-        if (one := there.get(entry["slug"])) is None:
-            continue
-        before = [row.name for row in own[one.organization_id] if row.kind == "external"]
-        wanted = sorted({*before, *entry["external_names"]})
-        if wanted == before:
-            typer.echo(f"{entry['slug']:<40} as it is")
-            continue
-        try:
-            with session.begin_nested():
-                organization_names.set_external(
-                    session, COMMAND_LINE, one.organization_id, wanted, take_former=take_former
-                )
-            typer.echo(f"{entry['slug']:<40} {counted(len(wanted) - len(before), 'name')} added")
-        except (Invalid, AlreadyExists) as error:
-            failed += 1
-            typer.echo(f"{entry['slug']:<40} {error}")
-    return failed
+def _import(session: Session, entries: list[dict[str, Any]], *, take_former: bool) -> int:
+    lines = organization_import.put(session, COMMAND_LINE, entries, take_former=take_former)
+    for line in lines:
+        typer.echo(f"{line.slug:<40} {line.outcome}")
+    return sum(line.is_refused for line in lines)

@@ -57,6 +57,22 @@ def of_user(session: Session, actor: Actor) -> list[tuple[Organization, str]]:
     return [(row, seen.roles[row.id or 0]) for row in session.exec(query)]
 
 
+def known_as(session: Session, actor: Actor, row: Any) -> str:
+    """Return who changed a row last, as *actor* may know: of an organisation's own people one of the installation's is just that.
+
+    Args:
+        session: The transaction.
+        actor: Who asks, and has found the row.
+        row: Any that has ``organization_id`` and ``updated_by``; None: there is none.
+    """
+    by = getattr(row, "updated_by", None)
+    if row is None or by is None or visible(session, actor, "organization.read").everything:
+        return by or "somebody"
+    query = select(User.id).join(OrganizationMember, col(OrganizationMember.user_id) == User.id)
+    own = query.where(User.username == by, OrganizationMember.organization_id == row.organization_id)
+    return by if session.exec(own).first() is not None else "the installation"
+
+
 def set_member(session: Session, actor: Actor, organization_id: int, user_id: int, role: str) -> Member:
     """Make a user a member of an organisation, or another kind of member; ends the user's sign-ins.
 

@@ -5,7 +5,7 @@ Made and named by admins of the installation, in bulk where programs do it. How 
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import select as sql_select
@@ -144,6 +144,12 @@ def search(
             or_(col(Organization.id).in_(named), func.lower(Organization.name).like(f"%{like.lower()}%"))
         )
     return list(session.exec(query.order_by(col(Organization.slug), col(Organization.id)).limit(limit)))
+
+
+def slugs(session: Session, ids: Iterable[int]) -> dict[int, str]:
+    """Return the slugs of organisations that somebody sees rows of: id -> slug."""
+    query = select(Organization.id, Organization.slug).where(col(Organization.id).in_(list(ids)))
+    return {number or 0: slug for number, slug in session.exec(query)}
 
 
 def count(session: Session, actor: Actor) -> Counter[str]:

@@ -5,6 +5,7 @@ that one does not; with that alike too, where it names the provider. It hides on
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Integer, and_, cast, distinct, false, null, or_, true, union_all
@@ -14,7 +15,7 @@ from sqlmodel import Session, col, func, select
 from ..access.authority import Visible, visible
 from ..actors import Actor
 from ..parameters import PARAMETERS
-from ..store.organization_tables import FeatureLlmOverride, Organization, OrganizationProvider
+from ..store.organization_tables import FeatureLlmOverride, LlmFeature, Organization, OrganizationProvider
 from ..store.tables import LlmSettings
 from ..wording import counted
 from .scopes import SettingsRow, SettingsScope, of_row
@@ -78,6 +79,18 @@ def _words(hidden: Hidden) -> str:
     return f"overridden by {counted(hidden.rows, 'row')}{f' of {of}' if of else ''}"
 
 
+def features_above(session: Session, seen: Visible, scope: SettingsScope, field: str, *, most: int) -> list[str]:
+    """Return the features whose rows override *field* where it is set for *scope*, by name; *most* at most."""
+    model = FeatureLlmOverride
+    query = (
+        select(LlmFeature.name)
+        .join(model, col(model.feature_id) == LlmFeature.id)
+        .where(model.is_active, _above(model, scope), _meets(model, scope), _says(model, field))
+        .where(or_(col(model.organization_id).is_(None), seen.where(model.organization_id)))
+    )
+    return list(session.exec(query.distinct().order_by(LlmFeature.name).limit(most)))
+
+
 class OwnRows(NamedTuple):
     """What an organisation has stored."""
 
@@ -114,6 +127,30 @@ def of_features(session: Session, seen: Visible, ids: Iterable[int]) -> dict[int
         .group_by(of)
     )
     return {number: Hidden(rows, organizations) for number, rows, organizations in session.exec(query)}
+
+
+class OfFeature(NamedTuple):
+    """What an organisation has for one feature."""
+
+    name: str
+    rows: int
+    changed_at: datetime
+
+
+def features_of(session: Session, organization_id: int, *, after: str | None = None, limit: int) -> list[OfFeature]:
+    """Return the features that an organisation, which the actor sees, overrides, by name: a page of them."""
+    model = FeatureLlmOverride
+    query: Any = (
+        select(LlmFeature.name, func.count(), func.max(model.updated_at))
+        .join(model, col(model.feature_id) == LlmFeature.id)
+        .where(model.organization_id == organization_id, model.is_active)
+        .group_by(LlmFeature.name)
+        .order_by(LlmFeature.name)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(LlmFeature.name > after)
+    return [OfFeature(*row) for row in session.exec(query)]
 
 
 def _says(model: Any, name: str) -> Any:

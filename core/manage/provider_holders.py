@@ -69,11 +69,26 @@ def own_keys(session: Session, provider_id: int) -> int:
     return number
 
 
+def with_own_keys(session: Session, provider_id: int, *, most: int = _NAMED) -> str:
+    """Return, in words, which organisations have a key of their own for the provider: ``acme, beta and 9 more``; empty: none."""
+    keys = own_keys(session, provider_id)
+    query = (
+        select(Organization.slug)
+        .join(OrganizationProvider, col(OrganizationProvider.organization_id) == Organization.id)
+        .where(
+            OrganizationProvider.provider_id == provider_id, col(OrganizationProvider.api_key_encrypted).is_not(None)
+        )
+    )
+    named = list(session.exec(query.order_by(Organization.slug).limit(most)))
+    more = keys - len(named)
+    return ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
+
+
 def goes_with(session: Session, provider_id: int) -> list[str]:
     """Return, in words, what of organisations and features deleting the provider takes with it."""
     goes = []
     if keys := own_keys(session, provider_id):
-        goes.append(f"{counted(keys, 'own key')} of organisations")
+        goes.append(f"{counted(keys, 'own key')} of organisations: {with_own_keys(session, provider_id)}")
     overrides = session.exec(
         select(func.count()).select_from(FeatureLlmOverride).where(FeatureLlmOverride.provider_id == provider_id)
     ).one()

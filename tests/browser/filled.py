@@ -7,12 +7,14 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from sqlmodel import Session
 
 from core import config
 from core.access import tokens, users
 from core.actors import COMMAND_LINE
-from core.manage import env_import, providers, seed, settings
+from core.manage import env_import, features, organization_keys, organizations, providers, seed, settings
+from core.manage.scopes import SettingsScope
 from core.store import db
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, fresh_database
 from tests.govern.test_usage import failed, log
@@ -84,12 +86,34 @@ def fill(vendor: Vendor) -> None:
         ended = {"available_models": ["grok-4.3", "grok-3"], "default_model": "grok-4.3"}  # it still offers the second
         providers.create(session, COMMAND_LINE, {**grok, **ended})
         _log(session)
+        _organizations(session)
         tokens.create(session, COMMAND_LINE, {"name": "billing", "role": "analyst", "expires_in_days": 7})
         tokens.create(session, COMMAND_LINE, {"name": "prometheus", "role": "metrics"})
         gone, _ = tokens.create(session, COMMAND_LINE, {"name": "nightly-import", "role": "admin"})
         tokens.revoke(session, COMMAND_LINE, gone.id or 0)
         name = "the recommendation service of the Frankfurt data centre, in its second generation, experiments only"
         tokens.create(session, COMMAND_LINE, {"name": name, "role": "admin", "expires_in_days": 365})
+
+
+def _organizations(session: Session) -> None:
+    """A template, an organisation that builds on it and has a key, members and overrides, one with the longest name, two features."""
+    gold = organizations.create_one(session, COMMAND_LINE, {"slug": "gold", "name": "Gold plan", "kind": "template"})
+    of = {"template_id": gold.id, "external_names": ["crm-4711", "0012A00001Xyz", "billing-77", "old-42"]}
+    acme = organizations.create_one(session, COMMAND_LINE, {"slug": "acme", "name": "Acme GmbH", **of})
+    longest = ("An organisation with a name as long as it may be, of a holding in Frankfurt, " * 3)[:200].strip()
+    for entry in ({"slug": "a" * 63, "name": longest}, {"slug": "beta", "name": "Beta 株式会社", "is_active": False}):
+        organizations.create_one(session, COMMAND_LINE, entry)
+    openai = providers.get_by_name(session, "openai")
+    key = f"sk-proj-{'c3D4' * 10}"
+    organization_keys.set_api_key(session, COMMAND_LINE, acme.id or 0, openai.id or 0, key)
+    for name, words in (("summarise", "Summaries of tickets, in the language of the ticket"), ("classify", None)):
+        data = {"name": name, "display_name": name.capitalize(), "description": words}
+        feature = features.create(session, COMMAND_LINE, data)
+        settings.upsert(session, COMMAND_LINE, SettingsScope(None, None, feature.id), {"temperature": 0.0})
+        settings.upsert(session, COMMAND_LINE, SettingsScope(None, acme.id, feature.id), {"max_tokens": 900})
+    settings.upsert(session, COMMAND_LINE, SettingsScope(None, acme.id), {"temperature": 0.9, "max_tokens": 4000})
+    log(session, {"user_id": "sumarise"})
+    session.execute(text("UPDATE llm_logs SET feature = user_id WHERE user_id = 'sumarise'"))
 
 
 def _log(session: Session) -> None:

@@ -164,6 +164,8 @@ def _address(node: dict[str, Any]) -> str:
 DIALOGS: Final = {
     "providers": "Add provider",
     "models": "Change to it",
+    "organizations": "Add organisation",
+    "features": "Register feature",
     "users": "Add user",
     "tokens": "Make token",
 }
@@ -201,6 +203,11 @@ def test_no_page_keeps_anybody_out(app: App, browser: Browser) -> None:
             visit.judge(f"{name}, dialog")
             page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
             expect(page.get_by_role("dialog")).to_have_count(0)
+    for section in ("Settings", "Providers+and+keys", "Feature+overrides", "Members"):
+        visit.open(f"/organization?organization=acme&section={section}")
+        expect(page.get_by_text("Services ask for acme")).to_be_visible()
+        at_rest(page)
+        visit.judge(f"organization, {section}")
     visit.open("/models?show=What+is+known&model=gpt-5")
     expect(page.get_by_role("row", name=re.compile("^Temperature"))).to_be_visible()
     visit.judge("models, what is known")

@@ -120,12 +120,40 @@ def _usage_error(page: Page) -> None:
     expect(page.get_by_text("No call fits these filters")).to_be_visible()
 
 
+def _organizations_error(page: Page) -> None:
+    page.get_by_role("button", name="Add organisation").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox", name="Slug").fill("Not A Slug")
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    expect(dialog.get_by_text("Must be 1 to 63 of the characters")).to_be_visible()
+
+
+def _organization_error(page: Page) -> None:
+    page.get_by_role("button", name="Acme GmbH").click()
+    expect(page.get_by_text("Hidden by 2 features").first).to_be_visible()
+    row = page.locator(".st-key-row_max_tokens")
+    row.get_by_role("spinbutton").fill("0")
+    row.get_by_role("spinbutton").press("Tab")
+    expect(page.get_by_text("1 change, unsaved")).to_be_visible()
+
+
+def _features_error(page: Page) -> None:
+    page.get_by_role("button", name="Register feature").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox", name="Name", exact=True).fill("Not A Name")
+    dialog.locator(".st-key-feature_save button").click()
+    expect(dialog.get_by_text("Must be 1 to 100 of the characters")).to_be_visible()
+
+
 ERRORS: dict[str, Callable[[Page], None]] = {
     "account": _account_error,
     "providers": _provider_error,
     "defaults": _defaults_error,
     "effective_preview": _preview_error,
     "models": _models_error,
+    "organizations": _organizations_error,
+    "organization": _organization_error,
+    "features": _features_error,
     "users": _users_error,
     "tokens": _tokens_error,
     "usage": _usage_error,

@@ -264,6 +264,6 @@ def test_a_deleted_provider_takes_own_keys_along(
     assert event is not None
     assert event.changes["own_keys"] == {"before": "2 of organisations", "after": "to be entered again"}
 
-    assert "2 own keys of organisations" in providers.deletion(session, id_of(provider))
+    assert "2 own keys of organisations: acme, beta" in providers.deletion(session, id_of(provider))
     providers.delete(session, COMMAND_LINE, id_of(provider))
     assert session.exec(select(OrganizationProvider)).all() == []

@@ -236,6 +236,30 @@ def test_figures_of_lists(session: Session, admin: Actor, ids: dict[str, int]) -
     assert overriding.of_features(session, seen, [ids["classify"]]) == {ids["classify"]: Hidden(2, 1)}
 
 
+def test_features_that_override_are_named(session: Session, admin: Actor, ids: dict[str, int]) -> None:
+    """Of an organisation's value those of its own rows and of nobody's; not another organisation's, nor of another provider."""
+    for words in ("acme classify", "summarise openai", "beta summarise"):
+        settings.upsert(session, admin, scope(ids, words), {"temperature": 0.1})
+
+    def above(words: str, seen: Visible = ALL, most: int = 9) -> list[str]:
+        return overriding.features_above(session, seen, scope(ids, words), "temperature", most=most)
+
+    assert above("acme") == ["classify", "summarise"]
+    assert above("acme", most=1) == ["classify"]
+    assert above("acme other") == ["classify"]
+    assert above("beta") == ["summarise"]
+    assert above("", Visible(everything=False, roles={ids["solo"]: "admin"})) == ["summarise"]
+    assert overriding.features_above(session, ALL, scope(ids, "acme"), "top_p", most=9) == []
+
+    settings.upsert(session, admin, scope(ids, "acme classify openai"), {"temperature": 0.1})
+    settings.upsert(session, admin, scope(ids, "acme summarise"), {"temperature": 0.1})
+    listed = overriding.features_of(session, ids["acme"], limit=9)
+    assert [(each.name, each.rows) for each in listed] == [("classify", 2), ("summarise", 1)]
+    assert [each.name for each in overriding.features_of(session, ids["acme"], after="classify", limit=9)] == [
+        "summarise"
+    ]
+
+
 def test_features(session: Session, admin: Actor, analyst: Actor) -> None:
     """Registered, renamed with versions, found by page, deleted with their overrides; names of the log that nobody registered are listed."""
     row = features.create(session, admin, {"name": "classify", "display_name": "Ünïcödé 🦜", "description": "a\nb"})

@@ -255,3 +255,25 @@ def test_refusal_is_a_sentence(admin: Actor) -> None:
 
     assert [error.value.replace("\\", "") for error in at.error] == ["Cannot change: ada is the last active admin."]
     assert "user_save" in keys(at)
+
+
+def test_member_is_added_and_made_something_else(admin: Actor) -> None:
+    """A member sees only organisations, and the page says so; of the other roles each can be chosen."""
+    at = click(page(admin), "add_user")
+    at.text_input(key="new_username").input("eve")
+    at.text_input(key="new_password").input(PASSWORD)
+    at.segmented_control(key="new_role").set_value("member").run()
+    assert "Organisation page" in everything(at)
+    click(at, "user_save")
+    eve = stored("eve")
+    assert eve is not None
+    assert eve.role == "member"
+    assert "Member" in everything(at)
+
+    click(at, "role_eve")
+    assert at.segmented_control(key="changed_role").options == ["admin", "analyst"]
+    at.segmented_control(key="changed_role").set_value("analyst").run()
+    click(at, "user_save")
+    eve = stored("eve")
+    assert eve is not None
+    assert eve.role == "analyst"

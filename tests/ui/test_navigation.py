@@ -66,10 +66,12 @@ def test_first_page_of_the_menu_opens_by_itself(role: str, admin: Actor, analyst
 
 
 def test_roles_see_what_the_table_says(admin: Actor, analyst: Actor) -> None:
-    """An admin sees every page, an analyst those of an analyst, who is only a member their account: each opens, with the title of its row."""
+    """An admin sees every page, an analyst those of an analyst, who is only a member their organisations and their account: each opens, with the title of its row."""
     assert names_for("admin") == list(SCREENS)
-    assert set(names_for("analyst")) == {name for name, screen in SCREENS.items() if screen.role != "admin"}
-    assert names_for("member") == ["account"]
+    assert set(names_for("analyst")) == {
+        name for name, screen in SCREENS.items() if screen.role not in {"admin", "manager"}
+    }
+    assert names_for("member") == ["organization", "account"]
     for actor, role in ((admin, "admin"), (analyst, "analyst"), (make_user("eve", "member"), "member")):
         for name in names_for(role):
             assert [title.value for title in open_page(name, actor).title] == [SCREENS[name].title]
@@ -87,7 +89,12 @@ def test_readme_lists_the_pages() -> None:
         r"^\| ([^|]+) \| [^|]+ \| ((?:admin|analyst)[^|]*) \|$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE
     )
 
-    roles = {"admin": "admin", "analyst": "admin, analyst", "member": "admin, analyst, member"}
+    roles = {
+        "admin": "admin",
+        "manager": "admin, member",
+        "analyst": "admin, analyst",
+        "member": "admin, analyst, member",
+    }
     assert lines == [(screen.title, roles[screen.role]) for screen in SCREENS.values()]
 
 

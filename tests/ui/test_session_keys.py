@@ -15,7 +15,8 @@ def literals(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         parts: list[ast.expr] = []
         if isinstance(node, ast.Call):
-            parts += [one.value for one in node.keywords if one.arg == "key"]
+            if getattr(node.func, "attr", "") != "container":  # it keeps no state: its key is a class for frame.css
+                parts += [one.value for one in node.keywords if one.arg == "key"]
             if isinstance(node.func, ast.Attribute) and _is_state(node.func.value):
                 parts += node.args[:1] if node.func.attr in READ else []
                 yield from (one.arg for one in node.keywords if node.func.attr == "update" and one.arg)

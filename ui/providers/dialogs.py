@@ -16,7 +16,7 @@ from ui import drafts
 from ui.dialogs import confirm_by_name
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
-from ui.providers import carried, conflict, connection_test, env_paste, first_key, form, key_exchange, several
+from ui.providers import carried, conflict, connection_test, env_paste, first_key, form, key_exchange, own_keys, several
 from ui.widgets import ago
 
 Asked = Literal["add", "env", "edit", "set_key", "test", "keys", "delete", "remove_key", "change"]
@@ -110,6 +110,7 @@ def _close() -> None:
     guard("admin")
     st.session_state.pop(_OPEN, None)
     form.forget_key()
+    own_keys.forget()
     connection_test.forget()
     key_exchange.forget()
     env_paste.forget()
@@ -180,6 +181,7 @@ def _save(
 ) -> None:
     """Draw the form with its buttons, and do what was pressed; *omissions* is what is not sent today."""
     drawn = form.draw()
+    own_keys.draw(provider_id, drawn.moved, drawn.slots)
     _color_actions()
     with st.container(key="provider_actions", gap="small"):
         verdict = st.container()
@@ -208,7 +210,7 @@ def _save(
         with drawn.report:
             connection_test.draw_stages(report, past=past)
     if pressed:
-        errors = _write(work, done)
+        errors = _write(work, done, own_keys.unconfirmed(provider_id))
     for field, slot in drawn.slots.items():
         field_error(slot, errors, field)
     with verdict:
@@ -225,9 +227,11 @@ def _color_actions() -> None:
     st.html(f"<style>.st-key-provider_actions{{background:{color};box-shadow:0 3rem {color}}}</style>")
 
 
-def _write(work: Callable[[Session], None], done: str) -> Mapping[str, str]:
-    """Save what is typed, and close the dialog; returns what was refused, by field."""
-    doubtful = form.unconfirmed()
+def _write(work: Callable[[Session], None], done: str, asked: Mapping[str, str]) -> Mapping[str, str]:
+    """Save what is typed, and close the dialog; returns what was refused, by field. *asked* is what was to be confirmed and is not."""
+    doubtful = {**form.unconfirmed(), **asked}
+    if asked:
+        return doubtful  # before anything else: a conflict would be solved without it
 
     def whole(session: Session) -> None:
         work(session)

@@ -191,6 +191,8 @@ class Drawn(NamedTuple):
     slots: dict[str, Any]
     """Name -> the slot for its error, right below its widget."""
     kind: str
+    moved: Any
+    """Place for what another host means."""
     models: Any
     """Place for the models: what a test of this run lists can be chosen at once."""
     omissions: Any
@@ -226,9 +228,10 @@ def draw() -> Drawn:
         kind = _draw_kind(slots)
     with right:
         _draw_url(slots, kind)
+    places = [st.container()]
     with st.container():  # what comes and goes in it moves nothing below to another place of the page's tree
         _draw_key(slots)
-    places = [st.container()]
+    places += [st.container()]
     carried.draw(kind, slots)
     st.text_area("Description", key=_KEYS["description"], persist_state=_KEPT, max_chars=2000, height=80)
     slots["description"] = st.empty()

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import streamlit as st
 from sqlmodel import Session
@@ -10,14 +10,21 @@ from sqlmodel import Session
 from core.access import sessions, users
 from core.errors import CoreError
 from core.store import db
-from core.store.tables import ROLES
+from core.store.tables import MEMBER, ROLES
 from ui.dialogs import Dialogs
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
 from ui.widgets import PASSWORD_RULE
 
 _USERNAME, _PASSWORD, _ROLE, _MADE = "new_username", "new_password", "new_role", "made_password"
-_dialogs = Dialogs("user_dialog", (_USERNAME, _PASSWORD, _ROLE, _MADE), "add_user")
+_CHANGED: Final = "changed_role"
+_dialogs = Dialogs("user_dialog", (_USERNAME, _PASSWORD, _ROLE, _CHANGED, _MADE), "add_user")
+_ALL: Final = (*ROLES, MEMBER)
+_MAY: Final = {
+    "admin": "Manages everything.",
+    "analyst": "Sees Effective Preview and Models, never a key.",
+    MEMBER: "Sees the organisations that they are made a member of, on the Organisation page, and nothing else.",
+}
 start_afresh = _dialogs.start_afresh
 _HANDED_OVER = "It is for the first sign-in only: whoever gets it chooses a password of their own then."
 
@@ -60,8 +67,8 @@ def _add() -> None:
     actor = guard("admin")
     username = st.text_input("Username", key=_USERNAME, persist_state="page", max_chars=64, autocomplete="off")
     slots: dict[str, Any] = {"username": st.empty()}
-    role = st.segmented_control("Role", ROLES, default="analyst", required=True, key=_ROLE) or "analyst"
-    st.caption("An admin manages everything; an analyst sees Effective Preview and Models, never a key.")
+    role = st.segmented_control("Role", _ALL, default="analyst", required=True, key=_ROLE) or "analyst"
+    st.caption(_MAY[role])
     slots["role"] = st.empty()
     password = _password_field(slots)
     st.caption(_HANDED_OVER)
@@ -102,7 +109,9 @@ def _password(person: Person) -> None:
 @st.dialog("Change the role?", icon=":material/badge:", on_dismiss=_dialogs.close)
 def _role(person: Person) -> None:
     actor = guard("admin")
-    role = "analyst" if person.role == "admin" else "admin"
+    others = [each for each in _ALL if each != person.role]
+    role = st.segmented_control("New role", others, default=others[0], required=True, key=_CHANGED) or others[0]
+    st.caption(_MAY[role])
     st.markdown(f"**{plain(person.username)}** becomes {role}, and has to sign in again.")
     _warn_self(person)
     _save(

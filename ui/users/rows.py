@@ -61,11 +61,10 @@ def draw_user(user: User, places: int, *, is_self: bool) -> None:
 
 
 def _badges(user: User) -> str:
-    role = (
-        ":blue-badge[:material/shield_person: Admin]"
-        if user.role == "admin"
-        else ":gray-badge[:material/visibility: Analyst]"
-    )
+    role = {
+        "admin": ":blue-badge[:material/shield_person: Admin]",
+        "analyst": ":gray-badge[:material/visibility: Analyst]",
+    }.get(user.role, ":gray-badge[:material/apartment: Member]")
     state = "" if user.is_active else " :red-badge[:material/block: Disabled]"
     asked = " :orange-badge[:material/password: Has to choose a password]" if user.must_change_password else ""
     return f"{role}{state}{asked}"

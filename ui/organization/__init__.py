@@ -1,0 +1,1 @@
+"""The Organisation page: what one organisation has."""

@@ -1,0 +1,1 @@
+"""The editor of what an organisation or a feature overrides, which two pages have."""
