@@ -5,9 +5,11 @@ import streamlit as st
 from core.manage import providers
 from core.store import db
 from ui import drafts
-from ui.defaults import editor
+from ui.defaults import editor, lead
 from ui.defaults.scope import pick_scope, take_up
 from ui.navigation import begin_page
+from ui.scopes import picker
+from ui.widgets import coming_and_going
 
 actor = begin_page("defaults", "The parameters that all providers share, and what one of them does differently.")
 with db.transaction() as session:
@@ -15,4 +17,15 @@ with db.transaction() as session:
 if (kept := drafts.offer("defaults", actor)) is not None:
     take_up(kept)
     st.rerun()
-editor.draw(actor, pick_scope(names), names)
+place = coming_and_going()
+known = picker.known(actor)
+with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="scope_choice"):
+    with st.container(width=520):
+        name = pick_scope(names)
+    picker.explain(actor, known, place)
+    typed, feature = picker.draw_fields(known)
+settled = picker.settle(actor, known, picker.ORGANIZATION, typed)
+if settled.is_clear and settled.organization is None and feature is None:
+    editor.draw(actor, name, names)
+elif settled.is_clear:
+    lead.draw(actor, name, settled.organization, feature)

@@ -3,11 +3,13 @@
 import streamlit as st
 
 from core.access import users
-from core.manage import providers, settings
+from core.manage import providers
 from core.store import db
 from ui.navigation import begin_page
-from ui.preview import overview, table
+from ui.preview import overview, scoped, table
 from ui.preview.choice import pick
+from ui.scopes.editors import Names
+from ui.scopes.words import link_to
 
 actor = begin_page(
     "effective_preview", "Which settings a service gets when it resolves a provider, and where each value comes from."
@@ -26,17 +28,22 @@ if not names:
 
 choice = pick(names, for_admin=is_admin)
 if choice.everything:
-    with db.transaction() as session:
-        stored = settings.load(session)
-    overview.draw(stored, for_admin=is_admin)
+    everywhere = scoped.pick_for_all(actor)
+    if everywhere is not None:
+        overview.draw(*everywhere, for_admin=is_admin)
     st.stop()
 if choice.provider is None:
     st.stop()
-with db.transaction() as session:
-    ours = settings.effective(session, choice.provider)
-    theirs = settings.effective(session, choice.other) if choice.other else None
+pair = scoped.pick(actor, choice.provider, choice.other)
+if pair is None:
+    st.stop()
+ours, theirs = pair
 
 table.draw_status(ours, for_admin=is_admin)
+if ours.organization or ours.feature:
+    st.markdown(
+        f"Every layer of this scope: {link_to('hierarchy', Names(choice.provider, ours.organization, None, ours.feature))}"
+    )
 if theirs is not None:
     only = st.toggle("Only what differs", key="only_differences")
     table.draw_comparison(ours, theirs, only_differences=only)

@@ -28,12 +28,15 @@ class Screen(NamedTuple):
 
 SCREENS: Final[Mapping[str, Screen]] = {
     "providers": Screen("Providers", "hub", "admin", ("search", "state", "since", "page")),
-    "defaults": Screen("Defaults", "tune", "admin", ("provider",)),
+    "defaults": Screen("Defaults", "tune", "admin", ("provider", "organization", "feature")),
     "effective_preview": Screen(
         "Effective Preview",
         "visibility",
         "analyst",
-        ("provider", "compare", "view", "search", "since", "page", "all_parameters"),
+        (
+            *("provider", "compare", "view", "search", "since", "page", "all_parameters"),
+            *("organization", "feature", "against", "against_feature"),
+        ),
     ),
     "models": Screen("Models", "smart_toy", "analyst", ("show", "search", "tier", "page", "model", "api")),
     "organizations": Screen("Organisations", "apartment", "admin", ("search", "show", "after")),
@@ -41,6 +44,9 @@ SCREENS: Final[Mapping[str, Screen]] = {
         "Organisation", "domain", "manager", ("organization", "section", "search", "provider", "feature")
     ),
     "features": Screen("Features", "category", "admin", ("search", "after", "feature", "provider")),
+    "hierarchy": Screen(
+        "Hierarchy", "account_tree", "member", ("organization", "feature", "provider", "all_parameters")
+    ),
     "usage": Screen(
         "Usage", "monitoring", "admin", ("span", "by", "provider", "chart", "model", "status", "user", "page")
     ),

@@ -17,7 +17,7 @@ _SCRIPT: Final = """(() => {
   });
   document.addEventListener("click", (event) => {
     const link = event.target.closest("td a[href], .lp a[href]");
-    if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    if (!link || link.closest(".st-key-layers") || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     const folder = (address) => new URL(".", address).href;
     if (folder(link.href) !== folder(location.href)) return;
     event.preventDefault();

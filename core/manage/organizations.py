@@ -92,6 +92,15 @@ def get(session: Session, actor: Actor, organization_id: int) -> Organization:
 
 def get_by_name(session: Session, actor: Actor, name: str) -> Organization:
     """Return the organisation that services mean by *name*; raises as :func:`get`."""
+    row = find_by_name(session, actor, name)
+    if row is None:
+        seen = visible(session, actor, "organization.read")
+        not_found(session, actor, "organization.read", "organisation", name[:LONGEST_NAME], seen=seen)
+    return row
+
+
+def find_by_name(session: Session, actor: Actor, name: str) -> Organization | None:
+    """Return the organisation that services mean by *name*, None if the actor sees none: for what somebody is still typing."""
     seen = visible(session, actor, "organization.read")
     query = (
         select(Organization)
@@ -99,8 +108,6 @@ def get_by_name(session: Session, actor: Actor, name: str) -> Organization:
         .where(OrganizationName.name == name, seen.where(Organization.id), col(Organization.deleted_at).is_(None))
     )
     row: Organization | None = session.exec(query).one_or_none() if could_be_name(name) else None
-    if row is None:
-        not_found(session, actor, "organization.read", "organisation", name[:LONGEST_NAME], seen=seen)
     return row
 
 

@@ -16,6 +16,7 @@ from core.actors import COMMAND_LINE
 from core.manage import env_import, features, organization_keys, organizations, providers, seed, settings
 from core.manage.scopes import SettingsScope
 from core.store import db
+from core.store.table import id_of
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, fresh_database
 from tests.govern.test_usage import failed, log
 from tests.processes import App, running_app
@@ -87,6 +88,7 @@ def fill(vendor: Vendor) -> None:
         providers.create(session, COMMAND_LINE, {**grok, **ended})
         _log(session)
         _organizations(session)
+        _scopes(session)
         tokens.create(session, COMMAND_LINE, {"name": "billing", "role": "analyst", "expires_in_days": 7})
         tokens.create(session, COMMAND_LINE, {"name": "prometheus", "role": "metrics"})
         gone, _ = tokens.create(session, COMMAND_LINE, {"name": "nightly-import", "role": "admin"})
@@ -114,6 +116,30 @@ def _organizations(session: Session) -> None:
     settings.upsert(session, COMMAND_LINE, SettingsScope(None, acme.id), {"temperature": 0.9, "max_tokens": 4000})
     log(session, {"user_id": "sumarise"})
     session.execute(text("UPDATE llm_logs SET feature = user_id WHERE user_id = 'sumarise'"))
+
+
+def _scopes(session: Session) -> None:
+    """A template, two organisations that build on it, one with a long name, and a feature, each with settings."""
+    openai = providers.get_by_name(session, "openai").id
+    entry = {"slug": "plan-s", "name": "Plan S", "kind": "template"}
+    tier = id_of(organizations.create_one(session, COMMAND_LINE, entry))
+    long = {
+        "slug": "globex-international-holding-frankfurt",
+        "name": "Globex International Holding, Frankfurt am Main",
+    }
+    one, other = (
+        id_of(organizations.create_one(session, COMMAND_LINE, {**made, "template_id": tier}))
+        for made in ({"slug": "initech", "name": "Initech"}, long)
+    )
+    feature = id_of(features.create(session, COMMAND_LINE, {"name": "translate", "display_name": "Translate"}))
+    for scope, fields in (
+        (SettingsScope(None, tier), {"temperature": 0.2, "max_tokens": 4000}),
+        (SettingsScope(openai, one), {"temperature": 0.3, "preferred_model": "gpt-6-luna"}),
+        (SettingsScope(None, one, feature), {"max_tokens": 700, "custom_settings": {"team": "search"}}),
+        (SettingsScope(openai, None, feature), {"omitted_parameters": ["top_p"]}),
+        (SettingsScope(None, other), {"top_p": 0.5}),
+    ):
+        settings.upsert(session, COMMAND_LINE, scope, fields)
 
 
 def _log(session: Session) -> None:

@@ -61,6 +61,7 @@ OPERATED: Final = (
 )
 """Roles of what a person presses or fills in."""
 STREAMLITS: Final = {
+    "Clear value",  # the cross of a select box, beside the field that has the name
     "Choose date",  # the calendar's button, beside the field that has the name
     "Copy to clipboard",
     "Copy Vega-Lite spec",
@@ -215,6 +216,9 @@ def test_no_page_keeps_anybody_out(app: App, browser: Browser) -> None:
         visit.open(f"/models?show={view}")
         expect(page.get_by_role("button", name=re.compile("Correct something|See what it changes"))).to_be_visible()
         visit.judge(f"models, {view}")
+    visit.open("/hierarchy?provider=openai&organization=initech&feature=translate")
+    expect(page.get_by_role("row", name=re.compile("^Temperature"))).to_be_visible()
+    visit.judge("hierarchy, of an organisation")
     page.close()
 
     assert visit.faults == {}

@@ -3,6 +3,7 @@
 The pictures are kept in ``.screenshots/`` (git-ignored) for people to open; what a machine can judge is asserted.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Literal
@@ -145,7 +146,13 @@ def _features_error(page: Page) -> None:
     expect(dialog.get_by_text("Must be 1 to 100 of the characters")).to_be_visible()
 
 
+def _hierarchy_error(page: Page) -> None:
+    page.get_by_role("textbox", name="Organisation").fill("nowhere")
+    expect(page.get_by_text("There is no organisation")).to_be_visible()
+
+
 ERRORS: dict[str, Callable[[Page], None]] = {
+    "hierarchy": _hierarchy_error,
     "account": _account_error,
     "providers": _provider_error,
     "defaults": _defaults_error,
@@ -206,6 +213,42 @@ def test_connection_test(apps: dict[str, App], vendor: Vendor, browser: Browser,
     page.get_by_role("menuitem", name="Delete").click()
     expect(page.get_by_text("Programs use it")).to_be_visible()
     _pictures(page, f"delete-{width}")
+    page.close()
+
+
+def test_hierarchy(apps: dict[str, App], browser: Browser) -> None:
+    """An organisation is found by how it begins; the address has what is chosen; narrow, each parameter opens to its layers."""
+    page = browser.new_page(viewport={"width": 1440, "height": 1000}, color_scheme="light")
+    sign_in_narrow(page, apps["filled"].url)
+    page.goto(f"{apps['filled'].url}/hierarchy?provider=openai&feature=translate")
+    page.get_by_role("textbox", name="Organisation").fill("ini")
+    page.get_by_role("radio", name="initech").click()
+    expect(page.get_by_role("textbox", name="Organisation")).to_have_value("initech")
+    row = page.get_by_role("row", name=re.compile("^Temperature"))
+    expect(row.get_by_text("0.3").first).to_be_visible()
+    expect(page).to_have_url(re.compile("organization=initech"))
+    _pictures(page, "hierarchy-scope-1440")
+    row.scroll_into_view_if_needed()
+    page.get_by_role("row", name=re.compile("^team")).scroll_into_view_if_needed()
+    _pictures(page, "hierarchy-table-1440")
+    page.reload()
+    expect(row.get_by_text("0.3").first).to_be_visible()
+    page.set_viewport_size({"width": 420, "height": 900})
+    expect(row).to_be_hidden()
+    line = page.locator("summary").filter(has_text="Max tokens")
+    line.click()
+    expect(page.get_by_text("plan-s: 4,000 (hidden)")).to_be_visible()
+    _pictures(page, "hierarchy-scope-420")
+    page.goto(
+        f"{apps['filled'].url}/effective_preview?provider=openai&organization=initech&against=globex-international-holding-frankfurt"
+    )
+    expect(page.get_by_text("differ.")).to_be_visible()
+    _pictures(page, "preview-scopes-420")
+    page.set_viewport_size({"width": 1440, "height": 1000})
+    _pictures(page, "preview-scopes-1440")
+    page.goto(f"{apps['filled'].url}/defaults?provider=openai&organization=initech")
+    expect(page.get_by_text("2 values, 0 not sent")).to_be_visible()
+    _pictures(page, "defaults-scope-1440")
     page.close()
 
 

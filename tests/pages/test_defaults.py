@@ -9,9 +9,11 @@ from sqlmodel import Session
 from streamlit.testing.v1 import AppTest
 
 from core.actors import Actor
-from core.manage import providers, settings
+from core.manage import features, organizations, providers, settings
+from core.manage.scopes import SettingsScope
 from core.parameters import PARAMETERS
 from core.store import db
+from core.store.table import id_of
 from core.store.tables import LlmSettings, User
 from tests.conftest import ROOT
 from tests.screens import everything, has, open_page, toasts
@@ -526,3 +528,60 @@ def test_effort_stop_and_extra_parameters_are_saved(session: Session, admin: Act
     assert row is not None
     assert (row.reasoning_effort, row.stop, row.extra_parameters) == ("max", ["END"], {"top_k": 5})
     assert [form._typed(form._shown(text)) for text in ("\n", "\\n", "a\tb", "\\\\")] == ["\n", "\\n", "a\tb", "\\\\"]
+
+
+def _scopes(session: Session, admin: Actor) -> tuple[int, int, int]:
+    provider = add_provider(session, admin)
+    organization = id_of(organizations.create_one(session, admin, {"slug": "tenant", "name": "Tenant"}))
+    feature = id_of(features.create(session, admin, {"name": "summarise", "display_name": "Summarise"}))
+    session.flush()
+    return provider, organization, feature
+
+
+def test_saving_says_who_overrides_it(session: Session, admin: Actor) -> None:
+    """Saved for all, a value that organisations and features override says how many; saved where nobody does, nothing of it."""
+    provider, organization, feature = _scopes(session, admin)
+    settings.upsert(session, admin, SettingsScope(None, organization), {"temperature": 0.9})
+    settings.upsert(session, admin, SettingsScope(provider, None, feature), {"temperature": 0.1, "top_p": 0.5})
+    session.flush()
+    app = choose(page(admin), "temperature", "value")
+    app.button(key="save").click().run()
+    (shown,) = toasts(app)
+    assert "Temperature is overridden by 1 organisation and 1 feature." in shown.replace("\\", "")
+    app = choose(app, "max_tokens", "value")
+    app.button(key="save").click().run()
+    (shown,) = toasts(app)
+    assert "overridden" not in shown
+    app = choose(app, "temperature", "inherit")
+    app.button(key="save").click().run()
+    assert "overridden" not in "".join(toasts(app))
+
+
+def test_scope_of_an_organisation_leads_to_its_page(session: Session, admin: Actor) -> None:
+    """What is stored for it is said, the form of all providers is not drawn, and what was typed there is kept."""
+    provider, organization, feature = _scopes(session, admin)
+    settings.upsert(session, admin, SettingsScope(provider, organization, feature), {"temperature": 0.9})
+    session.flush()
+    app = choose(page(admin), "temperature", "value")
+    app.text_input(key="organization").set_value("tenant").run()
+    app.selectbox(key="feature").set_value("summarise").run()
+    app.selectbox(key="scope").set_value("acme").run()
+    assert not app.exception
+    assert not app.segmented_control
+    assert "tenant · summarise · acme" in everything(app)
+    assert "1 value, 0 not sent" in everything(app)
+    assert "](hierarchy?organization=tenant&feature=summarise&provider=acme)" in everything(app)
+    app.button(key="go_to_all").click().run()
+    assert not app.exception
+    assert app.segmented_control(key="temperature_mode").value == "value"
+    assert has(app, "save")
+
+
+def test_search_for_an_organisation_offers_what_fits(session: Session, admin: Actor) -> None:
+    """A part of a name draws no form: whose it would be is not clear."""
+    _scopes(session, admin)
+    app = page(admin, organization="ten")
+
+    assert not app.segmented_control
+    assert len(app.pills) == 1
+    assert "There is no organisation" in page(admin, organization="nobody").warning[0].value

@@ -10,10 +10,12 @@ from streamlit.testing.v1 import AppTest
 
 from core.actors import Actor
 from core.kinds import KINDS
-from core.manage import providers, settings
+from core.manage import features, organizations, providers, settings
+from core.manage.scopes import SettingsScope
 from core.parameters import PARAMETERS
 from core.resolving.effective import CURES
 from core.store import db
+from core.store.table import id_of
 from tests.screens import open_page
 from ui.feedback import plain
 from ui.preview.table import as_json, curl_snippet, python_snippet
@@ -428,6 +430,82 @@ def test_python_snippet_is_python(kind: str | None) -> None:
 
     compile(snippet, "snippet", "exec")
     assert 'resolve("acme")' in snippet
+
+
+@pytest.fixture
+def scoped(session: Session, admin: Actor, acme: int) -> int:
+    """Two organisations and a feature, each with something of its own."""
+    one, two = (
+        id_of(organizations.create_one(session, admin, {"slug": slug, "name": slug.title()}))
+        for slug in ("tenant-a", "tenant-b")
+    )
+    feature = id_of(features.create(session, admin, {"name": "summarise", "display_name": "Summarise"}))
+    settings.upsert(session, admin, SettingsScope(None, one), {"temperature": 0.9})
+    settings.upsert(session, admin, SettingsScope(acme, two, feature), {"max_tokens": 7})
+    session.flush()
+    return one
+
+
+@pytest.mark.usefixtures("scoped")
+def test_settings_of_an_organisation_and_a_feature(admin: Actor, analyst: Actor) -> None:
+    """Chosen by the address: values with the scope that they come from, and the code that asks for the same."""
+    at = page(admin, provider="acme", organization="tenant-a", feature="summarise")
+    value, _, why = rows(at)["Temperature"]
+
+    assert value.startswith(r"0\.9")
+    assert r"organisation (tenant-a), version 1" in why.replace("\\-", "-").replace("\\(", "(").replace("\\)", ")")
+    assert "hides 0" in why
+    code = [each.value for each in at.code]
+    assert any('resolve("acme", organization="tenant-a", feature="summarise")' in each for each in code)
+    assert any("provider=acme&organization=tenant-a&feature=summarise" in each for each in code)
+    assert "](hierarchy?organization=tenant-a&feature=summarise&provider=acme)" in everything(at)
+    assert "](defaults" not in everything(page(analyst, provider="acme", organization="tenant-a"))
+
+
+@pytest.mark.usefixtures("scoped")
+def test_two_organisations_side_by_side(admin: Actor) -> None:
+    """One against the other, for the same provider and feature; what differs is marked. The address has both."""
+    at = page(admin, provider="acme", organization="tenant-a", against="tenant-b", feature="summarise")
+    (table,) = at.table
+    titles = [str(name).replace("\\", "") for name in table.value.columns]
+
+    assert titles == ["Parameter", "Acme · acme · tenant-a · summarise", "Acme · acme · tenant-b · summarise"]
+    assert {name for name, (one, two) in rows(at).items() if one.split("  \n")[0] != two.split("  \n")[0]} >= {
+        "Temperature",
+        "Max tokens",
+    }
+    at.text_input(key="against").set_value("tenant").run()
+    assert not at.table
+    (pills,) = at.pills
+    assert len(pills.options) == 2
+    pills.set_value("tenant-a").run()
+    assert not at.exception
+    assert "Change for" in at.table[0].value.to_csv()  # the same scope is no comparison
+
+
+@pytest.mark.usefixtures("scoped")
+def test_all_providers_of_an_organisation(session: Session, admin: Actor) -> None:
+    """What each provider gets there beside what one without settings of its own gets there; links keep the scope."""
+    add_provider(session, admin, "beta")
+    session.flush()
+    at = page(admin, view="all", organization="tenant-a")
+    found = {str(row["Provider"]).partition("]")[0]: row for row in at.table[0].value.to_dict("records")}
+
+    assert "what tenant\\-a gets of each" in str(at.table[0].value["Provider"][0])
+    assert "effective_preview?provider=acme&organization=tenant-a" in str(found["[Acme"]["Provider"])
+    assert not any("differ" in str(cell) for cell in found["[Beta"].values())  # 0.9 of the organisation, as all
+    at.text_input(key="organization").set_value("tenant-c").run()
+    assert not at.table
+    assert "There is no organisation" in at.warning[0].value
+
+
+@pytest.mark.usefixtures("scoped")
+def test_organisation_that_is_not_there(admin: Actor) -> None:
+    """Its settings are not those of nobody: it is said that there is none."""
+    at = page(admin, provider="acme", organization="tenant-c")
+
+    assert "There is no organisation" in at.warning[0].value
+    assert not at.table
 
 
 def test_chosen_provider_that_is_deleted(session: Session, admin: Actor, acme: int) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import streamlit as st
 from sqlmodel import Session
@@ -15,6 +15,7 @@ from ui import drafts
 from ui.defaults import form
 from ui.defaults.draft import INHERIT, OMIT, VALUE, Choice, Edit
 from ui.feedback import plain
+from ui.scopes.picker import FEATURE, ORGANIZATION
 from ui.widgets import isolated, two_names
 
 ALL = "All providers"
@@ -77,9 +78,9 @@ def pick_scope(names: Mapping[str, str]) -> str:
         )
     if len(names.get(scope, "")) > _FITS:
         st.text(names[scope])
-    if scope:
+    if scope and st.query_params.get("provider") != scope:  # each write has the whole address as it came
         st.query_params["provider"] = scope
-    elif "provider" in st.query_params:
+    elif not scope and "provider" in st.query_params:
         del st.query_params["provider"]
     state[_IN_URL] = scope
     return scope
@@ -158,12 +159,17 @@ def drop(scope_id: int | None) -> None:
     st.session_state.pop(_DRAWN, None)
 
 
+def keep_typed() -> None:
+    """Take into the edit of the form what was typed last, where the form is not drawn in this run."""
+    drawn = st.session_state.get(_DRAWN, "")
+    if form.is_drawn() and drawn in _edits():
+        form.read(_edits()[drawn], form.built_ins())
+
+
 @drafts.collects("defaults")
 def unsaved() -> drafts.Draft | None:
     """Return what is unsaved in all scopes, for somebody whose sign-in has ended; None: nothing is."""
-    drawn = st.session_state.get(_DRAWN, "")
-    if form.is_drawn() and drawn in _edits():  # what was typed last has not been read yet
-        form.read(_edits()[drawn], form.built_ins())
+    keep_typed()
     kept = {scope_id: edit for scope_id, edit in _edits().items() if edit.changed}
     number = sum(len(edit.changed) for edit in kept.values())
     return drafts.Draft(f"Defaults ({counted(number, 'change')})", kept) if kept else None
@@ -184,6 +190,10 @@ def changed_in(scope_id: int | None) -> list[str]:
 def _show(scope_id: int | None, edit: Edit, names: Iterable[str]) -> None:
     if st.session_state.get(_DRAWN, "") == scope_id:
         form.fill(edit, names)
+
+
+NO_FORM: Final = 0
+"""In place of a scope's id where no form is drawn: no provider has it."""
 
 
 def other_edits(session: Session, scope_id: int | None) -> dict[str, tuple[str, int]]:
@@ -219,6 +229,9 @@ def draw_other_edits(others: Mapping[str, tuple[str, int]]) -> None:
 
 def _go_to(name: str) -> None:
     st.session_state[_GO_TO] = name
+    for key, nothing in ((ORGANIZATION, ""), (FEATURE, None)):
+        if key in st.session_state:
+            st.session_state[key] = nothing
 
 
 def _edits() -> dict[Any, Edit]:

@@ -3,18 +3,20 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import streamlit as st
 
+from core.manage.hierarchy import OfProvider
 from core.manage.settings import Stored
 from core.parameters import PARAMETERS
-from core.resolving.effective import LAYERS, EffectiveSettings, Explained
+from core.resolving.effective import EffectiveSettings, Explained
 from core.resolving.words import CUSTOM, EXTRA, label_of, value_text
 from core.wording import counted
 from ui import listing
 from ui.feedback import plain, plain_cell
-from ui.preview.table import state_words
+from ui.preview.table import layer_text, state_words
+from ui.scopes.editors import Names
 from ui.widgets import ago, exact, isolated
 
 _LONGEST: Final = 48
@@ -31,20 +33,25 @@ class Row(NamedTuple):
     changed_by: str | None
 
 
-def rows_of(stored: Stored) -> tuple[EffectiveSettings, list[Row]]:
-    """Return what the installation itself chooses, and a row for each provider, all of one moment."""
-    base = stored.own()
-    theirs = _outcomes(base)
-    rows = []
+def of_everybody(stored: Stored) -> tuple[EffectiveSettings, list[OfProvider]]:
+    """Return what the installation itself chooses, and what each provider gets, all of one moment."""
+    found = []
     for name, provider in stored.providers.items():
-        settings = stored.effective(name)
         layer = stored.layers.get(provider["id"])
         changes = [(row["updated_at"], row["updated_by"]) for row in (provider, layer and layer.values) if row]
-        changed_at, changed_by = max(changes, key=lambda change: change[0] or _NEVER)
-        ours = _outcomes(settings)
+        newest = max(changes, key=lambda change: change[0] or _NEVER)
+        found.append(OfProvider(stored.effective(name), *newest))
+    return stored.own(), found
+
+
+def _rows_of(base: EffectiveSettings, found: Iterable[OfProvider]) -> list[Row]:
+    theirs = _outcomes(base)
+    rows = []
+    for each in found:
+        ours = _outcomes(each.settings)
         differs = frozenset(n for n in ours.keys() | theirs.keys() if ours.get(n) != theirs.get(n))
-        rows.append(Row(settings, differs, changed_at, changed_by))
-    return base, rows
+        rows.append(Row(each.settings, differs, each.changed_at, each.changed_by))
+    return rows
 
 
 def _outcomes(settings: EffectiveSettings) -> dict[str, Any]:
@@ -55,14 +62,16 @@ def _outcomes(settings: EffectiveSettings) -> dict[str, Any]:
     return values | {f"{CUSTOM}{key}": value for key, value in settings.custom_settings.items()}
 
 
-def draw(stored: Stored, *, for_admin: bool) -> None:
+def draw(own: EffectiveSettings, everywhere: Iterable[OfProvider], of: Names, *, for_admin: bool) -> None:
     """Draw the overview.
 
     Args:
-        stored: What is stored.
-        for_admin: Whether what differs leads to Defaults, where it is changed; else to its reason.
+        own: What a provider without anything of its own gets.
+        everywhere: What each one gets.
+        of: The organisation and the feature.
+        for_admin: Whether what differs leads to where it is changed; else to its reason.
     """
-    own, rows = rows_of(stored)
+    rows = _rows_of(own, everywhere)
     wanted = listing.pick("Provider, model or state")
     everything = st.toggle("All parameters", key="all_parameters", bind="query-params")
     found = [row for row in rows if wanted.fits(_searched(row.settings), row.changed_at)]
@@ -83,7 +92,7 @@ def draw(stored: Stored, *, for_admin: bool) -> None:
     on_page = listing.shown(found)
     with place:
         st.table(
-            [_head_row(base, shown), *(_row(row, shown, for_admin=for_admin) for row in on_page)],
+            [_head_row(base, shown, of), *(_row(row, shown, of, for_admin=for_admin) for row in on_page)],
             border="horizontal",
             alt="Each provider with its effective values",
         )
@@ -100,9 +109,11 @@ def _searched(settings: EffectiveSettings) -> str:
     return f"{settings.display_name} {settings.provider} {settings.model} {state_words(settings)[0]}"
 
 
-def _head_row(base: Mapping[str, Explained], names: Iterable[str]) -> dict[str, str]:
+def _head_row(base: Mapping[str, Explained], names: Iterable[str], of: Names) -> dict[str, str]:
+    scope = " · ".join(name for name in (of.organization, of.feature) if name)
+    whose = f"what {plain_cell(scope)} gets of each" if scope else "the installation's default"
     return {
-        "Provider": "**All providers**  \n:gray[:small[the installation's default]]",
+        "Provider": f"**All providers**  \n:gray[:small[{whose}]]",
         "State": "",
         "Model": "",
         **{_title(name): f"{_named(name)}:gray[{plain_cell(_text(base.get(name)))}]" for name in names},
@@ -110,9 +121,11 @@ def _head_row(base: Mapping[str, Explained], names: Iterable[str]) -> dict[str, 
     }
 
 
-def _row(row: Row, names: Iterable[str], *, for_admin: bool) -> dict[str, str]:
+def _row(row: Row, names: Iterable[str], of: Names, *, for_admin: bool) -> dict[str, str]:
     settings, items = row.settings, _items(row.settings)
-    here = f"?provider={quote(settings.provider, safe='')}"
+    asked = {"provider": settings.provider, "organization": of.organization, "feature": of.feature}
+    here = f"?{urlencode({name: value for name, value in asked.items() if value}, quote_via=quote)}"
+    leads_to_defaults = for_admin and not (of.organization or of.feature)  # whose layers the reasons lead to
     word, icon, colour = state_words(settings)
     reasons = f"effective_preview{here}"
     return {
@@ -122,7 +135,7 @@ def _row(row: Row, names: Iterable[str], *, for_admin: bool) -> dict[str, str]:
         "Model": plain_cell(settings.model or "none chosen"),
         **{
             _title(name): _cell(
-                items.get(name), f"defaults{here}" if for_admin else reasons, differs=name in row.differs
+                items.get(name), f"defaults{here}" if leads_to_defaults else reasons, differs=name in row.differs
             )
             for name in names
         },
@@ -145,10 +158,10 @@ def _named(name: str) -> str:
 
 def _why(item: Explained) -> str:
     source = item.omitted_by or item.source
-    text = LAYERS[source.layer]
+    text = layer_text(source)
     if source.changed_at is not None:
         text += f" · {source.changed_by or 'somebody'}, {ago(source.changed_at)} ({exact(source.changed_at)})"
-    hidden = "; ".join(f"{LAYERS[s.layer]}: {value_text(item.name, value)}" for s, value in item.shadows)
+    hidden = "; ".join(f"{layer_text(s)}: {value_text(item.name, value)}" for s, value in item.shadows)
     return f"{text}; hides {hidden}" if hidden else text
 
 

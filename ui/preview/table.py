@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -12,6 +13,7 @@ from core.resolving import options
 from core.resolving.effective import CURES, LAYERS, EffectiveSettings, Explained, Source
 from core.resolving.words import EXTRA, state_of, value_text, warnings_of
 from ui.feedback import plain, plain_cell
+from ui.scopes.editors import Names, address_of, owner_of, words_of
 from ui.widgets import ago, exact, parameter_cell
 
 _STATES = {
@@ -21,6 +23,9 @@ _STATES = {
     "no_key": ("No key", ":material/key_off:", "orange"),
     "key_unreadable": ("Key unreadable", ":material/error:", "red"),
     "unknown_provider": ("No such provider", ":material/help:", "red"),
+    "no_provider": ("No provider", ":material/help:", "orange"),
+    "organization_disabled": ("Organisation not active", ":material/pause_circle:", "gray"),
+    "not_allowed": ("Not allowed", ":material/block:", "orange"),
 }
 
 
@@ -47,7 +52,8 @@ def draw_status(settings: EffectiveSettings, *, for_admin: bool) -> None:
     word, icon, colour = state_words(settings)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge(word, icon=icon, color=colour)  # type: ignore[arg-type]  # the colours are data
-        st.caption(plain(f"{facts_of(settings.kind).label} · {settings.model or 'no model'}"), width="content")
+        of = " · the organisation's own key" if settings.key_owner == "organization" else ""
+        st.caption(plain(f"{facts_of(settings.kind).label} · {settings.model or 'no model'}{of}"), width="content")
         if for_admin:
             st.page_link(
                 "pages/defaults.py",
@@ -76,7 +82,7 @@ def draw_reasons(settings: EffectiveSettings, *, for_admin: bool) -> None:
     """
     items = settings.explain()
     _draw_times(items)
-    pages = _pages_of_layers(settings.provider) if for_admin else {}
+    names = _names(settings) if for_admin else None
     with st.container(key="reasons"):
         st.table(
             [
@@ -84,7 +90,7 @@ def draw_reasons(settings: EffectiveSettings, *, for_admin: bool) -> None:
                     "Parameter": parameter_cell(item.name),
                     "Value": _bare(item),
                     "Sent as": _sent_as(item),
-                    "Why": _why(item, pages),
+                    "Why": _why(item, names),
                 }
                 for item in items
             ],
@@ -94,7 +100,7 @@ def draw_reasons(settings: EffectiveSettings, *, for_admin: bool) -> None:
 
 
 def draw_comparison(left: EffectiveSettings, right: EffectiveSettings, *, only_differences: bool) -> None:
-    """Draw two providers side by side; what differs is marked in words too."""
+    """Draw two scopes side by side; what differs is marked in words too."""
     ours, theirs = ({item.name: item for item in settings.explain()} for settings in (left, right))
     rows = [("Status", _state(left), _state(right), left.status != right.status)]
     for name in ours | theirs:
@@ -115,7 +121,7 @@ def draw_comparison(left: EffectiveSettings, right: EffectiveSettings, *, only_d
         if differs or not only_differences
     ]
     if table:
-        st.table(table, border="horizontal", alt="Two providers, parameter by parameter")
+        st.table(table, border="horizontal", alt="Two scopes, parameter by parameter")
 
 
 def draw_use(settings: EffectiveSettings) -> None:
@@ -129,10 +135,10 @@ def draw_use(settings: EffectiveSettings) -> None:
         st.caption(plain(f"POST …{where}, as core.ai and the vendor's SDK send it; the question is yours."))
         st.code(json.dumps(body, indent=2, ensure_ascii=False), language="json", wrap_lines=True)
     with python:
-        st.code(python_snippet(settings.provider, settings.kind), language="python", wrap_lines=True)
+        st.code(python_snippet(settings.provider, settings.kind, _asked(settings)), language="python", wrap_lines=True)
     with http:
         st.caption("For programs that are not Python. An admin makes the token, on API tokens or by the command line.")
-        st.code(curl_snippet(settings.provider, st.context.url), language="bash", wrap_lines=True)
+        st.code(curl_snippet(settings.provider, st.context.url, _asked(settings)), language="bash", wrap_lines=True)
 
 
 def as_json(settings: EffectiveSettings) -> str:
@@ -150,19 +156,32 @@ def as_json(settings: EffectiveSettings) -> str:
     return json.dumps({**settings.as_dict(), "explain": reasons}, indent=2, ensure_ascii=False)
 
 
-def python_snippet(name: str, kind: str | None) -> str:
-    """Return the lines with which a program calls a provider of this kind by its vendor's SDK."""
+def python_snippet(name: str, kind: str | None, of: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return the lines with which a program calls a provider of this kind by its vendor's SDK.
+
+    Args:
+        name: The provider's.
+        kind: Its kind.
+        of: ``organization`` and ``feature`` -> the name that is asked for.
+    """
     facts = facts_of(kind)
     importing, client, call = _BY_SDK[facts.sdk]
-    settings = f"from core.resolve import resolve\n\nsettings = resolve({json.dumps(name)})\n"
+    asked = ", ".join([json.dumps(name), *(f"{word}={json.dumps(value)}" for word, value in of.items())])
+    settings = f"from core.resolve import resolve\n\nsettings = resolve({asked})\n"
     return f"{importing}{settings}{client.format(facts.client)}{call}"
 
 
-def curl_snippet(name: str, page_url: str | None) -> str:
-    """Return the line with which any program gets a provider's effective settings from the host of this page."""
+def curl_snippet(name: str, page_url: str | None, of: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return the line with which any program gets a provider's effective settings from the host of this page; *of* as above."""
     here = urlsplit(page_url or "")
     host = f"{here.scheme}://{here.netloc}" if here.netloc else "https://YOUR-HOST"
-    return f'curl -H "Authorization: Bearer $LLM_SETTINGS_TOKEN" "{host}/api/llm/settings?provider={quote(name)}"'
+    query = "&".join(f"{word}={quote(value)}" for word, value in {"provider": name, **of}.items())
+    return f'curl -H "Authorization: Bearer $LLM_SETTINGS_TOKEN" "{host}/api/llm/settings?{query}"'
+
+
+def _asked(settings: EffectiveSettings) -> dict[str, str]:
+    asked = {"organization": settings.organization, "feature": settings.feature}
+    return {word: name for word, name in asked.items() if name}
 
 
 _BY_SDK: Final[Mapping[Sdk | None, tuple[str, str, str]]] = {
@@ -187,7 +206,8 @@ _BY_SDK: Final[Mapping[Sdk | None, tuple[str, str, str]]] = {
 
 
 def _title(settings: EffectiveSettings) -> str:
-    return plain_cell(f"{settings.display_name} · {settings.provider}")
+    of = [name for name in (settings.organization, settings.feature) if name]
+    return plain_cell(" · ".join([settings.display_name, settings.provider, *of]))
 
 
 def _state(settings: EffectiveSettings) -> str:
@@ -204,7 +224,7 @@ def _side(item: Explained | None) -> str:
     if item is None:
         return "not set"
     mark = f"  \n{_not_sent(item)}" if state_of(item) == "not sent" else ""
-    return f"{_bare(item)}{mark}  \n:gray[:small[{plain(LAYERS[(item.omitted_by or item.source).layer])}]]"
+    return f"{_bare(item)}{mark}  \n:gray[:small[{plain(layer_text(item.omitted_by or item.source))}]]"
 
 
 def _bare(item: Explained) -> str:
@@ -237,38 +257,50 @@ def _sent_as(item: Explained) -> str:
     return f"{plain_cell(sent)}  \n:{colour}[:small[{plain(each.why)}]]"
 
 
-def _pages_of_layers(provider: str) -> dict[str, str]:
-    """Return layer -> the address of the page that changes it, from a page of ours."""
-    scope = f"?provider={quote(provider, safe='')}"
-    return {
-        "all_providers": "defaults",
-        "provider": f"defaults{scope}",
-        "provider_default": f"providers{scope}",
-    }
+def _names(settings: EffectiveSettings) -> Names:
+    """Return what the scope names; a template's rows are changed from Hierarchy, which knows which one it is."""
+    feature = settings.feature if settings.feature_known else None
+    return Names(settings.provider, settings.organization, None, feature)
 
 
 _CHANGE: Final = {"all_providers": "Change for all", "provider": "Change", "provider_default": "Change model"}
 """Layer -> what the link to its page is called: links of one name lead to one place."""
 
 
-def _why(item: Explained, pages: Mapping[str, str]) -> str:
+def _link_to(source: Source, names: Names | None) -> str:
+    """Return the link to where a layer is changed, for who may; empty: there is none."""
+    if names is None or owner_of(source.layer) == "template":
+        return ""
+    to = address_of(source.layer, names)
+    word = _CHANGE.get(source.layer) or f"Change for {plain(words_of(source.layer, names))}"
+    return f" · [{word}]({to})" if to else ""
+
+
+def _why(item: Explained, names: Names | None) -> str:
     decides = item.source if item.omitted_by is None else item.omitted_by
-    text = plain(_reason(item.source))
-    to = pages.get(decides.layer)
-    lines = [f"{text} · [{_CHANGE[decides.layer]}]({to})" if to else text]
+    lines = [plain(_reason(item.source)) + _link_to(decides, names)]
+    lines += [
+        f":gray[:small[not allowed: {plain_cell(_shadow(item.name, value, source))}]]"
+        for source, value in item.passed_over
+    ]
     lines += [f":gray[:small[hides {plain_cell(_shadow(item.name, value, source))}]]" for source, value in item.shadows]
     if item.omitted_by:
         who = f" · {item.omitted_by.changed_by}" if item.omitted_by.changed_by else ""
-        lines.append(f":gray[:small[not sent: {plain(LAYERS[item.omitted_by.layer] + who)}]]")
+        lines.append(f":gray[:small[not sent: {plain(layer_text(item.omitted_by) + who)}]]")
     return "  \n".join(lines)
 
 
+def layer_text(source: Source) -> str:
+    """Return the layer of *source*, with whose it is."""
+    return f"{LAYERS[source.layer]} ({source.scope})" if source.scope else LAYERS[source.layer]
+
+
 def _shadow(name: str, value: Any, source: Source) -> str:
-    return f"{value_text(name, value)}, {LAYERS[source.layer]}"
+    return f"{value_text(name, value)}, {layer_text(source)}"
 
 
 def _reason(source: Source) -> str:
-    text = LAYERS[source.layer]
+    text = layer_text(source)
     if source.version is not None:
         text += f", version {source.version}"
     if source.changed_at is not None:
@@ -285,7 +317,7 @@ def _draw_times(items: list[Explained]) -> None:
     newest = max((source for source, _ in dated), key=lambda source: exact(source.changed_at))
     times: dict[str, list[str]] = {}
     for source, name in dated:
-        when = f"{exact(source.changed_at)}, {source.changed_by or 'somebody'}, {LAYERS[source.layer]}"
+        when = f"{exact(source.changed_at)}, {source.changed_by or 'somebody'}, {layer_text(source)}"
         times.setdefault(when, []).append(parameter_cell(name))
     lines = [f"{plain(when)}: {', '.join(times[when])}" for when in sorted(times, reverse=True)]
     st.caption(

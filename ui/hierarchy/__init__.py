@@ -1,0 +1,1 @@
+"""The Hierarchy page."""
