@@ -10,7 +10,7 @@ from pydantic import Field
 from api.envelopes import Wire, picked, plain
 from api.names import camel
 from api.wire_providers import Provider, ProviderBrief, provider
-from core.govern.organization_audit import INSTALLATION
+from core.manage.organization_members import INSTALLATION
 from core.models.adapt import Adjustment, Unfit
 from core.parameters import PARAMETERS
 from core.resolving.effective import CURES, EffectiveSettings, Explained, LayerName, LogLevel, Source

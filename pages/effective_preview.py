@@ -9,7 +9,7 @@ from ui.navigation import begin_page
 from ui.preview import overview, scoped, table
 from ui.preview.choice import pick
 from ui.scopes.editors import Names
-from ui.scopes.words import link_to
+from ui.scopes.links import link_to
 
 actor = begin_page(
     "effective_preview", "Which settings a service gets when it resolves a provider, and where each value comes from."

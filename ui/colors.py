@@ -13,3 +13,9 @@ def rules(within: str) -> str:
         name: [st.get_option(f"theme.{scheme}.{name}TextColor") for scheme in ("light", "dark")] for name in _NAMES
     }
     return "\n".join(f"{within} .{name} {{color:light-dark({light},{dark})}}" for name, (light, dark) in pairs.items())
+
+
+def background() -> str:
+    """Return the theme's background as a colour of CSS, which no variable has: it follows the theme without a run of the page."""
+    light, dark = (st.get_option(f"theme.{scheme}.backgroundColor") for scheme in ("light", "dark"))
+    return f"light-dark({light},{dark})"

@@ -31,6 +31,7 @@ def explain(
             parts = {name: getattr(settings, name) for name in ("provider", "status", "cure", "generation")}
             scope = ("organization", "organization_id", "organization_known", "feature", "feature_known", "key_owner")
             parts |= {name: getattr(settings, name) for name in scope}
+            parts["default_by"] = settings.default_by.as_dict() if settings.default_by else None
             parts |= {"stale": resolver.stale, "settings": [item.as_dict() for item in items]}
             typer.echo(json.dumps(parts, indent=2, ensure_ascii=False))
         else:
@@ -55,6 +56,8 @@ def _explain(settings: EffectiveSettings, items: list[Explained], *, stale: bool
         typer.echo(f"Cure: {settings.cure}")
     if not settings.feature_known:
         typer.echo(f"There is no feature {settings.feature}: these are the settings without it.")
+    if settings.default_by is not None:
+        typer.echo(f"The default provider, chosen by: {_source_text(settings.default_by)}")
     if settings.key_owner == "organization":
         typer.echo("The key is the organisation's own.")
     width = max(len(item.name) for item in items)

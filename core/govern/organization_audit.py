@@ -1,12 +1,13 @@
 """What an organisation's own admins read of the audit: the events that are about it, and of the installation's people no more than that."""
 
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import select, text, tuple_
 from sqlmodel import Session, col
 
 from ..access.authority import visible
 from ..actors import Actor
+from ..manage.organization_members import INSTALLATION
 from ..manage.organization_rows import reach
 from ..store.organization_tables import OrganizationMember
 from ..store.records import AUDITED_ORGANIZATION, AuditEvent
@@ -14,8 +15,6 @@ from ..store.tables import ApiToken
 from .audit_log import Event
 from .paging import Page, RowPlace, page_of, within
 
-INSTALLATION: Final = "installation"
-"""Who it was, where it was none of the organisation's own."""
 _EVENTS: Any = getattr(AuditEvent, "__table__")  # noqa: B009 - SQLModel does not declare it
 
 

@@ -4,40 +4,28 @@ The same merge that services have (:mod:`core.resolving.merge`), of rows that ar
 was saved just now, and of other organisations it reads nothing.
 """
 
-from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from sqlmodel import Session, col, or_, select
+from sqlmodel import Session, select
 
-from ..access.authority import Visible, require, role_of, visible
+from ..access.authority import require, role_of, visible
 from ..actors import Actor
-from ..crypto import get_ring
 from ..errors import NotFound
-from ..kinds import origin_of
-from ..models.knowledge import Knowledge
-from ..resolving.carried import carried_of
-from ..resolving.effective import EffectiveSettings, LayerName, Source
+from ..resolving.effective import EffectiveSettings, LayerName, otherwise
 from ..resolving.layers import Layer, Owner, layer_name, names_provider, strongest_first
-from ..resolving.merge import ProviderFacts, build, provider_of
-from ..resolving.organizations import OrganizationRow
-from ..resolving.scope import tenant_of
-from ..resolving.tenant import Tenant, default_provider
+from ..resolving.merge import ProviderFacts, build
 from ..store.organization_tables import (
-    FeatureLlmOverride,
     LlmFeature,
     Organization,
     OrganizationMember,
-    OrganizationProvider,
 )
-from ..store.table import id_of
-from ..store.tables import MEMBER, ApiToken, LlmProvider, LlmProviderSecret, LlmSettings, User
-from . import features, knowledge, organization_keys, organizations, providers
+from ..store.tables import LlmProvider
+from . import features, organizations, providers
+from .organization_members import shown_names
+from .scope_rows import ScopeRows, StoredLayer
 
-INSTALLATION: Final = "installation"
-"""What members of an organisation read in place of who works for the installation."""
-_TERMS: Final = ("is_allowed", "requires_own_key", "allowed_models", "own_models")
+_NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class AskedFor(NamedTuple):
@@ -46,14 +34,6 @@ class AskedFor(NamedTuple):
     provider: str | None = None
     organization: str | None = None
     feature: str | None = None
-
-
-class StoredLayer(NamedTuple):
-    """A row that counts, with who changed it last."""
-
-    layer: Layer
-    changed_at: datetime | None
-    changed_by: str | None
 
 
 class InForce(NamedTuple):
@@ -66,8 +46,6 @@ class InForce(NamedTuple):
     template: Organization | None
     """That the organisation builds on, also one that is not active."""
     feature: LlmFeature | None
-    default_by: Source | None
-    """Who chose the provider, where none was asked for."""
     may_edit: frozenset[Owner]
     """Whose rows the actor may change."""
     sees_cures: bool
@@ -113,12 +91,11 @@ def in_force(session: Session, actor: Actor, asked: AskedFor) -> InForce:
         provider = providers.get_by_name(session, asked.provider)
     rows = reading.rows(provider)
     return InForce(
-        reading.settings(provider, rows),
+        otherwise(reading.settings(provider, rows), default_by=default_by),
         rows,
         reading.organization,
         reading.template,
         reading.feature,
-        default_by,
         *_rights(session, actor, provider, reading),
     )
 
@@ -155,7 +132,7 @@ def of_all_providers(session: Session, actor: Actor, asked: AskedFor) -> tuple[E
     return build(nobody, [each.layer for each in reading.rows(None)]), found
 
 
-def _reading(session: Session, actor: Actor, asked: AskedFor) -> "_Reading":
+def _reading(session: Session, actor: Actor, asked: AskedFor) -> ScopeRows:
     seen = visible(session, actor, "settings.read")
     organization = None
     if asked.organization is not None:
@@ -165,11 +142,11 @@ def _reading(session: Session, actor: Actor, asked: AskedFor) -> "_Reading":
     of = None if organization is None else organization.id
     require(session, actor, "settings.read", role="analyst", organization=of)
     feature = None if asked.feature is None else features.get_by_name(session, asked.feature)
-    return _Reading(session, organization, feature, _shown_names(session, seen, organization))
+    return ScopeRows(session, organization, feature, shown_names(session, seen, of))
 
 
 def _rights(
-    session: Session, actor: Actor, provider: LlmProvider | None, reading: "_Reading"
+    session: Session, actor: Actor, provider: LlmProvider | None, reading: ScopeRows
 ) -> tuple[frozenset[Owner], bool]:
     if actor.user_id is None and actor.token_id is None:
         return frozenset({"nobody", "template", "organization"}), True
@@ -185,178 +162,3 @@ def _rights(
         return frozenset(), False
     terms = reading.terms(provider).get(organization.id) if provider is not None else None
     return frozenset({"organization"}), bool(terms is not None and terms.api_key_encrypted)
-
-
-def _shown_names(
-    session: Session, seen: Visible, organization: Organization | None
-) -> Callable[[str | None], str | None]:
-    """Return what makes of who changed something what the actor reads: members read the names of members alone."""
-    if seen.everything or organization is None:
-        return lambda name: name
-    members = (
-        select(User.username)
-        .join(OrganizationMember, col(OrganizationMember.user_id) == User.id)
-        .where(OrganizationMember.organization_id == organization.id, User.role == MEMBER)
-    )
-    tokens = select(ApiToken.name).where(ApiToken.organization_id == organization.id)
-    known = {*session.exec(members), *(f"token:{name}" for name in session.exec(tokens))}
-    return lambda name: name if name is None or name in known else INSTALLATION
-
-
-class _Reading:
-    """The rows of one organisation and feature, or of nobody; read for one provider when asked for, or for all at once."""
-
-    def __init__(
-        self,
-        session: Session,
-        organization: Organization | None,
-        feature: LlmFeature | None,
-        shown: Callable[[str | None], str | None],
-    ) -> None:
-        self._session, self.organization, self.feature, self.shown = session, organization, feature, shown
-        self.template: Organization | None = None
-        if organization is not None and organization.template_id is not None:
-            template = session.get(Organization, organization.template_id)
-            if template is not None and template.kind == "template" and template.deleted_at is None:
-                self.template = template
-        self._owners: dict[int | None, tuple[Owner, str | None]] = {None: ("nobody", None)}
-        if self.template is not None and self.template.is_active:
-            self._owners[self.template.id] = ("template", self.template.slug)
-        if organization is not None:
-            self._owners[organization.id] = ("organization", organization.slug)
-        self._counts = feature is not None and feature.is_active
-        self._all: dict[type[Any], dict[int | None, list[Any]]] = {}
-        """What was read for all providers at once, by provider."""
-        self._knowledge: Knowledge | None = None
-
-    def read_all(self) -> None:
-        """Read what there is of all providers, for who asks for each."""
-        models: list[type[Any]] = [LlmSettings, OrganizationProvider, LlmProviderSecret]
-        for model in models + [FeatureLlmOverride] * self._counts:
-            found = self._all[model] = {}
-            for row in self._session.exec(self._query(model)):
-                found.setdefault(row.provider_id, []).append(row)
-
-    def _of(self, model: type[Any], provider: LlmProvider | None) -> list[Any]:
-        """Return the rows of a table for a provider; of settings those that name none as well."""
-        if model is FeatureLlmOverride and not self._counts:
-            return []
-        wanted = {None if provider is None else provider.id}
-        wanted |= {None} if model in {LlmSettings, FeatureLlmOverride} else set()
-        if self._all:
-            return [row for number in wanted for row in self._all[model].get(number, ())]
-        of = col(model.provider_id)
-        named = or_(*(of.is_(None) if number is None else of == number for number in wanted))
-        return list(self._session.exec(self._query(model).where(named)))
-
-    def _query(self, model: type[Any]) -> Any:
-        query: Any = select(model)
-        if model is LlmProviderSecret:
-            return query.where(col(LlmProviderSecret.use) != "next_key")
-        owner = col(model.organization_id)
-        if model is OrganizationProvider:
-            return query.where(owner.in_([row.id for row in (self.organization, self.template) if row is not None]))
-        query = query.where(model.is_active)
-        query = query.where(or_(owner.is_(None), owner.in_([number for number in self._owners if number is not None])))
-        if model is FeatureLlmOverride and self.feature is not None:
-            query = query.where(model.feature_id == self.feature.id)
-        return query
-
-    def rows(self, provider: LlmProvider | None) -> tuple[StoredLayer, ...]:
-        """Return the rows that count for a provider, or those that name none; the strongest first."""
-        found = [self._stored(row) for model in (LlmSettings, FeatureLlmOverride) for row in self._of(model, provider)]
-        by_layer = {(each.layer.name, each.layer.row_id): each for each in found}
-        return tuple(by_layer[layer.name, layer.row_id] for layer in strongest_first(each.layer for each in found))
-
-    def _stored(self, row: Any) -> StoredLayer:
-        owner, slug = self._owners[row.organization_id]
-        feature = self.feature.name if isinstance(row, FeatureLlmOverride) and self.feature is not None else None
-        name = layer_name(owner, feature=feature is not None, provider=row.provider_id is not None)
-        scope = " · ".join(filter(None, (slug, feature))) or None
-        layer = Layer(name, row.id, row.version, row.model_dump(), self._changes(row.field_changes), scope)
-        return StoredLayer(layer, row.updated_at, self.shown(row.updated_by))
-
-    def _changes(self, changes: Any) -> dict[str, Any]:
-        """Return the column ``field_changes`` with the names that the actor may read; what is none of ours has none."""
-        found = changes if isinstance(changes, dict) else {}
-        return {
-            field: {**change, "by": self.shown(change.get("by"))} if isinstance(change, dict) else None
-            for field, change in found.items()
-        }
-
-    def terms(self, provider: LlmProvider) -> dict[int | None, OrganizationProvider]:
-        """Return what is stored of a provider: id of the organisation, or of its template -> row."""
-        if self.organization is None:
-            return {}
-        return {row.organization_id: row for row in self._of(OrganizationProvider, provider)}
-
-    def _tenant(self, provider: LlmProvider) -> Tenant | None:
-        if self.organization is None:
-            return None
-        found = self.terms(provider)
-        own = found.get(self.organization.id)
-        template = found.get(self.template.id) if self.template is not None else None
-        return tenant_of(_row_of(self.organization), _columns(own), _columns(template), _open_own(provider, own))
-
-    def default_provider(self) -> tuple[LlmProvider | None, Source | None]:
-        """Return the provider of a scope that names none, and who chose it."""
-
-        def is_usable(provider_id: int) -> bool:
-            provider = self._session.get(LlmProvider, provider_id)
-            if provider is None or not provider.is_active:
-                return False
-            tenant = self._tenant(provider)
-            return tenant is None or tenant.is_allowed
-
-        chosen, source = default_provider((each.layer for each in self.rows(None)), is_usable)
-        return (None if chosen is None else self._session.get(LlmProvider, chosen)), source
-
-    def settings(self, provider: LlmProvider | None, rows: Iterable[StoredLayer]) -> EffectiveSettings:
-        """Return what is in force; without a provider the built-in defaults, with the status ``no_provider``."""
-        feature = None if self.feature is None else self.feature.name
-        if provider is None:
-            organization = self.organization
-            tenant = None if organization is None else Tenant(id_of(organization), organization.slug)
-            return build(None, (), missing="no_provider", tenant=tenant, feature=feature)
-        # model_dump has no sealed key
-        columns = {column: getattr(provider, column) for column in LlmProvider.model_fields}
-        columns["field_changes"] = self._changes(provider.field_changes)
-        if self._knowledge is None:
-            self._knowledge = knowledge.of(self._session)
-        return build(
-            provider_of(columns, get_ring(), open_carried=self._open_carried(provider)),
-            [each.layer for each in rows],
-            knowledge=self._knowledge,
-            tenant=self._tenant(provider),
-            feature=feature,
-        )
-
-    def _open_carried(self, provider: LlmProvider) -> Callable[[], Any] | None:
-        names = LlmProviderSecret.model_fields
-        secrets = [{name: getattr(row, name) for name in names} for row in self._of(LlmProviderSecret, provider)]
-        return carried_of(secrets, get_ring(), origin_of(provider.kind, provider.api_base_url))
-
-
-_NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _row_of(organization: Organization) -> OrganizationRow:
-    return OrganizationRow(
-        id_of(organization),
-        organization.slug,
-        is_template=False,
-        template_id=organization.template_id,
-        shares_keys=organization.shares_keys,
-        is_active=organization.is_active,
-    )
-
-
-def _columns(row: OrganizationProvider | None) -> Mapping[str, Any] | None:
-    return None if row is None else {name: getattr(row, name) for name in _TERMS}
-
-
-def _open_own(provider: LlmProvider, row: OrganizationProvider | None) -> Callable[[], Any] | None:
-    if row is None or not row.api_key_encrypted:
-        return None
-    place = organization_keys.place_of(provider, row)
-    return partial(get_ring().box, row.api_key_encrypted, row.api_key_key_id, row.api_key_binding, place)

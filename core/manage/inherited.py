@@ -2,17 +2,19 @@
 
 from typing import Any, NamedTuple
 
-from sqlmodel import Session, col, or_, select
+from sqlmodel import Session
 
+from ..access.authority import visible
 from ..actors import Actor
 from ..crypto import get_ring
 from ..resolving.effective import EffectiveSettings
-from ..resolving.layers import Layer, Owner, layer_name, rank
+from ..resolving.layers import Owner, layer_name, rank
 from ..resolving.merge import ProviderFacts, build, provider_of
 from ..resolving.tenant import Tenant
-from ..store.organization_tables import FeatureLlmOverride, Organization
-from ..store.tables import LlmProvider, LlmSettings
+from ..store.tables import LlmProvider
 from . import knowledge
+from .organization_members import shown_names
+from .scope_rows import ScopeRows
 from .scopes import Named, SettingsRow, SettingsScope, models, named
 
 
@@ -41,9 +43,11 @@ def editable(session: Session, actor: Actor, scope: SettingsScope) -> Editable:
     if of.organization is not None:
         allowed = None if usable is None else frozenset(usable)
         tenant = Tenant(of.organization.id or 0, of.organization.slug, allowed_models=allowed)
+    shown = shown_names(session, visible(session, actor, "settings.read"), scope.organization_id)
+    layers = [each.layer for each in ScopeRows(session, of.organization, of.feature, shown).rows(of.provider)]
     inherits = build(
         _facts(of.provider),
-        [layer for layer in _layers(session, scope, of) if rank(layer.name) < rank(_own_layer(scope, of))],
+        [layer for layer in layers if rank(layer.name) < rank(_own_layer(scope, of))],
         knowledge=knowledge.of(session),
         tenant=tenant,
         feature=of.feature.name if of.feature else None,
@@ -69,35 +73,3 @@ def _own_layer(scope: SettingsScope, of: Named) -> Any:
     if of.organization is not None:
         owner = "template" if of.organization.kind == "template" else "organization"
     return layer_name(owner, feature=scope.feature_id is not None, provider=scope.provider_id is not None)
-
-
-def _layers(session: Session, scope: SettingsScope, of: Named) -> list[Layer]:
-    """Return the layers that meet *scope*, its own among them."""
-    owners: dict[int | None, tuple[Owner, str | None]] = {None: ("nobody", None)}
-    if of.organization is not None:
-        kind: Owner = "template" if of.organization.kind == "template" else "organization"
-        owners[of.organization.id] = (kind, of.organization.slug)
-        template = session.get(Organization, of.organization.template_id) if of.organization.template_id else None
-        if template is not None and template.kind == "template" and template.is_active:
-            owners[template.id] = ("template", template.slug)
-    found = []
-    for model in (LlmSettings, FeatureLlmOverride):
-        has_feature = model is FeatureLlmOverride
-        if has_feature and (of.feature is None or not of.feature.is_active):
-            continue
-        table: Any = model
-        query = select(table).where(
-            table.is_active,
-            or_(table.organization_id.is_(None), table.organization_id.in_([number for number in owners if number])),
-            or_(col(table.provider_id).is_(None), table.provider_id == scope.provider_id),
-        )
-        if has_feature:
-            query = query.where(table.feature_id == scope.feature_id)
-        for row in session.exec(query):
-            owner, slug = owners[row.organization_id]
-            name = layer_name(owner, feature=has_feature, provider=row.provider_id is not None)
-            words = [*([slug] if slug else []), *([of.feature.name] if has_feature and of.feature else [])]
-            found.append(
-                Layer(name, row.id, row.version, row.model_dump(), row.field_changes, " · ".join(words) or None)
-            )
-    return found

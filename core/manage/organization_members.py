@@ -1,11 +1,12 @@
 """Who belongs to an organisation: its admins, who manage it, and its analysts, who see what is in force there."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlmodel import Session, col, func, select
 
-from ..access.authority import visible
+from ..access.authority import Visible, visible
 from ..actors import Actor
 from ..audit.record import record
 from ..errors import NotFound
@@ -15,6 +16,9 @@ from ..store.schemas import could_be_id, validate
 from ..store.tables import MEMBER, ApiToken, User
 from .organization_rows import reach
 from .organizations import target_of
+
+INSTALLATION: Final = "installation"
+"""What an organisation's own people read in place of who works for the installation."""
 
 
 class Member(NamedTuple):
@@ -57,8 +61,22 @@ def of_user(session: Session, actor: Actor) -> list[tuple[Organization, str]]:
     return [(row, seen.roles[row.id or 0]) for row in session.exec(query)]
 
 
+def shown_names(session: Session, seen: Visible, organization_id: int | None) -> Callable[[str | None], str | None]:
+    """Return what makes of who changed something what an actor reads: an organisation's own people read the names of each other alone.
+
+    Args:
+        session: The transaction.
+        seen: What the actor sees.
+        organization_id: Of which organisation they read; None: of none.
+    """
+    if seen.everything or organization_id is None:
+        return lambda name: name
+    known = people_of(session, organization_id)
+    return lambda name: name if name is None or name in known else INSTALLATION
+
+
 def known_as(session: Session, actor: Actor, row: Any) -> str:
-    """Return who changed a row last, as *actor* may know: of an organisation's own people one of the installation's is just that.
+    """Return who changed a row last, as *actor* may know.
 
     Args:
         session: The transaction.
@@ -66,11 +84,9 @@ def known_as(session: Session, actor: Actor, row: Any) -> str:
         row: Any that has ``organization_id`` and ``updated_by``; None: there is none.
     """
     by = getattr(row, "updated_by", None)
-    if row is None or by is None or visible(session, actor, "organization.read").everything:
-        return by or "somebody"
-    query = select(User.id).join(OrganizationMember, col(OrganizationMember.user_id) == User.id)
-    own = query.where(User.username == by, OrganizationMember.organization_id == row.organization_id)
-    return by if session.exec(own).first() is not None else "the installation"
+    if by is None:
+        return "somebody"
+    return shown_names(session, visible(session, actor, "organization.read"), row.organization_id)(by) or "somebody"
 
 
 def set_member(session: Session, actor: Actor, organization_id: int, user_id: int, role: str) -> Member:

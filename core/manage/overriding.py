@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, and_, cast, distinct, false, null, or_, true, union_all
+from sqlalchemy import ColumnElement, Integer, and_, cast, distinct, false, not_, null, or_, true, union_all
 from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, func, select
 
@@ -16,7 +16,7 @@ from ..access.authority import Visible, visible
 from ..actors import Actor
 from ..parameters import PARAMETERS
 from ..store.organization_tables import FeatureLlmOverride, LlmFeature, Organization, OrganizationProvider
-from ..store.tables import LlmSettings
+from ..store.tables import LlmProvider, LlmSettings
 from ..wording import counted
 from .scopes import SettingsRow, SettingsScope, of_row
 
@@ -89,6 +89,33 @@ def features_above(session: Session, seen: Visible, scope: SettingsScope, field:
         .where(or_(col(model.organization_id).is_(None), seen.where(model.organization_id)))
     )
     return list(session.exec(query.distinct().order_by(LlmFeature.name).limit(most)))
+
+
+def held_back(session: Session, scope: SettingsScope, fields: Iterable[str]) -> dict[str, list[str]]:
+    """Return to which providers a value set for *scope*, which names none, is never sent: field -> names of providers.
+
+    There a row below it says *do not send* and names the provider; only a value that names the provider too undoes that.
+
+    Args:
+        session: The transaction.
+        scope: Whose values, as they are for its organisation, or for nobody's.
+        fields: That have a value there.
+    """
+    if scope.provider_id is not None:
+        return {}
+    owners = select(Organization.template_id).where(Organization.id == scope.organization_id)
+    found: dict[str, set[str]] = {}
+    for model in _TABLES:
+        owner = model.organization_id
+        query = sql_select(col(LlmProvider.name), model.omitted_parameters)
+        query = query.join(LlmProvider, col(LlmProvider.id) == model.provider_id).where(model.is_active)
+        query = query.where(or_(owner.is_(None), owner == scope.organization_id, owner.in_(owners)))
+        query = query.where(_meets(model, scope), not_(func.coalesce(_above(model, scope), false())))
+        for provider, omitted in session.execute(query):
+            for name in fields:
+                if name in (omitted or ()):
+                    found.setdefault(name, set()).add(provider)
+    return {name: sorted(found[name]) for name in fields if name in found}
 
 
 class OwnRows(NamedTuple):

@@ -11,7 +11,7 @@ from ..models import overlay
 from ..models.knowledge import Knowledge
 from . import carried, rows
 from .columns import FACTS, FEATURES, PROVIDERS, SEALED, SECRETS, Columns, is_true
-from .effective import EffectiveSettings, LayerName, Status, otherwise
+from .effective import EffectiveSettings, LayerName, Source, Status, otherwise
 from .merge import build, provider_of, with_unknown
 from .organizations import OrganizationRow, Organizations
 from .rows import NULL
@@ -133,9 +133,10 @@ class Answering:
 
     def _made(self, name: object, scope: Scope, how: With) -> EffectiveSettings:
         if name is None:
-            chosen = self._default(scope)
+            chosen, source = self._default(scope)
             if chosen is not None:
-                return self._keep(scope.key, scope.row, self._answer((chosen, *scope.key[1:]), how))
+                made = otherwise(self._answer((chosen, *scope.key[1:]), how), default_by=source)
+                return self._keep(scope.key, scope.row, made)
         row_id = self._names.get(name) if isinstance(name, str) else None
         if row_id is not None:
             return self._keep(scope.key, scope.row, self._merged(row_id, scope, how))
@@ -222,8 +223,8 @@ class Answering:
         place = place_of_own_key(terms["id"], row.id, terms["provider_id"], origin)
         return partial(how.ring.box, blob, terms["api_key_key_id"], terms["api_key_binding"], place)
 
-    def _default(self, scope: Scope) -> str | None:
-        """Return the name of the provider of a scope that names none."""
+    def _default(self, scope: Scope) -> tuple[str | None, Source | None]:
+        """Return the name of the provider of a scope that names none, and who chose it."""
         columns = PROVIDERS if self.has_keys else _BARE_PROVIDERS
 
         def is_usable(provider_id: int) -> bool:
@@ -238,8 +239,8 @@ class Answering:
             return scope.row is None or tenant_of(scope.row, terms, of_template).is_allowed
 
         refs = (*self._refs(None, scope.feature), *self._own_refs(scope, None))
-        chosen, _ = default_provider(layers_of(refs), is_usable)
-        return None if chosen is None else name_of(self.providers[chosen])
+        chosen, source = default_provider(layers_of(refs), is_usable)
+        return (None if chosen is None else name_of(self.providers[chosen])), source
 
     def _keep(self, key: Key, row: OrganizationRow | None, made: EffectiveSettings) -> EffectiveSettings:
         if key[1] is None and key[2] is None:

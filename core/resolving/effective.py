@@ -236,6 +236,8 @@ class EffectiveSettings:
     """The same of the feature: the settings are those without one."""
     key_owner: KeyOwner | None = None
     """Whose key it is, also where it cannot be opened; None: there is none, or none is needed."""
+    default_by: Source | None = field(default=None, compare=False)
+    """Who chose this provider as the default of the scope; None: it was asked for by name, or nobody chose one."""
 
     @property
     def custom_settings(self) -> dict[str, Any]:

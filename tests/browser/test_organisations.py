@@ -99,7 +99,23 @@ def _manage_it(page: Page) -> None:
     expect(page.get_by_text("Saved 1 change in acme")).to_be_visible()
 
 
-_MEMBERS_PAGES = ("Organisation", "Account")
+def _ask_why(page: Page) -> None:
+    """Look in Hierarchy what decides, and whose key it is."""
+    page.get_by_role("link", name="What is in force, and why").click()
+    expect(page.get_by_role("heading", name="Hierarchy")).to_be_visible()
+    settled(page)
+    choose(page.get_by_role("combobox", name="Feature"), "summarise")
+    settled(page)
+    choose(page.get_by_role("combobox", name="Provider"), "vendor")
+    expect(page.get_by_text("with a key of the organisation's own")).to_be_visible()
+    line = page.locator("summary").filter(has_text="Temperature")
+    expect(line).to_contain_text("0.25")
+    expect(line).to_contain_text("acme · summarise")
+    line.click()
+    expect(page.locator("details[open]")).to_contain_text("0.7 (hidden)")
+
+
+_MEMBERS_PAGES = ("Organisation", "Hierarchy", "Account")
 
 
 def test_from_an_admin_to_a_service(committed: str, browser: Browser, tmp_path: Path) -> None:
@@ -119,6 +135,7 @@ def test_from_an_admin_to_a_service(committed: str, browser: Browser, tmp_path: 
             recorder = Recorder(page)
             sign_in(page, app.url, "eve", PASSWORD)
             _manage_it(page)
+            _ask_why(page)
             recorder.look()
             wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         found = subprocess.run(

@@ -79,6 +79,11 @@ def test_explain(committed: str, tmp_path: Path) -> None:
     assert re.search(
         r"^temperature +0 +sent +organisation, this feature \(acme · classify\), row", scoped.stdout, re.MULTILINE
     )
+    assert re.search(
+        r"^The default provider, chosen by: organisation \(acme\), row \d+, version 1", scoped.stdout, re.MULTILINE
+    )
+    assert "chosen by" not in told.stdout
+    assert as_json["default_by"] is None
     assert (scoped.returncode, no_feature.returncode) == (0, 1)
     assert "openai · acmee · clasify: unknown_organization" in no_feature.stdout
     assert "There is no feature clasify" in no_feature.stdout

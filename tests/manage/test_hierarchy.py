@@ -14,7 +14,8 @@ from core.actors import COMMAND_LINE, Actor
 from core.crypto import get_ring
 from core.errors import CoreError, Forbidden, NotFound
 from core.manage import features, organization_keys, organization_members, organizations, providers, settings
-from core.manage.hierarchy import INSTALLATION, AskedFor, InForce, in_force, of_all_providers
+from core.manage.hierarchy import AskedFor, InForce, in_force, of_all_providers
+from core.manage.organization_members import INSTALLATION
 from core.manage.scopes import SettingsScope
 from core.resolving import reading
 from core.resolving.effective import EffectiveSettings
@@ -264,10 +265,20 @@ def test_default_provider(session: Session, ids: dict[str, int], admin: Actor) -
     settings.upsert(session, admin, SettingsScope(), {"default_provider_id": ids["local"]})
     settings.upsert(session, admin, SettingsScope(None, ids["acme"]), {"default_provider_id": ids["openai"]})
     found = _ask(session, admin, None, "acme")
-    assert (found.settings.provider, found.default_by and found.default_by.layer) == ("openai", "organization")
+    assert (found.settings.provider, found.settings.default_by and found.settings.default_by.layer) == (
+        "openai",
+        "organization",
+    )
     organization_keys.update(session, admin, ids["acme"], ids["openai"], {"is_allowed": False})
     found = _ask(session, admin, None, "acme")
-    assert (found.settings.provider, found.default_by and found.default_by.layer) == ("local", "all_providers")
+    assert (found.settings.provider, found.settings.default_by and found.settings.default_by.layer) == (
+        "local",
+        "all_providers",
+    )
     organization_keys.update(session, admin, ids["acme"], ids["local"], {"is_allowed": False})
     found = _ask(session, admin, None, "acme")
-    assert (found.settings.status, found.default_by, found.settings.organization) == ("no_provider", None, "acme")
+    assert (found.settings.status, found.settings.default_by, found.settings.organization) == (
+        "no_provider",
+        None,
+        "acme",
+    )

@@ -120,7 +120,7 @@ def test_who_changed_it_is_named_to_those_who_may_know(session: Session, admin: 
     eve = replace(eve, auth_epoch=eve.auth_epoch + 1)
     row = settings.upsert(session, admin, SettingsScope(None, w.acme), {"top_p": 0.5})
     assert organization_members.known_as(session, admin, row) == "ada"
-    assert organization_members.known_as(session, eve, row) == "the installation"
+    assert organization_members.known_as(session, eve, row) == organization_members.INSTALLATION
     row = settings.upsert(session, eve, SettingsScope(None, w.acme), {"top_p": 0.6})
     assert organization_members.known_as(session, eve, row) == "eve"
     assert organization_members.known_as(session, eve, None) == "somebody"

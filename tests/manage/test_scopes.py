@@ -11,6 +11,7 @@ from core.actors import COMMAND_LINE, Actor
 from core.audit.record import ORGANIZATION
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.manage import features, organization_keys, organizations, overriding, providers, settings
+from core.manage.hierarchy import AskedFor, in_force
 from core.manage.overriding import Hidden, OwnRows
 from core.manage.scopes import GLOBAL, SettingsScope
 from core.store.organization_tables import FeatureLlmOverride
@@ -287,3 +288,28 @@ def test_features(session: Session, admin: Actor, analyst: Actor) -> None:
     assert features.delete(session, admin, id_of(row), version=2) == ["the feature classify", "its 1 override"]
     with pytest.raises(NotFound):
         features.get_by_name(session, "classify")
+
+
+def test_values_that_a_provider_never_gets(session: Session, ids: dict[str, int]) -> None:
+    """A layer below that names the provider says *do not send*, of the template for those that build on it; a value that names it undoes it."""
+    for words, name in (("openai", "top_p"), ("tier other", "temperature"), ("acme openai", "max_tokens")):
+        settings.upsert(session, COMMAND_LINE, scope(ids, words), {"omitted_parameters": [name]})
+    names = ("top_p", "temperature", "max_tokens", "presence_penalty")
+
+    found = {words: overriding.held_back(session, scope(ids, words), names) for words in SCOPES}
+
+    assert {words: held for words, held in found.items() if held} == {
+        "acme": {"top_p": ["openai"], "temperature": ["other"]},
+        "classify": {"top_p": ["openai"]},
+        "acme classify": {"top_p": ["openai"], "temperature": ["other"], "max_tokens": ["openai"]},
+        "tier": {"top_p": ["openai"]},
+    }
+    of_acme = {"top_p": 0.5, "temperature": 0.5, "max_tokens": 5, "presence_penalty": 0.5}
+    settings.upsert(session, COMMAND_LINE, scope(ids, "acme classify"), of_acme)
+    omitted = {
+        name: in_force(session, COMMAND_LINE, AskedFor(name, "acme", "classify")) for name in ("openai", "other")
+    }
+    assert {name: set(each.settings.omitted) for name, each in omitted.items()} == {
+        "openai": {"top_p", "max_tokens"},
+        "other": {"temperature"},
+    }

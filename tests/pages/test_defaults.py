@@ -289,11 +289,14 @@ def test_second_admin_can_keep_theirs(session: Session, admin: Actor) -> None:
 def test_row_deleted_while_editing(session: Session, admin: Actor) -> None:
     """When the row was reset meanwhile, saving asks, and writing mine makes a new row with my field alone."""
     row = settings.upsert_global(session, admin, None, {"max_retries": 7, "top_p": 0.5})
+    acme = organizations.create_one(session, admin, {"slug": "acme", "name": "Acme"})
+    settings.upsert(session, admin, SettingsScope(None, acme.id), {"max_retries": 1})
     app = page(admin)
     app.number_input(key="max_retries").set_value(9).run()
     settings.delete(session, Actor("grace"), row.id or 0)
     app.run().button(key="save").click().run()
     app.button(key="conflict_write").click().run()
+    assert toasts(app)[-1].replace("\\", "").endswith("Max retries is hidden by 1 organisation.")
 
     new = stored(None)
     assert new is not None
@@ -547,14 +550,14 @@ def test_saving_says_who_overrides_it(session: Session, admin: Actor) -> None:
     app = choose(page(admin), "temperature", "value")
     app.button(key="save").click().run()
     (shown,) = toasts(app)
-    assert "Temperature is overridden by 1 organisation and 1 feature." in shown.replace("\\", "")
+    assert "Temperature is hidden by 1 organisation and 1 feature: " in shown.replace("\\", "")
     app = choose(app, "max_tokens", "value")
     app.button(key="save").click().run()
     (shown,) = toasts(app)
-    assert "overridden" not in shown
+    assert "hidden" not in shown
     app = choose(app, "temperature", "inherit")
     app.button(key="save").click().run()
-    assert "overridden" not in "".join(toasts(app))
+    assert "hidden" not in "".join(toasts(app))
 
 
 def test_scope_of_an_organisation_leads_to_its_page(session: Session, admin: Actor) -> None:

@@ -22,6 +22,7 @@ from core.store.records import AuditEvent
 from core.store.table import id_of
 from core.store.tables import LlmProvider
 from tests.conftest import make_user
+from tests.pages.test_long_lists import NAMES, TURNING
 from tests.screens import click, everything, has, offers, open_page, pick, toasts
 from tests.ui.test_address import at_once
 from ui.drafts import DRAFTS
@@ -108,6 +109,18 @@ def test_admin_finds_one_by_its_name(session: Session, admin: Actor) -> None:
     assert "Services ask for acme" in said(at)
     assert at.query_params["organization"] == "acme"
     assert "Find an organisation" in [field.label for field in click(at, "another_organization").text_input]
+
+
+def test_names_of_200_letters_in_every_script(session: Session, admin: Actor) -> None:
+    """Each is found by how it begins, and shown whole; one from right to left turns nothing beside it."""
+    for number, name in enumerate(NAMES):
+        made(session, f"o{number}", name=name * 2)
+    for number, name in enumerate(NAMES):
+        at = page(admin)
+        at.text_input(key="search").set_value(name[:30]).run()
+        click(at, f"go_to_o{number}")
+        whole = f"\u2068{name * 2}\u2069" if name == TURNING else name * 2
+        assert whole in at.header[0].value.replace("\\", "")
 
 
 def test_member_sees_their_own_at_once(session: Session, acme: Organization) -> None:
@@ -241,7 +254,7 @@ def test_what_hides_a_value_stands_beside_it(
     click(at, "override_save")
 
     assert any("Temperature is hidden by 1 feature: summarise" in toast.replace("\\", "") for toast in toasts(at))
-    assert "Hidden by 1 more exact row" in said(at)
+    assert "Hidden by 1 provider" in said(at)
 
 
 def test_unsaved_changes_wait_while_one_looks_elsewhere(

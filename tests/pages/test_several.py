@@ -6,7 +6,8 @@ from sqlmodel import Session, text
 from streamlit.testing.v1 import AppTest
 
 from core.actors import Actor
-from core.manage import providers, settings
+from core.manage import organizations, providers, settings
+from core.manage.scopes import SettingsScope
 from core.store import db
 from tests.pages.test_providers import add, many, stored
 from tests.screens import click, everything, has, open_page, toasts
@@ -36,6 +37,8 @@ def test_one_temperature_for_two_of_three(session: Session, admin: Actor) -> Non
     """Ticked, chosen, seen before and after, saved with a comment that the Audit page shows; the third is left alone."""
     ids = [add(session, admin, name) for name in ("one", "two", "three")]
     settings.upsert_global(session, admin, ids[1], {"temperature": 0.2})
+    acme = organizations.create_one(session, admin, {"slug": "acme", "name": "Acme"})
+    settings.upsert(session, admin, SettingsScope(ids[1], acme.id), {"temperature": 0.9})
     app = select(page(admin), "one", "two")
     assert app.button(key="several_save").disabled
     choose_temperature(app, 0.3)
@@ -43,7 +46,9 @@ def test_one_temperature_for_two_of_three(session: Session, admin: Actor) -> Non
     app.text_input(key="several_comment").set_value("steadier answers")
     click(app, "several_save")
 
-    assert toasts(app) == ["Temperature is changed at 2 providers\\."]
+    (toast,) = toasts(app)
+    told = "Temperature is changed at 2 providers. But at Two it is hidden by 1 organisation."
+    assert toast.replace("\\", "") == told
     assert not has(app, "several_save")
     with db.transaction() as later:
         rows = [settings.get_global(later, each) for each in ids]

@@ -163,7 +163,10 @@ def test_default_provider_is_that_of_the_scope() -> None:
     assert (ask(taken).provider, ask(taken, "acme").provider, ask(taken, "acme", "summarise").provider) == (
         *("openai", "openai", "local"),  # acme's own default is not active
     )
-    assert ask(taken) is taken.answers[None] is taken.answers["openai"]
+    assert ask(taken) is taken.answers[None]
+    assert ask(taken) == taken.answers["openai"]
+    by = ask(taken).default_by
+    assert (by and by.layer, taken.answers["openai"].default_by) == ("all_providers", None)
     assert ask(taken, "acme", "summarise") is taken.scoped[None, "acme", "summarise"]
     forbidden = STORE._replace(terms=[terms(1, PLAN, 3, is_allowed=False)]).snapshot()
     assert ask(forbidden, "acme", "summarise").provider == "openai"

@@ -96,6 +96,9 @@ def test_scopes_are_resolved_and_follow_changes(owner: Connection, resolver: Res
     assert handle.resolve("openai", "summarise").custom_settings == {"a": "tab\there, line\nfeed, back\\slash"}
     source = handle.resolve(feature="summarise").source("max_tokens")
     assert (source.layer, source.row_id, source.scope) == ("organization+feature", 2, "acme · summarise")
+    by = handle.resolve(feature="summarise").default_by
+    assert (by and by.layer, by and by.row_id) == ("all_providers", 1)
+    assert handle.resolve("openai", "summarise").default_by is None
     others = [resolver.resolve("openai"), resolver.resolve("openai", "beta", "summarise")]
 
     owner.execute("UPDATE feature_llm_overrides SET max_tokens = 55 WHERE id = 2")

@@ -1,15 +1,18 @@
 """What the Defaults page asks: which of two people's values to keep, whether to save what is not sent, or reset a scope."""
 
 import streamlit as st
+from sqlmodel import Session
 
 from core.manage import settings
+from core.manage.scopes import SettingsScope
 from core.wording import counted
-from ui.defaults.draft import INHERIT, LABELS, Choice, Edit, choices, described, patch, rebase
+from ui.defaults.draft import INHERIT, LABELS, VALUE, Choice, Edit, choices, described, patch, rebase
 from ui.defaults.results import save_all_the_same, unsent_of
 from ui.defaults.scope import StoredScope, drop
 from ui.defaults.work import Work
-from ui.feedback import attempt, other_errors, plain
+from ui.feedback import attempt, other_errors, plain, warn
 from ui.guard import guard
+from ui.scopes import hidden
 from ui.widgets import ago, exact
 
 _OPEN = "defaults_dialog"
@@ -79,11 +82,19 @@ def _resolve_conflict(scope_id: int | None, title: str, stored: StoredScope, edi
         _done()
     if write:
         mine = rebase(edit, stored.version, stored.fields)
-        outcome = attempt(
-            lambda s: settings.upsert_global(s, actor, scope_id, patch(mine.base, mine.changed), version=mine.version),
-            done=f"Saved your changes in {title}.",
-        )
+        hidden_by: dict[str, str] = {}
+        says = {name: choice.mode == VALUE for name, choice in mine.changed.items() if choice.mode != INHERIT}
+
+        def work(session: Session) -> None:
+            settings.upsert_global(session, actor, scope_id, patch(mine.base, mine.changed), version=mine.version)
+            hidden_by.clear()
+            hidden_by.update(hidden.find(session, actor, SettingsScope(scope_id), says))
+
+        done = f"Saved your changes in {title}."
+        outcome = attempt(work, done)
         if outcome.ok:
+            if hidden_by:
+                warn(f"{done} {hidden.sentences(hidden_by, LABELS)}")
             drop(scope_id)
             _done()
         elif outcome.conflict:

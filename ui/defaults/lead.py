@@ -14,7 +14,7 @@ from core.wording import counted
 from ui.defaults import scope
 from ui.feedback import plain
 from ui.scopes.editors import Names, address_of, words_of
-from ui.scopes.words import link_to
+from ui.scopes.links import link_to
 from ui.widgets import changed
 
 

@@ -6,9 +6,7 @@ from typing import Any, Final, NamedTuple
 import streamlit as st
 from sqlmodel import Session
 
-from core.access.authority import visible
-from core.manage import overriding, providers, settings
-from core.manage.overriding import Hidden
+from core.manage import providers, settings
 from core.manage.scopes import SettingsScope
 from core.models.apis import api_of, host_of
 from core.models.words import model_line
@@ -18,11 +16,11 @@ from core.resolving.words import label_of, omitted_for_nothing, value_text
 from core.store import db
 from core.wording import counted
 from ui.defaults import form, scope
-from ui.defaults.draft import INHERIT, LABELS, OMIT, chosen, patch, problem
+from ui.defaults.draft import INHERIT, LABELS, OMIT, VALUE, chosen, patch, problem
 from ui.defaults.effective_table import preview, refused, warnings
 from ui.defaults.work import Results, Work, load, results
 from ui.feedback import attempt, plain, warn
-from ui.scopes.words import overridden
+from ui.scopes import hidden
 from ui.widgets import isolated
 
 PREVIEWED = "defaults_provider"
@@ -80,17 +78,16 @@ def save_if_pressed(work: Work, ask: Callable[[str], object]) -> Work:
     if unsent and wanted_so != unsent:
         ask("unsent")
     note_saved: list[Callable[[], object]] = []
-    above: dict[str, Hidden] = {}
-    said = [name for name, choice in edit.changed.items() if choice.mode != INHERIT]
+    hidden_by: dict[str, str] = {}
+    said = {name: choice.mode == VALUE for name, choice in edit.changed.items() if choice.mode != INHERIT}
     done = f"Saved {counted(len(edit.changed), 'change')} in {work.title}."
 
     def write(session: Session) -> None:
         changes = patch(edit.base, edit.changed)
         settings.upsert_global(session, work.actor, work.scope_id, changes, version=edit.version)
         note_saved[:] = [scope.saved(session, work.scope_id)]
-        seen = visible(session, work.actor, "settings.update")
-        above.clear()
-        above.update(overriding.above(session, seen, SettingsScope(work.scope_id), said))
+        hidden_by.clear()
+        hidden_by.update(hidden.find(session, work.actor, SettingsScope(work.scope_id), said))
 
     outcome = attempt(
         write,
@@ -98,8 +95,8 @@ def save_if_pressed(work: Work, ask: Callable[[str], object]) -> Work:
         then=lambda: note_saved[0](),  # noqa: PLW0108 - it is not there yet
     )
     if outcome.ok:
-        if above:
-            warn(f"{done} {overridden(above, LABELS)}")
+        if hidden_by:
+            warn(f"{done} {hidden.sentences(hidden_by, LABELS)}")
         scope.show_saved(work.scope_id, edit.changed)
         return load(work.actor, work.scope, whole=True)
     if outcome.conflict or edit.version != work.stored.version:

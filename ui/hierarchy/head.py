@@ -6,7 +6,8 @@ from typing import Final
 import streamlit as st
 
 from core.kinds import facts_of
-from core.manage.hierarchy import InForce, StoredLayer
+from core.manage.hierarchy import InForce
+from core.manage.scope_rows import StoredLayer
 from core.resolving.effective import CURES, LAYERS, LayerName
 from core.resolving.matrix import said_by
 from core.wording import counted
@@ -69,9 +70,9 @@ def _sentence(found: InForce) -> str:
     parts = [who]
     if settings.status in {"ok", "key_unreadable"}:
         parts.append(_KEYS.get(settings.key_owner, "it needs no key"))
-    if found.default_by is not None:
-        by = f" by {found.default_by.changed_by}" if found.default_by.changed_by else ""
-        layer = words_of(found.default_by.layer, names_of(found))
+    if settings.default_by is not None:
+        by = f" by {settings.default_by.changed_by}" if settings.default_by.changed_by else ""
+        layer = words_of(settings.default_by.layer, names_of(found))
         parts.append(f"the default provider, chosen for {layer}{by}")
     return ", ".join(parts)
 

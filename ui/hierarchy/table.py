@@ -43,10 +43,9 @@ def draw(found: InForce, lines: list[MatrixLine]) -> None:
 
 
 def _draw_style() -> None:
-    """Give the first column, which stays in view, the theme's background, which is no variable of CSS; and the list its colours."""
-    background = ",".join(str(st.get_option(f"theme.{scheme}.backgroundColor")) for scheme in ("light", "dark"))
+    """Give the first column, which stays in view, the theme's background, and the list its colours."""
     st.html(
-        f"<style>.st-key-hierarchy_table :is(th,td):first-child{{background:light-dark({background})}}{colors.rules('.hierarchy')}</style>"
+        f"<style>.st-key-hierarchy_table :is(th,td):first-child{{background:{colors.background()}}}{colors.rules('.hierarchy')}</style>"
     )
 
 

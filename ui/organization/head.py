@@ -9,14 +9,12 @@ from core.store import db
 from core.wording import counted
 from ui import address
 from ui.feedback import plain
-from ui.navigation import SCREENS
 from ui.organization.choice import Chosen
 from ui.widgets import coming_and_going, isolated
 
 SETTINGS, KEYS, FEATURES, MEMBERS = "Settings", "Providers and keys", "Feature overrides", "Members"
 SECTIONS: Final = (SETTINGS, KEYS, FEATURES, MEMBERS)
 _SECTION: Final = "section"
-_HIERARCHY: Final = "hierarchy"
 _ALSO_CALLED: Final = {"overrides": FEATURES}
 """What links of other pages call a section."""
 
@@ -42,9 +40,9 @@ def draw(of: Chosen) -> None:
         f"also below: {counted(has.overrides, 'feature override')}" if has.overrides else "",
     ]
     st.caption(plain(" · ".join(filter(None, facts))))
-    if _HIERARCHY in SCREENS and not of.is_template:
+    if not of.is_template:
         st.page_link(
-            f"pages/{_HIERARCHY}.py",
+            "pages/hierarchy.py",
             label="What is in force, and why",
             icon=":material/account_tree:",
             query_params={"organization": of.slug},

@@ -1,6 +1,6 @@
 """The editor of what one scope overrides: a part of the page that runs alone, so that a click costs no more than it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import streamlit as st
@@ -15,13 +15,15 @@ from core.models.ranges import ranges
 from core.resolving.effective import Explained
 from core.store import db
 from core.wording import counted
+from ui import colors
 from ui.defaults import form
-from ui.defaults.draft import INHERIT, LABELS, OBJECTS, Edit, choices, chosen, described, patch, problem, rebase
+from ui.defaults.draft import INHERIT, OBJECTS, VALUE, Edit, choices, chosen, described, patch, problem, rebase
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault, show_toast, warn
 from ui.guard import guard_part
-from ui.overrides import edits, hidden
+from ui.overrides import edits
 from ui.overrides.edits import DEFAULT, NAMES, Stored
 from ui.pressed import Press, Presses
+from ui.scopes import hidden
 from ui.widgets import ago, changed, coming_and_going, isolated, two_names
 
 PRESSES: Final = Presses("override_pressed")
@@ -99,11 +101,11 @@ def _draw(actor: Actor, shown: Shown) -> None:
         _draw_head(work)
         _draw_conflict(work)
     with db.transaction() as session:
-        said = [name for name in LABELS if chosen(work.edit, name).mode != INHERIT]
+        said = _said(work.edit, NAMES)
         by = hidden.find(session, actor, shown.scope, said, is_template=shown.is_template)
     st.caption(_EXPLAINED)
     if shown.scope.provider_id is None:
-        _draw_default(work)
+        _draw_default(work, by.get(DEFAULT, ""))
     clicks = form.Clicks(_nothing, form.slid, form.typed, _undone(shown))
     for group, names in form.groups().items():
         with st.container(border=True, gap="xsmall", key=f"group_{group or 'custom'}"):
@@ -115,13 +117,18 @@ def _draw(actor: Actor, shown: Shown) -> None:
                 if name in found:
                     field_error(st, {name: found[name] if name in OBJECTS else problem(name, found[name])}, name)
                 elif name in by:
-                    with st.container(key=f"note_hidden_{name}"):  # as what is said of a field on Defaults
-                        st.caption(f":material/layers: {plain(f'Hidden by {by[name]}')}")
+                    _draw_note(name, by[name])
     _draw_bar(work, found)
 
 
 def _nothing(name: str) -> None:
     """Do nothing: the part runs anyway, and reads what its widgets hold."""
+
+
+def _said(edit: Edit, names: Iterable[str]) -> dict[str, bool]:
+    """Return those that say something -> whether it is a value."""
+    chosen_of = {name: chosen(edit, name).mode for name in names}
+    return {name: mode == VALUE for name, mode in chosen_of.items() if mode != INHERIT}
 
 
 def _undone(shown: Shown) -> Callable[[str], None]:
@@ -217,7 +224,7 @@ def _cell(work: Work, name: str) -> str:
     return plain(described(name, choice))
 
 
-def _draw_default(work: Work) -> None:
+def _draw_default(work: Work, hidden_by: str) -> None:
     kept = chosen(work.edit, DEFAULT).value
     options = [0, *work.default_providers, *([kept] if kept and kept not in work.default_providers else [])]
     st.selectbox(
@@ -231,6 +238,13 @@ def _draw_default(work: Work) -> None:
         help="What services get that name no provider.",
         width=400,
     )
+    if hidden_by:
+        _draw_note(DEFAULT, hidden_by)
+
+
+def _draw_note(name: str, becomes: str) -> None:
+    with st.container(key=f"note_hidden_{name}"):  # as what is said of a field on Defaults
+        st.caption(f":material/layers: {plain(becomes[:1].upper() + becomes[1:])}")
 
 
 def _draw_bar(work: Work, found: Mapping[str, str]) -> None:
@@ -262,9 +276,8 @@ def _draw_bar(work: Work, found: Mapping[str, str]) -> None:
 
 
 def _color_bar() -> None:
-    """Give the bar the theme's background, which is no variable of CSS: ui/frame.css keeps it in view."""
-    theme = "dark" if st.context.theme.type == "dark" else "light"
-    color = st.get_option(f"theme.{theme}.backgroundColor")
+    """Give the bar the theme's background: ui/frame.css keeps it in view."""
+    color = colors.background()
     st.html(f"<style>.st-key-override_bar{{background:{color};box-shadow:0 3rem {color}}}</style>")
 
 
@@ -296,7 +309,7 @@ def _save(work: Work, edit: Edit) -> None:
     def write(session: Session) -> None:
         changes = patch(edit.base, edit.changed)
         note_saved[:] = [edits.saved(scope, settings.upsert(session, work.actor, scope, changes, version=edit.version))]
-        says = [name for name in edit.changed if name in LABELS and chosen(edit, name).mode != INHERIT]
+        says = _said(edit, edit.changed)
         found = hidden.find(session, work.actor, scope, says, is_template=work.shown.is_template)
         notes.clear()
         notes.update(found)
@@ -306,9 +319,7 @@ def _save(work: Work, edit: Edit) -> None:
     if outcome.ok:
         edits.show(scope)
         if notes:
-            name, by = next(iter(notes.items()))
-            more = f"; so are {counted(len(notes) - 1, 'other value')}" if len(notes) > 1 else ""
-            warn(f"{done} {NAMES[name]} is hidden by {by}{more}.")
+            warn(f"{done} {hidden.sentences(notes, NAMES)}")
     if outcome.conflict:
         st.caption("Not saved: it was changed just now.")
     other_errors({NAMES.get(name, name): rule for name, rule in outcome.errors.items()}, set())

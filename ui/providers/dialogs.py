@@ -12,7 +12,7 @@ from core.manage import model_facts, provider_figures, provider_secrets, provide
 from core.store import db
 from core.store.table import id_of
 from core.wording import counted
-from ui import drafts
+from ui import colors, drafts
 from ui.dialogs import confirm_by_name
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
@@ -221,9 +221,8 @@ def _save(
 
 
 def _color_actions() -> None:
-    """Give the bar of buttons the theme's background, which is no variable of CSS: ui/frame.css keeps the bar in view."""
-    theme = "dark" if st.context.theme.type == "dark" else "light"
-    color = st.get_option(f"theme.{theme}.backgroundColor")
+    """Give the bar of buttons the theme's background: ui/frame.css keeps the bar in view."""
+    color = colors.background()
     st.html(f"<style>.st-key-provider_actions{{background:{color};box-shadow:0 3rem {color}}}</style>")
 
 

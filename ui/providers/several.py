@@ -10,12 +10,15 @@ from core.actors import Actor
 from core.audit.record import MAX_COMMENT
 from core.errors import Invalid
 from core.manage import several
+from core.manage.scopes import SettingsScope
 from core.manage.several import Change, Row
 from core.parameters import PARAMETERS, Parameter
 from core.store import db
 from core.wording import counted
-from ui.feedback import Outcome, attempt, plain, plain_cell
+from ui.feedback import Outcome, attempt, plain, plain_cell, warn
 from ui.providers import picked
+from ui.scopes import hidden
+from ui.widgets import isolated
 
 _KEYS: Final = "several_"
 """How the keys of the fields begin."""
@@ -23,6 +26,8 @@ _SEEN: Final = "seen_of_several"
 """The field, and id -> version of what was shown in the run before: what is pressed is meant for that."""
 _SHOWN: Final = 50
 """Lines of the table."""
+_NAMED: Final = 3
+"""So many providers are named at which somebody hides the value."""
 _ACTIVE: Final = {"Active": True, "Inactive": False}
 _BOOLEAN: Final = {"On": True, "Off": False}
 _MODES: Final[dict[str, Any]] = {"Value": "value", "Inherit": "inherit", "Don't send": "omit"}
@@ -74,14 +79,34 @@ def draw(actor: Actor, done: Callable[[], None]) -> None:
             disabled=not number,
         )
     if pressed and change is not None and seen is not None and seen[0] == field:
+        hidden_at: dict[str, str] = {}
 
         def work(session: Session) -> None:
-            several.apply(session, actor, seen[1], change, comment)
+            made = several.apply(session, actor, seen[1], change, comment)
+            hidden_at.clear()
+            hidden_at.update(_hidden(session, actor, made, change))
 
-        outcome = attempt(work, f"{several.label(change.field)} is changed at {counted(number, 'provider')}.")
+        text = f"{several.label(change.field)} is changed at {counted(number, 'provider')}."
+        outcome = attempt(work, text)
         if outcome.ok:
+            if hidden_at:
+                warn(f"{text} But {'; '.join(f'at {isolated(name)} it is {why}' for name, why in hidden_at.items())}.")
             done()
         _draw_refusal(outcome)
+
+
+def _hidden(session: Session, actor: Actor, rows: Sequence[Row], change: Change) -> dict[str, str]:
+    """Return the first of the providers at which somebody hides the value, and who does: display name -> words."""
+    found: dict[str, str] = {}
+    if change.field not in PARAMETERS or change.mode == "inherit":
+        return found
+    for row in rows[:_SHOWN]:
+        by = hidden.find(session, actor, SettingsScope(row.id), {change.field: change.mode == "value"})
+        if change.field in by:
+            found[row.display_name] = by[change.field]
+        if len(found) == _NAMED:
+            break
+    return found
 
 
 def _draw_refusal(outcome: Outcome) -> None:
