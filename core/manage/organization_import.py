@@ -12,7 +12,7 @@ from ..wording import counted
 from . import organization_names, organizations
 
 
-class Line(NamedTuple):
+class ImportedLine(NamedTuple):
     """What became of one organisation of a file."""
 
     slug: str
@@ -51,7 +51,7 @@ def read(lines: Iterable[str]) -> list[dict[str, Any]]:
 
 def put(
     session: Session, actor: Actor, entries: Sequence[Mapping[str, Any]], *, take_former: bool = False
-) -> list[Line]:
+) -> list[ImportedLine]:
     """Make the organisations that are not there, and give those that are the external names they do not have; nothing is taken.
 
     Args:
@@ -72,7 +72,7 @@ def put(
     new = [entry for entry in entries if entry["slug"] not in there]
     made = organizations.create(session, actor, new, take_former=take_former)
     lines = [
-        Line(entry["slug"], str(each.error or "added"), each.error is not None)
+        ImportedLine(entry["slug"], str(each.error or "added"), each.error is not None)
         for entry, each in zip(new, made, strict=True)
     ]
     own = organization_names.list_of(session, [one.organization_id for one in there.values()])
@@ -82,12 +82,14 @@ def put(
         before = [row.name for row in own[one.organization_id] if row.kind == "external"]
         wanted = sorted({*before, *entry["external_names"]})
         if wanted == before:
-            lines.append(Line(entry["slug"], "as it is", is_refused=False))
+            lines.append(ImportedLine(entry["slug"], "as it is", is_refused=False))
             continue
         try:
             with session.begin_nested():
                 organization_names.set_external(session, actor, one.organization_id, wanted, take_former=take_former)
-            lines.append(Line(entry["slug"], f"{counted(len(wanted) - len(before), 'name')} added", is_refused=False))
+            lines.append(
+                ImportedLine(entry["slug"], f"{counted(len(wanted) - len(before), 'name')} added", is_refused=False)
+            )
         except (Invalid, AlreadyExists) as error:
-            lines.append(Line(entry["slug"], str(error), is_refused=True))
+            lines.append(ImportedLine(entry["slug"], str(error), is_refused=True))
     return lines

@@ -10,7 +10,7 @@ from sqlmodel import Session
 from core.actors import Actor
 from core.errors import Invalid
 from core.manage import organization_import
-from core.manage.organization_import import Line
+from core.manage.organization_import import ImportedLine
 from core.store.organization_schemas import MOST_AT_ONCE
 from core.wording import counted
 from ui.feedback import attempt, field_error, plain, plain_cell
@@ -29,7 +29,7 @@ def draw(actor: Actor, typed: str, file: str, done: Callable[[], object]) -> Non
         file: Key of the file.
         done: Closes the dialog.
     """
-    lines: list[Line] | None = st.session_state.get(_DONE)
+    lines: list[ImportedLine] | None = st.session_state.get(_DONE)
     if lines is not None:
         _draw_outcome(lines)
         with st.container(horizontal=True, horizontal_alignment="right"):
@@ -50,7 +50,7 @@ def draw(actor: Actor, typed: str, file: str, done: Callable[[], object]) -> Non
         pressed = st.button("Import", key="import_start", type="primary", icon=":material/upload_file:")
     if not pressed:
         return
-    found: list[Line] = []
+    found: list[ImportedLine] = []
 
     def work(session: Session) -> None:
         if uploaded is not None:
@@ -73,7 +73,7 @@ def draw(actor: Actor, typed: str, file: str, done: Callable[[], object]) -> Non
     field_error(slot, {"file": f"the file {rule}"} if rule else {}, "file")
 
 
-def _draw_outcome(lines: list[Line]) -> None:
+def _draw_outcome(lines: list[ImportedLine]) -> None:
     refused = [line for line in lines if line.is_refused]
     added = sum(line.outcome == "added" for line in lines)
     text = f"{counted(added, 'organisation')} added, {counted(len(lines), 'line')} in all."
