@@ -268,14 +268,25 @@ def check_no_proxy(found: tuple[str, ...]) -> None:
         BadConfig: Names the entry by its place, and the rule.
     """
     for place, text in enumerate(found, start=1):
-        bare = re.sub(r"^([^:]+|\[[^]]*\]):\d{1,5}$", r"\1", text)
+        bare, port = _without_port(text)
         bare = bare if _is_network(bare) else bare.removeprefix("*").removeprefix(".")
-        if text == "*" or _is_network(bare) or _is_host(bare):
+        if text == "*" or (port and bare and (_is_network(bare) or _is_host(bare))):
             continue
+        fault = _fault(bare or text) if port else "has a port that is none"
         raise BadConfig(
-            f"LLM_NO_PROXY: entry {place} {_fault(text)}. It takes host names (with all names below them), addresses and "
-            "networks, each perhaps with a port, with commas between, as corp.example,10.0.0.0/8,vllm:8000; * alone is all."
+            f"LLM_NO_PROXY: entry {place} {fault}. It takes host names (with all names below them), addresses and "
+            "networks, each perhaps with a port from 1 to 65535, with commas between, as corp.example,10.0.0.0/8,vllm:8000; "
+            "* alone is all."
         )
+
+
+def _without_port(text: str) -> tuple[str, bool]:
+    """Return an entry without its port, and whether that is one; without any, it is."""
+    found = re.fullmatch(r"([^:]+|\[[^]]*\]):(\d{1,5})", text, re.ASCII)
+    return (text, True) if found is None else (found[1], 0 < int(found[2]) <= _LAST_PORT)
+
+
+_LAST_PORT: Final = 65535
 
 
 def entries(raw: str | None) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ The server is the embedded one, shared by all workers of a run, or the one that 
 import asyncio
 import functools
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 import hypothesis
 import psycopg
 import pytest
-from sqlalchemy import Engine, NullPool, create_engine, text
+from sqlalchemy import Engine, NullPool, create_engine, event, text
 from sqlmodel import Session
 
 from core import config, crypto, redaction
@@ -207,6 +208,22 @@ def session() -> Iterator[Session]:
     """One transaction on the process's engine."""
     with db.transaction() as session:
         yield session
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """Collect the statements that this process's engine runs meanwhile, with numbers left out."""
+    run: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        run.append(re.sub(r"\d+", "N", " ".join(statement.split())))
+
+    engine: Any = db.get_engine()
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield run
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
 
 
 def make_user(username: str, role: str) -> Actor:

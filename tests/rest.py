@@ -75,6 +75,14 @@ def cookie(actor: Actor) -> dict[str, str]:
     return {"Cookie": f"{COOKIE}={secret}"}
 
 
+def signed_in(username: str) -> dict[str, str]:
+    """The header of a user's browser, by our own page."""
+    with db.transaction() as session:
+        query = text("SELECT id, auth_epoch FROM users WHERE username = :name").bindparams(name=username)
+        number, epoch = session.execute(query).one()
+    return {**cookie(Actor(username, number, epoch)), "Origin": HOST}
+
+
 @contextmanager
 def traffic(url: str, signed_in: dict[str, str]) -> Iterator[Counter[int]]:
     """Programs that use the API of the app at *url* meanwhile: polls, reads and writes that are refused; yields statuses."""

@@ -30,8 +30,9 @@ from core.resolving.merge import ProviderFacts, build
 from core.store import db
 from core.store.tables import User
 from core.store.values import MAX_MODELS_TEXT
-from tests.conftest import run_async
+from tests.conftest import run_async, statements
 from tests.rest import HOST, KEY, NEW, as_written, cookie, data, error, serving, tenant, token, token_of
+from tests.routes import BODIES, NAMED
 from web.answers import security_headers
 
 TOKEN_SECONDS = effective.TOKEN_SECONDS
@@ -105,36 +106,6 @@ ROUTES = {
 }
 """(method, path) -> who may. A route that is not here fails a test."""
 
-BODIES: dict[tuple[str, str], dict[str, Any]] = {
-    ("POST", "/llm/providers"): {**NEW, "name": "another"},
-    ("PUT", "/llm/providers/{id}"): {"description": "new", "version": 2},
-    ("POST", "/llm/providers/{id}/api-key"): {"apiKey": KEY},
-    ("POST", "/llm/providers/{id}/test"): {},
-    ("POST", "/llm/providers/{id}/headers"): {"name": "X-New", "value": "new"},
-    ("POST", "/llm/providers/{id}/query"): {"name": "new", "value": "new", "sealed": False},
-    ("POST", "/llm/providers/{id}/next-key"): {"apiKey": f"{KEY}-3"},
-    ("POST", "/llm/settings/global"): {"providerId": None, "temperature": 0.5},
-    ("PUT", "/llm/settings/{id}"): {"temperature": 0.5, "version": 1},
-    ("POST", "/llm/settings/organization/{orgId}"): {"providerId": None, "temperature": 0.5},
-    ("POST", "/llm/settings/feature/{featureId}"): {"providerId": None, "temperature": 0.5},
-    ("PUT", "/llm/overrides/{id}"): {"temperature": 0.5, "version": 1},
-    ("POST", "/llm/organizations"): {"slug": "gamma", "name": "Gamma"},
-    ("PUT", "/llm/organizations/{id}"): {"name": "Gamma", "version": 1},
-    ("PUT", "/llm/organizations/{id}/names"): {"externalNames": ["crm-1"], "was": ["crm acme"]},
-    ("POST", "/llm/organizations/{id}/members"): {"username": "mel", "role": "admin"},
-    ("PUT", "/llm/organizations/{id}/providers/{providerId}"): {"isAllowed": True, "version": 1},
-    ("POST", "/llm/organizations/{id}/providers/{providerId}/api-key"): {"apiKey": f"{KEY}-own"},
-    ("POST", "/llm/features"): {"name": "rank", "displayName": "Rank"},
-    ("PUT", "/llm/features/{id}"): {"displayName": "Other", "version": 1},
-    ("PUT", "/llm/installation"): {"organizations": "open", "version": 1},
-    ("POST", "/llm/model-facts"): {"pattern": "o3", "facts": {"context": 5}, "why": "tried"},
-}
-NAMED: dict[str, dict[str, str]] = {
-    "/llm/providers/{id}/headers": {"name": "X"},
-    "/llm/providers/{id}/query": {"name": "X"},
-    "/llm/models/{api}": {"model": "openai/gpt-4o"},
-}
-"""What a query has to name: in a DELETE, and of a model."""
 IN_PATHS = {"file": "start.js", "api": "openai", "model": "gpt-4o"} | dict.fromkeys(
     ("orgId", "featureId", "providerId", "userId"), "1"
 )
@@ -1004,18 +975,28 @@ def _own_alone(root: TestClient, path: str) -> None:
     assert (data(own)["maxTokens"], "apiKeyMasked" in data(own)["provider"]) == (71, False)
     names = {item["name"]: item["source"]["changedBy"] for item in data(own)["explain"]}
     assert (names["maxTokens"], names["temperature"]) == ("installation", None)
-    answers = [
-        root.get(f"{path}&organization={name}{more}", headers=theirs)
+    answers = {
+        name: [
+            _all_of(root, f"{path}&organization={name}{more}", theirs)
+            for more in ("", "&feature=clasify", "&explain=true")
+        ]
         for name in ("beta", "nota")
-        for more in ("", "&feature=clasify", "&explain=true")
-    ]
-    assert {answer.status_code for answer in answers} == {404}
-    assert len({answer.text.replace("'beta'", "'nota'") for answer in answers}) == 1
+    }
+    assert answers["beta"] == answers["nota"]
+    assert {status for status, *_ in answers["beta"]} == {404}
     assert set(error(root.get(path, headers=theirs), 422, "VALIDATION_ERROR")["fields"]) == {"organization"}
     assert root.get("/api/llm/models", headers=theirs).status_code == 403
     with db.transaction() as session:
         reasons = session.scalars(text("SELECT changes::text FROM audit_events WHERE action = 'denied'")).all()
     assert [sum(name in reason for reason in reasons) for name in ("beta", "nota")] == [3, 3]
+
+
+def _all_of(root: TestClient, url: str, headers: dict[str, str]) -> tuple[int, str, dict[str, str], list[str]]:
+    """All that can be seen of an answer: status, body, headers without what is counted, and statements."""
+    with statements() as run:
+        got = root.get(url, headers=headers)
+    kept = {name: value for name, value in got.headers.items() if not name.startswith("ratelimit-re")}
+    return got.status_code, got.text.replace("'beta'", "'nota'"), kept, run
 
 
 def test_denials_are_put_on_record(client: TestClient) -> None:

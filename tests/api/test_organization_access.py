@@ -1,199 +1,217 @@
-"""Who may what of an organisation over REST: its own people manage it, and another's answers as what is not there."""
+"""Every route x everybody: what is another organisation's answers as what is not there, in all that can be seen."""
 
 import re
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
-from httpx2 import Response
-from sqlalchemy import event, text
-from sqlmodel import Session
+import pytest
+from sqlalchemy import text
 from starlette.testclient import TestClient
 
-from api.app import make
-from core.actors import COMMAND_LINE, Actor
-from core.manage import organization_members
+from core.actors import COMMAND_LINE
+from core.manage import model_facts, next_keys, organization_deletion, organization_members, provider_secrets, providers
 from core.store import db
 from core.store.table import id_of
 from core.store.tables import User
-from tests.rest import HOST, KEYS, NOBODY, ORGANIZATIONS, Tenant, cookie, data, token, token_of
+from tests.conftest import ROOT, statements
+from tests.rest import KEY, KEYS, ORGANIZATIONS, data, signed_in, tenant, token, token_of
+from tests.routes import BODIES, NAMED, ROUTES, Route, address, is_about_organisations
 
-Route = tuple[str, str, Any, int, int]
-"""Method, path, body, and what the organisation's own admin and its analyst get."""
-OWN: list[Route] = [
-    ("GET", "/organizations/{organization}", None, 200, 200),
-    ("GET", "/organizations/{organization}/names", None, 200, 200),
-    ("GET", "/organizations/{organization}/members", None, 200, 200),
-    ("GET", "/organizations/{organization}/providers", None, 200, 403),
-    ("GET", "/organizations/{organization}/providers/{provider}", None, 200, 403),
-    ("GET", "/settings/organization/{organization}", None, 200, 403),
-    ("PUT", "/organizations/{organization}", {"name": "Mine", "version": 1}, 403, 403),
-    ("POST", "/organizations/{organization}/restore", None, 403, 403),
-    ("PUT", "/organizations/{organization}/names", {"externalNames": ["x"], "was": []}, 403, 403),
-    ("POST", "/organizations/{organization}/members", {"username": "mel", "role": "analyst"}, 201, 403),
-    ("DELETE", "/organizations/{organization}/members/{mel}", None, 200, 403),
-    ("PUT", "/organizations/{organization}/providers/{provider}", {"ownModels": ["ft:x"], "version": 1}, 200, 403),
-    ("PUT", "/organizations/{organization}/providers/{provider}", {"isAllowed": True, "version": 2}, 403, 403),
-    ("POST", "/organizations/{organization}/providers/{provider}/api-key", {"apiKey": f"{KEYS['acme']}-2"}, 200, 403),
-    ("DELETE", "/organizations/{organization}/providers/{provider}/api-key", None, 200, 403),
-    ("POST", "/settings/organization/{organization}", {"providerId": None, "topP": 1}, 200, 403),
-    ("PUT", "/settings/{settings}", {"topP": 0.5, "version": 2}, 200, 403),
-    ("PUT", "/overrides/{override}", {"topP": 0.5, "version": 1}, 200, 403),
-    ("DELETE", "/settings/{settings}", None, 200, 403),
-    ("DELETE", "/overrides/{override}", None, 200, 403),
-    ("DELETE", "/organizations/{organization}", None, 403, 403),
-]
+OTHERWISE: dict[Route, list[dict[str, Any]]] = {
+    ("PUT", "/llm/organizations/{id}/providers/{providerId}"): [{"ownModels": ["ft:x"], "version": 1}],
+}
+"""Other bodies, which other people may send."""
+OF_B: dict[Route, dict[str, Any]] = {
+    ("PUT", "/llm/organizations/{id}/names"): {"externalNames": ["crm-1"], "was": ["crm beta"]},
+}
+"""Bodies that say what B has."""
 FOR_ALL = {
     ("GET", "/llm/organizations"): 200,
     ("GET", "/llm/features"): 200,
-    ("GET", "/llm/features/{id}"): 404,
+    ("GET", "/llm/features/{id}"): 200,
     ("GET", "/llm/settings"): 422,  # it has to name an organisation
     ("GET", "/health/live"): 200,
     ("GET", "/health/ready"): 200,
 }
 """What names no organisation, and every member may ask: the answer to a bare request."""
+OF_MEMBERS = {"A's admin", "A's analyst", "A's token"}
+OF_BETA = {"B's admin", "B's token", "B's analyst"}
+WHO_SEE_B = {"admin", "analyst", *OF_BETA}
+"""Who may know that it is there."""
+PAGE = ROOT / "docs" / "organisations.md"
+HEADING = "| method and path | nobody | admin | analyst | its admin | its analyst | of another |\n|---|---|---|---|---|---|---|\n"
+COUNTED = {"ratelimit-remaining", "ratelimit-reset", "content-length"}
+"""Headers with numbers of requests and of letters."""
+CHANGES = re.compile(r"(?<!FOR )(?<!KEY )(?<!DO )(?:INSERT INTO|UPDATE|DELETE FROM) (\w+)")
+OF_SIGN_IN = {"auth_sessions", "api_tokens", "audit_events"}
+"""What a refused request writes: that it came, and that it was denied."""
+SEARCHES = ("", "search=beta", "search=crm beta", "deleted=true", "kind=template", "after=acme")
+NUMBER = 999_999
+"""Of what is not there."""
 
 
-def signed_in(username: str) -> dict[str, str]:
-    """The header of a user's browser, by our own page."""
+class World(NamedTuple):
+    """Two organisations: addresses of what is B's, of what is nobody's, and who asks."""
+
+    there: dict[str, object]
+    missing: dict[str, object]
+    people: dict[str, dict[str, str]]
+
+
+@pytest.fixture
+def world(client: TestClient) -> World:
+    """A and B with all that an organisation can have, and everybody who may ask."""
+    made: dict[str, Any] = {"name": "acme", "display_name": "A", "kind": "openai_compatible"}
+    made |= {"api_base_url": "http://127.0.0.1:9/v1", "available_models": ["m1"], "api_key": KEY}
     with db.transaction() as session:
-        query = text("SELECT id, auth_epoch FROM users WHERE username = :name").bindparams(name=username)
-        number, epoch = session.execute(query).one()
-    return {**cookie(Actor(username, number, epoch)), "Origin": HOST}
-
-
-def member_of(organization_id: int, name: str, role: str) -> dict[str, str]:
-    """Another member of an organisation, signed in."""
-    with db.transaction() as session:
-        user = User(username=name, role="member", password_hash="*")
-        session.add(user)
+        provider = id_of(providers.create(session, COMMAND_LINE, made))
+        said = model_facts.set_facts(session, COMMAND_LINE, "gpt-4", {"context": 4}, why="tried")
+        next_keys.add(session, COMMAND_LINE, provider, f"{KEY}-2")
+        for use in ("header", "query"):
+            provider_secrets.set_value(session, COMMAND_LINE, provider, use, "X", value="x", sealed=True)
+        one, other = (tenant(session, slug, provider, key) for slug, key in KEYS.items())
+        gone = tenant(session, "gone", provider, KEY)
+        organization_members.set_member(session, COMMAND_LINE, gone.organization, other.member, "admin")
+        organization_deletion.delete(session, COMMAND_LINE, gone.organization)
+        people = [User(username=name, role="member", password_hash="*") for name in ("mel", "a-analyst", "b-analyst")]
+        session.add_all(people)
         session.flush()
-        organization_members.set_member(session, COMMAND_LINE, organization_id, id_of(user), role)
-    return signed_in(name)
-
-
-def asked(client: TestClient, route: Route, of: Tenant, numbers: dict[str, int], headers: dict[str, str]) -> Response:
-    """Send one request of the table."""
-    method, path, body, _, _ = route
-    url = path.format(**of._asdict(), **numbers)
-    sent = {"json": body} if body is not None else {}
-    return client.request(method, f"/api/llm{url}", headers={**headers, "X-Request-ID": "0123456789abcdef"}, **sent)
-
-
-def shape(client: TestClient, route: Route, of: Tenant, numbers: dict[str, int], headers: dict[str, str]) -> Any:
-    """Status, body, headers and statements of an answer, with ids and what is counted left out."""
-    statements: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        statements.append(re.sub(r"\d+", "N", " ".join(statement.split())))
-
-    connection: Any = db.get_engine()
-    event.listen(connection, "before_cursor_execute", note)
-    try:
-        answer = asked(client, route, of, numbers, headers)
-    finally:
-        event.remove(connection, "before_cursor_execute", note)
-    counted = {"ratelimit-remaining", "ratelimit-reset", "content-length"}
-    kept = {name: value for name, value in answer.headers.items() if name not in counted}
-    return answer.status_code, re.sub(r"(?<= )\d+", "N", answer.text), kept, sorted(answer.headers), statements
-
-
-def test_another_organisation_is_not_there(client: TestClient, two: list[Tenant], provider_id: int) -> None:
-    """Every route x {admin of A, analyst of A, token of A} with B's ids: as ids that nobody has, in all that can be seen; and on record."""
-    acme, beta = two
-    numbers = {"provider": provider_id, "mel": beta.member}
+        for organization, user in zip((one.organization, other.organization), people[1:], strict=True):
+            organization_members.set_member(session, COMMAND_LINE, organization, id_of(user), "analyst")
+    names = ("organizations", "orgId", "settings", "overrides", "userId")
+    missing: dict[str, object] = dict.fromkeys((*names, "features", "featureId", "providers", "model-facts"), NUMBER)
+    missing |= {"providerId": provider, "file": "none.js", "api": "openai", "model": "none"}
+    there = {**missing, "providers": provider, "model-facts": id_of(said), "file": "start.js", "model": "gpt-4"}
+    there |= {"organizations": other.organization, "orgId": other.organization, "userId": other.member}
+    there |= {"deleted": gone.organization, "settings": other.settings, "overrides": other.override}
+    there |= {"features": other.feature, "featureId": other.feature}
     identities = {
-        "admin": signed_in("acme-member"),
-        "analyst": member_of(acme.organization, "alice", "analyst"),
-        "token": token_of(acme.organization, "admin"),
-        "analyst's token": token_of(acme.organization, "analyst"),
+        "anonymous": {},
+        "admin": token("admin"),
+        "analyst": token("analyst"),
+        "A's admin": signed_in("acme-member"),
+        "A's analyst": signed_in("a-analyst"),
+        "A's token": token_of(one.organization, "admin"),
+        "B's admin": signed_in("beta-member"),
+        "B's analyst": signed_in("b-analyst"),
+        "B's token": token_of(other.organization, "admin"),
     }
-
-    for who, headers in identities.items():
-        for route in OWN:
-            foreign, missing = (shape(client, route, of, numbers, headers) for of in (beta, NOBODY))
-            assert foreign == missing, (who, route[:2])
-            assert foreign[0] == 404, (who, route[:2], foreign)
-    with db.transaction() as session:
-        denied = session.execute(text("SELECT actor, changes::text FROM audit_events WHERE action = 'denied'")).all()
-        stored = session.scalars(text("SELECT version FROM organizations")).all()
-    assert len(denied) == 2 * len(OWN) * len(identities)
-    for number in (beta.organization, beta.settings, beta.override):
-        assert any(f" {number} " in reason for _, reason in denied)
-    assert stored == [1, 1]
+    for headers in identities.values():
+        client.get("/api/llm/settings", headers=headers)  # this route remembers tokens: none is looked up from here on
+    return World(there, missing, identities)
 
 
-def test_what_its_own_people_may(client: TestClient, two: list[Tenant], provider_id: int) -> None:
-    """Its admin manages it, by a sign-in or a token; its analyst sees it; what is the installation's is nobody's here."""
-    acme = two[0]
-    with db.transaction() as session:
-        mel = User(username="mel", role="member", password_hash="*")
-        session.add(mel)
-        session.flush()
-        numbers = {"provider": provider_id, "mel": id_of(mel)}
-    analysts = [member_of(acme.organization, "alice", "analyst"), token_of(acme.organization, "analyst")]
-
-    for headers in analysts:
-        got = [asked(client, route, acme, numbers, headers).status_code for route in OWN]
-        assert got == [route[4] for route in OWN]
-    got = [asked(client, route, acme, numbers, signed_in("acme-member")).status_code for route in OWN]
-    assert got == [route[3] for route in OWN]
-    reading = [route for route in OWN if route[0] == "GET"]
-    assert {
-        asked(client, each, acme, numbers, token_of(acme.organization, "admin")).status_code for each in reading
-    } == {200}
-    listed = data(client.get(ORGANIZATIONS, headers=signed_in("acme-member")))
-    assert [each["slug"] for each in listed] == ["acme"]
-    assert data(client.get(f"{ORGANIZATIONS}?search=beta", headers=signed_in("acme-member"))) == []
-    for query in ("deleted=true", "kind=template"):
-        assert data(client.get(f"{ORGANIZATIONS}?{query}", headers=signed_in("acme-member"))) == []
+@contextmanager
+def undone() -> Iterator[None]:
+    """Take back whatever a request writes."""
+    connection: Any = db.get_engine()
+    point = connection.begin_nested()
+    try:
+        yield
+    finally:
+        point.rollback()
 
 
-def test_members_have_no_other_route(client: TestClient, two: list[Tenant]) -> None:
-    """Whatever is not about an organisation is refused to its people, be it there or not: the table has every route."""
-    own = {(method, re.sub(r"\{\w+\}", "{}", f"/llm{path}")) for method, path, *_ in OWN}
-    headers = [signed_in("acme-member"), token_of(two[0].organization, "admin")]
-    for route in make().routes:
-        path: str = route.path_format  # type: ignore[attr-defined]  # of ours
-        for method in route.methods:  # type: ignore[attr-defined]  # of ours
-            if (method, re.sub(r"\{\w+\}", "{}", path)) in own:
-                continue
-            url = re.sub(
-                r"\{(\w+)\}", lambda of: {"api": "openai", "model": "x", "file": "start.js"}.get(of[1], "999999"), path
-            )
-            query = "?name=X" if method == "DELETE" and path.endswith(("headers", "query")) else ""
-            for each in headers:
-                sent = {} if method in {"GET", "DELETE"} else {"json": {"slug": "x", "name": "X"}}
-                got = client.request(method, f"/api{url}{query}", headers=each, **sent).status_code
-                assert got == FOR_ALL.get((method, path), 403), (method, path)
+class Seen(NamedTuple):
+    """All of an answer that somebody could see, with ids and what is counted left out."""
+
+    status: int
+    body: str
+    headers: dict[str, str]
+    names: list[str]
+    """Of the headers, those with counts too."""
+    run: list[str]
+    """Statements."""
+    denied: int
+    """Events in the audit."""
 
 
-def test_keys_of_two_organisations(client: TestClient, two: list[Tenant], provider_id: int, session: Session) -> None:
-    """Neither key comes out: in no answer to anybody, no row of any table and no event; nor B's mask or fingerprint to A."""
-    acme, beta = two
-    numbers = {"provider": provider_id, "mel": beta.member}
-    admin = token("admin")
-    whole = ""
-    for of in two:
-        for route in OWN:
-            if route[0] == "GET":
-                whole += asked(client, route, of, numbers, admin).text
-    whole += client.get("/api/llm/providers", headers=admin).text + client.get(ORGANIZATIONS, headers=admin).text
-    seen = "".join(
-        asked(client, route, of, numbers, signed_in("acme-member")).text
-        for of in two
-        for route in OWN
-        if route[0] in {"GET", "PUT"}
+def ask(client: TestClient, route: Route, of: dict[str, object], headers: dict[str, str], body: Any) -> Seen:
+    """Send one request, look at all that comes of it, and take it back."""
+    method, path = route
+    named = NAMED.get(path) if method == "DELETE" or "{api}" in path else None
+    more = {"json": body} if body is not None else {}
+    with undone():
+        with statements() as run:
+            sent = {**headers, "X-Request-ID": "0123456789abcdef"}
+            answer = client.request(method, address(path, of), headers=sent, params=named, **more)
+        with db.transaction() as session:
+            denied = session.scalar(text("SELECT count(*) FROM audit_events WHERE action = 'denied'"))
+    kept = {name: value for name, value in answer.headers.items() if name not in COUNTED}
+    body_seen = re.sub(r"(?<= )\d+", "N", answer.text)
+    return Seen(answer.status_code, body_seen, kept, sorted(answer.headers), run, denied or 0)
+
+
+def test_every_route_and_everybody(client: TestClient, world: World) -> None:
+    """CHECKS 26: who may not is answered alike for B's and for nobody's: status, body, headers, statements, record; the docs have the table."""
+    table = {
+        (route, number): {who: look(client, world, route, body, who) for who in asked_by(route, world)}
+        for route in ROUTES
+        for number, body in enumerate([OF_B.get(route, BODIES.get(route)), *OTHERWISE.get(route, [])])
+    }
+    odd = [found for row in table.values() for _, problems in row.values() for found in problems]
+    statuses = {key: {who: status for who, (status, _) in row.items()} for key, row in table.items()}
+    rows = list(filter(None, (written(route, number, row) for (route, number), row in statuses.items())))
+
+    assert odd == []
+    for (route, number), row in statuses.items():
+        members = {row[who] for who in OF_MEMBERS & row.keys()}
+        assert len(members) == 1, (route, number, row)
+        assert row.get("B's admin") == row.get("B's token"), (route, number, row)
+        if not is_anothers(route[1]):
+            assert members == {FOR_ALL.get(route, 403)}, (route, row)
+    assert PAGE.read_text(encoding="utf-8").partition(HEADING)[2].partition("\n\n")[0] == "\n".join(rows)
+
+
+def is_anothers(path: str) -> bool:
+    """Whether a route names what may be another organisation's."""
+    return is_about_organisations(path) and "{" in path
+
+
+def asked_by(route: Route, world: World) -> Iterable[str]:
+    """Who asks: for what is never an organisation's, one of its programs stands for all of A."""
+    return world.people if is_about_organisations(route[1]) else ("A's token",)
+
+
+def look(client: TestClient, world: World, route: Route, body: Any, who: str) -> tuple[int, list[object]]:
+    """Ask for B's object, and if that is refused for nobody's; the status, and what told one from the other."""
+    there = world.there
+    if route[1].endswith("/restore"):
+        there = {**there, "organizations": there["deleted"]}
+    seen = ask(client, route, there, world.people[who], body)
+    if seen.status < 400:
+        return seen.status, []
+    other = ask(client, route, world.missing, world.people[who], body)
+    problems: list[object] = []
+    if not {name for each in seen.run for name in CHANGES.findall(each)} <= OF_SIGN_IN:
+        problems.append((who, route, "changed something", seen.run))
+    if seen != other and not (who in WHO_SEE_B and other.status == 404):  # of what they see
+        problems.append((who, route, body, seen, other))
+    if who in OF_MEMBERS and is_anothers(route[1]) and (seen.status, seen.denied) != (404, 1):
+        problems.append((who, route, "is not as if it were not there, and on record", seen))
+    return seen.status, problems
+
+
+def written(route: Route, number: int, row: dict[str, int]) -> str:
+    """A row of the docs' table; none for what members are refused whatever it is about."""
+    if not is_about_organisations(route[1]) or {row[who] for who in (*OF_MEMBERS, *OF_BETA)} == {403}:
+        return ""
+    of = [row[who] for who in ("anonymous", "admin", "analyst", "B's admin", "B's analyst", "A's admin")]
+    bodies = [BODIES.get(route, {}), *OTHERWISE.get(route, [])]
+    more = f", `{next(iter(bodies[number]))}`" if len(bodies) > 1 else ""
+    return f"| {route[0]} `/api{route[1]}`{more} | {' | '.join(map(str, of))} |"
+
+
+def test_a_list_has_ones_own_alone(client: TestClient, world: World) -> None:
+    """Whatever is searched for, and also among templates and deleted ones: A's people find A; a feature of B's rows has no rows of theirs."""
+    for who in OF_MEMBERS:
+        headers = world.people[who]
+        found = {query: data(client.get(f"{ORGANIZATIONS}?{query}", headers=headers)) for query in SEARCHES}
+        assert [each["slug"] for each in found[""]] == ["acme"]
+        assert [query for query, rows in found.items() if rows] == [""]
+    own = data(client.get(ORGANIZATIONS, headers=world.people["A's admin"]))[0]["id"]
+    rows = client.get(
+        f"/api/llm/settings/organization/{own}?featureId={world.there['features']}", headers=world.people["A's admin"]
     )
-    of_beta = data(client.get(f"{ORGANIZATIONS}/{beta.organization}/providers/{provider_id}", headers=admin))
-    tables = session.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).all()
-    stored = {name: "\n".join(session.scalars(text(f'SELECT t::text FROM "{name}" t'))) for name in tables}
-
-    assert of_beta["apiKeyFingerprint"] in whole
-    assert of_beta["apiKeyFingerprint"] not in seen
-    for key in KEYS.values():
-        assert key not in whole + seen
-        assert [name for name, rows in stored.items() if key in rows] == []
-    rows_of_keys = session.scalars(text("SELECT api_key_encrypted FROM organization_providers")).all()
-    sealed = [max(re.findall("[0-9a-f]+", each), key=len) for each in rows_of_keys]
-    assert [name for name, rows in stored.items() if any(each in rows for each in sealed)] == ["organization_providers"]
-    assert len(sealed) == 2
-    assert acme != beta
+    assert data(rows) == []

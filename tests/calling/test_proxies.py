@@ -358,12 +358,21 @@ def test_a_proxy_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, url: str, 
     assert PASSWORD not in found + repr(config.get_config())
 
 
-@pytest.mark.parametrize("entry", ["http://corp.example", "a b", "corp.*", "a;b", "user@corp.example", "10.0.0.0/99"])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *("http://corp.example", "a b", "corp.*", "a;b", "user@corp.example", "10.0.0.0/99", "*:443", "*.:443", ":443"),
+        *("corp.example:0", "corp.example:65536", "[]", "[]:443", "*.*", "**"),
+    ],
+)
 def test_an_entry_that_fits_no_host(monkeypatch: pytest.MonkeyPatch, entry: str) -> None:
     """The start of the app refuses it, by its place in the list."""
     out(monkeypatch, "", f"corp.example,{entry}")
-    with pytest.raises(BadConfig, match="LLM_NO_PROXY: entry 2 "):
+    with pytest.raises(BadConfig, match="LLM_NO_PROXY: entry 2 ") as told:
         config.check_at_start(config.get_config())
+
+    assert "a port from 1 to 65535, " in str(told.value)
+    assert "listed for all its ports" not in str(told.value)  # the rule of other lists
 
 
 def test_what_fits_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
