@@ -5,7 +5,7 @@ import streamlit as st
 from core.manage import providers
 from core.store import db
 from ui import drafts
-from ui.defaults import editor, lead
+from ui.defaults import default_provider, editor, lead
 from ui.defaults.scope import pick_scope, take_up
 from ui.navigation import begin_page
 from ui.scopes import picker
@@ -26,6 +26,8 @@ with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key
     typed, feature = picker.draw_fields(known)
 settled = picker.settle(actor, known, picker.ORGANIZATION, typed)
 if settled.is_clear and settled.organization is None and feature is None:
+    if not name:
+        default_provider.draw(actor)
     editor.draw(actor, name, names)
 elif settled.is_clear:
     lead.draw(actor, name, settled.organization, feature)

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.actors import Actor
 from core.manage import features, organizations, providers, settings
+from core.manage.hierarchy import AskedFor, in_force
 from core.manage.scopes import SettingsScope
 from core.parameters import PARAMETERS
 from core.store import db
@@ -558,6 +559,31 @@ def test_saving_says_who_overrides_it(session: Session, admin: Actor) -> None:
     app = choose(app, "temperature", "inherit")
     app.button(key="save").click().run()
     assert "hidden" not in "".join(toasts(app))
+
+
+def test_default_provider_of_all(session: Session, admin: Actor) -> None:
+    """Chosen, it is stored and says who has another one; what is typed in the form stays unsaved, and is saved without a question."""
+    provider, organization, _ = _scopes(session, admin)
+    settings.upsert(session, admin, SettingsScope(None, organization), {"default_provider_id": provider})
+    session.flush()
+    app = choose(page(admin), "max_retries", "value")
+    app.selectbox(key="default_provider_of_all").set_value(provider).run()
+    assert toasts(app) == ["The default provider is saved\\. It is hidden by 1 organisation\\."]
+    found = in_force(session, admin, AskedFor())
+    assert (found.settings.provider_id, found.settings.default_by and found.settings.default_by.changed_by) == (
+        provider,
+        admin.name,
+    )
+    assert found.settings.max_retries == 3
+    app.button(key="save").click().run()
+    row = stored(None)
+    assert row is not None
+    assert (row.default_provider_id, row.max_retries, has(app, "conflict_write")) == (provider, 3, False)
+    app.button(key="reset").click().run()
+    assert "The default provider goes, too" in "".join(each.value for each in app.warning)
+    app.button(key="reset_cancel").click().run()
+    app.selectbox(key="default_provider_of_all").set_value(0).run()
+    assert in_force(session, admin, AskedFor()).settings.status == "no_provider"
 
 
 def test_scope_of_an_organisation_leads_to_its_page(session: Session, admin: Actor) -> None:

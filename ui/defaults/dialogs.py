@@ -5,6 +5,7 @@ from sqlmodel import Session
 
 from core.manage import settings
 from core.manage.scopes import SettingsScope
+from core.store import db
 from core.wording import counted
 from ui.defaults.draft import INHERIT, LABELS, VALUE, Choice, Edit, choices, described, patch, rebase
 from ui.defaults.results import save_all_the_same, unsent_of
@@ -134,6 +135,10 @@ def _confirm_reset(scope_id: int | None, title: str, stored: StoredScope, edit: 
         border="horizontal",
         alt="What the reset takes away",
     )
+    with db.transaction() as session:
+        row = settings.get_global(session, scope_id)
+    if row is not None and row.default_provider_id is not None:
+        st.warning("The default provider goes, too: a service then has to name one.", icon=":material/hub:")
     if edit.changed:
         st.warning(f"What is unsaved here goes, too: {counted(len(edit.changed), 'change')}.", icon=":material/edit:")
     with st.container(horizontal=True, horizontal_alignment="right"):

@@ -133,6 +133,24 @@ def saved(session: Session, scope_id: int | None) -> Callable[[], object]:
     return lambda: edits.update({scope_id: Edit(now.version, now.fields)})
 
 
+def follow(session: Session, scope_id: int | None, seen: int) -> Callable[[], object]:
+    """Return what notes that the row has another version, by a change of ours that is none of the form's; what is unsaved stays so.
+
+    Args:
+        session: The transaction, after the change.
+        scope_id: The scope.
+        seen: The version before the change: an edit that is based on another one meets somebody else's, and is left as it is.
+    """
+    edits, now = _edits(), stored_row(session, scope_id)
+
+    def note() -> None:
+        edit = edits.get(scope_id)
+        if edit is not None and edit.version == seen:
+            edits[scope_id] = Edit(now.version, now.fields, edit.changed)
+
+    return note
+
+
 def show_saved(scope_id: int | None, names: Iterable[str]) -> None:
     """Have the widgets of these fields show what was saved just now: another layout of the same JSON, for one."""
     _show(scope_id, _edits()[scope_id], names)
