@@ -292,6 +292,8 @@ class Resolver:
                     self._follow(connection, stop)
                     wait = least
             except Exception as error:  # noqa: BLE001 - whatever ends a connection, the next one is tried
+                if stop.is_set():
+                    return  # nobody asks any more: that the database goes too is no news
                 wait = least if self._connected else wait
                 self._fall_back()
                 most = REFUSED_BACKOFF if self._note(connected=False, why=error) else BACKOFF[1]

@@ -43,6 +43,8 @@ class Widget:
             return list(self.message.raw_values)
         if self.kind == "selectbox":
             return self.message.raw_value
+        if self.kind == "date_input":
+            return list(self.message.value)
         return self.message.value[0] if self.kind == "slider" else self.message.value
 
     def state(self, value: Any) -> WidgetState:
@@ -54,7 +56,7 @@ class Widget:
             state.string_trigger_value.data = value
         elif self.kind == "checkbox":
             state.bool_value = value
-        elif self.kind in {"button_group", "multiselect"}:
+        elif self.kind in {"button_group", "multiselect", "date_input"}:
             state.string_array_value.data.extend([value] if isinstance(value, str) else value)
         elif self.kind == "slider":
             state.double_array_value.data.append(value)
@@ -155,6 +157,17 @@ class Client:
     def go(self, title: str) -> "Client":
         """Choose a page in the menu."""
         return self.rerun(page_script_hash=self.pages[title])
+
+    def back(self, title: str, query: str) -> "Client":
+        """Come to a page by Back: the browser has its address, and sends nothing that was typed on the page that is left."""
+        self.query = query
+        self._typed.clear()
+        message = BackMsg()
+        message.rerun_script.page_script_hash = self.pages[title]
+        message.rerun_script.query_string = query
+        message.rerun_script.is_history_navigation = True
+        self.send(message)
+        return self.settle()
 
     def forget(self) -> "Client":
         """Send no more of what was typed or forged: one value of a wrong type ends every run that it comes with."""

@@ -24,6 +24,7 @@ from httpx2 import Client, Response
 from core.crypto import KeyRing
 from core.postgres import embedded
 from core.resolve import Resolver
+from tests.clusters import soon
 from tests.conftest import ENCRYPTION_KEY, ROOT
 from tests.processes import App, core, running_app
 from tests.rest import KEY
@@ -54,6 +55,11 @@ class Store(NamedTuple):
         with psycopg.connect(self.url, autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement)
+
+    def reads_only(self) -> bool:
+        """Tell whether a new connection may write nothing."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            return connection.execute("SHOW default_transaction_read_only").fetchone() == ("on",)
 
     def processes(self) -> list[int]:
         """The server's, its first one first."""
@@ -181,10 +187,11 @@ def full(store: Store) -> Iterator[None]:
 @contextlib.contextmanager
 def read_only(store: Store) -> Iterator[None]:
     store.sql("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
-    time.sleep(1.1)
+    soon(store.reads_only, 20)
+    time.sleep(1.1)  # what was seen of `ready` is old now
     yield
     store.sql("SET default_transaction_read_only = off", "ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()")
-    time.sleep(0.2)
+    soon(lambda: not store.reads_only(), 20)
 
 
 @contextlib.contextmanager

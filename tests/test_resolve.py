@@ -97,6 +97,19 @@ def test_answers_settings_and_key(resolver: Resolver) -> None:
     assert resolver.resolve("openai") is answer
 
 
+def test_closed_it_says_nothing_of_the_database(
+    committed: str, resolver: Resolver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That a database goes, too, is no warning of a resolver that was closed just before."""
+    assert resolver.resolve("openai").status == "ok"
+    resolver._stop.set()
+    _out_of_reach(committed, away=True)
+    resolver.close()
+
+    assert [line for line in caplog.messages if "out of reach" in line] == []
+    _out_of_reach(committed, away=False)
+
+
 def test_sees_a_change(resolver: Resolver, provider_id: int) -> None:
     """A commit elsewhere is seen without asking, within a second, with its source."""
     assert resolver.resolve("openai").temperature == 0.7

@@ -25,15 +25,22 @@ _SCRIPT: Final = """(() => {
     history.pushState(null, "", link.href);
     window.dispatchEvent(new PopStateEvent("popstate"));
   });
-  let arrived = false;
+  let stepped = true, leaves = false;
   const push = history.pushState.bind(history);
   history.pushState = (state, title, url) => {
     const moves = new URL(url, location.href).pathname !== location.pathname;
-    if (arrived && !moves) return history.replaceState(state, title, url);
-    arrived = moves;
+    if (leaves && !moves) return;
+    leaves = false;
+    if (stepped) return history.replaceState(state, title, url);
+    stepped = true;
     push(state, title, url);
   };
-  for (const kind of ["pointerdown", "keydown", "popstate"]) addEventListener(kind, () => { arrived = false; }, true);
+  const acts = (event) => {
+    const link = event.type === "click" && event.target.closest?.('[data-testid="stSidebarNavLink"], [data-testid="stPageLink-NavLink"]');
+    stepped = event.type === "popstate";
+    leaves = Boolean(link) && link.pathname !== location.pathname;
+  };
+  for (const kind of ["pointerdown", "keydown", "click", "popstate"]) addEventListener(kind, acts, true);
   let used = Date.now(), told = null;
   const tabs = "BroadcastChannel" in window ? new BroadcastChannel("llm-settings-in-use") : null;
   const note = () => { used = Date.now(); told?.remove(); told = null; };
@@ -68,8 +75,9 @@ Streamlit opens each link in a table in a new tab, and one in a row of providers
 anew. One to another page of ours is gone to as Back goes: what was typed here is kept. One to the same page is loaded anew,
 as its bound fields would write what they hold into the new address. With a key held down it is a new tab as ever.
 
-Who leaves a page with filters by the menu comes to the other page with the filters of this one in its address, and then
-Streamlit takes them out: two steps, of which Back took one. What follows a change of page by itself is no step of its own.
+What a person does is one step of Back at most, and what follows a load or Back by itself is none. Who leaves a page with
+filters by a link has its address without them first, and then the other page's: of the page that is left, nothing is noted
+any more. So one step leads back to the filters.
 
 A sign-in ends when it was not used for a while. Shortly before that a line says so, and a press of its button is a use. Each
 run of a page is one, in any tab; what is only typed is none. The mark of the top layer keeps an open dialog from hiding the

@@ -40,6 +40,8 @@ def give_ids() -> None:
     def with_id(runner: ScriptRunner, rerun_data: Any) -> None:
         request_ids.begin()
         began = time.perf_counter()
+        if rerun_data.is_history_navigation:
+            _keep_address(runner, rerun_data.page_script_hash)
         try:
             run(runner, rerun_data)
         finally:
@@ -48,6 +50,19 @@ def give_ids() -> None:
             metrics.PAGE_ERRORS.labels(_page())  # from 0 on: Prometheus sees no increase in a series that begins with 1
 
     ScriptRunner._run_script = with_id  # type: ignore[method-assign, assignment]  # noqa: SLF001 - as above
+
+
+def _keep_address(runner: ScriptRunner, page: str) -> None:
+    """Let the page that Back leads to, or a link as Back does, have all that its address says.
+
+    Streamlit takes out of it whatever has the name of a bound widget of the page that is left: a filter by provider on both
+    was lost, and the step of Back with it.
+    """
+    of_the_page = {page, runner._pages_manager.main_script_hash}  # noqa: SLF001 - see above
+    with runner._session_state.query_params() as known:  # noqa: SLF001 - as above
+        for widget, bound in list(known._bindings_by_widget.items()):  # noqa: SLF001 - as above
+            if bound.script_hash not in of_the_page:
+                known.unbind_widget(widget)
 
 
 def keep_modules_out_of_collections() -> None:

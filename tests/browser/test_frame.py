@@ -1,18 +1,22 @@
 """Around every page, for every role: no storage, back, forward, reload, a second tab, a link from a chat, a download too late."""
 
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, WebSocketRoute, expect
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from core.access import sessions, users
+from core.access import sessions, tokens, users
 from core.actors import COMMAND_LINE
+from core.manage import providers
 from core.store import db
 from core.store.table import id_of
-from tests.browser.conftest import settled, sign_in
+from tests.browser.conftest import choose, settled, sign_in
 from tests.conftest import PASSWORD
 from tests.processes import App, running_app
 from ui.navigation import SCREENS, names_for
@@ -91,7 +95,7 @@ def test_walk_through_every_page(app: App, browser: Browser, chat: str) -> None:
                 _follow(context, chat + f"{app.url}/{name}", name, role)
             _from_the_menu(page, names[0], role)  # what other tabs did has changed nothing here
             if role == "admin":
-                _back_to_filters(page, app)
+                _at_once(page, app)
 
     assert faults == []
     assert "Traceback" not in app.output()
@@ -102,21 +106,125 @@ def _from_the_menu(page: Page, name: str, role: str) -> None:
     shows(page, name, role)
 
 
-def _back_to_filters(page: Page, app: App) -> None:
-    """A page finds its server at once; who leaves one with filters by the menu has them back by one step."""
-    page.goto(f"{app.url}/audit?who=ada")
+def _at_once(page: Page, app: App) -> None:
+    """A page finds its server without seeking."""
+    page.goto(f"{app.url}/audit")
     shows(page, "audit", "admin")
     settled(page)
     asked = page.evaluate("performance.getEntriesByType('resource').map(each => each.name)")
     assert [each for each in asked if "/_stcore/" in each and "stream" not in each] == [
         f"{app.url}/_stcore/{name}" for name in ("health", "host-config")
     ], "nothing is sought"
-    _from_the_menu(page, "users", "admin")
-    expect(page).to_have_url(f"{app.url}/users")
+
+
+FILTERED = {
+    "providers": ("search", "openai"),
+    "defaults": ("provider", "openai"),
+    "effective_preview": ("provider", "openai"),
+    "models": ("show", "Corrections"),
+    "usage": ("provider", "openai"),
+    "users": ("search", "ada"),
+    "tokens": ("search", "bot"),
+    "audit": ("who", "ada"),
+}
+"""Of each page that has something in its address, one such thing."""
+
+
+def test_back_to_filters(app: App, browser: Browser) -> None:
+    """Whoever leaves a page with filters, by the menu, a link or a button, has them back by one step, and they are in force."""
+    assert set(FILTERED) == {name for name, screen in SCREENS.items() if screen.parameters}
+    with db.transaction() as session:
+        for name in ("openai", "other"):
+            known = {"available_models": ["m1"], "default_model": "m1"}
+            providers.create(session, COMMAND_LINE, {"name": name, "display_name": name, "kind": "openai", **known})
+            tokens.create(session, COMMAND_LINE, {"name": f"bot-{name}", "role": "analyst"})
+    page = browser.new_page()
+    held = hold_back(page)
+    sign_in(page, app.url, "ada", PASSWORD)
+    for name, (parameter, value) in FILTERED.items():
+        page.goto(f"{app.url}/{name}?{parameter}={value}")
+        _is_filtered(page, app, name)
+        _from_the_menu(page, "account", "admin")
+        expect(page).to_have_url(f"{app.url}/account")
+        settled(page)
+        page.go_back()
+        _is_filtered(page, app, name)
+
+    with held():  # on a slow line, and something else is pressed meanwhile
+        page.get_by_test_id("stSidebarNav").get_by_role("link", name="Account").click()
+    shows(page, "account", "admin")
     settled(page)
     page.go_back()
+    _is_filtered(page, app, "audit")
+
+    page.goto(f"{app.url}/users?search=ada")
+    _is_filtered(page, app, "users")
+    page.get_by_test_id("stMainBlockContainer").get_by_role("link", name="Audit").click()
     shows(page, "audit", "admin")
-    expect(page).to_have_url(f"{app.url}/audit?who=ada")
+    _is_filtered(page, app, "audit")
+    page.go_back()
+    _is_filtered(page, app, "users")
+
+    page.goto(f"{app.url}/providers?search=openai")
+    _is_filtered(page, app, "providers")
+    page.locator(".st-key-more_openai button").click()
+    page.get_by_role("menuitem", name="Usage").click()
+    _is_filtered(page, app, "usage")
+    _from_the_menu(page, "audit", "admin")  # its filter by provider has the same name
+    expect(page).to_have_url(f"{app.url}/audit")
+    settled(page)
+    choose(page.locator(".st-key-provider input"), "other")
+    expect(page).to_have_url(f"{app.url}/audit?provider=other")
+    settled(page)
+    page.go_back()
+    _is_filtered(page, app, "usage")
+    page.go_back()
+    _is_filtered(page, app, "providers")
+    page.close()
+
+
+def hold_back(page: Page) -> Callable[[], AbstractContextManager[None]]:
+    """Return what holds the server's messages back from the first on that names the pages, and presses where the page was meanwhile."""
+    holding, held = False, list[tuple[WebSocketRoute, str | bytes]]()
+
+    def on_the_way(socket: WebSocketRoute) -> None:
+        def pass_on(message: str | bytes) -> None:
+            assert isinstance(message, bytes)
+            if held or (holding and ForwardMsg.FromString(message).WhichOneof("type") == "navigation"):
+                held.append((socket, message))
+            else:
+                socket.send(message)
+
+        socket.connect_to_server().on_message(pass_on)
+
+    @contextmanager
+    def hold() -> Iterator[None]:
+        nonlocal holding
+        holding = True
+        yield
+        while not held:
+            page.wait_for_timeout(20)
+        page.mouse.click(600, 300)
+        holding = False
+        for socket, message in held:
+            socket.send(message)
+        held.clear()
+
+    page.route_web_socket("**/_stcore/stream", on_the_way)
+    return hold
+
+
+def _is_filtered(page: Page, app: App, name: str) -> None:
+    """Check that the page *name* shows what FILTERED says, and its address says so too, and goes on doing so."""
+    parameter, value = FILTERED[name]
+    shows(page, name, "admin")
+    if name == "models":
+        expect(page.get_by_role("radio", name=value)).to_be_checked()
+    else:
+        key = {"defaults": "scope", "effective_preview": "preview_provider"}.get(name, parameter)
+        expect(page.locator(f".st-key-{key} input")).to_have_value(re.compile(f"^{value}"))
+    settled(page)
+    expect(page).to_have_url(f"{app.url}/{name}?{parameter}={value}")
 
 
 def _follow(context: BrowserContext, address: str, name: str, role: str) -> None:

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote_plus
 
 import pytest
 from sqlalchemy import Engine, text
@@ -416,6 +417,28 @@ def test_cookie_replayed_after_its_end(app: App, end: Callable[[Person], None]) 
         with connect(app, sign_in(person.actor)) as client:
             assert client.open().titles() == ["Effective Preview"]
             assert set(client.pages) == {SCREENS[name].title for name in FOR_EVERYBODY}
+
+
+@pytest.mark.parametrize(
+    ("left", "page", "name", "here", "there"),
+    [
+        ("Audit", "Usage", "provider", "one", "other"),
+        ("Usage", "Audit", "provider", "one", "other"),
+        ("Users", "Audit", "since", "24 hours", "7 days"),
+        ("Audit", "Users", "since", "24 hours", "7 days"),
+    ],
+)
+def test_back_to_a_page_with_a_filter_of_the_same_name(
+    app: App, left: str, page: str, name: str, here: str, there: str
+) -> None:
+    """What its address says is in force and stays there, though a field of the page that is left has that name."""
+    with connect(app, sign_in("admin")) as client:
+        client.open().rerun(page_script_hash=client.pages[left])
+        client.back(left, f"{name}={quote_plus(here)}")
+        assert (client.titles(), client.widget(name).value) == ([left], here)
+        client.back(page, f"{name}={quote_plus(there)}")
+        assert (client.titles(), client.widget(name).value) == ([page], there)
+        assert client.query == f"{name}={quote_plus(there)}"
 
 
 # ---- 5, 10: what belongs to others ----
