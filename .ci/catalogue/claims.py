@@ -33,7 +33,7 @@ def efforts(values: Any) -> tuple[str, ...]:
 
 NO_CHAT = re.compile(
     r"embed|tts|image|audio|realtime|transcribe|whisper|moderation|lyria|-live|live-|veo|imagen|container|orpheus|ocr"
-    r"|guard|vision-ocr|robotics|nano-banana|rerank|voxtral-mini"
+    r"|(?<!safe)guard|vision-ocr|robotics|nano-banana|rerank|voxtral-mini"
 )
 """Names of models that answer with no text, or to no text: only their prices and their ends are of interest."""
 OF_ANY = frozenset({"prices", "price", "alias", "retires", "successor"})

@@ -16,7 +16,7 @@ from core.models.prices import prices_of, row_at
 from core.models.vendored import Catalogue, Rows
 
 FOLDER = build.HERE.parents[1] / "tests" / "models"
-FILES = ("facts.json", "unseen.json", "examined.json", "examined_2.json")
+FILES = ("facts.json", "unseen.json", "examined.json", "examined_2.json", "examined_3.json")
 SYSTEMS = ("litellm", "modelparams", "pydantic-ai", "langchain", "rates", "genai-prices")
 
 Answer = Callable[[Mapping[str, Any]], Any]

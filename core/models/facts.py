@@ -135,7 +135,7 @@ class Known:
 
     def _completed(self, row: ModelFacts, model: str, where: Found) -> ModelFacts:
         """Return *row* with what its generation has in common, where it is not known how the model reasons and samples."""
-        if not APIS[row.api].vendor or (not where.assumed and (row.reasoning or row.sampling)):
+        if not APIS[row.api].vendor or (not where.assumed and (row.reasoning or row.sampling or row.efforts)):
             return row
         common = self._generation(row.api, model, row.name)
         source = common.pop("assumed_from", None)

@@ -27,7 +27,8 @@ class Found(NamedTuple):
     """Whether it is another model, of the same family: the one before it that is known, else the one after it; or the same model
     of another day, where both names have their day."""
     is_other_snapshot: bool = False
-    """Whether the name has a day, or is a preview's, which the row is not of: they are one model, and end on days of their own."""
+    """Whether the name has a day, or is a preview's, which the row is not of: they are one model, and end on days of their own. So
+    does ``-latest``, where the row has a day: it is the newest one's, which nobody here may have heard of."""
     is_tuned: bool = False
     """Whether the name is a fine-tuned model's, and the row that of its base: the price is another one."""
 
@@ -222,7 +223,9 @@ class Index:
         for place, form in enumerate(forms):
             if form in known:
                 ends = [one[len(form) :] for one in forms[:place] if one.startswith(form)]
-                dated = any(map(_OF_A_DAY.search, ends))
+                dated = any(map(_OF_A_DAY.search, ends)) or (
+                    forms[0].endswith("-latest") and bool(_OF_A_DAY.search(known[form][len(form) :]))
+                )
                 tuned = forms[0].startswith(_TUNED) and not known[form].startswith(_TUNED)
                 return Found(
                     api, known[form], _differ(ends, form, known[form]), is_other_snapshot=dated, is_tuned=tuned

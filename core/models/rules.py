@@ -147,10 +147,10 @@ def _at_most(number: int, url: str) -> Rule:
     return _always(("stop",), Verdict("range", "", url, low=1, high=number))
 
 
-def _effort(kind: str | None, facts: ModelFacts) -> Verdict | None:
-    """Return which efforts the model takes: those that the catalogue has, by the vendor's own protocol."""
+def _effort(api: str, kind: str | None, facts: ModelFacts) -> Verdict | None:
+    """Return which efforts the model takes at *api*: those that the catalogue has, by the vendor's own protocol."""
     if facts.api in {"anthropic", "google"} and kind != facts.api:
-        return None  # another protocol in front of it translates the word
+        return _translated(api, facts)
     if facts.reasoning == "none" or (facts.api == "openai" and re.search(r"-search-|audio", facts.name)):
         return Verdict("refuse", "it does not reason", _NO_EFFORT.get(facts.api, _NO_EFFORT["openai"]))
     without = re.match(_WITHOUT_EFFORT.get(facts.api, "(?!)"), facts.name)
@@ -161,6 +161,20 @@ def _effort(kind: str | None, facts: ModelFacts) -> Verdict | None:
     return Verdict("refuse", "it has no levels of effort", _NO_EFFORT[facts.api]) if without else None
 
 
+def _translated(api: str, facts: ModelFacts) -> Verdict | None:
+    """Return what OpenAI's protocol in front of Claude and Gemini takes: its first words, and those that the model has itself.
+
+    What a gateway makes of the others is not known.
+    """
+    if api not in (facts.api, *_RESELLERS) or not facts.efforts:
+        return None
+    values = tuple(dict.fromkeys((*_WORDS, *facts.efforts)))
+    return Verdict(
+        "only", f"it takes {', '.join(values)}", "https://ai.google.dev/gemini-api/docs/openai", values=values
+    )
+
+
+_WORDS: Final = ("none", "minimal", "low", "medium", "high")
 _MAPPED: Final[Mapping[str, tuple[str, ...]]] = {
     "deepseek": ("minimal", "low", "medium", "high", "xhigh", "max"),
 }
@@ -177,7 +191,7 @@ _WITHOUT_EFFORT: Final[Mapping[str, str]] = {
     "anthropic": r"claude-(?:[123]|instant|haiku-4|sonnet-4(?!-6)|opus-4(?!-[5-9]))",
     "google": r"gemini-(?:[12]|exp)",
     "openai": r"o1-(?:mini|preview)",
-    "xai": r"grok-(?:2|3(?!-mini)|4(?:$|-)|4\.20|build|code|beta|vision)",
+    "xai": r"grok-(?:2|3(?!-mini)|4(?:$|-)|4\.20(?!-multi)|build|code|beta|vision)",
     "mistral": r"(?!magistral)",  # "All other Mistral models": https://github.com/NousResearch/hermes-agent/issues/11243
 }
 """Models that reason, or may, and have no levels: older Claude models and Gemini 2.5 take a budget of tokens instead. Of OpenAI's:
@@ -348,10 +362,22 @@ OF_MODELS: Final[Mapping[str, tuple[Rule, ...]]] = {
     ),
 }
 """A vendor's API -> the rules of its models, which hold behind a gateway too."""
+
+
+def _by_converse(verdict: Verdict) -> Callable[[ModelFacts], Verdict | None]:
+    """Return *verdict* for all that Bedrock serves by its own protocol: OpenAI's models have theirs."""
+    return lambda facts: None if facts.api == "openai" or facts.name.startswith("openai.") else verdict
+
+
+_CONVERSE: Final = "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InferenceConfiguration.html"
 OF_APIS: Final[Mapping[str, tuple[Rule, ...]]] = {
     "openai": (_always(("max_tokens",), _OPENAI_LENGTH), _FOUR),
     "azure": (_always(("max_tokens",), replace(_OPENAI_LENGTH, url=_AZURE_URL)), _FOUR),
     "xai": (Rule(PENALTIES, lambda _: None, _GROK),),
+    "bedrock": (
+        Rule(("temperature",), _by_converse(Verdict("range", "", _CONVERSE, low=0, high=1))),
+        Rule(PENALTIES, _by_converse(Verdict("refuse", "Bedrock has none", _CONVERSE))),
+    ),
     "groq": (
         _always(
             PENALTIES,
@@ -390,7 +416,7 @@ def verdicts(api: str, kind: str | None, facts: ModelFacts | None) -> dict[str, 
         for name in rule.parameters:
             if not any(one.does == outcome.does == "rename" for one in found.get(name, ())):
                 found.setdefault(name, []).append(outcome)
-    if facts is not None and api not in TOLERANT and (outcome := _effort(kind, facts)) is not None:
+    if facts is not None and api not in TOLERANT and (outcome := _effort(api, kind, facts)) is not None:
         basis: FactSource = "family" if facts.assumed_from else "catalogue"
         found.setdefault("reasoning_effort", []).append(replace(outcome, basis=basis, as_of=facts.as_of))
     return {name: tuple(verdicts) for name, verdicts in found.items()}

@@ -198,6 +198,43 @@ FACTS = st.builds(
 )
 
 
+@pytest.mark.parametrize(
+    ("api", "model", "parameter", "value", "what"),
+    [
+        # Bedrock's own protocol, whoever made the model; OpenAI's models have theirs there
+        ("bedrock", "amazon.nova-pro-v1:0", "temperature", 1.5, "clamped"),
+        ("bedrock", "us.anthropic.claude-sonnet-4-6", "temperature", 1.5, "clamped"),
+        ("bedrock", "meta.llama3-3-70b-instruct-v1:0", "frequency_penalty", 0.5, "left_out"),
+        ("bedrock", "openai.gpt-oss-120b-1:0", "temperature", 1.5, None),
+        ("bedrock", "openai.gpt-oss-120b-1:0", "frequency_penalty", 0.5, None),
+        # OpenAI's words in front of Gemini and Claude, and the model's own; of a gateway nobody knows
+        ("vertex", "gemini-3-flash-preview", "reasoning_effort", "xhigh", "left_out"),
+        ("vertex", "gemini-3-flash-preview", "reasoning_effort", "minimal", None),
+        ("bedrock", "us.anthropic.claude-sonnet-4-6", "reasoning_effort", "xhigh", "left_out"),
+        ("bedrock", "us.anthropic.claude-sonnet-4-6", "reasoning_effort", "max", None),
+        ("compatible", "claude-sonnet-4-6", "reasoning_effort", "xhigh", None),
+        # a level that the API maps to one that the model has
+        ("deepseek", "deepseek-v4-flash", "reasoning_effort", "medium", None),
+        ("deepseek", "deepseek-v4-flash", "reasoning_effort", "none", "left_out"),
+        # a model's own levels are no relative's
+        ("mistral", "mistral-medium-3-5", "reasoning_effort", "high", None),
+        ("mistral", "mistral-medium-3-5", "reasoning_effort", "low", "left_out"),
+        ("xai", "grok-4.20-multi-agent-0309", "reasoning_effort", "high", None),
+        ("xai", "grok-4.20-0309-reasoning", "reasoning_effort", "high", "left_out"),
+        # a name with "guard" in it that answers with text
+        ("groq", "openai/gpt-oss-safeguard-20b", "reasoning_effort", "none", "left_out"),
+        ("mistral", "codestral-2508", "temperature", 1.8, "clamped"),
+        ("moonshot", "kimi-k2-0905-preview", "temperature", 1.3, "clamped"),
+    ],
+)
+def test_what_hosts_make_of_a_value(api: str, model: str, parameter: str, value: Any, what: str | None) -> None:
+    """As examiners found it at the vendors, by refusals and reference pages (tests/models/examined_3.json)."""
+    notes = adapt(api, model, {parameter: value}, {parameter}).adjustments
+    found = {note.what for note in notes if note.parameter == parameter}
+
+    assert found - {"renamed"} == ({what} if what else set())
+
+
 @pytest.mark.parametrize("api", sorted(APIS))
 def test_a_model_of_an_empty_name_is_nobodys(api: str) -> None:
     """SQL may have it, and what is known of APIs is read by rules of names."""

@@ -16,7 +16,7 @@ from core.models.facts import ModelFacts, catalogue_health, facts, known, with_s
 from tests.conftest import ROOT
 from tests.models.scored import judged, report, said
 
-FILES = ("facts", "unseen", "examined", "examined_2")
+FILES = ("facts", "unseen", "examined", "examined_2", "examined_3")
 SETS = [json.loads(Path(__file__).with_name(f"{name}.json").read_text(encoding="utf-8")) for name in FILES]
 """All but the first were collected by somebody else, after the catalogue was made, and before anything was mended by them. The
 examined ones also say what becomes of a value of a parameter."""

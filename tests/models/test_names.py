@@ -203,6 +203,18 @@ def test_the_vendored_names(api: str, model: str, expected: tuple[str, str, str 
     assert (known.name, known.api, known.assumed_from) == expected
 
 
+def test_the_newest_one_is_not_a_day_that_has_ended() -> None:
+    """``-latest`` is whatever the vendor has made since: the newest snapshot that is known here lends no end."""
+    row = {"max_output": 9, "retires": "2026-05-31", "successor": "x"}
+    catalogue = Known(Catalogue({"mistral": {"x-ocr-2505": row, "x-large": row}}))
+    newest, dated = catalogue.facts("mistral", "x-ocr-latest"), catalogue.facts("mistral", "x-ocr")
+    plain = catalogue.facts("mistral", "x-large-latest")
+
+    assert newest is not None
+    assert (newest.max_output, newest.retires, newest.successor) == (9, None, None)
+    assert [one and one.retires for one in (dated, plain)] == [date(2026, 5, 31), date(2026, 5, 31)]
+
+
 def test_a_base_lends_a_fine_tuned_model_no_price() -> None:
     """Its limits and its end are its base's, and a vendor charges more for it; a row of its own has its own price."""
     row = {"max_output": 9, "retires": "2027-01-14", "prices": [{"input": 1, "output": 2}]}
