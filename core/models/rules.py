@@ -166,7 +166,7 @@ def _translated(api: str, facts: ModelFacts) -> Verdict | None:
 
     What a gateway makes of the others is not known.
     """
-    if api not in (facts.api, *_RESELLERS) or not facts.efforts:
+    if api not in (facts.api, *_RESELLERS) or not (facts.efforts or facts.api == "google"):
         return None
     values = tuple(dict.fromkeys((*_WORDS, *facts.efforts)))
     return Verdict(

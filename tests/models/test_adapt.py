@@ -210,6 +210,8 @@ FACTS = st.builds(
         # OpenAI's words in front of Gemini and Claude, and the model's own; of a gateway nobody knows
         ("vertex", "gemini-3-flash-preview", "reasoning_effort", "xhigh", "left_out"),
         ("vertex", "gemini-3-flash-preview", "reasoning_effort", "minimal", None),
+        ("vertex", "gemini-2.5-flash", "reasoning_effort", "max", "left_out"),
+        ("vertex", "gemini-2.5-flash", "reasoning_effort", "low", None),
         ("bedrock", "us.anthropic.claude-sonnet-4-6", "reasoning_effort", "xhigh", "left_out"),
         ("bedrock", "us.anthropic.claude-sonnet-4-6", "reasoning_effort", "max", None),
         ("compatible", "claude-sonnet-4-6", "reasoning_effort", "xhigh", None),
