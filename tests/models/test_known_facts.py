@@ -96,7 +96,12 @@ def test_what_is_seeded_is_known_and_stays(kind: str, model: str) -> None:
         ("azure", "azure_openai", "gpt-5", {"temperature", "top_p", "frequency_penalty", "presence_penalty"}),
         ("azure", "azure_openai", "gpt-4o", set()),
         ("azure", "openai_compatible", "claude-opus-5", {"temperature", "top_p"}),
-        ("bedrock", "openai_compatible", "us.anthropic.claude-opus-4-7", {"temperature", "top_p"}),
+        (
+            "bedrock",
+            "openai_compatible",
+            "us.anthropic.claude-opus-4-7",
+            {"temperature", "top_p", "frequency_penalty", "presence_penalty"},  # the latter by Bedrock's own protocol
+        ),
         ("vertex", "anthropic", "claude-opus-5", {"temperature", "top_p", "frequency_penalty", "presence_penalty"}),
         # hosts with rules of their own
         ("groq", "openai_compatible", "openai/gpt-oss-120b", {"frequency_penalty", "presence_penalty"}),
