@@ -1,10 +1,12 @@
 """What becomes of values where they are sent: for who sets them for one provider, or for all."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlmodel import Session
 
+from ..models.apis import api_of, host_of
 from ..parameters import SENDABLE
+from ..resolving.effective import EffectiveSettings
 from ..resolving.words import becomes, warnings_of
 from ..store.tables import LlmSettings
 from .settings import Stored, load
@@ -30,21 +32,34 @@ def fits(stored: Stored) -> dict[str, Fit]:
     """
     takes: dict[str, int] = dict.fromkeys(SENDABLE, 0)
     others: dict[str, list[tuple[str, str]]] = {name: [] for name in SENDABLE}
-    for provider in stored.providers:
-        settings = stored.effective(provider)
-        changed = {each.parameter: each for each in settings.adjustments if each.what != "renamed"}
-        for name in SENDABLE:
-            own = settings.source(name).layer == "provider"
-            if own or name in settings.omitted or getattr(settings, name) is None:
-                continue
-            if name in changed:
-                others[name].append((settings.display_name, becomes(changed[name])))
-            else:
+    alike: dict[Any, dict[str, str | None]] = {}
+    for provider, row in stored.providers.items():
+        has_own = row["id"] in stored.layers
+        # What is sent depends on the API, the host and the model: of 500 providers few differ in that
+        api, host = (each(row["kind"], row["api_base_url"]) for each in (api_of, host_of))
+        same = row["id"] if has_own else (row["kind"], api, host, row["default_model"])
+        if same not in alike:
+            alike[same] = _inherited(stored.effective(provider), has_own=has_own)
+        for name, otherwise in alike[same].items():
+            if otherwise is None:
                 takes[name] += 1
+            else:
+                others[name].append((row["display_name"], otherwise))
     return {
         name: Fit(takes[name], takes[name] + len(others[name]), tuple(others[name]))
         for name in SENDABLE
         if takes[name] or others[name]
+    }
+
+
+def _inherited(settings: EffectiveSettings, *, has_own: bool) -> dict[str, str | None]:
+    """Return each parameter that has a value which is not the provider's own -> what becomes of it; None: it is sent so."""
+    changed = {each.parameter: becomes(each) for each in settings.adjustments if each.what != "renamed"}
+    inherited = (name for name in SENDABLE if not has_own or settings.source(name).layer != "provider")
+    return {
+        name: changed.get(name)
+        for name in inherited
+        if name not in settings.omitted and getattr(settings, name) is not None
     }
 
 

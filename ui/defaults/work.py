@@ -126,9 +126,18 @@ def load(actor: Actor, name: str, *, whole: bool) -> Work:
 def results(work: Work, provider: str) -> Results:
     """Return what results for *provider*."""
     with db.transaction() as session:
-        draft = settings.effective(session, provider, draft=work.drafted)
-        saved = settings.effective(session, provider)
-        fits = {} if work.scope else fitting.fits(settings.load(session).with_draft(*work.drafted))
+        if work.scope:
+            draft = settings.effective(session, provider, draft=work.drafted)
+            saved, fits = settings.effective(session, provider), {}
+        else:
+            stored = settings.load(session)
+            drafted = stored.with_draft(*work.drafted)
+            fits = fitting.fits(drafted)
+            is_there = provider in stored.providers  # else it was deleted just now
+            draft, saved = (
+                each.effective(provider) if is_there else settings.effective(session, provider)
+                for each in (drafted, stored)
+            )
         return Results(draft, saved, services.unread_warning(session, draft.as_dict()), fits)
 
 
