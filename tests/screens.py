@@ -78,6 +78,12 @@ def html_texts(at: AppTest) -> list[str]:
     return [unescape(re.sub(r"<style>.*?</style>|<[^>]*>", " ", element.value, flags=re.DOTALL)) for element in at.html]
 
 
+def samples(at: Any) -> list[str]:
+    """Return the samples of code that a page shows, or a part of it."""
+    found = [re.search(r'<pre class="sample">(.*)</pre>', element.value, re.DOTALL) for element in at.html]
+    return [unescape(re.sub(r"<[^>]*>", "", match[1])) for match in found if match]
+
+
 def has(at: AppTest, key: str) -> bool:
     """Tell whether there is such a button."""
     return any(button.key == key for button in at.button)

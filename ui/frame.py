@@ -10,7 +10,7 @@ from core.store import db
 from ui.feedback import plain, show_fault
 from ui.guard import guard, sign_out
 from ui.navigation import HOME, draw_menu
-from web import dialogs, leaving
+from web import copying, dialogs, leaving
 
 _STYLE = Path(__file__).with_suffix(".css")
 # A file of our own: the browser would fetch an icon of Streamlit's set from elsewhere, and our policy refuses that
@@ -39,7 +39,7 @@ def draw() -> None:
 
     # Without the slash: below a path, as a proxy may serve the app, the scripts are beside the page.
     with st.container(key="scripts"):
-        for script in (leaving, dialogs):
+        for script in (leaving, dialogs, copying):
             st.html(f'<script src="{script.SCRIPT_PATH[1:]}"></script>', unsafe_allow_javascript=True)
         st.button(
             "Stay signed in", key=leaving.STAY

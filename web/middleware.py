@@ -10,7 +10,7 @@ from typing import Final
 from core import request_ids
 from core.access import sign_in
 from core.config import get_config
-from web import dialogs, leaving, shell, sign_on
+from web import copying, dialogs, leaving, shell, sign_on
 from web.answers import NO_PAGE, REQUEST_ID, Message, Send, answer, no_route, secured, security_headers
 from web.metrics import WEBSOCKETS
 from web.request import ADDRESS_HEADER, SECRET_HEADER, Proxies, Request, Scope, host_allowed, is_ours
@@ -24,9 +24,11 @@ ANONYMOUS_SOCKETS: Final = 40
 SOCKETS: Final = 40
 """Open websockets of one sign-in: tabs."""
 
-_SCRIPTS: Final = {module.SCRIPT_PATH: module.SCRIPT for module in (sign_on, leaving, dialogs)}
+_SCRIPTS: Final = {module.SCRIPT_PATH: module.SCRIPT for module in (sign_on, leaving, dialogs, copying)}
 _OURS: Final = frozenset({*_SCRIPTS, SIGN_IN_PATH})
-_LIKE_OURS: Final = re.compile(r"[/\\.;]*(?:api|sign-in(?:\.js)?|(?:leaving|dialogs)\.js)(?:[/\\;\s]|$)", re.IGNORECASE)
+_LIKE_OURS: Final = re.compile(
+    r"[/\\.;]*(?:api|sign-in(?:\.js)?|(?:leaving|dialogs|copying)\.js)(?:[/\\;\s]|$)", re.IGNORECASE
+)
 """What is meant for our own routes: in any other spelling than theirs it is nothing, not a page either."""
 
 _CLOSED = ("/_stcore/metrics", "/_stcore/agent", "/_stcore/upload_file")

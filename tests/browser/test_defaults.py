@@ -84,7 +84,7 @@ def test_temperature_of_one_provider_and_why(app: App, browser: Browser) -> None
     expect(page.locator(".st-key-save_bar")).to_have_count(1)
     number.fill("0.355")
     number.press("Enter")
-    expect(page.get_by_test_id("stCode").first).to_contain_text('"temperature": 0.355')
+    expect(page.locator(".sample").first).to_contain_text('"temperature": 0.355')
     expect(page.locator(".st-key-save_bar")).to_contain_text("Sent: Temperature 0.355")
     expect(page.get_by_role("slider")).to_have_attribute("aria-valuetext", "0.355")
     rest(page)
@@ -92,7 +92,7 @@ def test_temperature_of_one_provider_and_why(app: App, browser: Browser) -> None
     expect(number).to_have_value(re.compile(r"^0\.40"))
     number.fill("0.35")
     number.press("Enter")
-    expect(page.get_by_test_id("stCode").first).to_contain_text('"temperature": 0.35')
+    expect(page.locator(".sample").first).to_contain_text('"temperature": 0.35')
     assert counted(page, page.get_by_role("button", name="Save"), "Enter") < HALF_A_PAGE
     expect(page.get_by_text("Saved 1 change in Acme")).to_be_visible()
     expect(page.locator(".st-key-save_bar")).to_have_count(0)

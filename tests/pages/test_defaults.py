@@ -17,7 +17,7 @@ from core.store import db
 from core.store.table import id_of
 from core.store.tables import LlmSettings, User
 from tests.conftest import ROOT
-from tests.screens import everything, has, open_page, toasts
+from tests.screens import everything, has, open_page, samples, toasts
 from ui.defaults import form
 from ui.defaults.draft import OMIT, VALUE, Choice, patch, tidy
 from ui.defaults.results import NOTED
@@ -108,7 +108,7 @@ def test_number_beside_the_slider(session: Session, admin: Actor) -> None:
     (slider,) = app.slider
     assert slider.value == 0.355
     assert slider.key != "temperature"  # a click from before it moved says where the one before stood
-    assert '"temperature": 0.355' in app.code[0].value
+    assert '"temperature": 0.355' in samples(app)[0]
 
     (number,) = [n for n in app.number_input if n.label == "Temperature: value, exactly"]
     number.set_value(2.5).run()
@@ -168,7 +168,7 @@ def test_value_begins_as_what_is_inherited(session: Session, admin: Actor) -> No
     app = choose(page(admin, provider="acme"), "temperature", "value")
 
     assert app.slider(key="temperature").value == 0.3
-    assert '"temperature": 0.3' in app.code[0].value
+    assert '"temperature": 0.3' in samples(app)[0]
     assert "this provider" in app.table[0].value["Value"][1]
 
 
@@ -176,13 +176,13 @@ def test_preview_follows_the_form(session: Session, admin: Actor) -> None:
     """What would be sent changes with each choice, before anything is saved."""
     add_provider(session, admin)
     app = page(admin, provider="acme")
-    assert '"presence_penalty": 0.0' in app.code[0].value
+    assert '"presence_penalty": 0.0' in samples(app)[0]
 
     choose(app, "presence_penalty", "omit")
     app.selectbox(key="preferred_model").set_value("m2").run()
 
-    assert "presence_penalty" not in app.code[0].value
-    assert '"model": "m2"' in app.code[0].value
+    assert "presence_penalty" not in samples(app)[0]
+    assert '"model": "m2"' in samples(app)[0]
     assert "Check that it still fits m2" in everything(app)
 
 
@@ -402,7 +402,7 @@ def test_slider_follows_the_model_and_the_number_stays(session: Session, admin: 
     app = page(admin, provider="c")
     (slider,) = app.slider
     assert (slider.max, slider.value) == (1.0, 1.0)
-    assert '"temperature": 1.0' in app.code[0].value
+    assert '"temperature": 1.0' in samples(app)[0]
     assert not has(app, "save")
 
     app.selectbox(key="scope").set_value("o").run()

@@ -16,7 +16,7 @@ from core.parameters import PARAMETERS
 from core.resolving.effective import CURES
 from core.store import db
 from core.store.table import id_of
-from tests.screens import open_page
+from tests.screens import open_page, samples
 from ui.feedback import plain
 from ui.preview.table import as_json, curl_snippet, python_snippet
 
@@ -52,7 +52,7 @@ def everything(at: AppTest) -> str:
     """All text that the page shows, tables and code included."""
     kinds = ("markdown", "caption", "text", "warning", "error", "success", "info", "code")
     shown = [element.value for kind in kinds for element in getattr(at, kind)]
-    return "\n".join([*shown, *(table.value.to_csv() for table in at.table)])
+    return "\n".join([*shown, *samples(at), *(table.value.to_csv() for table in at.table)])
 
 
 def rows(at: AppTest) -> dict[str, list[str]]:
@@ -95,7 +95,7 @@ def test_omitted_parameter_says_who_does_not_send_it(admin: Actor) -> None:
     """What is not sent keeps its value, says which layer decided so, and is absent from what a call sends."""
     at = page(admin)
     value, sent_as, why = rows(at)["Top P"]
-    sent = next(json.loads(code.value) for code in at.code if code.value.startswith("{"))
+    sent = next(json.loads(code) for code in samples(at) if code.startswith("{"))
 
     assert value.startswith("1")
     assert "not sent" in sent_as
@@ -243,7 +243,7 @@ def test_what_the_model_does_not_take_is_shown(session: Session, admin: Actor) -
     (_, overview) = page(admin, view="all").table[0].value["State"]
     assert "Ready, with changes" in overview
     assert '"temperature"' not in everything(at)
-    body = json.loads(at.tabs[1].code[0].value)
+    body = json.loads(samples(at.tabs[1])[0])
     assert body == {
         "model": model,
         "messages": [{"role": "user", "content": "Hello"}],
@@ -405,7 +405,7 @@ def test_http_is_shown(admin: Actor) -> None:
 
     assert [tab.label for tab in at.tabs] == ["What is sent", "Request body", "Python", "HTTP"]
     assert "makes the token" in at.tabs[3].caption[0].value
-    assert "/api/llm/settings?provider=acme" in at.tabs[3].code[0].value
+    assert "/api/llm/settings?provider=acme" in samples(at.tabs[3])[0]
 
 
 @pytest.mark.parametrize(

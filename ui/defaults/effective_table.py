@@ -8,6 +8,7 @@ from core.models import catalogue
 from core.resolving.effective import LAYERS, EffectiveSettings, Explained, Source
 from core.resolving.words import value_text
 from ui.feedback import plain, plain_cell
+from ui.samples import draw_sample
 from ui.widgets import parameter_cell
 
 
@@ -20,7 +21,7 @@ def preview(draft: EffectiveSettings, saved: EffectiveSettings) -> None:
     ]
     st.table(rows, border="horizontal", alt="Effective settings with the source of each value")
     st.markdown("**What would be sent**", help="Omitted parameters are left out; request_options() returns the same.")
-    st.code(json.dumps(draft.request_options(), indent=2, ensure_ascii=False), language="json", wrap_lines=True)
+    draw_sample(json.dumps(draft.request_options(), indent=2, ensure_ascii=False))
 
 
 def warnings(draft: EffectiveSettings, saved: EffectiveSettings) -> None:

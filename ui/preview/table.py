@@ -13,6 +13,7 @@ from core.resolving import options
 from core.resolving.effective import CURES, LAYERS, EffectiveSettings, Explained, Source
 from core.resolving.words import EXTRA, state_of, value_text, warnings_of
 from ui.feedback import plain, plain_cell
+from ui.samples import draw_sample
 from ui.scopes.editors import Names, address_of, owner_of, words_of
 from ui.widgets import ago, exact, parameter_cell
 
@@ -129,16 +130,16 @@ def draw_use(settings: EffectiveSettings) -> None:
     sent, exactly, python, http = st.tabs(["What is sent", "Request body", "Python", "HTTP"], key="use")
     with sent:
         st.caption("The arguments of every call: request_options() returns the same.")
-        st.code(json.dumps(settings.request_options(), indent=2, ensure_ascii=False), language="json", wrap_lines=True)
+        draw_sample(json.dumps(settings.request_options(), indent=2, ensure_ascii=False))
     with exactly:
         where, body = options.body(settings.kind, settings.request_options())
         st.caption(plain(f"POST …{where}, as core.ai and the vendor's SDK send it; the question is yours."))
-        st.code(json.dumps(body, indent=2, ensure_ascii=False), language="json", wrap_lines=True)
+        draw_sample(json.dumps(body, indent=2, ensure_ascii=False))
     with python:
-        st.code(python_snippet(settings.provider, settings.kind, _asked(settings)), language="python", wrap_lines=True)
+        draw_sample(python_snippet(settings.provider, settings.kind, _asked(settings)))
     with http:
         st.caption("For programs that are not Python. An admin makes the token, on API tokens or by the command line.")
-        st.code(curl_snippet(settings.provider, st.context.url, _asked(settings)), language="bash", wrap_lines=True)
+        draw_sample(curl_snippet(settings.provider, st.context.url, _asked(settings)))
 
 
 def as_json(settings: EffectiveSettings) -> str:
