@@ -93,6 +93,10 @@ def test_temperature_of_one_provider_and_why(app: App, browser: Browser) -> None
     number.fill("0.35")
     number.press("Enter")
     expect(page.locator(".sample").first).to_contain_text('"temperature": 0.35')
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy", exact=True).click()
+    expect(page.locator(".copy[data-copied]")).to_have_count(1)
+    assert '"temperature": 0.35' in page.evaluate("navigator.clipboard.readText()")
     assert counted(page, page.get_by_role("button", name="Save"), "Enter") < HALF_A_PAGE
     expect(page.get_by_text("Saved 1 change in Acme")).to_be_visible()
     expect(page.locator(".st-key-save_bar")).to_have_count(0)

@@ -455,7 +455,7 @@ def test_settings_of_an_organisation_and_a_feature(admin: Actor, analyst: Actor)
     assert value.startswith(r"0\.9")
     assert r"organisation (tenant-a), version 1" in why.replace("\\-", "-").replace("\\(", "(").replace("\\)", ")")
     assert "hides 0" in why
-    code = [each.value for each in at.code]
+    code = samples(at)
     assert any('resolve("acme", organization="tenant-a", feature="summarise")' in each for each in code)
     assert any("provider=acme&organization=tenant-a&feature=summarise" in each for each in code)
     assert "](hierarchy?organization=tenant-a&feature=summarise&provider=acme)" in everything(at)

@@ -22,7 +22,7 @@ from ui.providers.dialogs import ADDED, draw_dialog
 from ui.since import KEY, pick_since
 from ui.widgets import FILTERS_PLACE, PAGES_PLACE, ago, coming_and_going, exact, figure
 
-PAGE_SIZE: Final = 20
+PAGE_SIZE: Final = 15
 STATES: Final = {"All": None, "Active": True, "Inactive": False}
 _SEARCH, _STATE, _PAGE = "search", "state", "page"
 """Widgets, and what they are called in the address."""
