@@ -1,5 +1,6 @@
 """How far back the Usage page looks, by what, and the row of figures."""
 
+from html import escape
 from typing import Final
 
 import streamlit as st
@@ -8,7 +9,6 @@ from core.govern import usage
 from core.govern.usage import CallChoices, CallFigures
 from core.wording import counted
 from ui import address
-from ui.samples import draw_sample
 from ui.widgets import dollars, figure, milliseconds, short_number
 
 SPAN, BY, PROVIDER = "span", "by", "provider"
@@ -90,7 +90,8 @@ _FIRST_CALL: Final = (
 def draw_nothing_yet() -> None:
     """Draw what stands here before the first call."""
     st.info("No call is logged yet. Have a program make one:", icon=":material/monitoring:")
-    draw_sample(_FIRST_CALL)
+    # Not st.code: 1.5 MB of JavaScript for the colours of two lines
+    st.html(f'<pre class="sample">{escape(_FIRST_CALL)}</pre>')
     st.caption(
         "The documentation's chapter *Calls* has the rest. Whether calls are logged, and what of them, is set on the Defaults page: Log requests, "
         "Log level, Log prompts, Log answers."
