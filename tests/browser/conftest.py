@@ -4,11 +4,15 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from tests.conftest import require
 
@@ -22,6 +26,47 @@ FLAGS = (
     "--disable-sync",
 )
 expect.set_options(timeout=15_000)
+_RERUN, _NEW_RUN = (
+    message.DESCRIPTOR.fields_by_name[name].number
+    for message, name in ((BackMsg, "rerun_script"), (ForwardMsg, "new_session"))
+)
+ASKED = (
+    (
+        """(() => {
+  const fields = (bytes) => {
+    let at = 0;
+    const found = [];
+    const number = () => { let value = 0, by = 1, byte; do { byte = bytes[at++]; value += (byte & 127) * by; by *= 128; } while (byte & 128); return value; };
+    while (at < bytes.length) {
+      const tag = number(), kind = tag % 8;
+      found.push((tag - kind) / 8);
+      if (kind === 0) number();
+      else { const length = kind === 2 ? number() : kind === 1 ? 8 : 4; at += length; }
+    }
+    return found;
+  };
+  const Plain = WebSocket;
+  window.WebSocket = class extends Plain {
+    constructor(...given) {
+      super(...given);
+      this.addEventListener("message", ({data}) => {
+        if (data instanceof ArrayBuffer && fields(new Uint8Array(data)).includes(NEW_RUN)) window.askedAt = 0;
+      });
+    }
+    send(data) {
+      if (data instanceof Uint8Array && fields(data).includes(RERUN)) window.askedAt = performance.now();
+      super.send(data);
+    }
+  };
+})()"""
+    )
+    .replace("NEW_RUN", str(_NEW_RUN))
+    .replace("RERUN", str(_RERUN))
+)
+"""Has each page note when it asks the server for a run, until one begins."""
+SETTLED = """() => document.querySelector("[data-testid=stApp]")?.dataset.testScriptState === "notRunning"
+    && (!window.askedAt || performance.now() - window.askedAt > 5000)"""
+"""A run that is asked for begins, or Streamlit drops it as its fragment is gone: of that nothing comes."""
 
 
 @pytest.fixture(scope="session")
@@ -31,8 +76,20 @@ def browser() -> Iterator[Browser]:
     require("browser", found)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        for name in ("new_context", "new_page"):
+            setattr(browser, name, _with_script(getattr(browser, name)))
         yield browser
         browser.close()
+
+
+def _with_script(make: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(make)
+    def made(**options: Any) -> Any:
+        new = make(**options)
+        new.add_init_script(ASKED)
+        return new
+
+    return made
 
 
 @pytest.fixture
@@ -110,8 +167,8 @@ def sign_in(page: Page, url: str, username: str, password: str) -> None:
 
 
 def settled(page: Page) -> None:
-    """Wait until no run of the page is under way."""
-    expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_attached()
+    """Wait until no run of the page is under way or asked for: what was typed or pressed has arrived, and its page is drawn."""
+    page.wait_for_function(SETTLED)
 
 
 def choose(box: Locator, option: str) -> None:

@@ -14,6 +14,7 @@ from core.access import users
 from core.actors import COMMAND_LINE
 from core.manage import providers, seed
 from core.store import db
+from tests.browser.conftest import settled
 from tests.browser.filled import app_with, fill
 from tests.conftest import PASSWORD
 from tests.processes import App, running_app
@@ -96,7 +97,7 @@ FADED: Final = """() => !document.querySelector('[data-stale=true], [data-testid
 
 def at_rest(page: Page) -> None:
     """Return when what is there is what the last run has drawn."""
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    settled(page)
     page.wait_for_function(FADED)
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import CHOSEN, Recorder, sign_in
-from tests.browser.test_main_job import rest
+from tests.browser.conftest import CHOSEN, Recorder, settled, sign_in
 from tests.conftest import PASSWORD
 from tests.processes import python, running_app
 from tests.vendors import KEY, TEXT, Vendor
@@ -36,7 +35,7 @@ def type_provider(page: Page, base_url: str) -> None:
     models.fill("m1")
     models.press("Enter")
     models.press("Escape")
-    rest(page)
+    settled(page)
     expect(dialog.get_by_role("combobox", name="Default model")).to_have_value("m1")  # the only one
 
 

@@ -12,7 +12,7 @@ from core.access import sessions, users
 from core.actors import COMMAND_LINE
 from core.manage import providers, settings
 from core.store import db
-from tests.browser.conftest import choose, sign_in
+from tests.browser.conftest import choose, settled, sign_in
 from tests.conftest import PASSWORD
 from tests.processes import App, running_app
 
@@ -43,19 +43,14 @@ def app(committed: str, tmp_path: Path) -> Iterator[App]:
         yield running
 
 
-def rest(page: Page) -> None:
-    """Return when the page is drawn."""
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-
-
 def counted(page: Page, on: Locator, key: str) -> int:
     """Press *key*; returns how many frames came until the page was drawn."""
-    rest(page)
+    settled(page)
     frames = page.evaluate("() => window.framesSeen")
     on.press(key)
     page.wait_for_function("before => window.framesSeen > before", arg=frames)
     page.wait_for_timeout(500)
-    rest(page)
+    settled(page)
     return int(page.evaluate("() => window.framesSeen")) - int(frames)
 
 
@@ -75,7 +70,7 @@ def test_temperature_of_one_provider_and_why(app: App, browser: Browser) -> None
     expect(page).to_have_url(re.compile(r"defaults\?provider=acme$"))
     expect(page.get_by_role("combobox", name="Preferred model")).to_be_visible()
 
-    rest(page)
+    settled(page)
     page.locator(".st-key-temperature_mode").get_by_role("radio", name="Value", exact=True).click()
     number = page.get_by_role("spinbutton", name="Temperature: value, exactly")
     number.fill("3")
@@ -87,7 +82,7 @@ def test_temperature_of_one_provider_and_why(app: App, browser: Browser) -> None
     expect(page.locator(".sample").first).to_contain_text('"temperature": 0.355')
     expect(page.locator(".st-key-save_bar")).to_contain_text("Sent: Temperature 0.355")
     expect(page.get_by_role("slider")).to_have_attribute("aria-valuetext", "0.355")
-    rest(page)
+    settled(page)
     assert counted(page, page.get_by_role("slider"), "ArrowRight") < HALF_A_PAGE
     expect(number).to_have_value(re.compile(r"^0\.40"))
     number.fill("0.35")
@@ -133,7 +128,7 @@ def test_overview_for_an_analyst(app: App, browser: Browser) -> None:
 
 def _idle(page: Page) -> None:
     """Do nothing for 28 minutes, by the browser's clock, and then stay signed in."""
-    rest(page)
+    settled(page)
     with db.transaction() as session:
         session.execute(text("UPDATE auth_sessions SET last_seen_at = last_seen_at - interval '28 minutes'"))
     page.clock.fast_forward("25:00")
@@ -150,7 +145,7 @@ def _idle(page: Page) -> None:
         page.wait_for_timeout(100)
     else:
         raise AssertionError("the sign-in was not used")
-    rest(page)
+    settled(page)
 
 
 def test_draft_outlives_the_sign_in(app: App, browser: Browser) -> None:
@@ -163,7 +158,7 @@ def test_draft_outlives_the_sign_in(app: App, browser: Browser) -> None:
     sign_in(page, app.url, "admin", PASSWORD)
     page.goto(f"{app.url}/defaults?provider=beta")
     expect(page.get_by_role("combobox", name="Preferred model")).to_be_visible()
-    rest(page)
+    settled(page)
     page.locator(".st-key-top_p_mode").get_by_role("radio", name="Don't send").click()
     expect(page.locator(".st-key-save_bar")).to_be_visible()
     _idle(page)
@@ -209,12 +204,12 @@ def test_what_a_model_takes_is_seen_before_it_is_saved(app: App, browser: Browse
 
     page.goto(f"{app.url}/defaults?provider=claude")
     expect(page.locator(".st-key-note_presence_penalty")).to_contain_text("will be left out: Anthropic's API has none")
-    rest(page)
+    settled(page)
     page.locator(".st-key-temperature_mode").get_by_role("radio", name="Value", exact=True).click()
     expect(page.get_by_role("slider")).to_have_attribute("max", "1")
     page.locator(".st-key-presence_penalty_mode").get_by_role("radio", name="Value", exact=True).click()
     expect(page.locator(".st-key-save_bar")).to_contain_text("2 changes")
-    rest(page)
+    settled(page)
     page.get_by_role("button", name="Save", exact=True).click()
     expect(dialog).to_contain_text("Anthropic's API has none")
     dialog.get_by_role("button", name="Save all the same").click()
@@ -225,7 +220,7 @@ def test_what_a_model_takes_is_seen_before_it_is_saved(app: App, browser: Browse
     expect(line).to_contain_text("another model answers since")
     page.get_by_role("button", name="Change to it grok-3").click()
     expect(dialog.get_by_role("row", name=re.compile("^Price"))).to_be_visible()
-    rest(page)
+    settled(page)
     dialog.get_by_role("button", name="Change it").click()
     expect(page.get_by_text("Changed grok-3 to grok-4.3 in 1 provider")).to_be_visible()
     expect(page.get_by_text("grok-3 at xAI")).to_have_count(0)

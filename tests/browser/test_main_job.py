@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import CHOSEN, Recorder, choose, sign_in
+from tests.browser.conftest import CHOSEN, Recorder, choose, settled, sign_in
 from tests.conftest import PASSWORD, ROOT, named
 from tests.processes import core, environment, free_port, running_app
 
@@ -61,12 +61,6 @@ def said(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def rest(page: Page) -> None:
-    """Return when what was typed has arrived and the page is drawn: on a busy machine a click could be faster."""
-    page.wait_for_timeout(500)
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-
-
 def add_provider(page: Page) -> None:
     """Add the provider acme with its key, as an admin does."""
     page.get_by_role("button", name="Add provider").click()
@@ -79,9 +73,9 @@ def add_provider(page: Page) -> None:
     models.fill("acme-small")
     models.press("Enter")
     models.press("Escape")
-    rest(page)
+    settled(page)
     choose(dialog.get_by_role("combobox", name="Default model"), "acme-large")
-    rest(page)
+    settled(page)
     dialog.get_by_role("textbox", name="API key").fill(CANARY)
     dialog.get_by_role("button", name="Add provider").click()
     expect(page.get_by_text("Acme AI is added.")).to_be_visible()
@@ -102,7 +96,7 @@ def set_temperature(page: Page, value: float, steps: int) -> None:
     slider.focus()
     for _ in range(steps):
         slider.press("ArrowLeft")
-    rest(page)
+    settled(page)
     expect(page.get_by_text("1 change, unsaved")).to_be_visible()
     expect(page.locator(".st-key-row_temperature")).to_contain_text(f"{value:.2f}")
     page.get_by_role("button", name="Save").click()

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Error, Locator, Page, expect
 from core.actors import COMMAND_LINE
 from core.manage import providers
 from core.store import db
-from tests.browser.conftest import CHOSEN, sign_in
+from tests.browser.conftest import CHOSEN, settled, sign_in
 from tests.conftest import PASSWORD, named
 from tests.processes import App, core, running_app
 from tests.rest import token, traffic
@@ -211,9 +211,7 @@ def test_nothing_typed_is_lost_while_the_database_is_away(page: Page, committed:
     field = dialog.get_by_role("textbox", name="Display name")
     field.fill("Typed before the outage")
     field.press("Tab")
-    page.wait_for_timeout(500)
-    at_rest = page.get_by_test_id("stApp")  # else what fails is the run that the field has begun
-    expect(at_rest).to_have_attribute("data-test-script-state", "notRunning")
+    settled(page)  # else what fails is the run that the field has begun
     with psycopg.connect(named(committed, "postgres"), autocommit=True) as admin:
         admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
@@ -254,15 +252,15 @@ def test_hostile_names_are_text(page: Page, committed: str) -> None:
     for link in ("Defaults", "Effective Preview", "Providers"):
         page.get_by_role("link", name=link, exact=True).click()
         expect(page.get_by_role("heading", name=link)).to_be_visible()
-        page.wait_for_timeout(700)
+        settled(page)
     expect(page.locator(".st-key-card_acme")).to_contain_text(":red[hot]")
     page.locator(".st-key-edit_acme button").click()
     expect(page.get_by_role("dialog").get_by_role("textbox", name="Display name")).to_have_value(hostile)
     beacon.shutdown()
 
     assert beacon.seen == []  # type: ignore[attr-defined]
-    assert page.locator("main img[src^='http']").count() == 0
-    assert page.locator("main a[href^='javascript']").count() == 0
+    expect(page.locator("main img[src^='http']")).to_have_count(0)
+    expect(page.locator("main a[href^='javascript']")).to_have_count(0)
 
 
 def test_wrong_key_is_a_state_of_the_row(committed: str, browser: Browser, tmp_path: Path) -> None:
@@ -386,6 +384,7 @@ def test_analyst_is_offered_their_page_alone(app: App, browser: Browser, committ
     sign_in(page, app.url, "alan", PASSWORD)
     expect(page.get_by_role("heading", name="Effective Preview")).to_be_visible()
     expect(page.get_by_role("row", name=re.compile("^Temperature"))).to_contain_text("0.7")
+    settled(page)
     text = page.content()
     assert page.get_by_role("link", name="Providers").count() == 0
     assert "sk-proj" not in text

@@ -9,31 +9,27 @@ from core.access import users
 from core.actors import COMMAND_LINE
 from core.manage import providers
 from core.store import db
-from tests.browser.conftest import choose
+from tests.browser.conftest import choose, settled
 from tests.browser.test_looks import sign_in_narrow
 from tests.conftest import ENCRYPTION_KEY, PASSWORD
 from tests.processes import running_app
 from tests.vendors import KEY, Vendor
 
 pytestmark = pytest.mark.browser
+UNCOVERED = """what => {
+    const box = what.getBoundingClientRect();
+    return document.elementFromPoint(box.x + 20, box.y + box.height / 2)?.textContent.includes(what.textContent);
+}"""
 
 
-def rest(page: Page) -> None:
-    """Return when the run of the last event is over."""
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-
-
-def in_view(page: Page, what: Locator) -> bool:
-    """Tell whether something is wholly within the window as it is scrolled now, and nothing lies over it."""
-    expect(what).to_be_visible()
-    box = what.bounding_box()
-    size = page.viewport_size
-    assert box
-    assert size
-    over = page.evaluate(
-        "([x, y]) => document.elementFromPoint(x, y)?.textContent", [box["x"] + 20, box["y"] + box["height"] / 2]
-    )
-    return box["y"] >= 0 and box["y"] + box["height"] <= size["height"] and what.inner_text() in str(over)
+def comes_into_view(page: Page, what: Locator) -> None:
+    """Check that something is wholly within the window once the page has scrolled by itself, and nothing lies over it."""
+    expect(what).to_be_in_viewport(ratio=1)
+    for _ in range(100):
+        if what.evaluate(UNCOVERED):
+            return
+        page.wait_for_timeout(100)
+    pytest.fail(f"something lies over {what}")
 
 
 def by_keyboard(page: Page, url: str) -> None:
@@ -44,7 +40,7 @@ def by_keyboard(page: Page, url: str) -> None:
     page.keyboard.type("openai-comp")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    rest(page)
+    settled(page)
     expect(dialog.get_by_placeholder("https://host.example/v1")).to_be_visible()
     for label, value in {"Display name": "Quick", "Name": "quick", "Base URL": url}.items():
         dialog.get_by_role("textbox", name=label, exact=True).fill(value)
@@ -53,7 +49,7 @@ def by_keyboard(page: Page, url: str) -> None:
     models.press("Enter")
     models.press("Escape")
     expect(dialog.get_by_role("combobox", name="Default model")).to_have_value("model-001")
-    rest(page)
+    settled(page)
     key = dialog.get_by_role("textbox", name="API key")
     key.fill(KEY.replace("right", "wrong"))
     key.press("Enter")
@@ -93,15 +89,15 @@ def test_add_with_the_vendors_list(browser: Browser, committed: str, tmp_path: P
             dialog.get_by_role("textbox", name="API key").fill(KEY.replace("right", "wrong"))
             dialog.get_by_role("button", name="Test connection").click()
             refused = dialog.get_by_text("Key refused: 401 Incorrect API key provided").first
-            assert in_view(page, refused)
+            comes_into_view(page, refused)
             dialog.get_by_role("textbox", name="API key").fill(KEY)
             expect(dialog.get_by_text("Of what was typed before:")).to_be_visible()
             dialog.get_by_role("button", name="Test connection").click()
             dialog.get_by_role("button", name="Take all 120").click()
             choose(dialog.get_by_role("combobox", name="Default model"), "model-003")
-            rest(page)
+            settled(page)
             dialog.get_by_role("button", name="Test connection").click()
-            assert in_view(page, dialog.get_by_text("It works: the model has answered."))
+            comes_into_view(page, dialog.get_by_text("It works: the model has answered."))
             dialog.get_by_role("textbox", name="Display name").fill(f"Acme {width}")
             dialog.get_by_role("textbox", name="Name", exact=True).fill(f"acme-{width}")
             dialog.get_by_role("button", name="Add provider").click()

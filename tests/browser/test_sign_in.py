@@ -154,7 +154,7 @@ def test_sign_in_in_any_time_zone_with_a_wrong_clock(zone: str, app: App, browse
             sign_in(page, app.url, "alan", PASSWORD)
             page.reload()
             expect(page.get_by_text("Signed in as alan (analyst)")).to_be_visible()
-            page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+            settled(page)
             page.get_by_role("button", name="Sign out").click()
             asks_to_sign_in(page)
             page.close()
