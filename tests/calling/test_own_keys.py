@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
@@ -21,6 +20,7 @@ from core.manage import organization_keys, provider_secrets, providers
 from core.resolving import snapshot_file
 from core.store import db
 from tests.calls import configure, logged, settle
+from tests.canaries import forms
 from tests.processes import core
 from tests.rest import Tenant, serving, signed_in, tenant, token, token_of
 from tests.routes import ROUTES, address, is_about_organisations
@@ -32,17 +32,6 @@ KINDS = ("openai", "anthropic")
 OWN = {(slug, kind): f"sk-proj-{slug}-{kind}-canary-0123456789abcdef" for slug in ("acme", "beta") for kind in KINDS}
 SEALED = {kind: f"gw-{kind}-canary-fedcba9876543210" for kind in KINDS}
 CANARIES = [*OWN.values(), *SEALED.values()]
-
-
-def forms(secret: str) -> set[str]:
-    """A secret as it is, reversed, in hex, percent-encoded, and in base64 wherever it begins."""
-    raw = secret.encode()
-    found = {secret, secret[::-1], raw.hex(), raw.hex().upper(), quote(secret, safe="")}
-    found.add("".join(f"%{byte:02X}" for byte in raw))
-    for before in range(3):
-        for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            found.add(encode(b"\0" * before + raw).decode()[4 if before else 0 : -4])
-    return found
 
 
 FORMS = {form: secret for secret in CANARIES for form in forms(secret)}

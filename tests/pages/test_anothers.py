@@ -13,8 +13,9 @@ from core.manage import organization_members, providers
 from core.store import db
 from core.store.table import id_of
 from core.store.tables import MEMBER
+from tests.canaries import forms
 from tests.conftest import make_user, statements
-from tests.rest import Tenant, tenant
+from tests.rest import KEY, Tenant, tenant
 from tests.screens import open_page
 from ui.navigation import SCREENS
 
@@ -42,10 +43,14 @@ def visit(at: AppTest, name: str, asked: dict[str, str]) -> Seen:
     with statements() as run:
         at.run()
     assert not at.exception
-    drawn = "\n".join(str(node.proto) for node in at._tree if getattr(node, "proto", None) is not None)  # type: ignore[attr-defined]
-    drawn = re.sub(r"\$\$ID-\w+|\d+", "N", drawn.replace("beta", "nota"))
+    drawn = re.sub(r"\$\$ID-\w+|\d+", "N", frame(at).replace("beta", "nota"))
     with db.transaction() as session:
         return Seen(drawn, run, _denied(session) - before)
+
+
+def frame(at: AppTest) -> str:
+    """All that the page sends to the browser."""
+    return "\n".join(str(node.proto) for node in at._tree if getattr(node, "proto", None) is not None)  # type: ignore[attr-defined]
 
 
 def _denied(session: Session) -> int:
@@ -102,3 +107,19 @@ def test_pages_of_the_installation_are_denied_whatever_is_asked(people: dict[str
         assert there == missing, name
         assert there.denied, name
         assert "access" in there.drawn, name
+
+
+def test_no_page_draws_an_own_key(admin: Actor, people: dict[str, Actor], two: list[Tenant]) -> None:
+    """CHECKS 31: of acme's own key its admin and the installation's see how it begins, its analyst nothing; the key is in no frame, in no form."""
+    keys = ("organization", {"organization": "acme", "section": "Providers and keys"})
+    pages = [keys, *((name, {"organization": "acme"}) for name in ("organizations", "hierarchy", "audit", "health"))]
+    masked = {}
+    for who, actor in {"installation": admin, **people}.items():
+        at = open_page("account", actor)
+        for name, asked in pages if who == "installation" else pages[:1]:
+            visit(at, name, asked)
+            assert not [form for form in forms(KEY) if form in frame(at)], (who, name)
+            masked[who, name] = "sk-proj..." in frame(at)
+
+    assert len(two) == len(people)
+    assert [masked[who, "organization"] for who in ("installation", "admin", "analyst")] == [True, True, False]
