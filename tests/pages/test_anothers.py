@@ -106,7 +106,7 @@ def test_pages_of_the_installation_are_denied_whatever_is_asked(people: dict[str
         there, missing = (visit(at, name, dict.fromkeys(SCREENS[name].parameters, value)) for value in ("beta", "nota"))
         assert there == missing, name
         assert there.denied, name
-        assert "access" in there.drawn, name
+        assert "required. Ask an admin" in there.drawn, name
 
 
 def test_no_page_draws_an_own_key(admin: Actor, people: dict[str, Actor], two: list[Tenant]) -> None:
