@@ -19,6 +19,7 @@ from .environment import (
     entries,
     networks,
     no_comment,
+    number,
     proxy_address,
     proxy_url,
     public_key,
@@ -35,6 +36,7 @@ VARIABLES = {
     "LLM_DATA_DIR": "Folder of the embedded PostgreSQL and its encryption key. Default: .data",
     "LLM_SNAPSHOT_FILE": "Where a service keeps its last settings, without keys, for a start while the database is away. Default: nowhere.",
     "LLM_ORGANIZATIONS": "Comma list of the organisations that a service asks for, by any of their names: it keeps no others in memory. Default: all.",
+    "LLM_CLIENTS": "So many clients of vendors, each with its connections, are kept for calls: one for each key and address in use. Default: 64",
     "LLM_ENCRYPTION_KEY": "64 hex digits; seals and opens API keys. Make one: python -m core generate-key",
     "LLM_ENCRYPTION_KEYS_EXTRA": "Comma list of further keys that may open: the old ones, and the next one.",
     "LLM_ADMIN_PASSWORD": "Password of the first admin when there is no user yet.",
@@ -67,6 +69,7 @@ class Config:
     data_dir: Path
     snapshot_file: Path | None
     organizations: tuple[str, ...] | None
+    clients: str
     encryption_key: Secret | None
     encryption_keys_extra: tuple[Secret, ...]
     admin_username: str
@@ -105,6 +108,7 @@ class Config:
             organizations=tuple(name.strip() for name in named.split(",") if name.strip())
             if (named := env.get("LLM_ORGANIZATIONS", "")).strip()
             else None,
+            clients=env.get("LLM_CLIENTS") or "64",
             encryption_key=secret(key) if (key := env.get("LLM_ENCRYPTION_KEY")) else None,
             encryption_keys_extra=tuple(
                 map(secret, filter(str.strip, env.get("LLM_ENCRYPTION_KEYS_EXTRA", "").split(",")))
@@ -146,10 +150,11 @@ def check_at_start(config: Config) -> None:
 
     Raises:
         BadConfig: If an entry of a list could fit no host, the proxy's URL cannot be read, LLM_LOG_DAYS is no number of days,
-            LLM_MODEL_LOOKS is not ``daily``,
+            LLM_MODEL_LOOKS is not ``daily``, LLM_CLIENTS no number of clients,
             or a variable of LLM_CATALOGUE_… is malformed.
     """
     log_days(config)
+    most_clients(config)
     looks_daily(config)
     catalogue_source(config)
     check_hosts("LLM_ALLOWED_HOSTS", config.allowed_hosts, as_networks=False, everything=False)
@@ -178,6 +183,15 @@ def log_days(config: Config) -> int | None:
         BadConfig: If LLM_LOG_DAYS is no whole number from 1 to 36500.
     """
     return days("LLM_LOG_DAYS", config.log_days)
+
+
+def most_clients(config: Config) -> int:
+    """Return how many clients of vendors are kept, for the calls of one event loop, or of all threads.
+
+    Raises:
+        BadConfig: If LLM_CLIENTS is no whole number from 1 to 10000.
+    """
+    return number("LLM_CLIENTS", config.clients, 10_000)
 
 
 def looks_daily(config: Config) -> bool:

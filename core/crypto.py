@@ -5,8 +5,6 @@ associated data: a fixed format, which programs in other languages read and writ
 to its place stands beside it: see :meth:`KeyRing.seal`.
 """
 
-import hashlib
-import hmac
 import os
 import re
 from collections.abc import Iterable
@@ -149,6 +147,8 @@ class KeyRing:
         box = key.box(blob)
         if box is None:
             raise KeyUnreadable("damaged", "The stored key is damaged. Enter the API key again.")
+        import hmac  # noqa: PLC0415 - keeps the import of the resolver lean
+
         if not hmac.compare_digest(binding.encode("utf-8", "replace"), key.bind(place, blob).encode()):
             raise KeyUnreadable(
                 "moved",
@@ -227,7 +227,7 @@ class _Key:
         return SealedKey(blob, self.id, self.bind(place, blob))
 
     def fingerprint(self, plain: bytes) -> str:
-        return hmac.digest(self._fingerprint_key, plain, hashlib.sha256)[:4].hex()
+        return _digest(self._fingerprint_key, plain)[:4].hex()
 
     def bind(self, place: Place, blob: str) -> str:
         parts = [
@@ -235,7 +235,7 @@ class _Key:
             for part in (place.table, str(place.row_id), place.column, place.origin, blob)
         ]
         message = b"".join(len(part).to_bytes(4) + part for part in parts)  # lengths, so that no two places look alike
-        return hmac.digest(self._binding_key, message, hashlib.sha256).hex()
+        return _digest(self._binding_key, message).hex()
 
     def box(self, blob: str) -> Box | None:
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - keeps the resolver lean
@@ -281,8 +281,14 @@ def _parse(text: str, name: str) -> bytes:
     return bytes.fromhex(text)
 
 
+def _digest(key: bytes, message: bytes) -> bytes:
+    import hmac  # noqa: PLC0415 - keeps the import of the resolver lean
+
+    return hmac.digest(key, message, "sha256")
+
+
 def _id_of(raw: bytes) -> str:
-    return hmac.digest(raw, _KEY_ID_LABEL, hashlib.sha256)[:4].hex()
+    return _digest(raw, _KEY_ID_LABEL)[:4].hex()
 
 
 def ids_of(config: Config) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from .errors import BadConfig
+from .patterns import later
 from .redaction import Secret, remember
 
 MOST_DAYS: Final = 36_500
@@ -21,14 +22,14 @@ _OTHER_SCHEMES: Final = (
 )
 """Named in an error where one of them was written; any other word before :// might be a part of a password."""
 _CODES: Final = "@ is %40, / is %2F, : is %3A, ? is %3F, # is %23, % is %25"
-_NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
-_NUMBERS: Final = re.compile(r"[0-9.]+|.*:.*")
-_BAD_PERCENT: Final = re.compile("%(?![0-9A-Fa-f]{2})|%00")
+_NAME: Final = later(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+_NUMBERS: Final = later(r"[0-9.]+|.*:.*")
+_BAD_PERCENT: Final = later("%(?![0-9A-Fa-f]{2})|%00")
 # As libpq reads it (fe-connect.c, conninfo_uri_parse_options): a user and a password end at the first @ before any /.
-_URL: Final = re.compile(r"(?P<user>[^@/]*@)?(?P<hosts>[^/?]*)(?P<path>[^?]*)(?:\?(?P<query>.*))?", re.DOTALL)
-_HOST: Final = re.compile(r"(\[[^]]*\]|[^:]*)(:(?P<port>.*))?", re.DOTALL)
-_SOCKS: Final = re.compile("socks[45]?[ah]?", re.IGNORECASE)
-_BLANK: Final = re.compile(r"[\s\x00-\x1f\x7f]")
+_URL: Final = later(r"(?P<user>[^@/]*@)?(?P<hosts>[^/?]*)(?P<path>[^?]*)(?:\?(?P<query>.*))?", re.DOTALL)
+_HOST: Final = later(r"(\[[^]]*\]|[^:]*)(:(?P<port>.*))?", re.DOTALL)
+_SOCKS: Final = later("socks[45]?[ah]?", re.IGNORECASE)
+_BLANK: Final = later(r"[\s\x00-\x1f\x7f]")
 
 
 def secret(text: str) -> Secret:
@@ -311,6 +312,14 @@ def days(name: str, raw: str) -> int | None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(MOST_DAYS)) and 1 <= int(text) <= MOST_DAYS):
         raise BadConfig(f"{name} must be a whole number of days from 1 to {MOST_DAYS}; unset, nothing is deleted.")
+    return int(text)
+
+
+def number(name: str, raw: str, most: int) -> int:
+    """Return a whole number from 1 to *most*. Raises BadConfig."""
+    text = raw.strip()
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and 1 <= int(text) <= most):
+        raise BadConfig(f"{name} must be a whole number from 1 to {most}.")
     return int(text)
 
 

@@ -5,7 +5,6 @@ library, as :mod:`core.resolve` is to its services, leaves its host's log alone.
 """
 
 import copy
-import hmac
 import json
 import logging
 import math
@@ -21,6 +20,7 @@ from typing import Any, Final, NoReturn
 from urllib.parse import quote_from_bytes
 
 from . import log_lines
+from .patterns import later
 
 MASK: Final = "****"
 SHORTEST: Final = 8
@@ -48,6 +48,8 @@ class Secret:
         return self._text
 
     def __eq__(self, other: object) -> bool:
+        import hmac  # noqa: PLC0415 - keeps the import of the resolver lean
+
         return isinstance(other, Secret) and hmac.compare_digest(_bytes(self._text), _bytes(other._text))
 
     __hash__ = None  # type: ignore[assignment]  # nothing needs it as a key
@@ -162,8 +164,8 @@ def _named(name: str, clean: Any) -> Any:
 _DEEPEST: Final = 40
 _DIGITS: Final = 10_000
 """Binary ones of a number: Python itself writes no more than 4,300 decimal ones."""
-_CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_TURNING: Final = re.compile("[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_CONTROL: Final = later("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_TURNING: Final = later("[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _ROOM: Final = 65_536
 """Characters behind the end that are looked at: what stands before it may become shorter."""
 
@@ -221,7 +223,7 @@ _HEADER = r"(?i)\b((?:x-api-key|x-goog-api-key|api-key|(?:proxy-)?authorization)
 _NAME = r"(?i)((?:password|passwd|pwd|secret|api_?key|encryption_key|access_token|[?&]key|[?&]token)"
 
 PATTERNS: Final = tuple(
-    (re.compile(pattern), kept)
+    (later(pattern), kept)
     for pattern, kept in (
         # Sealed keys, also cut as PostgreSQL cuts a failing row; encryption keys, and what looks like one; bcrypt.
         (r"(?<![0-9a-fA-F])[0-9a-fA-F]{32}:[0-9a-fA-F]{16,32}(?::[0-9a-fA-F]*)?", MASK),

@@ -3,13 +3,14 @@
 A context variable: threads of the pool that a request uses have it too. Standard library only.
 """
 
-import re
-import secrets
+import os
 from contextvars import ContextVar
 from typing import Final
 
+from .patterns import later
+
 LONGEST: Final = 100
-_WELL_FORMED: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:=-]{{0,{LONGEST - 1}}}")
+_WELL_FORMED: Final = later(rf"[A-Za-z0-9][A-Za-z0-9._:=-]{{0,{LONGEST - 1}}}")
 """UUIDs, hex digits, and what the balancers of AWS (``Root=1-…``) and Google send."""
 
 _current: Final[ContextVar[str]] = ContextVar("request_id", default="")
@@ -27,6 +28,6 @@ def begin(sent: str | None = None) -> str:
         sent: The id that the client, or a proxy, gave it; taken as it is if it is up to ``LONGEST`` letters, digits and
             ``. _ : = -`` behind a letter or digit, else another one is made.
     """
-    taken = sent if sent is not None and _WELL_FORMED.fullmatch(sent) else secrets.token_hex(8)
+    taken = sent if sent is not None and _WELL_FORMED.fullmatch(sent) else os.urandom(8).hex()
     _current.set(taken)
     return taken

@@ -1,7 +1,6 @@
 """Numbers and lists in sentences to people."""
 
 from collections.abc import Sequence
-from decimal import Decimal
 
 
 def counted(number: int, noun: str) -> str:
@@ -11,7 +10,11 @@ def counted(number: int, noun: str) -> str:
 
 def plain_number(value: float) -> str:
     """Return ``2``, ``0.7`` or ``1000000``: a whole number as it is, a float to 6 digits, neither with an exponent."""
-    return str(value) if isinstance(value, int) else f"{Decimal(f'{value:.6g}'):f}"
+    if isinstance(value, int):
+        return str(value)
+    from decimal import Decimal  # noqa: PLC0415 - keeps the import of the resolver lean
+
+    return f"{Decimal(f'{value:.6g}'):f}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -1,10 +1,15 @@
 """The SDKs' clients with their connections: one for each provider's address and key, and for each event loop.
 
+Of one loop, or of all threads, LLM_CLIENTS are kept. One more takes the place of the one that was not used for the longest
+time; that one's connections are closed once its last call has ended.
+
 A client is made beside the event loop, as importing an SDK and reading the certificates takes a second. The clients of a
 loop end with it: they stand on the loop itself, and close when it is shut down (``asyncio.run`` does that).
 """
 
 import asyncio
+import contextlib
+import itertools
 import os
 import threading
 import weakref
@@ -13,6 +18,7 @@ from contextvars import copy_context
 from typing import Any, Final, NamedTuple, TypeVar
 
 from .. import redaction
+from ..config import get_config, most_clients
 from ..errors import Invalid
 from ..extras import from_extra
 from ..kinds import facts_of
@@ -23,8 +29,8 @@ from .adapters import adapter_of
 
 T = TypeVar("T")
 
-CLIENTS: Final = 64
-"""So many pools of connections are kept, one for each provider and key in use."""
+_uses: Final = itertools.count()
+"""Grows with each use of any client: whose last one is the lowest was not used for the longest time."""
 _ON_THE_LOOP: Final = "_llm_settings_clients"
 """The attribute of an event loop that has its clients: so they live no longer than it does."""
 
@@ -54,18 +60,25 @@ class Client(NamedTuple):
     http: Any
     asked: "Asking"
     """Whose settings it was made with."""
+    used: list[int]
+    """When it was used last, of :data:`_uses`: marked without a lock, as each call does it."""
 
 
 class Kept(dict[Wanted, Client]):
     """The clients of a loop, or those of all threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         super().__init__()
+        self.loop = None if loop is None else weakref.ref(loop)
+        """None: of all threads."""
         self.pid = os.getpid()
         """A child that goes on with its parent's loop has no part in its parent's connections."""
 
         self.going: list[Any] = []
         """HTTP clients of a loop that nothing new is sent by: calls that are under way may use their connections."""
+
+        self.closing: set[asyncio.Task[None]] = set()
+        """A loop knows its tasks weakly."""
 
     keeper: AsyncGenerator[None] | None = None
     """Ended by the loop when it is shut down."""
@@ -89,13 +102,14 @@ class Clients:
 
         Raises:
             MissingExtra: If the SDK is not installed.
-            BadConfig: If the certificates that the environment names cannot be read.
+            BadConfig: If the certificates that the environment names cannot be read, or LLM_CLIENTS is no number of clients.
         """
         wanted = Wanted(settings.kind, settings.base_url, key, settings.carried())
         found = self.shared.get(wanted)
         if found is None:
-            found = self._make(self.shared, wanted, _asking(settings), is_async=False)
+            found = self._make(self.shared, wanted, _asking(settings), None)
             pricing.find(wanted.kind, wanted.base_url, settings.model)
+        found.used[0] = next(_uses)
         return found.sdk
 
     async def get_async(self, settings: EffectiveSettings, key: str) -> Any:
@@ -104,13 +118,15 @@ class Clients:
         wanted = Wanted(settings.kind, settings.base_url, key, settings.carried())
         found = kept.get(wanted)
         if found is None:
+            loop = running_loop()
 
             def make() -> Client:
-                made = self._make(kept, wanted, _asking(settings), is_async=True)
+                made = self._make(kept, wanted, _asking(settings), loop)
                 pricing.find(wanted.kind, wanted.base_url, settings.model)
                 return made
 
             found = await beside(make)
+        found.used[0] = next(_uses)
         return found.sdk
 
     def keep_current(self, resolve: Callable[[str, str | None, str | None], EffectiveSettings]) -> None:
@@ -130,11 +146,16 @@ class Clients:
                     self._let_go(kept, client, wanted)
 
     def _let_go(self, kept: Kept, client: Client, wanted: Wanted) -> None:
-        """Have *client* end with its last call, and its secrets with it."""
-        if kept is not self.shared:
-            kept.going.append(client.http)
+        """Have *client* end with its last call: its connections are closed then, and its secrets forgotten."""
         for secret in (wanted.key, *wanted.carried.secrets):
             weakref.finalize(client.sdk, self._forget, secret)
+        ended: weakref.finalize[..., Any]
+        if kept.loop is None:
+            ended = weakref.finalize(client.sdk, client.http.close)
+        else:
+            kept.going.append(client.http)
+            ended = weakref.finalize(client.sdk, _close_soon, kept, client.http)
+        ended.atexit = False
         for name, value in list(vars(client.sdk).items()):  # circles: only the garbage collector would end them
             if getattr(value, "_client", None) is client.sdk:
                 del vars(client.sdk)[name]
@@ -148,7 +169,8 @@ class Clients:
         found = [getattr(loop, _ON_THE_LOOP, None) for loop in list(self.loops)]
         return [self.shared, *(kept for kept in found if kept is not None)]
 
-    def _make(self, kept: Kept, wanted: Wanted, asked: Asking, *, is_async: bool) -> Client:
+    def _make(self, kept: Kept, wanted: Wanted, asked: Asking, loop: asyncio.AbstractEventLoop | None) -> Client:
+        most, is_async = most_clients(get_config()), loop is not None
         with from_extra(facts_of(wanted.kind).extra):
             from . import dial  # noqa: PLC0415 - needs httpx2, which comes with the extra
         for secret in (wanted.key, *wanted.carried.secrets):
@@ -160,16 +182,18 @@ class Clients:
                 return kept[wanted]
             http = dial.async_client() if is_async else dial.client()
             sdk = adapter.client(wanted.key, wanted.base_url, http, is_async=is_async, carried=wanted.carried)
-            while len(kept) >= CLIENTS:
-                kept.pop(next(iter(kept)), None)
-            kept[wanted] = Client(sdk, http, asked)
-            return kept[wanted]
+            while len(kept) >= most:
+                oldest = min(list(kept.items()), key=_last_used)
+                if kept.pop(oldest[0], None) is not None:
+                    self._let_go(kept, oldest[1], oldest[0])
+            made = kept[wanted] = Client(sdk, http, asked, [next(_uses)])
+            return made
 
     async def _of_this_loop(self) -> Kept:
         loop = running_loop()
         kept: Kept | None = getattr(loop, _ON_THE_LOOP, None)
         if kept is None or kept.pid != os.getpid():
-            kept = Kept()
+            kept = Kept(loop)
             setattr(loop, _ON_THE_LOOP, kept)
             self.loops.add(loop)
             kept.keeper = _keep(kept)
@@ -204,6 +228,27 @@ def _is_current(wanted: Wanted, settings: EffectiveSettings) -> bool:
     return wanted == Wanted(settings.kind, settings.base_url, settings.api_key(), settings.carried())
 
 
+def _last_used(each: tuple[Wanted, Client]) -> int:
+    return each[1].used[0]
+
+
+def _close_soon(kept: Kept, http: Any) -> None:
+    """Close an HTTP client of a loop on that loop; called where the last call by it has ended, in any thread."""
+    loop = None if kept.loop is None else kept.loop()
+    if loop is None or loop.is_closed() or kept.pid != os.getpid():
+        return
+
+    def close() -> None:
+        if http in kept.going:
+            kept.going.remove(http)
+            task = loop.create_task(http.aclose())
+            kept.closing.add(task)
+            task.add_done_callback(kept.closing.discard)
+
+    with contextlib.suppress(RuntimeError):  # closed by now, and its clients with it
+        loop.call_soon_threadsafe(close)
+
+
 async def _keep(kept: Kept) -> AsyncGenerator[None]:
     """Close the clients when the loop ends its generators, or whoever holds this one does."""
     try:
@@ -214,6 +259,8 @@ async def _keep(kept: Kept) -> AsyncGenerator[None]:
         kept.going.clear()
         for http in connections:
             await http.aclose()
+        if kept.closing:
+            await asyncio.wait(kept.closing)
 
 
 async def beside(work: Callable[[], T]) -> T:

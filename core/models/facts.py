@@ -7,14 +7,16 @@ Standard library only, and nothing here raises over a file that is broken: what 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
-from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ..once import Once
 from .apis import APIS
 from .names import MOST, Found, Index
 from .vendored import PROVENANCE, Catalogue, read
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 Reasoning = Literal["none", "optional", "default", "always"]
 """Whether it reasons before it answers: never, when asked to, unless told not to, or always."""
@@ -35,13 +37,13 @@ class Price:
     """The first day (UTC) of these prices; None: from the beginning."""
     hours: tuple[int, int] | None = None
     """Minutes of the day (UTC) from and to which they hold; the end may come before the beginning, past midnight."""
-    input: Decimal | None = None
-    output: Decimal | None = None
-    cache_read: Decimal | None = None
-    cache_write: Decimal | None = None
-    request: Decimal | None = None
+    input: "Decimal | None" = None
+    output: "Decimal | None" = None
+    cache_read: "Decimal | None" = None
+    cache_write: "Decimal | None" = None
+    request: "Decimal | None" = None
     """US dollars a thousand requests, beside the tokens."""
-    tiers: tuple[tuple[str, int, Decimal], ...] = ()
+    tiers: "tuple[tuple[str, int, Decimal], ...]" = ()
     """(field, input tokens, price): with more input tokens than that, all tokens of the field cost this; ascending."""
 
 
@@ -257,9 +259,11 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _money(value: Any) -> Decimal:
+def _money(value: Any) -> "Decimal":
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MOST_DOLLARS:
         raise ValueError(f"{value!r:.40} is no price")
+    from decimal import Decimal  # noqa: PLC0415 - keeps the import of the resolver lean
+
     return Decimal(repr(value))
 
 
@@ -270,7 +274,7 @@ def _hours(value: Any) -> tuple[int, int]:
     return begin, end
 
 
-def _tiers(value: Any) -> tuple[tuple[str, int, Decimal], ...]:
+def _tiers(value: Any) -> "tuple[tuple[str, int, Decimal], ...]":
     checked = _one_of("input", "output", "cache_read", "cache_write")
     return tuple((checked(name), _count(start), _money(price)) for name, start, price in value)
 

@@ -11,6 +11,7 @@ from bisect import bisect, insort
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from ..patterns import later
 from .apis import APIS
 from .vendored import Rows
 
@@ -50,23 +51,23 @@ VENDOR_PREFIXES: Final[Mapping[str, str]] = {
 }
 """What stands before a ``/`` or a ``.`` in a host's name for a vendor's model -> the vendor's API."""
 
-_VARIANT: Final = re.compile(r":(?:free|nitro|floor|online|thinking|beta|extended|exacto|latest)$")
+_VARIANT: Final = later(r":(?:free|nitro|floor|online|thinking|beta|extended|exacto|latest)$")
 _TUNED: Final = "ft:"
-_FINE_TUNED: Final = re.compile(r"^(ft:[^:]+)(?::.*)?$")
-_REGION: Final = re.compile(r"^(?:us|eu|apac|global|au|jp|ca|sa|in|us-gov|regional)\.(?=[a-z0-9-]+\.)")
-_REVISION: Final = re.compile(r"-v\d+(?::\d+)?(?::\d+k)?$|:\d+$")
-_SNAPSHOT: Final = re.compile(
+_FINE_TUNED: Final = later(r"^(ft:[^:]+)(?::.*)?$")
+_REGION: Final = later(r"^(?:us|eu|apac|global|au|jp|ca|sa|in|us-gov|regional)\.(?=[a-z0-9-]+\.)")
+_REVISION: Final = later(r"-v\d+(?::\d+)?(?::\d+k)?$|:\d+$")
+_SNAPSHOT: Final = later(
     r"-(?:20\d\d-\d\d-\d\d|20\d{6}|2[3-9](?:0[1-9]|1[0-2])|(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01])|(?:0[1-9]|1[0-2])-20\d\d"
     r"|\d\d-\d\d|latest|00\d)(?:-preview)?$"
 )
 """A date in one of the vendors' ways, a number of a version, or ``latest``."""
-_OF_A_DAY: Final = re.compile(r"\d\d-?\d\d|preview|exp|beta")
-_NUMBERED: Final = re.compile(r"\d\d-?\d\d|00\d")
-_PREVIEW: Final = re.compile(r"-(?:preview|exp|experimental|beta)$")
-_OLD_CLAUDE: Final = re.compile(r"^claude-(\d+(?:[.-]\d+)?)-(opus|sonnet|haiku)(?=$|[-@])")
-_DASHED: Final = re.compile(r"^((?:gpt|grok|gemini)-\d+)-(\d+)(?=$|-[a-z])")
-_GENERATION: Final = re.compile(r"[a-z][a-z-]*\d+(?:[.-]\d{1,2}(?!\d))*(?![\w.])")
-_NUMBERS: Final = re.compile(r"\d+(?:[.-]\d+)*")
+_OF_A_DAY: Final = later(r"\d\d-?\d\d|preview|exp|beta")
+_NUMBERED: Final = later(r"\d\d-?\d\d|00\d")
+_PREVIEW: Final = later(r"-(?:preview|exp|experimental|beta)$")
+_OLD_CLAUDE: Final = later(r"^claude-(\d+(?:[.-]\d+)?)-(opus|sonnet|haiku)(?=$|[-@])")
+_DASHED: Final = later(r"^((?:gpt|grok|gemini)-\d+)-(\d+)(?=$|-[a-z])")
+_GENERATION: Final = later(r"[a-z][a-z-]*\d+(?:[.-]\d{1,2}(?!\d))*(?![\w.])")
+_NUMBERS: Final = later(r"\d+(?:[.-]\d+)*")
 
 
 def plainer(name: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from fnmatch import translate
 from typing import Any, Final, Literal, NamedTuple
 
 from ..parameters import SENDABLE
+from ..patterns import later
 from .facts import FIELDS, WRONG, as_text
 from .rules import Does, FactSource, Verdict
 from .vendored import Rows
@@ -32,8 +33,8 @@ RESERVED: Final = frozenset(
 )
 """What a request has besides our parameters: none of these is called so."""
 
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
-_CONDITION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}(=[\x21-\x7e]{1,64}|>-?\d{1,9}(\.\d{1,9})?)")
+_NAME: Final = later(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
+_CONDITION: Final = later(r"[A-Za-z_][A-Za-z0-9_.]{0,63}(=[\x21-\x7e]{1,64}|>-?\d{1,9}(\.\d{1,9})?)")
 _NO_DAY: Final = date.min
 
 

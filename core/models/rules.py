@@ -11,6 +11,7 @@ from datetime import date
 from typing import Final, Literal, NamedTuple
 
 from ..kinds import facts_of
+from ..patterns import later
 from .facts import ModelFacts
 
 Does = Literal["ok", "refuse", "ignore", "only", "visible", "above", "range", "rename", "require", "exclusive"]
@@ -434,7 +435,7 @@ def _of_the_vendor(facts: ModelFacts) -> ModelFacts:
 
 
 _RESELLERS: Final = frozenset({"azure", "bedrock", "vertex"})
-_VENDORS: Final = re.compile(
+_VENDORS: Final = later(
     r"(?<![a-z0-9])(?:(?P<openai>gpt-(?!oss)|chatgpt|o\d(?![a-z]))|(?P<anthropic>claude)|(?P<google>gemini|gemma)|(?P<xai>grok)"
     r"|(?P<mistral>mistral|magistral|ministral|codestral|devstral|pixtral)|(?P<deepseek>deepseek)|(?P<moonshot>kimi))"
 )

@@ -5,11 +5,10 @@ server keeps 63 bytes, and shows them to every role of the database.
 """
 
 import os
-import re
-import socket
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from ..patterns import later
 from ..version import VERSION
 
 OURS: Final = "llm-settings"
@@ -20,9 +19,9 @@ LONGEST: Final = 63
 NO_KEYS: Final = "none"
 _MORE: Final = "+"
 """Behind the ids: there are more keys than there is room for."""
-_NOT_SHOWN: Final = re.compile("[^!-~]")
+_NOT_SHOWN: Final = later("[^!-~]")
 """The server writes other characters than printable ASCII as four, ``\\x0a``: the name would be longer than it keeps."""
-_READ: Final = re.compile(
+_READ: Final = later(
     rf"{OURS}(?: (?P<what>app|resolver))?"
     r"(?:/(?P<version>\d+(?:\.\d+)*)[^ ]*(?: (?P<keys>none|[0-9a-f]{8}(?:\+[0-9a-f]{8})*)(?P<more>\+)?(?: (?P<place>.*))?)?)?"
 )
@@ -51,6 +50,8 @@ def written(what: str, keys: Sequence[str]) -> str:
         what: As :attr:`Name.what`.
         keys: Ids of the encryption keys, the primary one first.
     """
+    import socket  # noqa: PLC0415 - keeps the import of the resolver lean
+
     head = f"{OURS} {what}".rstrip() + f"/{VERSION} "
     ring = "+".join(keys) or NO_KEYS
     if len(head) + len(ring) > LONGEST:

@@ -5,6 +5,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, unquote
 
+from ..patterns import later
+
 if TYPE_CHECKING:
     import socket
 
@@ -13,8 +15,8 @@ SECONDS: Final = 0.01
 
 _SSL_REQUEST: Final = bytes.fromhex("0000000804d2162f")
 """Each server answers it with one byte: https://www.postgresql.org/docs/current/protocol-message-formats.html."""
-_URL = re.compile(r"postgres(?:ql)?://(?:[^@/?]*@)?(?P<hosts>[^/?]*)[^?]*(?:\?(?P<query>.*))?", re.DOTALL)
-_HOST = re.compile(r"(?P<host>\[[^]]*\]|[^:]*)(?::(?P<port>\d*))?")
+_URL = later(r"postgres(?:ql)?://(?:[^@/?]*@)?(?P<hosts>[^/?]*)[^?]*(?:\?(?P<query>.*))?", re.DOTALL)
+_HOST = later(r"(?P<host>\[[^]]*\]|[^:]*)(?::(?P<port>\d*))?")
 
 
 def answers(url: str, seconds: float = SECONDS) -> bool:

@@ -3,7 +3,6 @@
 One line of JSON that says what follows, and its SHA-256; then the snapshot's lines. Whatever is not exactly that is not read.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -68,6 +67,8 @@ def write(path: Path, snapshot: Snapshot, verified_at: float) -> None:
     organizations = b"".join(
         b"%d\t" % one + line + b"\n" for one, lines in bare.organizations.items() for line in lines.split(b"\n")[:-1]
     )
+    import hashlib  # noqa: PLC0415 - keeps the import of the resolver lean
+
     digest = hashlib.sha256(body)
     digest.update(organizations)
     head = {
@@ -129,6 +130,8 @@ def _parsed(raw: bytes) -> Saved:
     head = json.loads(first)
     if head["format"] != FORMAT or head["columns"] != {**COLUMNS, **KINDS}:
         raise ValueError("it is of another version")
+    import hashlib  # noqa: PLC0415 - keeps the import of the resolver lean
+
     if hashlib.sha256(body).hexdigest() != head["sha256"]:
         raise ValueError("it is damaged")
     lines = body.split(b"\n")[:-1]

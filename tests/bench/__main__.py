@@ -83,7 +83,7 @@ def warm() -> None:
         return answer.request_options(), answer.client_options()
 
     cost = nanoseconds(whole) / 1000
-    row("one call: resolve + request_options + client_options + key", f"{cost:.2f} µs", "≤ 4 µs", reached=cost <= 4)
+    row("one call: resolve + request_options + client_options + key", f"{cost:.2f} µs", "≤ 1.5 µs", reached=cost <= 1.5)
 
 
 def threads() -> None:
@@ -183,7 +183,7 @@ def from_file(url: str, folder: Path) -> None:
                 took.append(float(milliseconds))
         median = statistics.median(took)
         what = f"import to first value, database {how}, from the snapshot file"
-        row(what, f"{median:.0f} ms", "≤ 50 ms", reached=median <= 50)
+        row(what, f"{median:.0f} ms", "≤ 45 ms", reached=median <= 45)
 
 
 def child(script: str, url: str) -> float:
@@ -212,9 +212,9 @@ def imports(url: str) -> None:
             took[name].append(child(script, url))
     median = {name: statistics.median(times) for name, times in took.items()}
     lean = (median["lean"] - median["bare"]) / (median["heavy"] - median["bare"])
-    row("import core.resolve ÷ import sqlmodel, psycopg", f"{lean:.2f}", "≤ 0.15", reached=lean <= 0.15)
+    row("import core.resolve ÷ import sqlmodel, psycopg", f"{lean:.3f}", "≤ 0.12", reached=lean <= 0.12)
     first = median["first"] / median["orm"]
-    row("new process to first value ÷ an SQLModel process", f"{first:.2f}", "≤ 0.4", reached=first <= 0.4)
+    row("new process to first value ÷ an SQLModel process", f"{first:.2f}", "≤ 0.3", reached=first <= 0.3)
 
 
 LISTENER = """
@@ -242,7 +242,7 @@ def propagation(url: str) -> None:
     took = _arrivals(url, busy=0, times=300, change="UPDATE llm_settings SET temperature = %s")
     p50, p99 = took[len(took) // 2], took[int(len(took) * 0.99)]
     row("commit here → new value there, p50", f"{p50:.2f} ms", "≤ 1 ms", reached=p50 <= 1)
-    row("commit here → new value there, p99", f"{p99:.2f} ms", "≤ 10 ms", reached=p99 <= 10)
+    row("commit here → new value there, p99", f"{p99:.2f} ms", "≤ 5 ms", reached=p99 <= 5)
     took = _arrivals(url, busy=8, times=15, change="UPDATE llm_settings SET temperature = %s")
     figures = f"p50 {took[len(took) // 2]:.0f} ms, longest {took[-1]:.0f} ms"
     row("the same, 8 threads computing there", figures, "≤ 1.5 s", reached=took[-1] <= 1500)
@@ -300,7 +300,7 @@ def thousand(url: str) -> None:
                 },
             )
     each = Resolver(url, ring=get_ring())
-    with each._listening() as connection:
+    with each._connection() as connection:
         took = []
         for _ in range(15):
             begun = time.perf_counter()
@@ -327,20 +327,25 @@ def thousand(url: str) -> None:
         row("one of them changed: what changed is read", f"{min(took):.1f} ms", "(compared)", reached=None)
 
 
-def writers(url: str) -> None:
-    """Measure eight writers, with the triggers and an audit event in each transaction, and without either."""
+def writers(url: str, what: str, table: str, change: str) -> None:
+    """Measure eight writers, with the triggers and an audit event in each transaction, and without either.
+
+    Args:
+        url: The database.
+        what: Whose rows are written.
+        table: Their table.
+        change: A statement with two parameters: the turn, and the writer's number.
+    """
     rates = dict.fromkeys(("ENABLE", "DISABLE"), 0.0)
     for switch in ("ENABLE", "DISABLE") * 4:  # interleaved; the disk's noise is larger than what is measured
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(f"ALTER TABLE llm_providers {switch} TRIGGER USER")
+            connection.execute(f"ALTER TABLE {table} {switch} TRIGGER USER")
 
         def work(number: int, audited: bool = switch == "ENABLE") -> None:
             with psycopg.connect(url, autocommit=True) as mine:
                 for turn in range(COMMITS):
                     with mine.transaction():
-                        mine.execute(
-                            "UPDATE llm_providers SET description = %s WHERE name = %s", [str(turn), f"p{number}"]
-                        )
+                        mine.execute(change, [str(turn), str(number)])
                         if audited:
                             mine.execute(EVENT, [number, f"p{number}", turn])
                         time.sleep(0.005)  # a page's work between its writes and its commit
@@ -354,16 +359,21 @@ def writers(url: str) -> None:
         rates[switch] = max(rates[switch], WRITERS * COMMITS / (time.perf_counter() - begun))
     ratio = rates["ENABLE"] / rates["DISABLE"]
     figures = f"{rates['ENABLE']:.0f} / {rates['DISABLE']:.0f} a second = {ratio:.2f}"
-    row("8 writers: commits with triggers and audit ÷ without", figures, "≥ 0.8", reached=ratio >= 0.8)
+    row(f"8 writers of {what}: commits with triggers and audit ÷ without", figures, "≥ 0.8", reached=ratio >= 0.8)
 
 
 def rest(url: str) -> None:
-    """Measure GET effective settings at 32 connections against a raw ASGI route of the same process, by wrk."""
+    """Measure GET effective settings at 32 connections against a raw ASGI route of the same process, by wrk; of a scope too."""
     if shutil.which("wrk") is None:
         print("REST is not measured: wrk is missing (apt-get install wrk)", flush=True)  # noqa: T201 - the table
         return
     with db.transaction() as session:
         _, token = tokens.create(session, COMMAND_LINE, {"name": "bench", "role": "analyst"})
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("INSERT INTO organizations (id, slug, name) VALUES (1, 'acme', 'Acme')")
+        connection.execute("INSERT INTO organization_names (name, organization_id, kind) VALUES ('acme', 1, 'slug')")
+        connection.execute("INSERT INTO llm_features (id, name, display_name) VALUES (1, 'summarise', 'Summarise')")
+        connection.execute("INSERT INTO llm_settings (organization_id, max_tokens) VALUES (1, 300)")
     port = free_port()
     options = ["--port", str(port), "--no-access-log", "--timeout-graceful-shutdown", "3"]
     process = subprocess.Popen(
@@ -377,20 +387,23 @@ def rest(url: str) -> None:
         while not _answers(raw):
             assert process.poll() is None, "the app ended"
             time.sleep(0.1)
-        measured: dict[str, list[tuple[float, float]]] = {raw: [], ours: []}
+        scoped = f"{ours}&organization=acme&feature=summarise"
+        measured: dict[str, list[tuple[float, float]]] = {raw: [], ours: [], scoped: []}
         for _ in range(5):  # interleaved: both meet the same noise
             for address, found in measured.items():
                 found.append(_wrk(address, token))
     finally:
         process.terminate()
         process.wait(20)
-    (raw_rate, raw_p99), (rate, p99) = (
+    (raw_rate, raw_p99), *both = (
         tuple(statistics.median(each) for each in zip(*found, strict=True)) for found in measured.values()
     )
-    figures = f"{rate:.0f} / {raw_rate:.0f} a second = {rate / raw_rate:.2f}"
-    row("REST effective settings ÷ raw ASGI route, requests", figures, "≥ 0.6", reached=rate / raw_rate >= 0.6)
-    figures = f"{p99:.1f} / {raw_p99:.1f} ms = {p99 / raw_p99:.2f}"
-    row("REST effective settings ÷ raw ASGI route, p99", figures, "≤ 3", reached=p99 / raw_p99 <= 3)
+    for what, (rate, p99) in zip(("", ", organisation and feature"), both, strict=True):
+        name = f"REST effective settings{what} ÷ raw ASGI route"
+        figures = f"{rate:.0f} / {raw_rate:.0f} a second = {rate / raw_rate:.2f}"
+        row(f"{name}, requests", figures, "≥ 0.6", reached=rate / raw_rate >= 0.6)
+        figures = f"{p99:.1f} / {raw_p99:.1f} ms = {p99 / raw_p99:.2f}"
+        row(f"{name}, p99", figures, "≤ 3", reached=p99 / raw_p99 <= 3)
 
 
 def _answers(address: str) -> bool:
@@ -539,7 +552,14 @@ def main() -> None:
         rest(url)
         calls.run(url, row)
         thousand(url)
-        writers(url)
+        writers(
+            url, "providers", "llm_providers", "UPDATE llm_providers SET description = %s WHERE name = 'p' || %s::text"
+        )
+        organizations.fill(url, 1_000)
+        change = (
+            "UPDATE llm_settings SET max_tokens = 1 + %s::int WHERE organization_id = 1 + %s::int AND provider_id = 101"
+        )
+        writers(url, "8 organisations", "llm_settings", change)
         audit.run(url, row)
         growth.run(url, row)
         organizations.run(url, row)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from core import redaction
-from core.calling import clients
 from core.calling.clients import _ON_THE_LOOP, Clients, Wanted, _is_current, beside
+from core.config import Config, get_config, most_clients
+from core.errors import BadConfig
 from core.resolving.carried import Opened
 from core.resolving.effective import EffectiveSettings
 from core.testing import override
@@ -89,13 +90,82 @@ def test_a_client_out_of_use_is_gone_at_once(made: Clients) -> None:
     assert KEYS[0] not in redaction._passing
 
 
-def test_the_oldest_makes_room(made: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So many are kept, and no more."""
-    monkeypatch.setattr(clients, "CLIENTS", 2)
-    for key in KEYS:
-        made.get(of(api_key=key), key)
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Two clients are kept."""
+    monkeypatch.setenv("LLM_CLIENTS", "2")
+    get_config.cache_clear()
+    yield
+    monkeypatch.undo()
+    get_config.cache_clear()
 
-    assert [wanted.key for wanted in made.shared] == list(KEYS[2:])
+
+def test_the_65th_takes_the_place_of_the_one_not_used_for_the_longest_time(made: Clients) -> None:
+    """Used, not made: a key that each second call has stays, however many others come and go."""
+    keys = [f"sk-one-of-many-{number}-0123456789" for number in range(65)]
+    for key in keys[:64]:
+        made.get(of(api_key=key), key)
+    first = made.get(of(api_key=keys[0]), keys[0])
+    second = made.shared[_wanted(keys[1])].http
+
+    made.get(of(api_key=keys[64]), keys[64])
+
+    assert {wanted.key for wanted in made.shared} == {keys[0], *keys[2:]}
+    assert made.get(of(api_key=keys[0]), keys[0]) is first
+    assert second.is_closed
+    assert keys[1] not in redaction._passing
+
+
+def _wanted(key: str) -> Wanted:
+    return Wanted("openai_compatible", URL, key)
+
+
+@pytest.mark.usefixtures("two")
+def test_what_makes_room_is_closed_with_its_last_call(made: Clients) -> None:
+    """Of a call that is under way not before that has ended; then at once, with its secret, and no collector is waited for."""
+    under_way = made.get(of(), KEYS[0])
+    http = made.shared[_wanted(KEYS[0])].http
+    gc.disable()
+    try:
+        for key in KEYS[1:]:
+            made.get(of(api_key=key), key)
+        assert [wanted.key for wanted in made.shared] == list(KEYS[2:])
+        assert (http.is_closed, KEYS[0] in redaction._passing) == (False, True)
+        del under_way
+        assert (http.is_closed, KEYS[0] in redaction._passing) == (True, False)
+    finally:
+        gc.enable()
+
+
+@pytest.mark.usefixtures("two")
+def test_what_makes_room_is_closed_on_its_own_loop(made: Clients) -> None:
+    """As soon as its last call has ended; what is in use till the end of the loop, with that."""
+
+    async def go() -> None:
+        kept_in_use = await made.get_async(of(), KEYS[0])
+        kept = getattr(asyncio.get_running_loop(), _ON_THE_LOOP)
+        in_use = kept[_wanted(KEYS[0])].http
+        await made.get_async(of(api_key=KEYS[1]), KEYS[1])
+        idle = kept[_wanted(KEYS[1])].http
+        for key in KEYS[2:]:
+            await made.get_async(of(api_key=key), key)
+        for _ in range(100):
+            if idle.is_closed:
+                break
+            await asyncio.sleep(0.01)
+        assert (idle.is_closed, in_use.is_closed, kept.going) == (True, False, [in_use])
+        await made.aclose()
+        assert in_use.is_closed
+        del kept_in_use
+
+    run_async(go())
+
+
+@pytest.mark.parametrize("typed", ["0", "-1", "many", "1.5", "10001", "٣"])
+def test_a_number_of_clients_that_is_none_is_refused(typed: str) -> None:
+    """Before anything is made."""
+    with pytest.raises(BadConfig, match="LLM_CLIENTS must be a whole number from 1 to 10000"):
+        most_clients(Config.read({"LLM_CLIENTS": typed}))
 
 
 def test_a_secret_is_forgotten_with_its_last_use(made: Clients) -> None:
@@ -139,7 +209,7 @@ def test_threads_that_want_the_same_share_one(made: Clients) -> None:
 
 
 def test_the_clients_of_a_loop(made: Clients) -> None:
-    """One for all its calls; one out of use closes with the loop's others, and not before; twice is once."""
+    """One for all its calls; one out of use goes with the call that uses it, or the loop's others; twice is once."""
 
     async def go() -> None:
         loop = asyncio.get_running_loop()

@@ -1,5 +1,6 @@
 """How long a stream may take: the silence between two parts, the whole, and the reader's own time, which is nobody's."""
 
+import gc
 import json
 import time
 from dataclasses import replace
@@ -8,8 +9,11 @@ from typing import Any
 import pytest
 
 from core import ai, kinds
+from core.calling.clients import clients
+from core.config import get_config
 from core.errors import CallFailed
 from core.kinds import KINDS
+from core.testing import override
 from tests.calls import configure, logged
 from tests.conftest import run_async
 from tests.vendors import Script, Status, Vendor
@@ -64,6 +68,33 @@ def test_a_slow_reader_is_no_fault_of_the_vendor(vendor: Vendor, way: str) -> No
     assert len(came) == 200
     assert done is not None
     assert done.latency_ms < 1500
+
+
+@pytest.mark.usefixtures("store")
+def test_a_stream_goes_on_when_its_client_makes_room(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key of another organisation takes its place in the middle; what is left of the stream comes by the same connection."""
+    configure(max_retries=0)
+    monkeypatch.setenv("LLM_CLIENTS", "1")
+    get_config.cache_clear()
+    vendor.fail(Script((*[part("x" * 300)] * 200, *END)))
+    parts = ai.stream("Hello")
+    each = iter(parts)
+    came = [next(each)]
+    (http,) = (client.http for client in clients.shared.values())
+    other = override(
+        "acme", kind="openai_compatible", base_url="http://127.0.0.1:1/v1", api_key="sk-another-0123456789"
+    )
+
+    clients.get(other.settings, "sk-another-0123456789")
+
+    assert [wanted.key for wanted in clients.shared] == ["sk-another-0123456789"]
+    assert not http.is_closed
+    came += each
+    assert len(came) == 200
+    assert parts.completion is not None
+    del parts, each
+    gc.collect()
+    assert http.is_closed
 
 
 @pytest.mark.kill  # it takes seconds
