@@ -5,7 +5,7 @@ What calls a kind is its adapter in :mod:`core.calling.adapters`; ``tests/test_k
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from .parameters import SENDABLE
@@ -14,8 +14,7 @@ Kind = Literal["openai", "anthropic", "google", "openai_compatible", "azure_open
 Sdk = Literal["openai", "anthropic", "google.genai"]
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFormat:
+class KeyFormat(NamedTuple):
     """What a kind's API keys look like. Vendors change it: reason for a warning, never for refusing a key."""
 
     prefixes: tuple[str, ...]

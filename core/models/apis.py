@@ -4,16 +4,14 @@ A model's limits, prices and retirement date differ between the hosts that serve
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from ..kinds import base_url_of
 
 
-@dataclass(frozen=True, slots=True)
-class Api:
+class Api(NamedTuple):
     """One API: who answers there, and whose models it serves."""
 
     name: str

@@ -1,9 +1,8 @@
 """Layers: which one a row is of, and which of two counts more. Pure functions; docs/decisions/order-of-layers.md says why so."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 
 from .effective import LAYERS, LayerName, Source
 
@@ -31,8 +30,7 @@ _RANKS: Final[Mapping[LayerName, int]] = {cast("LayerName", name): place for pla
 _OF_A_PROVIDER: Final = frozenset(name for name in LAYERS if "provider" in name.split("+"))
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """A settings row, as the merge sees it. A missing or None value inherits."""
 
     name: LayerName
