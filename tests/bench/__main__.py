@@ -357,6 +357,8 @@ def writers(url: str, what: str, table: str, change: str) -> None:
         for thread in crew:
             thread.join()
         rates[switch] = max(rates[switch], WRITERS * COMMITS / (time.perf_counter() - begun))
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
     ratio = rates["ENABLE"] / rates["DISABLE"]
     figures = f"{rates['ENABLE']:.0f} / {rates['DISABLE']:.0f} a second = {ratio:.2f}"
     row(f"8 writers of {what}: commits with triggers and audit ÷ without", figures, "≥ 0.8", reached=ratio >= 0.8)
