@@ -10,10 +10,12 @@ At import this module needs the standard library alone; the driver is imported b
 """
 
 import atexit
+import logging
+from collections.abc import Callable
 
 from .resolving.answering import label
 from .resolving.effective import EffectiveSettings, Explained, Source, Status
-from .resolving.following import FIRST_WAIT, UNTOLD_HEARTBEAT, Following, Started, watchers
+from .resolving.following import FIRST_WAIT, UNTOLD_HEARTBEAT, Following, Started
 from .resolving.merge import build, with_unknown
 
 __all__ = [
@@ -31,6 +33,8 @@ __all__ = [
     "resolver",
     "watchers",
 ]
+
+_log = logging.getLogger(__name__)
 
 
 class Resolver(Following):
@@ -81,7 +85,16 @@ class Resolver(Following):
         """Return what resolves for one organisation, by any name of its; it follows changes."""
         return ForOrganization(organization, self)
 
+    def _has_changed(self) -> None:
+        for watcher in watchers:
+            try:
+                watcher(self)
+            except Exception:  # noqa: BLE001 - no change is missed for it
+                _log.warning("What follows a change has failed", exc_info=True)
 
+
+watchers: list[Callable[[Resolver], None]] = []
+"""What a refresh thread calls once a change is in force; :mod:`core.ai` drops the connections of keys that are not in use."""
 resolver = Resolver()
 """The resolver of this process, which :func:`resolve` asks."""
 

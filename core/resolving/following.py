@@ -9,7 +9,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -327,12 +327,11 @@ class Following:
             with self._changed:
                 self._publish(new)
             self._file_written = False
-            for watcher in watchers:
-                try:
-                    watcher(self)
-                except Exception:  # noqa: BLE001 - no change is missed for it
-                    _log.warning("What follows a change has failed", exc_info=True)
+            self._has_changed()
         self._first.set()
+
+    def _has_changed(self) -> None:
+        """What follows a change that is in force: for whoever builds on this to say."""
 
     def _keep(self) -> None:
         """Write the snapshot file, where there is one, and something to say."""
@@ -402,9 +401,6 @@ def _environment_ring() -> KeyRing:
         return KeyRing(None)
 
 
-watchers: list[Callable[[Any], None]] = []
-"""What a refresh thread calls with its resolver once a change is in force; :mod:`core.ai` drops the connections of keys that are
-not in use."""
 _resolvers: "weakref.WeakSet[Following]" = weakref.WeakSet()
 
 
