@@ -13,7 +13,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from core.access import sessions, tokens, users
 from core.actors import COMMAND_LINE
-from core.manage import providers
+from core.manage import features, organizations, providers
 from core.store import db
 from core.store.table import id_of
 from tests.browser.conftest import choose, settled, sign_in
@@ -122,6 +122,10 @@ FILTERED = {
     "defaults": ("provider", "openai"),
     "effective_preview": ("provider", "openai"),
     "models": ("show", "Corrections"),
+    "organizations": ("search", "acme"),
+    "organization": ("search", "acme"),
+    "features": ("search", "summarise"),
+    "hierarchy": ("provider", "openai"),
     "usage": ("provider", "openai"),
     "users": ("search", "ada"),
     "tokens": ("search", "bot"),
@@ -138,6 +142,8 @@ def test_back_to_filters(app: App, browser: Browser) -> None:
             known = {"available_models": ["m1"], "default_model": "m1"}
             providers.create(session, COMMAND_LINE, {"name": name, "display_name": name, "kind": "openai", **known})
             tokens.create(session, COMMAND_LINE, {"name": f"bot-{name}", "role": "analyst"})
+        organizations.create_one(session, COMMAND_LINE, {"slug": "acme", "name": "Acme"})
+        features.create(session, COMMAND_LINE, {"name": "summarise", "display_name": "Summaries"})
     page = browser.new_page()
     held = hold_back(page)
     sign_in(page, app.url, "ada", PASSWORD)
