@@ -294,7 +294,7 @@ def test_wrong_key_is_a_state_of_the_row(committed: str, browser: Browser, tmp_p
 
 
 def test_thousand_providers_stay_quick_to_page(page: Page, committed: str) -> None:
-    """With 1,000 providers the page shows 20 rows, finds one by its model as it is typed, and pages back and forth.
+    """With 1,000 providers the page shows 15 rows, finds one by its model as it is typed, and pages back and forth.
 
     One change for ten of those that a search finds goes by the keyboard alone, in a narrow window.
     """
@@ -305,10 +305,10 @@ def test_thousand_providers_stay_quick_to_page(page: Page, committed: str) -> No
             " FROM generate_series(1, 999) n"
         )
     page.get_by_role("link", name="Providers").click()
-    expect(page.get_by_text("1 to 20 of 1000")).to_be_visible()
-    expect(page.locator("[class*='st-key-card_']")).to_have_count(20)
+    expect(page.get_by_text("1 to 15 of 1000")).to_be_visible()
+    expect(page.locator("[class*='st-key-card_']")).to_have_count(15)
     page.get_by_role("button", name="Next").click()
-    expect(page.get_by_text("21 to 40 of 1000")).to_be_visible()
+    expect(page.get_by_text("16 to 30 of 1000")).to_be_visible()
     search = page.get_by_role("textbox", name="Search")
     search.fill("model-777")  # found as it is typed
     expect(page.locator(".st-key-card_p777")).to_be_visible()
@@ -321,7 +321,7 @@ def test_thousand_providers_stay_quick_to_page(page: Page, committed: str) -> No
         query = "SELECT p.name, s.max_retries FROM llm_settings s JOIN llm_providers p ON p.id = s.provider_id"
         assert sorted(connection.execute(query).fetchall()) == [(f"p77{each}", 7) for each in range(10)]
     search.fill("")
-    expect(page.get_by_text("1 to 20 of 1000")).to_be_visible()
+    expect(page.get_by_text("1 to 15 of 1000")).to_be_visible()
     expect(page).to_have_url(re.compile(r"/providers$"))
 
 
