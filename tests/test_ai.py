@@ -7,7 +7,7 @@ import re
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from core.actors import COMMAND_LINE
 from core.calling import clients, sent
 from core.calling.adapters import ADAPTERS
 from core.calling.vendors import Tokens
+from core.config import get_config
 from core.errors import (
     ApiKeyUnavailable,
     CallFailed,
@@ -593,12 +594,21 @@ def test_connections_are_kept(vendor: Vendor) -> None:
     assert vendor.asked[-1].headers["authorization"] == f"Bearer {other}"
 
 
-@pytest.mark.usefixtures("store")
+@pytest.fixture
+def three_clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Three clients are kept."""
+    monkeypatch.setenv("LLM_CLIENTS", "3")
+    get_config.cache_clear()
+    yield
+    monkeypatch.delenv("LLM_CLIENTS")
+    get_config.cache_clear()
+
+
+@pytest.mark.usefixtures("store", "three_clients")
 def test_clients_are_not_kept_for_ever(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many keys only the last ones have a client."""
     made = clients.Clients()
     monkeypatch.setattr(ai, "clients", made)
-    monkeypatch.setattr(clients, "CLIENTS", 3)
     for number in range(10):
         with override("x", model="m1", api_key=f"{KEY}-{number}", kind="openai", base_url=vendor.base_url("openai")):
             vendor.keys.append(f"{KEY}-{number}")
