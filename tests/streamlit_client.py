@@ -62,6 +62,8 @@ class Widget:
             state.double_array_value.data.append(value)
         elif self.kind == "number_input":
             state.double_value = value
+        elif self.kind == "pagination":
+            state.int_value = value
         else:
             state.string_value = value
         return state
