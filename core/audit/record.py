@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import date
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 from sqlmodel import Session
 
 from .. import request_ids
@@ -91,7 +91,7 @@ def record(
 
 @contextmanager
 def explained(session: Session, comment: str) -> Iterator[None]:
-    """Put *comment* on record, as :data:`COMMENT`, with each event of this transaction; an empty one is none.
+    """Put *comment* on record, as :data:`COMMENT`, with each event of this transaction, and with its generation; an empty one is none.
 
     Raises:
         Invalid: If it has more than :data:`MAX_COMMENT` characters.
@@ -99,6 +99,10 @@ def explained(session: Session, comment: str) -> Iterator[None]:
     if len(comment) > MAX_COMMENT:
         raise Invalid({COMMENT: f"must be at most {MAX_COMMENT} characters; this has {len(comment)}"})
     session.info[_EXPLAINED] = " ".join(comment.split())
+    if noted := value(
+        session.info[_EXPLAINED]
+    ):  # the trigger that takes the number of the generation reads it, at commit
+        session.execute(text("SELECT set_config('llm_settings.comment', :comment, true)"), {"comment": noted})
     try:
         yield
     finally:

@@ -25,7 +25,10 @@ PACE: Final = 6_000_000
 """Bytes of tables and indexes a second, copied and checked: rather less than was measured."""
 _MADE: Final = ("schema.migrate", "schema.migrate_down")
 """What may be on record in tables that nobody has used yet."""
-_NOT_DATA: Final = {"audit_events", "audit_head", "settings_generation", "encryption_canaries", "jobs", "installation"}
+_NOT_DATA: Final = {
+    *("audit_events", "audit_head", "settings_generation", "encryption_canaries", "jobs", "installation"),
+    *("settings_generations", "settings_history"),
+}
 """Tables that have rows before anybody has stored something; the events in them are looked at one by one."""
 
 

@@ -14,7 +14,8 @@ _COLUMNS: Final = """
 """
 _COUNT: Final = "SELECT count(*), {0} FROM {1} WHERE {2}"
 """For names of our own."""
-_STORED: Final = {"installation": "version > 1"}
+_LATER: Final = "generation > (SELECT min(generation) FROM settings_generations)"
+_STORED: Final = {"installation": "version > 1", "settings_generations": _LATER, "settings_history": _LATER}
 """Table -> which of its rows somebody has stored; the others are as the migrations made them, and make them again."""
 
 

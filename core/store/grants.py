@@ -30,6 +30,7 @@ RIGHTS: Final = {
     "encryption_canaries": "SELECT, INSERT, UPDATE",
     "settings_generation": "SELECT, UPDATE",
     "settings_changes": "SELECT, INSERT, DELETE",
+    **dict.fromkeys(("settings_generations", "settings_history"), "SELECT"),  # a trigger writes them
     "audit_events": f"SELECT, INSERT ({_RECORDED})",  # number, hash and time are the triggers'
     "audit_head": "SELECT",
     "audit_checkpoints": "SELECT",

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, DateTime, ForeignKey, Index, Integer, Text, text
+from sqlalchemy import CheckConstraint, Column, DateTime, ForeignKey, Identity, Index, Integer, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
@@ -80,6 +80,8 @@ class OrganizationName(Table, table=True):
     name: str = Field(sa_column=Column(Text, primary_key=True))
     organization_id: int = Field(sa_column=reference("organizations", nullable=False, ondelete="CASCADE"))
     kind: str = Field(sa_type=Text)
+    id: int | None = Field(default=None, sa_column=Column(Integer, Identity(), nullable=False))
+    """By which its history is kept."""
 
 
 class OrganizationMember(Table, table=True):
