@@ -14,6 +14,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "sqlmodel": "store",
     "bcrypt": "cli",
     "dotenv": "cli",
+    "yaml": "cli",
     "typer": "cli",
     "zxcvbn": "cli",
     "openai": "ai-openai",

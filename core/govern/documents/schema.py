@@ -1,0 +1,385 @@
+"""The form of a document: models around those of :mod:`core.store.schemas`, so that there is one validator, and its JSON Schema."""
+
+from collections.abc import Callable, Iterator, Mapping
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, Union, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+
+from ...errors import Invalid
+from ...parameters import PARAMETERS, SENDABLE
+from ...redaction import scrub
+from ...store import carried_values, fact_schemas
+from ...store.organization_schemas import (
+    FeatureInput,
+    InstallationInput,
+    OrganizationInput,
+    OrganizationProviderInput,
+)
+from ...store.schemas import Input, Problems, ProviderInput, SettingsInput
+from . import parsing
+
+VERSION: Final = 1
+MOST_PROBLEMS: Final = 50
+"""So many are named at once."""
+NO_NULL: Final = "has no value: leave it out"
+WRITTEN_OUT: Final = "must not be written out: put it into a variable, {env: NAME}, or a file, {file: PATH}, which the command line reads"
+_MASK: Final = "is the mask of a stored value: leave it out to keep what is stored, or write {env: NAME}"
+
+
+class DocumentPart(Input):
+    """A part of a document: what it does not name is not set, and nothing is null."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset()
+    """Fields of the model behind it that a document says in another way."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_written(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        problems = {name: "is not a field here" for name in cls.hidden if name in data}
+        problems |= {name: NO_NULL for name, value in data.items() if value is None}
+        if problems:
+            raise Problems(problems)
+        return data
+
+
+class SecretPart(DocumentPart):
+    """A secret: where the command line finds it, or that there is one."""
+
+    env: Annotated[
+        str | None, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,199}$", description="the name of a variable")
+    ] = None
+    file: Annotated[str | None, Field(min_length=1, max_length=4096, description="the path of a file")] = None
+    set: Annotated[bool | None, Field(description="true: there is one; false: there is none")] = None
+    fingerprint: Annotated[
+        str | None, Field(pattern="^#[0-9a-f]{8}$", description="# and 8 hex digits, as export writes it")
+    ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secret(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            raise ValueError(_MASK if "***" in data else WRITTEN_OUT)  # noqa: TRY004 - what pydantic takes for a rule
+        return data
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if not self.is_plain and sum(each is not None for each in (self.env, self.file, self.set)) != 1:
+            raise ValueError("must be one of {env: NAME}, {file: PATH}, {set: true, fingerprint: …}, {set: false}")
+        if self.fingerprint is not None and not self.set:
+            raise ValueError("has a fingerprint without set: true")
+        return self
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is no secret."""
+        return False
+
+    @property
+    def reference(self) -> str:
+        """What it refers to, as ``{env: NAME}``; empty if it is no reference."""
+        if self.env is not None:
+            return f"{{env: {self.env}}}"
+        return f"{{file: {self.file}}}" if self.file is not None else ""
+
+
+class CarriedPart(SecretPart):
+    """A header or a query parameter: plain text, or a secret."""
+
+    value: Annotated[str | None, Field(description="text")] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secret(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "value" in data:
+            raise Problems({"value": "is not a field here"})
+        return {"value": data} if isinstance(data, str) else data
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is no secret."""
+        return self.value is not None
+
+
+class SettingsPart(DocumentPart, SettingsInput):
+    """A settings row. What it does not name inherits; ``{omit: true}`` is not sent to the model."""
+
+    hidden = frozenset({"is_active"})
+    default_provider: Annotated[str | None, Field(description="the name of a provider")] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        flat, problems, omitted = dict(data), {}, []
+        if "omitted_parameters" in data:
+            problems["omitted_parameters"] = "is not a field here: write {omit: true} at each parameter"
+        for name in SENDABLE:
+            said = data.get(name)
+            if not isinstance(said, dict):
+                continue
+            if (
+                not said
+                or said.keys() - {"omit", "value"}
+                or said.get("omit") is not True
+                or said.get("value", 0) is None
+            ):
+                problems[name] = f"must be {PARAMETERS[name].rule}; or {{omit: true}}, which does not send it"
+                continue
+            omitted.append(name)
+            del flat[name]
+            if "value" in said:
+                flat[name] = said["value"]
+        if problems:
+            raise Problems(problems)
+        return {**flat, "omitted_parameters": omitted} if omitted else flat
+
+
+class ProviderPart(DocumentPart, ProviderInput):
+    """A provider, with all that it has. Its name is its key in the document."""
+
+    api_key: SecretPart | None = None
+    next_key: SecretPart | None = None
+    headers: dict[str, CarriedPart] | None = None
+    query: dict[str, CarriedPart] | None = None
+    settings: SettingsPart | None = None
+
+    @model_validator(mode="after")
+    def _carried(self) -> Self:
+        problems = {}
+        for section, use in (("headers", "header"), ("query", "query")):
+            for name, part in (getattr(self, section) or {}).items():
+                rule = carried_values.refused_name(self.kind, use, name)
+                if part.value is not None and not rule:
+                    rule = carried_values.refused_value(part.value)
+                    if not rule and carried_values.warning(name, part.value):
+                        rule = f"looks like a secret, which {WRITTEN_OUT}"
+                if rule:
+                    problems[f"{section}.{_step(name)}"] = rule
+        if problems:
+            raise Problems(problems)
+        return self
+
+
+class ProviderSettingsPart(DocumentPart):
+    """What a feature has of one provider."""
+
+    settings: SettingsPart | None = None
+
+
+class FeaturePart(DocumentPart, FeatureInput):
+    """A feature. Its name is its key in the document."""
+
+    settings: SettingsPart | None = None
+    providers: dict[str, ProviderSettingsPart] | None = None
+
+
+class OrganizationFeaturePart(DocumentPart):
+    """What an organisation says of a feature."""
+
+    settings: SettingsPart | None = None
+    providers: dict[str, ProviderSettingsPart] | None = None
+
+
+class TermsPart(DocumentPart, OrganizationProviderInput):
+    """What an organisation may of a provider, its own key and its settings there."""
+
+    api_key: SecretPart | None = None
+    settings: SettingsPart | None = None
+
+
+class OrganizationPart(DocumentPart, OrganizationInput):
+    """An organisation or a template. Its slug is its key in the document."""
+
+    hidden = frozenset({"template_id"})
+    template: Annotated[str | None, Field(description="the slug of a template")] = None
+    settings: SettingsPart | None = None
+    providers: dict[str, TermsPart] | None = None
+    features: dict[str, OrganizationFeaturePart] | None = None
+
+    @model_validator(mode="after")
+    def _builds_on(self) -> Self:
+        if self.kind == "template" and self.template is not None:
+            raise Problems({"template": "must be left out: a template builds on no other"})
+        return self
+
+
+class InstallationPart(DocumentPart, InstallationInput):
+    """What an admin decides for the whole store."""
+
+
+class ModelFactsPart(DocumentPart):
+    """What an admin says of models; ``facts`` as on the Models page."""
+
+    pattern: Annotated[str, Field(description="a name of models; * and ? stand for characters")]
+    api: Annotated[str | None, Field(description="an API, perhaps with @ and a host")] = None
+    facts: Annotated[dict[str, Any], Field(description="a JSON object")]
+    why: Annotated[str, Field(description="the reason, in 1 to 2000 characters")]
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        try:
+            self.checked()
+        except Invalid as error:
+            problems = error.fields
+        else:
+            return self
+        raise Problems(problems)
+
+    def checked(self) -> tuple[str, str | None, dict[str, Any], str]:
+        """Return pattern, API, facts and reason as they are stored; raises Invalid."""
+        return (
+            fact_schemas.pattern_of(self.pattern),
+            fact_schemas.api_of(self.api),
+            fact_schemas.facts_of(self.facts),
+            fact_schemas.why_of(self.why),
+        )
+
+
+def _named(field: str) -> Callable[[Any], Any]:
+    """Return what puts the key of each part into its *field*."""
+
+    def put(data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        if field == "name" and (
+            twice := [key for key, part in data.items() if isinstance(part, dict) and field in part]
+        ):
+            raise Problems({f"{_step(key)}.{field}": "is not a field here: the key is the name" for key in twice})
+        return {key: {**part, field: key} if isinstance(part, dict) else part for key, part in data.items()}
+
+    return put
+
+
+class Document(DocumentPart):
+    """The whole document. A section that it does not name is left as it is."""
+
+    version: Annotated[Literal[1], Field(description="1")]
+    installation: InstallationPart | None = None
+    defaults: SettingsPart | None = None
+    providers: Annotated[dict[str, ProviderPart], BeforeValidator(_named("name"))] | None = None
+    model_facts: list[ModelFactsPart] | None = None
+    features: Annotated[dict[str, FeaturePart], BeforeValidator(_named("name"))] | None = None
+    organizations: Annotated[dict[str, OrganizationPart], BeforeValidator(_named("slug"))] | None = None
+
+    def secrets(self) -> Iterator[tuple[str, SecretPart]]:
+        """Yield each secret that it names, by the path where it stands."""
+        for name, provider in (self.providers or {}).items():
+            at = f"providers.{_step(name)}"
+            for field in ("api_key", "next_key"):
+                if (part := getattr(provider, field)) is not None:
+                    yield f"{at}.{field}", part
+            for section in ("headers", "query"):
+                for key, carried in (getattr(provider, section) or {}).items():
+                    if carried.value is None:
+                        yield f"{at}.{section}.{_step(key)}", carried
+        for slug, organization in (self.organizations or {}).items():
+            for name, terms in (organization.providers or {}).items():
+                if terms.api_key is not None:
+                    yield f"organizations.{_step(slug)}.providers.{_step(name)}.api_key", terms.api_key
+
+
+def read(text: str) -> Document:
+    """Return the document that *text*, YAML or JSON, is.
+
+    Raises:
+        Invalid: Each path at fault, and the rule with its line. No value stands in it.
+        MissingExtra: If it is YAML and no reader of it is installed.
+    """
+    return of(parsing.parse(text))
+
+
+def of(data: Any) -> Document:
+    """Return *data* as a document; raises Invalid as :func:`read`."""
+    if not isinstance(data, dict):
+        raise Invalid({parsing.DOCUMENT: "must be a mapping, as version: 1"})
+    try:
+        return Document.model_validate(data)
+    except ValidationError as error:
+        problems = dict(_explained(error, data))
+    raise Invalid(problems)  # out here: chained, even silently, the cause would hold what was written
+
+
+def path_of(*steps: str) -> str:
+    """Return the path of what stands below *steps*, as errors and changes name it."""
+    return ".".join(_step(step) for step in steps)
+
+
+def _explained(error: ValidationError, data: Any) -> Iterator[tuple[str, str]]:
+    found = error.errors(include_url=False, include_input=False)
+    for item in found[:MOST_PROBLEMS]:
+        cause = item.get("ctx", {}).get("error")
+        if isinstance(cause, Problems):
+            for field, rule in cause.fields.items():
+                path = (*item["loc"], *(field.split(".")))
+                yield _written(path), _with_line(rule, data, path)
+        else:
+            yield _written(item["loc"]), _with_line(_rule(item, cause), data, item["loc"])
+    if len(found) > MOST_PROBLEMS:
+        yield "", f"and {len(found) - MOST_PROBLEMS} more"
+
+
+def _rule(item: Any, cause: Any) -> str:
+    if item["type"] == "missing":
+        return "is needed"
+    if item["type"] == "extra_forbidden":
+        return "is not a field here"
+    if isinstance(cause, ValueError):
+        return str(cause)
+    description = _description(item["loc"])
+    if description:
+        return f"must be {description}"
+    if item["type"] in {"model_type", "dict_type", "model_attributes_type"}:
+        return "must be a mapping"
+    return f"must be {str(item['msg']).removeprefix('Input should be ').removeprefix('a valid ')}"
+
+
+def _description(path: tuple[str | int, ...]) -> str:
+    """Return what the field at *path* must be, by its model; of a list's entry what the list must be."""
+    kind: Any = Document
+    found = ""
+    for step in path:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            field = kind.model_fields.get(str(step))
+            if field is None:
+                return ""
+            found, kind = field.description or "", _inner(field.annotation)
+        elif get_origin(kind) is dict:
+            found, kind = "", _inner(get_args(kind)[1])
+        elif get_origin(kind) is list and isinstance(_inner(get_args(kind)[0]), type):
+            kind = _inner(get_args(kind)[0])
+        else:
+            break
+    return found
+
+
+def _inner(annotation: Any) -> Any:
+    """Return a type without what stands around it: None, and what is said of it."""
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif get_origin(annotation) in {Union, UnionType}:
+            annotation = next(each for each in get_args(annotation) if each is not type(None))
+        else:
+            return annotation
+
+
+def _written(path: tuple[str | int, ...]) -> str:
+    return ".".join(str(step) if isinstance(step, int) else _step(step) for step in path) or parsing.DOCUMENT
+
+
+def _step(name: str) -> str:
+    """Return a name as a path shows it: what looks like a secret is none of it, nor what is too long."""
+    return scrub(name)[:100]
+
+
+def _with_line(rule: str, data: Any, path: tuple[str | int, ...]) -> str:
+    line = parsing.line_of(data, path)
+    return rule if line is None else f"{rule} (line {line})"
+
+
+Secrets = Mapping[str, str]
+"""Path of a secret, as :meth:`Document.secrets` has it -> its plain value."""

@@ -1,0 +1,28 @@
+"""The table of kinds of rows in a document, in the order in which they are written; they are removed in the opposite one.
+
+A new section is a room with a :class:`~.rows.RowKind`, its field in :class:`~.schema.Document`, and its line here. A test fails
+when a table whose changes services hear of is neither here nor in :data:`ELSEWHERE`.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from .feature_rows import FEATURES, MODEL_FACTS
+from .installation_rows import INSTALLATION
+from .organization_rows import ORGANIZATIONS, TERMS
+from .provider_rows import CARRIED, PROVIDERS
+from .rows import RowKind
+from .settings_rows import SETTINGS
+
+KINDS: Final[tuple[RowKind, ...]] = (
+    INSTALLATION,
+    PROVIDERS,
+    CARRIED,
+    FEATURES,
+    ORGANIZATIONS,
+    TERMS,
+    SETTINGS,
+    MODEL_FACTS,
+)
+ELSEWHERE: Final[Mapping[str, str]] = {}
+"""Table with the trigger that counts changes -> why a document does not have it."""
