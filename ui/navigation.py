@@ -48,7 +48,10 @@ SCREENS: Final[Mapping[str, Screen]] = {
         "Hierarchy", "account_tree", "member", ("organization", "feature", "provider", "all_parameters")
     ),
     "usage": Screen(
-        "Usage", "monitoring", "admin", ("span", "by", "provider", "chart", "model", "status", "user", "page")
+        "Usage",
+        "monitoring",
+        "manager",
+        ("span", "by", "organization", "feature", "provider", "chart", "model", "status", "user", "page"),
     ),
     "users": Screen("Users", "group", "admin", ("search", "since", "page")),
     "tokens": Screen("API tokens", "vpn_key", "admin", ("search", "since", "page")),

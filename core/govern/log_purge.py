@@ -15,7 +15,7 @@ from ..store import waits
 from ..store.db import Transact
 from ..store.records import LlmLog, LlmUsage, LlmUsageDay
 from . import usage_days
-from .usage import SLOT
+from .call_queries import SLOT
 
 PURGED_AT_ONCE: Final = 10_000
 

@@ -1,25 +1,28 @@
 """What an admin reads of the request log: figures and their course, single calls, as CSV.
 
 CallFigures come from ``llm_usage``, which a trigger adds up, and of long ago from ``llm_usage_days``, so that they cost the
-same at any number of calls; see docs/decisions/request-log.md and usage-by-days.md.
+same at any number of calls; see docs/decisions/request-log.md and usage-by-days.md. Those of an organisation or a feature are
+added up from the log. An organisation's own admins read what is of their organisation.
 """
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import DateTime, asc, cast, desc, func, select, text, true, tuple_, union_all
+from sqlalchemy import func, select, text
 from sqlmodel import Session
 
 from .. import spreadsheet
-from ..access.authority import require
+from ..access.authority import not_found, require, visible
 from ..actors import Actor
 from ..audit.record import storable
-from ..errors import NotFound
 from ..store import db
-from ..store.records import LlmLog, LlmUsage, LlmUsageDay
+from ..store.records import LlmLog
+from . import call_queries, usage_of_log
+from .call_queries import DAY, SLOT, CallFilters
 from .paging import MAX_CHOICES, Page, RowPlace, last_of, page_of, within
 
 BUCKET: Final = 1.1
@@ -45,17 +48,11 @@ SPANS: Final = {
 }
 BY: Final = ("provider", "model")
 """What the figures can be split by."""
-SLOT: Final = timedelta(minutes=5)
-"""What ``llm_usage`` adds up in one."""
-DAY: Final = timedelta(days=1)
-"""What ``llm_usage_days`` does; a span with such steps, or longer ones, is made of whole days."""
 MOST_NAMES: Final = 8
 """So many providers or models have a line of their own; the rest is added up as :data:`OTHER`."""
 OTHER: Final = "other"
 
 _LOGS: Any = getattr(LlmLog, "__table__")  # noqa: B009 - SQLModel does not declare it
-_USAGE: Any = getattr(LlmUsage, "__table__")  # noqa: B009 - as above
-_DAYS: Any = getattr(LlmUsageDay, "__table__")  # noqa: B009 - as above
 
 
 class CallFigures(NamedTuple):
@@ -91,6 +88,8 @@ class Course(NamedTuple):
     whole: CallFigures
     points: list[Point]
     """By time, then by name; steps without a call are left out."""
+    since: datetime | None = None
+    """Where the figures begin, as there were more calls than are added up at once; None: with the span."""
 
 
 class LoggedCall(NamedTuple):
@@ -108,16 +107,10 @@ class LoggedCall(NamedTuple):
     output_tokens: int | None
     cost: Decimal | None
     error: str | None
-
-
-class CallFilters(NamedTuple):
-    """Which calls; None lets all through."""
-
-    provider: str | None = None
-    model: str | None = None
-    status: str | None = None
-    user_id: str | None = None
-    since: datetime | None = None
+    organization: str | None
+    """Its slug; of one that was deleted, that it was."""
+    feature: str | None
+    """As the program named it, whether or not anybody registered it."""
 
 
 class CallChoices(NamedTuple):
@@ -125,6 +118,7 @@ class CallChoices(NamedTuple):
 
     providers: list[str]
     models: list[str]
+    features: list[str]
 
 
 # One pass over the cube. What goes to Python is a row for each step, name and status with its buckets as arrays: some
@@ -135,14 +129,7 @@ _COURSE = """
             sum(calls) AS calls, sum(priced) AS priced, sum(input_tokens) AS input_tokens,
             sum(output_tokens) AS output_tokens, sum(cost) AS cost, sum(adjusted) AS adjusted
         FROM (
-            SELECT slot, {by}, status, latency_bucket, calls, priced, input_tokens, output_tokens, cost,
-                adjusted
-            FROM llm_usage WHERE slot > :since AND provider = coalesce(:provider, provider)
-            UNION ALL
-            SELECT day::timestamp AT TIME ZONE 'UTC', {by}, status, latency_bucket, calls, priced, input_tokens,
-                output_tokens, cost, adjusted
-            FROM llm_usage_days
-            WHERE day > CAST(:since AT TIME ZONE 'UTC' AS date) AND provider = coalesce(:provider, provider)
+            {parts}
         ) AS parts GROUP BY 1, 2, 3, 4
     ), most AS (
         SELECT name FROM cube GROUP BY name ORDER BY sum(calls) DESC, name LIMIT :most
@@ -154,21 +141,45 @@ _COURSE = """
         array_agg(calls::bigint) FILTER (WHERE status = 'ok') AS counts
     FROM cube LEFT JOIN most USING (name) GROUP BY 1, 2, 3
 """
-_COURSES: Final = {by: text(_COURSE.format(by=by)) for by in BY}
+_PARTS: Final = """
+SELECT slot, {by}, status, latency_bucket, calls, priced, input_tokens, output_tokens, cost,
+    adjusted
+FROM llm_usage WHERE slot > :since AND provider = coalesce(:provider, provider)
+UNION ALL
+SELECT day::timestamp AT TIME ZONE 'UTC', {by}, status, latency_bucket, calls, priced, input_tokens,
+    output_tokens, cost, adjusted
+FROM llm_usage_days
+WHERE day > CAST(:since AT TIME ZONE 'UTC' AS date) AND provider = coalesce(:provider, provider)
+"""
+_COURSES: Final = {by: text(_COURSE.format(by=by, parts=_PARTS.format(by=by))) for by in BY}
 
 
-def course(session: Session, actor: Actor, span: str, by: str, provider: str | None = None) -> Course:
-    """Return the figures of the last *span*, and their course; raises Forbidden.
+def course(
+    session: Session,
+    actor: Actor,
+    span: str,
+    by: str,
+    provider: str | None = None,
+    *,
+    organization_id: int | None = None,
+    feature: str | None = None,
+) -> Course:
+    """Return the figures of the last *span*, and their course; raises as :func:`search`.
+
+    Of an organisation or a feature they are added up from the log: as far back as it is kept, and of the newest
+    :data:`~core.govern.usage_of_log.ADDED_UP` calls.
 
     Args:
         session: The transaction.
-        actor: An admin.
+        actor: An admin, or one of the organisation.
         span: One of :data:`SPANS`, back from now, by the database's clock; begun five minutes count whole, of a span by
             days begun days, in UTC.
         by: One of :data:`BY`.
         provider: The calls of this one alone; None: of all.
+        organization_id: As *provider*.
+        feature: As *provider*.
     """
-    require(session, actor, "usage.view")
+    _require(session, actor, organization_id)
     _, back, step = SPANS[span]
     now: Any = session.scalar(select(func.clock_timestamp()))  # a parameter: what is volatile is no bound for an index
     since = now - back
@@ -176,13 +187,20 @@ def course(session: Session, actor: Actor, span: str, by: str, provider: str | N
         since = since.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     given = {"step": step, "since": since - SLOT, "most": MOST_NAMES, "other": OTHER}
     given["provider"] = storable(provider[:200]) if provider else None
+    query, begins = _COURSES[by], None
+    if organization_id is not None or feature:
+        scope = usage_of_log.Scope(organization_id, storable(feature[:200]) if feature else None)
+        begins = usage_of_log.begins(session, scope, since)
+        parts = usage_of_log.parts(by, scope, of_provider=provider is not None)
+        query = text(_COURSE.format(by=by, parts=parts))
+        given |= {**scope._asdict(), "begins": begins or usage_of_log.slot_of(since)}
     # With the usual 4 MB a month is sorted on disk; compiling the query would take longer than running it.
     session.execute(text("SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)"))
-    rows = list(session.execute(_COURSES[by], given))
+    rows = list(session.execute(query, given))
     groups: dict[tuple[datetime, str], list[Any]] = {}
     for row in rows:
         groups.setdefault((row.at, row.name), []).append(row)
-    return Course(_figures(rows), [Point(*key, _figures(groups[key])) for key in sorted(groups)])
+    return Course(_figures(rows), [Point(*key, _figures(groups[key])) for key in sorted(groups)], begins)
 
 
 def search(
@@ -193,47 +211,84 @@ def search(
     before: RowPlace | None = None,
     limit: int = 50,
 ) -> Page[LoggedCall]:
-    """Return a page of calls, newest first, without prompts and answers; raises Forbidden.
+    """Return a page of calls, newest first, without prompts and answers.
 
     Args:
         session: The transaction.
-        actor: An admin.
+        actor: An admin, or one of the organisation that *filters* name.
         filters: Which calls.
         before: ``older`` of the page before.
         limit: Calls of a page.
+
+    Raises:
+        Forbidden: If it is neither.
+        NotFound: If the actor sees nothing of the organisation.
     """
-    require(session, actor, "usage.view")
+    is_own = _require(session, actor, filters.organization_id)
     limit = within(limit)
-    rows = session.execute(_found(LoggedCall._fields, filters, before, limit + 1))
-    return page_of([LoggedCall(*row) for row in rows], limit)
+    found = [
+        LoggedCall(*row) for row in session.execute(call_queries.found(LoggedCall._fields, filters, before, limit + 1))
+    ]
+    if is_own:
+        found = [call._replace(error=_reason(call.error)) for call in found]
+    return page_of(found, limit)
 
 
 def begins(session: Session, actor: Actor, filters: CallFilters, first: RowPlace, *, limit: int) -> RowPlace | None:
-    """Return where the page of *limit* calls begins that ends right before the call *first*; raises Forbidden.
+    """Return where the page of *limit* calls begins that ends right before the call *first*; raises as :func:`search`.
 
     Returns:
         None if it is the first page.
     """
-    require(session, actor, "usage.view")
+    _require(session, actor, filters.organization_id)
     limit = within(limit)
-    rows = session.execute(_found(("id", "at"), filters, first, limit + 1, oldest_first=True))
+    rows = session.execute(call_queries.found(("id", "at"), filters, first, limit + 1, oldest_first=True))
     return last_of(rows.all(), limit)
 
 
 def get(session: Session, actor: Actor, call_id: int) -> LlmLog:
-    """Return one call, whole; raises Forbidden, and NotFound: it may have been purged."""
-    require(session, actor, "usage.view")
-    found = session.get(LlmLog, call_id)
+    """Return one call, whole.
+
+    Raises:
+        Forbidden: If the actor is no admin, of the installation or the call's organisation.
+        NotFound: If there is none, or none that the actor may see; it may have been purged.
+    """
+    seen = visible(session, actor, "usage.view")
+    if seen.everything:
+        require(session, actor, "usage.view")
+    query = select(LlmLog).where(_LOGS.c.id == call_id, seen.where(_LOGS.c.organization_id))
+    found: LlmLog | None = session.scalars(query).one_or_none()
     if found is None:
-        raise NotFound("logged call", call_id)
+        not_found(session, actor, "usage.view", "logged call", call_id, seen=seen)
+    if not seen.everything:
+        require(session, actor, "usage.view", organization=found.organization_id)
+        session.expunge(found)
+        found.error = _reason(found.error)
     return found
 
 
-def choices(session: Session, actor: Actor) -> CallChoices:
-    """Return the providers and models that occur, at most 200 of each; a few index look-ups, no scan. Raises Forbidden."""
-    require(session, actor, "usage.view")
-    columns = (_LOGS.c.provider, _LOGS.c.model)
-    return CallChoices(*(db.distinct(session, column, MAX_CHOICES) for column in columns))
+def organization_of(session: Session, call: LlmLog) -> str | None:
+    """Return the slug of the organisation that a call was made for, or that it was deleted; None: for none."""
+    named: str | None = session.scalar(select(call_queries.organization(_LOGS.c)).where(_LOGS.c.id == call.id))
+    return named
+
+
+def choices(session: Session, actor: Actor, organization_id: int | None = None) -> CallChoices:
+    """Return the providers, models and features that occur, at most 200 of each; a few index look-ups, no scan.
+
+    Args:
+        session: The transaction.
+        actor: An admin, who is offered what occurs in any call; or one of *organization_id*: what occurs in its newest ones.
+        organization_id: An admin of the installation need not name one.
+
+    Raises:
+        Forbidden, NotFound: As :func:`search`.
+    """
+    is_own = _require(session, actor, organization_id)
+    names = CallChoices._fields
+    if is_own and organization_id is not None:
+        return CallChoices(*usage_of_log.names(session, organization_id, MAX_CHOICES))
+    return CallChoices(*(db.distinct(session, _LOGS.c[name.removesuffix("s")], MAX_CHOICES) for name in names))
 
 
 def as_csv(
@@ -243,85 +298,29 @@ def as_csv(
 
     Args:
         session: The transaction.
-        actor: An admin; Forbidden is raised before the first line.
+        actor: As in :func:`search`, which raises the same; here before the first line.
         filters: Which calls.
         contents: With prompts, parameters and answers.
         limit: So many calls at most.
     """
-    require(session, actor, "usage.view")
+    is_own = _require(session, actor, filters.organization_id)
     names = [*LoggedCall._fields, *(("prompt", "parameters", "response") if contents else ())]
-    rows = session.execute(_found(names, filters, None, limit), execution_options={"yield_per": 100})
-    return spreadsheet.lines(names, (_written(row) for row in rows))
+    rows = session.execute(call_queries.found(names, filters, None, limit), execution_options={"yield_per": 100})
+    at = names.index("error")
+    cells = (_written((*row[:at], _reason(row[at]), *row[at + 1 :]) if is_own else row) for row in rows)
+    return spreadsheet.lines(names, cells)
 
 
-def _found(
-    names: Iterable[str],
-    filters: CallFilters,
-    place: RowPlace | None,
-    limit: int | None,
-    *,
-    oldest_first: bool = False,
-) -> Any:
-    """Return the query for the newest calls of *filters* before *place*, or for the oldest ones after it."""
-    c, u = _LOGS.c, _USAGE.c
-    wanted = {name: getattr(filters, name) for name in ("provider", "model", "status", "user_id")}
-    wanted = {name: storable(value[:200]) for name, value in wanted.items() if value}
-    columns = [c[name] for name in names]
-    query = select(*columns).where(*(c[name] == value for name, value in wanted.items()))
-    if filters.since:
-        query = query.where(c.at >= filters.since)
-    if place is not None:
-        here, there = tuple_(c.at, c.id), tuple_(*place)
-        query = query.where(here > there if oldest_first else here < there)
-    order = asc if oldest_first else desc
-    query = query.order_by(order(c.at), order(c.id)).limit(limit)
-    by_index = "user_id" in wanted or len(wanted) < 2 and wanted.get("status") in {None, "error"}  # noqa: PLR2004, RUF021
-    if limit is None or by_index:
-        return query
-    # No one index has it: the figures tell in which five minutes, or days, there are such calls; only these are looked into.
-    # A late call's five minutes, in days that were added up by days before, count with those as soon as they are too.
-    last_day = select(func.max(_DAYS.c.day)).scalar_subquery()
-    later = func.coalesce(func.timezone("UTC", cast(last_day + 1, DateTime)), text("timestamptz '-infinity'"))
-    day = func.timezone("UTC", cast(_DAYS.c.day, DateTime))
-    parts = (
-        _times(_Places(u.slot, u.slot, SLOT, u), wanted, filters, place, limit + 1, order).where(u.slot >= later),
-        _times(_Places(_DAYS.c.day, day, DAY, _DAYS.c), wanted, filters, place, limit + 1, order),
-    )
-    found = union_all(*(select(part.subquery()) for part in parts)).subquery()
-    # Each has one such call at least, but the one in which the page before has ended.
-    times = select(found).order_by(order(found.c.begins)).limit(limit + 1).subquery()
-    inner = query.where(c.at >= times.c.begins, c.at < times.c.ends).lateral()
-    joined = select(*(inner.c[column.name] for column in columns)).select_from(times.join(inner, true()))
-    return joined.order_by(order(inner.c.at), order(inner.c.id)).limit(limit)
+def _require(session: Session, actor: Actor, organization_id: int | None) -> bool:
+    """Return whether *actor* is an organisation's own admin; raises what :func:`search` does for who is no admin at all."""
+    require(session, actor, "usage.view", organization=organization_id)
+    return not visible(session, actor, "usage.view").everything
 
 
-class _Places(NamedTuple):
-    """A table of figures, as the times in which there were calls."""
-
-    key: Any
-    """The column that orders it."""
-    begins: Any
-    lasts: timedelta
-    columns: Any
-
-
-def _times(  # noqa: PLR0917 - what _found has found out
-    places: _Places,
-    wanted: Mapping[str, str],
-    filters: CallFilters,
-    place: RowPlace | None,
-    limit: int,
-    order: Callable[[Any], Any],
-) -> Any:
-    """Return the query for the times next to *place*, *limit* at most, in which there are calls of *wanted*."""
-    begins = places.begins
-    found = select(begins.label("begins"), (begins + places.lasts).label("ends"))
-    found = found.where(*(places.columns[name] == value for name, value in wanted.items()))
-    if filters.since:
-        found = found.where(begins > filters.since - places.lasts)
-    if place is not None:
-        found = found.where(begins <= place[0] if order is desc else begins > place[0] - places.lasts)
-    return found.group_by(places.key).order_by(order(places.key)).limit(limit)
+def _reason(error: str | None) -> str | None:
+    """Return an error without the words of the vendor or the network: they may name the installation's key, account or host."""
+    why = re.search(r" failed \((\w+), \d+ attempts?\): ", error or "")
+    return None if error is None else f"The call failed ({why[1]})." if why else "The call failed."
 
 
 def _written(row: Any) -> list[Any]:

@@ -17,7 +17,7 @@ from sqlmodel import Session, select
 from core.access import users
 from core.actors import COMMAND_LINE, Actor
 from core.govern import usage
-from core.govern.usage import CallFilters
+from core.govern.call_queries import CallFilters
 from core.store import db
 from core.store.tables import User
 

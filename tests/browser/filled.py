@@ -7,7 +7,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 from sqlmodel import Session
 
 from core import config
@@ -114,8 +113,7 @@ def _organizations(session: Session) -> None:
         settings.upsert(session, COMMAND_LINE, SettingsScope(None, None, feature.id), {"temperature": 0.0})
         settings.upsert(session, COMMAND_LINE, SettingsScope(None, acme.id, feature.id), {"max_tokens": 900})
     settings.upsert(session, COMMAND_LINE, SettingsScope(None, acme.id), {"temperature": 0.9, "max_tokens": 4000})
-    log(session, {"user_id": "sumarise"})
-    session.execute(text("UPDATE llm_logs SET feature = user_id WHERE user_id = 'sumarise'"))
+    log(session, {"user_id": "sumarise", "feature": "sumarise"})
 
 
 def _scopes(session: Session) -> None:

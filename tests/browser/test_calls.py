@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import CHOSEN, Recorder, settled, sign_in
+from core.actors import COMMAND_LINE
+from core.manage import organizations
+from core.store import db
+from tests.browser.conftest import CHOSEN, Recorder, choose, settled, sign_in
 from tests.conftest import PASSWORD
 from tests.processes import python, running_app
 from tests.vendors import KEY, TEXT, Vendor
@@ -18,7 +21,7 @@ SERVICE = """
 import json
 from core import logs
 from core.ai import complete
-answer = complete("What is the answer?", provider="acme", user_id="ada")
+answer = complete("What is the answer?", provider="acme", user_id="ada", organization="tenant", feature="new")
 print(json.dumps([answer.text, answer.usage.input, answer.attempts]))
 logs.flush()
 """
@@ -39,8 +42,33 @@ def type_provider(page: Page, base_url: str) -> None:
     expect(dialog.get_by_role("combobox", name="Default model")).to_have_value("m1")  # the only one
 
 
+def _find_by_organisation(page: Page) -> None:
+    """Search the call's organisation, choose the feature that nobody registered, and come back to both."""
+    page.get_by_role("textbox", name="Organisation").fill("tena")
+    page.get_by_text("Tenant Ltd").click()
+    expect(page.get_by_text("cannot be split by organisation or feature")).to_be_visible()
+    settled(page)
+    choose(page.locator(".st-key-feature input"), "new")
+    settled(page)
+    address = re.compile(r"/usage\?(?=.*organization=tenant)(?=.*feature=new)")
+    expect(page).to_have_url(address)
+    page.get_by_role("link", name="Account").click()
+    expect(page.get_by_role("heading", name="Account")).to_be_visible()
+    settled(page)
+    page.go_back()
+    expect(page.locator(".st-key-feature input")).to_have_value("new")
+    settled(page)
+    expect(page).to_have_url(address)
+    expect(page.locator("[data-testid=stExpander]")).to_contain_text("in tenant · to new")
+    page.get_by_role("button", name="Clear filters").click()
+    expect(page.get_by_text("cannot be split by organisation or feature")).to_have_count(0)
+    settled(page)
+
+
 def test_key_tested_call_made_and_seen(committed: str, browser: Browser, tmp_path: Path) -> None:
-    """From a refusal in the vendor's words, without the key, to the call's line and figures on the Usage page."""
+    """From a refusal in the vendor's words, without the key, to the call's line and figures on the Usage page, found by its organisation."""
+    with db.transaction() as session:
+        organizations.create_one(session, COMMAND_LINE, {"slug": "tenant", "name": "Tenant Ltd"})
     env = {"DATABASE_URL": committed, "LLM_PRIVATE_HOSTS": "127.0.0.1"}
     log = tmp_path / "log"
     with Vendor() as vendor, running_app(log, **env, LLM_ADMIN_PASSWORD=PASSWORD) as app:
@@ -77,6 +105,7 @@ def test_key_tested_call_made_and_seen(committed: str, browser: Browser, tmp_pat
         page.get_by_role("link", name="Usage").click()
         line = page.locator("[data-testid=stExpander]").filter(has_text="acme")
         expect(line).to_have_count(1)
+        _find_by_organisation(page)
         line.click()
         expect(page.get_by_text("What is the answer?")).to_be_visible()
         expect(page.get_by_text(TEXT)).to_be_visible()

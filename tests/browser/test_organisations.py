@@ -115,7 +115,7 @@ def _ask_why(page: Page) -> None:
     expect(page.locator("details[open]")).to_contain_text("0.7 (hidden)")
 
 
-_MEMBERS_PAGES = ("Organisation", "Hierarchy", "Account")
+_MEMBERS_PAGES = ("Organisation", "Hierarchy", "Usage", "Account")
 
 
 def test_from_an_admin_to_a_service(committed: str, browser: Browser, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from sqlmodel import Session
 from core.actors import COMMAND_LINE, Actor
 from core.errors import Forbidden, Invalid, NotFound
 from core.govern import log_purge, usage
+from core.govern.call_queries import CallFilters
 from core.govern.paging import Page, RowPlace
-from core.govern.usage import CallFilters
 from core.store import db
 from tests.processes import core
 
@@ -41,6 +41,8 @@ CALL = {
     "cost": Decimal("0.5"),
     "error": None,
     "adjusted": 0,
+    "organization_id": None,
+    "feature": None,
 }
 
 
@@ -99,8 +101,8 @@ def test_nothing(session: Session, admin: Actor) -> None:
     """Without a call there is no percentile, and nothing to divide by."""
     found = usage.course(session, admin, "month", "model")
 
-    assert found == ((0, 0, 0, 0, 0, Decimal(0), 0, None, None, 0), [])
-    assert usage.choices(session, admin) == ([], [])
+    assert found == ((0, 0, 0, 0, 0, Decimal(0), 0, None, None, 0), [], None)
+    assert usage.choices(session, admin) == ([], [], [])
     assert usage.search(session, admin) == ([], None)
 
 
@@ -267,7 +269,7 @@ def test_one_call(some: Session, admin: Actor) -> None:
 
 def test_choices(some: Session, admin: Actor) -> None:
     """What occurs, in order."""
-    assert usage.choices(some, admin) == (["acme", "zeta"], ["m0", "m1", "m2", "m3"])
+    assert usage.choices(some, admin) == (["acme", "zeta"], ["m0", "m1", "m2", "m3"], [])
 
 
 @pytest.mark.parametrize("contents", [False, True])

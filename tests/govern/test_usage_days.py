@@ -12,7 +12,7 @@ from sqlmodel import Session
 
 from core.actors import Actor
 from core.govern import log_purge, usage, usage_days
-from core.govern.usage import CallFilters
+from core.govern.call_queries import CallFilters
 from core.store import db
 from tests.govern.test_usage import failed, log
 

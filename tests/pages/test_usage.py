@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 
@@ -11,11 +13,14 @@ from streamlit.testing.v1 import AppTest
 
 from core.actors import Actor
 from core.errors import Forbidden
-from core.govern import usage
-from core.govern.usage import CallFilters
+from core.govern import usage, usage_of_log
+from core.govern.call_queries import CallFilters
+from core.manage import organization_members, organizations
 from core.store import db
-from tests.conftest import ROOT
-from tests.govern.test_usage import failed, log
+from core.store.table import id_of
+from core.store.tables import MEMBER, User
+from tests.conftest import ROOT, make_user
+from tests.govern.test_usage import NOW, failed, log
 from tests.screens import everything, open_page
 from ui.feedback import plain
 from ui.usage import calls
@@ -108,6 +113,72 @@ def test_filters_and_spans(session: Session, admin: Actor) -> None:
         at.segmented_control(key="by").set_value("model").run()
         assert not at.exception
         assert told(at)["Calls"] == "3"
+
+
+def test_organisation_and_feature(session: Session, admin: Actor) -> None:
+    """Both narrow figures and calls, from the address too; a name is searched; a row says both; clearing shows all again."""
+    acme, beta = (id_of(organizations.create_one(session, admin, {"slug": s, "name": s})) for s in ("acme", "acme-two"))
+    log(session, {"organization_id": acme, "feature": "unheard-of"}, {"organization_id": beta}, {}, {})
+
+    at = page(admin, organization="acme", feature="unheard-of")
+    assert (told(at)["Calls"], len(lines(at))) == ("1", 1)
+    assert lines(at)[0].endswith(f"in acme · to {plain('unheard-of')}")
+    assert "cannot be split by organisation or feature" in everything(at)
+    at.selectbox(key="status").set_value("ok")
+    at.selectbox(key="feature").set_value(None).run()
+    at.text_input(key="organization").set_value("acm").run()
+    assert (len(at.metric), at.selectbox(key="model").options) == (0, ["m1"])
+    at.text_input(key="organization").set_value("acme-two").run()
+    assert (told(at)["Calls"], len(lines(at)), at.selectbox(key="status").value) == ("1", 1, "ok")
+    at.button(key="usage_clear_button").click().run()
+    assert (told(at)["Calls"], len(lines(at)), at.text_input(key="organization").value) == ("4", 4, "")
+    assert "cannot be split" not in everything(at)
+
+
+def test_too_many_calls(session: Session, admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where not all are added up the page says since when they are."""
+    monkeypatch.setattr(usage_of_log, "ADDED_UP", 3)
+    log(session, *({"feature": "f", "at": NOW - timedelta(minutes=n)} for n in range(9)))
+
+    assert re.search(r"these are the newest [\d,]+, since ", everything(page(admin, feature="f")))
+
+
+def test_of_its_own_organisation(session: Session, admin: Actor) -> None:
+    """An organisation's admin has its calls, opens and exports them; who is an analyst there is told who has them."""
+    acme, beta = (id_of(organizations.create_one(session, admin, {"slug": s, "name": s})) for s in ("acme", "beta"))
+    eve = make_user("eve", MEMBER)
+    organization_members.set_member(session, admin, acme, eve.own_id(), "analyst")
+    log(
+        session,
+        {"organization_id": acme, "feature": "f"},
+        {"organization_id": beta, "prompt": HOSTILE, "provider": "zeta"},
+    )
+    at = page(_again(session, eve))
+    assert "shown to its admins alone" in everything(at)
+    assert not at.metric
+
+    organization_members.set_member(session, admin, acme, eve.own_id(), "admin")
+    eve = _again(session, eve)
+    at = page(eve)
+    call = usage.search(session, eve, CallFilters(organization_id=acme)).rows[0].id
+    at.session_state[f"usage_call_{call}"] = True
+    at.run()
+
+    assert (told(at)["Calls"], len(lines(at))) == ("1", 1)
+    assert "the prompt" in [code.value for code in at.code]
+    assert at.selectbox(key="provider").options == ["acme"]
+    assert "in Audit" not in everything(at)
+    at.selectbox(key="status").set_value("error").run()
+    assert lines(at) == []
+    at.button(key="usage_clear_button").click().run()
+    assert len(lines(at)) == 1
+
+
+def _again(session: Session, person: Actor) -> Actor:
+    """The person, signed in after their rights were changed."""
+    user = session.get(User, person.own_id(), populate_existing=True)
+    assert user is not None
+    return Actor(person.name, person.user_id, user.auth_epoch)
 
 
 def test_pages(session: Session, admin: Actor) -> None:

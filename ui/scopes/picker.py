@@ -88,10 +88,14 @@ def explain(actor: Actor, found: Known, place: Any) -> None:
             address.refuse(ORGANIZATION, "and there is no such organisation that you may see")
 
 
-def draw_fields(found: Known) -> tuple[str, str | None]:
+def draw_fields(found: Known, unset: str = "None") -> tuple[str, str | None]:
     """Draw the fields of a scope, in the container of the filters; returns what names an organisation, and the feature.
 
     Where there is nothing to choose, and the address asks for nothing, there is no field.
+
+    Args:
+        found: What there is to choose from.
+        unset: What an empty field means, in a word.
     """
     name: str | None = None
     if found.mine:
@@ -108,7 +112,7 @@ def draw_fields(found: Known) -> tuple[str, str | None]:
             "Organisation",
             key=ORGANIZATION,
             bind="query-params",
-            placeholder="None: type to search",
+            placeholder=f"{unset}: type to search",
             icon=":material/apartment:",
             max_chars=LONGEST_NAME,
             live="400ms",
@@ -116,10 +120,10 @@ def draw_fields(found: Known) -> tuple[str, str | None]:
             on_change=_hold,
             args=(ORGANIZATION,),
         )
-    return name or "", _pick_feature(found)
+    return name or "", _pick_feature(found, unset)
 
 
-def _pick_feature(found: Known) -> str | None:
+def _pick_feature(found: Known, unset: str) -> str | None:
     if not found.features:
         return None
     return st.selectbox(
@@ -128,7 +132,7 @@ def _pick_feature(found: Known) -> str | None:
         index=None,
         key=FEATURE,
         bind="query-params",
-        placeholder="None",
+        placeholder=unset,
         filter_mode="contains",
         width=220,
         on_change=_hold,

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from core.access import authority
 from core.actors import Actor
 from core.errors import NotFound
 from core.govern import usage
@@ -21,17 +22,14 @@ def draw_call(actor: Actor, call_id: int) -> None:
     try:
         with db.transaction() as session:
             call = usage.get(session, actor, call_id)
+            organization = usage.organization_of(session, call)
+            is_own = not authority.visible(session, actor, "usage.view").everything
     except NotFound as error:
         st.text(str(error))
         return
-    facts = [f"Call {call.id}", exact(call.at), f"settings of generation {call.generation}"]
-    facts.append(f"cost {dollars(call.cost)}")
-    if call.adjusted:
-        facts.append(f"{counted(call.adjusted, 'parameter')} not sent as set")
-    if call.user_id:
-        facts.append(f"for {call.user_id}")
-    st.caption(plain(" · ".join(facts)))
-    draw_provider_links(call.provider, ("providers", "effective_preview", "audit"))
+    st.caption(plain(" · ".join(_facts(call, organization))))
+    if not is_own:
+        draw_provider_links(call.provider, ("providers", "effective_preview", "audit"))
     if call.error:
         st.error(plain(call.error), icon=":material/error:")
     _draw_text("Prompt", call.prompt)
@@ -57,3 +55,17 @@ def _draw_text(title: str, value: str | None) -> None:
 def _missing(call: LlmLog) -> str:
     parts = {"prompt": call.prompt, "parameters": call.parameters, "answer": call.response, "tokens": call.token_usage}
     return ", ".join(name for name, value in parts.items() if value is None)
+
+
+def _facts(call: LlmLog, organization: str | None) -> list[str]:
+    facts = [f"Call {call.id}", exact(call.at), f"settings of generation {call.generation}"]
+    facts.append(f"cost {dollars(call.cost)}")
+    if call.adjusted:
+        facts.append(f"{counted(call.adjusted, 'parameter')} not sent as set")
+    if call.user_id:
+        facts.append(f"for {call.user_id}")
+    if organization:
+        facts.append(f"organisation {organization}")
+    if call.feature:
+        facts.append(f"feature {call.feature}")
+    return facts

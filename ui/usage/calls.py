@@ -8,14 +8,17 @@ import streamlit as st
 
 from core.actors import Actor
 from core.govern import usage
+from core.govern.call_queries import CallFilters
 from core.govern.paging import Page, RowPlace
-from core.govern.usage import CallChoices, CallFilters, LoggedCall
+from core.govern.usage import LoggedCall
 from core.store import db
 from core.store.records import CALL_STATUSES
 from ui import address, pager
 from ui.feedback import plain
 from ui.guard import guard
+from ui.scopes.picker import FEATURE, ORGANIZATION
 from ui.usage.call import draw_call
+from ui.usage.choice import Chosen
 from ui.usage.figures import LONGEST, PROVIDER
 from ui.widgets import FILTERS_PLACE, cut, dollars, download_csv, opening_line
 
@@ -33,13 +36,14 @@ _LIVE, _LIVE_SINCE, _LIVE_OVER = "usage_live", "usage_live_since", "usage_live_o
 _ICONS = {"ok": "check_circle", "error": "error", "cancelled": "cancel"}
 
 
-def pick_filters(choices: CallChoices, span: str, provider: str | None) -> CallFilters:
-    """Draw the filters of the log; returns what is chosen. The time and the provider are those of the figures."""
+def pick_filters(chosen: Chosen) -> CallFilters:
+    """Draw the filters of the log; returns what is chosen. The rest is chosen for the figures as well."""
     address.one_of(_STATUS, CALL_STATUSES, "a status")
+    organization = None if chosen.is_own else st.session_state.get(ORGANIZATION)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key=FILTERS_PLACE):
         model = st.selectbox(
             "Model",
-            address.with_asked(_MODEL, choices.models, LONGEST),
+            address.with_asked(_MODEL, chosen.choices.models, LONGEST),
             index=None,
             key=_MODEL,
             bind="query-params",
@@ -62,20 +66,31 @@ def pick_filters(choices: CallChoices, span: str, provider: str | None) -> CallF
             "Clear filters",
             key="usage_clear_button",
             icon=":material/filter_alt_off:",
-            disabled=not any((provider, model, status, user)),
+            disabled=not any((organization, chosen.feature, chosen.provider, model, status, user)),
             on_click=clear_filters,
+            kwargs={"is_own": chosen.is_own},
         )
         if st.session_state.pop(_LIVE_OVER, False):
             st.session_state[_LIVE] = False
         st.toggle("Live", key=_LIVE, help=f"The newest calls, looked up every two seconds, for {LIVE_MINUTES} minutes.")
     minute = datetime.now(UTC).replace(second=0, microsecond=0)  # so that the pager keeps its place
-    return CallFilters(provider, model, status, user.strip() or None, minute - usage.SPANS[span].back)
+    return CallFilters(
+        chosen.provider,
+        model,
+        status,
+        user.strip() or None,
+        minute - usage.SPANS[chosen.span].back,
+        chosen.organization_id,
+        chosen.feature,
+    )
 
 
-def clear_filters() -> None:
-    """Let all calls through again: a callback."""
-    guard("admin")
-    st.session_state.update({PROVIDER: None, _MODEL: None, _STATUS: None, _USER: ""})
+def clear_filters(*, is_own: bool) -> None:
+    """Let all calls through again: a callback. An organisation's own admin stays there."""
+    guard("manager")
+    st.session_state.update({PROVIDER: None, FEATURE: None, _MODEL: None, _STATUS: None, _USER: ""})
+    if not is_own:
+        st.session_state[ORGANIZATION] = ""
 
 
 def is_live() -> bool:
@@ -89,7 +104,7 @@ def is_live() -> bool:
 @st.fragment(run_every=2)
 def draw_live(filters: CallFilters) -> None:
     """Draw the newest calls, again and again."""
-    actor = guard("admin")
+    actor = guard("manager")
     if time.monotonic() - st.session_state.setdefault(_LIVE_SINCE, time.monotonic()) > LIVE_MINUTES * 60:
         st.session_state[_LIVE_OVER] = True
         st.rerun()
@@ -102,7 +117,7 @@ def draw_live(filters: CallFilters) -> None:
 @st.fragment
 def draw_log(filters: CallFilters) -> None:
     """Draw a page of calls and the way to the others; what is opened here does not draw the charts again."""
-    actor = guard("admin")
+    actor = guard("manager")
     before = pager.place(_LIST, filters._replace(since=None))
     with db.transaction() as session:
         page = usage.search(session, actor, filters, before=before, limit=PAGE_SIZE)
@@ -141,6 +156,7 @@ def sentence(call: LoggedCall) -> str:
         facts.append(f"{call.attempts} attempts")
     if call.user_id:
         facts.append(f"for {cut(call.user_id, 30)}")
+    facts += [f"{word} {cut(name, 40)}" for word, name in (("in", call.organization), ("to", call.feature)) if name]
     what = f"**{cut(call.provider, 50)}** {cut(call.model, 50)}"
     if call.status == "error":
         why = (call.error or "").partition("): ")[2] or call.error or "failed"  # what was called stands before it

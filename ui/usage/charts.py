@@ -28,7 +28,7 @@ _RED = "#d64545"
 @st.fragment
 def draw_charts(points: Sequence[Point], span: str, by: str) -> None:
     """Draw the course of the figures: calls and errors, tokens, cost, latency; and all of them as a table."""
-    guard("admin")
+    guard("manager")
     address.one_of(TAB, TABS, "a chart")
     tabs = st.tabs(list(TABS), key=TAB, on_change="rerun", bind="query-params")
     for tab, draw in zip(tabs, TABS.values(), strict=True):

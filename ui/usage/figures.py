@@ -15,41 +15,45 @@ SPAN, BY, PROVIDER = "span", "by", "provider"
 """Keys of the choices, and their names in the page's address."""
 
 
-def pick_span(choices: CallChoices) -> tuple[str, str, str | None]:
-    """Draw how far back, by what, and of which provider; returns the three. They stand in the page's address."""
+def draw_span() -> tuple[str, str]:
+    """Draw how far back, and by what; returns the two. They stand in the page's address."""
     labels = {name: span.label for name, span in usage.SPANS.items()}
     address.one_of(SPAN, labels.values(), "a time")
     address.one_of(BY, [name.title() for name in usage.BY], "a way to split the figures")
-    with st.container(horizontal=True, vertical_alignment="top", gap="small", key="chosen_time"):
-        span = st.segmented_control(
-            "Time",
-            list(usage.SPANS),
-            format_func=lambda name: labels[name],
-            default="day",
-            required=True,
-            key=SPAN,
-            bind="query-params",
-        )
-        by = st.segmented_control(
-            "By",
-            list(usage.BY),
-            format_func=str.title,
-            default=usage.BY[0],
-            required=True,
-            key=BY,
-            bind="query-params",
-        )
-        provider = st.selectbox(
-            "Provider",
-            address.with_asked(PROVIDER, choices.providers, LONGEST),
-            index=None,
-            key=PROVIDER,
-            bind="query-params",
-            placeholder="All",
-            width=200,
-            help="Of the figures, the charts and the calls.",
-        )
-    return span or "day", by or usage.BY[0], provider
+    span = st.segmented_control(
+        "Time",
+        list(usage.SPANS),
+        format_func=lambda name: labels[name],
+        default="day",
+        required=True,
+        key=SPAN,
+        bind="query-params",
+    )
+    by = st.segmented_control(
+        "By",
+        list(usage.BY),
+        format_func=str.title,
+        default=usage.BY[0],
+        required=True,
+        key=BY,
+        bind="query-params",
+    )
+    return span or "day", by or usage.BY[0]
+
+
+def draw_provider(choices: CallChoices) -> str | None:
+    """Draw of which provider; returns its name. It stands in the page's address."""
+    provider: str | None = st.selectbox(
+        "Provider",
+        address.with_asked(PROVIDER, choices.providers, LONGEST),
+        index=None,
+        key=PROVIDER,
+        bind="query-params",
+        placeholder="All",
+        width=200,
+        help="Of the figures, the charts and the calls.",
+    )
+    return provider
 
 
 LONGEST = 200
@@ -87,8 +91,11 @@ _FIRST_CALL: Final = (
 )
 
 
-def draw_nothing_yet() -> None:
-    """Draw what stands here before the first call."""
+def draw_nothing_yet(*, is_own: bool) -> None:
+    """Draw what stands here before the first call; to an organisation's own admin without what the installation sets."""
+    if is_own:
+        st.info("No call for this organisation is logged.", icon=":material/monitoring:")
+        return
     st.info("No call is logged yet. Have a program make one:", icon=":material/monitoring:")
     # Not st.code: 1.5 MB of JavaScript for the colours of two lines
     st.html(f'<pre class="sample">{escape(_FIRST_CALL)}</pre>')
