@@ -5,6 +5,7 @@ import typer
 from . import (
     audit,
     catalogue,
+    documents,
     explain,
     features,
     grants,
@@ -36,6 +37,8 @@ app.command("grant-app")(grants.grant_app)
 app.command("grant-reader")(grants.grant_reader)
 app.command("grant-backup")(grants.grant_backup)
 app.command("explain")(explain.explain)
+app.command("export")(documents.export)
+app.command("apply")(documents.apply)
 app.add_typer(providers.app, name="providers")
 app.add_typer(keys.app, name="keys")
 app.add_typer(users.app, name="users")

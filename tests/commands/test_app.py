@@ -29,6 +29,8 @@ COMMANDS = {
     "grant-backup": "grants",
     "move": "move",
     "explain": "explain",
+    "export": "documents",
+    "apply": "documents",
     **{f"keys {name}": "keys" for name in ("status", "rotate", "check", "adopt", "fingerprint")},
     "providers needs-key": "providers",
     **{f"providers headers {name}": "providers" for name in ("list", "set", "remove")},

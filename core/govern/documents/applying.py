@@ -6,18 +6,19 @@ from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import text
-from sqlmodel import Session, select
+from sqlmodel import Session
 
 from ...actors import Actor
 from ...audit.record import Target, explained, record
 from ...errors import Conflict, Invalid
-from ...store.tables import SettingsGeneration
-from . import planning
+from . import planning, writing
 from .planning import APPLIED, APPLIER, ChangePlan, RowChange
 from .rows import IdsAndNames, StoredFields, Writing
 from .schema import Document, Secrets
 from .wording import shown
 
+DOCUMENT: Final = "document"
+"""The kind of a conflict about fields in dispute."""
 _ONE_AT_A_TIME: Final = text("SELECT pg_advisory_xact_lock(5823114, 22)")
 
 
@@ -58,7 +59,7 @@ def put(
         StoreUnavailable: If another document was being applied for longer than a lock is waited for.
     """
     session.execute(_ONE_AT_A_TIME)
-    stored = session.exec(select(SettingsGeneration.generation)).one()
+    stored = writing.generation(session)
     if generation is not None and generation != stored:
         raise Conflict("installation", stored, None, None, {"generation": (stored, generation)})
     applier = replace(actor, name=f"{APPLIER}{actor.name}")
@@ -88,27 +89,27 @@ def apply(session: Session, actor: Actor, plan: ChangePlan, *, comment: str = ""
     """
     if not plan.changes:
         return
-    writing = Writing(session, actor, plan.names or IdsAndNames(session))
+    how = Writing(session, actor, plan.names or IdsAndNames(session))
     with explained(session, comment):
         late = []
         for change in plan.changes:
             if change.what == "delete":
                 continue
             with _at(change):
-                if (rest := _write(writing, change)) is not None:
+                if (rest := _write(how, change)) is not None:
                     late.append(rest)
         removed = [change for change in plan.changes if change.what == "delete"]
         for change in removed:
             if change.kind.name != "provider":
-                _remove(writing, change)
+                _remove(how, change)
         for change in late:
             with _at(change):
-                change.kind.write(writing, change.key, change.before, change.wanted, change.differing)
+                change.kind.write(how, change.key, change.before, change.wanted, change.differing)
         for change in removed:
             if change.kind.name == "provider":
-                _remove(writing, change)
+                _remove(how, change)
         session.flush()
-        target = Target("document", plan.scope.organization_id, plan.scope.slug or "installation")
+        target = Target(DOCUMENT, plan.scope.organization_id, plan.scope.slug or "installation")
         counts: dict[str, tuple[Any, Any]] = {
             what: (None, number)
             for what in ("create", "update", "delete")
@@ -117,23 +118,23 @@ def apply(session: Session, actor: Actor, plan: ChangePlan, *, comment: str = ""
         record(session, actor, APPLIED, target, counts, organization=plan.scope.organization_id)
 
 
-def _write(writing: Writing, change: RowChange) -> RowChange | None:
+def _write(how: Writing, change: RowChange) -> RowChange | None:
     """Write a row; return what of it has to wait for all others, if there is such."""
     kind, before = change.kind, change.before
     first = kind.first(before, change.wanted) if kind.first is not None and before is not None else None
     if first is None or before is None:
-        kind.write(writing, change.key, before, change.wanted, change.differing)
+        kind.write(how, change.key, before, change.wanted, change.differing)
         return None
     now = {name: first.get(name) for name in change.differing if first.get(name) != before.fields.get(name)}
-    kind.write(writing, change.key, before, first, now)
+    kind.write(how, change.key, before, first, now)
     left = {name: value for name, value in change.wanted.items() if value != first.get(name)}
     return replace(change, before=StoredFields(first, before.id, None), differing=left)
 
 
-def _remove(writing: Writing, change: RowChange) -> None:
+def _remove(how: Writing, change: RowChange) -> None:
     if change.kind.remove is not None and change.before is not None:
         with _at(change):
-            change.kind.remove(writing, change.key, change.before)
+            change.kind.remove(how, change.key, change.before)
 
 
 @contextmanager
@@ -157,4 +158,4 @@ def _conflict(plan: ChangePlan) -> Conflict:
         path = f"{change.path}.{disputed.name}" if disputed.name else change.path
         changes[path] = (shown(stored), shown(wanted))
     _, first = plan.disputed[0]
-    return Conflict("document", plan.generation, first.by, first.at, changes)
+    return Conflict(DOCUMENT, plan.generation, first.by, first.at, changes)

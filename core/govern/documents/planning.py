@@ -11,11 +11,10 @@ from sqlmodel import Session, col, func, select
 from ...actors import Actor
 from ...errors import Invalid
 from ...store.records import AuditEvent
-from ...store.tables import SettingsGeneration
 from .rows import DocumentScope, Fields, IdsAndNames, RowKey, RowKind, SecretWanted, StoredFields
 from .schema import Document, Secrets, path_of
 from .sections import KINDS
-from .writing import scope_of
+from .writing import generation, scope_of
 
 APPLIED: Final = "document.apply"
 """The action of the event that an apply puts on record."""
@@ -104,7 +103,7 @@ def plan(
         Invalid: Each path at fault and the rule.
     """
     scope = scope_of(session, actor, organization, "apply")
-    generation = session.exec(select(SettingsGeneration.generation)).one()
+    stored_at = generation(session)
     plain, unread = _resolved(document, secrets, missing=missing)
     names = IdsAndNames(session).load(scope.organization_id)
     wanted = {kind.name: _wanted(kind, document, plain) for kind in KINDS}
@@ -135,7 +134,7 @@ def plan(
             ]
     order = [kind.name for kind in KINDS]
     removed.sort(key=lambda change: -order.index(change.kind.name))
-    return ChangePlan(scope, generation, (*changes, *removed), tuple(to_enter), tuple(unread), names)
+    return ChangePlan(scope, stored_at, (*changes, *removed), tuple(to_enter), tuple(unread), names)
 
 
 def _resolved(document: Document, secrets: Secrets | None, *, missing: bool) -> tuple[dict[int, str], list[str]]:

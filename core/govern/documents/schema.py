@@ -104,7 +104,7 @@ class CarriedPart(SecretPart):
 
 
 class SettingsPart(DocumentPart, SettingsInput):
-    """A settings row. What it does not name inherits; ``{omit: true}`` is not sent to the model."""
+    """A settings row. What it does not name inherits; {omit: true} is not sent to the model."""
 
     hidden = frozenset({"is_active"})
     default_provider: Annotated[str | None, Field(description="the name of a provider")] = None
@@ -212,7 +212,7 @@ class InstallationPart(DocumentPart, InstallationInput):
 
 
 class ModelFactsPart(DocumentPart):
-    """What an admin says of models; ``facts`` as on the Models page."""
+    """What an admin says of models; *facts* as on the Models page."""
 
     pattern: Annotated[str, Field(description="a name of models; * and ? stand for characters")]
     api: Annotated[str | None, Field(description="an API, perhaps with @ and a host")] = None
