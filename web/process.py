@@ -15,6 +15,7 @@ from core import env_file, log_lines, redaction
 from core.config import choose_log_format, get_config
 from core.errors import BadConfig
 from core.govern import jobs
+from core.govern.outbox import Outbox
 from core.manage import bootstrap
 from core.resolve import Resolver
 from core.store import db
@@ -50,7 +51,7 @@ def prepare() -> None:
 
 
 def lifespan_with(resolver: Resolver) -> Callable[[Any], AbstractAsyncContextManager[None]]:
-    """Return the app's lifespan: the store is held, *resolver* follows it, and periodic work is done, while the process serves."""
+    """Return the app's lifespan: while the process serves, *resolver* follows the store, and what is due is done and told."""
 
     @asynccontextmanager
     async def lifespan(_app: Any) -> AsyncIterator[None]:
@@ -60,9 +61,12 @@ def lifespan_with(resolver: Resolver) -> Callable[[Any], AbstractAsyncContextMan
         resolver.start()
         periodic = jobs.Runner()
         periodic.start()
+        outbox = Outbox()
+        outbox.start()
         try:
             yield
         finally:
+            await anyio.to_thread.run_sync(outbox.close)
             await anyio.to_thread.run_sync(periodic.close)
             await anyio.to_thread.run_sync(resolver.close)
             await anyio.to_thread.run_sync(store.__exit__, None, None, None)

@@ -148,7 +148,7 @@ def check_host(host: str, kind: str, private_hosts: Sequence[str]) -> None:
 
     Args:
         host: As ``urlsplit(url).hostname`` gives it.
-        kind: The provider's kind.
+        kind: The provider's kind; empty: it is the host of something else, as of a webhook.
         private_hosts: What the operator allows: names, addresses, networks, or ``*``; see ``Config.private_hosts``.
 
     Raises:
@@ -196,10 +196,12 @@ def check_addresses(
 
 def _judge(verdict: AddressVerdict, kind: str, *, listed: bool) -> None:
     if verdict.reach == "never":
-        raise Invalid({"api_base_url": f"points to {verdict.reason}. Nothing allows this: name the host of the model"})
+        other = "name the host of the model" if kind else "name another host"
+        raise Invalid({"api_base_url": f"points to {verdict.reason}. Nothing allows this: {other}"})
     if verdict.reach == "private" and not facts_of(kind).self_hosted and not listed:
         kinds = " or ".join(known.label for known in KINDS.values() if known.self_hosted)
-        cure = f"allowed for the kind {kinds}, or when the operator lists it in LLM_PRIVATE_HOSTS"
+        cure = f"allowed for the kind {kinds}, or " if kind else "allowed "
+        cure += "when the operator lists it in LLM_PRIVATE_HOSTS"
         raise Invalid({"api_base_url": f"points to a private address ({verdict.reason}); {cure}"})
 
 

@@ -44,6 +44,9 @@ Pinned = Callable[[str], Iterable[str]]
 class Unacceptable(httpx2.TransportError):
     """An answer that was cut off: too large, or encoded; or an address that is never dialled. Not worth another try."""
 
+    status: int | None = None
+    """HTTP's, of an answer that was refused by its head."""
+
 
 class _Until(float):
     """A timeout that knows its attempt: httpcore hands it, as it is, to each wait of the request."""
@@ -86,8 +89,9 @@ class Transport(httpx2.HTTPTransport):
         response.stream = _Counted(inner, self._largest, attempt)
         try:
             _look_at(response, self._largest)
-        except Unacceptable:
+        except Unacceptable as error:
             response.close()  # else the pool holds its connection for ever
+            error.status = response.status_code
             raise
         return response
 

@@ -59,6 +59,7 @@ TRIGGERS: Final = frozenset(
         "CREATE CONSTRAINT TRIGGER audit_events_chain AFTER INSERT ON audit_events DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION llm_chain_event()",
         "CREATE TRIGGER audit_events_guard BEFORE INSERT OR DELETE OR UPDATE ON audit_events FOR EACH ROW EXECUTE FUNCTION llm_guard_audit()",
         "CREATE TRIGGER audit_events_keep BEFORE TRUNCATE ON audit_events FOR EACH STATEMENT EXECUTE FUNCTION llm_guard_audit()",
+        "CREATE TRIGGER notification_targets_stamp BEFORE INSERT OR UPDATE ON notification_targets FOR EACH ROW EXECUTE FUNCTION llm_stamp_target()",
         "CREATE TRIGGER llm_logs_usage AFTER INSERT ON llm_logs REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION llm_add_usage()",
         *(
             f"CREATE TRIGGER {table}_stamp BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION llm_stamp_row()"
@@ -83,6 +84,7 @@ FUNCTIONS: Final = frozenset(
         "llm_count_change 6546aba18a0d3d4e4ada0fd8765c46d0 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; enable_seqscan=off; enable_bitmapscan=off",
         "llm_guard_audit bbc441189ea245396d5c14ecf913a6b2 SET search_path=pg_catalog, pg_temp",
         "llm_image 162d03ba0648af799185749f69e2cca6 SET search_path=pg_catalog, pg_temp",
+        "llm_stamp_target 04826fd58cbeed205259b11f2ab8b7e1",
         "llm_stamp_row 3d8453aa59df753ee87158ca55425ded",
     }
 )

@@ -38,6 +38,7 @@ RIGHTS: Final = {
     "llm_usage": "SELECT, DELETE",  # a trigger adds to it
     "llm_usage_days": _ALL,
     "jobs": "SELECT, INSERT, UPDATE",
+    **dict.fromkeys(("notification_targets", "notification_deliveries"), _ALL),
     "alembic_version": "SELECT",
 }
 """Table -> what the application's role may do there; every table is one of these."""

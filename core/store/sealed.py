@@ -15,6 +15,7 @@ from ..errors import KeyUnreadable
 from ..kinds import origin_of
 from ..resolving.carried import place_of_secret
 from ..resolving.tenant import place_of_own_key
+from .notification_tables import NotificationTarget
 from .organization_tables import Organization, OrganizationProvider
 from .table import Table
 from .tables import LlmProvider, LlmProviderSecret
@@ -102,10 +103,21 @@ def own_key_place(row: Any) -> Place:
     return place_of_own_key(row.id, row.organization_id, row.provider_id, origin_of(row.kind, row.api_base_url))
 
 
+def target_secret_place(row: Any) -> Place:
+    """Return where the secret of a webhook belongs: its row, and the host that its messages go to; *row* has ``id`` and ``url``."""
+    return Place("notification_targets", row.id, "secret", origin_of("", row.url))
+
+
+def former_target_secret_place(row: Any) -> Place:
+    """Return the same for the secret that it had before."""
+    return target_secret_place(row)._replace(column="former_secret")
+
+
 _PROVIDERS: Final[Any] = LlmProvider.__table__.c  # type: ignore[attr-defined]  # SQLModel does not declare it
 _SECRETS: Final[Any] = LlmProviderSecret.__table__.c  # type: ignore[attr-defined]  # SQLModel does not declare it
 _OWN: Final[Any] = OrganizationProvider.__table__.c  # type: ignore[attr-defined]  # SQLModel does not declare it
 _ORGANIZATIONS: Final[Any] = Organization.__table__.c  # type: ignore[attr-defined]  # SQLModel does not declare it
+_TARGETS: Final[Any] = NotificationTarget.__table__.c  # type: ignore[attr-defined]  # SQLModel does not declare it
 _USES: Final = {"header": "header ", "query": "query parameter ", "next_key": "key "}
 PROVIDER_KEY: Final = SealedColumn(
     LlmProvider,
@@ -133,7 +145,17 @@ OWN_KEY: Final = SealedColumn(
     of=and_(_OWN.provider_id == _PROVIDERS.id, _OWN.organization_id == _ORGANIZATIONS.id),
     fingerprinted=True,
 )
-SEALED: Final = (PROVIDER_KEY, PROVIDER_SECRET, OWN_KEY)
+TARGET_SECRET: Final = SealedColumn(
+    NotificationTarget, "secret", "webhook " + _TARGETS.name, (_TARGETS.url,), target_secret_place
+)
+FORMER_TARGET_SECRET: Final = SealedColumn(
+    NotificationTarget,
+    "former_secret",
+    "former secret of the webhook " + _TARGETS.name,
+    (_TARGETS.url,),
+    former_target_secret_place,
+)
+SEALED: Final = (PROVIDER_KEY, PROVIDER_SECRET, OWN_KEY, TARGET_SECRET, FORMER_TARGET_SECRET)
 
 
 class Tried(NamedTuple):

@@ -71,6 +71,15 @@ def paragraph(value: Any) -> Any:
 
 def url(value: str) -> str:
     """Refuse what is no base URL of a vendor's API: scheme, host, perhaps port and path."""
+    host_of(value, "https://host.example/v1")
+    parts = urlsplit(value)
+    if parts.query or parts.fragment or value.endswith(("?", "#")):
+        raise ValueError(f"must end with the path: no ? and no #{base_urls.without_query(value)}")
+    return value
+
+
+def host_of(value: str, example: str) -> str:
+    """Return the host of a URL; refuse what is none, or has a user name or a password in it. *example* is for the error."""
     try:
         parts = urlsplit(value)
         port = parts.port
@@ -80,11 +89,9 @@ def url(value: str) -> str:
         raise ValueError("must begin with https:// or http://, in small letters")
     if "@" in parts.netloc or "\\" in value:
         raise ValueError("must have no user name, password or backslash in it")
-    if parts.query or parts.fragment or value.endswith(("?", "#")):
-        raise ValueError(f"must end with the path: no ? and no #{base_urls.without_query(value)}")
     if port == 0 or not parts.hostname or not _HOST.fullmatch(parts.hostname) or " " in value or not value.isascii():
-        raise ValueError("must name a host, as https://host.example/v1, in ASCII")
-    return value
+        raise ValueError(f"must name a host, as {example}, in ASCII")
+    return parts.hostname
 
 
 def distinct(models: list[str]) -> list[str]:

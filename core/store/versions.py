@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import Conflict
+from .notification_tables import NotificationTarget
 from .organization_tables import FeatureLlmOverride, Installation, LlmFeature, Organization, OrganizationProvider
 from .tables import LlmModelFacts, LlmProvider, LlmProviderSecret, LlmSettings
 
@@ -17,6 +18,7 @@ Stamped = (
     | LlmFeature
     | FeatureLlmOverride
     | Installation
+    | NotificationTarget
 )
 """A row whose version a trigger raises."""
 
