@@ -13,8 +13,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from ..calling import webhook
-from ..redaction import scrub
-from ..store.tables import METADATA
+from ..redaction import shortened
 
 CHANGED: Final = "settings.changed"
 """The type of the event."""
@@ -23,29 +22,12 @@ MOST_CHANGES: Final = 100
 MOST_BYTES: Final = 16_384
 """Of its list of changes, as JSON: receivers take small messages, see the specification's *Payload size*."""
 MOST_FIELDS: Final = 50
-_LONGEST_NAME: Final = 200
+_LONGEST: Final = 500
+"""Characters of a name or a comment."""
 AT_ONCE: Final = 100
 """Generations that one transaction tells of."""
 MOST_BEHIND: Final = 1_000
 """A webhook that is farther behind is told of all of them in one message: a reader reads everything anew then."""
-
-_STAMPED: Final = frozenset({"version", "updated_at", "updated_by", "field_changes"})
-_NAMES: Final[Mapping[str, str]] = {
-    "llm_providers": "name",
-    "llm_settings": "concat_ws(' / ', (SELECT slug FROM organizations WHERE id = t.organization_id),"
-    " coalesce((SELECT name FROM llm_providers WHERE id = t.provider_id), 'all providers'))",
-    "llm_provider_secrets": "concat_ws(' / ', (SELECT name FROM llm_providers WHERE id = t.provider_id), t.use, t.name)",
-    "llm_model_facts": "pattern",
-    "organizations": "slug",
-    "organization_providers": "concat_ws(' / ', (SELECT slug FROM organizations WHERE id = t.organization_id),"
-    " (SELECT name FROM llm_providers WHERE id = t.provider_id))",
-    "llm_features": "name",
-    "feature_llm_overrides": "concat_ws(' / ', (SELECT slug FROM organizations WHERE id = t.organization_id),"
-    " (SELECT name FROM llm_features WHERE id = t.feature_id),"
-    " coalesce((SELECT name FROM llm_providers WHERE id = t.provider_id), 'all providers'))",
-    "installation": "'installation'",
-}
-"""Table -> SQL of what people call a row of it; a row of another table has no name in a message."""
 
 
 class Behind(NamedTuple):
@@ -61,13 +43,38 @@ _BEHIND: Final = text("""
     SELECT id, generation AS told, jsonb_exists(events, :event) AS hears FROM notification_targets
     WHERE is_active AND kind = 'webhook' AND generation < :now ORDER BY id FOR UPDATE SKIP LOCKED
 """)
-_CHANGES: Final = text("""
-    SELECT generation, table_name, row_id, total FROM (
-        SELECT generation, table_name, row_id, count(*) OVER (PARTITION BY generation) AS total,
-            row_number() OVER (PARTITION BY generation ORDER BY table_name, row_id) AS place
-        FROM settings_changes WHERE generation > :after AND generation <= :until
-    ) numbered WHERE place <= :most ORDER BY generation, table_name, row_id
+_GENERATIONS: Final = text("""
+    SELECT g.generation, g.at, g.by, g.comment, (SELECT count(*) FROM settings_history h WHERE h.generation = g.generation) AS total
+    FROM settings_generations g WHERE g.generation > :after AND g.generation <= :until
 """)
+# What people call a row is what its image says, with the names of what it belongs to: so for tables of later versions too. Of the
+# images only the names of what differs leave the database.
+_CHANGES: Final = text("""
+    SELECT h.generation, h.table_name, h.op, h.by, h.at, nullif(concat_ws(' / ',
+        (SELECT slug FROM organizations WHERE id = (one ->> 'organization_id')::integer),
+        (SELECT name FROM llm_features WHERE id = (one ->> 'feature_id')::integer),
+        (SELECT name FROM llm_providers WHERE id = (one ->> 'provider_id')::integer),
+        CASE WHEN h.table_name = ANY(:scoped) AND one ->> 'provider_id' IS NULL THEN 'all providers' END,
+        one ->> 'use', coalesce(one ->> 'slug', one ->> 'name', one ->> 'pattern')), '') AS name,
+        CASE WHEN h.op = '-' THEN '{}' ELSE ARRAY(
+            SELECT DISTINCT regexp_replace(key, '_set_at$', '') FROM jsonb_each(h.image) a
+            FULL JOIN jsonb_each(coalesce(before.image, '{}')) b USING (key)
+            WHERE a.value IS DISTINCT FROM b.value AND key <> 'id' ORDER BY 1 LIMIT :fields
+        ) END AS fields
+    FROM (
+        SELECT *, row_number() OVER (PARTITION BY generation ORDER BY table_name, row_id) AS place
+        FROM settings_history WHERE generation > :after AND generation <= :until
+    ) h
+    LEFT JOIN LATERAL (
+        SELECT image FROM settings_history p WHERE p.table_name = h.table_name AND p.row_id = h.row_id
+            AND p.generation < h.generation ORDER BY p.generation DESC LIMIT 1
+    ) before ON true
+    CROSS JOIN LATERAL (SELECT coalesce(h.image, before.image) AS one) image
+    WHERE h.place <= :most ORDER BY h.generation, h.place
+""")
+_SCOPED: Final = ["llm_settings", "feature_llm_overrides"]
+"""Tables of settings: a row without a provider is that of all of them."""
+_OPS: Final = {"+": "added", "=": "changed", "-": "deleted"}
 _INSERT: Final = text("""
     INSERT INTO notification_deliveries (target_id, event, webhook_id, generation, payload, created_at, next_at)
     VALUES (:target, :event, :webhook_id, :generation, CAST(:payload AS jsonb), clock_timestamp(), clock_timestamp())
@@ -86,7 +93,7 @@ def fan_out(session: Session) -> int:
         after = group[0].told
         if now - after > MOST_BEHIND:
             until = now
-            messages = {now: _skipped(session, after, now)}
+            messages = {now: _message(now, after, None, [])}
         else:
             until = min(now, after + AT_ONCE)
             messages = _messages(session, after, until)
@@ -122,68 +129,49 @@ def _alike(behind: Iterable[Behind]) -> list[list[Behind]]:
 
 def _messages(session: Session, after: int, until: int) -> dict[int, dict[str, Any]]:
     """Return generation -> message, of each generation behind *after* up to *until*."""
-    found = session.execute(_CHANGES, {"after": after, "until": until, "most": MOST_CHANGES}).all()
-    rows: dict[tuple[str, int], dict[str, Any]] = {}
-    for table in {row.table_name for row in found}:
-        ids = {row.row_id for row in found if row.table_name == table}
-        rows |= {(table, number): row for number, row in _described(session, table, ids).items()}
-    messages = {}
-    for generation in range(after + 1, until + 1):
-        of_it = [row for row in found if row.generation == generation]
-        changes = [_change(row, rows.get((row.table_name, row.row_id))) for row in of_it]
-        total = of_it[0].total if of_it else None  # a TRUNCATE, or so long ago that it is not known any more
-        messages[generation] = _message(generation, generation - 1, changes, total)
-    return messages
+    span = {"after": after, "until": until}
+    known = {row.generation: row for row in session.execute(_GENERATIONS, span)}
+    changes: dict[int, list[dict[str, Any]]] = {}
+    given = {**span, "most": MOST_CHANGES, "fields": MOST_FIELDS, "scoped": _SCOPED}
+    for row in session.execute(_CHANGES, given):
+        changes.setdefault(row.generation, []).append(_change(row))
+    return {
+        number: _message(number, number - 1, known.get(number), changes.get(number, []))
+        for number in range(after + 1, until + 1)
+    }
 
 
-def _skipped(session: Session, after: int, until: int) -> dict[str, Any]:
-    """Return the one message of more generations than are told of one by one."""
-    del session
-    return _message(until, after, [], None)
-
-
-def _message(generation: int, since: int, changes: Sequence[Mapping[str, Any]], total: int | None) -> dict[str, Any]:
-    listed, size = [], 0
+def _message(generation: int, since: int, known: Any, changes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what is sent of the generations behind *since* up to *generation*; *known* is what is kept of it, None: nothing."""
+    listed: list[Mapping[str, Any]] = []
+    size = 0
     for change in changes:
         size += len(json.dumps(change, ensure_ascii=False).encode())
         if size > MOST_BYTES:
             break
         listed.append(change)
-    at = max((change["at"] for change in listed if change["at"]), default=None)
+    told = {
+        "generation": generation,
+        "since": since,
+        "total": None if known is None else known.total,
+        "changes": listed,
+        "by": None if known is None else _short(known.by),
+        "comment": None if known is None or known.comment is None else _short(known.comment),
+    }
+    at = datetime.now(UTC) if known is None else known.at.astimezone(UTC)
+    return {"type": CHANGED, "timestamp": at.isoformat(), "data": told}
+
+
+def _change(row: Any) -> dict[str, Any]:
     return {
-        "type": CHANGED,
-        "timestamp": at or datetime.now(UTC).isoformat(),
-        "data": {"generation": generation, "since": since, "total": total, "changes": listed, "comment": None},
+        "table": row.table_name,
+        "name": None if row.name is None else _short(row.name),
+        "op": _OPS[row.op],
+        "fields": row.fields,
+        "by": _short(row.by),
+        "at": row.at.astimezone(UTC).isoformat(),
     }
 
 
-def _change(row: Any, found: Mapping[str, Any] | None) -> dict[str, Any]:
-    change: dict[str, Any] = {"table": row.table_name, "name": None, "fields": [], "by": None, "at": None}
-    if found is not None:  # else it is deleted, or no row of a table that says more
-        change |= found
-    return change
-
-
-def _described(session: Session, table: str, ids: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """Return id -> name, changed fields, by whom and when, of the rows that are there."""
-    known = METADATA.tables.get(table)
-    if known is None or "id" not in known.c:
-        return {}
-    name = _NAMES.get(table, "NULL::text")
-    stamps = "NULL::text AS by, NULL::timestamptz AS at, NULL::jsonb AS fields, 0 AS version"
-    if set(known.c.keys()) >= _STAMPED:
-        stamps = "updated_by AS by, updated_at AS at, field_changes AS fields, version"
-    query = text(f"SELECT id, {name} AS name, {stamps} FROM {table} t WHERE id = ANY(:ids)")  # noqa: S608 - our own words
-    return {row.id: _words(row) for row in session.execute(query, {"ids": list(ids)})}
-
-
-def _words(row: Any) -> dict[str, Any]:
-    fields = sorted(
-        name for name, change in (row.fields or {}).items() if change.get("version", row.version) == row.version
-    )
-    return {
-        "name": None if row.name is None else scrub(row.name[:_LONGEST_NAME]),
-        "fields": fields[:MOST_FIELDS],
-        "by": None if row.by is None else scrub(row.by[:_LONGEST_NAME]),
-        "at": None if row.at is None else row.at.astimezone(UTC).isoformat(),
-    }
+def _short(text_: str) -> str:
+    return shortened(text_, _LONGEST)

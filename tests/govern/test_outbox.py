@@ -16,6 +16,8 @@ from sqlmodel import Session
 
 from core import config, crypto
 from core.actors import COMMAND_LINE
+from core.audit.record import explained
+from core.calling.webhook import Sent
 from core.crypto import KeyRing
 from core.govern import jobs, outbox_events, outbox_sending
 from core.govern.outbox import Outbox
@@ -32,7 +34,7 @@ KEY = "sk-proj-canary-0123456789abcdefghijklmnop"
 
 def sql(statement: str, **given: Any) -> Any:
     with db.transaction() as session:
-        found = session.execute(text(statement), given)
+        found: Any = session.execute(text(statement), given)
         return found.fetchall() if found.returns_rows else None
 
 
@@ -116,7 +118,7 @@ def test_what_is_told() -> None:
     """A message a generation: which rows, which fields, by whom and when; of no value, key or secret a word."""
     with Receiver() as receiver:
         _, secret = target(receiver.url)
-        with db.transaction() as session:
+        with db.transaction() as session, explained(session, "for canaries"):
             row = create(session, COMMAND_LINE, {**PROVIDER, "description": "canary-description", "api_key": KEY})
         first = int(sql("SELECT generation FROM settings_generation")[0][0])
         once()
@@ -133,13 +135,15 @@ def test_what_is_told() -> None:
     (provider,) = (each for each in made["changes"] if each["table"] == "llm_providers")
     assert told[0]["timestamp"] == provider["at"]
     assert (provider["name"], provider["by"]) == ("acme", "command line")
-    assert "api_key" in provider["fields"]
+    assert {"name", "kind", "api_key", "display_name"} <= set(provider["fields"])
     (provider,) = (each for each in renamed["changes"] if each["table"] == "llm_providers")
     assert provider["fields"] == ["display_name"]
     assert [data["generation"] for data in (made, renamed, deleted)] == [first, first + 1, first + 2]
     assert [data["since"] for data in (made, renamed, deleted)] == [first - 1, first, first + 1]
     assert all(data["total"] == len(data["changes"]) for data in (made, renamed, deleted))
-    assert {"table": "llm_providers", "name": None, "fields": [], "by": None, "at": None} in deleted["changes"]
+    (provider,) = (each for each in deleted["changes"] if each["table"] == "llm_providers")
+    assert (provider["name"], provider["op"], provider["fields"]) == ("acme", "deleted", [])
+    assert (made["by"], made["comment"]) == ("command line", "for canaries")
     assert all(is_signed(got, secret) for got in receiver.got)
     everything = b"".join(got.body + str(got.headers).encode() for got in receiver.got)
     for canary in (b"canary", KEY.encode(), b"sk-proj", secret.encode()):
@@ -179,13 +183,31 @@ def test_far_behind_is_one_message() -> None:
     assert sql("SELECT generation FROM notification_targets WHERE id = :id", id=number)[0][0] == generation + 1
 
 
-def test_each_table_has_words() -> None:
-    """A change in any table that readers hear of is told of, whatever its columns are."""
-    counted = sql("SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE tgname LIKE '%\\_count'")
-    with db.transaction() as session:
-        for (table,) in counted:
-            outbox_events._described(session, table, [1])
-    assert {table for (table,) in counted} >= set(outbox_events._NAMES)
+def test_what_rows_are_called() -> None:
+    """A row of settings is named by its scope, one of another table by what is in it; one of a later table too."""
+    with Receiver() as receiver:
+        target(receiver.url)
+        with db.transaction() as session:
+            provider = create(session, COMMAND_LINE, PROVIDER)
+            feature = features.create(session, COMMAND_LINE, {"name": "summaries", "display_name": "S"})
+        sql("INSERT INTO organizations (slug, name) VALUES ('acme-inc', 'A')")
+        sql("INSERT INTO llm_settings (temperature) VALUES (0.5)")
+        sql(
+            "INSERT INTO feature_llm_overrides (feature_id, organization_id, provider_id, temperature)"
+            " SELECT :feature, id, :provider, 0.5 FROM organizations",
+            feature=feature.id,
+            provider=provider.id,
+        )
+        once()
+
+    changes = [change for got in receiver.got for change in json.loads(got.body)["data"]["changes"]]
+    assert {(change["table"], change["name"]) for change in changes} >= {
+        ("llm_providers", "acme"),
+        ("llm_features", "summaries"),
+        ("organizations", "acme-inc"),
+        ("llm_settings", "all providers"),
+        ("feature_llm_overrides", "acme-inc / summaries / acme"),
+    }
 
 
 def test_who_is_told() -> None:
@@ -357,7 +379,7 @@ def test_one_who_was_too_slow_notes_nothing() -> None:
         assert slow is not None
         make_due(after=outbox_sending.LEASE)
         once()
-        sent = outbox_sending.Sent(ok=False, status=410, error="late")
+        sent = Sent(ok=False, status=410, error="late")
         db.retrying(lambda session: outbox_sending.note(session, slow, sent))
 
     assert sql("SELECT last_status, done_at IS NULL FROM notification_deliveries") == [(200, False)]
