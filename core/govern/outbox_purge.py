@@ -30,9 +30,9 @@ _TESTS: Final = text("""
     WHERE event = :event AND done_at IS NULL AND failed_at IS NULL AND created_at < clock_timestamp() - make_interval(secs => :age)
 """)
 _SECRETS: Final = text("""
-    UPDATE notification_targets SET former_secret_encrypted = NULL, former_secret_key_id = NULL,
-        former_secret_binding = NULL, former_until = NULL
-    WHERE former_until < clock_timestamp()
+    UPDATE notification_targets SET former_encrypted = NULL, former_masked = NULL, former_key_id = NULL, former_binding = NULL,
+        former_fingerprint = NULL, former_set_at = NULL, both_until = NULL
+    WHERE both_until < clock_timestamp()
 """)
 
 

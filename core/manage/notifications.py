@@ -12,7 +12,7 @@ from ..actors import Actor
 from ..audit.record import Target, changes_between, record
 from ..calling import webhook
 from ..config import get_config
-from ..crypto import get_ring
+from ..crypto import get_ring, mask
 from ..errors import AlreadyExists, Invalid, NotFound
 from ..store import sealed, violations
 from ..store.notification_schemas import WebhookInput
@@ -122,7 +122,7 @@ def create(session: Session, actor: Actor, data: Mapping[str, Any]) -> tuple[Not
     )
     secret = webhook.new_secret()
     _seal(session, row, sealed.TARGET_SECRET, secret)
-    row.secret_set_at = session.scalar(select(_NOW))
+    row.signing_set_at = session.scalar(select(_NOW))
     session.add(row)
     violations.flush(session, AlreadyExists("webhook", wanted.name))
     session.refresh(row)
@@ -211,17 +211,20 @@ def exchange_secret(
     require(session, actor, "webhook.exchange_secret")
     row = _row(session, target_id, lock=True)
     former = None if at_once else _open(session, row, sealed.TARGET_SECRET)
-    secret = webhook.new_secret()
+    secret, set_at = webhook.new_secret(), row.signing_set_at
     _seal(session, row, sealed.TARGET_SECRET, secret)
-    row.secret_set_at = session.scalar(select(_NOW))
+    row.signing_set_at = session.scalar(select(_NOW))
     if former is None:
-        row.former_secret_encrypted = row.former_secret_key_id = row.former_secret_binding = row.former_until = None
+        row.former_encrypted = row.former_masked = row.former_key_id = row.former_binding = row.former_fingerprint = (
+            None
+        )
+        row.former_set_at = row.both_until = None
     else:
         _seal(session, row, sealed.FORMER_TARGET_SECRET, former)
-        row.former_until = session.scalar(select(_NOW + BOTH_SIGN))
+        row.former_set_at, row.both_until = set_at, session.scalar(select(_NOW + BOTH_SIGN))
     session.flush()
     session.refresh(row)
-    record(session, actor, "webhook.exchange_secret", _target(row), {"former_until": (None, row.former_until)})
+    record(session, actor, "webhook.exchange_secret", _target(row), {"both_until": (None, row.both_until)})
     return row, secret
 
 
@@ -311,8 +314,8 @@ def open_secrets(session: Session, row: NotificationTarget) -> list[str]:
         KeyUnreadable: If the current one cannot be opened.
     """
     found = [_open(session, row, sealed.TARGET_SECRET)]
-    until = row.former_until
-    if row.former_secret_encrypted and until is not None and session.scalar(select(until > _NOW)):
+    until = row.both_until
+    if row.former_encrypted and until is not None and session.scalar(select(until > _NOW)):
         found.append(_open(session, row, sealed.FORMER_TARGET_SECRET))
     return found
 
@@ -327,7 +330,9 @@ def _seal(session: Session, row: NotificationTarget, column: SealedColumn, plain
     with session.no_autoflush:  # half of a change would be an edit of its own
         keys.require_known(session, ring)
     stored = ring.seal(plain, column.place(row))
-    for part, value in zip(("encrypted", "key_id", "binding"), stored, strict=True):
+    parts = ("encrypted", "key_id", "binding", "masked", "fingerprint")
+    values = (*stored, mask(plain), sealed.fingerprint(ring, plain, stored))
+    for part, value in zip(parts, values, strict=True):
         setattr(row, f"{column.name}_{part}", value)
 
 

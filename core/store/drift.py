@@ -84,7 +84,7 @@ FUNCTIONS: Final = frozenset(
         "llm_count_change 6546aba18a0d3d4e4ada0fd8765c46d0 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; enable_seqscan=off; enable_bitmapscan=off",
         "llm_guard_audit bbc441189ea245396d5c14ecf913a6b2 SET search_path=pg_catalog, pg_temp",
         "llm_image 162d03ba0648af799185749f69e2cca6 SET search_path=pg_catalog, pg_temp",
-        "llm_stamp_target 04826fd58cbeed205259b11f2ab8b7e1",
+        "llm_stamp_target ee6e77d2c307c48154a20c000dc86202",
         "llm_stamp_row 3d8453aa59df753ee87158ca55425ded",
     }
 )

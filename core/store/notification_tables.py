@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, ForeignKey
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
-from .table import Table, active_column, changes_column, now_column, one_of, version_column
+from .table import FINGERPRINT_PATTERN, Table, active_column, changes_column, now_column, one_of, version_column
 
 TARGET_KINDS: Final = ("webhook",)
 """How a target is reached. Programs of this version take deliveries of these alone: a later one may add to them."""
@@ -20,7 +20,7 @@ MOST_PAYLOAD: Final = 65_536
 class NotificationTarget(Table, table=True):
     """Who is told of what happens here. ``version``, ``updated_*`` and ``field_changes`` are written by a trigger.
 
-    ``secret_*`` signs what is sent; ``former_secret_*`` signs beside it until ``former_until``, after it was exchanged.
+    ``signing_*`` is the secret that signs what is sent; ``former_*`` the one before, which signs beside it until ``both_until``.
     """
 
     __tablename__ = "notification_targets"
@@ -33,6 +33,8 @@ class NotificationTarget(Table, table=True):
             name="events",
         ),
         CheckConstraint("char_length(off_reason) <= 500", name="off_reason"),
+        CheckConstraint(f"signing_fingerprint ~ '{FINGERPRINT_PATTERN}'", name="signing_fingerprint"),
+        CheckConstraint(f"former_fingerprint ~ '{FINGERPRINT_PATTERN}'", name="former_fingerprint"),
         Index(None, "name", unique=True),
         {"comment": "Who is told of what happens here"},
     )
@@ -43,14 +45,19 @@ class NotificationTarget(Table, table=True):
     url: str = Field(sa_type=Text, repr=False)
     events: list[str] = Field(sa_column=Column(JSONB, nullable=False))
     """The types of events that it hears of."""
-    secret_encrypted: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
-    secret_key_id: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
-    secret_binding: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
-    secret_set_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
-    former_secret_encrypted: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
-    former_secret_key_id: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
-    former_secret_binding: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
-    former_until: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    signing_encrypted: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
+    signing_masked: str | None = Field(default=None, sa_type=Text)
+    signing_key_id: str | None = Field(default=None, sa_type=Text)
+    signing_binding: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
+    signing_fingerprint: str | None = Field(default=None, sa_type=Text, exclude=True)
+    signing_set_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    former_encrypted: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
+    former_masked: str | None = Field(default=None, sa_type=Text)
+    former_key_id: str | None = Field(default=None, sa_type=Text)
+    former_binding: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
+    former_fingerprint: str | None = Field(default=None, sa_type=Text, exclude=True)
+    former_set_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    both_until: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     is_active: bool = Field(default=True, sa_column=active_column())
     off_reason: str | None = Field(default=None, sa_type=Text)
     """Why it was switched off by itself; NULL: it is on, or a person switched it off."""

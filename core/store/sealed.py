@@ -105,12 +105,12 @@ def own_key_place(row: Any) -> Place:
 
 def target_secret_place(row: Any) -> Place:
     """Return where the secret of a webhook belongs: its row, and the host that its messages go to; *row* has ``id`` and ``url``."""
-    return Place("notification_targets", row.id, "secret", origin_of("", row.url))
+    return Place("notification_targets", row.id, "signing", origin_of("", row.url))
 
 
 def former_target_secret_place(row: Any) -> Place:
     """Return the same for the secret that it had before."""
-    return target_secret_place(row)._replace(column="former_secret")
+    return target_secret_place(row)._replace(column="former")
 
 
 _PROVIDERS: Final[Any] = LlmProvider.__table__.c  # type: ignore[attr-defined]  # SQLModel does not declare it
@@ -146,14 +146,20 @@ OWN_KEY: Final = SealedColumn(
     fingerprinted=True,
 )
 TARGET_SECRET: Final = SealedColumn(
-    NotificationTarget, "secret", "webhook " + _TARGETS.name, (_TARGETS.url,), target_secret_place
+    NotificationTarget,
+    "signing",
+    "webhook " + _TARGETS.name,
+    (_TARGETS.url,),
+    target_secret_place,
+    fingerprinted=True,
 )
 FORMER_TARGET_SECRET: Final = SealedColumn(
     NotificationTarget,
-    "former_secret",
+    "former",
     "former secret of the webhook " + _TARGETS.name,
     (_TARGETS.url,),
     former_target_secret_place,
+    fingerprinted=True,
 )
 SEALED: Final = (PROVIDER_KEY, PROVIDER_SECRET, OWN_KEY, TARGET_SECRET, FORMER_TARGET_SECRET)
 

@@ -32,7 +32,7 @@ END $$
 STAMP = """
 CREATE FUNCTION llm_stamp_target() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    stamped constant text[] := '{name,kind,url,events,is_active,secret_set_at}';
+    stamped constant text[] := '{name,kind,url,events,is_active,signing_set_at}';
     who constant text := coalesce(nullif(current_setting('llm_settings.actor', true), ''), session_user || ' (SQL)');
     before jsonb := '{}';
     changed text[];
@@ -49,7 +49,7 @@ BEGIN
         NEW.created_at := clock_timestamp();
         NEW.field_changes := '{}';
     END IF;
-    SELECT array_agg(CASE key WHEN 'secret_set_at' THEN 'secret' ELSE key END) INTO changed
+    SELECT array_agg(CASE key WHEN 'signing_set_at' THEN 'secret' ELSE key END) INTO changed
         FROM jsonb_each(to_jsonb(NEW)) AS field (key, value)
         WHERE key = ANY (stamped) AND value IS DISTINCT FROM coalesce(before -> key, 'null');
     IF changed IS NOT NULL THEN
@@ -73,6 +73,11 @@ def _now(name: str) -> sa.Column[object]:
     return sa.Column(name, sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False)
 
 
+def _sealed(name: str) -> list[sa.Column[object]]:
+    parts = ("encrypted", "masked", "key_id", "binding", "fingerprint")
+    return [*(sa.Column(f"{name}_{part}", sa.Text(), nullable=True) for part in parts), _time(f"{name}_set_at")]
+
+
 def _targets() -> None:
     table = "notification_targets"
     op.create_table(
@@ -80,10 +85,9 @@ def _targets() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         *(sa.Column(name, sa.Text(), nullable=False) for name in ("name", "kind", "url")),
         sa.Column("events", postgresql.JSONB(), nullable=False),
-        *(sa.Column(f"secret_{name}", sa.Text(), nullable=True) for name in ("encrypted", "key_id", "binding")),
-        _time("secret_set_at"),
-        *(sa.Column(f"former_secret_{name}", sa.Text(), nullable=True) for name in ("encrypted", "key_id", "binding")),
-        _time("former_until"),
+        *_sealed("signing"),
+        *_sealed("former"),
+        _time("both_until"),
         sa.Column("is_active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.Column("off_reason", sa.Text(), nullable=True),
         _time("off_at"),
@@ -102,6 +106,12 @@ def _targets() -> None:
             name=op.f(f"{table}_events_check"),
         ),
         sa.CheckConstraint("char_length(off_reason) <= 500", name=op.f(f"{table}_off_reason_check")),
+        *(
+            sa.CheckConstraint(
+                f"{name}_fingerprint ~ '^[0-9a-f]{{8}}@[0-9a-f]{{8}}$'", name=op.f(f"{table}_{name}_fingerprint_check")
+            )
+            for name in ("signing", "former")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f(f"{table}_pkey")),
         comment="Who is told of what happens here",
     )

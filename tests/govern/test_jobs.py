@@ -518,6 +518,12 @@ def test_app_role_does_each_job(database: str, monkeypatch: pytest.MonkeyPatch, 
                 "INSERT INTO api_tokens (name, token_hash, hint, role, created_by, revoked_at)"
                 " VALUES ('old', 'x', 'x', 'admin', 'ada', now() - interval '400 days')"
             )
+            owner.execute(
+                "WITH t AS (INSERT INTO notification_targets (name, kind, url, events, generation)"
+                " VALUES ('w', 'webhook', 'https://h.example.com', '[\"settings.changed\"]', 1) RETURNING id)"
+                " INSERT INTO notification_deliveries (target_id, event, webhook_id, payload, done_at)"
+                " SELECT id, 'settings.changed', 'msg_1', '{}', now() - interval '9 days' FROM t"
+            )
             monkeypatch.setenv("LLM_LOG_DAYS", "100")
             config.get_config.cache_clear()
 

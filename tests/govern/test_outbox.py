@@ -444,7 +444,7 @@ def test_both_secrets_sign_while_one_is_exchanged(committed: str) -> None:
             _, second = notifications.exchange_secret(session, COMMAND_LINE, number)
         change("a")
         once()
-        sql("UPDATE notification_targets SET former_until = clock_timestamp()")
+        sql("UPDATE notification_targets SET both_until = clock_timestamp()")
         change("b")
         once()
         with db.transaction() as session:
@@ -455,7 +455,7 @@ def test_both_secrets_sign_while_one_is_exchanged(committed: str) -> None:
 
     signed = [[is_signed(got, secret) for secret in (first, second, third)] for got in receiver.got]
     assert signed == [[True, True, False], [False, True, False], [False, False, True]]
-    assert sql("SELECT former_secret_encrypted FROM notification_targets")[0][0] is None
+    assert sql("SELECT former_encrypted FROM notification_targets")[0][0] is None
 
 
 def test_old_messages_go() -> None:
