@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import (
     docs,
+    document,
     effective,
     errors,
     features,
@@ -96,7 +97,7 @@ def make() -> FastAPI:
         summary="Effective settings",
     )(effective_settings)
     ours = (providers, provider_secrets, settings, scoped_settings, organizations, organization_providers, features)
-    for module in (*ours, models, health, docs):
+    for module in (*ours, models, document, health, docs):
         app.router.routes.extend(module.router.routes)  # flat: what there is can be walked, by a 405 and by a test
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # how FastAPI has it extended
     return app

@@ -37,3 +37,5 @@ class Actor:
 
 
 COMMAND_LINE = Actor("command line")
+APPLIER = "apply:"
+"""What stands before the name of who applies a document, wherever a change is put down to it."""

@@ -33,14 +33,16 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/llm/features"): {"name": "rank", "displayName": "Rank"},
     ("PUT", "/llm/features/{id}"): {"displayName": "Other", "version": 1},
     ("PUT", "/llm/installation"): {"organizations": "open", "version": 1},
+    ("PUT", "/llm/document"): {"version": 1, "defaults": {"temperature": 0.5}},
     ("POST", "/llm/model-facts"): {"pattern": "o3", "facts": {"context": 5}, "why": "tried"},
 }
 NAMED: dict[str, dict[str, str]] = {
     "/llm/providers/{id}/headers": {"name": "X"},
     "/llm/providers/{id}/query": {"name": "X"},
     "/llm/models/{api}": {"model": "openai/gpt-4o"},
+    "/llm/document": {"dryRun": "true"},
 }
-"""What a query has to name: in a DELETE, and of a model."""
+"""What a query has to name: in a DELETE or a PUT, and of a model."""
 
 
 def address(path: str, of: Mapping[str, object]) -> str:

@@ -39,7 +39,7 @@ class Target(NamedTuple):
     """What an event is about."""
 
     type: str
-    """``provider``, ``settings``, ``organization``, ``feature``, ``installation``, ``user``, ``token``, ``session``, ``keys``, ``audit``, ``schema`` or ``action``."""
+    """``provider``, ``settings``, ``organization``, ``feature``, ``installation``, ``document``, ``user``, ``token``, ``session``, ``keys``, ``audit``, ``schema`` or ``action``."""
     id: int | None
     name: str
 

@@ -6,7 +6,7 @@ from sqlalchemy import select, text, tuple_
 from sqlmodel import Session, col
 
 from ..access.authority import visible
-from ..actors import Actor
+from ..actors import APPLIER, Actor
 from ..manage.organization_members import INSTALLATION
 from ..manage.organization_rows import reach
 from ..store.organization_tables import OrganizationMember
@@ -55,7 +55,7 @@ def _without_others(session: Session, organization_id: int, events: list[Event])
     tokens = {f"token:{name}" for name in names}
     return [
         event
-        if event.actor_id in members or event.actor in tokens
+        if event.actor_id in members or event.actor.removeprefix(APPLIER) in tokens
         else event._replace(actor=INSTALLATION, actor_id=None, address=None)
         for event in events
     ]

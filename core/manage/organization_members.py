@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from sqlmodel import Session, col, func, select
 
 from ..access.authority import Visible, visible
-from ..actors import Actor
+from ..actors import APPLIER, Actor
 from ..audit.record import record
 from ..errors import NotFound
 from ..store.organization_schemas import MemberInput
@@ -72,7 +72,7 @@ def shown_names(session: Session, seen: Visible, organization_id: int | None) ->
     if seen.everything or organization_id is None:
         return lambda name: name
     known = people_of(session, organization_id)
-    return lambda name: name if name is None or name in known else INSTALLATION
+    return lambda name: name if name is None or name.removeprefix(APPLIER) in known else INSTALLATION
 
 
 def known_as(session: Session, actor: Actor, row: Any) -> str:

@@ -95,6 +95,8 @@ ROUTES = {
     ("GET", "/llm/features/{id}"): SIGNED_IN,
     ("PUT", "/llm/features/{id}"): ADMIN,
     ("DELETE", "/llm/features/{id}"): ADMIN,
+    ("GET", "/llm/document"): ADMIN,
+    ("PUT", "/llm/document"): ADMIN,
     ("GET", "/llm/installation"): ADMIN,
     ("PUT", "/llm/installation"): ADMIN,
     ("GET", "/health/live"): ANYBODY,
@@ -180,7 +182,7 @@ def test_who_may(client: TestClient, analyst: Actor, route: tuple[str, str]) -> 
     in_path = {"orgId": acme.organization, "featureId": acme.feature, "userId": acme.member, "providerId": made.id}
     for name, value in {**in_path, "api": "openai", "model": "gpt-4o"}.items():
         url = url.replace(f"{{{name}}}", str(value))
-    named = NAMED.get(path) if method == "DELETE" or "{api}" in path else None
+    named = NAMED.get(path) if method in {"DELETE", "PUT"} or "{api}" in path else None
     allowed = {
         ANYBODY: {"anonymous", "nonsense", "metrics", "analyst", "cookie", "admin"},
         SIGNED_IN: {"analyst", "cookie", "admin"},

@@ -8,11 +8,11 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlmodel import Session
 
-from ...actors import Actor
+from ...actors import APPLIER, Actor
 from ...audit.record import Target, explained, record
 from ...errors import Conflict, Invalid
 from . import planning, writing
-from .planning import APPLIED, APPLIER, ChangePlan, RowChange
+from .planning import ChangePlan, RowChange
 from .rows import IdsAndNames, StoredFields, Writing
 from .schema import Document, Secrets
 from .wording import shown
@@ -115,7 +115,7 @@ def apply(session: Session, actor: Actor, plan: ChangePlan, *, comment: str = ""
             for what in ("create", "update", "delete")
             if (number := sum(change.what == what for change in plan.changes))
         }
-        record(session, actor, APPLIED, target, counts, organization=plan.scope.organization_id)
+        record(session, actor, "document.apply", target, counts, organization=plan.scope.organization_id)
 
 
 def _write(how: Writing, change: RowChange) -> RowChange | None:

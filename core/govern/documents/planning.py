@@ -1,6 +1,6 @@
 """What applying a document would change, field by field: against what is stored, with what others have changed since the last time."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
@@ -8,8 +8,10 @@ from typing import Any, Final, Literal, NamedTuple
 from sqlalchemy import or_
 from sqlmodel import Session, col, func, select
 
-from ...actors import Actor
+from ...access.authority import visible
+from ...actors import APPLIER, Actor
 from ...errors import Invalid
+from ...manage.organization_members import shown_names
 from ...store.records import AuditEvent
 from .rows import DocumentScope, Fields, IdsAndNames, RowKey, RowKind, SecretWanted, StoredFields
 from .schema import Document, Secrets, path_of
@@ -18,12 +20,13 @@ from .writing import generation, scope_of
 
 APPLIED: Final = "document.apply"
 """The action of the event that an apply puts on record."""
-APPLIER: Final = "apply:"
-"""What stands before the name of who applies, wherever a change is put down to it."""
 NO_REFERENCE: Final = (
     "is a reference, {env: …} or {file: …}, which only the command line resolves, on its own machine: run python -m core apply "
     "there, or enter the key on its page and write {set: true} here"
 )
+_SOMEBODY: Final = "somebody"
+_Shown = Callable[[str | None], str | None]
+"""What makes of who changed something what the actor may read."""
 _SECRETS: Final = frozenset({"api_key", "next_key", "value"})
 
 
@@ -109,6 +112,7 @@ def plan(
     wanted = {kind.name: _wanted(kind, document, plain) for kind in KINDS}
     _refuse_other_sections(document, scope)
     _refuse_unknown(wanted, names)
+    by = shown_names(session, visible(session, actor, APPLIED), scope.organization_id)
     since, changes, to_enter = _last_applied(session, scope), [], []
     going: dict[str, set[str]] = {}
     removed: list[RowChange] = []
@@ -122,13 +126,13 @@ def plan(
                 differing.pop(name, None)
             if differing:
                 what: Literal["create", "update"] = "create" if before is None else "update"
-                disputed = tuple(_disputed(kind, before, differing, since))
+                disputed = tuple(_disputed(kind, before, differing, since, by))
                 changes.append(RowChange(kind, key, what, before, fields, differing, disputed))
         if prune and kind.remove is not None:
             gone = [key for key in stored if key not in wanted[kind.name] and _is_named(document, kind, key)]
             going[kind.name] = {str(key[0]) for key in gone}
             removed += [
-                RowChange(kind, key, "delete", stored[key], {}, {}, tuple(_disputed_row(stored[key], since)))
+                RowChange(kind, key, "delete", stored[key], {}, {}, tuple(_disputed_row(stored[key], since, by)))
                 for key in sorted(gone, key=lambda key: tuple(each or "" for each in key))
                 if not _goes_along(kind, key, going) and _would_go(kind, key, stored[key])
             ]
@@ -273,7 +277,7 @@ def _last_applied(session: Session, scope: DocumentScope) -> datetime | None:
 
 
 def _disputed(
-    kind: RowKind, before: StoredFields | None, differing: Mapping[str, Any], since: datetime | None
+    kind: RowKind, before: StoredFields | None, differing: Mapping[str, Any], since: datetime | None, by: _Shown
 ) -> Iterator[Disputed]:
     if before is None or since is None:
         return
@@ -281,13 +285,13 @@ def _disputed(
         for column in kind.columns.get(name, (name,)):
             change = before.changes.get(column)
             if isinstance(change, dict) and _is_later(change.get("by"), change.get("at"), since):
-                yield Disputed(name, str(change.get("by")), str(change.get("at")))
+                yield Disputed(name, by(change.get("by")) or _SOMEBODY, str(change.get("at")))
                 break
 
 
-def _disputed_row(before: StoredFields, since: datetime | None) -> Iterator[Disputed]:
+def _disputed_row(before: StoredFields, since: datetime | None, by: _Shown) -> Iterator[Disputed]:
     if since is not None and before.at is not None and _is_later(before.by, before.at.isoformat(), since):
-        yield Disputed("", before.by or "somebody", before.at.isoformat())
+        yield Disputed("", by(before.by) or _SOMEBODY, before.at.isoformat())
 
 
 def _is_later(by: Any, at: Any, since: datetime) -> bool:

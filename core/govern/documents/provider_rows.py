@@ -79,11 +79,10 @@ def _write(
     if before is None:
         number = providers.create(session, actor, {"name": key[0], **data}).id or 0
     else:
-        number = before.id or 0
+        number, version = before.id or 0, before.version
         if isinstance(secret, SecretWanted) and secret.plain is None:
-            providers.remove_api_key(session, actor, number)
-        if set(differing) - {"next_key"} and not (set(differing) <= {"api_key", "next_key"} and "api_key" not in data):
-            version = before.version if "api_key" not in differing or "api_key" in data else None
+            version = providers.remove_api_key(session, actor, number).version
+        if differing.keys() - {"api_key", "next_key"} or "api_key" in data:
             providers.update(session, actor, number, data, version=version)
     if isinstance(coming, SecretWanted):
         if coming.plain is not None:

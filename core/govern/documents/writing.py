@@ -65,10 +65,9 @@ def _data(session: Session, scope: DocumentScope) -> dict[str, Any]:
 
 def scope_of(session: Session, actor: Actor, organization: str | None, what: Literal["read", "apply"]) -> DocumentScope:
     """Return what a document is of, if *actor* may read or apply such a one; raises as :func:`write`."""
-    action = f"document.{what}"
     if organization is None:
-        require(session, actor, action)
+        require(session, actor, "document.read" if what == "read" else "document.apply")
         return DocumentScope()
     row = organizations.get_by_name(session, actor, organization)
-    reach(session, actor, action, id_of(row))
+    reach(session, actor, "document.read" if what == "read" else "document.apply", id_of(row))
     return DocumentScope(row.id, row.slug)
