@@ -30,10 +30,11 @@ from api import (
     settings,
     wire,
 )
-from api.callers import SPENT, limit_headers
+from api.callers import REASON, SPENT, limit_headers
 from api.ids import LARGEST
 from api.names import camel
 from api.responses import READ, answers, named
+from core.audit.reasons import MAX_COMMENT
 from core.errors import CoreError
 from core.store import waits
 
@@ -116,14 +117,28 @@ def _described(app: FastAPI) -> dict[str, Any]:
             "token": {"type": "http", "scheme": "bearer", "description": "An API token, llms_…"},
         }
         for path, operations in found["paths"].items():
-            for operation in operations.values():
+            for method, operation in operations.items():
                 operation["operationId"] = camel(operation["operationId"])
                 for parameter in operation.get("parameters", ()):
                     parameter["schema"] = _sent(parameter["schema"])
+                if method != "get":
+                    operation.setdefault("parameters", []).append(_REASON)
                 if not path.startswith("/health/"):
                     operation["security"] = [{"token": []}]
         app.openapi_schema = found
     return app.openapi_schema
+
+
+_REASON: Final = {
+    "name": REASON,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "maxLength": MAX_COMMENT},
+    "description": "Why, in one line: it stands in the audit. Percent-encode what is not ASCII, as UTF-8. An installation may "
+    "want one with each change: then a write without it is refused, with the field comment.",
+    "example": "ticket 4711: steadier answers",
+}
+"""What OpenAPI says of the reason, at every write."""
 
 
 def _sent(schema: dict[str, Any]) -> dict[str, Any]:

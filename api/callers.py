@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, MutableMapping
 from typing import Annotated, Any, Final, NamedTuple, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Request
 from sqlmodel import Session
@@ -12,6 +13,7 @@ from api.names import NotAsNamed
 from core.access import authority, ratelimit, sessions, sign_in, tokens
 from core.access.ratelimit import Spent
 from core.actors import Actor
+from core.audit.record import explained
 from core.errors import AlreadyExists, Conflict, Forbidden, Invalid, KeyUnreadable, NotFound, Sealed
 from core.manage import bootstrap
 from core.store import db
@@ -24,6 +26,9 @@ WRITES: Final = frozenset({"sensitive", "provisioning"})
 """The limits that count what is committed."""
 SPENT: Final = "llm_settings.spent"
 """Where a request's scope keeps what is left of its limit."""
+REASON: Final = "Change-Comment"
+"""The header that says why something is changed: one for every write, as a DELETE has no body. Google Cloud's APIs have
+``X-Goog-Request-Reason`` for the same."""
 
 
 class Caller(NamedTuple):
@@ -132,15 +137,19 @@ def limit_headers(spent: Spent) -> tuple[tuple[bytes, bytes], ...]:
 def write(request: Request, actor: Actor, work: Callable[[Session], T], limit: ratelimit.LimitName = "sensitive") -> T:
     """Run *work* as one transaction; counted on *limit* if it commits, on the general one if it is refused.
 
+    What the header :data:`REASON` says goes on record with it.
+
     Raises:
         TooManyRequests: If the limit was used up meanwhile; nothing is changed then.
         CoreError: What *work* raises.
     """
     limiter, who = ratelimit.get_limiter(), ratelimit.who_is(actor)
     spent: list[Spent] = []
+    why = reason_of(request)
 
     def counted(session: Session) -> T:
-        done = work(session)
+        with explained(session, why):
+            done = work(session)
         if not spent:  # a lost deadlock runs it again
             spent.append(limiter.spend(who, limit))
             note_limit(request.scope, spent[0])
@@ -151,6 +160,20 @@ def write(request: Request, actor: Actor, work: Callable[[Session], T], limit: r
     except (Refused, Invalid, NotFound, AlreadyExists, Conflict, Forbidden, Sealed, KeyUnreadable):
         count_refused(request, actor)
         raise
+
+
+def reason_of(request: Request) -> str:
+    """Return what the header :data:`REASON` says; empty: there is none.
+
+    Headers are bytes: UTF-8 is read as it is, and where it is percent-encoded, as clients must who send ASCII alone.
+    """
+    sent = " ".join(request.headers.getlist(REASON)).encode("latin-1")
+    for given in (unquote_to_bytes(sent), sent):
+        try:
+            return given.decode()
+        except UnicodeDecodeError:
+            continue
+    return sent.decode("latin-1")
 
 
 def count_refused(request: Request, actor: Actor) -> None:

@@ -259,7 +259,7 @@ def remove_member(request: Request, actor: Provisioner, organization_id: Id, use
 
 @router.get("/llm/installation", responses=answers(wire.InstallationOut, *READ), summary="What is decided for all")
 def installation_options(actor: Reader) -> Response:
-    """Whether organisations that nobody registered are served."""
+    """Whether organisations that nobody registered are served, and whether each change needs a reason."""
     with db.transaction() as session:
         return _options(installation.get(session, actor))
 

@@ -106,6 +106,7 @@ class InstallationOut(Wire):
     organizations: Literal["closed", "open"] = Field(
         description="closed: an organisation that nobody registered has no key; open: it is served as without one"
     )
+    require_reason: bool = Field(description="true: each change needs a reason, in the header Change-Comment")
     version: int
     updated_at: datetime
 

@@ -39,3 +39,11 @@ class Actor:
 COMMAND_LINE = Actor("command line")
 APPLIER = "apply:"
 """What stands before the name of who applies a document, wherever a change is put down to it."""
+FIRST_START = Actor("first start")
+"""Makes what a new store begins with."""
+PERIODIC = Actor("periodic work")
+"""The jobs that run by themselves."""
+WEBHOOKS = Actor("webhooks")
+"""Sends notifications, and switches off what never answers."""
+UNATTENDED = frozenset({FIRST_START.name, PERIODIC.name, WEBHOOKS.name})
+"""Behind these there is nobody who could be asked for a reason."""

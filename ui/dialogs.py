@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
+from ui import reason
 from ui.feedback import field_error
 from ui.guard import guard
 
@@ -58,7 +59,7 @@ class Dialogs(NamedTuple):
 
     def forget(self) -> None:
         """Forget what was typed: else the session keeps what a field held."""
-        for key in self.typed:
+        for key in (*self.typed, reason.DIALOG):
             st.session_state.pop(key, None)
 
     def leave(self) -> None:
@@ -80,7 +81,7 @@ def confirm_by_name(name: str, *, thing: str, verb: str, icon: str, cancel: Call
     key = verb.lower()
     typed = st.text_input(f"Type the {thing}'s name to confirm", key=f"{key}_name", placeholder=name)
     slot = st.empty()
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with reason.buttons():
         if st.button("Cancel", key=f"{key}_cancel"):
             cancel()
         pressed = st.button(f":red[{verb}]", key=f"{key}_confirm", icon=f":material/{icon}:")

@@ -10,8 +10,11 @@ from sqlmodel import Session
 from core import request_ids
 from core.access import ratelimit
 from core.actors import Actor
+from core.audit.reasons import COMMENT, CURE
+from core.audit.record import explained
 from core.errors import AlreadyExists, Conflict, CoreError, Forbidden, Invalid
 from core.store import db
+from ui import reason
 
 ACTOR = "actor"
 """Where ui.guard keeps who is signed in."""
@@ -32,6 +35,7 @@ def attempt(
     done: str | None,
     then: Callable[[], object] = lambda: None,
     first: Callable[[], object] = lambda: None,
+    why: str = reason.DIALOG,
 ) -> Outcome:
     """Run *work* as one transaction; toast *done*, or show the error where the caller does not show it by a field.
 
@@ -42,6 +46,9 @@ def attempt(
     *then* runs right after the commit, and must not touch Streamlit: there a newer run of the page may stop this one,
     and what is saved would still be taken for unsaved.
 
+    *why* is the field of :mod:`ui.reason` with what goes on record as the reason; where each change needs one and there is
+    none, that is said here.
+
     What was typed stays in its widgets: nothing is cleared and nothing reruns here. What is committed counts on the
     pages' rate limit; what is refused does not.
     """
@@ -50,7 +57,8 @@ def attempt(
 
     def within_limit(session: Session) -> None:
         nonlocal counted
-        work(session)
+        with explained(session, reason.typed(why)):
+            work(session)
         if isinstance(actor, Actor) and not counted:  # a lost deadlock runs it again
             ratelimit.get_limiter().spend(ratelimit.who_is(actor), "pages")
             counted = True
@@ -59,7 +67,7 @@ def attempt(
         first()
         db.retrying(within_limit)
     except Invalid as error:
-        return Outcome(ok=False, errors=error.fields, conflict=None)
+        return Outcome(ok=False, errors=_but_reason(error.fields), conflict=None)
     except AlreadyExists as error:
         return Outcome(ok=False, errors={error.field: str(error)}, conflict=None)
     except Conflict as error:
@@ -70,10 +78,22 @@ def attempt(
     except CoreError as error:
         st.error(str(error), icon=":material/error:")
         return Outcome(ok=False, errors={}, conflict=None)
+    if why != reason.DIALOG:  # one that closes has its own forgotten; in one that stays the reason goes on holding
+        reason.forget(why)
     then()
     if done:
         st.session_state[_TOAST] = done
     return Outcome(ok=True, errors={}, conflict=None)
+
+
+def _but_reason(errors: Mapping[str, str]) -> Mapping[str, str]:
+    """Return *errors* without that of the reason, which is told here: its field is no part of the form."""
+    if COMMENT in errors:
+        st.error(
+            reason.MISSING if errors[COMMENT] == CURE else plain(f"The reason {errors[COMMENT]}."),
+            icon=":material/error:",
+        )
+    return {name: rule for name, rule in errors.items() if name != COMMENT}
 
 
 def show_fault(error: CoreError) -> None:

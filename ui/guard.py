@@ -5,10 +5,11 @@ from sqlmodel import Session
 
 from core.access import authority, sessions
 from core.actors import Actor
+from core.audit import reasons
 from core.errors import CoreError, Forbidden, PasswordChangeNeeded
 from core.manage import bootstrap
 from core.store import db
-from ui import drafts
+from ui import drafts, reason
 from ui.feedback import ACTOR, plain, show_fault
 from ui.sign_in import draw_first_password, draw_sign_in
 from web import middleware
@@ -90,6 +91,7 @@ def _may(role: str) -> Actor | None:
         actor = _signed_in(session)
         if actor is not None:
             authority.require(session, actor, "page.view", role=role)
+            st.session_state[reason.NEEDED] = reasons.is_required(session)
             sessions.touch(session, actor)
         return actor
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlmodel import Session, col, func, select
 
-from ..actors import Actor
+from ..actors import FIRST_START, Actor
 from ..audit.record import Target, record
 from ..errors import AlreadyExists, Invalid, NotFound
 from ..extras import from_extra
@@ -84,7 +84,7 @@ def bootstrap(session: Session, username: str, password: str | None) -> str | No
     """
     if not none_yet(session):
         return None
-    actor = Actor("first start")
+    actor = FIRST_START
     set_actor(session, actor.name)
     user = _insert(session, username, password or (made := secrets.token_urlsafe(_RANDOM)), "admin")
     user.must_change_password = True  # it stood in a terminal, or in a file

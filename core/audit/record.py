@@ -16,18 +16,15 @@ from ..errors import Invalid
 from ..redaction import MASK, scrub
 from ..store import db
 from ..store.records import AuditEvent
+from .reasons import COMMENT, MAX_COMMENT, require_reason
 
 MAX_VALUE: Final = 8_000
 """Characters of a value, as JSON; of a longer one the beginning is kept, and how long it was."""
 _KEPT: Final = 2_000
 REQUEST_ID: Final = "request_id"
 """Among the changes: no field of anything, but by what the event is found in the log."""
-COMMENT: Final = "comment"
-"""Among the changes: why it was done, as who did it wrote."""
 ORGANIZATION: Final = "organization_id"
 """Among the changes: the id of the organisation that the event is about, by which its own admins find it."""
-MAX_COMMENT: Final = 500
-"""Characters."""
 _EXPLAINED: Final = "audit_comment"
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -39,7 +36,8 @@ class Target(NamedTuple):
     """What an event is about."""
 
     type: str
-    """``provider``, ``settings``, ``organization``, ``feature``, ``installation``, ``document``, ``user``, ``token``, ``session``, ``keys``, ``audit``, ``schema`` or ``action``."""
+    """``provider``, ``settings``, ``organization``, ``feature``, ``installation``, ``document``, ``preset``, ``user``, ``token``, ``session``,
+    ``keys``, ``audit``, ``schema`` or ``action``."""
     id: int | None
     name: str
 
@@ -64,6 +62,9 @@ def record(
         target: What it is about.
         changes: Field -> (before, after). Never a secret: of a key its mask. What looks like one is redacted.
         organization: The one that it is about; None: nobody's.
+
+    Raises:
+        Invalid: If the installation wants a reason with each change, and :func:`explained` gives none.
     """
     db.require_writable(session)
     pairs = {
@@ -71,7 +72,7 @@ def record(
     }
     if organization is not None:
         pairs[ORGANIZATION] = {"before": None, "after": organization}
-    if comment := session.info.get(_EXPLAINED):
+    if comment := ask_reason(session, actor, action):
         pairs[COMMENT] = {"before": None, "after": value(comment)}
     if request_id := request_ids.current():
         pairs[REQUEST_ID] = {"before": None, "after": value(request_id)}
@@ -91,22 +92,49 @@ def record(
 
 @contextmanager
 def explained(session: Session, comment: str) -> Iterator[None]:
-    """Put *comment* on record, as :data:`COMMENT`, with each event of this transaction, and with its generation; an empty one is none.
+    """Put *comment* on record, as :data:`COMMENT`, with each event of this transaction, and with its generation; an empty one leaves it so.
+
+    It is kept as one line, without what looks like a secret.
 
     Raises:
         Invalid: If it has more than :data:`MAX_COMMENT` characters.
     """
     if len(comment) > MAX_COMMENT:
         raise Invalid({COMMENT: f"must be at most {MAX_COMMENT} characters; this has {len(comment)}"})
-    session.info[_EXPLAINED] = " ".join(comment.split())
-    if noted := value(
-        session.info[_EXPLAINED]
-    ):  # the trigger that takes the number of the generation reads it, at commit
+    outer = session.info.get(_EXPLAINED)
+    noted = scrub(storable(" ".join(comment.split())))
+    if noted:  # the trigger that takes the number of the generation reads it, at commit
         session.execute(text("SELECT set_config('llm_settings.comment', :comment, true)"), {"comment": noted})
+    session.info[_EXPLAINED] = noted or outer
     try:
         yield
     finally:
-        del session.info[_EXPLAINED]
+        session.info[_EXPLAINED] = outer
+
+
+@contextmanager
+def tried(session: Session) -> Iterator[None]:
+    """What is done in this is rolled back, and needs no reason."""
+    outer = session.info.get(_EXPLAINED)
+    session.info[_EXPLAINED] = outer or "tried"
+    try:
+        yield
+    finally:
+        session.info[_EXPLAINED] = outer
+
+
+def ask_reason(session: Session, actor: Actor, action: str) -> str:
+    """Return the reason of this transaction; empty where there is none and *action* needs none.
+
+    :func:`record` asks. What goes on with the next one after a refusal asks before its first.
+
+    Raises:
+        Invalid: If the installation wants one.
+    """
+    comment: str = session.info.get(_EXPLAINED) or ""
+    if not comment:
+        require_reason(session, actor, action)
+    return comment
 
 
 def changes_between(before: Mapping[str, Any], after: Mapping[str, Any], fields: Iterable[str]) -> Changes:

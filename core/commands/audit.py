@@ -12,7 +12,7 @@ from ..errors import Invalid
 from ..govern import audit_log
 from ..store import db
 from ..wording import counted
-from .opening import DryRun, store
+from .opening import DryRun, store, writes, writing
 
 app = typer.Typer(no_args_is_help=True, help="The record of who did what, and its hash chain.")
 
@@ -43,11 +43,12 @@ def verify(
 
 
 @app.command("purge")
+@writes
 def purge(
     older_than: Annotated[int, typer.Option(help="Days. Events that are older go.")], *, dry_run: DryRun = False
 ) -> None:
     """Delete the oldest events and leave a checkpoint; takes the role that owns the tables."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         purge = audit_log.purge(session, COMMAND_LINE, older_than=older_than, dry_run=dry_run)
     if not purge.events:
         typer.echo("Nothing to do: no event is so old.")

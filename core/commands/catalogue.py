@@ -18,7 +18,7 @@ from ..models.facts import catalogue_health, known
 from ..models.vendored import Catalogue
 from ..store import db
 from ..wording import counted
-from .opening import store
+from .opening import store, writes, writing
 
 app = typer.Typer(no_args_is_help=True, help="The catalogue of models: how old, as a file, and against another one.")
 
@@ -89,6 +89,7 @@ def diff(
 
 
 @app.command("import")
+@writes
 def import_bundle(
     path: Annotated[
         Path | None, typer.Argument(help="A file that `catalogue export` wrote, of a newer version.")
@@ -104,7 +105,7 @@ def import_bundle(
     if from_url == (path is not None):
         raise Invalid({"path": "or --from-url: one of them says where the catalogue is"})
     bundle = bundles.read(bundle_source.fetch(get_config()) if path is None else _content(path))
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         _say_differences(session, bundle)
         if dry_run:
             typer.echo("Nothing was imported.")

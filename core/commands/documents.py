@@ -14,7 +14,8 @@ from ..errors import Conflict, Invalid
 from ..govern.documents import applying, json_schema, schema, wording, writing
 from ..govern.documents.parsing import MOST_BYTES
 from ..store import db
-from .opening import here, store
+from .opening import here, store, writes
+from .opening import writing as transaction
 
 OfOrganization = Annotated[
     str | None, typer.Option(help="Of one organisation, by any of its names. Default: of the whole installation.")
@@ -52,10 +53,10 @@ def export(
         )
 
 
+@writes
 def apply(
     file: Annotated[Path, typer.Option("--file", "-f", help="The document, YAML or JSON; - is standard input.")],
     organization: OfOrganization = None,
-    comment: Annotated[str, typer.Option(help="Why, for the audit.")] = "",
     *,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would change, and do nothing; exit 2 if something would.")
@@ -69,7 +70,7 @@ def apply(
     document = schema.read(_text(file))
     secrets = resolved(document, missing=dry_run)
     with store():
-        with db.transaction() as session:
+        with transaction(dry=dry_run) as session:
             try:
                 found = applying.put(
                     session,
@@ -81,7 +82,6 @@ def apply(
                     dry_run=dry_run,
                     secrets=secrets,
                     missing=dry_run,
-                    comment=comment,
                 )
             except Conflict as conflict:
                 if conflict.kind != applying.DOCUMENT:

@@ -8,12 +8,13 @@ from ..actors import COMMAND_LINE
 from ..manage import features
 from ..store import db
 from ..store.table import id_of
-from .opening import store
+from .opening import store, writes, writing
 
 app = typer.Typer(no_args_is_help=True, help="Features: what programs use models for.")
 
 
 @app.command("add")
+@writes
 def add(
     name: str,
     display_name: Annotated[str, typer.Option(help="What people call it; else the name.")] = "",
@@ -21,7 +22,7 @@ def add(
 ) -> None:
     """Register a feature."""
     entry: dict[str, Any] = {"name": name, "display_name": display_name or name, "description": description}
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         features.create(session, COMMAND_LINE, entry)
     typer.echo(f"Added {name}.")
 
@@ -40,8 +41,9 @@ def list_features() -> None:
 
 
 @app.command("delete")
+@writes
 def delete(name: str) -> None:
     """Delete a feature and the overrides of it."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         row = features.get_by_name(session, name)
         typer.echo(f"Deleted {', '.join(features.delete(session, COMMAND_LINE, id_of(row)))}.")

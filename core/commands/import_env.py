@@ -10,19 +10,20 @@ from .. import env_file
 from ..actors import COMMAND_LINE
 from ..manage import env_import
 from ..manage import seed as seeds
-from ..store import db
-from .opening import DryRun, store
+from .opening import DryRun, store, writes, writing
 
 
+@writes
 def seed() -> None:
     """Add the well-known providers, inactive until they have a key."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         _report(seeds.seed(session, COMMAND_LINE))
 
 
 IMPORT_ENV = f"Move {', '.join(env_import.KEY_VARIABLES)} into the store; of two for one vendor the first."
 
 
+@writes
 def import_env(
     file: Annotated[Path | None, typer.Argument(help="A .env file; default: the environment of this process.")] = None,
     *,
@@ -30,7 +31,7 @@ def import_env(
 ) -> None:
     """Move the keys of other programs' variables into the store."""
     found = env_file.read(file) if file else env_file.EnvFile(dict(os.environ), {}, ())
-    with store(), db.transaction() as session:
+    with store(), writing(dry=dry_run) as session:
         attempt = session.begin_nested()
         outcomes = env_import.import_env(session, COMMAND_LINE, found.as_written())
         if dry_run:

@@ -7,7 +7,8 @@ import typer
 from ..actors import COMMAND_LINE
 from ..manage import installation
 from ..store import db
-from .opening import store
+from ..store.organization_tables import Installation
+from .opening import store, writes, writing
 
 app = typer.Typer(no_args_is_help=True, help="What is decided for the whole store.")
 
@@ -16,20 +17,30 @@ app = typer.Typer(no_args_is_help=True, help="What is decided for the whole stor
 def show() -> None:
     """Say what is decided."""
     with store(), db.transaction() as session:
-        row = installation.get(session, COMMAND_LINE)
-        typer.echo(f"organizations: {row.organizations}")
+        _say(installation.get(session, COMMAND_LINE))
 
 
 @app.command("set")
+@writes
 def set_options(
     organizations: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="closed: an organisation that nobody registered has no key; open: it is served as without one."
         ),
-    ],
+    ] = None,
+    *,
+    require_reason: Annotated[
+        bool | None, typer.Option(help="Whether each change needs a reason, or may do without.")
+    ] = None,
 ) -> None:
-    """Change it; services go by it within milliseconds."""
-    with store(), db.transaction() as session:
-        row = installation.update(session, COMMAND_LINE, {"organizations": organizations})
-        typer.echo(f"organizations: {row.organizations}")
+    """Change what is named; services go by it within milliseconds."""
+    named = {"organizations": organizations, "require_reason": require_reason}
+    patch = {name: value for name, value in named.items() if value is not None}
+    with store(), writing() as session:
+        _say(installation.update(session, COMMAND_LINE, patch))
+
+
+def _say(row: Installation) -> None:
+    typer.echo(f"organizations: {row.organizations}")
+    typer.echo(f"require reason: {'yes' if row.require_reason else 'no'}")

@@ -13,7 +13,7 @@ from ..manage import keys, providers, services
 from ..store import db, sealed
 from ..store.table import id_of
 from ..wording import counted
-from .opening import DryRun, store
+from .opening import DryRun, retrying, store, writes, writing
 
 app = typer.Typer(no_args_is_help=True, help="The encryption keys, and the API keys they seal.")
 
@@ -33,6 +33,7 @@ def status() -> None:
 
 
 @app.command("rotate")
+@writes
 def rotate(
     *,
     dry_run: DryRun = False,
@@ -56,7 +57,7 @@ def rotate(
             with db.transaction() as session:
                 _say_processes(session, ring.primary_id, cost=force)
         work = keys.rotate(
-            db.retrying, COMMAND_LINE, ring, batch=batch, dry_run=dry_run, old_key_lost=old_key_lost, force=force
+            retrying, COMMAND_LINE, ring, batch=batch, dry_run=dry_run, old_key_lost=old_key_lost, force=force
         )
         for done in work:
             moved += done.moved
@@ -98,17 +99,19 @@ def check() -> None:
 
 
 @app.command("fingerprint")
+@writes
 def fingerprint() -> None:
     """Write the fingerprints that are missing: of API keys stored before there were any, or by another program."""
     with store():
-        written = sum(keys.write_fingerprints(db.retrying, COMMAND_LINE, crypto.get_ring()))
+        written = sum(keys.write_fingerprints(retrying, COMMAND_LINE, crypto.get_ring()))
     typer.echo(f"{counted(written, 'fingerprint')} written.")
 
 
 @app.command("adopt")
+@writes
 def adopt(provider: Annotated[str, typer.Argument(help="Name of the provider.")]) -> None:
     """Bind a key that another program wrote to its provider and its present base URL."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         row = providers.get_by_name(session, provider)
         providers.adopt_api_key(session, COMMAND_LINE, id_of(row))
     typer.echo(f"The key of {provider} is adopted.")

@@ -16,7 +16,7 @@ from ..store.schemas import parse_json_object
 from ..store.table import id_of
 from ..store.tables import LlmModelFacts
 from ..wording import counted
-from .opening import store
+from .opening import store, writes, writing
 
 app = typer.Typer(no_args_is_help=True, help="Models in use that end, and what is known of models.")
 
@@ -64,6 +64,7 @@ def facts(
 
 
 @app.command("set")
+@writes
 def set_facts(
     pattern: Annotated[str, typer.Argument(help="A model's name; * and ? stand for characters.")],
     facts_json: Annotated[str, typer.Argument(metavar="FACTS", help='JSON, as {"temperature": {"ok": true}}.')],
@@ -71,7 +72,7 @@ def set_facts(
     api: ApiOption = None,
 ) -> None:
     """Say what holds of the models whose names match, in place of what was said before; it counts more than all else."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         row = model_facts.set_facts(
             session, COMMAND_LINE, pattern, parse_json_object(facts_json, "facts") or {}, why=why, api=api
         )
@@ -81,13 +82,14 @@ def set_facts(
 
 
 @app.command("drop")
+@writes
 def drop(
     pattern: Annotated[str, typer.Argument(help="As it was set.")],
     api: ApiOption = None,
     why: Annotated[str, typer.Option("--why", help="For the audit.")] = "",
 ) -> None:
     """Take back what was said of a model or pattern: the next source counts again."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         row = model_facts.find(session, pattern, api)
         if row is None:
             raise NotFound("facts of a model", pattern)

@@ -1,18 +1,67 @@
-"""What the commands share: the store, opened and left, and the option of a dry run."""
+"""What the commands share: the store, opened and left, the option of a dry run, and the reason of those that write."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Any
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from sqlalchemy import Engine
+from sqlmodel import Session
 
+from ..audit.reasons import MAX_COMMENT
+from ..audit.record import explained, tried
 from ..config import check_at_start, get_config
 from ..manage import bootstrap
 from ..postgres import embedded
 from ..store import db
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Comment = Annotated[
+    str,
+    typer.Option(
+        "--comment", "-m", metavar="TEXT", help=f"Why, in one line of up to {MAX_COMMENT} characters: for the audit."
+    ),
+]
+_comment: Final = ContextVar("comment", default="")
+T = TypeVar("T")
+
+
+def writes(command: Callable[..., T]) -> Callable[..., T]:
+    """Give *command* the option ``--comment``: what it writes in :func:`writing` or :func:`retrying` has it on record."""
+
+    @functools.wraps(command)
+    def with_comment(*arguments: Any, comment: str = "", **options: Any) -> T:
+        before = _comment.set(comment)
+        try:
+            return command(*arguments, **options)
+        finally:
+            _comment.reset(before)
+
+    option = inspect.Parameter("comment", inspect.Parameter.KEYWORD_ONLY, default="", annotation=Comment)
+    signature = inspect.signature(command)
+    with_comment.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]  # what typer reads
+    with_comment.__annotations__ = {**command.__annotations__, "comment": Comment}
+    return with_comment
+
+
+@contextmanager
+def writing(*, dry: bool = False) -> Iterator[Session]:
+    """A transaction of a command that writes: with the reason that it was given. A *dry* run needs none."""
+    with db.transaction() as session, explained(session, _comment.get()), tried(session) if dry else nullcontext():
+        yield session
+
+
+def retrying(work: Callable[[Session], T]) -> T:
+    """As :func:`core.store.db.retrying`, with the reason that the command was given."""
+
+    def with_reason(session: Session) -> T:
+        with explained(session, _comment.get()):
+            return work(session)
+
+    return db.retrying(with_reason)
 
 
 @contextmanager

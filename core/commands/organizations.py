@@ -21,7 +21,7 @@ from ..store import db
 from ..store.organization_schemas import MOST_AT_ONCE
 from ..store.table import id_of
 from ..wording import counted
-from .opening import DryRun, store
+from .opening import DryRun, store, writes, writing
 from .typed import FromEnv, secret
 
 app = typer.Typer(no_args_is_help=True, help="Organisations: tenants of the services that resolve.")
@@ -33,6 +33,7 @@ TakeFormer = Annotated[bool, typer.Option("--take-former", help="Take a slug tha
 
 
 @app.command("add")
+@writes
 def add(
     slug: str,
     name: Annotated[str, typer.Option(help="What people call it; else the slug.")] = "",
@@ -47,7 +48,7 @@ def add(
     take_former: TakeFormer = False,
 ) -> None:
     """Make an organisation, or a template."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         entry: dict[str, Any] = {"slug": slug, "name": name or slug, "external_names": external or []}
         if is_template:
             entry["kind"] = "template"
@@ -81,15 +82,17 @@ def list_organizations(
 
 
 @app.command("rename")
+@writes
 def rename(name: str, slug: str, *, take_former: TakeFormer = False) -> None:
     """Give an organisation another slug; it still answers to the one it had."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         row = organizations.get_by_name(session, COMMAND_LINE, name)
         organizations.update(session, COMMAND_LINE, id_of(row), {"slug": slug}, take_former=take_former)
     typer.echo(f"Renamed to {slug}.")
 
 
 @app.command("disable")
+@writes
 def disable(name: str) -> None:
     """Give an organisation's services no key until it is enabled."""
     _set(name, is_active=False)
@@ -97,6 +100,7 @@ def disable(name: str) -> None:
 
 
 @app.command("enable")
+@writes
 def enable(name: str) -> None:
     """Enable an organisation again."""
     _set(name, is_active=True)
@@ -104,15 +108,17 @@ def enable(name: str) -> None:
 
 
 @app.command("delete")
+@writes
 def delete(name: str) -> None:
     """Delete an organisation: services do not find it; it can be restored until it is purged."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         row = organizations.get_by_name(session, COMMAND_LINE, name)
         organization_deletion.delete(session, COMMAND_LINE, id_of(row))
         typer.echo(f"Deleted {row.slug}. To take it back: python -m core organizations restore {row.id}")
 
 
 @app.command("restore")
+@writes
 def restore(
     organization_id: int,
     slug: Annotated[str, typer.Option(help="Another slug than it had.")] = "",
@@ -120,7 +126,7 @@ def restore(
     take_former: TakeFormer = False,
 ) -> None:
     """Take back a deletion, by the id that `delete` and `purge --dry-run` print."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         row = organization_deletion.restore(
             session, COMMAND_LINE, organization_id, slug=slug or None, take_former=take_former
         )
@@ -128,6 +134,7 @@ def restore(
 
 
 @app.command("purge")
+@writes
 def purge(
     days: Annotated[
         int, typer.Option(min=0, help="Those that were deleted more than so many days ago.")
@@ -136,7 +143,7 @@ def purge(
     dry_run: DryRun = False,
 ) -> None:
     """Take away deleted organisations for good, with their rows, keys, members and tokens."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         for row in organization_deletion.to_purge(session, days):
             number, slug = id_of(row), row.slug
             goes = organization_deletion.deletion(session, number)
@@ -146,6 +153,7 @@ def purge(
 
 
 @app.command("import")
+@writes
 def import_csv(file: Path, *, take_former: TakeFormer = False, dry_run: DryRun = False) -> None:
     """Make organisations of a CSV file: a header of slug, name and perhaps external, then a line each. Lines of one slug are one.
 
@@ -155,7 +163,7 @@ def import_csv(file: Path, *, take_former: TakeFormer = False, dry_run: DryRun =
     with store():
         failed = 0
         for at in range(0, len(entries), MOST_AT_ONCE):
-            with db.transaction() as session:
+            with writing(dry=dry_run) as session:
                 failed += _import(session, entries[at : at + MOST_AT_ONCE], take_former=take_former)
                 if dry_run:
                     session.rollback()
@@ -164,11 +172,12 @@ def import_csv(file: Path, *, take_former: TakeFormer = False, dry_run: DryRun =
 
 
 @members.command("set")
+@writes
 def set_member(
     name: str, username: str, role: Annotated[str, typer.Option(help="admin or analyst")] = "analyst"
 ) -> None:
     """Make a user a member of an organisation; ends their sign-ins."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         number = id_of(organizations.get_by_name(session, COMMAND_LINE, name))
         user = organization_members.find_user(session, COMMAND_LINE, number, username)
         organization_members.set_member(session, COMMAND_LINE, number, user, role)
@@ -176,9 +185,10 @@ def set_member(
 
 
 @members.command("remove")
+@writes
 def remove_member(name: str, username: str) -> None:
     """Take a user out of an organisation; ends their sign-ins."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         number = id_of(organizations.get_by_name(session, COMMAND_LINE, name))
         user = organization_members.find_user(session, COMMAND_LINE, number, username)
         organization_members.remove_member(session, COMMAND_LINE, number, user)
@@ -195,10 +205,11 @@ def list_members(name: str) -> None:
 
 
 @keys.command("set")
+@writes
 def set_key(name: str, provider: str, from_env: FromEnv = None) -> None:
     """Store an organisation's own key, read from standard input or a variable."""
     key = secret("API key", from_env)
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         number = id_of(organizations.get_by_name(session, COMMAND_LINE, name))
         of = id_of(providers.get_by_name(session, provider))
         row = organization_keys.set_api_key(session, COMMAND_LINE, number, of, key)
@@ -206,16 +217,17 @@ def set_key(name: str, provider: str, from_env: FromEnv = None) -> None:
 
 
 @keys.command("remove")
+@writes
 def remove_key(name: str, provider: str) -> None:
     """Forget an organisation's own key; the installation's does not take its place by itself."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         number = id_of(organizations.get_by_name(session, COMMAND_LINE, name))
         organization_keys.remove_api_key(session, COMMAND_LINE, number, id_of(providers.get_by_name(session, provider)))
     typer.echo(f"{name} has no key of its own for {provider} any more.")
 
 
 def _set(name: str, **patch: object) -> None:
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         row = organizations.get_by_name(session, COMMAND_LINE, name)
         organizations.update(session, COMMAND_LINE, id_of(row), patch)
 

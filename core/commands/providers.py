@@ -13,7 +13,7 @@ from ..store import db
 from ..store.table import id_of
 from ..store.tables import LlmProvider, LlmProviderSecret
 from ..wording import counted
-from .opening import store
+from .opening import store, writes, writing
 from .typed import FromEnv, secret
 
 app = typer.Typer(no_args_is_help=True, help="Providers: headers, query parameters, and keys that are exchanged.")
@@ -34,9 +34,10 @@ Plain = Annotated[
 
 
 @app.command("needs-key")
+@writes
 def needs_key(provider: Provider, *, no: Annotated[bool, typer.Option("--no", help="It needs none.")] = False) -> None:
     """Say that a provider needs an API key, or with --no that it needs none: a server of your own, as Ollama."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         providers.update(session, COMMAND_LINE, _id(session, provider), {"needs_key": not no})
     typer.echo(f"{provider} needs {'no' if no else 'an'} API key.")
 
@@ -56,9 +57,10 @@ def _commands(group: typer.Typer, use: Use) -> None:
                     typer.echo(f"{each.name:<32} {sealed:<6}  {provider_secrets.shown(each)}  {state.message}".rstrip())
 
     @group.command("set", help=f"Set a {what}, in place of the one of that name. A secret is read from standard input.")
+    @writes
     def set_one(provider: Provider, name: str, *, plain: Plain = None, from_env: FromEnv = None) -> None:
         value = plain if plain is not None else secret("The value", from_env)
-        with store(), db.transaction() as session:
+        with store(), writing() as session:
             row = provider_secrets.set_value(
                 session, COMMAND_LINE, _id(session, provider), use, name, value=value, sealed=plain is None
             )
@@ -68,8 +70,9 @@ def _commands(group: typer.Typer, use: Use) -> None:
         typer.echo(f"{what.capitalize()} {name} of {provider}: {shown}")
 
     @group.command("remove", help=f"Remove a {what}.")
+    @writes
     def remove(provider: Provider, name: str) -> None:
-        with store(), db.transaction() as session:
+        with store(), writing() as session:
             provider_secrets.remove_value(session, COMMAND_LINE, _id(session, provider), use, name)
         typer.echo(f"{what.capitalize()} {name} of {provider} is removed.")
 
@@ -91,10 +94,11 @@ def list_keys(provider: Provider) -> None:
 
 
 @keys.command("add")
+@writes
 def add_key(provider: Provider, *, from_env: FromEnv = None) -> None:
     """Add the next key beside the current one, which goes on being used. It is read from standard input."""
     api_key = secret("The next API key", from_env)
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         shown = _beside(next_keys.add(session, COMMAND_LINE, _id(session, provider), api_key))
     typer.echo(f"{shown}\nTest it with `python -m core providers keys test {provider}`, then promote it.")
 
@@ -106,9 +110,10 @@ def test_next_key(provider: Provider) -> None:
 
 
 @keys.command("promote")
+@writes
 def promote(provider: Provider) -> None:
     """Make the next key the current one; the current one becomes the former, until it is retired."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         row = next_keys.promote(session, COMMAND_LINE, _id(session, provider))
         shown = provider_keys.shown_key(row)
     typer.echo(
@@ -117,9 +122,10 @@ def promote(provider: Provider) -> None:
 
 
 @keys.command("retire")
+@writes
 def retire(provider: Provider) -> None:
     """Forget the former key, or a next one that is not wanted. Revoke it at the vendor's too."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         provider_id = _id(session, provider)
         row = next_keys.get(session, provider_id)
         next_keys.retire(session, COMMAND_LINE, provider_id)

@@ -10,12 +10,13 @@ from ..actors import COMMAND_LINE
 from ..manage import organizations
 from ..store import db
 from ..store.table import id_of
-from .opening import store
+from .opening import store, writes, writing
 
 app = typer.Typer(no_args_is_help=True, help="How programs sign in to the REST API.")
 
 
 @app.command("create")
+@writes
 def create(
     name: str,
     role: Annotated[str, typer.Option(help="admin, analyst (reads effective settings) or metrics")] = "analyst",
@@ -25,7 +26,7 @@ def create(
     ] = "",
 ) -> None:
     """Make an API token and print it, once: nothing but its hash is stored."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         entry: dict[str, Any] = {"name": name, "role": role, "expires_in_days": days or None}
         if organization:
             entry["organization_id"] = organizations.get_by_name(session, COMMAND_LINE, organization).id
@@ -35,9 +36,10 @@ def create(
 
 
 @app.command("revoke")
+@writes
 def revoke(name: str) -> None:
     """End a token: programs that use it are refused within a second."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         tokens.revoke(session, COMMAND_LINE, id_of(tokens.get_by_name(session, name)))
     typer.echo(f"The token {name} is revoked.")
 

@@ -15,12 +15,13 @@ from ..store.table import id_of
 from ..store.tables import User
 from ..wording import counted
 from . import typed
-from .opening import store
+from .opening import store, writes, writing
 
 app = typer.Typer(no_args_is_help=True, help="People who sign in.")
 
 
 @app.command("add")
+@writes
 def add(
     username: str,
     role: Annotated[
@@ -29,40 +30,44 @@ def add(
 ) -> None:
     """Add a user; asks for the password, or reads it from standard input."""
     chosen = users.choose(_password())
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         user = users.add(session, COMMAND_LINE, username, chosen, role)
     typer.echo(f"Added {user.username} as {user.role}.")
 
 
 @app.command("passwd")
+@writes
 def passwd(username: str) -> None:
     """Set a user's password, which ends their sign-ins; asks for it, or reads it from standard input."""
     chosen = users.choose(_password())
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         users.set_password(session, COMMAND_LINE, id_of(_user(session, username)), chosen)
     typer.echo(f"Password set; sign-ins of {username} have ended.")
 
 
 @app.command("disable")
+@writes
 def disable(username: str, *, enable: Annotated[bool, typer.Option(help="Enable them again.")] = False) -> None:
     """Disable a user, which ends their sign-ins."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         users.set_active(session, COMMAND_LINE, id_of(_user(session, username)), active=enable)
     typer.echo(f"{username} is {'enabled' if enable else 'disabled'}.")
 
 
 @app.command("role")
+@writes
 def role(username: str, role: str) -> None:
     """Give a user another role, which ends their sign-ins."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         users.set_role(session, COMMAND_LINE, id_of(_user(session, username)), role)
     typer.echo(f"{username} is {role}.")
 
 
 @app.command("sign-out")
+@writes
 def sign_out(username: str) -> None:
     """End every sign-in of a user at once."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         ended = sessions.end_all(session, COMMAND_LINE, id_of(_user(session, username)))
     typer.echo(f"Ended {counted(ended, 'sign-in')} of {username}.")
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, func, select, text, tuple_
+from sqlalchemy import ColumnElement, func, literal_column, select, text, tuple_
 from sqlalchemy.exc import ProgrammingError
 from sqlmodel import Session
 
@@ -15,7 +15,7 @@ from ..audit import chain as audit_chain
 from ..audit.record import Target, record, storable
 from ..errors import Forbidden, Invalid
 from ..store import db, waits
-from ..store.records import AuditCheckpoint, AuditEvent
+from ..store.records import EXPLAINED, AuditCheckpoint, AuditEvent
 from .paging import MAX_CHOICES, Page, RowPlace, last_of, page_of, within
 
 DENIED: Final = "denied"
@@ -58,6 +58,8 @@ class EventFilters(NamedTuple):
     target_type: str | None = None
     target: str | None = None
     """What the target's name begins with."""
+    reason: str | None = None
+    """What the reason has somewhere, in whatever case."""
     provider: str | None = None
     """The name of a provider that the event is about, or whose defaults."""
     since: datetime | None = None
@@ -225,7 +227,7 @@ def _purge(session: Session, actor: Actor, older_than: int, *, dry_run: bool) ->
 def _matching(session: Session, filters: EventFilters) -> Any:
     c = _EVENTS.c
     query = select(*(c[name] for name in Event._fields)).order_by(c.at.desc(), c.id.desc())
-    conditions: list[ColumnElement[bool]] = []
+    conditions: list[Any] = []
     if filters.actor:
         conditions.append(c.actor == storable(filters.actor[:200]))
     if filters.action:
@@ -234,6 +236,9 @@ def _matching(session: Session, filters: EventFilters) -> Any:
         conditions.append(c.target_type == storable(filters.target_type[:200]))
     if filters.target:
         conditions.append(c.target.like(_escaped(storable(filters.target[:200])) + "%"))
+    if filters.reason:
+        said: Any = literal_column("changes #>> '{comment,after}'")
+        conditions += [text(EXPLAINED), said.ilike(f"%{_escaped(storable(filters.reason[:200]))}%")]
     if filters.provider:
         conditions += [c.target == storable(filters.provider[:200]), c.target_type.in_(OF_A_PROVIDER)]
     if filters.since:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 from ..access import tokens
-from ..actors import Actor
+from ..actors import PERIODIC
 from ..config import get_config, log_days, looks_daily
 from ..environment import MOST_DAYS
 from ..errors import CoreError, Invalid, NotFound
@@ -33,7 +33,7 @@ from .partly import Partly
 
 T = TypeVar("T")
 
-ACTOR: Final = Actor("periodic work")
+ACTOR: Final = PERIODIC
 """Who does it, in the audit."""
 FIRST: Final = 5.0
 """Seconds after the start before the first look, about: a start has other things to do."""

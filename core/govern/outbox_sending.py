@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import text
 from sqlmodel import Session
 
-from ..actors import Actor
+from ..actors import WEBHOOKS
 from ..audit.record import Target, record
 from ..calling import webhook
 from ..calling.webhook import Sent
@@ -24,7 +24,7 @@ from ..manage import notifications
 from ..store import db
 from ..store.notification_tables import NotificationTarget
 
-ACTOR: Final = Actor("webhooks")
+ACTOR: Final = WEBHOOKS
 """Who switches a webhook off, in the audit."""
 PAUSES: Final = tuple(timedelta(seconds=seconds) for seconds in (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600))
 """Between a try that failed and the next one; behind the last it is given up. Those of the specification."""

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from .. import crypto, log_lines
 from ..access import users
-from ..actors import Actor
+from ..actors import FIRST_START
 from ..config import Config, check_at_start, get_config
 from ..errors import CoreError
 from ..postgres import embedded
@@ -88,7 +88,7 @@ def _prepare(config: Config, say: Callable[[str], None]) -> None:
         made = None
         with db.transaction() as session:  # all of it or nothing: a first start that was killed is one again
             if users.none_yet(session):
-                seed.seed(session, Actor("first start"))
+                seed.seed(session, FIRST_START)
                 made = users.bootstrap(session, config.admin_username, password)
         if made:
             say(f"First start. Sign in as {config.admin_username!r} with this password, shown only now: {made}")

@@ -9,6 +9,7 @@ from sqlmodel import Session, select
 
 from ..access.authority import require
 from ..actors import Actor
+from ..audit.record import ask_reason, tried
 from ..errors import AlreadyExists, Invalid
 from ..kinds import KINDS, KindFacts, base_url_of, facts_of, kind_for, origin_of
 from ..models import catalogue
@@ -74,6 +75,7 @@ def import_env(session: Session, actor: Actor, env: Mapping[str, str]) -> list[O
         Forbidden, Sealed: The latter if this process has no encryption key.
     """
     require(session, actor, "provider.create")
+    ask_reason(session, actor, "provider.create")
     outcomes: list[Outcome] = []
     done: dict[str, str] = {}
     for variable, name in {**KEY_VARIABLES, **ALSO_KNOWN}.items():
@@ -99,7 +101,8 @@ def preview(session: Session, actor: Actor, env: Mapping[str, str]) -> list[Outc
     """Return what :func:`import_env` would make of *env* now, and change nothing. Raises as it does."""
     attempt = session.begin_nested()
     try:
-        return import_env(session, actor, env)
+        with tried(session):
+            return import_env(session, actor, env)
     finally:
         attempt.rollback()
         session.expire_all()

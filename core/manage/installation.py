@@ -30,10 +30,10 @@ def get(session: Session, actor: Actor) -> Installation:
 
 
 def update(session: Session, actor: Actor, patch: Mapping[str, Any], *, version: int | None = None) -> Installation:
-    """Change what *patch* names: ``organizations``, ``closed`` or ``open``.
+    """Change what *patch* names: ``organizations``, ``closed`` or ``open``, and ``require_reason``.
 
     Open: services that name an organisation which nobody registered get the installation's settings and keys. Closed: they
-    get no key.
+    get no key. With ``require_reason`` each change needs one, from the next on: see :mod:`core.audit.reasons`.
 
     Args:
         session: The transaction.
@@ -52,12 +52,14 @@ def update(session: Session, actor: Actor, patch: Mapping[str, Any], *, version:
     wanted = validate(InstallationInput, {**before, **patch}).model_dump()
     if wanted == before:
         return row
+    target = Target(
+        "installation", None, "installation"
+    )  # on record first: whether it needs a reason, what holds now says
+    record(session, actor, "installation.update", target, changes_between(before, wanted, FIELDS))
     for name, value in wanted.items():
         setattr(row, name, value)
     session.flush()
     session.refresh(row)
-    target = Target("installation", None, "installation")
-    record(session, actor, "installation.update", target, changes_between(before, wanted, FIELDS))
     return row
 
 

@@ -23,7 +23,8 @@ from sqlmodel import Session, col, func, select
 
 from ..access.authority import require
 from ..actors import Actor
-from ..audit.record import MAX_COMMENT, Target, changes_between, explained, record
+from ..audit.reasons import MAX_COMMENT
+from ..audit.record import Target, changes_between, explained, record
 from ..errors import AlreadyExists, Invalid, NotFound
 from ..models import overlay
 from ..models.adapt import KIND_OF

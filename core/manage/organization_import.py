@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from sqlmodel import Session
 
 from ..actors import Actor
+from ..audit.record import ask_reason
 from ..errors import AlreadyExists, Invalid
 from ..wording import counted
 from . import organization_names, organizations
@@ -65,8 +66,9 @@ def put(
 
     Raises:
         Forbidden: As everywhere.
-        Invalid: If there are too many.
+        Invalid: If there are too many, or a reason is needed and not given.
     """
+    ask_reason(session, actor, "organization.create")
     held = organization_names.holders(session, [entry["slug"] for entry in entries])
     there = {slug: one for slug, one in held.items() if one.kind == "slug" and not one.is_deleted}
     new = [entry for entry in entries if entry["slug"] not in there]

@@ -10,7 +10,7 @@ from sqlmodel import Session, col, func, select
 
 from ..access.authority import require
 from ..actors import Actor
-from ..audit.record import explained
+from ..audit.record import ask_reason, explained
 from ..errors import Invalid
 from ..parameters import PARAMETERS, SENDABLE
 from ..resolving.words import label_of, value_text
@@ -117,6 +117,7 @@ def apply(
     own = {} if change.field in PROVIDER_FIELDS else _own(session, versions)
     refused: dict[str, str] = {}
     with explained(session, comment):
+        ask_reason(session, actor, "provider.update")
         for row in sorted((row for row in rows if row.changes), key=lambda row: row.id):
             try:
                 if change.field in PROVIDER_FIELDS:

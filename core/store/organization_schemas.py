@@ -115,6 +115,7 @@ class InstallationInput(Input):
     """What an admin decides for the whole store."""
 
     organizations: Annotated[Literal["closed", "open"], Field(description="closed or open")]
+    require_reason: Flag = False
 
 
 def could_be_name(name: Any) -> bool:

@@ -224,6 +224,8 @@ class Installation(Table, table=True):
         default="closed", sa_column=Column(Text, nullable=False, server_default=text("'closed'"))
     )
     """``closed``: a name that nobody registered has no key; ``open``: it is served as without an organisation."""
+    require_reason: bool = Field(default=False, sa_column=off_column())
+    """Whether each change needs a reason: see :mod:`core.audit.reasons`."""
     version: int = Field(default=None, sa_column=version_column())
     created_at: datetime = Field(default=None, sa_column=now_column())
     updated_at: datetime = Field(default=None, sa_column=now_column())

@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -44,6 +44,10 @@ class LoginAttempt(Table, table=True):
     succeeded: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false")))
 
 
+EXPLAINED: Final = "(changes ? 'comment')"
+"""The condition that somebody said why they did it."""
+
+
 class AuditEvent(Table, table=True):
     """One entry of the audit. ``at``, ``seq`` and ``hash`` are written by triggers, the last two at commit."""
 
@@ -60,6 +64,7 @@ class AuditEvent(Table, table=True):
             "at",
             postgresql_where=text(f"({AUDITED_ORGANIZATION}) IS NOT NULL"),
         ),
+        Index("audit_events_explained_at_idx", "at", "id", postgresql_where=text(EXPLAINED)),
     )
 
     id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))

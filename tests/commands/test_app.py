@@ -92,6 +92,30 @@ def test_help_names_every_command() -> None:
         assert all(re.search(rf"{name.split()[1]} +[A-Z]", text) for name in COMMANDS if name.startswith(f"{group} "))
 
 
+def test_every_command_that_writes_takes_a_reason() -> None:
+    """Whatever opens a transaction to write has --comment, and nothing else has it; no command that writes opens another one."""
+    reads = {
+        *("migrate", "check-migrations", "test", "generate-key", "move", "explain", "jobs run"),
+        *("grant-app", "grant-reader", "grant-backup"),
+        *("keys status", "keys check", "audit head", "audit verify", "audit export", "installation show"),
+        *("catalogue status", "catalogue export", "catalogue diff", "models retiring", "models facts"),
+        *("providers keys test", "export"),
+    }
+    takes = {name for name, options in _options(get_command(app)) if "--comment" in options and "-m" in options}
+
+    assert {*COMMANDS} - takes == reads | {name for name in COMMANDS if name.endswith(" list")}
+
+
+def _options(command: object, name: str = "") -> Iterator[tuple[str, set[str]]]:
+    """Each command's name, and its options."""
+    found = getattr(command, "commands", None)
+    if found is None:
+        yield name.strip(), {option for each in getattr(command, "params") for option in each.opts}  # noqa: B009 - as above
+        return
+    for each, below in found.items():
+        yield from _options(below, f"{name} {each}")
+
+
 def test_a_group_is_one_module() -> None:
     """A module that has a group calls it `app`, and the group's commands are nowhere else."""
     for name in {name.split()[0] for name in COMMANDS if " " in name}:

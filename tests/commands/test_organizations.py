@@ -58,8 +58,11 @@ def test_features(committed: str) -> None:
 def test_unregistered_organisations(committed: str) -> None:
     """Served or not, as an admin decides."""
     url = {"DATABASE_URL": committed}
-    assert core("installation", "show", **url).stdout == "organizations: closed\n"
-    assert core("installation", "set", "--organizations", "open", **url).stdout == "organizations: open\n"
-    assert core("installation", "show", **url).stdout == "organizations: open\n"
+    assert core("installation", "show", **url).stdout == "organizations: closed\nrequire reason: no\n"
+    assert (
+        core("installation", "set", "--organizations", "open", **url).stdout
+        == "organizations: open\nrequire reason: no\n"
+    )
+    assert core("installation", "show", **url).stdout == "organizations: open\nrequire reason: no\n"
     refused = core("installation", "set", "--organizations", "ajar", **url)
     assert (refused.returncode, "closed or open" in refused.stderr) == (1, True)

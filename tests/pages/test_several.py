@@ -43,7 +43,7 @@ def test_one_temperature_for_two_of_three(session: Session, admin: Actor) -> Non
     assert app.button(key="several_save").disabled
     choose_temperature(app, 0.3)
     assert table(app) == [["One", "inherits 0.7", "**0.3**"], ["Two", "0.2", "**0.3**"]]
-    app.text_input(key="several_comment").set_value("steadier answers")
+    app.text_input(key="reason_dialog").set_value("steadier answers")
     click(app, "several_save")
 
     (toast,) = toasts(app)

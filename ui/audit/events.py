@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from core.actors import Actor
-from core.audit.record import COMMENT
+from core.audit.reasons import COMMENT
 from core.govern import audit_log
 from core.govern.audit_log import Event, EventChoices, EventFigures, EventFilters
 from core.store import db
@@ -28,9 +28,9 @@ _ALL = "all providers"
 """What events about the defaults of all name as their target."""
 LIST = "audit"
 """What the keys of the list's pager begin with."""
-FILTERS = ("who", "action", "target", "provider", "since", "from", "to")
+FILTERS = ("who", "action", "target", "reason", "provider", "since", "from", "to")
 """The keys of the filters, and their names in the page's address: what *Clear filters* empties."""
-_ACTOR, _ACTION, _TARGET, _PROVIDER, _SINCE, _FROM, _TO = FILTERS
+_ACTOR, _ACTION, _TARGET, _REASON, _PROVIDER, _SINCE, _FROM, _TO = FILTERS
 _LONGEST = 200
 _FIRST_DAY, _LAST_DAY = date(2000, 1, 1), date(2999, 12, 31)
 
@@ -108,6 +108,15 @@ def pick_filters(choices: EventChoices, providers: Iterable[str]) -> EventFilter
             width=150,
             help="The name of a provider, a user and so on, or how it begins.",
         )
+        reason = st.text_input(
+            "Reason",
+            key=_REASON,
+            bind="query-params",
+            placeholder="Has in it",
+            max_chars=100,
+            width=150,
+            help="What somebody said why they changed it.",
+        )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="more_filters"):
         newest = pick_since("Within")
         since = st.date_input("From", key=_FROM, help="UTC", **days)
@@ -127,6 +136,7 @@ def pick_filters(choices: EventChoices, providers: Iterable[str]) -> EventFilter
         actor=who,
         action=action,
         target=target.strip() or None,
+        reason=reason.strip() or None,
         provider=provider,
         since=begin,
         until=_midnight(until + timedelta(days=1)) if until else None,
@@ -141,7 +151,7 @@ def groups_of(actions: Iterable[str]) -> set[str]:
 def clear_filters() -> None:
     """Let all events through again: a callback."""
     guard("admin")
-    st.session_state.update({key: "" if key == _TARGET else None for key in FILTERS})
+    st.session_state.update({key: "" if key in {_TARGET, _REASON} else None for key in FILTERS})
 
 
 def draw_nothing(filters: EventFilters) -> None:

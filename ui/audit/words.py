@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from core.audit.record import COMMENT, ORGANIZATION, REQUEST_ID
+from core.audit.reasons import COMMENT
+from core.audit.record import ORGANIZATION, REQUEST_ID
 from core.govern import audit_log
 from core.resolving.words import label_of
 
@@ -162,6 +163,7 @@ _FIELDS: Final = {
     "slug": "Slug",
     "template_id": "Template",
     "shares_keys": "Shares the installation's keys",
+    "require_reason": "Each change needs a reason",
     "is_allowed": "Allowed",
     "requires_own_key": "Requires its own key",
     "allowed_models": "Allowed models",
@@ -180,7 +182,7 @@ _FIELDS: Final = {
     "create": "Rows added",
     "update": "Rows changed",
     "delete": "Rows removed",
-    COMMENT: "Comment",
+    COMMENT: "Reason",
     "why": "Why",
     "facts": "Facts",
     "pattern": "Models",

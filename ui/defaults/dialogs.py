@@ -7,6 +7,7 @@ from core.manage import settings
 from core.manage.scopes import SettingsScope
 from core.store import db
 from core.wording import counted
+from ui import reason
 from ui.defaults.draft import INHERIT, LABELS, VALUE, Choice, Edit, choices, described, patch, rebase
 from ui.defaults.results import save_all_the_same, unsent_of
 from ui.defaults.scope import StoredScope, drop
@@ -75,7 +76,7 @@ def _resolve_conflict(scope_id: int | None, title: str, stored: StoredScope, edi
     ]
     st.table(rows, border="horizontal", alt="Each field that you or they changed")
     st.caption("Writing yours changes the fields in the last column only; what they changed elsewhere stays.")
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with reason.buttons(reason.BAR):
         keep = st.button("Keep what is saved", key="conflict_keep", icon=":material/undo:")
         write = st.button("Write mine", key="conflict_write", type="primary", icon=":material/save:")
     if keep:
@@ -141,7 +142,7 @@ def _confirm_reset(scope_id: int | None, title: str, stored: StoredScope, edit: 
         st.warning("The default provider goes, too: a service then has to name one.", icon=":material/hub:")
     if edit.changed:
         st.warning(f"What is unsaved here goes, too: {counted(len(edit.changed), 'change')}.", icon=":material/edit:")
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with reason.buttons():
         if st.button("Cancel", key="reset_cancel"):
             _done()
         confirmed = st.button("Reset all", key="reset_confirm", type="primary", icon=":material/restart_alt:")

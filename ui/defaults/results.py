@@ -15,6 +15,7 @@ from core.resolving.effective import EffectiveSettings
 from core.resolving.words import label_of, omitted_for_nothing, value_text
 from core.store import db
 from core.wording import counted
+from ui import reason
 from ui.defaults import form, scope
 from ui.defaults.draft import INHERIT, LABELS, OMIT, VALUE, chosen, patch, problem
 from ui.defaults.effective_table import preview, refused, warnings
@@ -93,6 +94,7 @@ def save_if_pressed(work: Work, ask: Callable[[str], object]) -> Work:
         write,
         done=done,
         then=lambda: note_saved[0](),  # noqa: PLW0108 - it is not there yet
+        why=reason.BAR,
     )
     if outcome.ok:
         if hidden_by:
@@ -207,6 +209,7 @@ def draw_bar(work: Work, found: Results | None, buttons: Buttons) -> None:
                 f":small[{plain(work.stored.changed_by or 'Somebody')} saved in the meantime: you will be asked.]"
             )
         st.markdown("  \n".join(lines), width="stretch")
+        reason.beside_save()
         st.button("Discard", key="discard", icon=":material/undo:", on_click=buttons.discard)
         st.button("Save", key="save", type="primary", icon=":material/save:", on_click=buttons.save)
 

@@ -10,6 +10,7 @@ from core.errors import CoreError
 from core.manage import features
 from core.store import db
 from core.store.organization_tables import LlmFeature
+from ui import reason
 from ui.dialogs import Dialogs, confirm_by_name
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
@@ -143,7 +144,7 @@ def _typed() -> dict[str, Any]:
 
 def _save(slots: dict[str, Any], work: Callable[[Session], object], done: str, label: str) -> None:
     place = st.container()
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with reason.buttons():
         if st.button("Cancel", key="feature_cancel"):
             DIALOGS.done()
         pressed = st.button(label, key="feature_save", type="primary")

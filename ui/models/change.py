@@ -15,6 +15,7 @@ from core.models.knowledge import Knowledge
 from core.models.words import model_line
 from core.store import db
 from core.wording import counted, listed
+from ui import reason
 from ui.dialogs import Dialogs
 from ui.feedback import attempt, field_error, other_errors, plain, plain_cell
 from ui.guard import guard
@@ -77,7 +78,7 @@ def _change(line: Retiring) -> None:
         )
     if new:
         _draw_differences(line, new, known)
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with reason.buttons():
         if st.button("Cancel", key="successor_cancel"):
             _dialogs.done()
         pressed = st.button(

@@ -16,6 +16,7 @@ from core.store.schemas import parse_json_object
 from core.store.table import id_of
 from core.store.tables import LlmModelFacts
 from core.wording import counted
+from ui import reason
 from ui.dialogs import Dialogs
 from ui.feedback import attempt, field_error, other_errors, plain
 from ui.guard import guard
@@ -23,10 +24,7 @@ from ui.models.head import VIEW
 
 _PATTERN, _API, _ABOUT, _VALUE, _WHY = (f"correction_{name}" for name in ("pattern", "api", "about", "value", "why"))
 _DOES, _LOW, _HIGH, _JSON = (f"correction_{name}" for name in ("does", "low", "high", "json"))
-_WHY_NOT: Final = "correction_why_not"
-_dialogs = Dialogs(
-    "corrections_dialog", (_PATTERN, _API, _ABOUT, _VALUE, _WHY, _WHY_NOT, _DOES, _LOW, _HIGH, _JSON), VIEW
-)
+_dialogs = Dialogs("corrections_dialog", (_PATTERN, _API, _ABOUT, _VALUE, _WHY, _DOES, _LOW, _HIGH, _JSON), VIEW)
 start_afresh = _dialogs.start_afresh
 _EVERYWHERE: Final = ""
 _JSON_ALONE: Final = "json"
@@ -197,14 +195,13 @@ def _withdraw(row: LlmModelFacts) -> None:
         )
     )
     st.caption(plain(f"It was said because: {row.why}"))
-    why = st.text_input("Why (may stay empty)", key=_WHY_NOT, max_chars=500, help="It stands in the audit.")
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with reason.buttons():
         if st.button("Cancel", key="withdraw_cancel"):
             _dialogs.done()
         pressed = st.button("Withdraw", key="withdraw_confirm", type="primary", icon=":material/undo:")
     if pressed:
         outcome = attempt(
-            lambda session: model_facts.withdraw(session, actor, id_of(row), version=row.version, why=why or ""),
+            lambda session: model_facts.withdraw(session, actor, id_of(row), version=row.version),
             done=f"What was said of {row.pattern} counts no more.",
         )
         if outcome.ok:

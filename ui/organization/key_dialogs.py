@@ -8,6 +8,7 @@ from sqlmodel import Session
 
 from core.manage import organization_keys, providers
 from core.store import db
+from ui import reason
 from ui.dialogs import Dialogs
 from ui.feedback import attempt, field_error, other_errors, plain
 from ui.guard import guard
@@ -134,7 +135,7 @@ def _terms(of: Chosen, shown: Shown) -> None:
 
 def _save(slots: dict[str, Any], work: Callable[[Session, int], object], done: str, label: str) -> None:
     place = st.container()
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with reason.buttons():
         if st.button("Cancel", key="own_cancel"):
             DIALOGS.done()
         pressed = st.button(label, key="own_save", type="primary" if ":red" not in label else "secondary")

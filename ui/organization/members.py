@@ -11,6 +11,7 @@ from core.manage import organization_members
 from core.manage.organization_members import Member
 from core.store import db
 from core.store.organization_tables import MEMBER_ROLES
+from ui import reason
 from ui.dialogs import Dialogs
 from ui.feedback import attempt, other_errors, plain, show_fault, show_toast
 from ui.guard import guard, guard_part
@@ -101,7 +102,7 @@ def _take_out(of: Chosen, member: Member) -> None:
     )
     if member.user_id == actor.user_id:
         st.warning("This is you: your own sign-in ends.", icon=":material/logout:")
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with reason.buttons():
         if st.button("Cancel", key="member_cancel"):
             _DIALOGS.done()
         pressed = st.button(":red[Take out]", key="member_confirm", icon=":material/person_remove:")

@@ -13,6 +13,7 @@ from core.manage import organization_import
 from core.manage.organization_import import ImportedLine
 from core.store.organization_schemas import MOST_AT_ONCE
 from core.wording import counted
+from ui import reason
 from ui.feedback import attempt, field_error, plain, plain_cell
 
 _DONE: Final = "organizations_imported"
@@ -44,7 +45,7 @@ def draw(actor: Actor, typed: str, file: str, done: Callable[[], object]) -> Non
     uploaded = st.file_uploader("File", type="csv", key=file, max_upload_size=5)
     pasted = st.text_area("Or paste it", key=typed, persist_state="page", height=160, placeholder="slug,name,external")
     slot = st.empty()
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with reason.buttons():
         if st.button("Cancel", key="import_cancel"):
             done()
         pressed = st.button("Import", key="import_start", type="primary", icon=":material/upload_file:")

@@ -12,6 +12,7 @@ from core.manage import organization_deletion, organization_names, organizations
 from core.store import db
 from core.store.organization_schemas import LONGEST_NAME
 from core.store.organization_tables import Organization
+from ui import reason
 from ui.dialogs import confirm_by_name
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
@@ -296,7 +297,7 @@ def _save_version(
 
 def _save(slots: Mapping[str, Any], work: Callable[[Session], object], done: str, label: str) -> None:
     place = st.container()
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with reason.buttons():
         if st.button("Cancel", key="organization_cancel"):
             DIALOGS.done()
         pressed = st.button(label, key="organization_save", type="primary")

@@ -1,6 +1,7 @@
-"""What services get that name an organisation which nobody registered: decided for the whole installation."""
+"""What is decided for the whole installation: what an unregistered organisation gets, and whether changes need a reason."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import streamlit as st
 
@@ -13,6 +14,7 @@ from ui.pressed import Press
 from ui.widgets import changed
 
 _KEY: Final = "unknown_organizations"
+_REASONS: Final = "require_reason"
 ACTION: Final = "unknown"
 _ARE: Final = {"closed": "No key", "open": "As without an organisation"}
 _MEANS: Final = {
@@ -28,6 +30,8 @@ def draw(actor: Actor) -> None:
         row = installation.get(session, actor)
     if st.session_state.get(_KEY) != row.organizations:
         st.session_state[_KEY] = row.organizations
+    if st.session_state.get(_REASONS) != row.require_reason:
+        st.session_state[_REASONS] = row.require_reason
     with st.container(border=True, key="unknown_organization_choice"):
         st.segmented_control(
             "Services that name an organisation which is not registered get",
@@ -39,20 +43,37 @@ def draw(actor: Actor) -> None:
             args=(row.version,),
         )
         st.caption(_MEANS[row.organizations])
+        st.toggle(
+            "Each change needs a reason",
+            key=_REASONS,
+            on_change=_note_reasons,
+            args=(row.version,),
+            help="On the pages, over REST and on the command line a change without one is refused; the audit shows it.",
+        )
         if row.updated_by:
             changed(row.updated_at, row.updated_by)
 
 
 def _note(version: int) -> None:
-    PRESSES.note(ACTION, (st.session_state.get(_KEY), version))
+    PRESSES.note(ACTION, ({"organizations": st.session_state.get(_KEY)}, version))
+
+
+def _note_reasons(version: int) -> None:
+    PRESSES.note(ACTION, ({"require_reason": bool(st.session_state.get(_REASONS))}, version))
+
+
+def _done(wanted: Mapping[str, Any]) -> str:
+    if "require_reason" in wanted:
+        return f"A change {'needs' if wanted['require_reason'] else 'may do without'} a reason from now on."
+    return f"Unregistered organisations: {_ARE.get(str(wanted['organizations']), '')}."
 
 
 def do(actor: Actor, press: Press) -> None:
     """Store what was chosen."""
     wanted, version = press.what
     outcome = attempt(
-        lambda session: installation.update(session, actor, {"organizations": wanted}, version=version),
-        f"Unregistered organisations: {_ARE.get(str(wanted), '')}.",
+        lambda session: installation.update(session, actor, wanted, version=version),
+        _done(wanted),
     )
     if outcome.conflict:
         st.warning(
@@ -60,3 +81,5 @@ def do(actor: Actor, press: Press) -> None:
             icon=":material/group:",
         )
     other_errors(outcome.errors, set())
+    if outcome.ok and "require_reason" in wanted:
+        st.rerun()  # the field below the title comes or goes

@@ -15,7 +15,7 @@ from core.models.ranges import ranges
 from core.resolving.effective import Explained
 from core.store import db
 from core.wording import counted
-from ui import colors
+from ui import colors, reason
 from ui.defaults import form
 from ui.defaults.draft import INHERIT, OBJECTS, VALUE, Edit, choices, chosen, described, patch, problem, rebase
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault, show_toast, warn
@@ -28,6 +28,7 @@ from ui.widgets import ago, changed, coming_and_going, isolated, two_names
 
 PRESSES: Final = Presses("override_pressed")
 _ASKED: Final = "override_reset_asked"
+_WHY_RESET: Final = "reason_reset"
 _EXPLAINED = (
     "**Inherit** takes the value from the layer below and follows it. **Value** sets one here."
     " **Don't send** leaves the parameter out of each request."
@@ -160,7 +161,8 @@ def _draw_head(work: Work) -> None:
             ),
             icon=":material/restart_alt:",
         )
-        with st.container(horizontal=True, horizontal_alignment="right"):
+        with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
+            reason.beside_save(_WHY_RESET)
             st.button(
                 "Keep it", key="override_reset_cancel", on_click=PRESSES.note, args=("keep", (work.shown.scope, None))
             )
@@ -258,6 +260,7 @@ def _draw_bar(work: Work, found: Mapping[str, str]) -> None:
         lines += [f":red[:material/error: {plain(problem(name, rule))}]" for name, rule in list(found.items())[:2]]
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown("  \n".join(lines), width="stretch")
+            reason.beside_save()
             st.button(
                 "Discard",
                 key="override_discard",
@@ -315,7 +318,7 @@ def _save(work: Work, edit: Edit) -> None:
         notes.update(found)
 
     done = f"Saved {counted(len(edit.changed), 'change')} in {work.shown.title}."
-    outcome = attempt(write, done, then=lambda: note_saved[0]())  # noqa: PLW0108 - it is not there yet
+    outcome = attempt(write, done, then=lambda: note_saved[0](), why=reason.BAR)  # noqa: PLW0108 - it is not there yet
     if outcome.ok:
         edits.show(scope)
         if notes:
@@ -334,6 +337,7 @@ def _reset(work: Work, version: int) -> None:
     outcome = attempt(
         lambda session: take(session, work.actor, row_id, version=version),
         f"{work.shown.title} inherits everything again.",
+        why=_WHY_RESET,
     )
     if outcome.ok:
         edits.drop(scope)

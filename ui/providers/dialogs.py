@@ -12,7 +12,7 @@ from core.manage import model_facts, provider_figures, provider_secrets, provide
 from core.store import db
 from core.store.table import id_of
 from core.wording import counted
-from ui import colors, drafts
+from ui import colors, drafts, reason
 from ui.dialogs import confirm_by_name
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
@@ -185,7 +185,7 @@ def _save(
     _color_actions()
     with st.container(key="provider_actions", gap="small"):
         verdict = st.container()
-        with st.container(horizontal=True, horizontal_alignment="right"):
+        with reason.buttons():
             if st.button("Cancel", key="provider_cancel"):
                 _done()
             tested = st.button(
@@ -278,7 +278,7 @@ def _test(provider_id: int, display_name: str) -> None:
         connection_test.draw(report)
         if connection_test.draw_models(actor, provider_id, report):
             _done()
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with reason.buttons():
         again = st.button("Test again", key="test_again", icon=":material/refresh:")
         if st.button("Close", key="test_close"):
             _done()
@@ -293,7 +293,7 @@ def _draw_conflict(provider_id: int, work: Callable[[Session, int], None]) -> No
         now = providers.get(session, provider_id)
     began, mine = form.began(), form.patch()
     conflict.draw(conflict.crossing(began.fields, began.mask, now, mine), now, typed_key="api_key" in mine)
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with reason.buttons():
         keep = st.button("Keep what is saved", key="provider_keep", icon=":material/undo:")
         write = st.button("Write mine", key="provider_write", type="primary", icon=":material/save:")
     if keep:
@@ -330,7 +330,7 @@ def _keys(provider_id: int, display_name: str) -> None:
 def _remove_key(provider_id: int, display_name: str) -> None:
     actor = guard("admin")
     st.markdown(f"Services that use **{plain(display_name)}** will have no key, from the next second on.")
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with reason.buttons():
         if st.button("Cancel", key="remove_key_cancel"):
             _done()
         confirmed = st.button(":red[Remove key]", key="remove_key_confirm", icon=":material/key_off:")

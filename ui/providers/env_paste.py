@@ -15,6 +15,7 @@ from core.manage import env_import
 from core.manage.seed import Outcome
 from core.store import db
 from core.wording import counted
+from ui import reason
 from ui.feedback import attempt, other_errors, plain, plain_cell
 
 _PASTED: Final = "env_pasted"
@@ -64,7 +65,7 @@ def draw(actor: Actor, done: Callable[[], None]) -> None:
     seen = st.session_state.get(_LAST)
     st.session_state[_LAST] = outcomes
     new = [outcome for outcome in outcomes if outcome.action != "left alone"]
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with reason.buttons():
         if st.button("Cancel", key="env_cancel"):
             done()
         pressed = st.button(

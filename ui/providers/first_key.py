@@ -11,6 +11,7 @@ from core.actors import Actor
 from core.errors import Invalid, Sealed
 from core.manage import providers
 from core.store import api_keys, db
+from ui import reason
 from ui.feedback import attempt, field_error, other_errors, plain
 
 _TYPED: Final = "first_key_typed"
@@ -53,7 +54,7 @@ def draw(actor: Actor, provider_id: int, display_name: str, cancel: Callable[[],
     activate = not provider.is_active and st.checkbox(
         "Activate it now", value=True, key="first_key_activate", help="Programs get nothing from an inactive provider."
     )
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with reason.buttons():
         if st.button("Cancel", key="first_key_cancel"):
             cancel()
         tested = st.button("Save and test", key="first_key_test", icon=":material/network_check:", disabled=sealed)

@@ -14,6 +14,7 @@ from core.manage import next_keys, provider_keys, provider_secrets, providers
 from core.store import api_keys, db
 from core.store.table import id_of
 from core.store.tables import LlmProvider
+from ui import reason
 from ui.feedback import attempt, field_error, other_errors, plain
 from ui.providers import connection_test
 from ui.widgets import ago, exact
@@ -57,7 +58,7 @@ def draw(actor: Actor, provider_id: int, done: Callable[[], None]) -> None:
         _draw_former(actor, provider_id, seen)
     if report := st.session_state.get(connection_test.REPORT):
         connection_test.draw(report)
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with reason.buttons():
         if st.button("Close", key="keys_close"):
             done()
 

@@ -7,7 +7,6 @@ import streamlit as st
 from sqlmodel import Session
 
 from core.actors import Actor
-from core.audit.record import MAX_COMMENT
 from core.errors import Invalid
 from core.manage import several
 from core.manage.scopes import SettingsScope
@@ -15,6 +14,7 @@ from core.manage.several import Change, Row
 from core.parameters import PARAMETERS, Parameter
 from core.store import db
 from core.wording import counted
+from ui import reason
 from ui.feedback import Outcome, attempt, plain, plain_cell, warn
 from ui.providers import picked
 from ui.scopes import hidden
@@ -60,15 +60,8 @@ def draw(actor: Actor, done: Callable[[], None]) -> None:
         _draw_rows(rows, len(chosen))
     seen = st.session_state.get(_SEEN)
     st.session_state[_SEEN] = (field, {row.id: row.version for row in rows})
-    comment = st.text_input(
-        "Comment (optional)",
-        key=f"{_KEYS}comment",
-        max_chars=MAX_COMMENT,
-        placeholder="Why, for the audit",
-        live="400ms",
-    )
     number = sum(row.changes for row in rows)
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with reason.buttons():
         if st.button("Cancel", key=f"{_KEYS}cancel"):
             done()
         pressed = st.button(
@@ -82,7 +75,7 @@ def draw(actor: Actor, done: Callable[[], None]) -> None:
         hidden_at: dict[str, str] = {}
 
         def work(session: Session) -> None:
-            made = several.apply(session, actor, seen[1], change, comment)
+            made = several.apply(session, actor, seen[1], change)
             hidden_at.clear()
             hidden_at.update(_hidden(session, actor, made, change))
 

@@ -8,6 +8,7 @@ from sqlmodel import Session
 from core.access import tokens
 from core.store import db
 from core.store.tables import TOKEN_ROLES
+from ui import reason
 from ui.dialogs import Dialogs, confirm_by_name
 from ui.feedback import attempt, field_error, other_errors, plain
 from ui.guard import guard
@@ -54,7 +55,7 @@ def _make() -> None:
     slots["role"] = st.empty()
     days = st.selectbox("It ends after", list(_DAYS), index=1, format_func=lambda d: _DAYS[d], key="token_days")
     slots["expires_in_days"] = st.empty()
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with reason.buttons():
         if st.button("Cancel", key="token_cancel"):
             _dialogs.done()
         pressed = st.button("Make token", key="token_save", type="primary")

@@ -11,6 +11,7 @@ from core.access import sessions, users
 from core.errors import CoreError
 from core.store import db
 from core.store.tables import MEMBER, ROLES
+from ui import reason
 from ui.dialogs import Dialogs
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault
 from ui.guard import guard
@@ -189,7 +190,7 @@ def _save(
     label: str,
     first: Callable[[], object] = lambda: None,
 ) -> None:
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with reason.buttons():
         if st.button("Cancel", key="user_cancel"):
             _dialogs.done()
         pressed = st.button(label, key="user_save", type="primary")

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from ...actors import APPLIER, Actor
-from ...audit.record import Target, explained, record
+from ...audit.record import Target, ask_reason, explained, record, tried
 from ...errors import Conflict, Invalid
 from . import planning, writing
 from .planning import ChangePlan, RowChange
@@ -73,7 +73,8 @@ def put(
     if dry_run:
         trying = session.begin_nested()
         try:
-            apply(session, applier, found, comment=comment)
+            with tried(session):
+                apply(session, applier, found, comment=comment)
         finally:
             trying.rollback()
         return found
@@ -91,6 +92,7 @@ def apply(session: Session, actor: Actor, plan: ChangePlan, *, comment: str = ""
         return
     how = Writing(session, actor, plan.names or IdsAndNames(session))
     with explained(session, comment):
+        ask_reason(session, actor, "document.apply")  # before the first row, whose path would stand beside it
         late = []
         for change in plan.changes:
             if change.what == "delete":

@@ -159,7 +159,10 @@ def test_a_dry_run_keeps_nothing_and_refuses_what_would_be_refused(session: Sess
     assert len(found.changes) > 5
     assert set(found.unread) == set(SECRETS)
     assert events(session) == before
-    assert writing.write(session, COMMAND_LINE) == "version: 1\ninstallation:\n  organizations: closed\n"
+    assert (
+        writing.write(session, COMMAND_LINE)
+        == "version: 1\ninstallation:\n  organizations: closed\n  require_reason: false\n"
+    )
     wrong = SMALL.replace("preferred_model: gpt-6-mini", "preferred_model: gpt-9")
     with pytest.raises(Invalid) as refused:
         applied(session, wrong, secrets=SECRETS, dry_run=True)
