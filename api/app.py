@@ -20,6 +20,7 @@ from api import (
     errors,
     features,
     health,
+    limits,
     metrics,
     models,
     organization_providers,
@@ -97,7 +98,16 @@ def make() -> FastAPI:
         tags=["effective settings"],
         summary="Effective settings",
     )(effective_settings)
-    ours = (providers, provider_secrets, settings, scoped_settings, organizations, organization_providers, features)
+    ours = (
+        providers,
+        provider_secrets,
+        settings,
+        scoped_settings,
+        organizations,
+        organization_providers,
+        features,
+        limits,
+    )
     for module in (*ours, models, document, health, docs):
         app.router.routes.extend(module.router.routes)  # flat: what there is can be walked, by a 405 and by a test
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # how FastAPI has it extended

@@ -14,6 +14,7 @@ from core.manage.organization_members import INSTALLATION
 from core.models.adapt import Adjustment, Unfit
 from core.parameters import PARAMETERS
 from core.resolving.effective import CURES, EffectiveSettings, Explained, LayerName, LogLevel, Source
+from core.resolving.limited import LimitedBy
 from core.store.organization_tables import FeatureLlmOverride
 from core.store.tables import LlmSettings
 
@@ -89,6 +90,21 @@ class AdjustedParameter(Wire):
     asked_for: bool = Field(description="whether somebody has set the value; false: it is a built-in default")
 
 
+class LimitedValue(Wire):
+    """The rule of a limit that decides a value, or whether it is sent."""
+
+    limit_id: int
+    owner: Literal["installation", "organization"]
+    layer: LayerName = Field(description="of the scope that the limit is set on")
+    rule: Literal["lock", "in", "min", "max", "send"]
+    bound: Any = Field(description="what the rule has; true of a lock")
+    note: str | None
+    version: int | None
+    changed_at: datetime | None
+    changed_by: str | None
+    scope: str | None
+
+
 class ExplainedValue(Wire):
     """One value, and why."""
 
@@ -102,6 +118,15 @@ class ExplainedValue(Wire):
         description="how it is sent otherwise, or that it is not; null: as it is"
     )
     passed_over: list[Shadowed] = Field(description="models that somebody chose and the organisation may not use")
+    limited_by: LimitedValue | None = Field(description="the limit that decides the value; null: none changes it")
+    wanted: Any = Field(description="with limitedBy: what would be in force without limits")
+    put_out: list[Shadowed] = Field(description="values that a lock or a list of a limit puts out of force")
+    omission_limited_by: LimitedValue | None = Field(
+        description="the limit that decides whether it is sent; null: none changes that"
+    )
+    omission_wanted: ValueSource | None = Field(
+        description="who says that it is not sent, and by a limit is not heeded; null: nobody"
+    )
 
 
 class Effective(Wire):
@@ -242,7 +267,20 @@ def _explained(item: Explained, people: Collection[str] | None) -> dict[str, Any
         "omittedBy": of(item.omitted_by) if item.omitted_by else None,
         "adjusted": _adjusted(item.adjusted) if item.adjusted else None,
         "passedOver": [{"source": of(source), "value": value} for source, value in item.passed_over],
+        "limitedBy": _limited(item.limited_by, people),
+        "wanted": item.wanted,
+        "putOut": [{"source": of(source), "value": value} for source, value in item.put_out],
+        "omissionLimitedBy": _limited(item.omission_limited_by, people),
+        "omissionWanted": of(item.omission_wanted) if item.omission_wanted else None,
     }
+
+
+def _limited(by: LimitedBy | None, people: Collection[str] | None) -> dict[str, Any] | None:
+    if by is None:
+        return None
+    if people is not None and by.changed_by is not None and by.changed_by not in people:
+        by = by._replace(changed_by=INSTALLATION)
+    return {camel(name): value for name, value in by.as_dict().items()}
 
 
 def _adjusted(each: Adjustment) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from api import effective, health, scrape, store_figures
 from api.app import mounted
 from core.access import tokens
 from core.actors import COMMAND_LINE, Actor
-from core.manage import features, organization_keys, organization_members, organizations, settings
+from core.manage import features, limits, organization_keys, organization_members, organizations, settings
 from core.manage.scopes import SettingsScope
 from core.store import db
 from core.store.table import id_of
@@ -152,9 +152,11 @@ class Tenant(NamedTuple):
     override: int
     member: int
     """The user SLUG-member, its admin."""
+    limits: int
+    """Its own."""
 
 
-NOBODY = Tenant(*[999_999] * 5)
+NOBODY = Tenant(*[999_999] * 6)
 """Ids of what is not there."""
 
 
@@ -170,7 +172,9 @@ def tenant(session: Session, slug: str, provider_id: int, key: str = KEY) -> Ten
     session.add(user)
     session.flush()
     organization_members.set_member(session, COMMAND_LINE, number, id_of(user), "admin")
-    return Tenant(number, feature, id_of(row), id_of(override), id_of(user))
+    own = {"owner": "organization", "organization_id": number, "limits": {"max_retries": {"max": 9}}}
+    limited = id_of(limits.create(session, COMMAND_LINE, own))
+    return Tenant(number, feature, id_of(row), id_of(override), id_of(user), limited)
 
 
 def token_of(organization_id: int, role: str) -> dict[str, str]:

@@ -32,6 +32,9 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/llm/organizations/{id}/providers/{providerId}/api-key"): {"apiKey": f"{KEY}-own"},
     ("POST", "/llm/features"): {"name": "rank", "displayName": "Rank"},
     ("PUT", "/llm/features/{id}"): {"displayName": "Other", "version": 1},
+    ("POST", "/llm/limits"): {"limits": {"maxTokens": {"max": 4000}}},
+    ("POST", "/llm/limits/preview"): {"limits": {"maxTokens": {"max": 4000}}},
+    ("PUT", "/llm/limits/{id}"): {"note": "new", "version": 1},
     ("PUT", "/llm/installation"): {"organizations": "open", "version": 1},
     ("PUT", "/llm/document"): {"version": 1, "defaults": {"temperature": 0.5}},
     ("POST", "/llm/model-facts"): {"pattern": "o3", "facts": {"context": 5}, "why": "tried"},
@@ -53,5 +56,5 @@ def address(path: str, of: Mapping[str, object]) -> str:
 
 def is_about_organisations(path: str) -> bool:
     """Whether a route reads or changes what may be an organisation's; features and what holds for all are the installation's."""
-    ours = ("/llm/organizations", "/llm/overrides", "/llm/settings")
+    ours = ("/llm/organizations", "/llm/overrides", "/llm/settings", "/llm/limits")
     return path.startswith(ours) and "/feature/" not in path and "/global" not in path

@@ -23,6 +23,7 @@ from core.audit import chain
 from core.manage import (
     env_import,
     features,
+    limits,
     organization_keys,
     organization_members,
     organizations,
@@ -107,6 +108,8 @@ def _add_organizations(session: Session, user_id: int, provider_id: int) -> None
     feature = features.create(session, COMMAND_LINE, {"name": "classify", "display_name": name})
     for scope in (SettingsScope(provider_id, acme, feature.id), SettingsScope(None, acme, feature.id)):
         settings.upsert(session, COMMAND_LINE, scope, {"temperature": 0.3, "custom_settings": {"odd": ODD}})
+    limited = {"organization_id": acme, "limits": {"max_tokens": {"max": 4000}}, "note": name}
+    limits.create(session, COMMAND_LINE, limited)
     tokens.create(session, COMMAND_LINE, {"name": "acme", "role": "analyst", "organization_id": acme})
 
 

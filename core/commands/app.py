@@ -13,6 +13,7 @@ from . import (
     installation,
     jobs,
     keys,
+    limits,
     logs,
     models,
     move,
@@ -44,6 +45,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(users.app, name="users")
 app.add_typer(organizations.app, name="organizations")
 app.add_typer(features.app, name="features")
+app.add_typer(limits.app, name="limits")
 app.add_typer(installation.app, name="installation")
 app.add_typer(audit.app, name="audit")
 app.add_typer(logs.app, name="logs")

@@ -1,12 +1,15 @@
 """Which settings a service on this machine gets, and why."""
 
 import json
+from collections.abc import Iterator
 from typing import Annotated, Final
 
 import typer
 
 from ..resolve import resolve, resolver
 from ..resolving.effective import LAYERS, EffectiveSettings, Explained, Source
+from ..resolving.limit_words import limit_text, who_text
+from ..resolving.limited import LimitedBy
 from ..resolving.words import becomes, state_of, value_text
 from .opening import leave
 
@@ -32,6 +35,8 @@ def explain(
             scope = ("organization", "organization_id", "organization_known", "feature", "feature_known", "key_owner")
             parts |= {name: getattr(settings, name) for name in scope}
             parts["default_by"] = settings.default_by.as_dict() if settings.default_by else None
+            by = settings.default_limited_by
+            parts["default_limited_by"] = by.as_dict() if by else None
             parts |= {"stale": resolver.stale, "settings": [item.as_dict() for item in items]}
             typer.echo(json.dumps(parts, indent=2, ensure_ascii=False))
         else:
@@ -58,20 +63,38 @@ def _explain(settings: EffectiveSettings, items: list[Explained], *, stale: bool
         typer.echo(f"There is no feature {settings.feature}: these are the settings without it.")
     if settings.default_by is not None:
         typer.echo(f"The default provider, chosen by: {_source_text(settings.default_by)}")
+    if settings.default_limited_by is not None:
+        typer.echo(f"The default provider is limited: {who_text(settings.default_limited_by)}")
     if settings.key_owner == "organization":
         typer.echo("The key is the organisation's own.")
     width = max(len(item.name) for item in items)
     for item in items:
         value = value_text(item.name, item.value)
         typer.echo(f"{item.name:<{width}}  {value:<14}  {state_of(item):<11}  {_source_text(item.source)}")
-        if item.omitted_by:
-            typer.echo(f"{'':<{width}}  not sent, says {_source_text(item.omitted_by)}")
-        if item.adjusted:
-            typer.echo(f"{'':<{width}}  {becomes(item.adjusted)}")
-        for source, passed in item.passed_over:
-            typer.echo(f"{'':<{width}}  passed over, not allowed: {passed}: {_source_text(source)}")
-        for source, hidden in item.shadows:
-            typer.echo(f"{'':<{width}}  hides {value_text(item.name, hidden)}: {_source_text(source)}")
+        for line in _why(item):
+            typer.echo(f"{'':<{width}}  {line}")
+
+
+def _why(item: Explained) -> Iterator[str]:
+    if item.omitted_by:
+        yield f"not sent, says {_source_text(item.omitted_by)}"
+    if item.adjusted:
+        yield becomes(item.adjusted)
+    if item.limited_by:
+        yield f"wanted {value_text(item.name, item.wanted)}: {_limit_text(item.name, item.limited_by)}"
+    if item.omission_limited_by:
+        sent = "sent" if item.sent else "not sent"
+        yield f"{sent}: {_limit_text(item.name, item.omission_limited_by)}"
+    for source, put_out in item.put_out:
+        yield f"put out of force {value_text(item.name, put_out)}: {_source_text(source)}"
+    for source, passed in item.passed_over:
+        yield f"passed over, not allowed: {passed}: {_source_text(source)}"
+    for source, hidden in item.shadows:
+        yield f"hides {value_text(item.name, hidden)}: {_source_text(source)}"
+
+
+def _limit_text(name: str, by: LimitedBy) -> str:
+    return f"{limit_text(name, by)} (limits {by.limit_id}, {LAYERS[by.layer]}{f', {by.scope}' if by.scope else ''})"
 
 
 def _scope_text(settings: EffectiveSettings) -> str:

@@ -15,6 +15,7 @@ from ..errors import NotFound
 from ..resolving.effective import EffectiveSettings, LayerName, otherwise
 from ..resolving.layers import Layer, Owner, layer_name, names_provider, strongest_first
 from ..resolving.merge import ProviderFacts, build
+from ..resolving.tenant import Default
 from ..store.organization_tables import (
     LlmFeature,
     Organization,
@@ -84,14 +85,14 @@ def in_force(session: Session, actor: Actor, asked: AskedFor) -> InForce:
             nobody resolves.
     """
     reading = _reading(session, actor, asked)
-    default_by = None
+    default = Default()
     if asked.provider is None:
-        provider, default_by = reading.default_provider()
+        provider, default = reading.default_provider()
     else:
         provider = providers.get_by_name(session, asked.provider)
     rows = reading.rows(provider)
     return InForce(
-        otherwise(reading.settings(provider, rows), default_by=default_by),
+        otherwise(reading.settings(provider, rows), default_by=default.source, default_limited_by=default.limited_by),
         rows,
         reading.organization,
         reading.template,
@@ -129,7 +130,7 @@ def of_all_providers(session: Session, actor: Actor, asked: AskedFor) -> tuple[E
         newest = max(changes, key=lambda change: change[0] or _NEVER)
         found.append(OfProvider(reading.settings(provider, rows), *newest))
     nobody = ProviderFacts(0, "", "", "", None, None, is_active=False, version=0, changes={}, open_box=None)
-    return build(nobody, [each.layer for each in reading.rows(None)]), found
+    return build(nobody, [each.layer for each in reading.rows(None)], limits=reading.limits(None)), found
 
 
 def _reading(session: Session, actor: Actor, asked: AskedFor) -> ScopeRows:

@@ -44,13 +44,15 @@ def editable(session: Session, actor: Actor, scope: SettingsScope) -> Editable:
         allowed = None if usable is None else frozenset(usable)
         tenant = Tenant(of.organization.id or 0, of.organization.slug, allowed_models=allowed)
     shown = shown_names(session, visible(session, actor, "settings.read"), scope.organization_id)
-    layers = [each.layer for each in ScopeRows(session, of.organization, of.feature, shown).rows(of.provider)]
+    reading = ScopeRows(session, of.organization, of.feature, shown)
+    layers = [each.layer for each in reading.rows(of.provider)]
     inherits = build(
         _facts(of.provider),
         [layer for layer in layers if rank(layer.name) < rank(_own_layer(scope, of))],
         knowledge=knowledge.of(session),
         tenant=tenant,
         feature=of.feature.name if of.feature else None,
+        limits=reading.limits(of.provider),
     )
     return Editable(of, row, inherits, None if usable is None else _in_order(of, usable))
 

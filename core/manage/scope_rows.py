@@ -11,13 +11,14 @@ from ..crypto import get_ring
 from ..kinds import origin_of
 from ..models.knowledge import Knowledge
 from ..resolving.carried import carried_of
-from ..resolving.effective import EffectiveSettings, Source
+from ..resolving.effective import EffectiveSettings
 from ..resolving.layers import Layer, Owner, layer_name, strongest_first
-from ..resolving.merge import build, provider_of
+from ..resolving.limits import Limit, limit_of
+from ..resolving.merge import ProviderFacts, build, provider_of
 from ..resolving.organizations import OrganizationRow
 from ..resolving.scope import tenant_of
-from ..resolving.tenant import Tenant, default_provider
-from ..store.organization_tables import FeatureLlmOverride, LlmFeature, Organization, OrganizationProvider
+from ..resolving.tenant import Default, Tenant, default_provider
+from ..store.organization_tables import FeatureLlmOverride, LlmFeature, LlmLimits, Organization, OrganizationProvider
 from ..store.table import id_of
 from ..store.tables import LlmProvider, LlmProviderSecret, LlmSettings
 from . import knowledge, organization_keys
@@ -46,7 +47,18 @@ class ScopeRows:
         organization: Organization | None,
         feature: LlmFeature | None,
         shown: Callable[[str | None], str | None] = _as_it_is,
+        *,
+        whole: bool = False,
     ) -> None:
+        """Read nothing yet.
+
+        Args:
+            session: The transaction.
+            organization: None: nobody's rows.
+            feature: None: rows that name no feature.
+            shown: What makes of who changed something what the actor reads.
+            whole: Whether a feature or a template that is not active counts as well, for who edits what will count with it.
+        """
         self._session, self.organization, self.feature, self.shown = session, organization, feature, shown
         self.template: Organization | None = None
         if organization is not None and organization.template_id is not None:
@@ -54,19 +66,19 @@ class ScopeRows:
             if template is not None and template.kind == "template" and template.deleted_at is None:
                 self.template = template
         self._owners: dict[int | None, tuple[Owner, str | None]] = {None: ("nobody", None)}
-        if self.template is not None and self.template.is_active:
+        if self.template is not None and (whole or self.template.is_active):
             self._owners[self.template.id] = ("template", self.template.slug)
         if organization is not None:
             owner: Owner = "template" if organization.kind == "template" else "organization"
             self._owners[organization.id] = (owner, organization.slug)
-        self._counts = feature is not None and feature.is_active
+        self._counts = feature is not None and (whole or feature.is_active)
         self._all: dict[type[Any], dict[int | None, list[Any]]] = {}
         """What was read for all providers at once, by provider."""
         self._knowledge: Knowledge | None = None
 
     def read_all(self) -> None:
         """Read what there is of all providers, for who asks for each."""
-        models: list[type[Any]] = [LlmSettings, OrganizationProvider, LlmProviderSecret]
+        models: list[type[Any]] = [LlmSettings, OrganizationProvider, LlmProviderSecret, LlmLimits]
         for model in models + [FeatureLlmOverride] * self._counts:
             found = self._all[model] = {}
             for row in self._session.exec(self._query(model)):
@@ -77,7 +89,7 @@ class ScopeRows:
         if model is FeatureLlmOverride and not self._counts:
             return []
         wanted = {None if provider is None else provider.id}
-        wanted |= {None} if model in {LlmSettings, FeatureLlmOverride} else set()
+        wanted |= {None} if model in {LlmSettings, FeatureLlmOverride, LlmLimits} else set()
         if self._all:
             return [row for number in wanted for row in self._all[model].get(number, ())]
         of = col(model.provider_id)
@@ -91,8 +103,11 @@ class ScopeRows:
         owner = col(model.organization_id)
         if model is OrganizationProvider:
             return query.where(owner.in_([row.id for row in (self.organization, self.template) if row is not None]))
-        query = query.where(model.is_active)
         query = query.where(or_(owner.is_(None), owner.in_([number for number in self._owners if number is not None])))
+        if model is LlmLimits:
+            mine = self.feature.id if self._counts and self.feature is not None else None
+            return query.where(or_(col(LlmLimits.feature_id).is_(None), col(LlmLimits.feature_id) == mine))
+        query = query.where(model.is_active)
         if model is FeatureLlmOverride and self.feature is not None:
             query = query.where(model.feature_id == self.feature.id)
         return query
@@ -133,7 +148,7 @@ class ScopeRows:
         template = found.get(self.template.id) if self.template is not None else None
         return tenant_of(_row_of(self.organization), _columns(own), _columns(template), _open_own(provider, own))
 
-    def default_provider(self) -> tuple[LlmProvider | None, Source | None]:
+    def default_provider(self) -> tuple[LlmProvider | None, Default]:
         """Return the provider of a scope that names none, and who chose it."""
 
         def is_usable(provider_id: int) -> bool:
@@ -143,8 +158,21 @@ class ScopeRows:
             tenant = self._tenant(provider)
             return tenant is None or tenant.is_allowed
 
-        chosen, source = default_provider((each.layer for each in self.rows(None)), is_usable)
-        return (None if chosen is None else self._session.get(LlmProvider, chosen)), source
+        found = default_provider((each.layer for each in self.rows(None)), is_usable, self.limits(None))
+        one = found.provider_id
+        return (None if one is None else self._session.get(LlmProvider, one)), found
+
+    def limits(self, provider: LlmProvider | None) -> tuple[Limit, ...]:
+        """Return the limits that count for a provider, or those of scopes that name none."""
+        found = []
+        for row in self._of(LlmLimits, provider):
+            owner, slug = self._owners[row.organization_id]
+            feature = self.feature.name if row.feature_id is not None and self.feature is not None else None
+            name = layer_name(owner, feature=feature is not None, provider=row.provider_id is not None)
+            scope = " · ".join(filter(None, (slug, feature))) or None
+            values = row.model_dump() | {"field_changes": self._changes(row.field_changes)}
+            found.append(limit_of(values, name, scope))
+        return tuple(each for each in found if each is not None)
 
     def settings(self, provider: LlmProvider | None, rows: Iterable[StoredLayer]) -> EffectiveSettings:
         """Return what is in force; without a provider the built-in defaults, with the status ``no_provider``."""
@@ -153,18 +181,23 @@ class ScopeRows:
             organization = self.organization
             tenant = None if organization is None else Tenant(id_of(organization), organization.slug)
             return build(None, (), missing="no_provider", tenant=tenant, feature=feature)
-        # model_dump has no sealed key
-        columns = {column: getattr(provider, column) for column in LlmProvider.model_fields}
-        columns["field_changes"] = self._changes(provider.field_changes)
         if self._knowledge is None:
             self._knowledge = knowledge.of(self._session)
         return build(
-            provider_of(columns, get_ring(), open_carried=self._open_carried(provider)),
+            self.facts(provider),
             [each.layer for each in rows],
             knowledge=self._knowledge,
             tenant=self._tenant(provider),
             feature=feature,
+            limits=self.limits(provider),
         )
+
+    def facts(self, provider: LlmProvider) -> ProviderFacts:
+        """Return a provider as the merge takes it."""
+        # model_dump has no sealed key
+        columns = {column: getattr(provider, column) for column in LlmProvider.model_fields}
+        columns["field_changes"] = self._changes(provider.field_changes)
+        return provider_of(columns, get_ring(), open_carried=self._open_carried(provider))
 
     def _open_carried(self, provider: LlmProvider) -> Callable[[], Any] | None:
         names = LlmProviderSecret.model_fields

@@ -13,16 +13,17 @@ from ..crypto import get_ring
 from ..errors import AlreadyExists, Invalid, NotFound
 from ..models.knowledge import Knowledge
 from ..parameters import PARAMETERS
-from ..resolving.effective import EffectiveSettings
+from ..resolving.effective import EffectiveSettings, LayerName
 from ..resolving.layers import Layer
+from ..resolving.limits import Limit, limit_of
 from ..resolving.merge import ProviderFacts, build, layer_of, provider_of
 from ..store import violations
 from ..store.organization_schemas import ScopedSettingsInput
-from ..store.organization_tables import FeatureLlmOverride
+from ..store.organization_tables import FeatureLlmOverride, LlmLimits
 from ..store.schemas import SettingsInput, could_be_id, could_be_provider, validate
 from ..store.tables import LlmProvider, LlmSettings, SettingsGeneration
 from ..store.versions import refuse_stale
-from . import knowledge, services
+from . import knowledge, limit_checks, services
 from .organization_rows import reach_row
 from .scopes import Named, SettingsRow, SettingsScope, default_provider, models, named, of_row
 
@@ -103,7 +104,7 @@ def upsert(
     if row is None:
         if version:
             raise NotFound("settings row of this scope with version", version)
-        row = scope.model(**scope.columns, **_checked(session, {}, patch, of))
+        row = scope.model(**scope.columns, **_checked(session, actor, {}, patch, of))
         session.add(row)
         _stored(session, row, of)
         _record(session, actor, "create", row, of, before={}, after=row.model_dump(include=set(ALL_FIELDS)))
@@ -187,12 +188,24 @@ class Stored(NamedTuple):
     """Provider id, None for all providers -> its active row."""
     knowledge: Knowledge | None = None
     """What is known of models."""
+    limits: tuple[tuple[int | None, Limit], ...] = ()
+    """Provider id, None for all providers -> a limit of nobody's that names no feature."""
+
+    def limits_of(self, provider_id: int | None) -> tuple[Limit, ...]:
+        """Return those that count for a provider, or for one that has none of its own."""
+        return tuple(limit for of, limit in self.limits if of in {None, provider_id})
 
     def effective(self, name: str) -> EffectiveSettings:
         """Return the effective settings of a provider of :attr:`providers`."""
         row = self.providers[name]
         layers = [self.layers[scope] for scope in (None, row["id"]) if scope in self.layers]
-        return build(provider_of(row, get_ring()), layers, generation=self.generation, knowledge=self.knowledge)
+        return build(
+            provider_of(row, get_ring()),
+            layers,
+            generation=self.generation,
+            knowledge=self.knowledge,
+            limits=self.limits_of(row["id"]),
+        )
 
     def with_draft(self, provider_id: int | None, fields: Mapping[str, Any]) -> "Stored":
         """Return the same with unsaved *fields* of one scope (None: of all providers), as if they were saved."""
@@ -206,7 +219,7 @@ class Stored(NamedTuple):
         """Return what a provider without settings of its own gets: the installation's values, and no model."""
         nobody = ProviderFacts(0, "", "", "", None, None, is_active=False, version=0, changes={}, open_box=None)
         layers = [self.layers[None]] if None in self.layers else []
-        return build(nobody, layers, generation=self.generation)
+        return build(nobody, layers, generation=self.generation, limits=self.limits_of(None))
 
 
 def load(session: Session) -> Stored:
@@ -223,7 +236,18 @@ def load(session: Session) -> Stored:
         {row["name"]: dict(row) for row in providers.mappings()},
         {row["provider_id"]: layer_of(dict(row)) for row in rows.mappings()},
         knowledge.of(session),
+        _limits(session),
     )
+
+
+def _limits(session: Session) -> tuple[tuple[int | None, Limit], ...]:
+    """Return the limits that count where no organisation and no feature is asked for."""
+    query = select(LlmLimits).where(col(LlmLimits.organization_id).is_(None), col(LlmLimits.feature_id).is_(None))
+    found = []
+    for row in session.exec(query.order_by(col(LlmLimits.id))):
+        layer: LayerName = "all_providers" if row.provider_id is None else "provider"
+        found.append((row.provider_id, limit_of(row.model_dump(), layer)))
+    return tuple((of, limit) for of, limit in found if limit is not None)
 
 
 def _columns(model: Any) -> list[Any]:
@@ -255,7 +279,8 @@ def effective(
     if draft is not None and draft[0] in {None, provider.id}:
         layers = list(_with_draft(layers, *draft))
     columns = {column: getattr(provider, column) for column in LlmProvider.model_fields}  # model_dump has no sealed key
-    return build(provider_of(columns, get_ring()), layers, knowledge=knowledge.of(session))
+    limits = tuple(limit for of, limit in _limits(session) if of in {None, provider.id})
+    return build(provider_of(columns, get_ring()), layers, knowledge=knowledge.of(session), limits=limits)
 
 
 def _with_draft(layers: list[Layer], provider_id: int | None, fields: Mapping[str, Any]) -> Iterable[Layer]:
@@ -310,7 +335,9 @@ def _locked(session: Session, model: type[R], row_id: int) -> R:
     return row
 
 
-def _checked(session: Session, current: Mapping[str, Any], patch: Mapping[str, Any], of: Named) -> dict[str, Any]:
+def _checked(
+    session: Session, actor: Actor, current: Mapping[str, Any], patch: Mapping[str, Any], of: Named
+) -> dict[str, Any]:
     wanted = validate(ScopedSettingsInput, {**current, **patch}).model_dump()
     preferred, default = wanted["preferred_model"], wanted["default_provider_id"]
     if preferred is not None and of.provider is None:
@@ -325,6 +352,7 @@ def _checked(session: Session, current: Mapping[str, Any], patch: Mapping[str, A
         if fits is not None and preferred not in fits:
             of_organization = " that this organisation may use" if of.organization else ""
             raise Invalid({"preferred_model": f"must be one of the provider's models{of_organization}"})
+    limit_checks.refuse(session, actor, of, current, wanted)
     return wanted
 
 
@@ -333,7 +361,7 @@ def _write(
 ) -> None:
     refuse_stale("settings row", row, version, patch)
     current = row.model_dump(include=set(ALL_FIELDS))
-    wanted = _checked(session, current, patch, of)
+    wanted = _checked(session, actor, current, patch, of)
     for name, value in wanted.items():
         if value != current[name]:
             setattr(row, name, value)

@@ -9,14 +9,15 @@ from ..errors import StoreUnavailable
 from ..kinds import origin_of
 from ..models import overlay
 from ..models.knowledge import Knowledge
-from . import carried, rows
+from . import carried, organizations, rows
 from .columns import FACTS, FEATURES, PROVIDERS, SEALED, SECRETS, Columns, is_true
-from .effective import EffectiveSettings, LayerName, Source, Status, otherwise
+from .effective import EffectiveSettings, LayerName, Status, otherwise
+from .limits import Limit
 from .merge import build, provider_of, with_unknown
 from .organizations import OrganizationRow, Organizations
 from .rows import NULL
-from .scope import Feature, Ref, layers_of, refs_of, tenant_of, terms_of
-from .tenant import Tenant, default_provider, place_of_own_key
+from .scope import Feature, LimitRef, Ref, layers_of, limit_refs, limits_of, refs_of, tenant_of, terms_of
+from .tenant import Default, Tenant, default_provider, place_of_own_key
 
 MOST_ANSWERS: Final = 20_000
 """Answers for organisations and features that are kept, about 2 KiB each; when there are more, the memo starts anew."""
@@ -57,6 +58,7 @@ class Answering:
     overrides: dict[int, bytes]
     facts: dict[int, bytes]
     installation: dict[int, bytes]
+    limits: dict[int, bytes]
     organizations: Organizations
     answers: dict[str | None, EffectiveSettings]
     scoped: dict[Key, EffectiveSettings]
@@ -133,9 +135,10 @@ class Answering:
 
     def _made(self, name: object, scope: Scope, how: With) -> EffectiveSettings:
         if name is None:
-            chosen, source = self._default(scope)
+            chosen, of = self._default(scope)
             if chosen is not None:
-                made = otherwise(self._answer((chosen, *scope.key[1:]), how), default_by=source)
+                made = self._answer((chosen, *scope.key[1:]), how)
+                made = otherwise(made, default_by=of.source, default_limited_by=of.limited_by)
                 return self._keep(scope.key, scope.row, made)
         row_id = self._names.get(name) if isinstance(name, str) else None
         if row_id is not None:
@@ -154,9 +157,9 @@ class Answering:
 
     def _merged(self, row_id: int, scope: Scope, how: With) -> EffectiveSettings:
         row, provider_id = scope.row, b"%d" % row_id
-        own = self._own_refs(scope, provider_id)
+        own, own_limits = self._own_refs(scope, provider_id), self._own_limits(scope, provider_id)
         terms, of_template = (self._terms(each, provider_id) for each in (row, scope.template))
-        if row is not None and row.is_active and row.shares_keys and not (own or terms or of_template):
+        if row is not None and row.is_active and row.shares_keys and not (own or own_limits or terms or of_template):
             base = self._answer((scope.key[0], None, scope.key[2]), how)
             return otherwise(base, organization=row.slug, organization_id=row.id)
         line, open_box = self.providers[row_id], None
@@ -178,6 +181,7 @@ class Answering:
             tenant=tenant,
             feature=scope.key[2],
             again=partial(layers_of, refs),
+            limits=self._limits(scope, provider_id, own_limits),
         )
 
     def _refs(self, provider: bytes | None, feature: Feature | None) -> Iterator[Ref]:
@@ -203,6 +207,21 @@ class Answering:
                 found += refs_of(self.organizations.lines(row.id) or b"", row, provider, scope.feature)
         return found
 
+    def _own_limits(self, scope: Scope, provider: bytes | None) -> list[LimitRef]:
+        """Return which limits of the organisation, and of its template, count."""
+        found: list[LimitRef] = []
+        for row in (scope.row, scope.template):
+            if row is not None and (row is scope.row or row.is_active):
+                lines = organizations.of_kind(self.organizations.lines(row.id) or b"", b"L")
+                found += limit_refs(lines, row, provider, scope.feature, organizations.NULL)
+        return found
+
+    def _limits(self, scope: Scope, provider: bytes | None, own: list[LimitRef]) -> tuple[Limit, ...]:
+        """Return the limits that count, *own* and nobody's."""
+        if not (own or self.limits):
+            return ()
+        return limits_of((*limit_refs(self.limits.values(), None, provider, scope.feature, NULL), *own))
+
     def _template(self, row: OrganizationRow | None) -> OrganizationRow | None:
         """Return the template that an organisation builds on; another organisation, as raw SQL may name one, is none."""
         template = None if row is None else self.organizations.row(row.template_id)
@@ -223,7 +242,7 @@ class Answering:
         place = place_of_own_key(terms["id"], row.id, terms["provider_id"], origin)
         return partial(how.ring.box, blob, terms["api_key_key_id"], terms["api_key_binding"], place)
 
-    def _default(self, scope: Scope) -> tuple[str | None, Source | None]:
+    def _default(self, scope: Scope) -> tuple[str | None, Default]:
         """Return the name of the provider of a scope that names none, and who chose it."""
         columns = PROVIDERS if self.has_keys else _BARE_PROVIDERS
 
@@ -239,8 +258,9 @@ class Answering:
             return scope.row is None or tenant_of(scope.row, terms, of_template).is_allowed
 
         refs = (*self._refs(None, scope.feature), *self._own_refs(scope, None))
-        chosen, source = default_provider(layers_of(refs), is_usable)
-        return (None if chosen is None else name_of(self.providers[chosen])), source
+        limits = self._limits(scope, None, self._own_limits(scope, None))
+        found = default_provider(layers_of(refs), is_usable, limits)
+        return (None if found.provider_id is None else name_of(self.providers[found.provider_id])), found
 
     def _keep(self, key: Key, row: OrganizationRow | None, made: EffectiveSettings) -> EffectiveSettings:
         if key[1] is None and key[2] is None:

@@ -62,6 +62,17 @@ FACTS: Final[Columns] = {"id": int, "api": str, "pattern": str, "origin": str, "
 """What is read of ``llm_model_facts``, of active rows."""
 FEATURES: Final[Columns] = {"id": int, "name": str, "is_active": is_true}
 """What is read of ``llm_features``."""
+LIMITS: Final[Columns] = {
+    "id": int,
+    "feature_id": int,
+    "provider_id": int,
+    "owner": str,
+    "version": int,
+    "field_changes": read_json,
+    "note": str,
+    "limits": read_json,
+}
+"""What is read of ``llm_limits``."""
 INSTALLATION: Final[Columns] = {"id": int, "organizations": str}
 """What is read of ``installation``."""
 ORGANIZATION: Final[Columns] = {

@@ -31,6 +31,7 @@ from ..parameters import PARAMETERS, SENDABLE
 from . import extra, options
 from .carried import NOTHING, Carried, Opened
 from .decision import Basis, called_otherwise, decide, values_of
+from .limited import FREE, NOBODY, Held, LimitedBy
 
 Status = Literal[Unavailable, "ok"]
 LayerName = Literal[
@@ -127,9 +128,12 @@ class Why(NamedTuple):
     """Why the values are what they are."""
 
     candidates: Mapping[str, Candidates]
-    omitted_by: Mapping[str, Source]
+    omitted_by: Mapping[str, Source | None]
+    """None: no layer says so, but a limit."""
     passed_over: Candidates = ()
     """The models that the organisation may not use."""
+    held: Mapping[str, Held] = NOBODY
+    """What limits do, of the parameters that have any."""
 
 
 class Explained(NamedTuple):
@@ -146,6 +150,22 @@ class Explained(NamedTuple):
     """How it is sent otherwise than it stands here, or that it is not: what the vendor's API and the model take decides."""
     passed_over: tuple[tuple[Source, Any], ...] = ()
     """Models that somebody chose and the organisation may not use, the strongest first."""
+    limited_by: LimitedBy | None = None
+    """The rule of a limit that decides the value; None: no limit changes it."""
+    wanted: Any = None
+    """With :attr:`limited_by`: what would be in force without limits."""
+    put_out: tuple[tuple[Source, Any], ...] = ()
+    """Values that a lock or a list of a limit puts out of force, the strongest first."""
+    omission_limited_by: LimitedBy | None = None
+    """The rule of a limit that decides whether it is sent; None: no limit changes that."""
+    omission_wanted: Source | None = None
+    """The layer that says *do not send*, and by a limit is not heeded."""
+
+    @property
+    def must_not_be_sent(self) -> bool:
+        """Whether it is a limit that keeps it from being sent, and no layer."""
+        by = self.omission_limited_by
+        return by is not None and by.rule == "send" and by.bound is False
 
     @property
     def sent(self) -> bool:
@@ -153,7 +173,7 @@ class Explained(NamedTuple):
         sendable = self.name == "model" or self.name in SENDABLE or self.name.startswith(extra.PREFIX)
         if self.adjusted is not None:
             return self.adjusted.what != "left_out"
-        return sendable and self.omitted_by is None and self.value is not None
+        return sendable and self.omitted_by is None and not self.must_not_be_sent and self.value is not None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
@@ -166,6 +186,11 @@ class Explained(NamedTuple):
             "omitted_by": self.omitted_by.as_dict() if self.omitted_by else None,
             "adjusted": self.adjusted.as_dict() if self.adjusted else None,
             "passed_over": [{"source": source.as_dict(), "value": value} for source, value in self.passed_over],
+            "limited_by": self.limited_by.as_dict() if self.limited_by else None,
+            "wanted": self.wanted,
+            "put_out": [{"source": source.as_dict(), "value": value} for source, value in self.put_out],
+            "omission_limited_by": self.omission_limited_by.as_dict() if self.omission_limited_by else None,
+            "omission_wanted": self.omission_wanted.as_dict() if self.omission_wanted else None,
         }
 
 
@@ -238,6 +263,8 @@ class EffectiveSettings:
     """Whose key it is, also where it cannot be opened; None: there is none, or none is needed."""
     default_by: Source | None = field(default=None, compare=False)
     """Who chose this provider as the default of the scope; None: it was asked for by name, or nobody chose one."""
+    default_limited_by: LimitedBy | None = field(default=None, compare=False)
+    """The rule of a limit that decides which provider is the default; None: no limit changes it."""
 
     @property
     def custom_settings(self) -> dict[str, Any]:
@@ -268,6 +295,11 @@ class EffectiveSettings:
     def explain(self) -> list[Explained]:
         """Return every value with its source, what it shadows, and who says it is not sent; all of it the caller's own."""
         adjusted, why = {each.parameter: each for each in self.adjustments}, self._why()
+        locked_out = [
+            Explained(name, None, BUILT_IN, (), None, None, (), *held)
+            for name, held in why.held.items()
+            if name not in why.candidates
+        ]
         return [
             Explained(
                 name,
@@ -277,9 +309,10 @@ class EffectiveSettings:
                 why.omitted_by.get(name),
                 adjusted.get(name),
                 why.passed_over if name == "model" else (),
+                *why.held.get(name, FREE),
             )
             for name, found in deepcopy(dict(why.candidates)).items()
-        ]
+        ] + locked_out
 
     def api_key(self) -> str:
         """Open the key now, in memory only; :data:`NOT_NEEDED` for a provider that needs none.

@@ -16,8 +16,9 @@ class Cell(NamedTuple):
     """What a layer says of a parameter."""
 
     value: Any = None
-    has_value: Literal["no", "decides", "hidden", "not_allowed"] = "no"
-    """Whether there is a value, and what becomes of it: a stronger layer hides it, or the organisation may not use the model."""
+    has_value: Literal["no", "decides", "bounded", "hidden", "not_allowed", "put_out"] = "no"
+    """Whether there is a value, and what becomes of it: a stronger layer hides it, the organisation may not use the model, a limit
+    bounds it (then the cell has what is in force) or puts it out of force."""
     omits: Literal["no", "decides", "undone"] = "no"
     """Whether the layer says *do not send*, and whether that holds."""
 
@@ -49,9 +50,12 @@ def lines_of(items: Iterable[Explained], layers: Iterable[Layer]) -> list[Matrix
 def _cells(item: Explained, omitting: list[tuple[Layer, frozenset[str]]]) -> dict[MatrixColumn, Cell]:
     found: dict[MatrixColumn, Cell] = {}
     if item.value is not None or item.source.layer != "built_in":
-        found[column_of(item.source)] = Cell(item.value, "decides")
+        is_bounded = item.limited_by is not None and item.limited_by.rule in {"min", "max"}
+        found[column_of(item.source)] = Cell(item.value, "bounded" if is_bounded else "decides")
     for source, value in item.passed_over:
         found[column_of(source)] = Cell(value, "not_allowed")
+    for source, value in item.put_out:
+        found[column_of(source)] = Cell(value, "put_out")
     for source, value in item.shadows:
         if value is not None or source.layer != "built_in":
             found.setdefault(column_of(source), Cell(value, "hidden"))

@@ -11,12 +11,14 @@ from ..crypto import Box, KeyRing, Place
 from ..errors import KeyUnreadable, StoreUnavailable
 from ..kinds import base_url_of, origin_of
 from ..models.knowledge import Knowledge
-from ..parameters import PARAMETERS, SENDABLE
+from ..parameters import PARAMETERS, SENDABLE, Parameter
 from . import extra, options
 from .carried import Carried
 from .decision import Basis, called_otherwise, decide
 from .effective import BUILT_IN, Candidates, EffectiveSettings, KeyOwner, NoKey, Source, Status, Why, otherwise
 from .layers import Layer, layer_name, names_provider, source_of, strongest_first
+from .limited import Held
+from .limits import MODEL, Bindings, Limit, below, hold, unlocked
 from .tenant import Tenant
 
 DEEPEST: Final = 100
@@ -57,6 +59,7 @@ def build(
     tenant: Tenant | None = None,
     feature: str | None = None,
     again: Callable[[], Iterable[Layer]] | None = None,
+    limits: tuple[Limit, ...] = (),
 ) -> EffectiveSettings:
     """Merge *layers*, in the order of :data:`~.effective.LAYERS`, over the built-in defaults.
 
@@ -75,10 +78,11 @@ def build(
         tenant: The organisation, with what it may use of the provider.
         feature: The feature's name.
         again: Reads the layers once more, when somebody asks why; None: they are kept.
+        limits: That count, in any order: what they put out of force is as if it were not said.
     """
     kept = list(layers) if provider else []
     default = _default_model(provider)
-    why = _why(default, tenant, kept)
+    why = _why(default, tenant, kept, limits)
     candidates, omitted_by = why.candidates, why.omitted_by
     custom, more = _merged("custom_settings.", candidates), _merged(extra.PREFIX, candidates)
     model = candidates["model"][0][1]
@@ -88,7 +92,11 @@ def build(
     }
     kind = provider.kind if provider else None
     base_url = base_url_of(provider.kind, provider.base_url) if provider else None
-    explicit = tuple(name for name in SENDABLE if candidates[name][0][0] is not BUILT_IN)
+    explicit = tuple(
+        name
+        for name in SENDABLE
+        if candidates[name][0][0] is not BUILT_IN or (name in why.held and why.held[name].limited_by is not None)
+    )
     unfit = values["unfit_parameters"]
     basis = Basis(kind, base_url, model, values, explicit, omitted_by, custom, knowledge, more, unfit)
     sent, adjustments = decide(basis)
@@ -106,7 +114,7 @@ def build(
         key_problem=found.problem,
         _custom=json.dumps(custom),
         _extra=json.dumps(more),
-        _why=partial(_why_again, default, tenant, again if again and provider else partial(iter, kept)),
+        _why=partial(_why_again, default, tenant, again if again and provider else partial(iter, kept), limits),
         _explicit=explicit,
         _box=found.box,
         _request=request,
@@ -126,38 +134,105 @@ def build(
     )
 
 
-def _why_again(default: Candidates, tenant: Tenant | None, again: Callable[[], Iterable[Layer]]) -> Why:
-    return _why(default, tenant, again())
+def _why_again(
+    default: Candidates, tenant: Tenant | None, again: Callable[[], Iterable[Layer]], limits: tuple[Limit, ...]
+) -> Why:
+    return _why(default, tenant, again(), limits)
 
 
-def _why(default: Candidates, tenant: Tenant | None, layers: Iterable[Layer]) -> Why:
+class _Said(NamedTuple):
+    """What a layer says, taken apart."""
+
+    layer: Layer
+    known: Mapping[str, Any]
+    """Values of our own parameters among its extra parameters."""
+    others: dict[str, Any]
+    """The rest of those."""
+    not_sent: list[Any]
+
+
+def _why(default: Candidates, tenant: Tenant | None, layers: Iterable[Layer], limits: tuple[Limit, ...] = ()) -> Why:
     down = strongest_first(layers)
+    stack = [
+        _Said(layer, *extra.split(layer.values.get("extra_parameters")), _names(layer.values.get("omitted_parameters")))
+        for layer in down
+    ]
+    if limits:
+        return _limited(default, tenant, stack, limits)
     models, passed_over = _models(default, tenant, down)
     candidates: dict[str, Candidates] = {"model": models}
-    omitted_by: dict[str, Source] = {}
-    extras = [extra.split(layer.values.get("extra_parameters")) for layer in down]
-    omitted = [_names(layer.values.get("omitted_parameters")) for layer in down]
+    omitted_by: dict[str, Source | None] = {}
     for parameter in PARAMETERS.values():
-        found = []
-        is_said = is_said_of_provider = not parameter.sendable
-        for layer, (known, _), not_sent in zip(down, extras, omitted, strict=True):
-            value, column = layer.values.get(parameter.name), parameter.name
-            if value is None and known:
-                value, column = known.get(column), "extra_parameters"
-            if value is None and not not_sent:
-                continue
-            of_provider = names_provider(layer.name)
-            undone = is_said_of_provider if of_provider else is_said
-            if not_sent and not undone and parameter.name in not_sent and parameter.name not in omitted_by:
-                omitted_by[parameter.name] = layer.source("omitted_parameters")
-            if parameter.fits(value):  # None does not
-                found.append((layer.source(column), value))
-                is_said = True
-                is_said_of_provider = is_said_of_provider or of_provider
-        candidates[parameter.name] = (*found, (BUILT_IN, parameter.default))
-    _merge("custom_settings", down, [_object(layer.values.get("custom_settings")) for layer in down], candidates)
-    _merge("extra_parameters", down, [others for _, others in extras], candidates)
+        candidates[parameter.name], omission = _of_parameter(parameter, stack)
+        if omission is not None:
+            omitted_by[parameter.name] = omission
+    candidates |= _merge("custom_settings", down, [_object(layer.values.get("custom_settings")) for layer in down])
+    candidates |= _merge("extra_parameters", down, [each.others for each in stack])
     return Why(candidates, omitted_by, passed_over)
+
+
+def _limited(default: Candidates, tenant: Tenant | None, stack: list[_Said], limits: tuple[Limit, ...]) -> Why:
+    """Return the same under limits."""
+    bindings = Bindings(limits)
+    down = [each.layer for each in stack]
+    held: dict[str, Held] = {}
+    lock = bindings.lock(MODEL)
+    models, passed_over = _models(
+        default, tenant, down if lock is None else [each for each in down if below(lock, each.name)]
+    )
+    if lock is not None:
+        free = _models(default, tenant, down)[0]
+        put_out = tuple(each for each in free if each not in models and each[0] is not BUILT_IN)
+        held["model"] = Held(lock, free[0][1], put_out) if models[0] != free[0] else Held()
+    candidates: dict[str, Candidates] = {"model": models}
+    omitted_by: dict[str, Source | None] = {}
+    for parameter in PARAMETERS.values():
+        name = parameter.name
+        found, omission = _of_parameter(parameter, stack)
+        if name in bindings:
+            lock, locked = bindings.lock(name), omission
+            if lock is not None:
+                locked = _of_parameter(parameter, [each for each in stack if below(lock, each.layer.name)])[1]
+            found, omission, held[name] = hold(bindings, parameter, found, omission, locked)
+        candidates[name] = found
+        if omission is not None or (name in held and held[name].is_kept_back):
+            omitted_by[name] = omission
+    objects = {
+        "custom_settings": [_object(each.layer.values.get("custom_settings")) for each in stack],
+        "extra_parameters": [each.others for each in stack],
+    }
+    for column, said in objects.items():
+        for name, every in _merge(column, down, said).items():
+            lock = bindings.lock(name)
+            left = unlocked(every, lock)
+            if left != every:
+                held[name] = Held(lock, every[0][1], every[: len(every) - len(left)])
+            if left:
+                candidates[name] = left
+    return Why(candidates, omitted_by, passed_over, held)
+
+
+def _of_parameter(parameter: Parameter, stack: Iterable[_Said]) -> tuple[Candidates, Source | None]:
+    """Return who says what of a parameter, the strongest first and the built-in default last, and who says that it is not sent."""
+    found: list[tuple[Source, Any]] = []
+    omitted_by = None
+    name = parameter.name
+    is_said = is_said_of_provider = not parameter.sendable
+    for layer, known, _, not_sent in stack:
+        value, column = layer.values.get(name), name
+        if value is None and known:
+            value, column = known.get(column), "extra_parameters"
+        if value is None and not not_sent:
+            continue
+        of_provider = names_provider(layer.name)
+        undone = is_said_of_provider if of_provider else is_said
+        if not_sent and not undone and name in not_sent and omitted_by is None:
+            omitted_by = layer.source("omitted_parameters")
+        if parameter.fits(value):  # None does not
+            found.append((layer.source(column), value))
+            is_said = True
+            is_said_of_provider = is_said_of_provider or of_provider
+    return (*found, (BUILT_IN, parameter.default)), omitted_by
 
 
 def _default_model(provider: ProviderFacts | None) -> Candidates:
@@ -183,14 +258,13 @@ def _models(default: Candidates, tenant: Tenant | None, down: list[Layer]) -> tu
     return usable or ((BUILT_IN, None),), tuple(each for each in found if not tenant.may_use(each[1]))
 
 
-def _merge(column: str, down: list[Layer], objects: list[dict[str, Any]], candidates: dict[str, Candidates]) -> None:
+def _merge(column: str, down: list[Layer], objects: list[dict[str, Any]]) -> dict[str, Candidates]:
     """Merge the *objects* that the layers have in *column*, key by key at the top level; the higher layer wins."""
     merged: dict[str, list[tuple[Source, Any]]] = {}
     for layer, found in zip(down, objects, strict=True):
         for key, value in found.items():
             merged.setdefault(key, []).append((layer.source(column), value))
-    for key in sorted(merged):
-        candidates[f"{column}.{key}"] = tuple(merged[key])
+    return {f"{column}.{key}": tuple(merged[key]) for key in sorted(merged)}
 
 
 def _merged(prefix: str, candidates: Mapping[str, Candidates]) -> dict[str, Any]:

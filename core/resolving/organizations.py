@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..postgres import copying
 from . import rows
-from .columns import ORGANIZATION, OVERRIDES, SEALED, SETTINGS, TERMS, Columns
+from .columns import LIMITS, ORGANIZATION, OVERRIDES, SEALED, SETTINGS, TERMS, Columns
 from .parted import Parted
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ TABLES: Final[Mapping[bytes, LineKind]] = {
     b"K": LineKind("organization_providers", TERMS),
     b"S": LineKind("llm_settings", SETTINGS, condition="is_active"),
     b"F": LineKind("feature_llm_overrides", OVERRIDES, condition="is_active"),
+    b"L": LineKind("llm_limits", LIMITS),
 }
 """How a line of an organisation begins -> what it is; the first of an organisation's lines is its own row."""
 _LIVE: Final = "SELECT id FROM organizations WHERE deleted_at IS NULL"
@@ -133,8 +134,15 @@ def row_of(lines: bytes) -> OrganizationRow:
     )
 
 
-def load(connection: "Connection[Any]", only: tuple[str, ...] | None) -> Organizations:
-    """Read the organisations, or those of the names *only* and their templates, by the transaction that is open."""
+def load(connection: "Connection[Any]", only: tuple[str, ...] | None, absent: Collection[str] = ()) -> Organizations:
+    """Read the organisations, or those of the names *only* and their templates, by the transaction that is open.
+
+    Args:
+        connection: Of the transaction.
+        only: None: all.
+        absent: Tables that an older schema has not.
+    """
+    there = [(kind, table) for kind, table in TABLES.items() if table.name not in absent]
     wanted = _wanted(connection, only)
     bounds = [None, *(row[0] for row in connection.execute(_BOUNDS.format(AT_ONCE).encode()).fetchall()), None]
     packed: dict[int, bytes] = {}
@@ -142,7 +150,7 @@ def load(connection: "Connection[Any]", only: tuple[str, ...] | None) -> Organiz
         within = "".join(
             f" AND {{0}} {sign} {bound}" for sign, bound in ((">", above), ("<=", to)) if bound is not None
         )
-        packed |= _copied(connection, [_selected(kind, table, wanted, within) for kind, table in TABLES.items()])
+        packed |= _copied(connection, [_selected(kind, table, wanted, within) for kind, table in there])
     return Organizations(packed, only)
 
 
@@ -212,6 +220,8 @@ def _wanted(connection: "Connection[Any]", only: tuple[str, ...] | None) -> str:
 def of_kind(lines: bytes, kind: bytes) -> Iterator[bytes]:
     """Yield the lines of one kind, without the letter that they begin with."""
     mark = kind + b"\t"
+    if b"\n" + mark not in lines:  # the first line is the organisation's own
+        return
     for line in lines.split(b"\n"):
         if line.startswith(mark):
             yield line[2:]

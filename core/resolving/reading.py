@@ -15,6 +15,7 @@ from .columns import (
     FACTS_CONDITION,
     FEATURES,
     INSTALLATION,
+    LIMITS,
     OVERRIDES,
     PROVIDERS,
     SECRETS,
@@ -39,6 +40,7 @@ _TABLES: Final[Mapping[str, tuple[Columns, Mapping[str, str], str]]] = {
     "llm_features": (FEATURES, {}, "true"),
     "feature_llm_overrides": (OVERRIDES, {}, ACTIVE),
     "installation": (INSTALLATION, {}, "true"),
+    "llm_limits": (LIMITS, {}, "organization_id IS NULL"),
 }
 """Table -> its columns, those that are read by another expression, and of which rows; but for what organisations have."""
 ADDED: Final[Mapping[str, Mapping[str, str]]] = {
@@ -57,7 +59,10 @@ _UNDEFINED_COLUMN: Final = "42703"
 """SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html."""
 _GENERATION: Final = "SELECT generation, epoch FROM settings_generation"
 _ORGANIZATIONS: Final = "organizations"
-_LATER: Final = (carried.TABLE, overlay.TABLE, "llm_features", "feature_llm_overrides", "installation", _ORGANIZATIONS)
+_LATER: Final = (
+    *(carried.TABLE, overlay.TABLE),
+    *("llm_features", "feature_llm_overrides", "installation", "llm_limits", _ORGANIZATIONS),
+)
 """Tables that a database of a version before has not."""
 _ARE_THERE: Final = "SELECT " + ", ".join(f"to_regclass('{table}') IS NOT NULL" for table in _LATER)
 
@@ -83,7 +88,7 @@ def _load(connection: "Connection[Any]", only: tuple[str, ...] | None, *, is_old
     generation, epoch = _generation(cursor)
     cursor.nextset()
     absent = {table for table, is_there in zip(_LATER, cursor.fetchone() or (), strict=True) if not is_there}
-    providers, settings, secrets, facts, features, overrides, installation = (
+    providers, settings, secrets, facts, features, overrides, installation, limits = (
         _NONE if table in absent else _copied(connection, table, is_older=is_older) for table in _TABLES
     )
     new = Snapshot(
@@ -96,8 +101,11 @@ def _load(connection: "Connection[Any]", only: tuple[str, ...] | None, *, is_old
         features=features,
         overrides=overrides,
         installation=installation,
-        organizations=Organizations({}, only) if _ORGANIZATIONS in absent else organizations.load(connection, only),
-        is_older=is_older,
+        limits=limits,
+        organizations=Organizations({}, only)
+        if _ORGANIZATIONS in absent
+        else organizations.load(connection, only, absent),
+        is_older=is_older or bool(absent),
     )
     connection.execute(b"COMMIT")
     return new

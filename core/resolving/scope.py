@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from . import organizations, rows
-from .columns import OVERRIDES, SEALED, SETTINGS, TERMS
+from .columns import LIMITS, OVERRIDES, SEALED, SETTINGS, TERMS
 from .effective import LayerName
 from .layers import Layer, Owner, layer_name
+from .limits import Limit, limit_of
 from .organizations import NULL, OrganizationRow
 from .tenant import Tenant
 
@@ -61,6 +62,46 @@ def refs_of(lines: bytes, row: OrganizationRow, provider: bytes | None, feature:
             if which == feature.id and of in fits:
                 name = layer_name(owner, feature=True, provider=of != NULL)
                 yield Ref(name, f"{row.slug} · {feature.name}", line[2:], of_feature=True, null=NULL)
+
+
+class LimitRef(NamedTuple):
+    """A line of limits that counts, not read yet."""
+
+    layer: LayerName
+    scope: str | None
+    line: bytes
+    null: bytes = rows.NULL
+
+
+def limits_of(refs: Iterable[LimitRef]) -> tuple[Limit, ...]:
+    """Read the rows of *refs*; one without any rule that makes sense is left out."""
+    found = (limit_of(rows.read(each.line, LIMITS, each.null), each.layer, each.scope) for each in refs)
+    return tuple(limit for limit in found if limit is not None)
+
+
+def limit_refs(
+    lines: Iterable[bytes], row: OrganizationRow | None, provider: bytes | None, feature: Feature | None, null: bytes
+) -> Iterator[LimitRef]:
+    """Yield which limits count.
+
+    Args:
+        lines: Of ``llm_limits``, of one organisation or template, or of nobody.
+        row: The organisation's own row; None: nobody's.
+        provider: The provider's id; None: what names no provider.
+        feature: None: what names no feature.
+        null: How the lines have NULL.
+    """
+    owner: Owner = "nobody" if row is None else "template" if row.is_template else "organization"
+    slug = None if row is None else row.slug
+    for line in lines:
+        _, which, of, _ = line.split(b"\t", 3)
+        if of not in {null, provider}:
+            continue
+        if which == null:
+            yield LimitRef(layer_name(owner, feature=False, provider=of != null), slug, line, null)
+        elif feature is not None and which == feature.id:
+            scope = feature.name if slug is None else f"{slug} · {feature.name}"
+            yield LimitRef(layer_name(owner, feature=True, provider=of != null), scope, line, null)
 
 
 def terms_of(lines: bytes, provider: bytes, *, has_keys: bool) -> dict[str, Any] | None:

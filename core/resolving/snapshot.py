@@ -36,6 +36,7 @@ class Snapshot(Answering):
         features: Row id -> line.
         overrides: Row id -> line; of features, but for those of organisations.
         installation: Row id -> line; there is one.
+        limits: Row id -> line; but for those of organisations.
         organizations: With all they have.
         has_keys: Whether the lines have what is sealed: those of a file do not.
         is_older: Whether they were read from a schema that lacks what is in ``ADDED``.
@@ -55,6 +56,7 @@ class Snapshot(Answering):
         "has_keys",
         "installation",
         "is_older",
+        "limits",
         "organizations",
         "overrides",
         "providers",
@@ -75,6 +77,7 @@ class Snapshot(Answering):
         features: Mapping[int, bytes] = _NONE,
         overrides: Mapping[int, bytes] = _NONE,
         installation: Mapping[int, bytes] = _NONE,
+        limits: Mapping[int, bytes] = _NONE,
         organizations: Organizations = organizations.NONE,
         has_keys: bool = True,
         is_older: bool = False,
@@ -83,7 +86,7 @@ class Snapshot(Answering):
         self.generation, self.epoch, self.has_keys = generation, epoch, has_keys
         self.providers, self.settings, self.secrets = dict(providers), dict(settings), dict(secrets)
         self.facts, self.installation, self.organizations = dict(facts), dict(installation), organizations
-        self.features, self.overrides = dict(features), dict(overrides)
+        self.features, self.overrides, self.limits = dict(features), dict(overrides), dict(limits)
         self._knowledge: Knowledge | None = None
         self.answers: dict[str | None, EffectiveSettings] = {}
         """What was merged already, by the names that are asked for and exist; None: the default provider."""
@@ -136,6 +139,7 @@ class Snapshot(Answering):
                 rows.put(lines, index, row_id, line)
         new.facts = _without_gone({**self.facts, **changes.get(overlay.TABLE, _NONE)})
         new.installation = _without_gone({**self.installation, **changes.get("installation", _NONE)})
+        new.limits = _without_gone({**self.limits, **changes.get("llm_limits", _NONE)})
         new.organizations = self.organizations if organizations is None else organizations
         new._knowledge = None if changes.get(overlay.TABLE) else self._knowledge  # what was looked up in it is kept
         return new
@@ -161,7 +165,7 @@ class Snapshot(Answering):
         """Return row id -> line of each table, in the order of the file."""
         return (
             *(self.providers, self.settings, self.secrets, self.facts),
-            *(self.features, self.overrides, self.installation),
+            *(self.features, self.overrides, self.installation, self.limits),
         )
 
     def without_keys(self) -> "Snapshot":
@@ -178,6 +182,7 @@ class Snapshot(Answering):
             features=self.features,
             overrides=self.overrides,
             installation=self.installation,
+            limits=self.limits,
             organizations=self.organizations.without_keys(),
             has_keys=False,
         )

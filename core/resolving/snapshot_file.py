@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from .columns import FACTS, FEATURES, INSTALLATION, OVERRIDES, PROVIDERS, SEALED, SECRETS, SETTINGS, Columns
+from .columns import FACTS, FEATURES, INSTALLATION, LIMITS, OVERRIDES, PROVIDERS, SEALED, SECRETS, SETTINGS, Columns
 from .organizations import TABLES as ORGANIZATIONS
 from .organizations import Organizations
 from .snapshot import Snapshot
 
-FORMAT: Final = "llm-settings snapshot 5"
+FORMAT: Final = "llm-settings snapshot 6"
 
 
 def _bare(columns: Columns, has: str) -> list[str]:
@@ -32,6 +32,7 @@ COLUMNS: Final = {
     "llm_features": list(FEATURES),
     "feature_llm_overrides": list(OVERRIDES),
     "installation": list(INSTALLATION),
+    "llm_limits": list(LIMITS),
 }
 """Table -> the columns of its lines, in their order. It stands in the file: one of a version that reads others is not used."""
 KINDS: Final = {
@@ -143,7 +144,7 @@ def _parsed(raw: bytes) -> Saved:
         if len(part) != number or not all(line.count(b"\t") == len(columns) - 1 for line in part):
             raise ValueError("it is damaged")
         tables.append({int(line.partition(b"\t")[0]): line for line in part})
-    providers, settings, secrets, facts, features, overrides, installation = tables
+    providers, settings, secrets, facts, features, overrides, installation, limits = tables
     snapshot = Snapshot(
         int(head["generation"]),
         str(head["epoch"]),
@@ -154,6 +155,7 @@ def _parsed(raw: bytes) -> Saved:
         features=features,
         overrides=overrides,
         installation=installation,
+        limits=limits,
         organizations=_organizations(lines[at:], head["only"]),
         has_keys=False,
     )

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..crypto import Box, Place
 from .effective import Source
 from .layers import Layer, names_provider, strongest_first
+from .limited import LimitedBy
+from .limits import DEFAULT_PROVIDER, Bindings, Limit, below
 
 TABLE: Final = "organization_providers"
 
@@ -51,17 +53,52 @@ def place_of_own_key(row_id: int, organization_id: int, provider_id: int, origin
     return Place(TABLE, row_id, f"api_key:{organization_id}:{provider_id}", origin)
 
 
-def default_provider(layers: Iterable[Layer], is_usable: Callable[[int], bool]) -> tuple[int | None, Source | None]:
-    """Return the provider of a scope that names none, and who chose it; None and None: nobody did.
+class Default(NamedTuple):
+    """The provider of a scope that names none."""
 
-    The strongest layer that chooses one decides, of those that name no provider. One that cannot be used is passed over.
+    provider_id: int | None = None
+    """None: there is none."""
+    source: Source | None = None
+    """Who chose it; None: nobody did, or a limit alone."""
+    limited_by: LimitedBy | None = None
+    """The rule of a limit that decides it; None: no limit changes it."""
+
+
+def default_provider(
+    layers: Iterable[Layer], is_usable: Callable[[int], bool], limits: Iterable[Limit] = ()
+) -> Default:
+    """Return the provider of a scope that names none.
+
+    The strongest layer that chooses one decides, of those that name no provider. One that cannot be used, or that a limit
+    puts out of force, is passed over; where a limit has a list and nothing chosen is in it, the first of it that can be used.
 
     Args:
         layers: Of the scope.
         is_usable: Id of a provider -> whether it is there, active, and allowed.
+        limits: That count.
     """
-    for layer in strongest_first(layers):
-        chosen = layer.values.get("default_provider_id")
-        if isinstance(chosen, int) and not names_provider(layer.name) and is_usable(chosen):
-            return chosen, layer.source("default_provider_id")
-    return None, None
+    found = [
+        (layer, layer.values["default_provider_id"])
+        for layer in strongest_first(layers)
+        if not names_provider(layer.name) and isinstance(layer.values.get("default_provider_id"), int)
+    ]
+    bindings = Bindings(limits)
+    if DEFAULT_PROVIDER not in bindings:
+        return next((Default(one, _source(layer)) for layer, one in found if is_usable(one)), Default())
+    usable = [(layer, one) for layer, one in found if is_usable(one)]
+    free, by, lock = usable[:1], None, bindings.lock(DEFAULT_PROVIDER)
+    if lock is not None:
+        usable = [each for each in usable if below(lock, each[0].name)]
+        by = lock if usable[:1] != free else None
+    fits, lists = bindings.among(DEFAULT_PROVIDER)
+    fitting = [each for each in usable if not lists or each[1] in fits]
+    if fitting[:1] == usable[:1] and (fitting or not lists):
+        return Default(fitting[0][1], _source(fitting[0][0]), by) if fitting else Default(limited_by=by)
+    if fitting:
+        by = next((each for each in lists if usable[0][1] not in each.bound), lists[-1])
+        return Default(fitting[0][1], _source(fitting[0][0]), by)
+    return Default(next(filter(is_usable, fits), None), None, lists[0])
+
+
+def _source(layer: Layer) -> Source:
+    return layer.source("default_provider_id")

@@ -22,7 +22,7 @@ def state_of(item: Explained) -> State:
     """Return what becomes of *item* in a request."""
     if item.sent:
         return "sent"
-    if item.omitted_by or item.adjusted:
+    if item.omitted_by or item.adjusted or item.must_not_be_sent:
         return "not sent"
     return "not set" if item.value is None else "for the program"
 

@@ -45,6 +45,7 @@ _STAMPED: Final = (
         "feature_llm_overrides",
         "installation",
         "llm_features",
+        "llm_limits",
         "llm_model_facts",
         "llm_provider_secrets",
         "llm_providers",
@@ -61,6 +62,7 @@ TRIGGERS: Final = frozenset(
         "CREATE TRIGGER audit_events_keep BEFORE TRUNCATE ON audit_events FOR EACH STATEMENT EXECUTE FUNCTION llm_guard_audit()",
         "CREATE TRIGGER notification_targets_stamp BEFORE INSERT OR UPDATE ON notification_targets FOR EACH ROW EXECUTE FUNCTION llm_stamp_target()",
         "CREATE TRIGGER llm_logs_usage AFTER INSERT ON llm_logs REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION llm_add_usage()",
+        "CREATE TRIGGER llm_limits_stamp_limits BEFORE INSERT OR UPDATE ON llm_limits FOR EACH ROW EXECUTE FUNCTION llm_stamp_limits()",
         *(
             f"CREATE TRIGGER {table}_stamp BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION llm_stamp_row()"
             for table in _STAMPED
@@ -84,6 +86,7 @@ FUNCTIONS: Final = frozenset(
         "llm_count_change 6546aba18a0d3d4e4ada0fd8765c46d0 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; enable_seqscan=off; enable_bitmapscan=off",
         "llm_guard_audit bbc441189ea245396d5c14ecf913a6b2 SET search_path=pg_catalog, pg_temp",
         "llm_image 162d03ba0648af799185749f69e2cca6 SET search_path=pg_catalog, pg_temp",
+        "llm_stamp_limits 098acd29cea36361d1385f704108f4a5",
         "llm_stamp_target ee6e77d2c307c48154a20c000dc86202",
         "llm_stamp_row 3d8453aa59df753ee87158ca55425ded",
     }

@@ -26,6 +26,11 @@ ORGANIZATION_KINDS = ("organization", "template")
 NAME_KINDS = ("slug", "external", "former")
 MEMBER_ROLES = ("admin", "analyst")
 ORGANIZATIONS_ARE = ("closed", "open")
+LIMIT_OWNERS = ("installation", "organization")
+MAX_LIMITS = 16_384
+"""Bytes of the rules of one row of limits, as PostgreSQL writes them."""
+MAX_NOTE = 500
+"""Characters."""
 
 
 class Organization(Table, table=True):
@@ -202,6 +207,50 @@ class FeatureLlmOverride(Parameters, table=True):
     provider_id: int | None = Field(default=None, sa_column=reference("llm_providers", ondelete="CASCADE"))
     default_provider_id: int | None = Field(default=None, sa_column=reference("llm_providers"))
     is_active: bool = Field(default=True, sa_column=active_column())
+    version: int = Field(default=None, sa_column=version_column())
+    created_at: datetime = Field(default=None, sa_column=now_column())
+    updated_at: datetime = Field(default=None, sa_column=now_column())
+    updated_by: str | None = Field(default=None, sa_type=Text)
+    field_changes: dict[str, Any] = Field(default=None, sa_column=changes_column())
+
+
+class LlmLimits(Table, table=True):
+    """What settings of a scope, and of all above it, may say of parameters: field -> rule. The last columns are written by a trigger.
+
+    In ``field_changes`` each field that is limited has a stamp of its own, as ``limits.max_tokens``.
+    """
+
+    __tablename__ = "llm_limits"
+    __table_args__ = (
+        CheckConstraint(one_of("owner", LIMIT_OWNERS), name="owner"),
+        CheckConstraint("owner = 'installation' OR organization_id IS NOT NULL", name="organization_id"),
+        CheckConstraint(
+            f"jsonb_typeof(limits) = 'object' AND octet_length(limits::text) <= {MAX_LIMITS}", name="limits"
+        ),
+        CheckConstraint(f"char_length(note) BETWEEN 1 AND {MAX_NOTE}", name="note"),
+        Index(
+            "llm_limits_scope_key",
+            "owner",
+            "organization_id",
+            "feature_id",
+            "provider_id",
+            unique=True,
+            postgresql_nulls_not_distinct=True,
+        ),
+        Index(None, "organization_id"),
+        Index(None, "feature_id"),
+        Index(None, "provider_id"),
+        {"comment": "What may be said of parameters at all, and who says so"},
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    owner: str = Field(sa_type=Text)
+    organization_id: int | None = Field(default=None, sa_column=reference("organizations", ondelete="CASCADE"))
+    feature_id: int | None = Field(default=None, sa_column=reference("llm_features", ondelete="CASCADE"))
+    provider_id: int | None = Field(default=None, sa_column=reference("llm_providers", ondelete="CASCADE"))
+    limits: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    """Field -> rule, as :mod:`core.resolving.limits` reads it."""
+    note: str | None = Field(default=None, sa_type=Text)
     version: int = Field(default=None, sa_column=version_column())
     created_at: datetime = Field(default=None, sa_column=now_column())
     updated_at: datetime = Field(default=None, sa_column=now_column())

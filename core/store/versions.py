@@ -5,7 +5,14 @@ from typing import Any
 
 from ..errors import Conflict
 from .notification_tables import NotificationTarget
-from .organization_tables import FeatureLlmOverride, Installation, LlmFeature, Organization, OrganizationProvider
+from .organization_tables import (
+    FeatureLlmOverride,
+    Installation,
+    LlmFeature,
+    LlmLimits,
+    Organization,
+    OrganizationProvider,
+)
 from .tables import LlmModelFacts, LlmProvider, LlmProviderSecret, LlmSettings
 
 Stamped = (
@@ -17,6 +24,7 @@ Stamped = (
     | OrganizationProvider
     | LlmFeature
     | FeatureLlmOverride
+    | LlmLimits
     | Installation
     | NotificationTarget
 )

@@ -97,6 +97,13 @@ ROUTES = {
     ("DELETE", "/llm/features/{id}"): ADMIN,
     ("GET", "/llm/document"): ADMIN,
     ("PUT", "/llm/document"): ADMIN,
+    ("GET", "/llm/limits"): SIGNED_IN,
+    ("POST", "/llm/limits"): ADMIN,
+    ("POST", "/llm/limits/preview"): ADMIN,
+    ("GET", "/llm/limits/{id}"): SIGNED_IN,
+    ("PUT", "/llm/limits/{id}"): ADMIN,
+    ("DELETE", "/llm/limits/{id}"): ADMIN,
+    ("POST", "/llm/limits/{id}/clear"): ADMIN,
     ("GET", "/llm/installation"): ADMIN,
     ("PUT", "/llm/installation"): ADMIN,
     ("GET", "/health/live"): ANYBODY,
@@ -176,6 +183,7 @@ def test_who_may(client: TestClient, analyst: Actor, route: tuple[str, str]) -> 
     if "model-facts" in path:
         url = path.format(id=said.id)
     of = {"organizations": acme.organization, "features": acme.feature, "overrides": acme.override}
+    of["limits"] = acme.limits
     for name, number in of.items():
         if path.startswith(f"/llm/{name}/"):
             url = path.replace("{id}", str(number))
@@ -963,11 +971,27 @@ def test_settings_of_an_organisation_and_a_feature(
             session.execute(text("UPDATE llm_settings SET max_tokens = 71 WHERE organization_id = 7"))
         effective.caught_up()
         assert data(root.get(f"{path}&organization=acme"))["maxTokens"] == 71
+        _limited(root, f"{path}&organization=acme&explain=true")
         for missing in ("organization=acmee", "organization=", "feature=clasify", "organization=7"):
             error(root.get(f"{path}&{missing}"), 404, "NOT_FOUND")
         _own_alone(root, path)
     finally:
         resolver.close()
+
+
+def _limited(root: TestClient, path: str) -> None:
+    """A limit is in force with the answer to its POST, and explained; to the organisation's own people the installation set it."""
+    limited = {"organizationId": 7, "limits": {"maxTokens": {"max": 50}, "topP": {"send": False}}, "note": "contract"}
+    url = f"/api/llm/limits/{data(root.post('/api/llm/limits', json=limited), 201)['id']}"
+    why, theirs = (
+        {item["name"]: item for item in data(root.get(path, headers=headers))["explain"]}
+        for headers in ({}, token_of(7, "analyst"))
+    )
+    by = why["maxTokens"]["limitedBy"]
+    assert (why["maxTokens"]["value"], why["maxTokens"]["wanted"], by["bound"], by["note"]) == (50, 71, 50, "contract")
+    assert (why["topP"]["sent"], why["topP"]["omissionLimitedBy"]["rule"]) == (False, "send")
+    assert theirs["maxTokens"]["limitedBy"] == by | {"changedBy": "installation"}
+    data(root.delete(url))
 
 
 def _own_alone(root: TestClient, path: str) -> None:

@@ -29,6 +29,7 @@ OF_B: dict[Route, dict[str, Any]] = {
 FOR_ALL = {
     ("GET", "/llm/organizations"): 200,
     ("GET", "/llm/features"): 200,
+    ("GET", "/llm/limits"): 200,
     ("GET", "/llm/features/{id}"): 200,
     ("GET", "/llm/settings"): 422,  # it has to name an organisation
     ("GET", "/health/live"): 200,
@@ -79,12 +80,17 @@ def world(client: TestClient) -> World:
         session.flush()
         for organization, user in zip((one.organization, other.organization), people[1:], strict=True):
             organization_members.set_member(session, COMMAND_LINE, organization, id_of(user), "analyst")
-    names = ("organizations", "orgId", "settings", "overrides", "userId")
+    names = ("organizations", "orgId", "settings", "overrides", "userId", "limits")
     missing: dict[str, object] = dict.fromkeys((*names, "features", "featureId", "providers", "model-facts"), NUMBER)
     missing |= {"providerId": provider, "file": "none.js", "api": "openai", "model": "none"}
     there = {**missing, "providers": provider, "model-facts": id_of(said), "file": "start.js", "model": "gpt-4"}
     there |= {"organizations": other.organization, "orgId": other.organization, "userId": other.member}
-    there |= {"deleted": gone.organization, "settings": other.settings, "overrides": other.override}
+    there |= {
+        "deleted": gone.organization,
+        "settings": other.settings,
+        "overrides": other.override,
+        "limits": other.limits,
+    }
     there |= {"features": other.feature, "featureId": other.feature}
     identities = {
         "anonymous": {},

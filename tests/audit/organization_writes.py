@@ -10,6 +10,7 @@ from core.actors import Actor
 from core.manage import (
     features,
     installation,
+    limits,
     organization_deletion,
     organization_keys,
     organization_members,
@@ -26,6 +27,7 @@ from tests.conftest import PASSWORD
 MODULES = (
     features,
     installation,
+    limits,
     organization_deletion,
     organization_keys,
     organization_members,
@@ -47,14 +49,19 @@ READS = {
     "organizations.get_by_name",
     "organizations.search",
     "installation.get",
+    "limits.binding",
+    "limits.find",
+    "limits.list_of",
+    "limits.outcome",
+    "limits.preview",
     "settings.find",
     "settings.find_override",
     "settings.get_of",
     "settings.list_of",
 }
 """What takes an actor because not everybody may see it."""
-SHARED = {"organizations.write"}
-"""What the writes of another module are made of."""
+SHARED = {"organizations.write", "limits.save"}
+"""What the writes of another module are made of, or what is made of writes."""
 _KEY = "sk-proj-canary-0123456789abcdefghijklmnopqrstuvwxyz"
 Prepare = Callable[[Session, Actor], int]
 Work = Callable[[Session, Actor, int], object]
@@ -102,6 +109,13 @@ def _feature(session: Session, actor: Actor) -> int:
 def _override(session: Session, actor: Actor) -> int:
     scope = SettingsScope(feature_id=_feature(session, actor))
     return id_of(settings.upsert(session, actor, scope, {"temperature": 0.2}))
+
+
+def _limits(session: Session, actor: Actor) -> int:
+    number = _organization(session, actor)
+    settings.upsert(session, actor, SettingsScope(organization_id=number), {"max_tokens": 9000})
+    wanted = {"organization_id": number, "limits": {"max_tokens": {"max": 4000}}}
+    return id_of(limits.create(session, actor, wanted))
 
 
 def _user(session: Session) -> int:
@@ -190,6 +204,20 @@ WRITES: dict[str, tuple[Prepare, Work, str, dict[str, tuple[object, object]]]] =
         {"display_name": ("Summaries", "Short texts")},
     ),
     "features.delete": (_feature, features.delete, "feature.delete", {}),
+    "limits.create": (
+        _nothing,
+        lambda s, a, _: limits.create(s, a, {"limits": {"top_p": {"lock": True}}, "note": "contract"}),
+        "limit.create",
+        {"note": (None, "contract")},
+    ),
+    "limits.update": (
+        _limits,
+        lambda s, a, n: limits.update(s, a, n, {"note": "contract"}),
+        "limit.update",
+        {"note": (None, "contract")},
+    ),
+    "limits.delete": (_limits, limits.delete, "limit.delete", {}),
+    "limits.clear": (_limits, limits.clear, "settings.update", {"max_tokens": (9000, None)}),
     "settings.upsert": (
         _organization,
         lambda s, a, n: settings.upsert(s, a, SettingsScope(organization_id=n), {"temperature": 0}),

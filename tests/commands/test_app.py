@@ -48,6 +48,7 @@ COMMANDS = {
     **{f"organizations keys {name}": "organizations" for name in ("set", "remove")},
     **{f"organizations members {name}": "organizations" for name in ("set", "remove", "list")},
     **{f"installation {name}": "installation" for name in ("show", "set")},
+    **{f"limits {name}": "limits" for name in ("list", "set", "remove", "clear")},
     "jobs list": "jobs",
     "jobs run": "jobs",
     "logs purge": "logs",

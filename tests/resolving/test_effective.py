@@ -71,6 +71,11 @@ def test_explanation_is_json() -> None:
         "shadows": [{"source": {"layer": "built_in", **nobody}, "value": 0.7}],
         "omitted_by": None,
         "passed_over": [],
+        "limited_by": None,
+        "wanted": None,
+        "put_out": [],
+        "omission_limited_by": None,
+        "omission_wanted": None,
     }
     omitted = {**nobody, "layer": "provider", "row_id": 2, "version": 4}
     assert (explained["top_p"]["omitted_by"], explained["model"]["sent"]) == (omitted, True)

@@ -8,7 +8,8 @@ import pytest
 from core.parameters import PARAMETERS
 from core.resolving.effective import LAYERS, EffectiveSettings
 from core.resolving.layers import Layer, rank
-from core.resolving.matrix import BUILT_INS, MatrixLine, lines_of, said_by
+from core.resolving.limits import limit_of
+from core.resolving.matrix import BUILT_INS, Cell, MatrixLine, lines_of, said_by
 from core.resolving.merge import build
 from core.resolving.tenant import Tenant
 from tests.parameters import SENT
@@ -91,3 +92,20 @@ def test_figures_of_a_layer() -> None:
 
     assert said_by(Layer("provider", 1, 1, {**row, "omitted_parameters": ["top_p", "nonsense"]}, {})) == (4, 1)
     assert said_by(Layer("provider", 1, 1, {"omitted_parameters": "top_p", "custom_settings": [1]}, {})) == (0, 0)
+
+
+def test_what_a_limit_does_stands_in_the_cells() -> None:
+    """A value that a limit bounds, in its layer's cell as it is in force; one that a lock puts out of force, in its own."""
+    rows = [
+        Layer("provider", 1, 1, {"max_tokens": 8000}, {}),
+        Layer("organization", 2, 1, {"max_tokens": 500, "temperature": 0.1}, {}),
+    ]
+    said = {"max_tokens": {"lock": True, "max": 4000}, "temperature": {"send": False}}
+    row = {"id": 1, "version": 1, "owner": "installation", "limits": said, "note": None, "field_changes": {}}
+    limit = limit_of(row | {"provider_id": 7}, "provider")
+    assert limit is not None
+    found = {line.item.name: line.cells for line in lines_of(build(provider(), rows, limits=(limit,)).explain(), rows)}
+
+    assert found["max_tokens"]["provider", 1] == Cell(4000, "bounded")
+    assert found["max_tokens"]["organization", 2] == Cell(500, "put_out")
+    assert found["temperature"]["organization", 2] == Cell(0.1, "decides")

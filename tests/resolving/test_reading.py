@@ -307,6 +307,7 @@ TABLES = (
     "llm_features",
     "feature_llm_overrides",
     "installation",
+    "llm_limits",
 )
 
 
@@ -338,7 +339,12 @@ IDS = (None, 0, -1, 1, 2, 3, 4, 99)
 JSONS = (None, {}, [], "x", 5, ["m1"], ["m1", 5, None], {"a": {"b": [1]}}, [[["m1"]]], True)
 
 
+LIMITS = (
+    *({"lock": True}, {"send": False}, {"in": ["full", False, "low"]}, {"min": 1, "max": 0}, {"max": 0.1}),
+    *({"max": "1"}, {"in": "full", "lock": 1}, {"min": None}),
+)
 MADE_OF_JSON = (
+    "limits",
     "allowed_models",
     "own_models",
     "omitted_parameters",
@@ -383,6 +389,12 @@ def _spoil(connection: Connection, dice: random.Random) -> None:
     for table in ("llm_settings", "feature_llm_overrides"):
         for row_id in range(1, 8):
             _spoil_row(connection, dice, table, row_id)
+    for row_id in range(1, 5):
+        of = {name: dice.choice(IDS) for name in ("organization_id", "feature_id", "provider_id")}
+        said = {dice.choice(list(PARAMETERS)): dice.choice([*JSONS, *LIMITS]) for _ in range(5)}
+        row = {"limits": dice.choice([said, said, *JSONS]), "field_changes": dice.choice(JSONS)}
+        row |= {"owner": dice.choice(["installation", "organization", *TEXTS]), "note": dice.choice(TEXTS)}
+        _insert(connection, "llm_limits", id=row_id, **of, **row)
 
 
 def _spoil_terms(connection: Connection, dice: random.Random) -> None:
@@ -402,7 +414,7 @@ def _spoil_terms(connection: Connection, dice: random.Random) -> None:
 def _spoil_row(connection: Connection, dice: random.Random, table: str, row_id: int) -> None:
     row: dict[str, Any] = {"id": row_id, "organization_id": dice.choice(IDS), "provider_id": dice.choice(IDS)}
     row |= {"default_provider_id": dice.choice(IDS), "preferred_model": dice.choice(TEXTS)}
-    row |= {name: dice.choice(JSONS) for name in MADE_OF_JSON[2:]} | {"is_active": dice.choice([True, None])}
+    row |= {name: dice.choice(JSONS) for name in MADE_OF_JSON[3:]} | {"is_active": dice.choice([True, None])}
     for parameter in dice.sample(list(PARAMETERS.values()), 3):
         value = dice.choice(VALUES[parameter.value_type])
         row[parameter.name] = Json(value) if parameter.value_type is list else value

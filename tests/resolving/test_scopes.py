@@ -14,13 +14,14 @@ import pytest
 from core.errors import ApiKeyUnavailable
 from core.parameters import PARAMETERS
 from core.resolving.effective import CURES, EffectiveSettings, LayerName, Source
-from core.resolving.layers import Layer, layer_name
+from core.resolving.layers import Layer, layer_name, names_provider
+from core.resolving.limits import Limit, limit_of
 from core.resolving.merge import build, with_unknown
-from core.resolving.tenant import Tenant, default_provider, place_of_own_key
+from core.resolving.tenant import Default, Tenant, default_provider, place_of_own_key
 from tests.parameters import SENT
 from tests.resolving import reference
 from tests.resolving.facts import CANARY, RING, box, everyone_layer, own_layer, provider, unreadable
-from tests.resolving.reference import Org, Row, Vendor
+from tests.resolving.reference import LimitRow, Org, Row, Vendor
 
 STATES = int(os.environ.get("LLM_TEST_SCOPES", "2000"))
 
@@ -234,11 +235,11 @@ def test_default_provider_is_that_of_the_highest_layer() -> None:
         Layer("feature", 5, 1, {"default_provider_id": 3}, {}, "classify"),
     ]
 
-    assert default_provider(layers, lambda _: True) == (3, Source("feature", 5, 1, scope="classify"))
+    assert default_provider(layers, lambda _: True)[:2] == (3, Source("feature", 5, 1, scope="classify"))
     assert default_provider(layers, lambda one: one != 3)[0] == 2
     assert default_provider(layers, lambda one: one == 1)[0] == 1
-    assert default_provider(layers, lambda _: False) == (None, None)
-    assert default_provider([everyone_layer(default_provider_id="1")], lambda _: True) == (None, None)
+    assert default_provider(layers, lambda _: False) == Default()
+    assert default_provider([everyone_layer(default_provider_id="1")], lambda _: True) == Default()
 
 
 def test_unknown_names_have_the_settings_without_them() -> None:
@@ -310,7 +311,52 @@ def _layer(row: Row) -> Layer:
     return Layer(name, row.id, 1, row.values, {})
 
 
-def _answer(rows: list[Row], vendor: Vendor, org: Org | None) -> EffectiveSettings:
+_BOUNDS: list[Any] = [None, True, False, 0, 1, 2, -1, 0.5, 100, 4000, 1_000_000, 10**400, "full", "low", "x y", [], {}]
+_LISTS: list[Any] = [
+    *(
+        ["minimal", "errors_only"],
+        ["full"],
+        ["errors_only", "full", "loud"],
+        [True],
+        [False, True],
+        ["send"],
+        ["low", "high"],
+    ),
+    *([1, 3], [2], [3, 2, "1", None, 0], [], ["loud"], [None], "full", None, {"full": 1}),
+]
+
+
+def _limit(dice: random.Random, number: int) -> LimitRow:
+    names = [*PARAMETERS, "preferred_model", "default_provider", "custom_settings", "custom_settings.a", "nonsense"]
+    fields: Any = {}
+    for name in dice.sample(names, 9):
+        said: Any = {}
+        if dice.random() < 0.4:
+            said["lock"] = dice.choice([True, True, True, False, 1, None])
+        if dice.random() < 0.4:
+            said["send"] = dice.choice([True, False, True, False, 0, "true", None])
+        if dice.random() < 0.6:
+            said["in"] = dice.choice(_LISTS)
+        for rule in ("min", "max"):
+            if dice.random() < 0.5:
+                said[rule] = dice.choice([*(_values(name) if name in PARAMETERS else []), *_BOUNDS])
+        fields[name] = dice.choice([said] * 9 + [[said]])
+    limits = dice.choice([fields] * 9 + [[fields], None, "x"])
+    owner = dice.choice([None, "template", "organization"])
+    set_by = dice.choice(["installation", "organization"]) if owner is not None else "installation"
+    return LimitRow(number, set_by, owner, dice.random() < 0.4, dice.random() < 0.4, limits)
+
+
+def _limits(rows: list[LimitRow]) -> tuple[Limit, ...]:
+    found = []
+    for row in rows:
+        name = layer_name(row.owner or "nobody", feature=row.of_feature, provider=row.of_provider)  # type: ignore[arg-type]  # an owner
+        stored = {"id": row.id, "version": 1, "owner": row.set_by, "limits": row.limits, "note": None}
+        found.append(limit_of(stored | {"field_changes": {}, "provider_id": 7 if row.of_provider else None}, name))
+    return tuple(each for each in found if each is not None)
+
+
+def _answer(rows: list[Row], vendor: Vendor, org: Org | None, limits: tuple[Limit, ...] = ()) -> EffectiveSettings:
     tenant = None
     if org is not None:
         allowed = None if org.allowed_models is None else frozenset(org.allowed_models)
@@ -322,12 +368,15 @@ def _answer(rows: list[Row], vendor: Vendor, org: Org | None) -> EffectiveSettin
         needs_key=vendor.needs_key,
         open_box=_BOXES[vendor.key],
     )
-    return build(facts, [_layer(row) for row in rows if row.is_active], tenant=tenant)
+    return build(facts, [_layer(row) for row in rows if row.is_active], tenant=tenant, limits=limits)
 
 
 @pytest.mark.long
 def test_merge_agrees_with_the_reference_in_random_states() -> None:
-    """Up to nine rows of any layers in any order, any terms of an organisation: values, omissions, model, status and key."""
+    """Up to nine rows of any layers in any order, any terms of an organisation, up to five rows of limits or rubbish.
+
+    Values, omissions, model, status, key, default provider; and which values limits change, with what they would be.
+    """
     for number in range(STATES):
         dice = random.Random(number)
         rows = [_row(dice, place) for place in range(dice.randrange(10))]
@@ -339,11 +388,27 @@ def test_merge_agrees_with_the_reference_in_random_states() -> None:
             needs_key=dice.random() < 0.8,
             key=dice.choice(["none", "fine", "broken"]),
         )
-        expected = reference.expected(rows, vendor, org)
+        limits = [_limit(dice, place) for place in range(dice.choice([0, 1, 2, 3, 5]))]
+        limits = [row for row in limits if org is not None or row.owner is None]
+        expected = reference.expected(rows, vendor, org, limits)
+        free = reference.expected(rows, vendor, org)
         dice.shuffle(rows)
-        answer = _answer(rows, vendor, org)
+        dice.shuffle(limits)
+        bound = _limits(limits)
+        answer = _answer(rows, vendor, org, bound)
         found = answer.as_dict() | {"key_owner": answer.key_owner}
         assert {name: found[name] for name in expected} == expected, number
+        why = answer.explain() if bound else []
+        shown = {item.name: item.wanted for item in why if item.limited_by is not None and item.wanted != item.value}
+        names = ["model", *PARAMETERS, *(f"custom_settings.{key}" for key in free["custom_settings"])]
+        before, after = (
+            {**each, **{f"custom_settings.{k}": v for k, v in each["custom_settings"].items()}}
+            for each in (free, expected)
+        )
+        assert shown == {name: before[name] for name in names if before[name] != after.get(name)}, number
+        kept = [item.name for item in why if item.omission_limited_by is not None and item.must_not_be_sent]
+        assert set(kept) == {name for name in expected["omitted"] if name in kept}, number
         usable = set(dice.sample([1, 2, 3], 2))
-        chosen, _ = default_provider([_layer(row) for row in rows if row.is_active], usable.__contains__)
-        assert chosen == reference.default_provider(rows, usable.__contains__), number
+        of_none = tuple(each for each in bound if not names_provider(each.layer))
+        chosen = default_provider([_layer(row) for row in rows if row.is_active], usable.__contains__, of_none)
+        assert chosen.provider_id == reference.default_provider(rows, usable.__contains__, limits), number

@@ -16,7 +16,14 @@ from ui.hierarchy.head import names_of
 from ui.scopes.editors import Names, words_of
 from ui.widgets import isolated, parameter_cell
 
-_FATE: Final = {"decides": "", "hidden": "hidden", "not_allowed": "not allowed", "no": ""}
+_FATE: Final = {
+    "decides": "",
+    "hidden": "hidden",
+    "not_allowed": "not allowed",
+    "no": "",
+    "bounded": "in force, by a limit",
+    "put_out": "out of force, by a limit",
+}
 """What becomes of a layer's value, in a word."""
 
 
@@ -78,8 +85,8 @@ def _cell(line: MatrixLine, column: MatrixColumn) -> str:
         parts.append(f":green[**{value}**]" if cell.has_value == "decides" else f":gray[{value}]")
         if cell.has_value == "hidden":
             parts.append(":gray[:small[hidden]]")
-        if cell.has_value == "not_allowed":
-            parts.append(":orange[:small[:material/block: not allowed]]")
+        if cell.has_value in {"not_allowed", "bounded", "put_out"}:
+            parts.append(f":orange[:small[:material/block: {_FATE[cell.has_value]}]]")
     if cell.omits == "decides":
         parts.append(":orange[**not sent**]")
     if cell.omits == "undone":
