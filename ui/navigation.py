@@ -47,6 +47,7 @@ SCREENS: Final[Mapping[str, Screen]] = {
     "hierarchy": Screen(
         "Hierarchy", "account_tree", "member", ("organization", "feature", "provider", "all_parameters")
     ),
+    "document": Screen("Document", "description", "manager", ("organization",)),
     "usage": Screen(
         "Usage",
         "monitoring",

@@ -126,6 +126,7 @@ FILTERED = {
     "organization": ("search", "acme"),
     "features": ("search", "summarise"),
     "hierarchy": ("provider", "openai"),
+    "document": ("organization", "acme"),
     "usage": ("provider", "openai"),
     "users": ("search", "ada"),
     "tokens": ("search", "bot"),

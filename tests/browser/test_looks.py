@@ -151,8 +151,17 @@ def _hierarchy_error(page: Page) -> None:
     expect(page.get_by_text("There is no organisation")).to_be_visible()
 
 
+def _document_error(page: Page) -> None:
+    page.get_by_role("textbox", name="Or paste it").fill(
+        "version: 1\nproviders: {openai: {kind: no}}\ndefaults: {temperature: 9}\n"
+    )
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_text("Nothing was changed").first).to_be_visible()
+
+
 ERRORS: dict[str, Callable[[Page], None]] = {
     "hierarchy": _hierarchy_error,
+    "document": _document_error,
     "account": _account_error,
     "providers": _provider_error,
     "defaults": _defaults_error,
