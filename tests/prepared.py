@@ -1,7 +1,7 @@
-"""Run ``python -m core`` in forks of one process that has imported all that the commands import, as often as asked.
+"""Run ``python -m core``, or ``python -m uvicorn``, in forks of one process that has imported what they import of others.
 
 A process of its own for each run, with its own environment, folder and standard streams, and a real end of the
-interpreter: what is saved is the second that each start imports. :func:`tests.processes.core` asks; ends with its asker.
+interpreter: what is saved is the second or two that each start imports. :mod:`tests.processes` asks; ends with its asker.
 """
 
 import contextlib
@@ -17,19 +17,49 @@ import struct
 import sys
 from typing import Any
 
-IMPORTED = (
-    "typer",
-    "sqlmodel",
-    "psycopg",
-    "alembic.command",
-    "alembic.autogenerate",
-    "bcrypt",
-    "zxcvbn",
-    "typer.rich_utils",
-    "rich.columns",
-    "core.commands.app",
-)
-"""What the commands import of others; ours is imported by each run, as is what only some commands need."""
+IMPORTED = {
+    "core": (
+        "typer",
+        "sqlmodel",
+        "psycopg",
+        "alembic.command",
+        "alembic.autogenerate",
+        "bcrypt",
+        "zxcvbn",
+        "typer.rich_utils",
+        "rich.columns",
+        "core.commands.app",
+    ),
+    "uvicorn": (
+        "uvicorn.main",
+        "uvicorn.lifespan.on",
+        "uvicorn.loops.auto",
+        "uvicorn.protocols.http.auto",
+        "uvicorn.protocols.websockets.auto",
+        "streamlit",
+        "streamlit.starlette",
+        "fastapi.staticfiles",
+        "fastapi_offline",
+        "limits.storage",
+        "limits.strategies",
+        "prometheus_client",
+        "sqlmodel",
+        "psycopg",
+        "alembic.command",
+        "alembic.autogenerate",
+        "bcrypt",
+        "zxcvbn",
+        "cryptography.hazmat.primitives.ciphers.aead",
+        "requests",
+        "jsonschema",
+        "pandas",
+        "pyarrow.compute",
+        "altair",
+        "openai.types",
+    ),
+}
+"""Module that is run -> what it imports of others; ours is imported by each run, as is what only some runs need, and what
+Streamlit has to know of in the process itself."""
 
 
 def serve(listener: socket.socket) -> Any:
@@ -61,7 +91,7 @@ def serve(listener: socket.socket) -> Any:
 
 
 def become(question: Any, streams: list[int]) -> None:
-    """Be a fresh ``python -m core``: streams, environment, folder, words."""
+    """Be a fresh ``python -m``: streams, environment, folder, words."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
@@ -74,15 +104,17 @@ def become(question: Any, streams: list[int]) -> None:
     os.environ.clear()
     os.environ.update(question["env"])
     os.chdir(question["cwd"])
-    sys.argv = ["core", *question["arguments"]]
+    sys.argv = [question["module"], *question["arguments"]]
     if measured := "coverage" in sys.modules and sys.modules["coverage"].Coverage.current():
         measured.switch_context(os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0])
 
 
 if __name__ == "__main__":
-    for name in IMPORTED:
-        importlib.import_module(name)
+    module = sys.argv[2]
+    for name in IMPORTED[module]:
+        with contextlib.suppress(ImportError):  # of an extra
+            importlib.import_module(name)
     gc.freeze()  # no fork writes to what it shares
     asked = serve(socket.socket(fileno=int(sys.argv[1])))
     become(*asked)
-    runpy.run_module("core", run_name="__main__", alter_sys=True)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)

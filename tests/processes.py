@@ -20,10 +20,13 @@ from pathlib import Path
 
 from tests.conftest import ENCRYPTION_KEY, ROOT
 
+OURS = ("LLM_", "DATABASE_URL", "PG")
+"""How the names of variables begin that we read, and Python itself does not."""
+
 
 def environment(**more: str) -> dict[str, str]:
     """The environment of a child: nothing of ours from outside, the encryption key of the tests, and *more*."""
-    ours = ("LLM_", "DATABASE_URL", "PG", "PYTHONDONTWRITEBYTECODE")  # the last makes every start take a second more
+    ours = (*OURS, "PYTHONDONTWRITEBYTECODE")  # the last makes every start take a second more
     clean = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     return {**clean, "PYTHONPATH": str(ROOT), "LLM_ENCRYPTION_KEY": ENCRYPTION_KEY, "PYTHONUNBUFFERED": "1", **more}
 
@@ -44,22 +47,16 @@ def python(code: str, *arguments: str, **env: str) -> subprocess.CompletedProces
 def core(*arguments: str, stdin: str | bytes = "", cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
     """Run ``python -m core``: a process of its own, which has its libraries imported already (tests/prepared.py)."""
     given = stdin.encode() if isinstance(stdin, str) else stdin
-    env = environment(**env)
     with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         source.write(given)
         source.seek(0)
-        question = json.dumps({"arguments": arguments, "env": env, "cwd": str(cwd)}).encode()
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(60)
-            connection.connect(_prepared())
-            socket.send_fds(connection, [b"?"], [source.fileno(), out.fileno(), err.fileno()])
-            connection.sendall(struct.pack("!I", len(question)) + question)
-            child = struct.unpack("!i", connection.recv(4, socket.MSG_WAITALL))[0]
-            try:
-                status = struct.unpack("!i", connection.recv(4, socket.MSG_WAITALL))[0]
-            except TimeoutError:
-                os.kill(child, signal.SIGKILL)
-                raise
+        streams = [source.fileno(), out.fileno(), err.fileno()]
+        run = Forked("core", list(arguments), streams, environment(**env), cwd)
+        try:
+            status = run.wait(60)
+        except subprocess.TimeoutExpired:
+            run.kill()
+            raise
         written = []
         for stream in (out, err):
             stream.seek(0)
@@ -67,14 +64,59 @@ def core(*arguments: str, stdin: str | bytes = "", cwd: Path = ROOT, **env: str)
     return subprocess.CompletedProcess(["core", *arguments], status, *written)
 
 
+class Forked:
+    """``python -m`` *module*, begun by a process that has its libraries imported already (tests/prepared.py); as Popen has it."""
+
+    def __init__(self, module: str, arguments: list[str], streams: list[int], env: dict[str, str], cwd: Path) -> None:
+        question = json.dumps({"module": module, "arguments": arguments, "env": env, "cwd": str(cwd)}).encode()
+        self.returncode: int | None = None
+        self._asked = socket.socket(socket.AF_UNIX)
+        self._asked.settimeout(60)
+        self._asked.connect(_prepared(module))
+        socket.send_fds(self._asked, [b"?"], streams)
+        self._asked.sendall(struct.pack("!I", len(question)) + question)
+        self.pid: int = struct.unpack("!i", self._asked.recv(4, socket.MSG_WAITALL))[0]
+
+    def poll(self) -> int | None:
+        """Return its status; None while it runs."""
+        with suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+        return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return its status once it has ended; raises TimeoutExpired."""
+        if self.returncode is None:
+            self._asked.settimeout(timeout)
+            try:
+                told = self._asked.recv(4, socket.MSG_WAITALL)
+            except (TimeoutError, BlockingIOError):
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0) from None
+            self.returncode = struct.unpack("!i", told)[0]
+            self._asked.close()
+        return self.returncode
+
+    def send_signal(self, order: int) -> None:
+        """Send it a signal, if it runs."""
+        if self.poll() is None:
+            os.kill(self.pid, order)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGKILL)
+
+
 @functools.cache
-def _prepared() -> str:
-    """Start the process that runs of ``python -m core`` are forked from, once a worker; return its address."""
+def _prepared(module: str) -> str:
+    """Start the process that runs of ``python -m`` *module* are forked from, once a worker; return its address."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("")  # a name of Linux's choice, in no folder
         listener.listen(64)
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.prepared", str(listener.fileno())],
+            [sys.executable, "-m", "tests.prepared", str(listener.fileno()), module],
             env=environment(),
             cwd=ROOT,
             stdin=subprocess.PIPE,
@@ -99,7 +141,10 @@ QUIETLY = ("--no-access-log", "--lifespan", "on", "--timeout-graceful-shutdown",
 
 
 class App:
-    """``uvicorn asgi:app`` as a process, or another *entry*; the words *before* it run it as somebody else."""
+    """``uvicorn asgi:app`` as a process, or another *entry*; the words *before* it run it as somebody else.
+
+    It is a fork of one that has its libraries imported already, unless it is told to begin in another way.
+    """
 
     def __init__(
         self, log: Path, cwd: Path = ROOT, before: tuple[str, ...] = (), entry: str = "asgi:app", **env: str
@@ -107,14 +152,21 @@ class App:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
-        with log.open("a", encoding="utf-8") as out:
-            self.process = subprocess.Popen(
-                [*before, sys.executable, "-m", "uvicorn", entry, "--port", str(self.port), *QUIETLY],
-                cwd=cwd,
-                env=environment(**env),
-                stdout=out,
-                stderr=out,
-            )
+        words = [entry, "--port", str(self.port), *QUIETLY]
+        self.process: subprocess.Popen[bytes] | Forked
+        with log.open("a", encoding="utf-8") as out, Path(os.devnull).open("rb") as nothing:
+            if not before and cwd == ROOT and all(name.startswith(OURS) for name in env):
+                streams = [nothing.fileno(), out.fileno(), out.fileno()]
+                self.process = Forked("uvicorn", words, streams, environment(**env), cwd)
+            else:  # another interpreter, or one that starts in another way
+                self.process = subprocess.Popen(
+                    [*before, sys.executable, "-m", "uvicorn", *words],
+                    cwd=cwd,
+                    env=environment(**env),
+                    stdin=nothing,
+                    stdout=out,
+                    stderr=out,
+                )
 
     def wait_until_served(self, seconds: float = 60) -> None:
         """Return when the first page is answered."""
