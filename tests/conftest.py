@@ -24,7 +24,7 @@ from sqlalchemy import Engine, NullPool, create_engine, event, text
 from sqlmodel import Session
 
 from core import config, crypto, redaction
-from core.access import ratelimit
+from core.access import ratelimit, users
 from core.actors import Actor
 from core.manage import bootstrap
 from core.postgres import embedded
@@ -40,6 +40,8 @@ hypothesis.settings.load_profile("anywhere")  # no test asserts speed, of a busy
 ROOT = Path(__file__).parent.parent
 PASSWORD = "correct horse battery"
 ENCRYPTION_KEY = "0123456789abcdef" * 4
+SHIPPED_COST = users.COST
+"""Of bcrypt, in every process but those of the tests themselves, where a password takes a quarter of the time."""
 SLOW = ("browser", "kill", "program", "long")
 """Marks of tests that the quick suite leaves out."""
 NAMED_HERE = pytest.StashKey[bool]()
@@ -181,6 +183,7 @@ def _isolated(worker_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterato
     crypto.get_ring.cache_clear()
     ratelimit.get_limiter.cache_clear()
     monkeypatch.setattr(bootstrap, "ensure_ready", lambda *_: None)
+    monkeypatch.setattr(users, "COST", 10)
     monkeypatch.setattr(redaction, "_passing", ())  # a key of another test is an ordinary text here
     with worker_engine.connect() as connection:
         outer = connection.begin()

@@ -13,7 +13,7 @@ from core.access import authority, sessions, users
 from core.actors import COMMAND_LINE, Actor
 from core.errors import AlreadyExists, Forbidden, Invalid, NotFound
 from core.store import db
-from tests.conftest import PASSWORD, make_user
+from tests.conftest import PASSWORD, SHIPPED_COST, make_user
 
 GOOD = "correct horse battery"
 OTHER = "a sentence of one's own"
@@ -24,7 +24,8 @@ def test_password_is_stored_as_bcrypt(session: Session, admin: Actor) -> None:
     user = users.add(session, admin, "Grace", GOOD, "analyst")
 
     assert user.username == "grace"
-    assert user.password_hash.startswith("$2b$12$")
+    assert user.password_hash.startswith(f"$2b${users.COST}$")
+    assert SHIPPED_COST == 12
     assert bcrypt.checkpw(GOOD.encode(), user.password_hash.encode())
 
 

@@ -73,7 +73,7 @@ def test_added_user_can_sign_in(admin: Actor) -> None:
     assert (grace.role, grace.is_active) == ("admin", True)
     assert grace.must_change_password
     assert "Has to choose a password" in everything(at)
-    assert grace.password_hash.startswith("$2b$12$")
+    assert grace.password_hash.startswith(f"$2b${users.COST}$")
     assert "user_save" not in keys(at)
     assert "role_grace" in keys(at)
     assert PASSWORD not in repr(at.session_state)
