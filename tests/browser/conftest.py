@@ -14,7 +14,10 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
+from core.access import sessions, users
+from core.store import db
 from tests.conftest import require
+from web.request import COOKIE
 
 FLAGS = (
     "--no-sandbox",
@@ -163,6 +166,23 @@ def sign_in(page: Page, url: str, username: str, password: str) -> None:
         choose.fill(CHOSEN)
         page.get_by_role("button", name="Set password").click()
     expect(signed_in).to_be_visible()
+    settled(page)
+
+
+def enter(page: Page, url: str, username: str) -> None:
+    """Open *url* as somebody who has signed in before, whose browser has the cookie; the database is this process's.
+
+    The form is for tests that are about it: :func:`sign_in`.
+    """
+    with db.transaction() as session:
+        user = users.find(session, username)
+        assert user is not None
+        ticket = sessions.begin(session, user, "127.0.0.1", "Chromium", ticket=True)[1]
+    with db.transaction() as session:
+        secret = sessions.exchange(session, ticket or "")
+    page.context.add_cookies([{"name": COOKIE, "value": secret or "", "url": url}])
+    page.goto(url)
+    expect(page.get_by_text("Signed in as")).to_be_visible()
     settled(page)
 
 

@@ -12,7 +12,7 @@ from core.access import sessions, users
 from core.actors import COMMAND_LINE
 from core.manage import providers, settings
 from core.store import db
-from tests.browser.conftest import choose, settled, sign_in
+from tests.browser.conftest import choose, enter, settled
 from tests.conftest import PASSWORD
 from tests.processes import App, running_app
 
@@ -58,7 +58,7 @@ def test_temperature_of_one_provider_and_why(app: App, browser: Browser) -> None
     """From the overview to a value, typed exactly, refused out of range, saved in few frames, and back to its reason."""
     page = browser.new_page(viewport={"width": 1440, "height": 1000})
     page.add_init_script(COUNTING)
-    sign_in(page, app.url, "admin", PASSWORD)
+    enter(page, app.url, "admin")
     page.goto(f"{app.url}/effective_preview?view=all")
     page.get_by_role("link", name="Acme").click()
     expect(page.get_by_role("row", name=re.compile("^Temperature"))).to_contain_text("0.4")
@@ -155,7 +155,7 @@ def test_draft_outlives_the_sign_in(app: App, browser: Browser) -> None:
     """
     page = browser.new_page(viewport={"width": 1440, "height": 1000})
     page.clock.install()
-    sign_in(page, app.url, "admin", PASSWORD)
+    enter(page, app.url, "admin")
     page.goto(f"{app.url}/defaults?provider=beta")
     expect(page.get_by_role("combobox", name="Preferred model")).to_be_visible()
     settled(page)
@@ -189,7 +189,7 @@ def test_what_a_model_takes_is_seen_before_it_is_saved(app: App, browser: Browse
             made = {"name": name, "display_name": name.title(), "kind": kind, "api_base_url": url}
             providers.create(session, COMMAND_LINE, {**made, "available_models": models, "default_model": models[0]})
     page = browser.new_page(viewport={"width": 1440, "height": 1000})
-    sign_in(page, app.url, "admin", PASSWORD)
+    enter(page, app.url, "admin")
     page.get_by_role("button", name="Add provider").click()
     dialog = page.get_by_role("dialog")
     models = dialog.get_by_role("combobox", name="Models")

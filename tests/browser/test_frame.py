@@ -16,7 +16,7 @@ from core.actors import COMMAND_LINE
 from core.manage import features, organizations, providers
 from core.store import db
 from core.store.table import id_of
-from tests.browser.conftest import choose, settled, sign_in
+from tests.browser.conftest import choose, enter, settled, sign_in
 from tests.conftest import PASSWORD
 from tests.processes import App, running_app
 from ui.navigation import SCREENS, names_for
@@ -147,7 +147,7 @@ def test_back_to_filters(app: App, browser: Browser) -> None:
         features.create(session, COMMAND_LINE, {"name": "summarise", "display_name": "Summaries"})
     page = browser.new_page()
     held = hold_back(page)
-    sign_in(page, app.url, "ada", PASSWORD)
+    enter(page, app.url, "ada")
     for name, (parameter, value) in FILTERED.items():
         page.goto(f"{app.url}/{name}?{parameter}={value}")
         _is_filtered(page, app, name)

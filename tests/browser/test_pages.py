@@ -10,10 +10,11 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, Error, Locator, Page, expect
 
+from core.access import users
 from core.actors import COMMAND_LINE
 from core.manage import providers
 from core.store import db
-from tests.browser.conftest import CHOSEN, settled, sign_in
+from tests.browser.conftest import enter, settled, sign_in
 from tests.conftest import PASSWORD, named
 from tests.processes import App, core, running_app
 from tests.rest import token, traffic
@@ -36,7 +37,8 @@ def app(committed: str, tmp_path: Path) -> Iterator[App]:
     """The app on a database of the test's own, with the admin and the provider acme; programs use it over REST meanwhile."""
     with db.transaction() as session:
         providers.create(session, COMMAND_LINE, PROVIDER)
-    env = {"DATABASE_URL": committed, "LLM_ADMIN_PASSWORD": PASSWORD, "LLM_RATE_LIMIT_GENERAL": "1000000 per minute"}
+        users.add(session, COMMAND_LINE, "admin", PASSWORD, "admin")
+    env = {"DATABASE_URL": committed, "LLM_RATE_LIMIT_GENERAL": "1000000 per minute"}
     with running_app(tmp_path / "log", **env) as app, traffic(app.url, token("admin")) as seen:
         yield app
     assert seen[200] > 0
@@ -47,7 +49,7 @@ def app(committed: str, tmp_path: Path) -> Iterator[App]:
 def page(app: App, browser: Browser) -> Iterator[Page]:
     """The admin, signed in, on the Providers page."""
     page = browser.new_page()
-    sign_in(page, app.url, "admin", PASSWORD)
+    enter(page, app.url, "admin")
     yield page
     page.close()
 
@@ -150,7 +152,7 @@ def test_error_stands_beside_its_field_and_loses_nothing(page: Page) -> None:
 def test_second_of_two_admins_chooses(page: Page, app: App, browser: Browser, committed: str) -> None:
     """CHECKS 59: the second to save sees both values and who, writes theirs on purpose, and nothing is lost unseen."""
     other = browser.new_page()
-    sign_in(other, app.url, "admin", CHOSEN)
+    enter(other, app.url, "admin")
     for editor, name in ((page, "By the first"), (other, "By the second")):
         editor.locator(".st-key-edit_acme button").click()
         editor.get_by_role("dialog").get_by_role("textbox", name="Display name").fill(name)
@@ -362,7 +364,7 @@ def test_address_of_a_page_is_the_same_for_every_role(app: App, browser: Browser
     core("users", "add", "anna", "--role", "analyst", stdin=PASSWORD, DATABASE_URL=committed)
     for username, role in (("admin", "admin"), ("anna", "analyst")):
         page = browser.new_page()
-        sign_in(page, app.url, username, PASSWORD)
+        enter(page, app.url, username)
         first = names_for(role)[0]
         page.goto(f"{app.url}/?provider=acme&second=b%20c")
         expect(page.get_by_role("heading", name=SCREENS[first].title, exact=True)).to_be_visible()
