@@ -195,4 +195,4 @@ def _pictures(page: Page, name: str) -> None:
     for scheme in ("dark", "light"):
         show(page, scheme)
         assert page.evaluate(CUT) == []
-        page.screenshot(path=PICTURES / f"{name}-{scheme}.png")
+        page.screenshot(path=PICTURES / f"{name}-{scheme}.jpg", quality=80)
