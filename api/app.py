@@ -20,6 +20,7 @@ from api import (
     errors,
     features,
     health,
+    history,
     limits,
     metrics,
     models,
@@ -65,6 +66,13 @@ def effective_settings(
     explain: Annotated[  # noqa: ARG001 - for OpenAPI
         bool, Query(description="with the source of each value, and what it shadows")
     ] = False,
+    at: Annotated[  # noqa: ARG001 - as above
+        str | None,
+        Query(
+            max_length=40,
+            description="a time in ISO 8601, or a generation: as it was then, without keys and without an ETag",
+        ),
+    ] = None,
 ) -> None:
     """What is in force, with nothing left to inherit. Poll with If-None-Match: an unchanged answer is 304, without a body."""
     raise AssertionError  # pragma: no cover - it stands here for OpenAPI; Api has answered before
@@ -92,7 +100,7 @@ def make() -> FastAPI:
         POLLED,
         generate_unique_id_function=named,
         responses={
-            **answers(wire.Effective | list[wire.Effective], 404, *READ),
+            **answers(wire.Effective | list[wire.Effective], 404, 410, *READ),
             304: {"description": "Unchanged since the answer with the ETag in If-None-Match."},
         },
         tags=["effective settings"],
@@ -108,7 +116,7 @@ def make() -> FastAPI:
         features,
         limits,
     )
-    for module in (*ours, models, document, health, docs):
+    for module in (*ours, history, models, document, health, docs):
         app.router.routes.extend(module.router.routes)  # flat: what there is can be walked, by a 405 and by a test
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # how FastAPI has it extended
     return app

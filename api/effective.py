@@ -17,7 +17,7 @@ import anyio.to_thread
 from sqlmodel import select
 from starlette.types import Scope
 
-from api import wire
+from api import past, wire
 from api.callers import Asked, Caller, limit_headers, look, note_limit
 from api.errors import dumps
 from api.ids import LARGEST
@@ -27,6 +27,7 @@ from core.access import authority, ratelimit
 from core.actors import Actor
 from core.errors import CoreError, NotFound, StoreUnavailable
 from core.manage import organization_members, settings
+from core.manage.hierarchy import AskedFor
 from core.resolve import EffectiveSettings, Resolver
 from core.store import db
 from core.store.tables import MEMBER, SettingsGeneration
@@ -57,6 +58,8 @@ class Wanted(NamedTuple):
     """A name of the organisation's; None: nobody's."""
     feature: str | None = None
     explain: bool = False
+    at: str | None = None
+    """A moment of the past; None: now."""
 
 
 class Page(NamedTuple):
@@ -145,7 +148,7 @@ def _of_member(known: "_Known", wanted: Wanted) -> None:
         StoreUnavailable: If the resolver does not follow the database.
     """
     if wanted.organization is None:
-        raise NotAsNamed({"organization": "is needed: you see the settings of your own organisations"})
+        raise NotAsNamed({"organization": _MEMBERS})
     found = resolver.resolve(None, wanted.organization)
     if found.status == "store_unavailable" and resolver.generation < 0:
         raise StoreUnavailable("The settings of organisations are not in memory: the database cannot be reached.")
@@ -174,6 +177,7 @@ class _Look(TypedDict):
 _READ: Final[_Look] = {"action": "settings.read", "role": MEMBER, "limit": None}  # the limit is counted by serve()
 
 
+_MEMBERS: Final = "is needed: you see the settings of your own organisations"
 _picture: Picture | None = None
 _loading = threading.Lock()
 _tokens: dict[bytes, _Known] = {}
@@ -208,14 +212,31 @@ async def serve(scope: Scope) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     spent = await anyio.to_thread.run_sync(spend) if limiter.shared else spend()
     note_limit(scope, spent)  # also should it be refused from here on
     wanted = _read_query(scope["query_string"])
-    if known.role == MEMBER:
+    if known.role == MEMBER and wanted.at is None:
         await anyio.to_thread.run_sync(partial(_of_member, known, wanted))
+    if wanted.at is not None:
+        return await anyio.to_thread.run_sync(partial(_then, known, wanted, spent))
     page = await _page(wanted, known.role)
     if if_none_match is not None and _matches(if_none_match, page.etag):
         SETTINGS_ANSWERS["unchanged"].inc()
         return 304, [*page.bare, *limit_headers(spent)], b""
     SETTINGS_ANSWERS["sent"].inc()
     return 200, [*page.headers, *limit_headers(spent)], page.body
+
+
+def _then(known: "_Known", wanted: Wanted, spent: Any) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Return the answer for a moment of the past: nothing of it is kept. Whose organisation it is, the history asks.
+
+    Raises:
+        NotAsNamed: If a member names none.
+    """
+    if known.role == MEMBER and wanted.organization is None:
+        raise NotAsNamed({"organization": _MEMBERS})
+    asked = AskedFor(None, wanted.organization, wanted.feature)
+    generation, body = past.body(known.actor, known.role, wanted.at or "", wanted.name, asked, explain=wanted.explain)
+    kind, length = (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())
+    of = (b"llm-settings-generation", str(generation).encode())
+    return 200, [kind, length, of, _CACHE, _VARY, *limit_headers(spent)], body
 
 
 async def _caller(asked: Asked) -> _Known:
@@ -305,7 +326,7 @@ def _read_query(query: bytes) -> Wanted:
         raise NotAsNamed({"query": "cannot be read"}) from None
     sent = dict(pairs)
     problems = {
-        name[:50]: "is no parameter here; there are: explain, feature, organization, provider, providerId"
+        name[:50]: "is no parameter here; there are: at, explain, feature, organization, provider, providerId"
         for name in sent.keys() - _PARAMETERS
     }
     if len(sent) < len(pairs):
@@ -321,10 +342,10 @@ def _read_query(query: bytes) -> Wanted:
     if problems:
         raise NotAsNamed(problems)
     name = sent.get("provider") if by_id is None else int(by_id)
-    return Wanted(name, sent.get("organization"), sent.get("feature"), explain == "true")
+    return Wanted(name, sent.get("organization"), sent.get("feature"), explain == "true", sent.get("at"))
 
 
-_PARAMETERS = {"provider", "providerId", "organization", "feature", "explain"}
+_PARAMETERS = {"provider", "providerId", "organization", "feature", "explain", "at"}
 
 
 def _matches(if_none_match: str, etag: str) -> bool:

@@ -20,6 +20,7 @@ STATUSES: Final[Mapping[type[CoreError], int]] = {
     CoreError: 500,
     errors.Invalid: 422,
     errors.NotFound: 404,
+    errors.Gone: 410,
     errors.AlreadyExists: 409,
     errors.Conflict: 409,
     errors.Forbidden: 403,

@@ -17,6 +17,7 @@ _SAID: Final = {
     403: "Not allowed.",
     404: "There is no such thing, or no longer.",
     409: "Somebody has changed it meanwhile (both values are in the answer), or the name is taken.",
+    410: "The history does not reach back so far.",
     413: "The body is too large.",
     415: "The body is not sent as JSON.",
     422: "A field breaks a rule; the answer names it.",

@@ -107,6 +107,7 @@ class InstallationOut(Wire):
         description="closed: an organisation that nobody registered has no key; open: it is served as without one"
     )
     require_reason: bool = Field(description="true: each change needs a reason, in the header Change-Comment")
+    keep_history_days: int | None = Field(description="days that the history is kept; null: for ever")
     version: int
     updated_at: datetime
 

@@ -70,6 +70,12 @@ class NotFound(CoreError):
         self.kind, self.key = kind, key
 
 
+class Gone(CoreError):
+    """Something of the past that is not kept any more, or was before anything was kept."""
+
+    code = "GONE"
+
+
 class AlreadyExists(CoreError):
     """A name that is taken."""
 

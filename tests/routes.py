@@ -37,6 +37,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "/llm/limits/{id}"): {"note": "new", "version": 1},
     ("PUT", "/llm/installation"): {"organizations": "open", "version": 1},
     ("PUT", "/llm/document"): {"version": 1, "defaults": {"temperature": 0.5}},
+    ("POST", "/llm/history/restore"): {"table": "installation", "row": 1, "generation": 1},
     ("POST", "/llm/model-facts"): {"pattern": "o3", "facts": {"context": 5}, "why": "tried"},
 }
 NAMED: dict[str, dict[str, str]] = {
@@ -44,6 +45,7 @@ NAMED: dict[str, dict[str, str]] = {
     "/llm/providers/{id}/query": {"name": "X"},
     "/llm/models/{api}": {"model": "openai/gpt-4o"},
     "/llm/document": {"dryRun": "true"},
+    "/llm/history/difference": {"from": "1", "to": "1"},
 }
 """What a query has to name: in a DELETE or a PUT, and of a model."""
 

@@ -30,6 +30,7 @@ SAMPLES: list[CoreError] = [
     errors.CoreError("a text"),
     errors.Invalid({"name": "is taken", "temperature": "0 to 2"}),
     errors.NotFound("provider", 3),
+    errors.Gone("The history begins on 1 March"),
     errors.AlreadyExists("provider", "acme", "display_name"),
     errors.Conflict(
         "provider", version=3, changed_by="ada", changed_at=None, changes={"name": ("a", "b"), "models": (["x"], None)}

@@ -28,6 +28,7 @@ WITHOUT: Final = {
     "token.purge": "tokens that ended long ago go by themselves",
     "audit.purge": "what is old goes by the time that was decided",
     "logs.purge": "what is old goes by the time that was decided",
+    "history.purge": "what is old goes by the time that was decided",
     "keys.*": "the same values, sealed with another key",
     "schema.*": "belongs to an upgrade; an old schema knows no reasons",
     "store.move": "the same rows at another place",

@@ -9,6 +9,7 @@ from . import (
     explain,
     features,
     grants,
+    history,
     import_env,
     installation,
     jobs,
@@ -47,6 +48,7 @@ app.add_typer(organizations.app, name="organizations")
 app.add_typer(features.app, name="features")
 app.add_typer(limits.app, name="limits")
 app.add_typer(installation.app, name="installation")
+app.add_typer(history.app, name="history")
 app.add_typer(audit.app, name="audit")
 app.add_typer(logs.app, name="logs")
 app.add_typer(jobs.app, name="jobs")

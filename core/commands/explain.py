@@ -23,31 +23,48 @@ def explain(
         str | None, typer.Option(help="Of an organisation, by any of its names. Default: of nobody.")
     ] = None,
     feature: Annotated[str | None, typer.Option(help="For a feature, by its name. Default: for none.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="As it was: a time in ISO 8601, or a generation. Asks the database, as the application's role."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
     """Say which settings a service on this machine gets, and why. Exit 1 if there is no such name, or no store."""
+    if at is not None:
+        from .history import explain_at  # noqa: PLC0415 - a service's machine may lack what it takes
+
+        settings, as_of = explain_at(provider, organization, feature, at)
+        if not as_json:
+            typer.echo(as_of)
+        _say(settings, settings.explain(), as_json=as_json, stale=False)
+        return
     resolver.start().wait()
     try:
         settings, names = resolve(provider, organization, feature), resolver.names()
-        items = settings.explain()
-        if as_json:
-            parts = {name: getattr(settings, name) for name in ("provider", "status", "cure", "generation")}
-            scope = ("organization", "organization_id", "organization_known", "feature", "feature_known", "key_owner")
-            parts |= {name: getattr(settings, name) for name in scope}
-            parts["default_by"] = settings.default_by.as_dict() if settings.default_by else None
-            by = settings.default_limited_by
-            parts["default_limited_by"] = by.as_dict() if by else None
-            parts |= {"stale": resolver.stale, "settings": [item.as_dict() for item in items]}
-            typer.echo(json.dumps(parts, indent=2, ensure_ascii=False))
-        else:
-            _explain(settings, items, stale=resolver.stale)
-            if settings.status == "unknown_provider" and names:
-                typer.echo(f"There are: {', '.join(names[:50])}{', …' if len(names) > 50 else ''}")  # noqa: PLR2004 - a screen
+        _say(settings, settings.explain(), as_json=as_json, stale=resolver.stale)
+        if not as_json and settings.status == "unknown_provider" and names:
+            typer.echo(f"There are: {', '.join(names[:50])}{', …' if len(names) > 50 else ''}")  # noqa: PLR2004 - a screen
     finally:
         resolver.close()
         leave()
     if settings.status in _NOT_THERE or not settings.feature_known:
         raise typer.Exit(1)
+
+
+def _say(settings: EffectiveSettings, items: list[Explained], *, as_json: bool, stale: bool) -> None:
+    if not as_json:
+        _explain(settings, items, stale=stale)
+        return
+    parts = {name: getattr(settings, name) for name in ("provider", "status", "cure", "generation")}
+    scope = ("organization", "organization_id", "organization_known", "feature", "feature_known", "key_owner")
+    parts |= {name: getattr(settings, name) for name in scope}
+    parts["default_by"] = settings.default_by.as_dict() if settings.default_by else None
+    by = settings.default_limited_by
+    parts["default_limited_by"] = by.as_dict() if by else None
+    parts |= {"stale": stale, "settings": [item.as_dict() for item in items]}
+    typer.echo(json.dumps(parts, indent=2, ensure_ascii=False))
 
 
 _NOT_THERE: Final = frozenset({"unknown_provider", "no_provider", "unknown_organization", "store_unavailable"})

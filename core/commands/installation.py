@@ -33,10 +33,15 @@ def set_options(
     require_reason: Annotated[
         bool | None, typer.Option(help="Whether each change needs a reason, or may do without.")
     ] = None,
+    keep_history_days: Annotated[
+        int | None, typer.Option(help="Days that the history of settings is kept; 0: for ever.", min=0)
+    ] = None,
 ) -> None:
     """Change what is named; services go by it within milliseconds."""
     named = {"organizations": organizations, "require_reason": require_reason}
-    patch = {name: value for name, value in named.items() if value is not None}
+    patch: dict[str, object] = {name: value for name, value in named.items() if value is not None}
+    if keep_history_days is not None:
+        patch["keep_history_days"] = keep_history_days or None
     with store(), writing() as session:
         _say(installation.update(session, COMMAND_LINE, patch))
 
@@ -44,3 +49,5 @@ def set_options(
 def _say(row: Installation) -> None:
     typer.echo(f"organizations: {row.organizations}")
     typer.echo(f"require reason: {'yes' if row.require_reason else 'no'}")
+    if row.keep_history_days is not None:
+        typer.echo(f"history is kept: {row.keep_history_days} days")

@@ -140,6 +140,9 @@ def purge(
         int, typer.Option(min=0, help="Those that were deleted more than so many days ago.")
     ] = organization_deletion.KEPT_DAYS,
     *,
+    with_history: Annotated[
+        bool, typer.Option("--with-history", help="Their history too: as if they had never been there.")
+    ] = False,
     dry_run: DryRun = False,
 ) -> None:
     """Take away deleted organisations for good, with their rows, keys, members and tokens."""
@@ -148,7 +151,7 @@ def purge(
             number, slug = id_of(row), row.slug
             goes = organization_deletion.deletion(session, number)
             if not dry_run:
-                organization_deletion.purge(session, COMMAND_LINE, number)
+                goes = organization_deletion.purge(session, COMMAND_LINE, number, with_history=with_history)
             typer.echo(f"{number:>10} {slug:<40} {', '.join(goes) or 'nothing of its own'}")
 
 

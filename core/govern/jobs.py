@@ -28,7 +28,7 @@ from ..postgres import threads
 from ..redaction import scrub
 from ..store import db
 from ..store.db import Transact
-from . import log_purge, model_looks, outbox_purge, usage_days
+from . import history_purge, log_purge, model_looks, outbox_purge, usage_days
 from .partly import Partly
 
 T = TypeVar("T")
@@ -87,10 +87,15 @@ def _look_at_models(transact: Transact) -> int:
     return model_looks.look(transact, ACTOR)
 
 
+def _purge_history(transact: Transact) -> int:
+    return history_purge.purge_as_decided(transact, ACTOR)
+
+
 JOBS: Final = (
     Job("usage-days", "adds old figures of calls up by days", timedelta(hours=1), usage_days.roll_up),
     Job("log-purge", "deletes what LLM_LOG_DAYS calls old", timedelta(days=1), _purge_log, _no_log_days),
     Job("webhook-purge", "deletes old messages to webhooks", timedelta(hours=1), outbox_purge.purge),
+    Job("history-purge", "deletes what keep_history_days calls old", timedelta(days=1), _purge_history),
     Job("token-purge", "deletes API tokens that ended a year ago", timedelta(days=1), _drop_tokens),
     Job(
         "model-looks", "asks active providers for their lists of models", timedelta(days=1), _look_at_models, _no_looks

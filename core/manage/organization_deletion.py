@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from sqlalchemy import text
 from sqlmodel import Session, col, func, select, update
 from sqlmodel import delete as sql_delete
 
@@ -110,8 +111,14 @@ def restore(
     return write(session, actor, "organization.restore", row, before=before, wanted={"slug": wanted})
 
 
-def purge(session: Session, actor: Actor, organization_id: int) -> list[str]:
+def purge(session: Session, actor: Actor, organization_id: int, *, with_history: bool = False) -> list[str]:
     """Take away a deleted organisation for good, with its rows, keys, members and tokens; returns what went, in words.
+
+    Args:
+        session: The transaction.
+        actor: An admin.
+        organization_id: Which.
+        with_history: Whether its history goes too: as of any moment it was never there then.
 
     Raises:
         Forbidden, NotFound: The latter also if it is not deleted.
@@ -125,6 +132,11 @@ def purge(session: Session, actor: Actor, organization_id: int) -> list[str]:
     session.execute(of_gone.values(template_id=None))  # deleted ones alone: others would have kept it
     session.execute(sql_delete(Organization).where(col(Organization.id) == organization_id))
     session.expunge(row)
+    if with_history:
+        session.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))  # the versions that say that it is gone are written now
+        number = session.scalar(text("SELECT llm_purge_organization_history(:id)"), {"id": organization_id}) or 0
+        session.execute(text("SET CONSTRAINTS ALL DEFERRED"))
+        goes.append(f"its history of {counted(number, 'version')}")
     changes = {"had": (goes or None, None), "slug": (row.slug, None), "name": (row.name, None)}
     record(session, actor, "organization.purge", target_of(row), changes, organization=organization_id)
     return goes

@@ -11,7 +11,7 @@ from ..crypto import get_ring
 from ..kinds import origin_of
 from ..models.knowledge import Knowledge
 from ..resolving.carried import carried_of
-from ..resolving.effective import EffectiveSettings
+from ..resolving.effective import EffectiveSettings, NoKey
 from ..resolving.layers import Layer, Owner, layer_name, strongest_first
 from ..resolving.limits import Limit, limit_of
 from ..resolving.merge import ProviderFacts, build, provider_of
@@ -19,6 +19,7 @@ from ..resolving.organizations import OrganizationRow
 from ..resolving.scope import tenant_of
 from ..resolving.tenant import Default, Tenant, default_provider
 from ..store.organization_tables import FeatureLlmOverride, LlmFeature, LlmLimits, Organization, OrganizationProvider
+from ..store.past import is_past
 from ..store.table import id_of
 from ..store.tables import LlmProvider, LlmProviderSecret, LlmSettings
 from . import knowledge, organization_keys
@@ -146,7 +147,10 @@ class ScopeRows:
         found = self.terms(provider)
         own = found.get(self.organization.id)
         template = found.get(self.template.id) if self.template is not None else None
-        return tenant_of(_row_of(self.organization), _columns(own), _columns(template), _open_own(provider, own))
+        open_own = _open_own(provider, own)
+        if open_own is not None and is_past(self._session):
+            open_own = NoKey
+        return tenant_of(_row_of(self.organization), _columns(own), _columns(template), open_own)
 
     def default_provider(self) -> tuple[LlmProvider | None, Default]:
         """Return the provider of a scope that names none, and who chose it."""
@@ -197,9 +201,15 @@ class ScopeRows:
         # model_dump has no sealed key
         columns = {column: getattr(provider, column) for column in LlmProvider.model_fields}
         columns["field_changes"] = self._changes(provider.field_changes)
-        return provider_of(columns, get_ring(), open_carried=self._open_carried(provider))
+        open_box: Callable[[], Any] | None = None
+        if is_past(self._session):  # there was a key, perhaps, and it is not kept
+            open_box = NoKey if columns["api_key_encrypted"] else None
+            columns["api_key_encrypted"] = None
+        return provider_of(columns, get_ring(), open_box, self._open_carried(provider))
 
     def _open_carried(self, provider: LlmProvider) -> Callable[[], Any] | None:
+        if is_past(self._session):
+            return None
         names = LlmProviderSecret.model_fields
         secrets = [{name: getattr(row, name) for name in names} for row in self._of(LlmProviderSecret, provider)]
         return carried_of(secrets, get_ring(), origin_of(provider.kind, provider.api_base_url))

@@ -84,10 +84,13 @@ FUNCTIONS: Final = frozenset(
         "llm_audit_hash bfc31c8f05c26717ab35e342fc084706 SET search_path=pg_catalog, pg_temp",
         "llm_chain_event 867b8d15b641b8e0159e57b12b3d8c30 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; plan_cache_mode=force_generic_plan; enable_seqscan=off; enable_bitmapscan=off",
         "llm_count_change 6546aba18a0d3d4e4ada0fd8765c46d0 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; enable_seqscan=off; enable_bitmapscan=off",
+        "llm_field_changes 10fb26d2d23de1afb1205bfccc05d557 SET search_path=pg_catalog, public, pg_temp",
         "llm_guard_audit bbc441189ea245396d5c14ecf913a6b2 SET search_path=pg_catalog, pg_temp",
         "llm_image 162d03ba0648af799185749f69e2cca6 SET search_path=pg_catalog, pg_temp",
         "llm_stamp_limits 098acd29cea36361d1385f704108f4a5",
         "llm_stamp_target ee6e77d2c307c48154a20c000dc86202",
+        "llm_purge_history cd49aa6d84ae5fe5f3e4f568bdf6ee41 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; enable_seqscan=off; enable_bitmapscan=off",
+        "llm_purge_organization_history 5ed3adfb240508bf4f90fa0b36e6e8c4 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
         "llm_stamp_row 3d8453aa59df753ee87158ca55425ded",
     }
 )

@@ -44,6 +44,11 @@ RIGHTS: Final = {
 """Table -> what the application's role may do there; every table is one of these."""
 
 
+FUNCTIONS: Final = (
+    "llm_purge_history(integer, text, integer, integer)",
+    "llm_purge_organization_history(integer)",
+)
+"""What the application's role may call: it shortens the history so, and cannot change what is left."""
 _SETTINGS: Final = (*columns.SETTINGS, *columns.CONDITIONS)
 READER: Final = {
     "llm_providers": f"SELECT ({', '.join(columns.PROVIDERS)})",
@@ -187,6 +192,10 @@ def _statements(session: Session, schema: str, role: str, rights: Mapping[str, s
         yield f"REVOKE ALL ON {schema}.{table} FROM {role}"
         if table in rights:
             yield f"GRANT {rights[table]} ON {schema}.{table} TO {role}"
+    for function in FUNCTIONS:
+        yield f"REVOKE ALL ON FUNCTION {schema}.{function} FROM {role}"
+        if rights is RIGHTS:
+            yield f"GRANT EXECUTE ON FUNCTION {schema}.{function} TO {role}"
     for name in (name for name, table in METADATA.tables.items() if _serial(table)):
         sequence = session.scalar(text("SELECT pg_get_serial_sequence(:table, 'id')"), {"table": f"{schema}.{name}"})
         if sequence is not None:

@@ -47,6 +47,11 @@ class RowVersion(Table, table=True):
             text("generation DESC"),
             postgresql_where=text("organization_id IS NULL"),
         ),
+        Index(
+            "settings_history_organization_name_idx",
+            text("(image ->> 'name')"),
+            postgresql_where=text("table_name = 'organization_names'"),
+        ),
         {"comment": "A version of each row at each generation that changed it, without what is sealed"},
     )
 

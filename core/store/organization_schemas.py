@@ -116,6 +116,9 @@ class InstallationInput(Input):
 
     organizations: Annotated[Literal["closed", "open"], Field(description="closed or open")]
     require_reason: Flag = False
+    keep_history_days: Annotated[
+        int | None, Field(ge=1, le=36_500, description="days that the history is kept; null: for ever")
+    ] = None
 
 
 def could_be_name(name: Any) -> bool:

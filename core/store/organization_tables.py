@@ -265,6 +265,7 @@ class Installation(Table, table=True):
     __table_args__ = (
         CheckConstraint("id = 1", name="one_row"),
         CheckConstraint(one_of("organizations", ORGANIZATIONS_ARE), name="organizations"),
+        CheckConstraint("keep_history_days BETWEEN 1 AND 36500", name="keep_history_days"),
         {"comment": "What an admin decides for the whole store"},
     )
 
@@ -275,6 +276,8 @@ class Installation(Table, table=True):
     """``closed``: a name that nobody registered has no key; ``open``: it is served as without an organisation."""
     require_reason: bool = Field(default=False, sa_column=off_column())
     """Whether each change needs a reason: see :mod:`core.audit.reasons`."""
+    keep_history_days: int | None = Field(default=None, sa_column=Column(Integer))
+    """So many days the history is kept; NULL: for ever."""
     version: int = Field(default=None, sa_column=version_column())
     created_at: datetime = Field(default=None, sa_column=now_column())
     updated_at: datetime = Field(default=None, sa_column=now_column())

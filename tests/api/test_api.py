@@ -56,6 +56,9 @@ ROUTES = {
     ("DELETE", "/llm/providers/{id}/next-key"): ADMIN,
     ("POST", "/llm/providers/{id}/next-key/promote"): ADMIN,
     ("POST", "/llm/providers/{id}/next-key/test"): ADMIN,
+    ("GET", "/llm/history"): SIGNED_IN,
+    ("GET", "/llm/history/difference"): SIGNED_IN,
+    ("POST", "/llm/history/restore"): ADMIN,
     ("GET", "/llm/models"): SIGNED_IN,
     ("GET", "/llm/models/{api}"): SIGNED_IN,
     ("GET", "/llm/models/{api}/{model}"): SIGNED_IN,
@@ -190,7 +193,7 @@ def test_who_may(client: TestClient, analyst: Actor, route: tuple[str, str]) -> 
     in_path = {"orgId": acme.organization, "featureId": acme.feature, "userId": acme.member, "providerId": made.id}
     for name, value in {**in_path, "api": "openai", "model": "gpt-4o"}.items():
         url = url.replace(f"{{{name}}}", str(value))
-    named = NAMED.get(path) if method in {"DELETE", "PUT"} or "{api}" in path else None
+    named = NAMED.get(path) if method in {"DELETE", "PUT"} or "{api}" in path or "history" in path else None
     allowed = {
         ANYBODY: {"anonymous", "nonsense", "metrics", "analyst", "cookie", "admin"},
         SIGNED_IN: {"analyst", "cookie", "admin"},

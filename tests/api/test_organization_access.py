@@ -32,6 +32,9 @@ FOR_ALL = {
     ("GET", "/llm/limits"): 200,
     ("GET", "/llm/features/{id}"): 200,
     ("GET", "/llm/settings"): 422,  # it has to name an organisation
+    ("GET", "/llm/history"): 200,
+    ("GET", "/llm/history/difference"): 422,  # it has to name two moments
+    ("POST", "/llm/history/restore"): 404,
     ("GET", "/health/live"): 200,
     ("GET", "/health/ready"): 200,
 }

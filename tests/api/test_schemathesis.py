@@ -28,7 +28,7 @@ enabled = true
 # What a schema cannot say is refused with 422: that the default model is one of the available ones, that the base URL is
 # no metadata address, and so on; and a PUT without a version, which may come as If-Match instead, with 428.
 [checks.positive_data_acceptance]
-expected-statuses = ["2xx", "3xx", "401", "403", "404", "409", "422", "428", "429", "5xx"]
+expected-statuses = ["2xx", "3xx", "401", "403", "404", "409", "410", "422", "428", "429", "5xx"]
 
 # A body that breaks a rule may also be too large to be read at all.
 [checks.negative_data_rejection]

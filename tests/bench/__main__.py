@@ -28,7 +28,7 @@ from core.manage import providers
 from core.postgres import embedded
 from core.resolve import Resolver, resolve, resolver
 from core.store import db, migrate
-from tests.bench import audit, calls, growth, migration, organizations, pages, sent, usage
+from tests.bench import audit, calls, growth, history, migration, organizations, pages, sent, usage
 from tests.bench.peers import MUST
 from tests.processes import free_port
 
@@ -566,6 +566,7 @@ def main() -> None:
         growth.run(url, row)
         organizations.run(url, row)
         migration.run(url, row)
+        history.run(url, row)
         usage.run(url, row)
         pages.run(url, row)
         peers = compare(url, folder)

@@ -47,6 +47,7 @@ COMMANDS = {
     },
     **{f"organizations keys {name}": "organizations" for name in ("set", "remove")},
     **{f"organizations members {name}": "organizations" for name in ("set", "remove", "list")},
+    **{f"history {name}": "history" for name in ("list", "show", "diff", "restore", "purge")},
     **{f"installation {name}": "installation" for name in ("show", "set")},
     **{f"limits {name}": "limits" for name in ("list", "set", "remove", "clear")},
     "jobs list": "jobs",
@@ -100,7 +101,7 @@ def test_every_command_that_writes_takes_a_reason() -> None:
         *("grant-app", "grant-reader", "grant-backup"),
         *("keys status", "keys check", "audit head", "audit verify", "audit export", "installation show"),
         *("catalogue status", "catalogue export", "catalogue diff", "models retiring", "models facts"),
-        *("providers keys test", "export"),
+        *("providers keys test", "export", "history show", "history diff"),
     }
     takes = {name for name, options in _options(get_command(app)) if "--comment" in options and "-m" in options}
 
