@@ -15,7 +15,7 @@ from ..store.organization_tables import LlmLimits
 from ..store.schemas import parse_json_object
 from ..store.table import id_of
 from ..wording import counted
-from .opening import store
+from .opening import store, writes, writing
 
 app = typer.Typer(no_args_is_help=True, help="Limits: what settings may say at all.")
 _Organization = Annotated[
@@ -42,6 +42,7 @@ def list_limits(organization: _Organization = None) -> None:
 
 
 @app.command("set")
+@writes
 def set_limits(
     rules: Annotated[str, typer.Argument(help='JSON: {"max_tokens": {"max": 4000}}; of default_provider names.')],
     *,
@@ -54,7 +55,7 @@ def set_limits(
 ) -> None:
     """Set the limits of a scope, in place of those that are there. What they put out of force stays stored."""
     fields = parse_json_object(rules, "rules") or {}
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         scope = SettingsScope(
             id_of(providers.get_by_name(session, provider)) if provider is not None else None,
             id_of(organizations.get_by_name(session, COMMAND_LINE, organization)) if organization is not None else None,
@@ -72,20 +73,22 @@ def set_limits(
 
 
 @app.command("remove")
+@writes
 def remove(number: Annotated[int, typer.Argument(help="As `limits list` has it.")]) -> None:
     """Lift limits: what they put out of force counts again."""
-    with store(), db.transaction() as session:
+    with store(), writing() as session:
         limits.delete(session, COMMAND_LINE, number)
         typer.echo(f"Lifted limits {number}.")
 
 
 @app.command("clear")
+@writes
 def clear(number: Annotated[int, typer.Argument(help="As `limits list` has it.")]) -> None:
     """Take what limits put out of force out of the rows that have it, each an edit of its own in the audit."""
     with store():
         cleared = 0
         while True:
-            with db.transaction() as session:
+            with writing() as session:
                 found = limits.clear(session, COMMAND_LINE, number)
             cleared += found
             if found < limits.CLEARED_AT_ONCE:
