@@ -6,7 +6,7 @@ from core.actors import COMMAND_LINE
 from core.manage import providers
 from core.store import db
 from core.store.table import id_of
-from tests.rest import KEY, data, error, signed_in, tenant, token
+from tests.rest import KEY, data, error, tenant, token, token_of
 
 LIMITS = "/api/llm/limits"
 
@@ -17,7 +17,7 @@ def test_limits_over_rest(client: TestClient) -> None:
         made = {"name": "openai", "display_name": "O", "kind": "openai", "available_models": ["m"], "api_key": KEY}
         provider = id_of(providers.create(session, COMMAND_LINE, made | {"default_model": "m"}))
         acme = tenant(session, "acme", provider)
-    admin, theirs = token("admin"), signed_in("acme-member")
+    admin, theirs = token("admin"), token_of(acme.organization, "admin")
     client.headers.update(admin)
     row = f"/api/llm/settings/organization/{acme.organization}"
     data(client.post(row, json={"providerId": provider, "maxTokens": 9000}), 201)
