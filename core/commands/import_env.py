@@ -8,7 +8,7 @@ import typer
 
 from .. import env_file
 from ..actors import COMMAND_LINE
-from ..manage import env_import
+from ..manage import env_import, env_reading
 from ..manage import seed as seeds
 from .opening import DryRun, store, writes, writing
 
@@ -20,7 +20,7 @@ def seed() -> None:
         _report(seeds.seed(session, COMMAND_LINE))
 
 
-IMPORT_ENV = f"Move {', '.join(env_import.KEY_VARIABLES)} into the store; of two for one vendor the first."
+IMPORT_ENV = f"Move {', '.join(env_reading.KEY_VARIABLES)} into the store; of two for one vendor the first."
 
 
 @writes

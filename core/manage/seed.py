@@ -44,15 +44,7 @@ def create_vendor(session: Session, actor: Actor, vendor: catalogue.SeededProvid
     return providers.create(
         session,
         actor,
-        {
-            "name": vendor.name,
-            "display_name": vendor.display_name,
-            "description": vendor.description,
-            "kind": vendor.kind,
-            "available_models": list(vendor.models),
-            "default_model": vendor.default_model,
-            "is_active": False,
-        },
+        vendor.fields(),
     )
 
 

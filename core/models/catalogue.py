@@ -6,7 +6,7 @@ list to it: each has two sources, and none that retires within 90 days.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from ..kinds import Kind
 from ..parameters import SENDABLE
@@ -24,6 +24,18 @@ class SeededProvider:
     models: tuple[str, ...]
     """Their names, the newest first."""
     default_model: str
+
+    def fields(self) -> dict[str, Any]:
+        """Return it by the names of :class:`core.store.schemas.ProviderInput`: inactive, as it has no key yet."""
+        return {
+            "name": self.name,
+            "display_name": self.display_name,
+            "description": self.description,
+            "kind": self.kind,
+            "available_models": list(self.models),
+            "default_model": self.default_model,
+            "is_active": False,
+        }
 
 
 SEEDED: Final[tuple[SeededProvider, ...]] = (

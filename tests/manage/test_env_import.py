@@ -11,7 +11,7 @@ from sqlmodel import Session
 from core import env_file
 from core.actors import COMMAND_LINE, Actor
 from core.kinds import KINDS, KindFacts, origin_of
-from core.manage import env_import, provider_secrets, providers, seed
+from core.manage import env_import, env_reading, provider_secrets, providers, seed
 from core.manage.seed import Outcome
 from core.store import db
 from tests.processes import core
@@ -183,8 +183,8 @@ def test_a_key_of_a_kind_that_is_not_seeded(
     session: Session, admin: Actor, monkeypatch: pytest.MonkeyPatch, kind: KindFacts, variable: str, gateway: str
 ) -> None:
     """Its variables alone say where it goes: a provider of that kind is made, at the kind's address or the one beside it."""
-    monkeypatch.setattr(env_import, "KEY_VARIABLES", {})
-    monkeypatch.setattr(env_import, "ALSO_KNOWN", {})
+    monkeypatch.setattr(env_reading, "KEY_VARIABLES", {})
+    monkeypatch.setattr(env_reading, "ALSO_KNOWN", {})
     prefix = variable.removesuffix("_API_KEY")
     env = {variable: REAL[kind.name], f"{prefix}_MODEL": "m", **({f"{prefix}_BASE_URL": gateway} if gateway else {})}
     first, again = _import(session, admin, **env), _import(session, admin, **env)
@@ -353,11 +353,11 @@ def test_bedrocks_key_goes_to_its_region(session: Session, admin: Actor, region:
     assert (row.kind, row.default_model) == ("openai_compatible", "openai.gpt-oss-120b-1:0")
 
 
-@pytest.mark.parametrize("prefix", env_import.KEYLESS)
+@pytest.mark.parametrize("prefix", env_reading.KEYLESS)
 def test_a_server_that_needs_no_key(session: Session, admin: Actor, prefix: str) -> None:
     """Address and model without a key make a provider that needs none; with a key, or without a model, nothing is assumed."""
     where = {f"{prefix}_BASE_URL": "http://127.0.0.1:11434/v1"}
-    assert _import(session, admin, **where).keys() == set(env_import.KEY_VARIABLES)
+    assert _import(session, admin, **where).keys() == set(env_reading.KEY_VARIABLES)
     env = {**where, f"{prefix}_MODEL": "llama3.2", f"{prefix}_API_KEY": ""}
     outcome = _import(session, admin, **env)[f"{prefix}_BASE_URL"]
 
