@@ -11,6 +11,7 @@ from . import (
     grants,
     history,
     import_env,
+    import_from,
     installation,
     jobs,
     keys,
@@ -34,6 +35,7 @@ app.command("check-migrations")(schema.check_migrations)
 app.command("test")(providers.test)
 app.command("seed")(import_env.seed)
 app.command("import-env", help=import_env.IMPORT_ENV)(import_env.import_env)
+app.command("import")(import_from.import_from)
 app.command("generate-key")(keys.generate_key)
 app.command("grant-app")(grants.grant_app)
 app.command("grant-reader")(grants.grant_reader)

@@ -23,6 +23,7 @@ COMMANDS = {
     "test": "providers",
     "seed": "import_env",
     "import-env": "import_env",
+    "import": "import_from",
     "generate-key": "keys",
     "grant-app": "grants",
     "grant-reader": "grants",

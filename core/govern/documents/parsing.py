@@ -39,11 +39,18 @@ _TWO_WAYS: Final = re.compile(
 )
 
 
-def parse(text: str) -> Any:
+_FLAGS: Final = {"yes": True, "on": True, "no": False, "off": False}
+"""What YAML 1.1 reads as true and false besides the words themselves."""
+
+
+def parse(text: str, *, of_others: bool = False) -> Any:
     """Return the data of *text*, which is YAML or JSON; of YAML mappings are :class:`LinedMapping`, which know their lines.
 
+    *of_others* is whether another product's file is read, and as that product reads it: a value with a tag (``!ENV X``) is
+    text, ``yes`` and ``on`` are true, and other values that YAML 1.1 and 1.2 read differently are text.
+
     Raises:
-        Invalid: IdsAndNames ``document``, or the path at fault, and the rule with its line. Nothing of a value stands in it.
+        Invalid: Names ``document``, or the path at fault, and the rule with its line. Nothing of a value stands in it.
         MissingExtra: If it is YAML and no reader of it is installed.
     """
     size = len(text.encode("utf-8", "surrogatepass"))
@@ -60,7 +67,7 @@ def parse(text: str) -> Any:
         raise Invalid({DOCUMENT: "is empty"})
     if text.lstrip()[0] in "{[" and (found := _json(text)) is not None:
         return found
-    return _Builder(_events(text)).whole()
+    return _Builder(_events(text), of_others=of_others).whole()
 
 
 class LinedMapping(dict[str, Any]):
@@ -177,8 +184,8 @@ class _Anchored:
 class _Builder:
     """Builds data of events, counted as it grows."""
 
-    def __init__(self, events: Iterator[Any]) -> None:
-        self._events, self._count = events, _Count()
+    def __init__(self, events: Iterator[Any], *, of_others: bool = False) -> None:
+        self._events, self._count, self._of_others = events, _Count(), of_others
         self._anchors: dict[str, _Anchored | None] = {}
         self._deepest = 0
 
@@ -203,7 +210,7 @@ class _Builder:
             raise _too_deep(line)
         if name == "AliasEvent":
             return self._alias(event.anchor, depth, line)
-        if event.tag not in {None, "!"}:
+        if event.tag not in {None, "!"} and not self._of_others:
             raise Invalid({DOCUMENT: f"has a tag, as !name{_at(line)}: write plain YAML"})
         before, deepest = self._count.number, self._deepest
         self._count.add(1, line)
@@ -211,7 +218,8 @@ class _Builder:
         if event.anchor:
             self._anchors[event.anchor] = None
         if name == "ScalarEvent":
-            value: Any = _scalar(event.value, line) if event.implicit[0] and not event.style else event.value
+            plain = event.implicit[0] and not event.style
+            value: Any = _scalar(event.value, line, of_others=self._of_others) if plain else event.value
         elif name == "SequenceStartEvent":
             value = self._list(depth)
         else:
@@ -271,7 +279,7 @@ class _Builder:
                     merged[key], merged.lines[key] = item, line
 
 
-def _scalar(text: str, line: int) -> Any:
+def _scalar(text: str, line: int, *, of_others: bool) -> Any:
     """Return what text without quotes says."""
     if _NULL.fullmatch(text):
         return None
@@ -282,6 +290,8 @@ def _scalar(text: str, line: int) -> Any:
             return int(text)
         if _NUMBER.fullmatch(text):
             return _number(text)
+        if of_others and (_NO_NUMBER.fullmatch(text) or _TWO_WAYS.fullmatch(text)):
+            return _FLAGS.get(text.lower(), text)
         if _NO_NUMBER.fullmatch(text):
             raise Invalid({DOCUMENT: f"has no number where it says infinity or not a number{_at(line)}"})
         if _TWO_WAYS.fullmatch(text):

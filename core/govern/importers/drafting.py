@@ -33,6 +33,8 @@ class Key(NamedTuple):
     @property
     def identity(self) -> str:
         """What tells one key from another."""
+        if not self.needed:
+            return "-"
         return f"${self.variable}" if self.variable else self.literal.reveal() if self.literal else ""
 
 
@@ -49,6 +51,7 @@ class Provider:
         self.kind = kind
         self.url = url
         self.variable = ""
+        self.key_item: Item | None = None
         self.needs_key = True
         self.is_active = True
         self.models: dict[str, None] = {}
@@ -172,7 +175,9 @@ class Draft:
         item.lose("is a header whose value is not in the file", f"put it into the variable {variable}", "to do")
 
     def forget(self, provider: Provider) -> None:
-        """Leave a provider out that has no models, and of which a loss has told."""
+        """Leave a provider out that has no models, and of which a loss has told: nobody needs its key."""
+        if provider.key_item is not None:
+            provider.item.book.drop(provider.key_item.path)
         self._providers = {identity: each for identity, each in self._providers.items() if each is not provider}
 
     def feature(self, item: Item, name: str, provider: Provider) -> dict[str, Any] | None:
@@ -230,6 +235,7 @@ class Draft:
 
     def _give_key(self, provider: Provider, key: Key) -> None:
         provider.needs_key = key.needed or vendor_at(provider.kind, provider.url or None) is not None
+        provider.key_item = key.item
         if key.literal is not None:
             provider.variable = self._suggest(key.literal.reveal(), f"{provider.name}_API_KEY")
             if key.item is not None:
@@ -255,9 +261,9 @@ class Draft:
         return self._literals[literal]
 
     def _free(self, name: str) -> str:
-        wanted = slugged(name, "_", 44) or "provider"
+        wanted = slugged(name, "_", 50) or "provider"
         taken = {each.name for each in self._providers.values()}
-        numbered = (wanted if number == 1 else f"{wanted}-{number}" for number in range(1, len(taken) + 2))
+        numbered = (wanted if number == 1 else f"{wanted[:44]}-{number}" for number in range(1, len(taken) + 2))
         return next(each for each in numbered if each not in taken)
 
 

@@ -12,8 +12,8 @@ from ...manage import env_reading
 from ...store import api_keys
 from .drafting import NO_KEY, Draft, Key
 from .items import Item
-from .limits import refused
 from .losses import Book, Imported, Why
+from .reading import refused
 
 PRODUCT = ".env file"
 _ADD = "add the provider on the Providers page"

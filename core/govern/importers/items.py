@@ -4,9 +4,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from .limits import refused
 from .losses import Book, Why
-from .reading import tree
+from .reading import refused, tree
 
 _NAME: Final = "[A-Za-z_][A-Za-z0-9_]{0,199}"
 _REFERENCES: Final = re.compile(rf"os\.environ/({_NAME})|\$\{{({_NAME})(?::?-[^}}]*)?\}}|\$({_NAME})|env:({_NAME})")
@@ -139,7 +138,7 @@ class Item:
         if not isinstance(self.value, dict):
             return
         for name, value in self.value.items():
-            if name in self._taken or value is None:
+            if name in self._taken or value in (None, "", [], {}):  # nothing is lost with what is empty
                 continue
             why = whys[name] if name in whys else otherwise(name) if callable(otherwise) else otherwise
             if why is not None:
@@ -156,7 +155,7 @@ def opened(text: str, product: str, signs: tuple[str, ...]) -> Item:
 
     Raises:
         Invalid: If it cannot be read, or is none.
-        BadConfig: If PyYAML is not installed.
+        MissingExtra: If PyYAML is not installed.
     """
     value, lines = tree(text)
     if not isinstance(value, dict) or not any(sign in value for sign in signs):

@@ -13,10 +13,9 @@ from ...kinds import facts_of
 from ...store import base_urls
 from .drafting import Draft, Provider
 from .items import Item
-from .limits import refused
 from .losses import Book, Imported, Why
 from .naming import host_of, kind_at, mended
-from .reading import tree
+from .reading import refused, tree
 from .vendors import CLOUDS, NO_KIND, VENDORS, Vendor, instead_of
 
 PRODUCT: Final = "Langfuse"
@@ -36,7 +35,15 @@ class _Reader:
         connections = [self.top] if "adapter" in self.top.value else self.top.elements("data")
         for each in connections:
             self._connection(each)
-        self.top.rest({"meta": None}, _OTHER)
+        meta = self.top.mapping("meta")
+        if isinstance(pages := meta.value.get("totalPages"), int) and pages > 1:
+            meta.lose(
+                "says that there are more pages than this one",
+                "ask for all at once (limit=100), or import each",
+                "to do",
+            )
+        meta.rest(dict.fromkeys(("page", "limit", "totalItems", "totalPages")), _OTHER)
+        self.top.rest({}, _OTHER)
         return self.draft.imported(self.top)
 
     def _connection(self, item: Item) -> None:
@@ -53,7 +60,6 @@ class _Reader:
         else:
             made = self._provider(item, vendor)
         if made is None:
-            item.rest(dict.fromkeys(item.value), _OTHER)
             return
         for header, value in item.mapping("extraHeaders").entries():
             self.draft.header(made, value, header)
@@ -107,8 +113,8 @@ def read(text: str, variables: Mapping[str, str] | None = None) -> Imported:  # 
     if text.lstrip("\ufeff \t\r\n")[:1] not in {"{", "["} and (found := _variables(text)) is not None:
         return found
     value, lines = tree(text)
-    if isinstance(value, list):
+    if isinstance(value, list) and all(isinstance(each, dict) and "adapter" in each for each in value):
         value = {"data": value}
-    if not isinstance(value, dict) or ("data" not in value and "adapter" not in value):
+    if not isinstance(value, dict) or not (isinstance(value.get("data"), list) or "adapter" in value):
         raise refused(f"is no list of {PRODUCT}'s LLM connections: it has no data at its top. {_LIST}")
     return _Reader(Item(value, "", Book(lines))).read()

@@ -16,7 +16,7 @@ from .drafting import NO_KEY, Draft, Key, Provider
 from .entering import put, put_extra
 from .items import VARIABLES, Item, opened, reference
 from .losses import Imported
-from .naming import host_of, kind_at, slugged
+from .naming import azure_name, host_of, kind_at, slugged
 from .vendors import CLOUDS, NO_KIND, VENDORS, Vendor, instead_of
 
 PRODUCT: Final = "LiteLLM"
@@ -117,6 +117,7 @@ class _Reader:
         else:
             self._chat(item, alias, model, named, params)
             info.rest(words.INFO, words.INFO_OTHER)
+            item.rest({}, words.OTHER)
 
     def _chat(self, item: Item, alias: str, model: str, named: str, params: Item) -> None:
         prefix, _, rest = model.partition("/")
@@ -168,7 +169,7 @@ class _Reader:
         if own and vendor.name in {"openai", "custom_openai", "hosted_vllm", "litellm_proxy"}:
             name, label = slugged(host, "_", 44), host
         elif kind == base_urls.AZURE:
-            name, label = f"azure-{slugged(host.partition('.')[0], '_', 38)}", f"Azure OpenAI, {host.partition('.')[0]}"
+            name, label = azure_name(host), f"Azure OpenAI, {host.partition('.')[0]}"
         made = self.draft.provider(item, name=name, label=label, kind=kind, url=url, key=key)
         if made is not None:
             self._carried(made, prefix, params)
@@ -273,6 +274,6 @@ def read(text: str, variables: Mapping[str, str] | None = None) -> Imported:
 
     Raises:
         Invalid: With the line and the rule, if it cannot be read or is none.
-        BadConfig: If PyYAML is not installed.
+        MissingExtra: If PyYAML is not installed.
     """
     return _Reader(opened(text, PRODUCT, ("model_list",)), variables or {}).read()

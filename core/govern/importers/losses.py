@@ -80,6 +80,10 @@ class Book:
         place = shown(where)
         self._found.setdefault((where, why.why), Loss(place, self._lines.get(where), why.why, why.instead, why.kind))
 
+    def drop(self, where: str) -> None:
+        """Take back what was noted at a place."""
+        self._found = {known: loss for known, loss in self._found.items() if known[0] != where}
+
     def all(self) -> tuple[Loss, ...]:
         """Return what was noted, in the order of the file where lines are known, else as it was met."""
         found = sorted(self._found.values(), key=lambda loss: loss.line or 0)

@@ -28,6 +28,11 @@ def host_of(url: str) -> str:
         return ""
 
 
+def azure_name(host: str) -> str:
+    """Return what the provider of a resource of Azure's is called."""
+    return f"azure-{slugged(host.partition('.')[0], '_', 38)}"
+
+
 def kind_at(url: str) -> str:
     """Return the kind of a server that speaks OpenAI's protocol at *url*; OpenAI's where it is empty."""
     found = KINDS[(kind_for("", url) if url else None) or "openai"]

@@ -8,12 +8,13 @@ with dotted names (as newer versions store them), and the answer of ``GET /opena
 from collections.abc import Mapping
 from typing import Final
 
+from ...kinds import facts_of
 from ...store import base_urls
 from .drafting import NO_KEY, Draft, Key, Provider
 from .items import Item, opened
-from .limits import refused
 from .losses import Imported, Why
-from .naming import host_of, kind_at, slugged
+from .naming import azure_name, host_of, kind_at, slugged
+from .reading import refused
 
 PRODUCT: Final = "Open WebUI"
 _NAMES: Final = {
@@ -78,6 +79,7 @@ class _Reader:
             if made is not None:
                 made.is_active = made.is_active and on and config.on("enable", default=True)
                 config.rest(_CONFIG, _OTHER)
+        configs.rest({}, Why("is of a connection that is not there"))
 
     def _connection(self, item: Item, key_item: Item | None, config: Item, *, ollama: bool) -> Provider | None:
         url = item.as_text() if item.value != "" else ""
@@ -90,8 +92,9 @@ class _Reader:
         kind = base_urls.AZURE if azure else kind_at(url)
         host = host_of(url)
         key = self._key(item, key_item, config.text("auth_type"), kind)
-        name = "openai" if kind == "openai" else slugged(host, "_", 44)
-        made = self.draft.provider(item, name=name, label=host, kind=kind, url=url, key=key)
+        name = azure_name(host) if azure else "openai" if kind == "openai" else slugged(host, "_", 44)
+        label = facts_of(kind).label if kind == "openai" else host
+        made = self.draft.provider(item, name=name, label=label, kind=kind, url=url, key=key)
         if made is None:
             return None
         version = config.text("api_version")

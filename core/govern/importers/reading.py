@@ -1,80 +1,43 @@
-"""Text of a file -> a tree of plain values, each with its line: YAML or JSON, by whoever it was written.
+"""Text of another product's file -> its values, and the line of each where the text is YAML: by the reader of documents."""
 
-No message repeats what the file says: it may be a secret.
-"""
-
-import json
-import math
+from collections.abc import Iterator
 from typing import Any
 
 from ...errors import Invalid
-from . import yaml_tree
-from .limits import DEEPEST, LONGEST, LONGEST_JSON, Budget, refused
+from ..documents import parsing
+
+
+def refused(rule: str) -> Invalid:
+    """Return the error of a file that is not read."""
+    return Invalid({"the file": rule})
 
 
 def tree(text: str) -> tuple[Any, dict[str, int]]:
-    """Return the values of *text*, and of each path the line it stands on (none of JSON).
+    """Return the values of *text*, and for paths the line they stand on.
 
     Raises:
-        Invalid: With the line and the rule, if it is no YAML or JSON, too long, too deep, has too many values, or a key twice.
-        BadConfig: If PyYAML, which is of the extra ``cli``, is not installed.
+        Invalid: With the rule and its line, if it is no YAML or JSON, too long or deep, or has a key twice.
+        MissingExtra: If it is YAML and no reader of it is installed.
     """
-    if text.lstrip("\ufeff \t\r\n")[:1] in {"{", "["}:
-        try:
-            return _json(text), {}
-        except _NotJson as problem:
-            if len(text) > LONGEST:
-                raise problem.refused from None
-            try:
-                return yaml_tree.read(text)  # a flow mapping of YAML begins as JSON does
-            except Invalid:
-                raise problem.refused from None
-    return yaml_tree.read(text)
-
-
-class _NotJson(Exception):
-    def __init__(self, refusal: Invalid) -> None:
-        super().__init__()
-        self.refused = refusal
-
-
-def _json(text: str) -> Any:
-    if len(text) > LONGEST_JSON:
-        raise refused(f"is longer than {LONGEST_JSON:,} characters")
     try:
-        found = json.loads(
-            text.lstrip("\ufeff"), object_pairs_hook=_once, parse_constant=_no_constant, parse_int=_whole
-        )
-    except json.JSONDecodeError as error:
-        raise _NotJson(refused("is not JSON", error.lineno)) from None
-    except RecursionError:
-        raise refused(f"is more than {DEEPEST} levels deep") from None
-    _measure(found, Budget())
-    return found
+        found = parsing.parse(text, of_others=True)
+    except Invalid as error:
+        problems = {"the file" if name == parsing.DOCUMENT else name: rule for name, rule in error.fields.items()}
+    else:
+        return found, dict(_lines(found, ""))
+    raise Invalid(problems)
 
 
-def _measure(root: Any, budget: Budget) -> None:
-    waiting = [(root, 1)]
-    while waiting:
-        value, depth = waiting.pop()
-        budget.spend(None)
-        if depth > DEEPEST:
-            raise refused(f"is more than {DEEPEST} levels deep")
-        if isinstance(value, dict):
-            waiting += [(each, depth + 1) for each in value.values()]
-        elif isinstance(value, list):
-            waiting += [(each, depth + 1) for each in value]
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({key for key, _ in pairs}) < len(pairs):
-        raise refused("has a key twice in one object: only one of the values can be meant")
-    return dict(pairs)
-
-
-def _no_constant(_name: str) -> Any:
-    raise refused("has NaN or Infinity, which are no JSON")
-
-
-def _whole(digits: str) -> Any:
-    return int(digits) if len(digits) < 300 else math.inf  # noqa: PLR2004 - no setting has as many; Python refuses 4,300
+def _lines(value: Any, path: str) -> Iterator[tuple[str, int]]:
+    if isinstance(value, parsing.LinedMapping):
+        for name, below in value.items():
+            at = f"{path}.{name}" if path else name
+            if name in value.lines:
+                yield at, value.lines[name]
+            yield from _lines(below, at)
+    elif isinstance(value, list):
+        for number, below in enumerate(value):
+            at = f"{path}[{number}]"
+            if isinstance(below, parsing.LinedMapping) and below.lines:
+                yield at, min(below.lines.values())
+            yield from _lines(below, at)

@@ -95,9 +95,9 @@ CLOUDS: Final[Mapping[str, str]] = {
     "text-completion-openai": "OpenAI's old completions, which no API here speaks",
 }
 """Name there -> why there is no kind for it."""
-INSTEAD: Final[Mapping[str, str]] = {
+_INSTEAD: Final[Mapping[str, str]] = {
     "bedrock": f"add a provider of the kind {KINDS['openai_compatible'].label} with a Bedrock API key: preset {PRESETS['bedrock'].label}",
-    "vertex_ai": "use Google's own API with an API key (kind Google)",
+    "vertexai": "use Google's own API with an API key (kind Google)",
 }
 NO_KIND: Final = (
     f"if it has an address that speaks OpenAI's protocol, add a provider of the kind {KINDS['openai_compatible'].label}"
@@ -106,4 +106,5 @@ NO_KIND: Final = (
 
 def instead_of(name: str) -> str:
     """Return what to do where there is no kind for the vendor *name*."""
-    return next((way for begins, way in INSTEAD.items() if name.replace("-", "_").startswith(begins[:8])), NO_KIND)
+    plain = name.replace("-", "").replace("_", "")
+    return next((way for part, way in _INSTEAD.items() if part in plain), NO_KIND)
