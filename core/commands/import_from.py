@@ -17,7 +17,7 @@ _NEXT = "Nothing is stored yet. Look the document over, set the variables that i
 _FILES = "; ".join(f"{each.name}: {each.file}" for each in PRODUCTS.values())
 
 
-class Product(StrEnum):
+class ProductName(StrEnum):
     """What the command line calls the products: the names of :data:`~core.govern.importers.products.PRODUCTS`."""
 
     LITELLM = "litellm"
@@ -29,7 +29,7 @@ class Product(StrEnum):
 
 
 def import_from(
-    product: Annotated[Product, typer.Argument(help=f"Whose configuration it is. {_FILES}")],
+    product: Annotated[ProductName, typer.Argument(help=f"Whose configuration it is. {_FILES}")],
     file: Annotated[Path, typer.Argument(help="Its file; - is standard input.")],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Where the document goes; else to standard output.")

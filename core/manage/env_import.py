@@ -15,7 +15,7 @@ from ..store import api_keys
 from ..store.table import id_of
 from ..store.tables import LlmProvider
 from . import env_reading, provider_keys, provider_secrets, providers
-from .env_reading import Found
+from .env_reading import KeyFound
 from .seed import Outcome, find
 
 
@@ -35,7 +35,9 @@ def import_env(session: Session, actor: Actor, env: Mapping[str, str]) -> list[O
     require(session, actor, "provider.create")
     ask_reason(session, actor, "provider.create")
     return [
-        _stored(session, actor, each, env[each.variable]) if isinstance(each, Found) else _left(each.variable, each.why)
+        _stored(session, actor, each, env[each.variable])
+        if isinstance(each, KeyFound)
+        else _left(each.variable, each.why)
         for each in env_reading.read(env)
     ]
 
@@ -51,7 +53,7 @@ def preview(session: Session, actor: Actor, env: Mapping[str, str]) -> list[Outc
         session.expire_all()
 
 
-def _stored(session: Session, actor: Actor, found: Found, value: str) -> Outcome:
+def _stored(session: Session, actor: Actor, found: KeyFound, value: str) -> Outcome:
     if not found.url:
         return _vendors(session, actor, found, value)
     stored = _at(session, found.kind, found.url)
@@ -68,7 +70,7 @@ def _stored(session: Session, actor: Actor, found: Found, value: str) -> Outcome
     return done
 
 
-def _vendors(session: Session, actor: Actor, found: Found, api_key: str) -> Outcome:
+def _vendors(session: Session, actor: Actor, found: KeyFound, api_key: str) -> Outcome:
     """Import the key of a vendor's own provider, of the catalogue."""
     name = found.fields["name"]
     stored = find(session, name)
@@ -80,7 +82,7 @@ def _vendors(session: Session, actor: Actor, found: Found, api_key: str) -> Outc
     return _into(session, actor, found, api_key, stored)
 
 
-def _without_key(session: Session, actor: Actor, found: Found, stored: LlmProvider | None) -> Outcome:
+def _without_key(session: Session, actor: Actor, found: KeyFound, stored: LlmProvider | None) -> Outcome:
     if stored is not None:
         return _left(found.variable, f"provider {stored.name} has this base URL already")
     try:
@@ -103,7 +105,7 @@ def _at(session: Session, kind: str, url: str) -> LlmProvider | None:
     )
 
 
-def _into(session: Session, actor: Actor, found: Found, api_key: str, stored: LlmProvider | None) -> Outcome:
+def _into(session: Session, actor: Actor, found: KeyFound, api_key: str, stored: LlmProvider | None) -> Outcome:
     """Store the key in *stored*, or in a provider that is made."""
     variable, api_key = found.variable, api_key.strip()
     if stored is not None and stored.api_key_encrypted:

@@ -55,7 +55,7 @@ class Left(NamedTuple):
     why: str
 
 
-class Found(NamedTuple):
+class KeyFound(NamedTuple):
     """A variable that has a key (or of a server that needs none, an address), and the provider that it is of."""
 
     variable: str
@@ -77,12 +77,12 @@ class _Address(NamedTuple):
     url: str
 
 
-def read(env: Mapping[str, str]) -> list[Found | Left]:
+def read(env: Mapping[str, str]) -> list[KeyFound | Left]:
     """Return what each variable is: of :data:`KEY_VARIABLES` all, of others those whose name is that of an API key.
 
     A key with a base URL beside it (``OPENAI_BASE_URL``, ``OPENAI_API_BASE``, …) belongs to that URL, and to no vendor.
     """
-    found: list[Found | Left] = []
+    found: list[KeyFound | Left] = []
     done: dict[str, str] = {}
     for variable, name in {**KEY_VARIABLES, **ALSO_KNOWN}.items():
         value = env.get(variable, "").strip()
@@ -102,7 +102,7 @@ def read(env: Mapping[str, str]) -> list[Found | Left]:
     return found + [each for prefix in KEYLESS if (each := _keyless(env, prefix)) is not None]
 
 
-def _vendors(env: Mapping[str, str], variable: str, name: str) -> Found | Left:
+def _vendors(env: Mapping[str, str], variable: str, name: str) -> KeyFound | Left:
     """Return the key of a vendor of the catalogue."""
     vendor = next(each for each in catalogue.SEEDED if each.name == name)
     prefixes = {name.upper(), *(known.removesuffix("_API_KEY") for known, of in KEY_VARIABLES.items() if of == name)}
@@ -116,13 +116,13 @@ def _vendors(env: Mapping[str, str], variable: str, name: str) -> Found | Left:
         )
     found = _addresses(env, sorted(prefixes), origin_of(vendor.kind, None))
     if not found:
-        return Found(variable, vendor.kind, "", vendor.fields())
+        return KeyFound(variable, vendor.kind, "", vendor.fields())
     kind = _kind_at(KINDS[vendor.kind], found[0].url)
     models = list(vendor.models) if kind == vendor.kind else []
     return _elsewhere(variable, env, kind=kind, addresses=found, prefixes=prefixes, models=models)
 
 
-def _other(env: Mapping[str, str], variable: str) -> Found | Left:
+def _other(env: Mapping[str, str], variable: str) -> KeyFound | Left:
     """Return a key of no vendor of the catalogue; one of a kind, or for OpenAI's protocol, can be imported."""
     if not env[variable].strip():
         return Left(variable, "is not set")
@@ -153,7 +153,7 @@ def _other(env: Mapping[str, str], variable: str) -> Found | Left:
         if models:  # what is called a model there is what the deployment is of
             env = {name: value for name, value in env.items() if not name.endswith(_MODELS)}
     done = _elsewhere(variable, env, kind=kind, addresses=found, prefixes=prefixes, models=models)
-    return done._replace(query=query) if isinstance(done, Found) else done
+    return done._replace(query=query) if isinstance(done, KeyFound) else done
 
 
 def _azure_version(env: Mapping[str, str], url: str) -> str:
@@ -162,7 +162,7 @@ def _azure_version(env: Mapping[str, str], url: str) -> str:
     return next((version for version in named if re.fullmatch(r"\d{4}-\d\d-\d\d(-preview)?", version)), "")
 
 
-def _bedrock(env: Mapping[str, str], variable: str) -> Found | Left:
+def _bedrock(env: Mapping[str, str], variable: str) -> KeyFound | Left:
     """Return a key of Amazon Bedrock, whose address has a region in it."""
     region = next((name for name in _REGIONS if re.fullmatch("[a-z0-9-]{4,30}", env.get(name, "").strip())), "")
     if not region:
@@ -172,7 +172,7 @@ def _bedrock(env: Mapping[str, str], variable: str) -> Found | Left:
     return _elsewhere(variable, env, kind=kind, addresses=[_Address(region, url)], prefixes=prefixes, models=[])
 
 
-def _keyless(env: Mapping[str, str], prefix: str) -> Found | Left | None:
+def _keyless(env: Mapping[str, str], prefix: str) -> KeyFound | Left | None:
     """Return a server that needs no key, where its address and a model are named and no key; None: there is none."""
     found = _addresses(env, [prefix], "")
     models = _named(env, prefix, _MODELS)
@@ -220,7 +220,7 @@ def _elsewhere(
     addresses: list[_Address],
     prefixes: set[str],
     models: list[str],
-) -> Found | Left:
+) -> KeyFound | Left:
     """Return a key that belongs to an address of its own."""
     if len(addresses) > 1:
         names = " and ".join(one.variable for one in addresses)
@@ -245,7 +245,7 @@ def _elsewhere(
     models = list(dict.fromkeys(named)) or models
     name = re.sub("[^a-z0-9]+", "-", f"{kind}-{host}".lower() if kind != "openai_compatible" else host.lower())[:50]
     prefix = min(prefixes, key=len)
-    return Found(
+    return KeyFound(
         variable,
         kind,
         url,

@@ -6,7 +6,7 @@ from core.govern.documents import schema
 from tests.govern.importers.samples import FOLDER
 from tests.processes import core
 
-KEY = "sk-canary-import-0123456789abcdefghijklmnop"
+KEY = "sk-canary-import-0123456789abcdef"
 
 
 def test_import_writes_a_document_and_names_losses(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ MASKED: Final = re.compile(r"\S{0,12}?(\.\.\.|\u2026)?[*\u2022\u25cf]{3,}\S{0,12
 _ENTER: Final = "set the variable that the document names, or enter the key on the Providers page"
 
 
-class Key(NamedTuple):
+class KeyThere(NamedTuple):
     """What a file says of a provider's key. The key itself stands in no document."""
 
     variable: str = ""
@@ -38,10 +38,10 @@ class Key(NamedTuple):
         return f"${self.variable}" if self.variable else self.literal.reveal() if self.literal else ""
 
 
-NO_KEY: Final = Key(needed=False)
+NO_KEY: Final = KeyThere(needed=False)
 
 
-class Provider:
+class DraftProvider:
     """A provider of the document."""
 
     def __init__(self, item: Item, name: str, label: str, kind: str, url: str) -> None:
@@ -73,18 +73,18 @@ class Provider:
         item.lose("names no models, so those that are known here were entered", "look over available_models", "to do")
 
 
-class Draft:
+class DocumentDraft:
     """The document while a file is read."""
 
     def __init__(self) -> None:
-        self._providers: dict[tuple[str, str, str], Provider] = {}
+        self._providers: dict[tuple[str, str, str], DraftProvider] = {}
         self._literals: dict[str, str] = {}
         self._named: set[str] = set()
         self.defaults: dict[str, Any] = {}
         self._features: dict[str, dict[str, Any]] = {}
         self._labels: dict[str, tuple[str, Item]] = {}
 
-    def key(self, item: Item | None, *, default: str = "", own_server: bool = False) -> Key:
+    def key(self, item: Item | None, *, default: str = "", own_server: bool = False) -> KeyThere:
         """Return what *item* says of a key.
 
         Args:
@@ -96,14 +96,14 @@ class Draft:
             if item is not None and not isinstance(item.value, str):
                 item.lose("is no text, and so no key", _ENTER, "to do")
             self._named.add(default)
-            return Key(variable=default, item=item)
+            return KeyThere(variable=default, item=item)
         text = item.value.strip()
         if name := reference(text):
             self._named.add(name)
-            return Key(variable=name, item=item)
+            return KeyThere(variable=name, item=item)
         if has_reference(text):
             item.lose("is made of several parts, and a key is one variable here", _ENTER, "to do")
-            return Key(item=item)
+            return KeyThere(item=item)
         if own_server and api_keys.dummy(text):
             return NO_KEY._replace(item=item)
         if api_keys.placeholder(text) or MASKED.fullmatch(text):
@@ -112,12 +112,14 @@ class Draft:
             )
             item.lose(why, _ENTER, "to do")
             self._named.add(default)
-            return Key(variable=default, item=item)
+            return KeyThere(variable=default, item=item)
         if len(self._literals) < 100:  # noqa: PLR2004 - of the 512 that redaction keeps, those of the store are left their place
             remember(text)
-        return Key(literal=Secret(text), item=item)
+        return KeyThere(literal=Secret(text), item=item)
 
-    def provider(self, item: Item, *, name: str, label: str, kind: str, url: str, key: Key) -> Provider | None:
+    def provider(
+        self, item: Item, *, name: str, label: str, kind: str, url: str, key: KeyThere
+    ) -> DraftProvider | None:
         """Return the provider of that kind, address and key, made where there is none yet; None: the address is none (a loss).
 
         Args:
@@ -132,7 +134,7 @@ class Draft:
         identity = (kind, url, key.identity)
         if (known := self._providers.get(identity)) is not None:
             return known
-        made = Provider(item, self._free(name), label[:100] or name, kind, url)
+        made = DraftProvider(item, self._free(name), label[:100] or name, kind, url)
         if rule := _refused_address(made):
             item.lose(f"has no address that can be used here: {rule}", "add the provider on the Providers page")
             return None
@@ -140,7 +142,7 @@ class Draft:
         self._providers[identity] = made
         return made
 
-    def header(self, provider: Provider, item: Item, name: str) -> None:
+    def header(self, provider: DraftProvider, item: Item, name: str) -> None:
         """Add a header to a provider's calls: plain, or by the variable that has it."""
         if rule := carried_values.refused_name(provider.kind, "header", name):
             item.lose(f"cannot be a header of a provider here: {rule}")
@@ -165,7 +167,7 @@ class Draft:
             return
         provider.headers.setdefault(known.get(name.lower(), name), value)
 
-    def hidden_header(self, provider: Provider, item: Item, name: str) -> None:
+    def hidden_header(self, provider: DraftProvider, item: Item, name: str) -> None:
         """Add a header whose value the file does not have: by a variable, which a person fills."""
         if rule := carried_values.refused_name(provider.kind, "header", name):
             item.lose(f"cannot be a header of a provider here: {rule}")
@@ -174,13 +176,13 @@ class Draft:
         provider.headers.setdefault(name, {"env": variable})
         item.lose("is a header whose value is not in the file", f"put it into the variable {variable}", "to do")
 
-    def forget(self, provider: Provider) -> None:
+    def forget(self, provider: DraftProvider) -> None:
         """Leave a provider out that has no models, and of which a loss has told: nobody needs its key."""
         if provider.key_item is not None:
             provider.item.book.drop(provider.key_item.path)
         self._providers = {identity: each for identity, each in self._providers.items() if each is not provider}
 
-    def feature(self, item: Item, name: str, provider: Provider) -> dict[str, Any] | None:
+    def feature(self, item: Item, name: str, provider: DraftProvider) -> dict[str, Any] | None:
         """Return the settings of a feature at a provider, to be filled; None: the name can be no feature's (a loss)."""
         slug = slugged(name, "._", 100)
         if not slug:
@@ -190,12 +192,12 @@ class Draft:
         settings: dict[str, Any] = self._features.setdefault(slug, {}).setdefault(provider.name, {})
         return settings
 
-    def has_feature(self, name: str, provider: Provider | None = None) -> bool:
+    def has_feature(self, name: str, provider: DraftProvider | None = None) -> bool:
         """Return whether there are settings of that feature, at that provider or at any."""
         found = self._features.get(slugged(name, "._", 100))
         return found is not None and (provider is None or provider.name in found)
 
-    def row(self, name: str, provider: Provider) -> dict[str, Any]:
+    def row(self, name: str, provider: DraftProvider) -> dict[str, Any]:
         """Return the settings of that feature at that provider; empty where there are none."""
         found: dict[str, Any] = self._features.get(slugged(name, "._", 100), {}).get(provider.name, {})
         return found
@@ -209,7 +211,7 @@ class Draft:
         self._features[slug] = {provider: dict(settings) for provider, settings in known.items()}
         return True
 
-    def providers(self) -> list[Provider]:
+    def providers(self) -> list[DraftProvider]:
         """Return all providers, in the order of the file."""
         return list(self._providers.values())
 
@@ -233,7 +235,7 @@ class Draft:
         sections = {"defaults": self.defaults, "providers": providers, "features": features}
         return Imported({"version": 1, **{name: rows for name, rows in sections.items() if rows}}, top.book.all())
 
-    def _give_key(self, provider: Provider, key: Key) -> None:
+    def _give_key(self, provider: DraftProvider, key: KeyThere) -> None:
         provider.needs_key = key.needed or vendor_at(provider.kind, provider.url or None) is not None
         provider.key_item = key.item
         if key.literal is not None:
@@ -267,7 +269,7 @@ class Draft:
         return next(each for each in numbered if each not in taken)
 
 
-def _fields(provider: Provider) -> dict[str, Any]:
+def _fields(provider: DraftProvider) -> dict[str, Any]:
     """Return a provider by the names of :class:`~core.store.schemas.ProviderInput`."""
     fields: dict[str, Any] = {
         "display_name": provider.label,
@@ -280,7 +282,7 @@ def _fields(provider: Provider) -> dict[str, Any]:
     return fields | ({"api_base_url": provider.url} if provider.url else {})
 
 
-def _refused_address(provider: Provider) -> str:
+def _refused_address(provider: DraftProvider) -> str:
     """Return the rule that a provider's address breaks; empty if none."""
     try:
         validate(
@@ -291,7 +293,7 @@ def _refused_address(provider: Provider) -> str:
     return base_urls.look(provider.kind, provider.url).refused if provider.url else ""
 
 
-def _entry(provider: Provider) -> dict[str, Any] | None:
+def _entry(provider: DraftProvider) -> dict[str, Any] | None:
     """Return a provider as it stands in a document; None where our rules refuse it (a loss)."""
     fields = _fields(provider)
     if not provider.models:

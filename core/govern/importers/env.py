@@ -10,9 +10,9 @@ from ... import env_file
 from ...errors import BadConfig
 from ...manage import env_reading
 from ...store import api_keys
-from .drafting import NO_KEY, Draft, Key
+from .drafting import NO_KEY, DocumentDraft, KeyThere
 from .items import Item
-from .losses import Book, Imported, Why
+from .losses import Book, Imported, LossReason
 from .reading import refused
 
 PRODUCT = ".env file"
@@ -38,7 +38,7 @@ def read(text: str, variables: Mapping[str, str] | None = None) -> Imported:
         raise refused("is larger than 1 MB, or no text: that is no .env file") from None
     env = {**(variables or {}), **found.as_written()}
     top = Item({}, "", Book(_lines(text, env)))
-    draft = Draft()
+    draft = DocumentDraft()
     for each in env_reading.read(env):
         item = Item(env.get(each.variable), each.variable, top.book)
         if isinstance(each, env_reading.Left):
@@ -47,13 +47,13 @@ def read(text: str, variables: Mapping[str, str] | None = None) -> Imported:
         else:
             _provider(draft, item, each, env[each.variable].strip())
     for number in found.unread:
-        top.book.add(f"line {number}", Why("is no NAME=value"))
+        top.book.add(f"line {number}", LossReason("is no NAME=value"))
     for name in found.twice:
-        top.book.add(name, Why("stands there more than once: the last value counts", kind="to do"))
+        top.book.add(name, LossReason("stands there more than once: the last value counts", kind="to do"))
     return draft.imported(top)
 
 
-def _provider(draft: Draft, item: Item, found: env_reading.Found, value: str) -> None:
+def _provider(draft: DocumentDraft, item: Item, found: env_reading.KeyFound, value: str) -> None:
     fields, own = found.fields, bool(found.url)
     if not fields["available_models"]:
         item.lose(found.nameless)
@@ -61,7 +61,7 @@ def _provider(draft: Draft, item: Item, found: env_reading.Found, value: str) ->
     if api_keys.placeholder(value) and not (own and api_keys.dummy(value)) and found.needs_key:
         item.lose("is a placeholder, and no key", "set it to a key")
         return
-    key = Key(variable=found.variable, item=item) if found.needs_key else NO_KEY
+    key = KeyThere(variable=found.variable, item=item) if found.needs_key else NO_KEY
     made = draft.provider(
         item, name=fields["name"], label=fields["display_name"], kind=found.kind, url=found.url, key=key
     )

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from .losses import Book, Why
+from .losses import Book, LossReason
 from .reading import refused, tree
 
 _NAME: Final = "[A-Za-z_][A-Za-z0-9_]{0,199}"
@@ -40,7 +40,7 @@ class Item:
 
     def lose(self, why: str, instead: str = "", kind: Any = "lost") -> None:
         """Note that this did not come over as it stands there."""
-        self.book.add(self.path or "the file", Why(why, instead, kind))
+        self.book.add(self.path or "the file", LossReason(why, instead, kind))
 
     def take(self, *names: str) -> "Item | None":
         """Return the first of these entries that is there and not null; all of them count as taken. None: there is none."""
@@ -133,7 +133,7 @@ class Item:
         self.lose("is neither true nor false")
         return default
 
-    def rest(self, whys: Mapping[str, Why | None], otherwise: Why | Callable[[str], Why]) -> None:
+    def rest(self, whys: Mapping[str, LossReason | None], otherwise: LossReason | Callable[[str], LossReason]) -> None:
         """Note a loss for each entry that nobody took: its reason is that of its name, else *otherwise*. None: no loss."""
         if not isinstance(self.value, dict):
             return

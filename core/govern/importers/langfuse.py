@@ -11,25 +11,25 @@ from typing import Final
 
 from ...kinds import facts_of
 from ...store import base_urls
-from .drafting import Draft, Provider
+from .drafting import DocumentDraft, DraftProvider
 from .items import Item
-from .losses import Book, Imported, Why
+from .losses import Book, Imported, LossReason
 from .naming import host_of, kind_at, mended
 from .reading import refused, tree
-from .vendors import CLOUDS, NO_KIND, VENDORS, Vendor, instead_of
+from .vendors import CLOUDS, NO_KIND, VENDORS, VendorThere, instead_of
 
 PRODUCT: Final = "Langfuse"
 _LIST: Final = "GET /api/public/llm-connections of Langfuse lists them"
-_OTHER: Final = Why("is Langfuse's own, and has no place here")
-_CONNECTION: Final[Mapping[str, Why | None]] = dict.fromkeys(("id", "createdAt", "updatedAt", "authMethod"))
-_RESPONSES: Final = Why("chooses OpenAI's API", "core.ai chooses the API by the model")
+_OTHER: Final = LossReason("is Langfuse's own, and has no place here")
+_CONNECTION: Final[Mapping[str, LossReason | None]] = dict.fromkeys(("id", "createdAt", "updatedAt", "authMethod"))
+_RESPONSES: Final = LossReason("chooses OpenAI's API", "core.ai chooses the API by the model")
 _LINE: Final = re.compile(r"\s*(export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
 
 
 class _Reader:
     def __init__(self, top: Item) -> None:
         self.top = top
-        self.draft = Draft()
+        self.draft = DocumentDraft()
 
     def read(self) -> Imported:
         connections = [self.top] if "adapter" in self.top.value else self.top.elements("data")
@@ -72,7 +72,7 @@ class _Reader:
         item.mapping("config").rest({"useResponsesApi": _RESPONSES}, _OTHER)
         item.rest(_CONNECTION, _OTHER)
 
-    def _provider(self, item: Item, vendor: Vendor) -> Provider | None:
+    def _provider(self, item: Item, vendor: VendorThere) -> DraftProvider | None:
         name, url = item.text("provider"), item.text("baseURL")
         kind: str = kind_at(url) if vendor.kind == "openai" else vendor.kind
         if kind == base_urls.AZURE:
@@ -101,10 +101,12 @@ def _variables(text: str) -> Imported | None:
     for _, found in lines:
         name = found[2]
         if name.startswith("LANGFUSE_LLM_CONNECTION_WHITELISTED"):
-            book.add(name, Why("lets Langfuse call private addresses", "LLM_PRIVATE_HOSTS does, where it is needed"))
+            book.add(
+                name, LossReason("lets Langfuse call private addresses", "LLM_PRIVATE_HOSTS does, where it is needed")
+            )
         elif re.search("LLM|BEDROCK|VERTEX|OPENAI|ANTHROPIC", name):
-            book.add(name, Why("is a setting of Langfuse's own calls", _LIST))
-    book.add("the file", Why("has variables, and no variable of Langfuse has an LLM connection", _LIST))
+            book.add(name, LossReason("is a setting of Langfuse's own calls", _LIST))
+    book.add("the file", LossReason("has variables, and no variable of Langfuse has an LLM connection", _LIST))
     return Imported({"version": 1}, book.all())
 
 

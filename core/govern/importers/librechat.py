@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from ...kinds import KINDS
 from ...store import base_urls
-from .drafting import Draft, Provider
+from .drafting import DocumentDraft, DraftProvider
 from .entering import omit, put, put_extra
 from .items import VARIABLES, Item, has_reference, opened
-from .losses import Imported, Why
+from .losses import Imported, LossReason
 from .naming import host_of, kind_at
 
 PRODUCT: Final = "LibreChat"
@@ -39,21 +39,21 @@ _BUILT_IN: Final = {
 }
 """Endpoint -> its kind, what people read, and the variable in which LibreChat has its key."""
 _PROVIDERS: Final = {"anthropic": "anthropic", "google": "google", "openAI": "openai", "openai": "openai"}
-_OTHER: Final = Why("is of LibreChat's chat, and has no place here")
-_PROMPT: Final = Why("is a part of the prompt, which the program writes")
-_SPEC: Final[Mapping[str, Why | None]] = {
+_OTHER: Final = LossReason("is of LibreChat's chat, and has no place here")
+_PROMPT: Final = LossReason("is a part of the prompt, which the program writes")
+_SPEC: Final[Mapping[str, LossReason | None]] = {
     **dict.fromkeys(("promptPrefix", "instructions", "system", "examples", "greeting"), _PROMPT),
     **dict.fromkeys(("modelLabel", "label", "chatGptLabel", "iconURL"), None),
-    "maxContextTokens": Why("is how much of a conversation is sent, which the program decides"),
-    "useResponsesApi": Why("chooses OpenAI's API", "core.ai chooses the API by the model"),
+    "maxContextTokens": LossReason("is how much of a conversation is sent, which the program decides"),
+    "useResponsesApi": LossReason("chooses OpenAI's API", "core.ai chooses the API by the model"),
 }
-_SECTIONS: Final[Mapping[str, Why | None]] = {
+_SECTIONS: Final[Mapping[str, LossReason | None]] = {
     **dict.fromkeys(("version", "cache"), None),
-    **dict.fromkeys(("mcpServers", "mcpSettings", "actions"), Why("are tools, which the program has")),
+    **dict.fromkeys(("mcpServers", "mcpSettings", "actions"), LossReason("are tools, which the program has")),
     **dict.fromkeys(("registration", "interface", "fileConfig", "fileStrategy", "rateLimits", "balance"), _OTHER),
 }
-_ENDPOINTS: Final[Mapping[str, Why | None]] = {
-    "bedrock": Why("signs in with AWS credentials, and there is no kind of provider for it"),
+_ENDPOINTS: Final[Mapping[str, LossReason | None]] = {
+    "bedrock": LossReason("signs in with AWS credentials, and there is no kind of provider for it"),
     "all": _OTHER,
 }
 
@@ -61,9 +61,9 @@ _ENDPOINTS: Final[Mapping[str, Why | None]] = {
 class _Reader:
     def __init__(self, top: Item, variables: Mapping[str, str]) -> None:
         self.top = top
-        self.draft = Draft()
+        self.draft = DocumentDraft()
         self.variables = variables
-        self.endpoints: dict[str, list[Provider]] = {}
+        self.endpoints: dict[str, list[DraftProvider]] = {}
         self.built_in: dict[str, Item] = {}
 
     def read(self) -> Imported:
@@ -170,7 +170,7 @@ class _Reader:
         self._carried(made, item, headers="additionalHeaders")
         item.rest({}, _OTHER)
 
-    def _own(self, name: str, item: Item | None) -> Provider | None:
+    def _own(self, name: str, item: Item | None) -> DraftProvider | None:
         """Return the provider of an endpoint that LibreChat has by itself, made where there is none yet."""
         if name not in _BUILT_IN:
             return None
@@ -218,12 +218,12 @@ class _Reader:
         item.lose("is a feature here", "programs resolve the provider with this feature", "said otherwise")
         item.rest({}, _OTHER)
 
-    def _deployment(self, provider: Provider, model: str) -> str:
+    def _deployment(self, provider: DraftProvider, model: str) -> str:
         if provider.kind == base_urls.AZURE and self.draft.has_feature(model, provider):
             return str(self.draft.row(model, provider).get("preferred_model", model))
         return model
 
-    def _carried(self, provider: Provider, item: Item, headers: str = "headers") -> None:
+    def _carried(self, provider: DraftProvider, item: Item, headers: str = "headers") -> None:
         """Enter headers and the parameters that an endpoint adds and leaves out."""
         for name, value in item.mapping(headers).entries():
             self.draft.header(provider, value, name)

@@ -12,12 +12,12 @@ from typing import Any, Final, NamedTuple
 from ...kinds import facts_of
 from ...store import base_urls
 from . import litellm_words as words
-from .drafting import NO_KEY, Draft, Key, Provider
+from .drafting import NO_KEY, DocumentDraft, DraftProvider, KeyThere
 from .entering import put, put_extra
 from .items import VARIABLES, Item, opened, reference
 from .losses import Imported
 from .naming import azure_name, host_of, kind_at, slugged
-from .vendors import CLOUDS, NO_KIND, VENDORS, Vendor, instead_of
+from .vendors import CLOUDS, NO_KIND, VENDORS, VendorThere, instead_of
 
 PRODUCT: Final = "LiteLLM"
 _PARAMETERS: Final = {
@@ -61,14 +61,14 @@ class _Deployment(NamedTuple):
     item: Item
     alias: str
     model: str
-    provider: Provider
+    provider: DraftProvider
     settings: dict[str, Any]
 
 
 class _Reader:
     def __init__(self, top: Item, variables: Mapping[str, str]) -> None:
         self.top = top
-        self.draft = Draft()
+        self.draft = DocumentDraft()
         self.variables = dict(variables)
         self.credentials: dict[str, Item] = {}
         self.found: list[_Deployment] = []
@@ -141,7 +141,7 @@ class _Reader:
         settings = self._parameters(params)
         self.found.append(_Deployment(item, alias, rest, made, settings))
 
-    def _provider(self, item: Item, prefix: str, vendor: Vendor, params: Item) -> Provider | None:
+    def _provider(self, item: Item, prefix: str, vendor: VendorThere, params: Item) -> DraftProvider | None:
         base = params.take("api_base", "base_url")
         url = base.known(self.variables) if base is not None else vendor.url
         if base is not None and not url:
@@ -175,7 +175,7 @@ class _Reader:
             self._carried(made, prefix, params)
         return made
 
-    def _key(self, params: Item, vendor: Vendor, kind: str, *, own: bool) -> Key:
+    def _key(self, params: Item, vendor: VendorThere, kind: str, *, own: bool) -> KeyThere:
         item = params.take("api_key")
         if item is None and not vendor.needs_key:
             return NO_KEY
@@ -184,7 +184,7 @@ class _Reader:
             item, default=default, own_server=kind == "openai_compatible" and (own or not vendor.needs_key)
         )
 
-    def _carried(self, provider: Provider, prefix: str, params: Item) -> None:
+    def _carried(self, provider: DraftProvider, prefix: str, params: Item) -> None:
         """Enter headers and query parameters."""
         for part in ("extra_headers", "headers"):
             for name, item in params.mapping(part).entries():

@@ -6,22 +6,22 @@ from typing import Any, Final, Literal, NamedTuple
 from ...redaction import scrub
 from ...wording import counted
 
-Kind = Literal["lost", "said otherwise", "to do"]
+LossKind = Literal["lost", "said otherwise", "to do"]
 """``lost``: it has no place here. ``said otherwise``: it is in the document in another form. ``to do``: a person is needed."""
 MOST: Final = 2_000
 """So many are told of one file; of more, how many there are."""
 _LONGEST: Final = 200
 
 
-class Why(NamedTuple):
+class LossReason(NamedTuple):
     """Why something does not come over as it is, and what to do instead: sentences for people."""
 
     why: str
     instead: str = ""
-    kind: Kind = "lost"
+    kind: LossKind = "lost"
 
 
-class Loss(NamedTuple):
+class ImportLoss(NamedTuple):
     """One thing of a file that did not come over as it stood there. No part of it is a value of the file."""
 
     where: str
@@ -30,7 +30,7 @@ class Loss(NamedTuple):
     """Its line, counted from 1; None where the file is JSON."""
     why: str
     instead: str
-    kind: Kind
+    kind: LossKind
 
     def __str__(self) -> str:
         place = f"line {self.line}, {self.where}" if self.line else self.where
@@ -42,7 +42,7 @@ class Imported(NamedTuple):
 
     document: dict[str, Any]
     """For ``apply``: YAML or JSON can be written of it. Without secrets."""
-    losses: tuple[Loss, ...]
+    losses: tuple[ImportLoss, ...]
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -57,7 +57,7 @@ class Imported(NamedTuple):
     def summary(self) -> str:
         """The counts in words, as ``2 providers, 5 models, 1 feature; 3 lost, 1 to do``."""
         came = ", ".join(counted(number, part[:-1]) for part, number in self.counts.items() if number) or "nothing"
-        kinds: tuple[Kind, ...] = ("lost", "said otherwise", "to do")
+        kinds: tuple[LossKind, ...] = ("lost", "said otherwise", "to do")
         left = {kind: sum(loss.kind == kind for loss in self.losses) for kind in kinds}
         return f"{came}; " + (
             ", ".join(f"{number} {kind}" for kind, number in left.items() if number) or "nothing lost"
@@ -69,26 +69,30 @@ class Book:
 
     def __init__(self, lines: Mapping[str, int] | None = None) -> None:
         self._lines = lines or {}
-        self._found: dict[tuple[str, str], Loss] = {}
+        self._found: dict[tuple[str, str], ImportLoss] = {}
         self._more = 0
 
-    def add(self, where: str, why: Why) -> None:
+    def add(self, where: str, why: LossReason) -> None:
         """Note a loss; the same one at the same place counts once."""
         if len(self._found) >= MOST:
             self._more += 1
             return
         place = shown(where)
-        self._found.setdefault((where, why.why), Loss(place, self._lines.get(where), why.why, why.instead, why.kind))
+        self._found.setdefault(
+            (where, why.why), ImportLoss(place, self._lines.get(where), why.why, why.instead, why.kind)
+        )
 
     def drop(self, where: str) -> None:
         """Take back what was noted at a place."""
         self._found = {known: loss for known, loss in self._found.items() if known[0] != where}
 
-    def all(self) -> tuple[Loss, ...]:
+    def all(self) -> tuple[ImportLoss, ...]:
         """Return what was noted, in the order of the file where lines are known, else as it was met."""
         found = sorted(self._found.values(), key=lambda loss: loss.line or 0)
         if self._more:
-            found.append(Loss("the rest", None, f"{self._more:,} more are not listed", "import a smaller file", "lost"))
+            found.append(
+                ImportLoss("the rest", None, f"{self._more:,} more are not listed", "import a smaller file", "lost")
+            )
         return tuple(found)
 
 

@@ -10,9 +10,9 @@ from typing import Final
 
 from ...kinds import facts_of
 from ...store import base_urls
-from .drafting import NO_KEY, Draft, Key, Provider
+from .drafting import NO_KEY, DocumentDraft, DraftProvider, KeyThere
 from .items import Item, opened
-from .losses import Imported, Why
+from .losses import Imported, LossReason
 from .naming import azure_name, host_of, kind_at, slugged
 from .reading import refused
 
@@ -29,20 +29,20 @@ _NAMES: Final = {
 }
 """Where the export has it -> what it is called in Open WebUI's API and environment."""
 _ADD: Final = "add the provider on the Providers page, which looks models up"
-_OTHER: Final = Why("is of Open WebUI's chat, and has no place here")
-_CONFIG: Final[Mapping[str, Why | None]] = {
+_OTHER: Final = LossReason("is of Open WebUI's chat, and has no place here")
+_CONFIG: Final[Mapping[str, LossReason | None]] = {
     **dict.fromkeys(("connection_type", "provider"), None),
-    "tags": Why("are marks of models in Open WebUI"),
-    "prefix_id": Why("is put before model names in Open WebUI", "models have the vendor's own names here"),
+    "tags": LossReason("are marks of models in Open WebUI"),
+    "prefix_id": LossReason("is put before model names in Open WebUI", "models have the vendor's own names here"),
 }
 
 
 class _Reader:
     def __init__(self, top: Item) -> None:
         self.top = top
-        self.draft = Draft()
+        self.draft = DocumentDraft()
         self.sections = {name: top.mapping(name) for name in ("openai", "ollama", "ui")}
-        self.nameless: list[tuple[Item, Provider]] = []
+        self.nameless: list[tuple[Item, DraftProvider]] = []
 
     def read(self) -> Imported:
         keys = self._list("openai.api_keys")
@@ -79,9 +79,9 @@ class _Reader:
             if made is not None:
                 made.is_active = made.is_active and on and config.on("enable", default=True)
                 config.rest(_CONFIG, _OTHER)
-        configs.rest({}, Why("is of a connection that is not there"))
+        configs.rest({}, LossReason("is of a connection that is not there"))
 
-    def _connection(self, item: Item, key_item: Item | None, config: Item, *, ollama: bool) -> Provider | None:
+    def _connection(self, item: Item, key_item: Item | None, config: Item, *, ollama: bool) -> DraftProvider | None:
         url = item.as_text() if item.value != "" else ""
         if not url:
             item.lose("is no address")
@@ -107,7 +107,7 @@ class _Reader:
             self.nameless.append((item, made))
         return made
 
-    def _key(self, item: Item, key_item: Item | None, auth: str, kind: str) -> Key:
+    def _key(self, item: Item, key_item: Item | None, auth: str, kind: str) -> KeyThere:
         if auth not in {"", "bearer", "none"}:
             why = "signs in as the user, or at Microsoft Entra, and a provider here has one key"
             item.lose(why, "enter a key", "to do")

@@ -8,31 +8,33 @@ from typing import Final
 
 from ...kinds import facts_of
 from ...store import base_urls
-from .drafting import NO_KEY, Draft, Provider
+from .drafting import NO_KEY, DocumentDraft, DraftProvider
 from .entering import put
 from .items import Item, opened
-from .losses import Imported, Why
+from .losses import Imported, LossReason
 from .naming import host_of, kind_at
-from .vendors import CLOUDS, NO_KIND, VENDORS, Vendor, instead_of
+from .vendors import CLOUDS, NO_KIND, VENDORS, VendorThere, instead_of
 
 PRODUCT: Final = "Otari"
-_OTHER: Final = Why("is Otari's own, and has no place here")
-_CLIENT: Final = Why("is an argument of the vendor's SDK, and has no place here")
-_SECTIONS: Final[Mapping[str, Why | None]] = {
-    "pricing": Why("are prices", "what calls cost is known by Model facts; prices of your own are entered there"),
+_OTHER: Final = LossReason("is Otari's own, and has no place here")
+_CLIENT: Final = LossReason("is an argument of the vendor's SDK, and has no place here")
+_SECTIONS: Final[Mapping[str, LossReason | None]] = {
+    "pricing": LossReason(
+        "are prices", "what calls cost is known by Model facts; prices of your own are entered there"
+    ),
     "default_pricing": None,
-    "master_key": Why("signs in at Otari", "programs need no key to resolve; REST takes tokens (tokens add)"),
-    "database_url": Why("is Otari's own database", "settings are in DATABASE_URL of LLM Settings"),
-    "search_tools": Why("are tools, which the program has"),
+    "master_key": LossReason("signs in at Otari", "programs need no key to resolve; REST takes tokens (tokens add)"),
+    "database_url": LossReason("is Otari's own database", "settings are in DATABASE_URL of LLM Settings"),
+    "search_tools": LossReason("are tools, which the program has"),
 }
 
 
 class _Reader:
     def __init__(self, top: Item, variables: Mapping[str, str]) -> None:
         self.top = top
-        self.draft = Draft()
+        self.draft = DocumentDraft()
         self.variables = variables
-        self.instances: dict[str, Provider] = {}
+        self.instances: dict[str, DraftProvider] = {}
 
     def read(self) -> Imported:
         named = self._named()
@@ -84,7 +86,7 @@ class _Reader:
         client.rest({}, _CLIENT)
         item.rest({"pricing": _SECTIONS["pricing"]}, _OTHER)
 
-    def _provider(self, name: str, item: Item, vendor: Vendor) -> Provider | None:
+    def _provider(self, name: str, item: Item, vendor: VendorThere) -> DraftProvider | None:
         base = item.take("api_base")
         url = base.known(self.variables) if base is not None else vendor.url
         kind: str = kind_at(url) if vendor.kind == "openai" else vendor.kind

@@ -13,7 +13,7 @@ from ...presets import PRESETS
 
 
 @dataclass(frozen=True, slots=True)
-class Vendor:
+class VendorThere:
     """One vendor, or one program that serves models."""
 
     name: str
@@ -28,13 +28,13 @@ class Vendor:
 
 
 _OWN: Final = {
-    "openai": Vendor("openai", "OpenAI", "openai", variable="OPENAI_API_KEY"),
-    "anthropic": Vendor("anthropic", "Anthropic", "anthropic", variable="ANTHROPIC_API_KEY"),
-    "google": Vendor("google", "Google", "google", variable="GEMINI_API_KEY"),
-    "azure": Vendor("azure", "Azure OpenAI", "azure_openai", variable="AZURE_API_KEY"),
+    "openai": VendorThere("openai", "OpenAI", "openai", variable="OPENAI_API_KEY"),
+    "anthropic": VendorThere("anthropic", "Anthropic", "anthropic", variable="ANTHROPIC_API_KEY"),
+    "google": VendorThere("google", "Google", "google", variable="GEMINI_API_KEY"),
+    "azure": VendorThere("azure", "Azure OpenAI", "azure_openai", variable="AZURE_API_KEY"),
 }
 _COMPATIBLE: Final = {
-    name: Vendor(
+    name: VendorThere(
         preset.name,
         preset.label,
         url=preset.address,
@@ -47,24 +47,26 @@ _COMPATIBLE: Final = {
 _MORE: Final = {
     vendor.name: vendor
     for vendor in (
-        Vendor("cerebras", "Cerebras", url="https://api.cerebras.ai/v1", variable="CEREBRAS_API_KEY"),
-        Vendor("nvidia_nim", "NVIDIA NIM", url="https://integrate.api.nvidia.com/v1", variable="NVIDIA_NIM_API_KEY"),
-        Vendor("sambanova", "SambaNova", url="https://api.sambanova.ai/v1", variable="SAMBANOVA_API_KEY"),
-        Vendor(
+        VendorThere("cerebras", "Cerebras", url="https://api.cerebras.ai/v1", variable="CEREBRAS_API_KEY"),
+        VendorThere(
+            "nvidia_nim", "NVIDIA NIM", url="https://integrate.api.nvidia.com/v1", variable="NVIDIA_NIM_API_KEY"
+        ),
+        VendorThere("sambanova", "SambaNova", url="https://api.sambanova.ai/v1", variable="SAMBANOVA_API_KEY"),
+        VendorThere(
             "fireworks_ai", "Fireworks AI", url="https://api.fireworks.ai/inference/v1", variable="FIREWORKS_API_KEY"
         ),
-        Vendor("perplexity", "Perplexity", url="https://api.perplexity.ai", variable="PERPLEXITYAI_API_KEY"),
-        Vendor("github", "GitHub Models", url="https://models.inference.ai.azure.com", variable="GITHUB_API_KEY"),
-        Vendor("meta_llama", "Meta Llama", url="https://api.llama.com/compat/v1", variable="LLAMA_API_KEY"),
-        Vendor("codestral", "Codestral", url="https://codestral.mistral.ai/v1", variable="CODESTRAL_API_KEY"),
-        Vendor("friendliai", "FriendliAI", url="https://api.friendli.ai/serverless/v1", variable="FRIENDLI_TOKEN"),
-        Vendor("hosted_vllm", "vLLM", needs_key=False),
-        Vendor("llamafile", "llamafile", url="http://127.0.0.1:8080/v1", needs_key=False),
-        Vendor("litellm_proxy", "LiteLLM"),
-        Vendor("custom_openai", "OpenAI-compatible"),
+        VendorThere("perplexity", "Perplexity", url="https://api.perplexity.ai", variable="PERPLEXITYAI_API_KEY"),
+        VendorThere("github", "GitHub Models", url="https://models.inference.ai.azure.com", variable="GITHUB_API_KEY"),
+        VendorThere("meta_llama", "Meta Llama", url="https://api.llama.com/compat/v1", variable="LLAMA_API_KEY"),
+        VendorThere("codestral", "Codestral", url="https://codestral.mistral.ai/v1", variable="CODESTRAL_API_KEY"),
+        VendorThere("friendliai", "FriendliAI", url="https://api.friendli.ai/serverless/v1", variable="FRIENDLI_TOKEN"),
+        VendorThere("hosted_vllm", "vLLM", needs_key=False),
+        VendorThere("llamafile", "llamafile", url="http://127.0.0.1:8080/v1", needs_key=False),
+        VendorThere("litellm_proxy", "LiteLLM"),
+        VendorThere("custom_openai", "OpenAI-compatible"),
     )
 }
-VENDORS: Final[Mapping[str, Vendor]] = {
+VENDORS: Final[Mapping[str, VendorThere]] = {
     **_MORE,
     **_COMPATIBLE,
     **_OWN,

@@ -10,6 +10,12 @@ from tests.govern.importers import samples
 PAGE = Path(__file__).parents[3] / "docs" / "migrating.md"
 HEADING = "## Files of other products\n"
 
+INTRODUCTION = (
+    "What the importers make of files that people have: found in public repositories, with names, hosts and keys changed, and\n"
+    "shortened. Three were written by the products' documentation, as nobody publishes theirs: `open-webui-api.json`,\n"
+    "`langfuse-connections.json` and `services.env`. They are the inputs of a test, which applies each to an empty store.\n\n"
+)
+
 
 def _said(found: Imported, kind: str) -> str:
     """The reasons of one kind, the most frequent first, with how many of each."""
@@ -20,9 +26,7 @@ def _said(found: Imported, kind: str) -> str:
 def listing() -> str:
     """The last part of the page."""
     lines = [
-        "What the importers make of files that people have: found in public repositories, with names, hosts and keys changed, and\n"
-        "shortened. Three were written by the products' documentation, as nobody publishes theirs: `open-webui-api.json`,\n"
-        "`langfuse-connections.json` and `services.env`. They are the inputs of a test, which applies each to an empty store.\n\n",
+        INTRODUCTION,
         "| file | taken over; how much else | lost | said otherwise | to do |\n|---|---|---|---|---|\n",
     ]
     for name, product in samples.FILES.items():

@@ -8,7 +8,7 @@ import pytest
 from core.govern.importers import litellm
 from core.govern.importers.losses import Imported
 
-KEY = "sk-canary-litellm-0123456789abcdefghijklmnop"
+KEY = "sk-canary-litellm-0123456789abcdef"
 
 
 def read(*deployments: dict[str, Any], variables: dict[str, str] | None = None, **sections: Any) -> Imported:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlmodel import Session
 
 from core.actors import COMMAND_LINE
-from core.commands.import_from import Product
+from core.commands.import_from import ProductName
 from core.errors import Invalid
 from core.govern.documents import applying, emitting, schema, wording
 from core.govern.importers.losses import Imported
@@ -31,7 +31,7 @@ def written(found: Imported) -> str:
 
 def test_the_command_line_has_every_product() -> None:
     """Each product has a name there, and each is among the samples."""
-    assert {each.value for each in Product} == PRODUCTS.keys() == set(samples.FILES.values())
+    assert {each.value for each in ProductName} == PRODUCTS.keys() == set(samples.FILES.values())
 
 
 @pytest.mark.parametrize("name", samples.FILES)
