@@ -30,6 +30,7 @@ from api import (
     providers,
     scoped_settings,
     settings,
+    webhooks,
     wire,
 )
 from api.callers import REASON, SPENT, limit_headers
@@ -116,7 +117,7 @@ def make() -> FastAPI:
         features,
         limits,
     )
-    for module in (*ours, history, models, document, health, docs):
+    for module in (*ours, webhooks, history, models, document, health, docs):
         app.router.routes.extend(module.router.routes)  # flat: what there is can be walked, by a 405 and by a test
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # how FastAPI has it extended
     return app

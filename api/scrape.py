@@ -122,6 +122,7 @@ def _of_store(found: Figures) -> Iterator[Metric]:
         ("encryption_key", "When this database first met the primary encryption key", found.primary_since),
     ):
         yield from _moment(name, help_, at)
+    yield from _of_messages(found)
     ends = GaugeMetricFamily(
         _named("model_retires_seconds"),
         "Time until the vendor takes a provider's default model away; negative: it has",
@@ -181,6 +182,18 @@ def _of_jobs(found: Figures) -> Iterator[Metric]:
         "work",
         ((name, state.last.timestamp()) for name, state in states.items() if state.last is not None),
     )
+
+
+def _of_messages(found: Figures) -> Iterator[Metric]:
+    messages = found.messages
+    results = (("done", messages.done), ("failed", messages.failed))
+    yield _gauges("recent_webhook_messages", "Messages to webhooks that ended in the last hour", "result", results)
+    yield _gauge(
+        "webhook_messages_waiting", "Messages to webhooks that wait to be sent, or to be tried again", messages.waiting
+    )
+    waits = 0.0 if messages.oldest is None else (datetime.now(UTC) - messages.oldest).total_seconds()
+    yield _gauge("webhook_oldest_waiting_seconds", "Time since the oldest of them was written; 0: none waits", waits)
+    yield _gauge("webhooks_off", "Webhooks that were switched off because nothing could be sent to them", messages.off)
 
 
 def _moment(name: str, help_: str, at: datetime | None) -> Iterator[Metric]:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from core import crypto
 from core.govern import growth, jobs, lifecycle
-from core.manage import health, omissions
+from core.manage import health, notifications, omissions
 from core.store import db
 from ui.health.models import draw_omissions
 from ui.health.view import draw_health
@@ -16,7 +16,8 @@ actor = begin_page(
 with db.transaction() as session:
     found = health.look(session, crypto.get_ring())
     sizes, periodic = growth.tables(session), jobs.states(session)
+    hooks = notifications.list_all(session, actor)
     ending, needless = lifecycle.retiring(session, actor, lifecycle.NOTICES[0]), omissions.needless(session)
-draw_health(found, sizes, periodic, ending)
+draw_health(found, sizes, periodic, ending, hooks)
 draw_omissions(actor, needless)
 st.button("Look again", key="look_again", icon=":material/refresh:")

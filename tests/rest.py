@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -21,9 +22,18 @@ from api import effective, health, scrape, store_figures
 from api.app import mounted
 from core.access import tokens
 from core.actors import COMMAND_LINE, Actor
-from core.manage import features, limits, organization_keys, organization_members, organizations, settings
+from core.manage import (
+    features,
+    limits,
+    notifications,
+    organization_keys,
+    organization_members,
+    organizations,
+    settings,
+)
 from core.manage.scopes import SettingsScope
 from core.store import db
+from core.store.notification_tables import NotificationDelivery
 from core.store.table import id_of
 from core.store.tables import User
 from tests.conftest import run_async
@@ -175,6 +185,21 @@ def tenant(session: Session, slug: str, provider_id: int, key: str = KEY) -> Ten
     own = {"owner": "organization", "organization_id": number, "limits": {"max_retries": {"max": 9}}}
     limited = id_of(limits.create(session, COMMAND_LINE, own))
     return Tenant(number, feature, id_of(row), id_of(override), id_of(user), limited)
+
+
+def hook(session: Session, name: str = "ops") -> tuple[int, int]:
+    """Make a webhook to which a message was given up; return the ids of both."""
+    row, _ = notifications.create(session, COMMAND_LINE, {"name": name, "url": "http://127.0.0.1:9/x"})
+    message = NotificationDelivery(
+        target_id=id_of(row),
+        event="settings.changed",
+        webhook_id="msg_1",
+        payload={},
+        failed_at=datetime.now(UTC),
+    )
+    session.add(message)
+    session.flush()
+    return id_of(row), id_of(message)
 
 
 def token_of(organization_id: int, role: str) -> dict[str, str]:

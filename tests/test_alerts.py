@@ -24,7 +24,8 @@ from core import config, crypto
 from core.access import ratelimit, sign_in, tokens
 from core.actors import COMMAND_LINE
 from core.calling import log_writer
-from core.manage import providers
+from core.govern import outbox_sending
+from core.manage import notifications, providers
 from core.resolve import Resolver
 from core.store import db
 from tests import promql
@@ -208,6 +209,26 @@ def job_is_late(app: Watched) -> None:
     )
 
 
+def webhook(app: Watched) -> None:
+    app.environment(LLM_PRIVATE_HOSTS="127.0.0.1")
+    with db.transaction() as session:
+        notifications.create(session, COMMAND_LINE, {"name": "ops", "url": "http://127.0.0.1:9/x"})
+
+
+def webhook_fails(app: Watched) -> None:
+    webhook(app)
+    app.execute(
+        "INSERT INTO notification_deliveries (target_id, event, webhook_id, payload, created_at)"
+        " SELECT id, 'settings.changed', 'msg_1', '{}', clock_timestamp() - interval '31 minutes' FROM notification_targets"
+    )
+
+
+def webhook_is_off(app: Watched) -> None:
+    webhook(app)
+    with db.transaction() as session:
+        outbox_sending.switch_off(session, session.scalar(text("SELECT id FROM notification_targets")) or 0, "gone")
+
+
 def old_key(app: Watched) -> None:
     app.execute("UPDATE llm_providers SET api_key_set_at = clock_timestamp() - interval '400 days'")
 
@@ -254,6 +275,8 @@ MADE: Final = {
     "LlmSettingsRequestLogLarge": Made(nothing, ("2e+10", "1000")),
     "LlmSettingsJobFails": Made(job_fails),
     "LlmSettingsJobOverdue": Made(job_is_late),
+    "LlmSettingsWebhookFails": Made(webhook_fails),
+    "LlmSettingsWebhookOff": Made(webhook_is_off),
     "LlmSettingsApiKeyOld": Made(old_key),
     "LlmSettingsEncryptionKeyOld": Made(old_encryption_key),
     "LlmSettingsFilesUsedUp": Made(files_used),

@@ -24,6 +24,7 @@ from . import (
     schema,
     tokens,
     users,
+    webhooks,
 )
 
 app = typer.Typer(
@@ -57,3 +58,4 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(models.app, name="models")
 app.add_typer(tokens.app, name="tokens")
+app.add_typer(webhooks.app, name="webhooks")

@@ -9,6 +9,7 @@ from sqlmodel import Session, col
 from ..access import sign_in
 from ..access.authority import is_live, token_is_live
 from ..crypto import KeyRing
+from ..manage import notifications
 from ..store import sealed
 from ..store.tables import ApiToken, AuthSession
 from . import growth, jobs, lifecycle
@@ -33,6 +34,20 @@ class Calls(NamedTuple):
     calls: int
     adjusted: int
     """Of them: something that somebody chose was not sent as it was."""
+
+
+class Messages(NamedTuple):
+    """Messages to webhooks, but for tests."""
+
+    done: int
+    """Within the last hour."""
+    failed: int
+    """Given up within the last hour."""
+    waiting: int
+    oldest: datetime | None
+    """When the one that waits longest was written."""
+    off: int
+    """Webhooks that were switched off because nothing could be sent to them."""
 
 
 class Figures(NamedTuple):
@@ -65,6 +80,8 @@ class Figures(NamedTuple):
     primary_since: datetime | None
     """When this database first met the primary encryption key."""
     calls: tuple[Calls, ...]
+    messages: Messages
+    """To webhooks."""
     ends: tuple[tuple[str, str, date], ...]
     """Provider, its default model, and the day on which that ends."""
 
@@ -88,6 +105,7 @@ def read(session: Session, ring: KeyRing) -> Figures:
         throttled=sign_in.throttled(session),
         live_sign_ins=session.scalar(select(func.count()).select_from(AuthSession).where(is_live())) or 0,
         tokens=tokens,
+        messages=Messages(*session.execute(_MESSAGES, {"now": now, "test": notifications.TEST}).one()),
         ends=tuple(lifecycle.ends(session, MOST_ENDS)),
         tokens_expiring=expiring,
         next_expiry=next_expiry,
@@ -115,6 +133,12 @@ _COUNTED: Final = text("""
         (SELECT created_at FROM encryption_canaries WHERE key_id = :primary) AS primary_since
     FROM (SELECT is_active, api_key_set_at, coalesce(api_key_encrypted, '') <> '' AS has_key, needs_key
         FROM llm_providers) found
+""")
+_MESSAGES: Final = text("""
+    SELECT (SELECT count(*) FROM notification_deliveries WHERE done_at > :now - interval '1 hour' AND event <> :test),
+        (SELECT count(*) FROM notification_deliveries WHERE failed_at > :now - interval '1 hour' AND event <> :test),
+        count(*), min(created_at), (SELECT count(*) FROM notification_targets WHERE NOT is_active AND off_reason IS NOT NULL)
+    FROM notification_deliveries WHERE done_at IS NULL AND failed_at IS NULL AND event <> :test
 """)
 _CALLS: Final = text("""
     WITH recent AS (

@@ -150,7 +150,7 @@ def _message(generation: int, since: int, known: Any, changes: Sequence[Mapping[
         if size > MOST_BYTES:
             break
         listed.append(change)
-    told = {
+    data = {
         "generation": generation,
         "since": since,
         "total": None if known is None else known.total,
@@ -159,7 +159,7 @@ def _message(generation: int, since: int, known: Any, changes: Sequence[Mapping[
         "comment": None if known is None or known.comment is None else _short(known.comment),
     }
     at = datetime.now(UTC) if known is None else known.at.astimezone(UTC)
-    return {"type": CHANGED, "timestamp": at.isoformat(), "data": told}
+    return {"type": CHANGED, "timestamp": at.isoformat(), "data": data}
 
 
 def _change(row: Any) -> dict[str, Any]:

@@ -36,7 +36,7 @@ _NOW: Any = func.clock_timestamp()
 SWITCHED_OFF: Final = "The webhook was switched off"
 
 
-class Listed(NamedTuple):
+class ListedWebhook(NamedTuple):
     """A webhook, and how it goes."""
 
     row: NotificationTarget
@@ -47,7 +47,7 @@ class Listed(NamedTuple):
     """The one that was tried last."""
 
 
-def list_all(session: Session, actor: Actor) -> list[Listed]:
+def list_all(session: Session, actor: Actor) -> list[ListedWebhook]:
     """Return every webhook, by name.
 
     Raises:
@@ -62,7 +62,7 @@ def list_all(session: Session, actor: Actor) -> list[Listed]:
     }
     rows = session.exec(select(NotificationTarget).where(NotificationTarget.kind == WEBHOOK))
     return [
-        Listed(row, *waiting.get(id_of(row), (0, None)), _last(session, id_of(row)))
+        ListedWebhook(row, *waiting.get(id_of(row), (0, None)), _last(session, id_of(row)))
         for row in sorted(rows, key=lambda row: (row.name.lower(), id_of(row)))
     ]
 

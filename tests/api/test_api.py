@@ -31,7 +31,7 @@ from core.store import db
 from core.store.tables import User
 from core.store.values import MAX_MODELS_TEXT
 from tests.conftest import run_async, statements
-from tests.rest import HOST, KEY, NEW, as_written, cookie, data, error, serving, tenant, token, token_of
+from tests.rest import HOST, KEY, NEW, as_written, cookie, data, error, hook, serving, tenant, token, token_of
 from tests.routes import BODIES, NAMED
 from web.answers import security_headers
 
@@ -107,6 +107,15 @@ ROUTES = {
     ("PUT", "/llm/limits/{id}"): ADMIN,
     ("DELETE", "/llm/limits/{id}"): ADMIN,
     ("POST", "/llm/limits/{id}/clear"): ADMIN,
+    ("GET", "/llm/webhooks"): ADMIN,
+    ("POST", "/llm/webhooks"): ADMIN,
+    ("GET", "/llm/webhooks/{id}"): ADMIN,
+    ("PUT", "/llm/webhooks/{id}"): ADMIN,
+    ("DELETE", "/llm/webhooks/{id}"): ADMIN,
+    ("POST", "/llm/webhooks/{id}/secret"): ADMIN,
+    ("POST", "/llm/webhooks/{id}/test"): ADMIN,
+    ("GET", "/llm/webhooks/{id}/deliveries"): ADMIN,
+    ("POST", "/llm/webhooks/{id}/deliveries/{deliveryId}/resend"): ADMIN,
     ("GET", "/llm/installation"): ADMIN,
     ("PUT", "/llm/installation"): ADMIN,
     ("GET", "/health/live"): ANYBODY,
@@ -119,7 +128,7 @@ ROUTES = {
 """(method, path) -> who may. A route that is not here fails a test."""
 
 IN_PATHS = {"file": "start.js", "api": "openai", "model": "gpt-4o"} | dict.fromkeys(
-    ("orgId", "featureId", "providerId", "userId"), "1"
+    ("orgId", "featureId", "providerId", "userId", "deliveryId"), "1"
 )
 
 
@@ -163,8 +172,10 @@ def test_every_route_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=" ".join)
-def test_who_may(client: TestClient, analyst: Actor, route: tuple[str, str]) -> None:
+def test_who_may(client: TestClient, analyst: Actor, monkeypatch: pytest.MonkeyPatch, route: tuple[str, str]) -> None:
     """CHECKS 24, 30: every route x {anonymous, a made-up token, metrics, analyst by token and by cookie, admin}."""
+    monkeypatch.setenv("LLM_PRIVATE_HOSTS", "127.0.0.1")
+    db_config_again()
     with db.transaction() as session:
         admin = Actor("seed")
         nobody = {"kind": "openai_compatible", "api_base_url": "http://127.0.0.1:9/v1"}  # the test of it dials there
@@ -181,16 +192,19 @@ def test_who_may(client: TestClient, analyst: Actor, route: tuple[str, str]) -> 
         session.add(User(username="mel", role="member", password_hash="*"))
         if route[1].endswith("/restore"):
             organization_deletion.delete(session, admin, acme.organization)
+        webhook, message = hook(session)
     method, path = route
     url = path.replace("{id}", str(row.id if "settings" in path else made.id)).replace("{file}", "swagger-ui.css")
     if "model-facts" in path:
         url = path.format(id=said.id)
     of = {"organizations": acme.organization, "features": acme.feature, "overrides": acme.override}
     of["limits"] = acme.limits
+    of |= {"webhooks": webhook}
     for name, number in of.items():
         if path.startswith(f"/llm/{name}/"):
             url = path.replace("{id}", str(number))
     in_path = {"orgId": acme.organization, "featureId": acme.feature, "userId": acme.member, "providerId": made.id}
+    in_path |= {"deliveryId": message}
     for name, value in {**in_path, "api": "openai", "model": "gpt-4o"}.items():
         url = url.replace(f"{{{name}}}", str(value))
     named = NAMED.get(path) if method in {"DELETE", "PUT"} or "{api}" in path or "history" in path else None

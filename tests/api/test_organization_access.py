@@ -9,13 +9,14 @@ import pytest
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
+from core import config
 from core.actors import COMMAND_LINE
 from core.manage import model_facts, next_keys, organization_deletion, organization_members, provider_secrets, providers
 from core.store import db
 from core.store.table import id_of
 from core.store.tables import User
 from tests.conftest import ROOT, statements
-from tests.rest import KEY, KEYS, ORGANIZATIONS, data, signed_in, tenant, token, token_of
+from tests.rest import KEY, KEYS, ORGANIZATIONS, data, hook, signed_in, tenant, token, token_of
 from tests.routes import BODIES, NAMED, ROUTES, Route, address, is_about_organisations
 
 OTHERWISE: dict[Route, list[dict[str, Any]]] = {
@@ -64,8 +65,10 @@ class World(NamedTuple):
 
 
 @pytest.fixture
-def world(client: TestClient) -> World:
+def world(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> World:
     """A and B with all that an organisation can have, and everybody who may ask."""
+    monkeypatch.setenv("LLM_PRIVATE_HOSTS", "127.0.0.1")
+    config.get_config.cache_clear()
     made: dict[str, Any] = {"name": "acme", "display_name": "A", "kind": "openai_compatible"}
     made |= {"api_base_url": "http://127.0.0.1:9/v1", "available_models": ["m1"], "api_key": KEY}
     with db.transaction() as session:
@@ -83,6 +86,7 @@ def world(client: TestClient) -> World:
         session.flush()
         for organization, user in zip((one.organization, other.organization), people[1:], strict=True):
             organization_members.set_member(session, COMMAND_LINE, organization, id_of(user), "analyst")
+        webhook, message = hook(session)
     names = ("organizations", "orgId", "settings", "overrides", "userId", "limits")
     missing: dict[str, object] = dict.fromkeys((*names, "features", "featureId", "providers", "model-facts"), NUMBER)
     missing |= {"providerId": provider, "file": "none.js", "api": "openai", "model": "none"}
@@ -95,6 +99,8 @@ def world(client: TestClient) -> World:
         "limits": other.limits,
     }
     there |= {"features": other.feature, "featureId": other.feature}
+    missing |= {"webhooks": NUMBER, "deliveryId": NUMBER}
+    there |= {"webhooks": webhook, "deliveryId": message}
     identities = {
         "anonymous": {},
         "admin": token("admin"),

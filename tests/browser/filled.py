@@ -7,14 +7,16 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from core import config
 from core.access import tokens, users
 from core.actors import COMMAND_LINE
-from core.manage import env_import, features, organization_keys, organizations, providers, seed, settings
+from core.govern import outbox_sending
+from core.manage import env_import, features, notifications, organization_keys, organizations, providers, seed, settings
 from core.manage.scopes import SettingsScope
 from core.store import db
+from core.store.notification_tables import NotificationDelivery, NotificationTarget
 from core.store.table import id_of
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, fresh_database
 from tests.govern.test_usage import failed, log
@@ -94,6 +96,45 @@ def fill(vendor: Vendor) -> None:
         tokens.revoke(session, COMMAND_LINE, gone.id or 0)
         name = "the recommendation service of the Frankfurt data centre, in its second generation, experiments only"
         tokens.create(session, COMMAND_LINE, {"name": name, "role": "admin", "expires_in_days": 365})
+        _webhooks(session)
+
+
+def _webhooks(session: Session) -> None:
+    """One that works, one that fails with messages of each state, one that was switched off, with a long URL."""
+    url = "https://hooks.example.com/services/llm-settings"
+    made = [
+        id_of(notifications.create(session, COMMAND_LINE, {"name": name, "url": address})[0])
+        for name, address in (
+            ("ops channel", url),
+            ("cache of the search", url),
+            ("old receiver", f"{url}/{'x' * 150}"),
+        )
+    ]
+    for target, status, ended in ((0, 200, "done_at"), (1, 503, "failed_at"), (1, 500, None), (2, 410, "failed_at")):
+        error = None if status == 200 else f"The receiver answered {status}"
+        now = datetime.now(UTC)
+        session.add(
+            NotificationDelivery(
+                target_id=made[target],
+                event="settings.changed",
+                webhook_id=f"msg_{target}_{status}",
+                generation=7 + target,
+                payload={},
+                tries=2,
+                last_at=now,
+                last_status=status,
+                last_error=error,
+                next_at=now + timedelta(hours=2, minutes=1),
+                **({ended: now} if ended else {}),
+            )
+        )
+    for row in session.exec(select(NotificationTarget)):
+        row.generation = 10**9  # none of them hears of anything
+    session.flush()
+    outbox_sending.switch_off(session, made[2], "The receiver answered 410: it is gone for good")
+    failing = session.get(NotificationTarget, made[1])
+    if failing is not None:
+        failing.failing_since = datetime.now(UTC)
 
 
 def _organizations(session: Session) -> None:

@@ -170,6 +170,7 @@ DIALOGS: Final = {
     "features": "Register feature",
     "users": "Add user",
     "tokens": "Make token",
+    "webhooks": "Add webhook",
 }
 """Page -> the button that opens its dialog."""
 

@@ -105,8 +105,16 @@ def _tokens_error(page: Page) -> None:
     expect(dialog.get_by_text("Must be 1 to 100 characters")).to_be_visible()
 
 
+def _webhooks_error(page: Page) -> None:
+    page.get_by_role("button", name="Add webhook").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox", name="URL").fill("http://hooks.example.com/x")
+    dialog.locator(".st-key-webhook_save button").click()
+    expect(dialog.get_by_text("Must be 1 to 100 characters")).to_be_visible()
+
+
 def _health_error(page: Page) -> None:
-    expect(page.get_by_text("Everything works.")).to_be_visible()
+    expect(page.get_by_text("Something does not work: old receiver.")).to_be_visible()
 
 
 def _account_error(page: Page) -> None:
@@ -174,6 +182,7 @@ ERRORS: dict[str, Callable[[Page], None]] = {
     "features": _features_error,
     "users": _users_error,
     "tokens": _tokens_error,
+    "webhooks": _webhooks_error,
     "usage": _usage_error,
     "health": _health_error,
 }

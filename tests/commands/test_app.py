@@ -42,6 +42,7 @@ COMMANDS = {
     **{f"catalogue {name}": "catalogue" for name in ("status", "export", "diff", "import")},
     **{f"models {name}": "models" for name in ("retiring", "facts", "set", "drop")},
     **{f"features {name}": "features" for name in ("add", "list", "delete")},
+    **{f"webhooks {name}": "webhooks" for name in ("add", "list", "test", "remove")},
     **{
         f"organizations {name}": "organizations"
         for name in ("add", "list", "rename", "disable", "enable", "delete", "restore", "purge", "import")
@@ -102,7 +103,7 @@ def test_every_command_that_writes_takes_a_reason() -> None:
         *("grant-app", "grant-reader", "grant-backup"),
         *("keys status", "keys check", "audit head", "audit verify", "audit export", "installation show"),
         *("catalogue status", "catalogue export", "catalogue diff", "models retiring", "models facts"),
-        *("providers keys test", "export", "import", "history show", "history diff"),
+        *("providers keys test", "export", "import", "history show", "history diff", "webhooks test"),
     }
     takes = {name for name, options in _options(get_command(app)) if "--comment" in options and "-m" in options}
 

@@ -9,6 +9,7 @@ from core.govern.jobs import JobState
 from core.govern.lifecycle import Retiring
 from core.manage import keys
 from core.manage.health import Health, RefusedKey
+from core.manage.notifications import ListedWebhook
 from core.store.sealed import Tried
 from core.version import VERSION
 from core.wording import counted
@@ -18,6 +19,7 @@ from ui.health.line import Line, State
 from ui.health.models import model_lines
 from ui.health.periodic import job_lines
 from ui.health.rows import draw, draw_style
+from ui.health.webhooks import webhook_lines
 from ui.widgets import ago, exact, isolated
 
 SHOWN = 10
@@ -39,12 +41,14 @@ def sections(
     sizes: Iterable[TableSize] = (),
     periodic: Iterable[JobState] = (),
     ending: Iterable[Retiring] = (),
+    webhooks: Iterable[ListedWebhook] = (),
 ) -> dict[str, list[Line]]:
     """Return title -> rows; a title without a row is left out."""
     found = {
         "Database": _database(health),
         "Growth": growth_lines(sizes),
         "Periodic work": job_lines(periodic),
+        "Webhooks": webhook_lines(webhooks),
         "Encryption keys": _encryption_keys(health),
         "Models": [_catalogue(health), *model_lines(ending)],
         "Sign-ins and audit": [
@@ -64,10 +68,14 @@ def sections(
 
 
 def draw_health(
-    health: Health, sizes: Iterable[TableSize], periodic: Iterable[JobState], ending: Iterable[Retiring]
+    health: Health,
+    sizes: Iterable[TableSize],
+    periodic: Iterable[JobState],
+    ending: Iterable[Retiring],
+    webhooks: Iterable[ListedWebhook] = (),
 ) -> None:
     """Draw everything, the verdict first."""
-    drawn = sections(health, sizes, periodic, ending)
+    drawn = sections(health, sizes, periodic, ending, webhooks)
     if wrong := _names(drawn, "wrong"):
         st.error(
             f"Something does not work: {wrong}. The red rows below say why, and the cure.", icon=":material/error:"

@@ -1,0 +1,206 @@
+"""What the Webhooks page asks: what a webhook is, whether it gets another secret or goes, and what was sent to it."""
+
+from typing import Any, Final
+
+import streamlit as st
+from sqlmodel import Session
+
+from core.actors import Actor
+from core.manage import notifications
+from core.store import db
+from core.store.notification_tables import MOST_URL, NotificationTarget
+from core.store.table import id_of
+from ui import reason
+from ui.dialogs import Dialogs, confirm_by_name
+from ui.feedback import attempt, field_error, other_errors, plain
+from ui.guard import guard
+from ui.webhooks import words
+from ui.widgets import exact, for_row
+
+_SECRET: Final = "webhook_secret"  # noqa: S105 - where the session keeps one until it was copied
+DIALOGS: Final = Dialogs("webhooks_dialog", ("webhook_name", "webhook_url", "delete_name", _SECRET), "add_webhook")
+SHOWN: Final = 20
+"""So many messages are listed, the newest; REST has them all."""
+
+
+def ask(name: str, target_id: int | None = None) -> None:
+    """Open the dialog *name*: a callback."""
+    DIALOGS.show(name, target_id)
+
+
+def draw_dialog() -> None:
+    """Draw the dialog that is open, if any."""
+    name, target_id = DIALOGS.opened()
+    if name == "add":
+        _add()
+    elif name == "edit":
+        _edit(target_id)
+    elif name == "secret":
+        _secret(target_id)
+    elif name == "messages":
+        _messages(target_id)
+    elif name == "delete":
+        _delete(target_id)
+
+
+@st.dialog("Add a webhook", icon=":material/webhook:", dismissible=False)
+def _add() -> None:
+    actor = guard("admin")
+    if (made := st.session_state.get(_SECRET)) is not None:
+        _show(made)
+        return
+    slots = _fields()
+    if not _pressed("Add webhook"):
+        return
+    found: list[str] = []
+
+    def work(session: Session) -> None:
+        found[:] = [notifications.create(session, actor, _typed())[1]]
+
+    _after(slots, attempt(work, "The webhook is added."), found)
+
+
+@st.dialog("Edit the webhook", icon=":material/edit:", dismissible=False)
+def _edit(target_id: int) -> None:
+    actor = guard("admin")
+    row = _row(actor, target_id)
+    slots = _fields(row)
+    if not _pressed("Save"):
+        return
+    outcome = attempt(
+        lambda session: notifications.update_target(session, actor, target_id, _typed(), version=row.version),
+        "The webhook is saved.",
+    )
+    if outcome.conflict:
+        who = outcome.conflict.changed_by or "Somebody"
+        st.warning(plain(f"{who} changed it just now. Nothing was saved: look again."), icon=":material/group:")
+        return
+    _after(slots, outcome, [])
+
+
+def _after(slots: dict[str, Any], outcome: Any, secret: list[str]) -> None:
+    if outcome.ok and secret:
+        st.session_state[_SECRET] = secret[0]
+        st.rerun()
+    if outcome.ok:
+        DIALOGS.done()
+    for field, slot in slots.items():
+        field_error(slot, outcome.errors, field)
+    other_errors(outcome.errors, set(slots))
+
+
+@st.dialog("Give it another secret?", icon=":material/key:", dismissible=False)
+def _secret(target_id: int) -> None:
+    actor = guard("admin")
+    if (made := st.session_state.get(_SECRET)) is not None:
+        _show(made)
+        return
+    row = _row(actor, target_id)
+    st.markdown(
+        f"**{plain(row.name)}** gets a new secret. For a day both sign, so that the receiver can be changed over."
+    )
+    at_once = st.toggle("End the old one at once", key="webhook_at_once", help="When somebody else knows it.")
+    if not _pressed("Make secret"):
+        return
+    found: list[str] = []
+
+    def work(session: Session) -> None:
+        found[:] = [notifications.exchange_secret(session, actor, target_id, at_once=at_once)[1]]
+
+    _after({}, attempt(work, None), found)
+
+
+@st.dialog("Delete the webhook?", icon=":material/delete:", on_dismiss=DIALOGS.close)
+def _delete(target_id: int) -> None:
+    actor = guard("admin")
+    row = _row(actor, target_id)
+    st.markdown(f"**{plain(row.name)}** hears of nothing any more, and what was sent to it is no longer listed.")
+    if not confirm_by_name(row.name, thing="webhook", verb="Delete", icon="delete", cancel=DIALOGS.done):
+        return
+    if attempt(lambda session: notifications.remove(session, actor, target_id), f"{row.name} is deleted.").ok:
+        DIALOGS.done()
+
+
+@st.dialog("Messages", icon=":material/mail:", width="medium", on_dismiss=DIALOGS.close)
+def _messages(target_id: int) -> None:
+    actor = guard("admin")
+    row = _row(actor, target_id)
+    st.markdown(f"To **{plain(row.name)}**, the newest first.")
+    place = st.container(gap="xsmall")
+    with db.transaction() as session:
+        found = notifications.deliveries(session, actor, target_id, limit=SHOWN)
+    if not found:
+        st.info("Nothing was sent yet. Send a test, or change a setting.", icon=":material/mail:")
+    with place:
+        for each in found:
+            with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"line_message_{each.id}"):
+                help_ = f"{each.webhook_id}, written {exact(each.created_at)}"
+                st.markdown(words.message(each), width="stretch", help=plain(help_))
+                ended = each.done_at is not None or each.failed_at is not None
+                if ended and row.is_active and each.event != notifications.TEST:
+                    number = id_of(each)
+                    st.button(
+                        for_row("Resend", str(each.generation)),
+                        key=f"resend_{number}",
+                        icon=":material/replay:",
+                        on_click=_resend,
+                        args=(target_id, number),
+                    )
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        st.button("Look again", key="messages_again", icon=":material/refresh:")
+        if st.button("Close", key="messages_close"):
+            DIALOGS.done()
+
+
+def _resend(target_id: int, delivery_id: int) -> None:
+    actor = guard("admin")
+    outcome = attempt(lambda session: notifications.resend(session, actor, target_id, delivery_id), "It is sent again.")
+    other_errors(outcome.errors, set())
+
+
+def _row(actor: Actor, target_id: int) -> NotificationTarget:
+    with db.transaction() as session:
+        return notifications.get(session, actor, target_id)
+
+
+def _fields(row: NotificationTarget | None = None) -> dict[str, Any]:
+    slots: dict[str, Any] = {}
+    st.text_input(
+        "Name",
+        value=row.name if row else "",
+        key="webhook_name",
+        persist_state="page",
+        max_chars=100,
+        placeholder="who is told, as ops channel",
+    )
+    slots["name"] = st.empty()
+    st.text_input(
+        "URL",
+        value=row.url if row else "",
+        key="webhook_url",
+        persist_state="page",
+        max_chars=MOST_URL,
+        placeholder="https://hooks.example.com/llm-settings",
+    )
+    slots["url"] = st.empty()
+    return slots
+
+
+def _typed() -> dict[str, str]:
+    return {"name": st.session_state.get("webhook_name") or "", "url": st.session_state.get("webhook_url") or ""}
+
+
+def _pressed(verb: str) -> bool:
+    with reason.buttons():
+        if st.button("Cancel", key="webhook_cancel"):
+            DIALOGS.done()
+        return st.button(verb, key="webhook_save", type="primary")
+
+
+def _show(secret: str) -> None:
+    st.markdown("Copy the secret now: **it is not shown again**. With it the receiver checks who sent a message.")
+    st.code(secret, language=None, wrap_lines=True)
+    st.caption("How a receiver checks it stands in docs/webhooks.md, in Python and for Node.")
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button("Done", key="webhook_done", type="primary"):
+            DIALOGS.done()

@@ -1,0 +1,67 @@
+"""How the Webhooks page says how it goes: of a webhook, and of one message."""
+
+from datetime import UTC, datetime
+
+from core.manage.notifications import ListedWebhook
+from core.store.notification_tables import NotificationDelivery
+from core.wording import counted
+from ui.feedback import plain
+from ui.widgets import ago
+
+
+def state(found: ListedWebhook) -> str:
+    """Return the badge of a webhook."""
+    row = found.row
+    if not row.is_active:
+        return (
+            ":red-badge[:material/error: Switched off]"
+            if row.off_reason
+            else ":gray-badge[:material/pause_circle: Off]"
+        )
+    if row.failing_since is not None:
+        return ":orange-badge[:material/warning: Failing]"
+    return ":green-badge[:material/check_circle: On]"
+
+
+def facts(found: ListedWebhook) -> str:
+    """Return what is said below a webhook: its last message, and what waits."""
+    row, last = found.row, found.last
+    parts = ["nothing sent yet" if last is None else f"last message {ago(last.last_at)}: {answer(last)}"]
+    if found.waiting:
+        parts.append(f"{counted(found.waiting, 'message')} waiting, the oldest since {ago(found.oldest)}")
+    if row.both_until is not None and row.both_until > datetime.now(UTC):
+        parts.append("two secrets sign")
+    return " · ".join(parts)
+
+
+def answer(row: NotificationDelivery) -> str:
+    """Return what came of the last try of a message."""
+    if row.last_at is None:
+        return row.last_error or "not tried yet"
+    if row.done_at is not None:
+        return f"taken, answered {row.last_status}"
+    return row.last_error or "no answer"
+
+
+def message(row: NotificationDelivery) -> str:
+    """Return a message as a line of the list."""
+    if row.done_at is not None:
+        badge = ":green-badge[:material/check_circle: Taken]"
+    elif row.failed_at is not None:
+        badge = ":red-badge[:material/error: Given up]"
+    else:
+        badge = ":orange-badge[:material/schedule: Waits]"
+    about = "Test" if row.generation is None else f"Generation {row.generation:,}"
+    facts_ = [answer(row), f"tried {counted(row.tries, 'time')}"]
+    if row.done_at is None and row.failed_at is None:
+        facts_.append(f"next try {until(row.next_at)}")
+    return f"**{about}** {badge}  \n:gray[:small[{plain(' · '.join([ago(row.created_at), *facts_]))}]]"
+
+
+def until(moment: datetime) -> str:
+    """Return when something is due, in words."""
+    left = (moment - datetime.now(UTC)).total_seconds()
+    for size, unit in ((3_600, "h"), (60, "min")):
+        if left >= size:
+            return f"in {int(left // size)} {unit}"
+    return "now" if left < 1 else f"in {int(left)} s"
