@@ -33,7 +33,7 @@ def _load(session: Session, scope: DocumentScope, _names: IdsAndNames) -> dict[R
 
 def _find(document: Document) -> Iterator[tuple[RowKey, Fields]]:
     if document.installation is not None:
-        yield _KEY, without_nothing(document.installation.model_dump())
+        yield _KEY, without_nothing(document.installation.model_dump(exclude_unset=True))
 
 
 def _write(
@@ -56,4 +56,5 @@ INSTALLATION: Final = RowKind(
     put=_put,
     path=lambda _key: "installation",
     write=_write,
+    partial=True,
 )

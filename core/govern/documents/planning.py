@@ -1,6 +1,6 @@
 """What applying a document would change, field by field: against what is stored, with what others have changed since the last time."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
@@ -178,8 +178,11 @@ def _refuse_other_sections(document: Document, scope: DocumentScope) -> None:
     if scope.organization_id is None:
         return
     rule = f"does not belong into the document of {scope.slug}: it has organizations.{scope.slug} alone"
-    problems = dict.fromkeys(document.model_fields_set - {"version", "organizations"}, rule)
+    problems = dict.fromkeys(document.model_fields_set - {"version", "organizations", "limits"}, rule)
     problems |= {path_of("organizations", slug): rule for slug in document.organizations or {} if slug != scope.slug}
+    problems |= {
+        f"limits.{at}": rule for at, part in enumerate(document.limits or ()) if part.organization != scope.slug
+    }
     if problems:
         raise Invalid(problems)
 
@@ -199,6 +202,7 @@ def _refuse_unknown(wanted: Mapping[str, Mapping[RowKey, Fields]], names: IdsAnd
         default = fields.get("default_provider")
         if default is not None and default not in providers:
             problems[f"{path}.default_provider"] = _unknown("provider", default)
+    problems |= _unknown_of_limits(wanted["limits"], providers, features, kinds)
     for slug, provider in wanted["terms"]:
         if provider not in providers:
             problems[path_of("organizations", str(slug), "providers", str(provider))] = _unknown("provider", provider)
@@ -209,6 +213,23 @@ def _refuse_unknown(wanted: Mapping[str, Mapping[RowKey, Fields]], names: IdsAnd
             problems[path_of("organizations", str(slug), "template")] = rule
     if problems:
         raise Invalid(problems)
+
+
+def _unknown_of_limits(
+    wanted: Mapping[RowKey, Fields], providers: Container[str], features: Container[str], organizations: Container[str]
+) -> dict[str, str]:
+    problems: dict[str, str] = {}
+    for (owner, slug, feature, provider), fields in wanted.items():
+        path = path_of("limits", *(each for each in (owner, slug, feature, provider) if each is not None))
+        if slug is not None and slug not in organizations:
+            problems[path] = _unknown("organisation", slug)
+        if feature is not None and feature not in features:
+            problems[path] = _unknown("feature", feature)
+        defaults = fields["limits"].get("default_provider", {}).get("in", ())
+        for name in (*defaults, *([provider] if provider is not None else ())):
+            if name not in providers:
+                problems[path] = _unknown("provider", name)
+    return problems
 
 
 def _steps(key: RowKey) -> Iterable[str]:
@@ -227,7 +248,7 @@ def _differing(kind: RowKind, key: RowKey, before: StoredFields | None, wanted: 
     has = before.fields if before is not None else kind.nothing(key) or {}
     differing: Fields = {}
     enter: list[str] = []
-    for name in {*has, *wanted} - {*kind.names}:
+    for name in {*wanted, *(() if kind.partial else has)} - {*kind.names}:
         value = wanted.get(name)
         if isinstance(value, SecretWanted):
             outcome = value.against(has.get(name))
@@ -257,6 +278,7 @@ def _goes_along(kind: RowKind, key: RowKey, going: Mapping[str, set[str]]) -> bo
         "carried": (("provider", 0),),
         "terms": (("organization", 0), ("provider", 1)),
         "settings": (("organization", 0), ("feature", 1), ("provider", 2)),
+        "limits": (("organization", 1), ("feature", 2), ("provider", 3)),
     }
     return any(key[at] is not None and key[at] in going.get(owner, ()) for owner, at in owners.get(kind.name, ()))
 
@@ -283,8 +305,11 @@ def _disputed(
         return
     for name in differing:
         for column in kind.columns.get(name, (name,)):
-            change = before.changes.get(column)
-            if isinstance(change, dict) and _is_later(change.get("by"), change.get("at"), since):
+            found = [change for key, change in before.changes.items() if key == column or key.startswith(f"{column}.")]
+            change = max(
+                (each for each in found if isinstance(each, dict)), key=lambda each: str(each.get("at")), default=None
+            )
+            if change is not None and _is_later(change.get("by"), change.get("at"), since):
                 yield Disputed(name, by(change.get("by")) or _SOMEBODY, str(change.get("at")))
                 break
 

@@ -184,6 +184,8 @@ class RowKind:
     """What a row that is not there is equal to; None: to no row."""
     first: Callable[[StoredFields, Fields], Fields | None] | None = None
     """What of a row is written before all others, the rest after them; None: all of it in its turn."""
+    partial: bool = False
+    """Whether fields that a document does not name stay as they are stored."""
     names: tuple[str, ...] = ()
     """Fields that differ by spelling alone: they are not compared."""
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

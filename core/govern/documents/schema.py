@@ -1,27 +1,25 @@
 """The form of a document: models around those of :mod:`core.store.schemas`, so that there is one validator, and its JSON Schema."""
 
 from collections.abc import Callable, Iterator, Mapping
-from types import UnionType
-from typing import Annotated, Any, ClassVar, Final, Literal, Self, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from ...errors import Invalid
 from ...parameters import PARAMETERS, SENDABLE
-from ...redaction import scrub
 from ...store import carried_values, fact_schemas
+from ...store.limit_schemas import LimitsInput
 from ...store.organization_schemas import (
     FeatureInput,
     InstallationInput,
     OrganizationInput,
     OrganizationProviderInput,
 )
-from ...store.schemas import Input, Problems, ProviderInput, SettingsInput
+from ...store.schemas import Input, Problems, ProviderInput, SettingsInput, validate
 from . import parsing
+from .refusing import explained, path_of, step_of
 
 VERSION: Final = 1
-MOST_PROBLEMS: Final = 50
-"""So many are named at once."""
 NO_NULL: Final = "has no value: leave it out"
 WRITTEN_OUT: Final = "must not be written out: put it into a variable, {env: NAME}, or a file, {file: PATH}, which the command line reads"
 _MASK: Final = "is the mask of a stored value: leave it out to keep what is stored, or write {env: NAME}"
@@ -158,7 +156,7 @@ class ProviderPart(DocumentPart, ProviderInput):
                     if not rule and carried_values.warning(name, part.value):
                         rule = f"looks like a secret, which {WRITTEN_OUT}"
                 if rule:
-                    problems[f"{section}.{_step(name)}"] = rule
+                    problems[f"{section}.{step_of(name)}"] = rule
         if problems:
             raise Problems(problems)
         return self
@@ -239,6 +237,50 @@ class ModelFactsPart(DocumentPart):
         )
 
 
+class LimitsPart(DocumentPart):
+    """Limits of one owner on one scope, which names nobody, or any of an organisation, a feature and a provider."""
+
+    owner: Annotated[Literal["installation", "organization"], Field(description="installation or organization")] = (
+        "installation"
+    )
+    organization: Annotated[str | None, Field(description="the slug of an organisation")] = None
+    feature: Annotated[str | None, Field(description="the name of a feature")] = None
+    provider: Annotated[str | None, Field(description="the name of a provider")] = None
+    limits: Annotated[
+        dict[str, Any],
+        Field(description='an object, as {"max_tokens": {"max": 4000}, "log_level": {"in": ["minimal"]}}'),
+    ]
+    note: Annotated[str | None, Field(description="a line")] = None
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        try:
+            self.checked()
+        except Invalid as error:
+            problems = {name.removesuffix("_id"): rule for name, rule in error.fields.items()}
+        else:
+            return self
+        raise Problems(problems)
+
+    def checked(self) -> dict[str, Any]:
+        """Return the limits as they are stored, but for names of providers in place of ids; raises Invalid."""
+        said, names = dict(self.limits), []
+        rule = said.get("default_provider")
+        if isinstance(rule, dict) and isinstance(rule.get("in"), list):
+            if not all(isinstance(name, str) for name in rule["in"]):
+                raise Invalid({"limits.default_provider": "must have names of providers"})
+            names = list(dict.fromkeys(rule["in"]))
+            said["default_provider"] = {**rule, "in": [names.index(name) + 1 for name in rule["in"]]}
+        of = {
+            f"{each}_id": 1 if getattr(self, each) is not None else None
+            for each in ("organization", "feature", "provider")
+        }
+        found = validate(LimitsInput, {"owner": self.owner, **of, "limits": said, "note": self.note}).rules
+        if names and "in" in found.get("default_provider", ()):
+            found["default_provider"]["in"] = [names[number - 1] for number in found["default_provider"]["in"]]
+        return found
+
+
 def _named(field: str) -> Callable[[Any], Any]:
     """Return what puts the key of each part into its *field*."""
 
@@ -248,7 +290,7 @@ def _named(field: str) -> Callable[[Any], Any]:
         if field == "name" and (
             twice := [key for key, part in data.items() if isinstance(part, dict) and field in part]
         ):
-            raise Problems({f"{_step(key)}.{field}": "is not a field here: the key is the name" for key in twice})
+            raise Problems({f"{step_of(key)}.{field}": "is not a field here: the key is the name" for key in twice})
         return {key: {**part, field: key} if isinstance(part, dict) else part for key, part in data.items()}
 
     return put
@@ -264,22 +306,23 @@ class Document(DocumentPart):
     model_facts: list[ModelFactsPart] | None = None
     features: Annotated[dict[str, FeaturePart], BeforeValidator(_named("name"))] | None = None
     organizations: Annotated[dict[str, OrganizationPart], BeforeValidator(_named("slug"))] | None = None
+    limits: list[LimitsPart] | None = None
 
     def secrets(self) -> Iterator[tuple[str, SecretPart]]:
         """Yield each secret that it names, by the path where it stands."""
         for name, provider in (self.providers or {}).items():
-            at = f"providers.{_step(name)}"
+            at = f"providers.{step_of(name)}"
             for field in ("api_key", "next_key"):
                 if (part := getattr(provider, field)) is not None:
                     yield f"{at}.{field}", part
             for section in ("headers", "query"):
                 for key, carried in (getattr(provider, section) or {}).items():
                     if carried.value is None:
-                        yield f"{at}.{section}.{_step(key)}", carried
+                        yield f"{at}.{section}.{step_of(key)}", carried
         for slug, organization in (self.organizations or {}).items():
             for name, terms in (organization.providers or {}).items():
                 if terms.api_key is not None:
-                    yield f"organizations.{_step(slug)}.providers.{_step(name)}.api_key", terms.api_key
+                    yield f"organizations.{step_of(slug)}.providers.{step_of(name)}.api_key", terms.api_key
 
 
 def read(text: str) -> Document:
@@ -299,87 +342,11 @@ def of(data: Any) -> Document:
     try:
         return Document.model_validate(data)
     except ValidationError as error:
-        problems = dict(_explained(error, data))
+        problems = dict(explained(Document, error, data))
     raise Invalid(problems)  # out here: chained, even silently, the cause would hold what was written
-
-
-def path_of(*steps: str) -> str:
-    """Return the path of what stands below *steps*, as errors and changes name it."""
-    return ".".join(_step(step) for step in steps)
-
-
-def _explained(error: ValidationError, data: Any) -> Iterator[tuple[str, str]]:
-    found = error.errors(include_url=False, include_input=False)
-    for item in found[:MOST_PROBLEMS]:
-        cause = item.get("ctx", {}).get("error")
-        if isinstance(cause, Problems):
-            for field, rule in cause.fields.items():
-                path = (*item["loc"], *(field.split(".")))
-                yield _written(path), _with_line(rule, data, path)
-        else:
-            yield _written(item["loc"]), _with_line(_rule(item, cause), data, item["loc"])
-    if len(found) > MOST_PROBLEMS:
-        yield "", f"and {len(found) - MOST_PROBLEMS} more"
-
-
-def _rule(item: Any, cause: Any) -> str:
-    if item["type"] == "missing":
-        return "is needed"
-    if item["type"] == "extra_forbidden":
-        return "is not a field here"
-    if isinstance(cause, ValueError):
-        return str(cause)
-    description = _description(item["loc"])
-    if description:
-        return f"must be {description}"
-    if item["type"] in {"model_type", "dict_type", "model_attributes_type"}:
-        return "must be a mapping"
-    return f"must be {str(item['msg']).removeprefix('Input should be ').removeprefix('a valid ')}"
-
-
-def _description(path: tuple[str | int, ...]) -> str:
-    """Return what the field at *path* must be, by its model; of a list's entry what the list must be."""
-    kind: Any = Document
-    found = ""
-    for step in path:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            field = kind.model_fields.get(str(step))
-            if field is None:
-                return ""
-            found, kind = field.description or "", _inner(field.annotation)
-        elif get_origin(kind) is dict:
-            found, kind = "", _inner(get_args(kind)[1])
-        elif get_origin(kind) is list and isinstance(_inner(get_args(kind)[0]), type):
-            kind = _inner(get_args(kind)[0])
-        else:
-            break
-    return found
-
-
-def _inner(annotation: Any) -> Any:
-    """Return a type without what stands around it: None, and what is said of it."""
-    while True:
-        if get_origin(annotation) is Annotated:
-            annotation = get_args(annotation)[0]
-        elif get_origin(annotation) in {Union, UnionType}:
-            annotation = next(each for each in get_args(annotation) if each is not type(None))
-        else:
-            return annotation
-
-
-def _written(path: tuple[str | int, ...]) -> str:
-    return ".".join(str(step) if isinstance(step, int) else _step(step) for step in path) or parsing.DOCUMENT
-
-
-def _step(name: str) -> str:
-    """Return a name as a path shows it: what looks like a secret is none of it, nor what is too long."""
-    return scrub(name)[:100]
-
-
-def _with_line(rule: str, data: Any, path: tuple[str | int, ...]) -> str:
-    line = parsing.line_of(data, path)
-    return rule if line is None else f"{rule} (line {line})"
 
 
 Secrets = Mapping[str, str]
 """Path of a secret, as :meth:`Document.secrets` has it -> its plain value."""
+
+__all__ = ["Document", "SecretPart", "Secrets", "SettingsPart", "of", "path_of", "read"]

@@ -9,6 +9,7 @@ from typing import Final
 
 from .feature_rows import FEATURES, MODEL_FACTS
 from .installation_rows import INSTALLATION
+from .limit_rows import LIMITS
 from .organization_rows import ORGANIZATIONS, TERMS
 from .provider_rows import CARRIED, PROVIDERS
 from .rows import RowKind
@@ -21,6 +22,7 @@ KINDS: Final[tuple[RowKind, ...]] = (
     FEATURES,
     ORGANIZATIONS,
     TERMS,
+    LIMITS,
     SETTINGS,
     MODEL_FACTS,
 )

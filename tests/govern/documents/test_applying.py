@@ -82,6 +82,9 @@ organizations:
     providers: {openai: {allowed_models: [gpt-6-mini], api_key: {env: ACME_KEY}, settings: {max_tokens: 500}}}
     features: {classify: {settings: {temperature: 0.1}, providers: {openai: {settings: {max_retries: 0}}}}}
   gold: {name: Gold, kind: template}
+limits:
+  - {limits: {temperature: {max: 1.5}, default_provider: {in: [openai]}}, note: contract}
+  - {owner: organization, organization: acme, feature: classify, provider: openai, limits: {max_retries: {lock: true}}}
 """
 SECRETS = {
     "providers.openai.api_key": KEY,
