@@ -27,8 +27,13 @@ _STAMPS: Final = {
 }
 """Column that triggers write -> what it was, of a version ``h``: who set which field is read off all versions up to it."""
 _NEWEST: Final = """
-    SELECT DISTINCT ON (row_id) * FROM {schema}.settings_history
-    WHERE table_name = '{table}' AND generation <= {generation}{of} ORDER BY row_id, generation DESC"""
+    SELECT v.* FROM (
+        SELECT DISTINCT ON (row_id) row_id, generation FROM {schema}.settings_history
+        WHERE table_name = '{table}' AND generation <= {generation}{of} ORDER BY row_id, generation DESC
+    ) k CROSS JOIN LATERAL (
+        SELECT * FROM {schema}.settings_history
+        WHERE table_name = '{table}' AND row_id = k.row_id AND generation = k.generation LIMIT 1
+    ) v"""
 _NO_NEWER: Final = """ AND NOT EXISTS (SELECT FROM {schema}.settings_history n
         WHERE n.table_name = h.table_name AND n.row_id = h.row_id AND n.generation > h.generation AND n.generation <= {generation})"""
 # By the trigger: what has it has a history.
