@@ -901,7 +901,7 @@ def test_any_order_of_set_rotate_restart_drop_and_read() -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         KeyMachine,
         settings=settings(
-            max_examples=60,
+            max_examples=60 if "LLM_TEST_STATES" in os.environ else 25,
             stateful_step_count=16,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -1,6 +1,6 @@
 """Organisations and features read from real tables: whole, what changed since, some of them, and whatever raw SQL has left there.
 
-How many random states are tried is for `LLM_TEST_STATES` to say: 1,000, or 100,000 in the nightly run: here a tenth of them.
+How many random states are tried is for `LLM_TEST_STATES` to say: a tenth of them, and 100 at least.
 """
 
 import gc
@@ -30,7 +30,7 @@ from core.resolving.tenant import place_of_own_key
 from tests.conftest import ENCRYPTION_KEY
 
 RING = KeyRing(ENCRYPTION_KEY)
-STATES = int(os.environ.get("LLM_TEST_STATES", "1000")) // 10
+STATES = int(os.environ.get("LLM_TEST_STATES", "400")) // 10
 Connection = psycopg.Connection[Any]
 OWN = "sk-own-0123456789abcdef"
 

@@ -1,6 +1,6 @@
 """The snapshot, against real tables: whatever is stored there, and however it was changed.
 
-How many random states are tried is for `LLM_TEST_STATES` to say: 1,000, or 100,000 in the nightly run.
+How many random states are tried is for `LLM_TEST_STATES` to say: 400, or 100,000 in the nightly run.
 """
 
 import json
@@ -28,7 +28,7 @@ from tests.parameters import RULES, SENT, another
 
 RING = KeyRing(ENCRYPTION_KEY)
 CANARY = "sk-canary-0123456789abcdef"
-STATES = int(os.environ.get("LLM_TEST_STATES", "1000"))
+STATES = int(os.environ.get("LLM_TEST_STATES", "400"))
 quickly = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
