@@ -26,6 +26,7 @@ from api import (
     models,
     organization_providers,
     organizations,
+    presets,
     provider_secrets,
     providers,
     scoped_settings,
@@ -117,7 +118,7 @@ def make() -> FastAPI:
         features,
         limits,
     )
-    for module in (*ours, webhooks, history, models, document, health, docs):
+    for module in (*ours, webhooks, history, presets, models, document, health, docs):
         app.router.routes.extend(module.router.routes)  # flat: what there is can be walked, by a 405 and by a test
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # how FastAPI has it extended
     return app

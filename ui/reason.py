@@ -21,9 +21,15 @@ MISSING: Final = (
 )
 
 
-def beside_save(key: str = BAR) -> None:
-    """Draw the field of an editor's bar; it may stay empty where no reason is needed."""
-    _draw(key, width=260)
+def beside_save(key: str = BAR) -> Any:
+    """Draw the field of an editor's bar, which may stay empty where no reason is needed; returns its row, for the buttons beside it.
+
+    They stand together: where there is no room beside what is unsaved, all of them are below it.
+    """
+    row = st.container(horizontal=True, vertical_alignment="center", width="content")
+    with row:
+        _draw(key, width=220)
+    return row
 
 
 def buttons(start: str = "") -> Any:
@@ -43,7 +49,7 @@ def buttons(start: str = "") -> Any:
 def on_page() -> None:
     """Draw the field below a page's title where each change needs a reason. What it holds is for all that is done there."""
     if st.session_state.get(NEEDED):
-        _draw(PAGE, width=480)
+        _draw(PAGE, width=480, words="Reason for what you change here (needed)")
 
 
 def typed(key: str) -> str:
@@ -56,13 +62,13 @@ def forget(key: str) -> None:
     st.session_state.pop(key, None)
 
 
-def _draw(key: str, width: int | Literal["stretch"]) -> None:
+def _draw(key: str, width: int | Literal["stretch"], words: str = "") -> None:
     needed = st.session_state.get(NEEDED)
     st.text_input(
         "Reason, in one line",
         key=key,
         max_chars=MAX_COMMENT,
-        placeholder="Reason (needed)" if needed else "Reason (optional)",
+        placeholder=words or ("Reason (needed)" if needed else "Reason (optional)"),
         label_visibility="collapsed",
         width=width,
     )

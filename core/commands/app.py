@@ -20,6 +20,7 @@ from . import (
     models,
     move,
     organizations,
+    presets,
     providers,
     schema,
     tokens,
@@ -50,6 +51,7 @@ app.add_typer(users.app, name="users")
 app.add_typer(organizations.app, name="organizations")
 app.add_typer(features.app, name="features")
 app.add_typer(limits.app, name="limits")
+app.add_typer(presets.app, name="presets")
 app.add_typer(installation.app, name="installation")
 app.add_typer(history.app, name="history")
 app.add_typer(audit.app, name="audit")

@@ -1,5 +1,6 @@
 """What a scope has stored and what it inherits, read together for whoever edits it."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sqlmodel import Session
@@ -8,7 +9,7 @@ from ..access.authority import visible
 from ..actors import Actor
 from ..crypto import get_ring
 from ..resolving.effective import EffectiveSettings
-from ..resolving.layers import Owner, layer_name, rank
+from ..resolving.layers import Layer, Owner, layer_name, rank
 from ..resolving.merge import ProviderFacts, build, provider_of
 from ..resolving.tenant import Tenant
 from ..store.tables import LlmProvider
@@ -39,6 +40,22 @@ def editable(session: Session, actor: Actor, scope: SettingsScope) -> Editable:
     of = named(session, actor, "settings.read", scope)
     row: SettingsRow | None = session.exec(scope.active()).one_or_none()
     usable = models(session, of)
+    inherits = _built(session, actor, scope, of, usable, own=None)
+    return Editable(of, row, inherits, None if usable is None else _in_order(of, usable))
+
+
+def drafted(session: Session, actor: Actor, scope: SettingsScope, fields: Mapping[str, Any]) -> EffectiveSettings:
+    """Return what results at *scope* if *fields* were saved there, with what it has already; raises as :func:`editable`."""
+    of = named(session, actor, "settings.read", scope)
+    row: SettingsRow | None = session.exec(scope.active()).one_or_none()
+    number, version, values = (0, 0, {}) if row is None else (row.id or 0, row.version, row.model_dump())
+    own = Layer(_own_layer(scope, of), number, version, {**values, **fields}, {})
+    return _built(session, actor, scope, of, models(session, of), own=own)
+
+
+def _built(
+    session: Session, actor: Actor, scope: SettingsScope, of: Named, usable: set[str] | None, *, own: Layer | None
+) -> EffectiveSettings:
     tenant = None
     if of.organization is not None:
         allowed = None if usable is None else frozenset(usable)
@@ -46,15 +63,15 @@ def editable(session: Session, actor: Actor, scope: SettingsScope) -> Editable:
     shown = shown_names(session, visible(session, actor, "settings.read"), scope.organization_id)
     reading = ScopeRows(session, of.organization, of.feature, shown)
     layers = [each.layer for each in reading.rows(of.provider)]
-    inherits = build(
+    below = [layer for layer in layers if rank(layer.name) < rank(_own_layer(scope, of))]
+    return build(
         _facts(of.provider),
-        [layer for layer in layers if rank(layer.name) < rank(_own_layer(scope, of))],
+        below if own is None else [*below, own],
         knowledge=knowledge.of(session),
         tenant=tenant,
         feature=of.feature.name if of.feature else None,
         limits=reading.limits(of.provider),
     )
-    return Editable(of, row, inherits, None if usable is None else _in_order(of, usable))
 
 
 def _in_order(of: Named, usable: set[str]) -> list[str]:

@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 FIELDS = tuple(SettingsInput.model_fields)
 ALL_FIELDS = (*FIELDS, "default_provider_id")
 """Of a row of any scope."""
+PRESET = "preset"
+"""Among the changes of an event: the name of the preset that the values are of."""
 
 
 def get(session: Session, settings_id: int) -> LlmSettings:
@@ -76,14 +78,21 @@ def upsert_global(
     patch: Mapping[str, Any],
     *,
     version: int | None = None,
+    preset: str | None = None,
 ) -> LlmSettings:
     """Set the fields in *patch* on the row of *provider_id* (None: of all providers), made if there is none yet; as :func:`upsert`."""
-    row = upsert(session, actor, SettingsScope(provider_id), patch, version=version)
+    row = upsert(session, actor, SettingsScope(provider_id), patch, version=version, preset=preset)
     return cast("LlmSettings", row)
 
 
 def upsert(
-    session: Session, actor: Actor, scope: SettingsScope, patch: Mapping[str, Any], *, version: int | None = None
+    session: Session,
+    actor: Actor,
+    scope: SettingsScope,
+    patch: Mapping[str, Any],
+    *,
+    version: int | None = None,
+    preset: str | None = None,
 ) -> SettingsRow:
     """Set the fields in *patch* on the row of *scope*, made if there is none yet.
 
@@ -93,6 +102,7 @@ def upsert(
         scope: Whose.
         patch: Field -> value; None inherits.
         version: The version the edit was based on, 0 if there was no row; None writes whatever is there.
+        preset: The name of the preset that the values are of, for the audit.
 
     Raises:
         Forbidden, NotFound, Invalid, Conflict: NotFound if what the scope names does not exist, or is another's.
@@ -107,9 +117,10 @@ def upsert(
         row = scope.model(**scope.columns, **_checked(session, actor, {}, patch, of))
         session.add(row)
         _stored(session, row, of)
-        _record(session, actor, "create", row, of, before={}, after=row.model_dump(include=set(ALL_FIELDS)))
+        made = row.model_dump(include=set(ALL_FIELDS))
+        _record(session, actor, "create", row, of, before={}, after=made, preset=preset)
         return row
-    _write(session, actor, row, of, patch=patch, version=version)
+    _write(session, actor, row, of, patch=patch, version=version, preset=preset)
     return row
 
 
@@ -357,7 +368,14 @@ def _checked(
 
 
 def _write(
-    session: Session, actor: Actor, row: SettingsRow, of: Named, *, patch: Mapping[str, Any], version: int | None
+    session: Session,
+    actor: Actor,
+    row: SettingsRow,
+    of: Named,
+    *,
+    patch: Mapping[str, Any],
+    version: int | None,
+    preset: str | None = None,
 ) -> None:
     refuse_stale("settings row", row, version, patch)
     current = row.model_dump(include=set(ALL_FIELDS))
@@ -366,7 +384,7 @@ def _write(
         if value != current[name]:
             setattr(row, name, value)
     _stored(session, row, of)
-    _record(session, actor, "update", row, of, before=current, after=wanted)
+    _record(session, actor, "update", row, of, before=current, after=wanted, preset=preset)
 
 
 def _record(
@@ -378,10 +396,13 @@ def _record(
     *,
     before: Mapping[str, Any],
     after: Mapping[str, Any],
+    preset: str | None = None,
 ) -> None:
     kind = "override" if isinstance(row, FeatureLlmOverride) else "settings"
     if changes := changes_between(before, after, ALL_FIELDS):
         target = Target(kind, row.id, of.words)
+        if preset is not None:
+            changes[PRESET] = (None, preset)
         record(session, actor, f"{kind}.{what}", target, changes, organization=row.organization_id)
 
 

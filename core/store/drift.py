@@ -50,7 +50,7 @@ _STAMPED: Final = (
         "llm_provider_secrets",
         "llm_providers",
     ),
-    *("llm_settings", "organization_providers", "organizations"),
+    *("llm_settings", "organization_providers", "organizations", "settings_presets"),
 )
 """Tables whose rows know who changed what."""
 _COUNTED: Final = (*_STAMPED, "organization_names")

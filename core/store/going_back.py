@@ -15,7 +15,12 @@ _COLUMNS: Final = """
 _COUNT: Final = "SELECT count(*), {0} FROM {1} WHERE {2}"
 """For names of our own."""
 _LATER: Final = "generation > (SELECT min(generation) FROM settings_generations)"
-_STORED: Final = {"installation": "version > 1", "settings_generations": _LATER, "settings_history": _LATER}
+_STORED: Final = {
+    "installation": "version > 1",
+    "settings_presets": "version > 1 OR updated_by <> 'migration 0027'",
+    "settings_generations": _LATER,
+    "settings_history": _LATER,
+}
 """Table -> which of its rows somebody has stored; the others are as the migrations made them, and make them again."""
 
 

@@ -21,7 +21,7 @@ RIGHTS: Final = {
     "llm_provider_secrets": _ALL,
     "llm_model_facts": _ALL,
     **dict.fromkeys(("organizations", "organization_names", "organization_members", "organization_providers"), _ALL),
-    **dict.fromkeys(("llm_features", "feature_llm_overrides", "llm_limits"), _ALL),
+    **dict.fromkeys(("llm_features", "feature_llm_overrides", "llm_limits", "settings_presets"), _ALL),
     "installation": "SELECT, UPDATE",
     "users": "SELECT, INSERT, UPDATE",
     "auth_sessions": _ALL,

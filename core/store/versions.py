@@ -13,6 +13,7 @@ from .organization_tables import (
     Organization,
     OrganizationProvider,
 )
+from .preset_tables import SettingsPreset
 from .tables import LlmModelFacts, LlmProvider, LlmProviderSecret, LlmSettings
 
 Stamped = (
@@ -27,6 +28,7 @@ Stamped = (
     | LlmLimits
     | Installation
     | NotificationTarget
+    | SettingsPreset
 )
 """A row whose version a trigger raises."""
 

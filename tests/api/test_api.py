@@ -23,7 +23,7 @@ from core import errors
 from core.access import ratelimit
 from core.actors import Actor
 from core.errors import CoreError, KeyUnreadable
-from core.manage import model_facts, next_keys, organization_deletion, provider_secrets, providers
+from core.manage import model_facts, next_keys, organization_deletion, provider_secrets, providers, settings_presets
 from core.manage import settings as rows
 from core.resolve import Resolver
 from core.resolving.merge import ProviderFacts, build
@@ -98,6 +98,12 @@ ROUTES = {
     ("GET", "/llm/features/{id}"): SIGNED_IN,
     ("PUT", "/llm/features/{id}"): ADMIN,
     ("DELETE", "/llm/features/{id}"): ADMIN,
+    ("GET", "/llm/presets"): ADMIN,
+    ("POST", "/llm/presets"): ADMIN,
+    ("GET", "/llm/presets/{id}"): ADMIN,
+    ("PUT", "/llm/presets/{id}"): ADMIN,
+    ("DELETE", "/llm/presets/{id}"): ADMIN,
+    ("POST", "/llm/presets/{id}/apply"): ADMIN,
     ("GET", "/llm/document"): ADMIN,
     ("PUT", "/llm/document"): ADMIN,
     ("GET", "/llm/limits"): SIGNED_IN,
@@ -188,6 +194,7 @@ def test_who_may(client: TestClient, analyst: Actor, monkeypatch: pytest.MonkeyP
         next_keys.add(session, admin, made.id or 0, f"{KEY}-2")
         for use in ("header", "query"):
             provider_secrets.set_value(session, admin, made.id or 0, use, "X", value="x", sealed=True)
+        preset = settings_presets.get_by_name(session, admin, "creative").id
         acme = tenant(session, "acme", made.id or 0)
         session.add(User(username="mel", role="member", password_hash="*"))
         if route[1].endswith("/restore"):
@@ -197,7 +204,7 @@ def test_who_may(client: TestClient, analyst: Actor, monkeypatch: pytest.MonkeyP
     url = path.replace("{id}", str(row.id if "settings" in path else made.id)).replace("{file}", "swagger-ui.css")
     if "model-facts" in path:
         url = path.format(id=said.id)
-    of = {"organizations": acme.organization, "features": acme.feature, "overrides": acme.override}
+    of = {"organizations": acme.organization, "features": acme.feature, "overrides": acme.override, "presets": preset}
     of["limits"] = acme.limits
     of |= {"webhooks": webhook}
     for name, number in of.items():

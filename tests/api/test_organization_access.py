@@ -11,7 +11,15 @@ from starlette.testclient import TestClient
 
 from core import config
 from core.actors import COMMAND_LINE
-from core.manage import model_facts, next_keys, organization_deletion, organization_members, provider_secrets, providers
+from core.manage import (
+    model_facts,
+    next_keys,
+    organization_deletion,
+    organization_members,
+    provider_secrets,
+    providers,
+    settings_presets,
+)
 from core.store import db
 from core.store.table import id_of
 from core.store.tables import User
@@ -32,6 +40,8 @@ FOR_ALL = {
     ("GET", "/llm/features"): 200,
     ("GET", "/llm/limits"): 200,
     ("GET", "/llm/features/{id}"): 200,
+    ("GET", "/llm/presets"): 200,
+    ("GET", "/llm/presets/{id}"): 200,
     ("GET", "/llm/settings"): 422,  # it has to name an organisation
     ("GET", "/llm/history"): 200,
     ("GET", "/llm/history/difference"): 422,  # it has to name two moments
@@ -77,6 +87,7 @@ def world(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> World:
         next_keys.add(session, COMMAND_LINE, provider, f"{KEY}-2")
         for use in ("header", "query"):
             provider_secrets.set_value(session, COMMAND_LINE, provider, use, "X", value="x", sealed=True)
+        preset = id_of(settings_presets.get_by_name(session, COMMAND_LINE, "creative"))
         one, other = (tenant(session, slug, provider, key) for slug, key in KEYS.items())
         gone = tenant(session, "gone", provider, KEY)
         organization_members.set_member(session, COMMAND_LINE, gone.organization, other.member, "admin")
@@ -88,7 +99,9 @@ def world(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> World:
             organization_members.set_member(session, COMMAND_LINE, organization, id_of(user), "analyst")
         webhook, message = hook(session)
     names = ("organizations", "orgId", "settings", "overrides", "userId", "limits")
-    missing: dict[str, object] = dict.fromkeys((*names, "features", "featureId", "providers", "model-facts"), NUMBER)
+    missing: dict[str, object] = dict.fromkeys(
+        (*names, "features", "featureId", "providers", "model-facts", "presets"), NUMBER
+    )
     missing |= {"providerId": provider, "file": "none.js", "api": "openai", "model": "none"}
     there = {**missing, "providers": provider, "model-facts": id_of(said), "file": "start.js", "model": "gpt-4"}
     there |= {"organizations": other.organization, "orgId": other.organization, "userId": other.member}
@@ -98,7 +111,7 @@ def world(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> World:
         "overrides": other.override,
         "limits": other.limits,
     }
-    there |= {"features": other.feature, "featureId": other.feature}
+    there |= {"features": other.feature, "featureId": other.feature, "presets": preset}
     missing |= {"webhooks": NUMBER, "deliveryId": NUMBER}
     there |= {"webhooks": webhook, "deliveryId": message}
     identities = {

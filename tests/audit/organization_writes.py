@@ -18,6 +18,7 @@ from core.manage import (
     organizations,
     providers,
     settings,
+    settings_presets,
 )
 from core.manage.scopes import SettingsScope
 from core.store.table import id_of
@@ -33,6 +34,7 @@ MODULES = (
     organization_members,
     organization_names,
     organizations,
+    settings_presets,
 )
 READS = {
     "features.search",
@@ -58,6 +60,10 @@ READS = {
     "settings.find_override",
     "settings.get_of",
     "settings.list_of",
+    "settings_presets.get",
+    "settings_presets.get_by_name",
+    "settings_presets.list_all",
+    "settings_presets.preview",
 }
 """What takes an actor because not everybody may see it."""
 SHARED = {"organizations.write", "limits.save"}
@@ -104,6 +110,10 @@ def _with_unbound_key(session: Session, actor: Actor) -> int:
 
 def _feature(session: Session, actor: Actor) -> int:
     return id_of(features.create(session, actor, {"name": "summarise", "display_name": "Summaries"}))
+
+
+def _preset(session: Session, actor: Actor) -> int:
+    return id_of(settings_presets.create(session, actor, {"name": "terse", "fields": {"max_tokens": 80}}))
 
 
 def _override(session: Session, actor: Actor) -> int:
@@ -218,6 +228,25 @@ WRITES: dict[str, tuple[Prepare, Work, str, dict[str, tuple[object, object]]]] =
     ),
     "limits.delete": (_limits, limits.delete, "limit.delete", {}),
     "limits.clear": (_limits, limits.clear, "settings.update", {"max_tokens": (9000, None)}),
+    "settings_presets.create": (
+        _nothing,
+        lambda s, a, _: _preset(s, a),
+        "preset.create",
+        {"fields": (None, {"max_tokens": 80})},
+    ),
+    "settings_presets.update": (
+        _preset,
+        lambda s, a, n: settings_presets.update(s, a, n, {"name": "curt"}),
+        "preset.update",
+        {"name": ("terse", "curt")},
+    ),
+    "settings_presets.delete": (_preset, settings_presets.delete, "preset.delete", {"name": ("terse", None)}),
+    "settings_presets.apply": (
+        _preset,
+        lambda s, a, n: settings_presets.apply(s, a, settings_presets.get(s, a, n), SettingsScope()),
+        "settings.create",
+        {"max_tokens": (None, 80), "preset": (None, "terse")},
+    ),
     "settings.upsert": (
         _organization,
         lambda s, a, n: settings.upsert(s, a, SettingsScope(organization_id=n), {"temperature": 0}),

@@ -105,7 +105,38 @@ def test_temperature_of_one_provider_and_why(app: App, browser: Browser) -> None
     expect(row).to_contain_text("differs")
     page.reload()
     expect(row).to_contain_text("differs")
+    _preset_with_a_reason(page, app.url)
     page.close()
+
+
+def _preset_with_a_reason(page: Page, url: str) -> None:
+    """A preset fills the form, says what changes before it is saved, and stands in the audit with the reason that was typed."""
+    page.goto(f"{url}/defaults?provider=beta")
+    page.get_by_role("button", name="Presets").click()
+    page.get_by_role("menuitem", name="creative").click()
+    bar, chosen = page.locator(".st-key-save_bar"), page.locator(".st-key-temperature_mode [aria-checked=true]")
+    expect(bar).to_contain_text("4 changes, unsaved")
+    expect(chosen).to_have_text("Value")
+    settled(page)
+    bar.get_by_role("button", name="Discard").click()
+    expect(chosen).to_have_text("Inherit")  # what the browser shows is what it sends with the next click
+    expect(bar).to_have_count(0)
+    settled(page)
+    page.get_by_role("button", name="Presets").click()
+    page.get_by_role("menuitem", name="creative").click()
+    expect(bar).to_contain_text("4 changes, unsaved")
+    expect(chosen).to_have_text("Value")
+    expect(bar).to_contain_text("Sent: Temperature 1,")
+    settled(page)
+    bar.get_by_role("textbox", name="Reason, in one line").fill("ticket 4711: livelier names")
+    bar.get_by_role("button", name="Save").click()  # what is typed is not left first
+    expect(page.get_by_text("Saved 4 changes in Beta")).to_be_visible()
+    expect(bar).to_have_count(0)
+    page.goto(f"{url}/audit?reason=livelier")
+    line = page.get_by_text("ticket 4711: livelier names")
+    expect(line).to_be_visible()
+    line.click()
+    expect(page.get_by_role("row", name=re.compile("^Preset"))).to_contain_text("creative")
 
 
 def test_overview_for_an_analyst(app: App, browser: Browser) -> None:

@@ -50,6 +50,7 @@ COMMANDS = {
     **{f"organizations keys {name}": "organizations" for name in ("set", "remove")},
     **{f"organizations members {name}": "organizations" for name in ("set", "remove", "list")},
     **{f"history {name}": "history" for name in ("list", "show", "diff", "restore", "purge")},
+    **{f"presets {name}": "presets" for name in ("list", "apply")},
     **{f"installation {name}": "installation" for name in ("show", "set")},
     **{f"limits {name}": "limits" for name in ("list", "set", "remove", "clear")},
     "jobs list": "jobs",

@@ -8,6 +8,7 @@ from core.manage.scopes import SettingsScope
 from core.store import db
 from core.wording import counted
 from ui import reason
+from ui.defaults import presets_menu
 from ui.defaults.draft import INHERIT, LABELS, VALUE, Choice, Edit, choices, described, patch, rebase
 from ui.defaults.results import save_all_the_same, unsent_of
 from ui.defaults.scope import StoredScope, drop
@@ -88,7 +89,10 @@ def _resolve_conflict(scope_id: int | None, title: str, stored: StoredScope, edi
         says = {name: choice.mode == VALUE for name, choice in mine.changed.items() if choice.mode != INHERIT}
 
         def work(session: Session) -> None:
-            settings.upsert_global(session, actor, scope_id, patch(mine.base, mine.changed), version=mine.version)
+            changes = patch(mine.base, mine.changed)
+            settings.upsert_global(
+                session, actor, scope_id, changes, version=mine.version, preset=presets_menu.named(mine)
+            )
             hidden_by.clear()
             hidden_by.update(hidden.find(session, actor, SettingsScope(scope_id), says))
 

@@ -39,6 +39,8 @@ class Edit:
     base: dict[str, Any]
     """The fields of that row."""
     changed: dict[str, Choice] = field(default_factory=dict)
+    preset: tuple[str, dict[str, Choice]] | None = None
+    """The preset that was filled in last, and what it chooses."""
 
 
 def choices(fields: Mapping[str, Any]) -> dict[str, Choice]:
@@ -53,6 +55,20 @@ def _choice(fields: Mapping[str, Any], name: str) -> Choice:
     if value is None:
         return Choice(INHERIT)
     return Choice(VALUE, json.dumps(value, indent=2, ensure_ascii=False) if name in OBJECTS else value)
+
+
+def preset_choices(fields: Mapping[str, Any]) -> dict[str, Choice]:
+    """Return what the fields of a preset choose; what it does not name is not there."""
+    whole = {**dict.fromkeys(LABELS), "omitted_parameters": None, **fields}
+    return {name: choice for name, choice in choices(whole).items() if choice.mode != INHERIT}
+
+
+def value_of(name: str, choice: Choice) -> Any:
+    """Return the value of a choice, of a JSON object the object; None: it is no JSON, or there is no value."""
+    try:
+        return _object(name, choice) if name in OBJECTS else choice.value
+    except Invalid:
+        return None
 
 
 def chosen(edit: Edit, name: str) -> Choice:
@@ -113,7 +129,7 @@ def problem(name: str, rule: str) -> str:
 def rebase(edit: Edit, version: int, fields: dict[str, Any]) -> Edit:
     """Return the same unsaved choices on another stored row; those that it has already are dropped."""
     changed = {n: c for n, c in edit.changed.items() if differs(n, c, _choice(fields, n))}
-    return Edit(version, fields, changed)
+    return Edit(version, fields, changed, edit.preset)
 
 
 def described(name: str, choice: Choice) -> str:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
 from core.actors import Actor
 from core.store import db
-from ui.defaults import form, scope
+from ui.defaults import form, presets_dialogs, presets_menu, scope
 from ui.defaults.dialogs import ask, draw_dialog, open_dialog
 from ui.defaults.draft import OBJECTS, problem
 from ui.defaults.parts import HEAD, RESULTS, draw_part, row, run_again
@@ -48,7 +49,9 @@ def draw(actor: Actor, name: str, names: Mapping[str, str]) -> None:
     with side_by_side:
         left = st.container(width=700)
         right = st.container(width="stretch", border=True)
-    head, rows, notes = left.container(), {}, {}
+    with left, st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        head, bookmarks = st.container(), st.container(width="content")
+    rows, notes = {}, {}
     with left:
         st.caption(_MODES_EXPLAINED)
         for group, fields in form.groups().items():
@@ -64,6 +67,9 @@ def draw(actor: Actor, name: str, names: Mapping[str, str]) -> None:
         work = save_if_pressed(load(actor, name, whole=True), ask)
     with db.transaction() as session:
         others = scope.other_edits(session, work.scope_id)
+        presets = presets_menu.known(session, actor)
+    with bookmarks:  # in no part: its click draws the whole page, so that the fields of all rows follow
+        presets_menu.draw(presets, partial(_take, work.scope_id), partial(scope.edit_of, work.scope_id))
 
     with above:
         scope.draw_other_edits(others)
@@ -94,6 +100,7 @@ def draw(actor: Actor, name: str, names: Mapping[str, str]) -> None:
         with place:
             draw_part(row(field), work, partial(_draw_row, name=field))
     draw_dialog(work)
+    presets_dialogs.draw()
 
 
 def _draw_results(work: Work, names: Mapping[str, str], places: Places) -> None:
@@ -130,6 +137,7 @@ def _draw_head(work: Work, places: Places) -> None:
 
 
 def _draw_row(work: Work, name: str) -> None:
+    scope.show_anew(work.edit, name)
     undone = partial(_undo, work.scope_id)
     clicks = form.Clicks(_changed, _slid, _typed, undone)
     inherited = work.inherited[form.parameter_of(name)]
@@ -157,6 +165,10 @@ def _typed(name: str, key: str) -> None:
 def _undo(scope_id: int | None, name: str) -> None:
     scope.undo(scope_id, name)
     _changed(name)
+
+
+def _take(scope_id: int | None, name: str, fields: Mapping[str, Any]) -> None:
+    scope.show_changed(scope_id, presets_menu.fill(scope.edit_of(scope_id), name, fields))
 
 
 def _discard(scope_id: int | None) -> None:

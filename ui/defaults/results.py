@@ -16,7 +16,7 @@ from core.resolving.words import label_of, omitted_for_nothing, value_text
 from core.store import db
 from core.wording import counted
 from ui import reason
-from ui.defaults import form, scope
+from ui.defaults import form, presets_menu, scope
 from ui.defaults.draft import INHERIT, LABELS, OMIT, VALUE, chosen, patch, problem
 from ui.defaults.effective_table import preview, refused, warnings
 from ui.defaults.work import Results, Work, load, results
@@ -85,7 +85,9 @@ def save_if_pressed(work: Work, ask: Callable[[str], object]) -> Work:
 
     def write(session: Session) -> None:
         changes = patch(edit.base, edit.changed)
-        settings.upsert_global(session, work.actor, work.scope_id, changes, version=edit.version)
+        settings.upsert_global(
+            session, work.actor, work.scope_id, changes, version=edit.version, preset=presets_menu.named(edit)
+        )
         note_saved[:] = [scope.saved(session, work.scope_id)]
         hidden_by.clear()
         hidden_by.update(hidden.find(session, work.actor, SettingsScope(work.scope_id), said))
@@ -209,9 +211,9 @@ def draw_bar(work: Work, found: Results | None, buttons: Buttons) -> None:
                 f":small[{plain(work.stored.changed_by or 'Somebody')} saved in the meantime: you will be asked.]"
             )
         st.markdown("  \n".join(lines), width="stretch")
-        reason.beside_save()
-        st.button("Discard", key="discard", icon=":material/undo:", on_click=buttons.discard)
-        st.button("Save", key="save", type="primary", icon=":material/save:", on_click=buttons.save)
+        with reason.beside_save():
+            st.button("Discard", key="discard", icon=":material/undo:", on_click=buttons.discard)
+            st.button("Save", key="save", type="primary", icon=":material/save:", on_click=buttons.save)
 
 
 def sent_line(draft: EffectiveSettings, changed: Mapping[str, object]) -> str:

@@ -23,6 +23,8 @@ _SCOPE = "scope"
 _EDITS, _DRAWN, _IN_URL, _GO_TO = "defaults_edits", "defaults_drawn", "defaults_in_url", "defaults_go_to"
 _CHOSEN = "defaults_chosen"
 """In the session: the picker was used just now. A second click before the browser has the new address comes with the old one."""
+_SHOWN_ANEW = "defaults_shown_anew"
+"""In the session: the fields that were made to show something else since their rows were drawn."""
 _FITS = 25
 """Longer names are cut off in the picker on a small screen, so they are shown whole below it."""
 
@@ -146,7 +148,7 @@ def follow(session: Session, scope_id: int | None, seen: int) -> Callable[[], ob
     def note() -> None:
         edit = edits.get(scope_id)
         if edit is not None and edit.version == seen:
-            edits[scope_id] = Edit(now.version, now.fields, edit.changed)
+            edits[scope_id] = Edit(now.version, now.fields, edit.changed, edit.preset)
 
     return note
 
@@ -161,6 +163,16 @@ def omit(scope_id: int | None, names: Iterable[str]) -> None:
     edit = _edits()[scope_id]
     edit.changed |= {name: Choice(OMIT) for name in names}
     _show(scope_id, edit, names)
+
+
+def edit_of(scope_id: int | None) -> Edit:
+    """Return the edit of the scope, as the run before this one left it."""
+    return _edits()[scope_id]
+
+
+def show_changed(scope_id: int | None, names: Iterable[str]) -> None:
+    """Have the widgets of these fields show what is chosen in the edit of the scope."""
+    _show(scope_id, _edits()[scope_id], names)
 
 
 def send(scope_id: int | None, names: Iterable[str]) -> None:
@@ -207,7 +219,20 @@ def changed_in(scope_id: int | None) -> list[str]:
 
 def _show(scope_id: int | None, edit: Edit, names: Iterable[str]) -> None:
     if st.session_state.get(_DRAWN, "") == scope_id:
+        names = list(names)
         form.fill(edit, names)
+        st.session_state.setdefault(_SHOWN_ANEW, set()).update(names)
+
+
+def show_anew(edit: Edit, name: str) -> None:
+    """Make the widgets of a field, before they are drawn, show *edit* once more, if they were made to since they were drawn.
+
+    Of a value that a callback sets, Streamlit 1.67 tells the browser in the run that follows; a callback that asks for parts
+    ends that run, and in the next one the value counts as told: the browser would go on showing, and send, the one before.
+    """
+    if name in st.session_state.get(_SHOWN_ANEW, ()):
+        st.session_state[_SHOWN_ANEW].discard(name)
+        form.fill(edit, [name])
 
 
 NO_FORM: Final = 0

@@ -9,14 +9,15 @@ from sqlmodel import Session
 from core.actors import Actor
 from core.errors import CoreError
 from core.manage import inherited, organization_members, providers, settings
-from core.manage.scopes import SettingsScope
+from core.manage.scopes import SettingsRow, SettingsScope
 from core.models.apis import api_of, host_of
 from core.models.ranges import ranges
 from core.resolving.effective import Explained
 from core.store import db
+from core.store.preset_tables import SettingsPreset
 from core.wording import counted
 from ui import colors, reason
-from ui.defaults import form
+from ui.defaults import form, presets_dialogs, presets_menu
 from ui.defaults.draft import INHERIT, OBJECTS, VALUE, Edit, choices, chosen, described, patch, problem, rebase
 from ui.feedback import attempt, field_error, other_errors, plain, show_fault, show_toast, warn
 from ui.guard import guard_part
@@ -57,11 +58,14 @@ class Work(NamedTuple):
     """Id -> words, of those that may be the default of a scope that names none."""
     by: str
     """Who changed it last, as the actor may know."""
+    presets: tuple[list[SettingsPreset], bool]
+    """Those there are, and whether the actor may change them."""
 
 
 def draw(shown: Shown) -> None:
     """Draw the editor of a scope."""
     _draw_part(shown)
+    presets_dialogs.draw()
 
 
 @st.fragment
@@ -78,6 +82,7 @@ def _load(actor: Actor, shown: Shown) -> Work:
         found = inherited.editable(session, actor, shown.scope)
         active = providers.list_all(session, active=True) if shown.scope.provider_id is None else []
         by = organization_members.known_as(session, actor, found.row)
+        presets = presets_menu.known(session, actor)
     stored = edits.stored_of(found.row)
     inherits = {item.name: item for item in found.inherits.explain()}
     edit = edits.current(shown.scope, stored, inherits)
@@ -87,7 +92,7 @@ def _load(actor: Actor, shown: Shown) -> Work:
     if found.of.provider is not None:
         model = chosen(edit, "preferred_model").value or of.model
         within = ranges(api_of(of.kind, of.base_url), of.kind, model, of.knowledge, host_of(of.kind, of.base_url))
-    return Work(actor, shown, stored, edit, inherits, found.models, within, named, by)
+    return Work(actor, shown, stored, edit, inherits, found.models, within, named, by, presets)
 
 
 def _draw(actor: Actor, shown: Shown) -> None:
@@ -136,12 +141,17 @@ def _undone(shown: Shown) -> Callable[[str], None]:
     return lambda name: PRESSES.note("undo", (shown.scope, [name]))
 
 
+def _taken(scope: SettingsScope) -> Callable[[str, Mapping[str, Any]], None]:
+    return lambda name, fields: PRESSES.note("preset", (scope, (name, dict(fields))))
+
+
 def _draw_head(work: Work) -> None:
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         if work.stored.version:
             changed(work.stored.changed_at, work.by)
         else:
             st.caption("Nothing is set here: everything inherits.")
+        presets_menu.draw(work.presets, _taken(work.shown.scope), lambda: work.edit)
         st.button(
             "Reset all",
             key="override_reset",
@@ -161,8 +171,10 @@ def _draw_head(work: Work) -> None:
             ),
             icon=":material/restart_alt:",
         )
-        with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
-            reason.beside_save(_WHY_RESET)
+        with (
+            st.container(horizontal=True, horizontal_alignment="right"),
+            reason.beside_save(_WHY_RESET),
+        ):
             st.button(
                 "Keep it", key="override_reset_cancel", on_click=PRESSES.note, args=("keep", (work.shown.scope, None))
             )
@@ -260,22 +272,22 @@ def _draw_bar(work: Work, found: Mapping[str, str]) -> None:
         lines += [f":red[:material/error: {plain(problem(name, rule))}]" for name, rule in list(found.items())[:2]]
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown("  \n".join(lines), width="stretch")
-            reason.beside_save()
-            st.button(
-                "Discard",
-                key="override_discard",
-                icon=":material/undo:",
-                on_click=PRESSES.note,
-                args=("undo", (work.shown.scope, list(work.edit.changed))),
-            )
-            st.button(
-                "Save",
-                key="override_save",
-                type="primary",
-                icon=":material/save:",
-                on_click=PRESSES.note,
-                args=("save", (work.shown.scope, None)),
-            )
+            with reason.beside_save():
+                st.button(
+                    "Discard",
+                    key="override_discard",
+                    icon=":material/undo:",
+                    on_click=PRESSES.note,
+                    args=("undo", (work.shown.scope, list(work.edit.changed))),
+                )
+                st.button(
+                    "Save",
+                    key="override_save",
+                    type="primary",
+                    icon=":material/save:",
+                    on_click=PRESSES.note,
+                    args=("save", (work.shown.scope, None)),
+                )
 
 
 def _color_bar() -> None:
@@ -290,6 +302,8 @@ def _do(work: Work, press: Press) -> None:
         return  # of a form that was left before the press arrived
     if press.action == "undo":
         edits.undo(work.edit, about)
+    elif press.action == "preset":
+        edits.fill(work.edit, presets_menu.fill(work.edit, *about))
     elif press.action == "ask_reset":
         st.session_state[_ASKED] = (scope, work.stored.version)
     elif press.action == "keep":
@@ -311,7 +325,7 @@ def _save(work: Work, edit: Edit) -> None:
 
     def write(session: Session) -> None:
         changes = patch(edit.base, edit.changed)
-        note_saved[:] = [edits.saved(scope, settings.upsert(session, work.actor, scope, changes, version=edit.version))]
+        note_saved[:] = [edits.saved(scope, _written(session, work, changes, edit))]
         says = _said(edit, edit.changed)
         found = hidden.find(session, work.actor, scope, says, is_template=work.shown.is_template)
         notes.clear()
@@ -326,6 +340,12 @@ def _save(work: Work, edit: Edit) -> None:
     if outcome.conflict:
         st.caption("Not saved: it was changed just now.")
     other_errors({NAMES.get(name, name): rule for name, rule in outcome.errors.items()}, set())
+
+
+def _written(session: Session, work: Work, changes: Mapping[str, Any], edit: Edit) -> SettingsRow:
+    """Store *changes*; the event names the preset that they are of, if any."""
+    scope = work.shown.scope
+    return settings.upsert(session, work.actor, scope, changes, version=edit.version, preset=presets_menu.named(edit))
 
 
 def _reset(work: Work, version: int) -> None:

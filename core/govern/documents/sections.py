@@ -26,5 +26,7 @@ KINDS: Final[tuple[RowKind, ...]] = (
     SETTINGS,
     MODEL_FACTS,
 )
-ELSEWHERE: Final[Mapping[str, str]] = {}
+ELSEWHERE: Final[Mapping[str, str]] = {
+    "settings_presets": "is copied where it is applied: what it has set stands in the rows",
+}
 """Table with the trigger that counts changes -> why a document does not have it."""
