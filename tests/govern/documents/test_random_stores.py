@@ -137,7 +137,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
 @pytest.mark.long
 @given(documents())
 @settings(
-    max_examples=15,
+    max_examples=6,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 def test_export_and_apply_are_each_others_inverse(session: Session, data: dict[str, Any]) -> None:
