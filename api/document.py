@@ -28,6 +28,11 @@ _DESCRIBED: Final = {
     "description": "A document, as docs/document.md has it; its JSON Schema is what python -m core export --schema prints.",
     "required": ["version"],
     "properties": {"version": {"type": "integer", "const": 1}},
+    "example": {
+        "version": 1,
+        "defaults": {"temperature": 0.3},
+        "providers": {"openai": {"settings": {"max_tokens": 4000}}},
+    },
 }
 Organization = Annotated[
     str | None,

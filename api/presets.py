@@ -19,7 +19,7 @@ from api.wire import SettingsRow, settings_row
 from api.writes import Body, IfMatch, MemberBody, documented, take_read_only, take_version
 from core.manage import scopes, settings_presets
 from core.manage.scopes import SettingsScope
-from core.manage.settings_presets import Preview
+from core.manage.settings_presets import PresetPreview
 from core.store import db
 from core.store.preset_schemas import PRESET_FIELDS
 from core.store.preset_tables import SettingsPreset
@@ -106,7 +106,7 @@ def apply_preset(
     Answers the settings row, and with ``dryRun`` what would change in it.
     """
 
-    def work(session: Session) -> tuple[Preview, dict[str, Any] | None]:
+    def work(session: Session) -> tuple[PresetPreview, dict[str, Any] | None]:
         data = dict(body)
         version = take_version(data, if_match, needed=False)
         scope = _scope(data)

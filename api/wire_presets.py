@@ -8,7 +8,7 @@ from pydantic import Field
 from api.envelopes import Wire, picked
 from api.names import camel
 from api.request_schemas import AS_READ, EDGE, ID_OR_NULL, VERSION, body_schema
-from core.manage.settings_presets import Preview
+from core.manage import settings_presets
 from core.store.preset_schemas import PRESET_FIELDS, PresetInput
 from core.store.preset_tables import SettingsPreset
 from core.store.schemas import SettingsInput
@@ -74,7 +74,7 @@ def preset(row: SettingsPreset) -> dict[str, Any]:
     return picked(row, Preset, fields={camel(name): value for name, value in row.fields.items()})
 
 
-def preview(found: Preview) -> dict[str, Any]:
+def preview(found: settings_presets.PresetPreview) -> dict[str, Any]:
     """Return what a preset would do as it goes over the wire."""
     changes = [{**each._asdict(), "field": camel(each.field)} for each in found.changes]
     return {"changes": changes, "version": found.version}

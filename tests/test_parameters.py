@@ -36,6 +36,8 @@ from tests.parameters import RULES, SENT, another
 
 each_parameter = pytest.mark.parametrize("parameter", PARAMETERS.values(), ids=PARAMETERS)
 EXAMPLES = {
+    "core/govern/importers/librechat.py",
+    "core/govern/importers/litellm.py",
     "core/models/refused.py",
     "docs/models.md",
     "core/models/catalogue.py",

@@ -189,7 +189,7 @@ def course(
     given["provider"] = storable(provider[:200]) if provider else None
     query, begins = _COURSES[by], None
     if organization_id is not None or feature:
-        scope = usage_of_log.Scope(organization_id, storable(feature[:200]) if feature else None)
+        scope = usage_of_log.CallScope(organization_id, storable(feature[:200]) if feature else None)
         begins = usage_of_log.begins(session, scope, since)
         parts = usage_of_log.parts(by, scope, of_provider=provider is not None)
         query = text(_COURSE.format(by=by, parts=parts))

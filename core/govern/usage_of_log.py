@@ -18,7 +18,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SLOT: Final = timedelta(minutes=5)
 
 
-class Scope(NamedTuple):
+class CallScope(NamedTuple):
     """Whose calls; one of the two at least is not None."""
 
     organization: int | None
@@ -61,7 +61,7 @@ def slot_of(at: datetime) -> datetime:
     return at - (at - _EPOCH) % _SLOT
 
 
-def begins(session: Session, scope: Scope, since: datetime) -> datetime | None:
+def begins(session: Session, scope: CallScope, since: datetime) -> datetime | None:
     """Return the time before which no call is added up, as there are :data:`ADDED_UP` since; None: *since* is near enough.
 
     Of an organisation and a feature together it is where the organisation's calls are too many.
@@ -72,7 +72,7 @@ def begins(session: Session, scope: Scope, since: datetime) -> datetime | None:
     return found
 
 
-def parts(by: str, scope: Scope, *, of_provider: bool) -> str:
+def parts(by: str, scope: CallScope, *, of_provider: bool) -> str:
     """Return the query for the figures of each call of *scope* since ``:begins``, as those of the tables.
 
     Args:

@@ -28,7 +28,7 @@ INHERITED: Final = "inherits"
 _OBJECTS: Final = ("custom_settings", "extra_parameters")
 
 
-class Change(NamedTuple):
+class PresetChange(NamedTuple):
     """What applying a preset does to one field of a settings row."""
 
     field: str
@@ -39,10 +39,10 @@ class Change(NamedTuple):
     """What becomes of it for the model that is called there; empty: it is sent as it is, or no model is known."""
 
 
-class Preview(NamedTuple):
+class PresetPreview(NamedTuple):
     """What a preset would do to a scope now; nothing is changed."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[PresetChange, ...]
     """Empty: all of it is so already."""
     version: int
     """Of the row that it is based on; 0: there is none."""
@@ -141,7 +141,7 @@ def patch_of(fields: Mapping[str, Any], current: Mapping[str, Any] | None) -> di
     return patch
 
 
-def preview(session: Session, actor: Actor, preset: SettingsPreset, scope: SettingsScope) -> Preview:
+def preview(session: Session, actor: Actor, preset: SettingsPreset, scope: SettingsScope) -> PresetPreview:
     """Return what :func:`apply` would change there now, and what becomes of it for the model that is called.
 
     Raises:
@@ -155,11 +155,11 @@ def preview(session: Session, actor: Actor, preset: SettingsPreset, scope: Setti
         notes = notes_of(inherited.drafted(session, actor, scope, patch))
     after = {**current, **patch}
     changes = [
-        Change(name, before, now, notes[name].text if name in notes and now != INHERITED else "")
+        PresetChange(name, before, now, notes[name].text if name in notes and now != INHERITED else "")
         for name in (*PARAMETERS, *_OBJECTS)
         if (before := said(current, name)) != (now := said(after, name))
     ]
-    return Preview(tuple(changes), 0 if found.row is None else found.row.version)
+    return PresetPreview(tuple(changes), 0 if found.row is None else found.row.version)
 
 
 def apply(

@@ -31,7 +31,7 @@ from ..parameters import PARAMETERS, SENDABLE
 from . import extra, options
 from .carried import NOTHING, Carried, Opened
 from .decision import Basis, called_otherwise, decide, values_of
-from .limited import FREE, NOBODY, Held, LimitedBy
+from .limited import FREE, NOBODY, HeldValue, LimitedBy
 
 Status = Literal[Unavailable, "ok"]
 LayerName = Literal[
@@ -132,7 +132,7 @@ class Why(NamedTuple):
     """None: no layer says so, but a limit."""
     passed_over: Candidates = ()
     """The models that the organisation may not use."""
-    held: Mapping[str, Held] = NOBODY
+    held: Mapping[str, HeldValue] = NOBODY
     """What limits do, of the parameters that have any."""
 
 

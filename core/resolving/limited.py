@@ -32,7 +32,7 @@ class LimitedBy(NamedTuple):
         return self._asdict() | {"bound": bound, "changed_at": at}
 
 
-class Held(NamedTuple):
+class HeldValue(NamedTuple):
     """What limits do to one parameter."""
 
     limited_by: LimitedBy | None = None
@@ -53,5 +53,5 @@ class Held(NamedTuple):
         return by is not None and by.rule == "send" and by.bound is False
 
 
-FREE: Final = Held()
-NOBODY: Final[Mapping[str, Held]] = {}
+FREE: Final = HeldValue()
+NOBODY: Final[Mapping[str, HeldValue]] = {}

@@ -11,7 +11,7 @@ from ..parameters import PARAMETERS, SENDABLE, Parameter
 from .decision import SPELLINGS
 from .effective import BUILT_IN, Candidates, LayerName, Source
 from .layers import rank, source_of
-from .limited import Held, LimitedBy, LimitOwner, RuleName
+from .limited import HeldValue, LimitedBy, LimitOwner, RuleName
 
 MODEL: Final = "preferred_model"
 DEFAULT_PROVIDER: Final = "default_provider"
@@ -211,7 +211,7 @@ def hold(
     free: Candidates,
     free_omission: Source | None,
     locked_omission: Source | None,
-) -> tuple[Candidates, Source | None, Held]:
+) -> tuple[Candidates, Source | None, HeldValue]:
     """Return what of a parameter is in force under limits, who says that it is not sent, and what the limits did.
 
     Args:
@@ -240,7 +240,7 @@ def hold(
     put_out = tuple(each for each in free if each not in kept and each[0] is not BUILT_IN)
     omission, omission_by = _omission(bindings, field, lock, free_omission, locked_omission)
     is_sent = omission is None and (omission_by is None or omission_by.bound is True)
-    held = Held(
+    held = HeldValue(
         by,
         None if by is None else free[0][1],
         put_out,

@@ -17,7 +17,7 @@ from .carried import Carried
 from .decision import Basis, called_otherwise, decide
 from .effective import BUILT_IN, Candidates, EffectiveSettings, KeyOwner, NoKey, Source, Status, Why, otherwise
 from .layers import Layer, layer_name, names_provider, source_of, strongest_first
-from .limited import Held
+from .limited import HeldValue
 from .limits import MODEL, Bindings, Limit, below, hold, unlocked
 from .tenant import Tenant
 
@@ -175,7 +175,7 @@ def _limited(default: Candidates, tenant: Tenant | None, stack: list[_Said], lim
     """Return the same under limits."""
     bindings = Bindings(limits)
     down = [each.layer for each in stack]
-    held: dict[str, Held] = {}
+    held: dict[str, HeldValue] = {}
     lock = bindings.lock(MODEL)
     models, passed_over = _models(
         default, tenant, down if lock is None else [each for each in down if below(lock, each.name)]
@@ -183,7 +183,7 @@ def _limited(default: Candidates, tenant: Tenant | None, stack: list[_Said], lim
     if lock is not None:
         free = _models(default, tenant, down)[0]
         put_out = tuple(each for each in free if each not in models and each[0] is not BUILT_IN)
-        held["model"] = Held(lock, free[0][1], put_out) if models[0] != free[0] else Held()
+        held["model"] = HeldValue(lock, free[0][1], put_out) if models[0] != free[0] else HeldValue()
     candidates: dict[str, Candidates] = {"model": models}
     omitted_by: dict[str, Source | None] = {}
     for parameter in PARAMETERS.values():
@@ -206,7 +206,7 @@ def _limited(default: Candidates, tenant: Tenant | None, stack: list[_Said], lim
             lock = bindings.lock(name)
             left = unlocked(every, lock)
             if left != every:
-                held[name] = Held(lock, every[0][1], every[: len(every) - len(left)])
+                held[name] = HeldValue(lock, every[0][1], every[: len(every) - len(left)])
             if left:
                 candidates[name] = left
     return Why(candidates, omitted_by, passed_over, held)

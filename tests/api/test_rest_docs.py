@@ -167,7 +167,8 @@ def test_explain(served: Served, folder: Path) -> None:
     answer = json.loads(bash(snippet("sh", "explain=true"), folder, **served.env()))
 
     fields = {"name", "value", "sent", "source", "shadows", "passedOver", "omittedBy", "adjusted"}
-    assert fields == set(answer["data"]["explain"][0])
+    limits = {"limitedBy", "wanted", "putOut", "omissionLimitedBy", "omissionWanted"}
+    assert fields | limits == set(answer["data"]["explain"][0])
 
 
 def test_change_and_conflict(served: Served, folder: Path) -> None:

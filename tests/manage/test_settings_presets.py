@@ -9,7 +9,7 @@ from core.actors import COMMAND_LINE, Actor
 from core.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
 from core.manage import features, organization_members, organizations, providers, settings, settings_presets
 from core.manage.scopes import SettingsScope
-from core.manage.settings_presets import Change, patch_of
+from core.manage.settings_presets import PresetChange, patch_of
 from core.parameters import PARAMETERS, SENDABLE
 from core.store.preset_schemas import PRESET_FIELDS, PresetInput
 from core.store.records import AuditEvent
@@ -157,7 +157,7 @@ def test_preview_says_what_the_model_does_not_take(session: Session, admin: Acto
     scope = SettingsScope(provider(session, "o3"))
     deterministic = settings_presets.get_by_name(session, admin, "deterministic")
     (temperature, *_) = settings_presets.preview(session, admin, deterministic, scope).changes
-    assert temperature[:3] == Change("temperature", "inherits", "0", "")[:3]
+    assert temperature[:3] == PresetChange("temperature", "inherits", "0", "")[:3]
     assert "will be left out" in temperature.note
 
     providers.update(

@@ -245,7 +245,10 @@ def _constants(tree: ast.Module) -> dict[str, Any]:
     """Return the strings that a module gives names to, also several in a line."""
     names: dict[str, Any] = {}
     for each in ast.walk(tree):
-        if isinstance(each, (ast.Assign, ast.AnnAssign)) and each.value is not None:
+        if isinstance(each, ast.ImportFrom) and (path := ROOT / f"{str(each.module).replace('.', '/')}.py").exists():
+            whole = _constants(ast.parse(path.read_text("utf-8")))
+            names |= {name.asname or name.name: whole.get(name.name) for name in each.names}
+        elif isinstance(each, (ast.Assign, ast.AnnAssign)) and each.value is not None:
             target = each.targets[0] if isinstance(each, ast.Assign) else each.target
             keys = target.elts if isinstance(target, ast.Tuple) else [target]
             given = names.get(each.value.id) if isinstance(each.value, ast.Name) else _literal(each.value)

@@ -18,7 +18,8 @@ from ui.webhooks import words
 from ui.widgets import exact, for_row
 
 _SECRET: Final = "webhook_secret"  # noqa: S105 - where the session keeps one until it was copied
-DIALOGS: Final = Dialogs("webhooks_dialog", ("webhook_name", "webhook_url", "delete_name", _SECRET), "add_webhook")
+_NAME, _URL = "webhook_name", "webhook_url"
+DIALOGS: Final = Dialogs("webhooks_dialog", (_NAME, _URL, "delete_name", _SECRET), "add_webhook")
 SHOWN: Final = 20
 """So many messages are listed, the newest; REST has them all."""
 
@@ -168,7 +169,7 @@ def _fields(row: NotificationTarget | None = None) -> dict[str, Any]:
     st.text_input(
         "Name",
         value=row.name if row else "",
-        key="webhook_name",
+        key=_NAME,
         persist_state="page",
         max_chars=100,
         placeholder="who is told, as ops channel",
@@ -177,7 +178,7 @@ def _fields(row: NotificationTarget | None = None) -> dict[str, Any]:
     st.text_input(
         "URL",
         value=row.url if row else "",
-        key="webhook_url",
+        key=_URL,
         persist_state="page",
         max_chars=MOST_URL,
         placeholder="https://hooks.example.com/llm-settings",
@@ -187,7 +188,7 @@ def _fields(row: NotificationTarget | None = None) -> dict[str, Any]:
 
 
 def _typed() -> dict[str, str]:
-    return {"name": st.session_state.get("webhook_name") or "", "url": st.session_state.get("webhook_url") or ""}
+    return {"name": st.session_state.get(_NAME) or "", "url": st.session_state.get(_URL) or ""}
 
 
 def _pressed(verb: str) -> bool:
