@@ -184,7 +184,7 @@ def test_delete_wants_the_name(page: Page) -> None:
     expect(page.get_by_role("menuitem", name="Delete")).to_have_count(0)  # the menu does not stay over the dialog
     dialog.get_by_role("button", name="Delete").click()
     expect(dialog.get_by_text("Type acme exactly to delete it")).to_be_visible()
-    dialog.get_by_role("textbox").fill("acme")
+    dialog.get_by_role("textbox", name="to confirm").fill("acme")
     dialog.get_by_role("button", name="Delete").click()
 
     expect(page.get_by_text("There is no provider yet. Add the first one")).to_be_visible()
@@ -350,7 +350,7 @@ def _change_several_by_keyboard(page: Page) -> None:
     number.fill("7")
     number.press("Enter")
     expect(dialog.get_by_role("row", name=re.compile("Provider 0770"))).to_contain_text("inherits 3")
-    dialog.get_by_role("textbox", name="Comment").fill("a flaky gateway")
+    dialog.get_by_role("textbox", name="Reason").fill("a flaky gateway")
     dialog.get_by_role("button", name="Change 10 providers").press("Enter")
     expect(dialog).to_have_count(0)
     expect(page.get_by_text("Max retries is changed at 10 providers.")).to_be_visible()
