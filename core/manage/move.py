@@ -27,7 +27,7 @@ _MADE: Final = ("schema.migrate", "schema.migrate_down")
 """What may be on record in tables that nobody has used yet."""
 _NOT_DATA: Final = {
     *("audit_events", "audit_head", "settings_generation", "encryption_canaries", "jobs", "installation"),
-    *("settings_generations", "settings_history"),
+    *("settings_generations", "settings_history", "settings_presets"),
 }
 """Tables that have rows before anybody has stored something; the events in them are looked at one by one."""
 

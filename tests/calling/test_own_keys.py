@@ -157,7 +157,8 @@ def _by_rest(two: list[Tenant], monkeypatch: pytest.MonkeyPatch) -> dict[str, st
     with serving(monkeypatch) as client:
         for who, headers in people.items():
             for name, of in {"acme": acme, "beta": beta}.items():
-                for path in (*reads, f"/llm/settings?organization={name}&explain=true"):
+                asked = ("/llm/settings?explain=true&", "/llm/document?", "/llm/history?")
+                for path in (*reads, *(f"{each}organization={name}" for each in asked)):
                     got = client.get(address(path, _numbers(of)), headers=headers)
                     answers[f"{who} reads {path} of {name}"] = f"{got.text} {got.headers}"
         for path in ("/llm/providers", "/llm/providers/1/headers", "/llm/features", "/metrics", "/health/ready"):
@@ -175,7 +176,7 @@ def _by_rest(two: list[Tenant], monkeypatch: pytest.MonkeyPatch) -> dict[str, st
 
 def _numbers(of: Tenant) -> dict[str, object]:
     numbers: dict[str, object] = {"organizations": of.organization, "orgId": of.organization, "userId": of.member}
-    return numbers | {"settings": of.settings, "featureId": of.feature, "providerId": 1}
+    return numbers | {"settings": of.settings, "featureId": of.feature, "providerId": 1, "limits": of.limits}
 
 
 @pytest.mark.usefixtures("two")
