@@ -111,7 +111,7 @@ def test_it_is_bounded_in_time(vendor: Vendor) -> None:
     assert not vendor.asked
 
 
-@pytest.mark.usefixtures("session")
+@pytest.mark.usefixtures("committed")  # the runner's thread has a connection of its own
 def test_nobody_is_dialled_unless_it_is_wanted(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
     """The runner does the job once it is switched on, and not before; another word than daily is refused at the start."""
     _add("acme", f"{vendor.url}/v1")
