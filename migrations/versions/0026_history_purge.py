@@ -19,7 +19,7 @@ before_writes = True
 PURGE = """
 CREATE FUNCTION llm_purge_history(days integer, after_table text, after_row integer, most integer,
     OUT removed bigint, OUT last_table text, OUT last_row integer) LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, {schema}, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+SET search_path = pg_catalog, {schema}, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
     cut bigint;
     one record;

@@ -797,7 +797,7 @@ def rows(sql: str) -> list[dict[str, Any]]:
 
 def test_forged_values_on_providers_change_nothing_that_core_refuses(app: App) -> None:
     """CHECKS 12: the same in a provider's form, the search and the state."""
-    provider = new_provider(api_key="sk-" + "y" * 40)
+    provider = new_provider(api_key="sk-" + "y" * 40, display_name="0 on the first page")
     sealed = scalar("SELECT api_key_encrypted FROM llm_providers WHERE id = :id", id=provider.id)
     person = sign_in("admin")
     fields = ("search", "state", "provider_kind", "provider_name", "provider_api_base_url", "provider_is_active")
