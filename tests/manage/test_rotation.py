@@ -154,6 +154,9 @@ def test_process_that_says_no_keys_stops_it_too(committed: str) -> None:
             rotate(NEW, OLD)
         assert rotate(NEW, OLD, dry_run=True) == (1, [])
         assert rotate(NEW, OLD, force=True) == (1, [])
+    with psycopg.connect(committed) as other:  # the server ends a connection a moment after it is closed
+        others = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+        soon(lambda: other.execute(others, [names.RESOLVER]).fetchone() == (0,))
     assert rotate(NEW, OLD) == (0, [])
 
 

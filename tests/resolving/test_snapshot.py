@@ -379,6 +379,7 @@ def test_more_facts_than_are_read(database: str, monkeypatch: pytest.MonkeyPatch
     """One more than counts is read, for saying so; those of admins before all others, also of a change."""
     many = overlay.MOST_ROWS + 5
     with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")  # a version of each is not what this is about
         connection.execute(
             "INSERT INTO llm_model_facts (pattern, origin, facts)"
             f" SELECT 'm' || n, 'observed', '{{\"context\": 1}}' FROM generate_series(1, {many}) n"
@@ -391,6 +392,7 @@ def test_more_facts_than_are_read(database: str, monkeypatch: pytest.MonkeyPatch
         assert sum(b"\town\t" in line for line in taken.facts.values()) == 1
 
         connection.execute("DELETE FROM llm_model_facts WHERE pattern NOT IN ('m1', 'm2', 'own')")
+        connection.execute("SET session_replication_role = origin")
         monkeypatch.setattr(overlay, "MOST_ROWS", 4)
         before = reading.load(connection)
         connection.execute("UPDATE llm_model_facts SET facts = '{\"context\": 8}' WHERE pattern = 'own'")

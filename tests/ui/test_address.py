@@ -2,6 +2,8 @@
 
 import ast
 from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -246,7 +248,7 @@ def _constants(tree: ast.Module) -> dict[str, Any]:
     names: dict[str, Any] = {}
     for each in ast.walk(tree):
         if isinstance(each, ast.ImportFrom) and (path := ROOT / f"{str(each.module).replace('.', '/')}.py").exists():
-            whole = _constants(ast.parse(path.read_text("utf-8")))
+            whole = _constants_of(path)
             names |= {name.asname or name.name: whole.get(name.name) for name in each.names}
         elif isinstance(each, (ast.Assign, ast.AnnAssign)) and each.value is not None:
             target = each.targets[0] if isinstance(each, ast.Assign) else each.target
@@ -255,6 +257,11 @@ def _constants(tree: ast.Module) -> dict[str, Any]:
             values = given if isinstance(given, tuple) else (given,) * len(keys)
             names |= {getattr(key, "id", ""): value for key, value in zip(keys, values, strict=False)}
     return names
+
+
+@cache
+def _constants_of(path: Path) -> dict[str, Any]:
+    return _constants(ast.parse(path.read_text("utf-8")))
 
 
 def _literal(node: ast.expr) -> Any:
