@@ -12,7 +12,7 @@ from api.envelopes import Wire, picked
 from core.govern.lifecycle import Retiring
 from core.manage.model_facts import Explanation, Fact
 from core.models.facts import Price
-from core.models.rules import Verdict
+from core.models.verdict import Verdict
 from core.store.tables import LlmModelFacts
 
 Basis = Literal["operator", "vendor", "catalogue", "API rule", "family"]

@@ -23,8 +23,8 @@ from ..models.apis import APIS
 from ..models.facts import FIELDS, Known, Price
 from ..models.facts import known as ours
 from ..models.knowledge import Knowledge
-from ..models.rules import Verdict
 from ..models.vendored import Catalogue
+from ..models.verdict import Verdict
 from ..models.words import price_text
 from ..store.tables import LlmModelFacts
 from ..wording import plain_number

@@ -32,7 +32,7 @@ from ..models.apis import api_of, host_of
 from ..models.facts import FIELDS, ModelFacts
 from ..models.knowledge import Knowledge
 from ..models.overlay import FactRow
-from ..models.rules import FactSource, Verdict
+from ..models.verdict import FactSource, Verdict
 from ..store import violations
 from ..store.fact_schemas import api_of as checked_api
 from ..store.fact_schemas import facts_of, pattern_of, why_of

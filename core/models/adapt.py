@@ -14,7 +14,7 @@ from ..wording import plain_number
 from . import rules
 from .facts import ModelFacts
 from .knowledge import Knowledge, vendored
-from .rules import FactSource, Verdict
+from .verdict import FactSource, Verdict
 
 What = Literal["renamed", "left_out", "clamped", "added"]
 Unfit = Literal["leave_out", "send"]

@@ -8,7 +8,7 @@ from ..parameters import PARAMETERS, SENDABLE
 from ..wording import listed, plain_number
 from .facts import ModelFacts, with_sources
 from .knowledge import Knowledge, vendored
-from .rules import Verdict
+from .verdict import Verdict
 from .words import price_of, price_text
 
 

@@ -12,8 +12,8 @@ from ..once import Once
 from . import rules
 from .facts import CatalogueHealth, Known, ModelFacts, known
 from .overlay import MOST_PROBLEMS, ORIGINS, FactRow, Overlay
-from .rules import FactSource, Verdict
 from .vendored import Catalogue
+from .verdict import AS_OF, FactSource, Verdict
 
 Verdicts = Mapping[str, tuple[Verdict, ...]]
 _MOST_KEPT: Final = 4096
@@ -161,7 +161,7 @@ def _is_same(one: Verdict, other: Verdict) -> bool:
 
 def _level(facts: ModelFacts | None) -> Level:
     if facts is None:
-        return Level("API rule", rules.AS_OF, None)
+        return Level("API rule", AS_OF, None)
     return Level("family" if facts.assumed_from else "catalogue", facts.as_of, facts)
 
 

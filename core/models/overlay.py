@@ -13,8 +13,8 @@ from typing import Any, Final, Literal, NamedTuple
 from ..parameters import SENDABLE
 from ..patterns import later
 from .facts import FIELDS, WRONG, as_text
-from .rules import Does, FactSource, Verdict
 from .vendored import Rows
+from .verdict import Does, FactSource, Verdict
 
 TABLE: Final = "llm_model_facts"
 Origin = Literal["operator", "observed", "imported"]

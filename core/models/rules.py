@@ -1,55 +1,20 @@
 """What the vendors' APIs do with each parameter: rules by hand, each with the page or the report that says so.
 
 A rule turns what is known of a model (:class:`core.models.facts.ModelFacts`) into verdicts, so that a new model needs facts
-only. :mod:`core.models.adapt` obeys them. Data and pure functions; standard library only. Every page was read on ``AS_OF``.
+only. :mod:`core.models.adapt` obeys them. Data and pure functions; standard library only. Every page was read on
+``verdict.AS_OF``.
 """
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import date
-from typing import Final, Literal, NamedTuple
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 from ..kinds import facts_of
-from ..patterns import later
+from .efforts import effort
 from .facts import ModelFacts
-
-Does = Literal["ok", "refuse", "ignore", "only", "visible", "above", "range", "rename", "require", "exclusive"]
-FactSource = Literal["operator", "vendor", "catalogue", "API rule", "family"]
-"""Where a verdict comes from: somebody here, the vendor's own list, the catalogue, the rule alone, a model of the family."""
-
-AS_OF: Final = date(2026, 11, 26)
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What an API does with one parameter. Of a refusal, a range and the like it says when it holds."""
-
-    does: Does
-    why: str
-    """A clause for people, as ``it always reasons``."""
-    url: str
-    values: tuple[float | str, ...] = ()
-    """Of ``only``: what it takes. Of ``above``: where in the request the number stands that it has to be larger than."""
-    low: float = 0
-    """Of ``range``: the smallest and the largest value that it takes; of a list, its length."""
-    high: float = 0
-    to: str = ""
-    """Of ``rename``: the API's name. Of ``exclusive``: our name of the parameter that it does not go with."""
-    unless: str = ""
-    """When it does not hold, as ``reasoning_effort=none``, ``thinking.type=disabled`` or ``temperature>0``; empty: it always
-    does."""
-    by_default: bool = True
-    """Whether it holds while the parameter in ``unless`` is not set."""
-    is_absent: bool = False
-    """Of ``refuse``: the API has no such parameter at all, and hence no name for it."""
-    basis: FactSource = "API rule"
-    as_of: date = AS_OF
-
-    def from_source(self, basis: FactSource, as_of: date) -> "Verdict":
-        """Return the same verdict from another source."""
-        return replace(self, basis=basis, as_of=as_of)
-
+from .resold import of_the_vendor
+from .verdict import FactSource, Verdict
 
 SAMPLING: Final = ("temperature", "top_p")
 PENALTIES: Final = ("frequency_penalty", "presence_penalty")
@@ -146,58 +111,6 @@ def _grok_stop(facts: ModelFacts) -> Verdict | None:
 
 def _at_most(number: int, url: str) -> Rule:
     return _always(("stop",), Verdict("range", "", url, low=1, high=number))
-
-
-def _effort(api: str, kind: str | None, facts: ModelFacts) -> Verdict | None:
-    """Return which efforts the model takes at *api*: those that the catalogue has, by the vendor's own protocol."""
-    if facts.api in {"anthropic", "google"} and kind != facts.api:
-        return _translated(api, facts)
-    if facts.reasoning == "none" or (facts.api == "openai" and re.search(r"-search-|audio", facts.name)):
-        return Verdict("refuse", "it does not reason", _NO_EFFORT.get(facts.api, _NO_EFFORT["openai"]))
-    without = re.match(_WITHOUT_EFFORT.get(facts.api, "(?!)"), facts.name)
-    if facts.efforts and not (without and facts.rules_from):  # of a relative the levels, but not whether there are any
-        why = f"it takes {', '.join(facts.efforts)}"
-        taken = _MAPPED.get(facts.api, facts.efforts)
-        return Verdict("only", why, "https://github.com/BerriAI/litellm/pull/27074", values=taken)
-    return Verdict("refuse", "it has no levels of effort", _NO_EFFORT[facts.api]) if without else None
-
-
-def _translated(api: str, facts: ModelFacts) -> Verdict | None:
-    """Return what OpenAI's protocol in front of Claude and Gemini takes: its first words, and those that the model has itself.
-
-    What a gateway makes of the others is not known.
-    """
-    if api not in (facts.api, *_RESELLERS) or not (facts.efforts or facts.api == "google"):
-        return None
-    values = tuple(dict.fromkeys((*_WORDS, *facts.efforts)))
-    return Verdict(
-        "only", f"it takes {', '.join(values)}", "https://ai.google.dev/gemini-api/docs/openai", values=values
-    )
-
-
-_WORDS: Final = ("none", "minimal", "low", "medium", "high")
-_MAPPED: Final[Mapping[str, tuple[str, ...]]] = {
-    "deepseek": ("minimal", "low", "medium", "high", "xhigh", "max"),
-}
-"""API that maps each of these to a level which its model has: https://api-docs.deepseek.com/guides/thinking_mode."""
-_NO_EFFORT: Final[Mapping[str, str]] = {
-    "openai": "https://github.com/davidmigloz/langchain_dart/issues/712",
-    "anthropic": "https://github.com/anthropics/claude-code/issues/30760",
-    "google": "https://github.com/QwenLM/qwen-code/pull/9094",
-    "xai": "https://github.com/vercel/ai/releases/tag/@ai-sdk%2Fxai@4.0.8",
-    "mistral": "https://github.com/dust-tt/dust/pull/27613",
-}
-"""API whose models without levels of effort refuse one -> who got the error."""
-_WITHOUT_EFFORT: Final[Mapping[str, str]] = {
-    "anthropic": r"claude-(?:[123]|instant|haiku-4|sonnet-4(?!-6)|opus-4(?!-[5-9]))",
-    "google": r"gemini-(?:[12]|exp)",
-    "openai": r"o1-(?:mini|preview)",
-    "xai": r"grok-(?:2|3(?!-mini)|4(?:$|-)|4\.20(?!-multi)|build|code|beta|vision)",
-    "mistral": r"(?!magistral)",  # "All other Mistral models": https://github.com/NousResearch/hermes-agent/issues/11243
-}
-"""Models that reason, or may, and have no levels: older Claude models and Gemini 2.5 take a budget of tokens instead. Of OpenAI's:
-https://github.com/chatboxai/chatbox/issues/1830; of xAI's before 4.3: https://docs.x.ai/docs/guides/reasoning,
-https://github.com/BerriAI/litellm/pull/16265."""
 
 
 def _sampling(facts: ModelFacts) -> Verdict | None:
@@ -405,7 +318,7 @@ def verdicts(api: str, kind: str | None, facts: ModelFacts | None) -> dict[str, 
     rules = OF_APIS.get(api, ())
     if facts is not None and api not in TOLERANT:
         # a gateway passes on to the vendor whose row it is; a host with rules of its own has its own models
-        facts = _of_the_vendor(facts)
+        facts = of_the_vendor(facts)
         rules = (*rules, *OF_MODELS.get(facts.api, ()))
     for rule in rules:
         outcome = rule.unknown if facts is None else rule.of(facts)
@@ -417,28 +330,10 @@ def verdicts(api: str, kind: str | None, facts: ModelFacts | None) -> dict[str, 
         for name in rule.parameters:
             if not any(one.does == outcome.does == "rename" for one in found.get(name, ())):
                 found.setdefault(name, []).append(outcome)
-    if facts is not None and api not in TOLERANT and (outcome := _effort(api, kind, facts)) is not None:
+    if facts is not None and api not in TOLERANT and (outcome := effort(api, kind, facts)) is not None:
         basis: FactSource = "family" if facts.assumed_from else "catalogue"
         found.setdefault("reasoning_effort", []).append(replace(outcome, basis=basis, as_of=facts.as_of))
     return {name: tuple(verdicts) for name, verdicts in found.items()}
-
-
-def _of_the_vendor(facts: ModelFacts) -> ModelFacts:
-    """Return the facts under the vendor's name, where a host serves the vendor's own models: Azure, Bedrock, Vertex AI."""
-    if facts.api not in _RESELLERS:
-        return facts
-    found = _VENDORS.search(facts.name)
-    vendor = facts.vendor or (found.lastgroup if found else None)
-    if vendor is None:
-        return facts
-    return replace(facts, api=vendor, name=facts.name[found.start() :] if found else facts.name)
-
-
-_RESELLERS: Final = frozenset({"azure", "bedrock", "vertex"})
-_VENDORS: Final = later(
-    r"(?<![a-z0-9])(?:(?P<openai>gpt-(?!oss)|chatgpt|o\d(?![a-z]))|(?P<anthropic>claude)|(?P<google>gemini|gemma)|(?P<xai>grok)"
-    r"|(?P<mistral>mistral|magistral|ministral|codestral|devstral|pixtral)|(?P<deepseek>deepseek)|(?P<moonshot>kimi))"
-)
 
 
 def _of_kind(kind: str | None) -> list[tuple[str, Verdict]]:

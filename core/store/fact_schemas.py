@@ -57,7 +57,7 @@ class PriceInput(BaseModel):
 
 
 class VerdictInput(BaseModel):
-    """What an API does with one parameter; ``unless`` and ``by_default`` as :class:`core.models.rules.Verdict`."""
+    """What an API does with one parameter; ``unless`` and ``by_default`` as :class:`core.models.verdict.Verdict`."""
 
     model_config = _STRICT
 

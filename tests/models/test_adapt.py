@@ -14,7 +14,7 @@ from core.models import rules
 from core.models.adapt import Adapted, adapt
 from core.models.apis import APIS
 from core.models.facts import ModelFacts
-from core.models.rules import Verdict
+from core.models.verdict import Verdict
 from core.parameters import PARAMETERS, SENDABLE
 from tests.parameters import another
 

@@ -6,7 +6,7 @@ import pytest
 
 from core.models.differences import Difference, differences, known_lines, verdict_text
 from core.models.ranges import ranges
-from core.models.rules import Verdict
+from core.models.verdict import Verdict
 from core.models.words import ends_text, model_line
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
