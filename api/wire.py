@@ -13,7 +13,8 @@ from api.wire_providers import Provider, ProviderBrief, provider
 from core.manage.organization_members import INSTALLATION
 from core.models.adapt import Adjustment, Unfit
 from core.parameters import PARAMETERS
-from core.resolving.effective import CURES, EffectiveSettings, Explained, LayerName, LogLevel, Source
+from core.resolving.effective import CURES, EffectiveSettings, LogLevel
+from core.resolving.explanation import Explained, LayerName, Source
 from core.resolving.limited import LimitedBy
 from core.store.organization_tables import FeatureLlmOverride
 from core.store.tables import LlmSettings

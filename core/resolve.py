@@ -14,7 +14,8 @@ import logging
 from collections.abc import Callable
 
 from .resolving.answering import label
-from .resolving.effective import EffectiveSettings, Explained, Source, Status
+from .resolving.effective import EffectiveSettings, Status
+from .resolving.explanation import Explained, Source
 from .resolving.following import FIRST_WAIT, UNTOLD_HEARTBEAT, Following, Started
 from .resolving.merge import build, with_unknown
 

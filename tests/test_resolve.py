@@ -25,7 +25,7 @@ from core.parameters import PARAMETERS
 from core.resolve import Resolver
 from core.resolving import reading
 from core.resolving.columns import PROVIDERS
-from core.resolving.effective import Source
+from core.resolving.explanation import Source
 from core.store import migrate
 from core.store.db import make_engine, transaction
 from tests.conftest import ENCRYPTION_KEY, ROOT, named, run_async

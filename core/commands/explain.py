@@ -7,7 +7,8 @@ from typing import Annotated, Final
 import typer
 
 from ..resolve import resolve, resolver
-from ..resolving.effective import LAYERS, EffectiveSettings, Explained, Source
+from ..resolving.effective import EffectiveSettings
+from ..resolving.explanation import LAYERS, Explained, Source
 from ..resolving.limit_words import limit_text, who_text
 from ..resolving.limited import LimitedBy
 from ..resolving.words import becomes, state_of, value_text

@@ -12,7 +12,8 @@ from sqlmodel import Session, select
 from ..access.authority import require, role_of, visible
 from ..actors import Actor
 from ..errors import NotFound
-from ..resolving.effective import EffectiveSettings, LayerName, otherwise
+from ..resolving.effective import EffectiveSettings, otherwise
+from ..resolving.explanation import LayerName
 from ..resolving.layers import Layer, Owner, layer_name, names_provider, strongest_first
 from ..resolving.merge import ProviderFacts, build
 from ..resolving.tenant import Default

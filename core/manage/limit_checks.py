@@ -10,7 +10,7 @@ from ..actors import Actor
 from ..errors import Invalid
 from ..parameters import PARAMETERS, SENDABLE
 from ..resolving import extra
-from ..resolving.effective import LayerName
+from ..resolving.explanation import LayerName
 from ..resolving.layers import Owner, layer_name
 from ..resolving.limit_words import rule_text, who_text
 from ..resolving.limited import LimitedBy

@@ -13,7 +13,8 @@ from ..crypto import get_ring
 from ..errors import AlreadyExists, Invalid, NotFound
 from ..models.knowledge import Knowledge
 from ..parameters import PARAMETERS
-from ..resolving.effective import EffectiveSettings, LayerName
+from ..resolving.effective import EffectiveSettings
+from ..resolving.explanation import LayerName
 from ..resolving.layers import Layer
 from ..resolving.limits import Limit, limit_of
 from ..resolving.merge import ProviderFacts, build, layer_of, provider_of

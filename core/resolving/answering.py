@@ -11,7 +11,8 @@ from ..models import overlay
 from ..models.knowledge import Knowledge
 from . import carried, organizations, rows
 from .columns import FACTS, FEATURES, PROVIDERS, SEALED, SECRETS, Columns, is_true
-from .effective import EffectiveSettings, LayerName, Status, otherwise
+from .effective import EffectiveSettings, Status, otherwise
+from .explanation import LayerName
 from .limits import Limit
 from .merge import build, provider_of, with_unknown
 from .organizations import OrganizationRow, Organizations

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple, cast
 
-from .effective import LAYERS, LayerName, Source
+from .explanation import LAYERS, LayerName, Source
 
 Owner = Literal["nobody", "template", "organization"]
 """Whose row it is; one of nobody's is the installation's own."""

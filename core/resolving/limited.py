@@ -14,7 +14,7 @@ class LimitedBy(NamedTuple):
     limit_id: int
     owner: LimitOwner
     layer: str
-    """Of the scope that it is set on; one of :data:`~.effective.LAYERS`."""
+    """Of the scope that it is set on; one of :data:`~.explanation.LAYERS`."""
     rule: RuleName
     bound: Any
     """What the rule has: True of a lock, a number of ``min`` and ``max``, a list of ``in``, True or False of ``send``."""
@@ -23,7 +23,7 @@ class LimitedBy(NamedTuple):
     changed_at: datetime | None = None
     changed_by: str | None = None
     scope: str | None = None
-    """As of :class:`~.effective.Source`."""
+    """As of :class:`~.explanation.Source`."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON can hold it; the time as ISO 8601."""

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from ..parameters import PARAMETERS, SENDABLE, Parameter
 from .decision import SPELLINGS
-from .effective import BUILT_IN, Candidates, LayerName, Source
+from .explanation import BUILT_IN, Candidates, LayerName, Source
 from .layers import rank, source_of
 from .limited import HeldValue, LimitedBy, LimitOwner, RuleName
 

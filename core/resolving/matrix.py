@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 from ..parameters import PARAMETERS, SENDABLE
-from .effective import Explained, LayerName, Source
+from .explanation import Explained, LayerName, Source
 from .layers import Layer
 
 MatrixColumn = tuple[LayerName, int | None]

@@ -15,7 +15,8 @@ from ..parameters import PARAMETERS, SENDABLE, Parameter
 from . import extra, options
 from .carried import Carried
 from .decision import Basis, called_otherwise, decide
-from .effective import BUILT_IN, Candidates, EffectiveSettings, KeyOwner, NoKey, Source, Status, Why, otherwise
+from .effective import EffectiveSettings, KeyOwner, NoKey, Status, otherwise
+from .explanation import BUILT_IN, Candidates, Source, Why
 from .layers import Layer, layer_name, names_provider, source_of, strongest_first
 from .limited import HeldValue
 from .limits import MODEL, Bindings, Limit, below, hold, unlocked
@@ -61,7 +62,7 @@ def build(
     again: Callable[[], Iterable[Layer]] | None = None,
     limits: tuple[Limit, ...] = (),
 ) -> EffectiveSettings:
-    """Merge *layers*, in the order of :data:`~.effective.LAYERS`, over the built-in defaults.
+    """Merge *layers*, in the order of :data:`~.explanation.LAYERS`, over the built-in defaults.
 
     A NULL inherits; an explicit 0 or False is a value. *Do not send* is decided by the highest layer that says
     anything of a parameter, a value or an omission; in one row the omission wins, and the attribute keeps the value. But an

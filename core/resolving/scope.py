@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 from . import organizations, rows
 from .columns import LIMITS, OVERRIDES, SEALED, SETTINGS, TERMS
-from .effective import LayerName
+from .explanation import LayerName
 from .layers import Layer, Owner, layer_name
 from .limits import Limit, limit_of
 from .organizations import NULL, OrganizationRow

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from ..crypto import Box, Place
-from .effective import Source
+from .explanation import Source
 from .layers import Layer, names_provider, strongest_first
 from .limited import LimitedBy
 from .limits import DEFAULT_PROVIDER, Bindings, Limit, below

@@ -9,7 +9,8 @@ from ..parameters import PARAMETERS
 from ..wording import listed, plain_number
 from . import extra
 from .decision import decide
-from .effective import EffectiveSettings, Explained
+from .effective import EffectiveSettings
+from .explanation import Explained
 
 State = Literal["sent", "not sent", "not set", "for the program"]
 """What becomes of a value in a request: *not set* has no value to be sent, *for the program* is never sent to a model."""

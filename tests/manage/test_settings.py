@@ -16,7 +16,7 @@ from core.errors import AlreadyExists, Conflict, CoreError, Forbidden, Invalid, 
 from core.manage import providers, settings
 from core.manage.scopes import SettingsScope
 from core.parameters import PARAMETERS
-from core.resolving.effective import Source
+from core.resolving.explanation import Source
 from core.store import db
 from core.store.records import AuditEvent
 from core.store.tables import LlmProvider, LlmSettings

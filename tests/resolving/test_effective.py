@@ -11,7 +11,8 @@ from core.errors import ApiKeyUnavailable, Invalid
 from core.kinds import KINDS
 from core.parameters import PARAMETERS, SENDABLE
 from core.resolving.carried import NOTHING, Carried
-from core.resolving.effective import BUILT_IN, CURES, NOT_NEEDED, Source, Status
+from core.resolving.effective import CURES, NOT_NEEDED, Status
+from core.resolving.explanation import BUILT_IN, Source
 from core.resolving.layers import Layer
 from core.resolving.merge import build
 from core.resolving.words import state_of

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.resolving.effective import LAYERS, LayerName
+from core.resolving.explanation import LAYERS, LayerName
 from core.resolving.layers import Layer, layer_name, names_provider, rank, strongest_first
 from core.resolving.merge import build
 from tests.resolving.facts import provider

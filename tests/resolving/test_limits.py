@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from core.parameters import PARAMETERS
-from core.resolving.effective import EffectiveSettings, Explained
+from core.resolving.effective import EffectiveSettings
+from core.resolving.explanation import Explained
 from core.resolving.layers import Layer
 from core.resolving.limits import Limit, limit_of, parse, rules_for
 from core.resolving.merge import build

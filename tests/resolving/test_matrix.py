@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from core.parameters import PARAMETERS
-from core.resolving.effective import LAYERS, EffectiveSettings
+from core.resolving.effective import EffectiveSettings
+from core.resolving.explanation import LAYERS
 from core.resolving.layers import Layer, rank
 from core.resolving.limits import limit_of
 from core.resolving.matrix import BUILT_INS, Cell, MatrixLine, lines_of, said_by

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from core.crypto import Place
 from core.parameters import PARAMETERS, SENDABLE
 from core.resolving.carried import carried_of
-from core.resolving.effective import BUILT_IN, LAYERS, NOT_NEEDED, Source
+from core.resolving.effective import NOT_NEEDED
+from core.resolving.explanation import BUILT_IN, LAYERS, Source
 from core.resolving.layers import Layer
 from core.resolving.merge import DEEPEST, ProviderFacts, build, is_deeper, layer_of, provider_of, read_json
 from tests.parameters import RULES, another

@@ -13,7 +13,8 @@ import pytest
 
 from core.errors import ApiKeyUnavailable
 from core.parameters import PARAMETERS
-from core.resolving.effective import CURES, EffectiveSettings, LayerName, Source
+from core.resolving.effective import CURES, EffectiveSettings
+from core.resolving.explanation import LayerName, Source
 from core.resolving.layers import Layer, layer_name, names_provider
 from core.resolving.limits import Limit, limit_of
 from core.resolving.merge import build, with_unknown

@@ -9,7 +9,8 @@ import pytest
 from core.models.adapt import Adjustment
 from core.parameters import PARAMETERS
 from core.resolving import words
-from core.resolving.effective import EffectiveSettings, Explained, Source
+from core.resolving.effective import EffectiveSettings
+from core.resolving.explanation import Explained, Source
 from core.resolving.layers import Layer
 from core.resolving.merge import ProviderFacts, build
 

@@ -5,7 +5,8 @@ import json
 import streamlit as st
 
 from core.models import catalogue
-from core.resolving.effective import LAYERS, EffectiveSettings, Explained, Source
+from core.resolving.effective import EffectiveSettings
+from core.resolving.explanation import LAYERS, Explained, Source
 from core.resolving.words import value_text
 from ui.feedback import plain, plain_cell
 from ui.samples import draw_sample

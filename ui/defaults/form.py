@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import streamlit as st
 
 from core.parameters import EFFORTS, PARAMETERS, Parameter
-from core.resolving.effective import BUILT_IN, Explained
+from core.resolving.explanation import BUILT_IN, Explained
 from ui.defaults.draft import INHERIT, LABELS, OBJECTS, OMIT, VALUE, Choice, Edit, chosen, described, differs, tidy
 from ui.defaults.effective_table import inherited_text
 from ui.feedback import plain

@@ -9,7 +9,7 @@ from sqlmodel import Session
 
 from core.errors import NotFound
 from core.manage import providers, settings
-from core.resolving.effective import Explained
+from core.resolving.explanation import Explained
 from core.wording import counted
 from ui import drafts
 from ui.defaults import form

@@ -12,7 +12,8 @@ from core.models.apis import api_of, host_of
 from core.models.knowledge import Knowledge
 from core.models.ranges import ranges
 from core.parameters import SENDABLE
-from core.resolving.effective import EffectiveSettings, Explained
+from core.resolving.effective import EffectiveSettings
+from core.resolving.explanation import Explained
 from core.resolving.words import Note, notes_of
 from core.store import db
 from core.wording import counted

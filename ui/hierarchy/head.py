@@ -8,7 +8,8 @@ import streamlit as st
 from core.kinds import facts_of
 from core.manage.hierarchy import InForce
 from core.manage.scope_rows import StoredLayer
-from core.resolving.effective import CURES, LAYERS, LayerName
+from core.resolving.effective import CURES
+from core.resolving.explanation import LAYERS, LayerName
 from core.resolving.matrix import said_by
 from core.wording import counted
 from ui.feedback import plain, plain_cell

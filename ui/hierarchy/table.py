@@ -6,7 +6,7 @@ from typing import Final
 import streamlit as st
 
 from core.manage.hierarchy import InForce
-from core.resolving.effective import LAYERS, Explained
+from core.resolving.explanation import LAYERS, Explained
 from core.resolving.layers import rank
 from core.resolving.matrix import BUILT_INS, Cell, MatrixColumn, MatrixLine, column_of
 from core.resolving.words import CUSTOM, EXTRA, becomes, label_of, state_of, value_text

@@ -12,7 +12,7 @@ from core.manage import inherited, organization_members, providers, settings
 from core.manage.scopes import SettingsRow, SettingsScope
 from core.models.apis import api_of, host_of
 from core.models.ranges import ranges
-from core.resolving.effective import Explained
+from core.resolving.explanation import Explained
 from core.store import db
 from core.store.preset_tables import SettingsPreset
 from core.wording import counted

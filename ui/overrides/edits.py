@@ -9,7 +9,7 @@ import streamlit as st
 from core.errors import Invalid
 from core.manage import settings
 from core.manage.scopes import SettingsRow, SettingsScope
-from core.resolving.effective import Explained
+from core.resolving.explanation import Explained
 from core.store.organization_schemas import ScopedSettingsInput
 from core.store.schemas import validate
 from core.wording import counted

@@ -10,7 +10,8 @@ import streamlit as st
 from core.manage.hierarchy import OfProvider
 from core.manage.settings import Stored
 from core.parameters import PARAMETERS
-from core.resolving.effective import EffectiveSettings, Explained
+from core.resolving.effective import EffectiveSettings
+from core.resolving.explanation import Explained
 from core.resolving.words import CUSTOM, EXTRA, label_of, value_text
 from core.wording import counted
 from ui import listing

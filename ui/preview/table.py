@@ -10,7 +10,8 @@ import streamlit as st
 
 from core.kinds import Sdk, facts_of
 from core.resolving import options
-from core.resolving.effective import CURES, LAYERS, EffectiveSettings, Explained, Source
+from core.resolving.effective import CURES, EffectiveSettings
+from core.resolving.explanation import LAYERS, Explained, Source
 from core.resolving.words import EXTRA, state_of, value_text, warnings_of
 from ui.feedback import plain, plain_cell
 from ui.samples import draw_sample

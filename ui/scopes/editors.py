@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from core.resolving.effective import LayerName
+from core.resolving.explanation import LayerName
 from core.resolving.layers import Owner, names_provider
 from ui.navigation import SCREENS
 

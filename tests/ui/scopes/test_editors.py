@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.resolving.effective import LAYERS
+from core.resolving.explanation import LAYERS
 from ui import navigation
 from ui.scopes.editors import Names, address_of, owner_of, words_of
 
