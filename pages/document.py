@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui.document import comparing, sections, stored
+from ui.document import comparing, importing, sections, stored
 from ui.document.scope import choose
 from ui.navigation import begin_page
 
@@ -13,7 +13,10 @@ actor = begin_page(
 of = choose(actor)
 if of is None:
     st.stop()
-if sections.pick() == sections.STORED:
+part = sections.pick(of.organization)
+if part == sections.STORED:
     stored.draw(actor, of)
+elif part == sections.IMPORT:
+    importing.draw()
 else:
     comparing.draw(actor, of)

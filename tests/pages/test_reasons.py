@@ -77,6 +77,27 @@ def test_where_it_is_needed_nothing_is_lost_without_it(session: Session, admin: 
     )
 
 
+def test_a_document_is_applied_with_one(session: Session, admin: Actor) -> None:
+    """Beside Apply it is optional, and of no second document; where it is needed nothing is applied without, and what was typed stays."""
+    app = open_page("document", admin)
+    for needed, why, temperature in ((False, "colder", 0.2), (False, None, 0.3), (True, "ticket 4", 0.4)):
+        installation.update(session, admin, {"require_reason": needed})
+        text = f"version: 1\ndefaults: {{temperature: {temperature}}}\n"
+        app.text_area(key="document_text").set_value(text).run()
+        click(app, "document_compare")
+        field = app.text_input(key=reason.BAR)
+        assert (field.value, field.placeholder) == ("", f"Reason ({'needed' if needed else 'optional'})")
+        if needed:
+            click(app, "document_apply")
+            assert [each.value for each in app.error] == [reason.MISSING]
+            assert app.text_area(key="document_text").value == text
+        if why:
+            app.text_input(key=reason.BAR).set_value(why).run()
+        click(app, "document_apply")
+        assert toasts(app)[0].startswith("Applied")
+    assert said("document.apply") == ["colder", None, "ticket 4"]
+
+
 def test_it_is_decided_on_organisations(session: Session, admin: Actor) -> None:
     """One switch: on without a reason, as none was needed; then the field is there; off with one."""
     app = open_page("organizations", admin)

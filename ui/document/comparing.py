@@ -11,6 +11,7 @@ from core.govern.documents import applying, schema, wording
 from core.govern.documents.parsing import MOST_BYTES
 from core.govern.documents.planning import ChangePlan
 from core.wording import counted
+from ui import reason
 from ui.document.scope import DocumentOf
 from ui.feedback import attempt, plain
 
@@ -66,6 +67,17 @@ def draw(actor: Actor, of: DocumentOf) -> None:
             "Upload or paste a document, as **What is stored** has it, and compare it: nothing is changed before you apply it.",
             icon=":material/description:",
         )
+
+
+def is_typed() -> bool:
+    """Whether there is text in the form, be it drawn or not."""
+    return bool(str(st.session_state.get(_TYPED) or "").strip())
+
+
+def take_over(text: str) -> None:
+    """Put *text* into the form, which is not drawn in this run."""
+    st.session_state[_TYPED] = text
+    st.session_state.pop(_FOUND, None)
 
 
 def _text(uploaded: Any, pasted: str | None) -> str:
@@ -127,7 +139,7 @@ def _draw(actor: Actor, of: DocumentOf, text: str, found: Compared, *, prune: bo
             icon=":material/call_merge:",
         )
         take = st.checkbox("Change them back to what the document says", key="document_take")
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with reason.beside_save():
         pressed = st.button(
             "Apply",
             key="document_apply",
@@ -151,7 +163,7 @@ def _apply(actor: Actor, of: DocumentOf, text: str, found: Compared, *, prune: b
             generation=found.generation,
         )
 
-    outcome = attempt(work, f"Applied: {found.summary}")
+    outcome = attempt(work, f"Applied: {found.summary}", why=reason.BAR)
     if outcome.conflict is not None:
         st.session_state.pop(_FOUND, None)
         st.warning(

@@ -44,6 +44,21 @@ class Imported(NamedTuple):
     """For ``apply``: YAML or JSON can be written of it. Without secrets."""
     losses: tuple[ImportLoss, ...]
 
+    def without_references(self) -> dict[str, Any]:
+        """Return the document for where nobody resolves references: each key and header that is one is to be entered by hand."""
+        providers = {
+            name: {
+                field: _by_hand(said)
+                if field == "api_key"
+                else {key: _by_hand(each) for key, each in said.items()}
+                if field in {"headers", "query"}
+                else said
+                for field, said in provider.items()
+            }
+            for name, provider in self.document.get("providers", {}).items()
+        }
+        return {**self.document, **({"providers": providers} if providers else {})}
+
     @property
     def counts(self) -> Mapping[str, int]:
         """How many of each part of the document there are."""
@@ -62,6 +77,10 @@ class Imported(NamedTuple):
         return f"{came}; " + (
             ", ".join(f"{number} {kind}" for kind, number in left.items() if number) or "nothing lost"
         )
+
+
+def _by_hand(said: Any) -> Any:
+    return {"set": True} if isinstance(said, dict) and said.keys() & {"env", "file"} else said
 
 
 class Book:

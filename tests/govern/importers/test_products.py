@@ -55,6 +55,20 @@ def test_a_file_applies_to_an_empty_store(session: Session, name: str) -> None:
             assert row.is_active or not found.document["providers"][provider].get("is_active", True)
 
 
+def test_where_nobody_resolves_references_each_is_to_be_entered(session: Session) -> None:
+    """Of every file what a page gets is applied without one of its keys; each is listed, and nothing else is otherwise."""
+    for name in samples.FILES:
+        found = samples.imported(name)
+        references = {path for path, part in schema.of(found.document).secrets() if part.reference}
+        by_hand = schema.of(found.without_references())
+        assert not [path for path, part in by_hand.secrets() if part.reference], name
+        plan = applying.put(session, COMMAND_LINE, by_hand, dry_run=True)
+        assert {path.lower() for path in plan.to_enter} == {path.lower() for path in references}, name
+        assert by_hand.model_copy(update={"providers": None}) == schema.of(found.document).model_copy(
+            update={"providers": None}
+        )
+
+
 def test_no_key_of_a_file_is_shown() -> None:
     """Of all files, which have keys in plain text: neither a document nor a loss has one."""
     assert len(samples.secrets()) > 8
