@@ -47,6 +47,12 @@ SCREENS: Final[Mapping[str, Screen]] = {
     "hierarchy": Screen(
         "Hierarchy", "account_tree", "member", ("organization", "feature", "provider", "all_parameters")
     ),
+    "history": Screen(
+        "History",
+        "manage_history",
+        "member",
+        ("part", "organization", "field", "kind", "provider", "who", "since", "after", "from", "to", "page"),
+    ),
     "document": Screen("Document", "description", "manager", ("organization",)),
     "usage": Screen(
         "Usage",

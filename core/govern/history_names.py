@@ -34,6 +34,12 @@ _OWN: Final = {
     "llm_model_facts": "pattern",
     "settings_presets": "name",
 }
+_REFERS: Final = {
+    **_NAMED,
+    "default_provider_id": ("llm_providers", "name"),
+    "template_id": ("organizations", "slug"),
+}
+"""Field -> table and column that name what its value refers to."""
 _HERE: Final = "SELECT id, {0} FROM {1} WHERE id = ANY(:ids)"
 _GONE: Final = """
     SELECT DISTINCT ON (row_id) row_id, image ->> :name FROM settings_history
@@ -55,17 +61,7 @@ class Names:
             for column, (table, _) in _NAMED.items():
                 if isinstance(number := (image or {}).get(column), int):
                     wanted.setdefault(table, set()).add(number)
-        self._names: dict[tuple[str, int], str] = {}
-        for table, name in _NAMED.values():
-            ids = wanted.get(table, set())
-            if ids:
-                found = {
-                    row[0]: row[1] for row in session.execute(text(_HERE.format(name, table)), {"ids": sorted(ids)})
-                }
-                if missing := sorted(ids - found.keys()):
-                    values = {"ids": missing, "table": table, "name": name}
-                    found |= {row[0]: row[1] for row in session.execute(text(_GONE), values)}
-                self._names |= {(table, number): word for number, word in found.items()}
+        self._names = _read(session, wanted)
 
     def of(self, table: str, image: Mapping[str, Any] | None) -> str:
         """Return what people call a row of *table*: ``acme · summarise · openai``."""
@@ -82,3 +78,42 @@ class Names:
         if table in {"llm_provider_secrets", "organization_names"}:
             words.append(" ".join(filter(None, (image.get("use"), image.get("name")))))
         return " · ".join(words) or KINDS.get(table, table)
+
+
+def named(session: Session, changes: Iterable[Mapping[str, tuple[Any, Any]]]) -> dict[tuple[str, int], str]:
+    """Return field and id -> the name of what it refers to, or did when it was there, for fields that hold an id.
+
+    Args:
+        session: The transaction.
+        changes: Field -> (before, after), of some rows.
+    """
+    asked = [
+        (field, number)
+        for fields in changes
+        for field in fields.keys() & _REFERS.keys()
+        for number in fields[field]
+        if isinstance(number, int)
+    ]
+    wanted: dict[str, set[int]] = {}
+    for field, number in asked:
+        wanted.setdefault(_REFERS[field][0], set()).add(number)
+    names = _read(session, wanted)
+    return {
+        (field, number): names[_REFERS[field][0], number]
+        for field, number in asked
+        if (_REFERS[field][0], number) in names
+    }
+
+
+def _read(session: Session, wanted: Mapping[str, set[int]]) -> dict[tuple[str, int], str]:
+    """Return table and id -> name."""
+    names: dict[tuple[str, int], str] = {}
+    for table, name in dict(_NAMED.values()).items():
+        ids = wanted.get(table, set())
+        if ids:
+            found = {row[0]: row[1] for row in session.execute(text(_HERE.format(name, table)), {"ids": sorted(ids)})}
+            if missing := sorted(ids - found.keys()):
+                values = {"ids": missing, "table": table, "name": name}
+                found |= {row[0]: row[1] for row in session.execute(text(_GONE), values)}
+            names |= {(table, number): word for number, word in found.items()}
+    return names

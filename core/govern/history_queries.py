@@ -40,6 +40,8 @@ class Filters(NamedTuple):
     field: str | None = None
     """One that was changed."""
     generation: int | None = None
+    provider: str | None = None
+    """Name of the provider that the row is, or is about; one that is gone too."""
 
 
 def matching(
@@ -79,6 +81,10 @@ def _storable(value: Any) -> Any:
 
 
 _FROM: Final = "(SELECT coalesce(min(generation), 9223372036854775807) FROM settings_generations WHERE at >= :{0})"
+_CALLED: Final = """
+    SELECT id FROM llm_providers WHERE name = :provider
+    UNION SELECT row_id FROM settings_history WHERE table_name = 'llm_providers' AND image ->> 'name' = :provider
+"""
 _CONDITIONS: Final = {
     "organization_id": "h.organization_id = :organization_id",
     "table": "h.table_name = :table",
@@ -88,6 +94,8 @@ _CONDITIONS: Final = {
     "by": "h.by = :by",
     "field": "h.image -> :field IS DISTINCT FROM p.image -> :field",
     "generation": "h.generation = :generation",
+    "provider": f"""CASE h.table_name WHEN 'llm_providers' THEN h.row_id
+        ELSE (coalesce(h.image, p.image) ->> 'provider_id')::integer END IN ({_CALLED})""",
 }
 """Filter -> what it asks of a version."""
 _BEFORE: Final = """

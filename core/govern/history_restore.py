@@ -41,6 +41,8 @@ class RowOutcome(NamedTuple):
     """Why it was refused, and the cure."""
     notes: tuple[str, ...] = ()
     """What does not come back."""
+    version: int | None = None
+    """Of the row as it is now, on which this was worked out; 0: it is not there. Given back, it refuses what was changed since."""
 
 
 class Restored(NamedTuple):
@@ -248,8 +250,9 @@ def _write(
     writer = history_writers.writer_of(wanted.table)
     session.flush()
     before = writer.now(session, wanted.row_id, wanted.image)
+    at = before.get("version") if before is not None else 0
     if wanted.image is None and (before is None or (wanted.table, wanted.row_id) in (kept or ())):
-        return RowOutcome(wanted.table, wanted.row_id, wanted.name, "nothing", {})
+        return RowOutcome(wanted.table, wanted.row_id, wanted.name, "nothing", {}, version=at)
     edit = Edit(before or {}, {}, {}, version)
     if wanted.image is None:
         writer.delete(session, actor, edit)
@@ -280,7 +283,7 @@ def _write(
             details,
             organization=wanted.organization_id,
         )
-    return RowOutcome(wanted.table, wanted.row_id, wanted.name, done, changed, notes=notes)
+    return RowOutcome(wanted.table, wanted.row_id, wanted.name, done, changed, notes=notes, version=at)
 
 
 def _patch(writer: RowWriter, image: Mapping[str, Any], fields: set[str] | None) -> dict[str, Any]:

@@ -97,6 +97,11 @@ def draw_fields(found: Known, unset: str = "None") -> tuple[str, str | None]:
         found: What there is to choose from.
         unset: What an empty field means, in a word.
     """
+    return draw_organization(found, unset), _pick_feature(found, unset)
+
+
+def draw_organization(found: Known, unset: str = "None") -> str:
+    """Draw the field of the organisation alone; returns what names one, empty: none."""
     name: str | None = None
     if found.mine:
         name = st.selectbox(
@@ -120,7 +125,7 @@ def draw_fields(found: Known, unset: str = "None") -> tuple[str, str | None]:
             on_change=_hold,
             args=(ORGANIZATION,),
         )
-    return name or "", _pick_feature(found, unset)
+    return name or ""
 
 
 def _pick_feature(found: Known, unset: str) -> str | None:
