@@ -70,6 +70,9 @@ def list_history(  # noqa: PLR0917 - by name, of the query
     until: Time = None,
     by: Annotated[str | None, Query(max_length=200, description="only what this one did")] = None,
     field: Annotated[str | None, Query(max_length=100, description="only where this field was changed")] = None,
+    provider: Annotated[
+        str | None, Query(max_length=100, description="only this provider, and what is set for it")
+    ] = None,
     after: Annotated[str | None, Query(max_length=100, description="the place that the page before ended with")] = None,
     limit: Most = PAGE,
 ) -> Response:
@@ -81,6 +84,7 @@ def list_history(  # noqa: PLR0917 - by name, of the query
         until=_time(until, "until"),
         by=by or None,
         field=_field(field),
+        provider=provider or None,
     )
     place = None if after is None else VersionPlace.parse(after)
     with db.transaction() as session:

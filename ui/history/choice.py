@@ -1,5 +1,6 @@
-"""What History shows: of which organisation, which part of the page, and which changes; all of it stands in the address."""
+"""What History shows: of which organisation, which part of the page, which changes; all of it stands in the address."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -11,6 +12,7 @@ from core.govern.history_names import KINDS
 from core.govern.history_queries import Filters
 from core.govern.history_writers import TARGETS, WRITERS
 from core.manage import organizations
+from core.parameters import PARAMETERS
 from core.store import db
 from core.store.table import id_of
 from ui import address
@@ -23,7 +25,8 @@ from ui.widgets import FILTERS_PLACE, coming_and_going
 
 CHANGES: Final = "What was changed"
 MOMENTS: Final = "Two moments"
-_SECTION, _WHO, _KIND, _PROVIDER, _FIELD = "part", "who", "kind", "provider", "field"
+_PARTS: Final = (CHANGES, MOMENTS)
+_PART, _WHO, _KIND, _PROVIDER, _FIELD = "part", "who", "kind", "provider", "field"
 FROM, TO = "from", "to"
 CLEAR: Final = "history_clear_button"
 """Key of the button that is on both parts of the page."""
@@ -32,8 +35,10 @@ _KINDS: Final = {KINDS[table].capitalize(): table for table in TARGETS}
 
 
 class HistoryOf(NamedTuple):
-    """Whose history is shown."""
+    """Whose history is shown, and which part of the page."""
 
+    part: str
+    """:data:`CHANGES` or :data:`MOMENTS`."""
     id: int | None
     """Of the organisation; None: all that the actor may see."""
     slug: str | None
@@ -46,7 +51,10 @@ def pick(actor: Actor) -> HistoryOf | None:
     place = coming_and_going()
     found = picker.known(actor)
     picker.explain(actor, found, place)
+    with place:
+        address.one_of(_PART, _PARTS, "a part of this page")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="history_of"):
+        part = _pick_part()
         typed = picker.draw_organization(found, "All").strip()
         st.button(
             "Clear filters",
@@ -56,45 +64,32 @@ def pick(actor: Actor) -> HistoryOf | None:
             kwargs={"is_own": found.mine is not None},
         )
     if not typed and found.mine is None:
-        return HistoryOf(None, None, has_all=True)
+        return HistoryOf(part, None, None, has_all=True)
     if typed:
         try:
             with db.transaction() as session:
                 row = organizations.get_by_name(session, actor, typed)
-            return HistoryOf(id_of(row), row.slug, has_all=found.mine is None)
+            return HistoryOf(part, id_of(row), row.slug, has_all=found.mine is None)
         except NotFound:
             pass
     picker.settle(actor, found, picker.ORGANIZATION, typed)
     return None
 
 
-def pick_section() -> str:
-    """Draw the parts to choose from; returns the one that is shown."""
-    there = [CHANGES, MOMENTS]
-    with coming_and_going():
-        address.one_of(_SECTION, there, "a part of this page")
-    chosen = st.segmented_control(
-        "Part",
-        there,
-        default=CHANGES,
-        required=True,
-        key=_SECTION,
-        bind="query-params",
-        label_visibility="collapsed",
-    )
+def _pick_part() -> str:
+    chosen = st.segmented_control("Show", _PARTS, default=CHANGES, required=True, key=_PART, bind="query-params")
     return chosen or CHANGES
 
 
 def fields() -> dict[str, str]:
-    """Return what people call each field that can be put back -> its name; two of one name have it behind them."""
-    names = sorted({name for writer in WRITERS.values() for name in writer.fields})
-    labels = [field_words(name) for name in names]
-    return dict(
-        sorted(
-            (label if labels.count(label) == 1 else f"{label} ({name})", name)
-            for label, name in zip(labels, names, strict=True)
-        )
-    )
+    """Return what people call each field that can be put back -> its name, parameters first; two of one name have it behind them."""
+    names = {name for writer in WRITERS.values() for name in writer.fields}
+    labels = Counter(map(field_words, names))
+    said = {
+        name: field_words(name) if labels[field_words(name)] == 1 else f"{field_words(name)} ({name})" for name in names
+    }
+    order = [*PARAMETERS, *sorted(names - PARAMETERS.keys(), key=said.__getitem__)]
+    return {said[name]: name for name in order if name in names}
 
 
 def pick_filters(of: HistoryOf, providers: Iterable[str]) -> Filters:
