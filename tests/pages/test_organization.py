@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlmodel import Session, select
 from streamlit.testing.v1 import AppTest
 
@@ -340,7 +341,11 @@ def test_own_key_is_set_shown_by_its_mask_and_removed(
     assert "The installation's key" in said(at)
     click(at, "set_key_open-ai")
     at.text_input(key="own_api_key").input(KEY)
+    at.text_input(key="reason_dialog").input("their contract").run()
     click(at, "own_save")
+    assert "their contract" in str(
+        session.execute(text("SELECT changes FROM audit_events ORDER BY id DESC LIMIT 1")).one()
+    )
     row = organization_keys.get(session, COMMAND_LINE, id_of(acme), id_of(openai))
     assert row is not None
     assert organization_keys.key_state(openai, row).state == "ok"

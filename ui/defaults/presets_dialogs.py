@@ -122,18 +122,17 @@ def _edit(row_id: int) -> None:
     st.caption(plain(f"Changed {ago(row.updated_at)} by {row.updated_by or 'somebody'}"))
     st.table(_rows(row.fields), border="horizontal", alt="What the preset says")
     st.caption("Other values: apply it, change them, and save them as the preset of this name.")
-    slots = _fields()
-    if not _save_is_pressed():
-        return
+    version, slots = DIALOGS.based_on(row), _fields()
     data = {
         "name": str(st.session_state.get(_NAME) or "").strip(),
         "description": st.session_state.get(_DESCRIPTION) or None,
     }
-    outcome = attempt(
-        lambda s: settings_presets.update(s, actor, row_id, data, version=row.version),
+    DIALOGS.save(
+        "preset",
+        slots,
+        lambda session: settings_presets.update(session, actor, row_id, data, version=version),
         f"The preset {data['name']} is saved.",
     )
-    _finish(outcome.ok, outcome.errors, slots, conflict=outcome.conflict is not None)
 
 
 def _save_is_pressed(*, disabled: bool = False) -> bool:

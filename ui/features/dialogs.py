@@ -1,26 +1,21 @@
 """What the Features page asks: a feature's fields, and whether to delete it."""
 
-from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import streamlit as st
-from sqlmodel import Session
 
 from core.errors import CoreError
 from core.manage import features
 from core.store import db
 from core.store.organization_tables import LlmFeature
-from ui import reason
 from ui.dialogs import Dialogs, confirm_by_name
-from ui.feedback import attempt, field_error, other_errors, plain, show_fault
+from ui.feedback import attempt, other_errors, plain, show_fault
 from ui.guard import guard
-from ui.widgets import ago
 
 NAME, _DISPLAY, _DESCRIPTION, _ACTIVE = TYPED = tuple(
     f"feature_{name}" for name in ("name", "display_name", "description", "is_active")
 )
 DIALOGS: Final = Dialogs("features_dialog", (*TYPED, "delete_name"), "add_feature")
-SEEN: Final = "feature_seen"
 _KEPT: Final = "page"
 
 
@@ -54,7 +49,8 @@ def draw() -> None:
 def _add() -> None:
     actor = guard("admin")
     slots = _fields(None)
-    _save(
+    DIALOGS.save(
+        "feature",
         slots,
         lambda session: features.create(session, actor, _typed()),
         f"{_typed()['display_name']} is registered.",
@@ -65,43 +61,36 @@ def _add() -> None:
 @st.dialog("Edit the feature", icon=":material/edit:", dismissible=False)
 def _edit(row: LlmFeature) -> None:
     actor = guard("admin")
-    if st.session_state.get(SEEN, row.version) != row.version:
-        st.warning(
-            plain(f"{row.updated_by or 'Somebody'} changed it {ago(row.updated_at)}. Save writes what stands here."),
-            icon=":material/group:",
-        )
-    version = int(st.session_state.get(SEEN, row.version))
-    st.session_state[SEEN] = row.version  # the next press writes; one in this run was made before the other was seen
+    version = DIALOGS.based_on(row)
     slots = _fields(row)
     if _typed()["name"] not in {"", row.name}:
         st.warning(
             plain(f"Services that ask for {row.name} get no feature then: to them another name is another feature."),
             icon=":material/warning:",
         )
-    _save(
+    DIALOGS.save(
+        "feature",
         slots,
         lambda session: features.update(session, actor, row.id or 0, _typed(), version=version),
         f"{_typed()['display_name']} is saved.",
-        "Save",
     )
 
 
 @st.dialog("Delete the feature?", icon=":material/delete:", on_dismiss=DIALOGS.close)
 def _delete(row: LlmFeature, goes: list[str]) -> None:
     actor = guard("admin")
+    version = DIALOGS.based_on(row, "Look again, and delete if you still want to.")
     st.markdown("This cannot be undone. What goes:")
     st.markdown("\n".join(f"- {plain(line)}" for line in goes))
     st.caption("Services that ask for it get what is set without a feature.")
     if not confirm_by_name(row.name, thing="feature", verb="Delete", icon="delete", cancel=DIALOGS.done):
         return
-    version = int(st.session_state.get(SEEN, row.version))
     outcome = attempt(
         lambda session: features.delete(session, actor, row.id or 0, version=version), f"{row.display_name} is deleted."
     )
     if outcome.ok:
         DIALOGS.done()
     if outcome.conflict:
-        st.session_state[SEEN] = outcome.conflict.version
         st.warning("It was changed meanwhile. Look again, and delete if you still want to.", icon=":material/group:")
     other_errors(outcome.errors, set())
 
@@ -140,28 +129,3 @@ def _typed() -> dict[str, Any]:
         "description": state.get(_DESCRIPTION) or None,
         "is_active": bool(state.get(_ACTIVE, True)),
     }
-
-
-def _save(slots: dict[str, Any], work: Callable[[Session], object], done: str, label: str) -> None:
-    place = st.container()
-    with reason.buttons():
-        if st.button("Cancel", key="feature_cancel"):
-            DIALOGS.done()
-        pressed = st.button(label, key="feature_save", type="primary")
-    if not pressed:
-        return
-    outcome = attempt(work, done)
-    if outcome.ok:
-        DIALOGS.done()
-    for field, slot in slots.items():
-        field_error(slot, outcome.errors, field)
-    with place:
-        other_errors(outcome.errors, set(slots))
-        if outcome.conflict:
-            st.warning(
-                plain(
-                    f"{outcome.conflict.changed_by or 'Somebody'} changed it meanwhile. What you typed is still there: "
-                    "press Save again to write it."
-                ),
-                icon=":material/group:",
-            )

@@ -15,7 +15,7 @@ from core.store.table import id_of
 from core.wording import counted
 from ui import address, keyset, listing
 from ui.features import dialogs
-from ui.features.dialogs import DIALOGS, NAME, SEEN, Shown
+from ui.features.dialogs import DIALOGS, NAME, Shown
 from ui.feedback import plain, show_fault, show_toast
 from ui.guard import guard_part
 from ui.pressed import Press, Presses
@@ -144,9 +144,7 @@ def _do(press: Press) -> None:
         st.query_params[FEATURE] = press.what.name
         st.rerun()
     what = press.what if press.action in {"edit", "delete"} else None
-    st.session_state[DIALOGS.key] = ("add" if press.action == "register" else press.action, what)
-    st.session_state[SEEN] = what.version if what else 0
-    DIALOGS.forget()
+    DIALOGS.begin("add" if press.action == "register" else press.action, what, what.version if what else None)
     if press.action == "register":
         st.session_state[NAME] = press.what
 

@@ -75,6 +75,7 @@ def draw_dialog() -> None:
 @st.dialog("Correct what is known", icon=":material/fact_check:", dismissible=False)
 def _correct(row: LlmModelFacts | None) -> None:
     actor = guard("admin")
+    version = _dialogs.based_on(row)
     slots: dict[str, Any] = {}
     pattern = st.text_input(
         "Model",
@@ -126,7 +127,7 @@ def _correct(row: LlmModelFacts | None) -> None:
     def write(session: Session) -> None:
         facts = _facts(about, value, before or _stored(session, pattern, api))
         model_facts.set_facts(
-            session, actor, pattern, facts, why=why or "", api=api or None, version=row.version if row else None
+            session, actor, pattern, facts, why=why or "", api=api or None, version=version if row else None
         )
 
     outcome = attempt(write, done=f"What is said of {pattern.strip()} counts now.")
@@ -187,6 +188,7 @@ def _facts(about: str, value: Any, before: Mapping[str, Any]) -> dict[str, Any]:
 @st.dialog("Withdraw it?", icon=":material/undo:", on_dismiss=_dialogs.close)
 def _withdraw(row: LlmModelFacts) -> None:
     actor = guard("admin")
+    version = _dialogs.based_on(row, "Look again, and withdraw it if you still want to.")
     facts = row.facts if isinstance(row.facts, Mapping) else {}
     st.markdown(
         plain(
@@ -201,7 +203,7 @@ def _withdraw(row: LlmModelFacts) -> None:
         pressed = st.button("Withdraw", key="withdraw_confirm", type="primary", icon=":material/undo:")
     if pressed:
         outcome = attempt(
-            lambda session: model_facts.withdraw(session, actor, id_of(row), version=row.version),
+            lambda session: model_facts.withdraw(session, actor, id_of(row), version=version),
             done=f"What was said of {row.pattern} counts no more.",
         )
         if outcome.ok:

@@ -1,6 +1,5 @@
 """What the section Providers and keys asks: an own key, whether to remove it, and what the organisation may use."""
 
-from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import streamlit as st
@@ -8,9 +7,8 @@ from sqlmodel import Session
 
 from core.manage import organization_keys, providers
 from core.store import db
-from ui import reason
 from ui.dialogs import Dialogs
-from ui.feedback import attempt, field_error, other_errors, plain
+from ui.feedback import plain
 from ui.guard import guard
 from ui.organization.choice import Chosen
 
@@ -18,8 +16,6 @@ _KEY, _ALLOWED, _LIMITED, _MODELS, _OWN, _REQUIRES = TYPED = tuple(
     f"own_{name}" for name in ("api_key", "is_allowed", "is_limited", "allowed_models", "models", "requires")
 )
 DIALOGS: Final = Dialogs("organization_key_dialog", TYPED, "section", "manager")
-SEEN: Final = "organization_key_seen"
-"""Where the session has the version that a dialog began with."""
 _MAY: Final = {None: "As its template says, else yes", True: "Yes", False: "No"}
 
 
@@ -51,11 +47,12 @@ def _set_key(of: Chosen, shown: Shown) -> None:
         "API key", key=_KEY, persist_state="page", type="password", autocomplete="off", live="0ms", max_chars=10_000
     )
     slots = {"api_key": st.empty()}
+    version = DIALOGS.based_on(None)
 
-    def write(session: Session, version: int) -> None:
+    def write(session: Session) -> None:
         organization_keys.set_api_key(session, actor, of.id, shown.id, typed or "", version=version)
 
-    _save(slots, write, f"The own key of {of.name} at {shown.display_name} is set.", "Set key")
+    DIALOGS.save("own", slots, write, f"The own key of {of.name} at {shown.display_name} is set.", "Set key")
 
 
 @st.dialog("Remove the own key?", icon=":material/key_off:", on_dismiss=DIALOGS.close)
@@ -65,9 +62,11 @@ def _remove_key(of: Chosen, shown: Shown) -> None:
         f"Services of **{plain(of.name)}** get no key for **{plain(shown.display_name)}**, from the next second on: the "
         "installation's does not take its place by itself."
     )
-    _save(
+    version = DIALOGS.based_on(None)
+    DIALOGS.save(
+        "own",
         {},
-        lambda session, version: organization_keys.remove_api_key(session, actor, of.id, shown.id, version=version),
+        lambda session: organization_keys.remove_api_key(session, actor, of.id, shown.id, version=version),
         f"The own key of {of.name} at {shown.display_name} is removed.",
         ":red[Remove key]",
     )
@@ -120,7 +119,9 @@ def _terms(of: Chosen, shown: Shown) -> None:
         )
         slots["own_models"] = st.empty()
 
-    def write(session: Session, version: int) -> None:
+    version = DIALOGS.based_on(row)
+
+    def write(session: Session) -> None:
         patch: dict[str, Any] = {"own_models": list(state.get(_OWN) or [])} if not of.is_template else {}
         if of.is_admin:
             patch |= {
@@ -130,31 +131,4 @@ def _terms(of: Chosen, shown: Shown) -> None:
             }
         organization_keys.update(session, actor, of.id, shown.id, patch, version=version)
 
-    _save(slots, write, f"What {of.name} may use of {shown.display_name} is saved.", "Save")
-
-
-def _save(slots: dict[str, Any], work: Callable[[Session, int], object], done: str, label: str) -> None:
-    place = st.container()
-    with reason.buttons():
-        if st.button("Cancel", key="own_cancel"):
-            DIALOGS.done()
-        pressed = st.button(label, key="own_save", type="primary" if ":red" not in label else "secondary")
-    if not pressed:
-        return
-    version = int(st.session_state.get(SEEN, 0))
-    outcome = attempt(lambda session: work(session, version), done)
-    if outcome.ok:
-        DIALOGS.done()
-    for field, slot in slots.items():
-        field_error(slot, outcome.errors, field)
-    with place:
-        other_errors(outcome.errors, set(slots))
-        if outcome.conflict:
-            st.warning(
-                plain(
-                    f"{outcome.conflict.changed_by or 'Somebody'} changed it meanwhile. What you typed is still there: "
-                    "press again to write it."
-                ),
-                icon=":material/group:",
-            )
-            st.session_state[SEEN] = outcome.conflict.version
+    DIALOGS.save("own", slots, write, f"What {of.name} may use of {shown.display_name} is saved.")

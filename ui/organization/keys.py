@@ -16,7 +16,7 @@ from ui.feedback import attempt, other_errors, plain, show_fault, show_toast
 from ui.guard import guard_part
 from ui.organization import key_dialogs
 from ui.organization.choice import Chosen
-from ui.organization.key_dialogs import DIALOGS, SEEN, Shown
+from ui.organization.key_dialogs import DIALOGS, Shown
 from ui.pressed import Press, Presses
 from ui.widgets import ago, coming_and_going, for_row, isolated
 
@@ -161,9 +161,7 @@ def _do(actor: Actor, of: Chosen, press: Press) -> None:
         work = lambda session: organization_keys.adopt_api_key(session, actor, of.id, shown.id)  # noqa: E731 - as above
         done = f"The own key at {shown.display_name} is adopted."
     else:
-        st.session_state[DIALOGS.key] = (press.action, shown)
-        st.session_state[SEEN] = shown.version
-        DIALOGS.forget()
+        DIALOGS.begin(press.action, shown, shown.version)
         return
     outcome = attempt(work, done)
     if outcome.conflict:

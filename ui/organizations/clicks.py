@@ -13,11 +13,21 @@ from ui.pressed import Press
 ADD: Final = "add_organization"
 TYPED: Final = tuple(
     f"organization_{name}"
-    for name in ("slug", "name", "kind", "template", "shares", "externals", "former", "restored_slug", "csv", "file")
+    for name in (
+        "slug",
+        "name",
+        "kind",
+        "template",
+        "shares",
+        "externals",
+        "externals_before",
+        "former",
+        "restored_slug",
+        "csv",
+        "file",
+    )
 )
 DIALOGS: Final = Dialogs("organizations_dialog", (*TYPED, "delete_name"), ADD)
-SEEN: Final = "organizations_seen"
-"""Where the session has the version of the organisation that a dialog began with."""
 
 
 def do(actor: Actor, press: Press) -> None:
@@ -28,9 +38,7 @@ def do(actor: Actor, press: Press) -> None:
     elif press.action == "enable":
         _enable(actor, shown.id, shown.version, shown.name)
     else:
-        st.session_state[DIALOGS.key] = (press.action, shown.id if shown else None)
-        st.session_state[SEEN] = shown.version if shown else 0
-        DIALOGS.forget()
+        DIALOGS.begin(press.action, shown.id if shown else None, shown.version if shown else None)
 
 
 def _enable(actor: Actor, organization_id: int, version: int, name: str) -> None:

@@ -12,15 +12,14 @@ from core.manage import organization_deletion, organization_names, organizations
 from core.store import db
 from core.store.organization_schemas import LONGEST_NAME
 from core.store.organization_tables import Organization
-from ui import reason
 from ui.dialogs import confirm_by_name
-from ui.feedback import attempt, field_error, other_errors, plain, show_fault
+from ui.feedback import attempt, plain, show_fault
 from ui.guard import guard
 from ui.organizations import csv_import
-from ui.organizations.clicks import DIALOGS, SEEN, TYPED
+from ui.organizations.clicks import DIALOGS, TYPED
 from ui.widgets import ago
 
-_SLUG, _NAME, _KIND, _TEMPLATE, _SHARES, _EXTERNALS, _FORMER, _RESTORED, _CSV, _FILE = TYPED
+_SLUG, _NAME, _KIND, _TEMPLATE, _SHARES, _EXTERNALS, _BEFORE, _FORMER, _RESTORED, _CSV, _FILE = TYPED
 _KEPT: Final = "page"
 _FORMER_SLUG: Final = "former slug"
 _MOST_TEMPLATES: Final = 200
@@ -96,11 +95,13 @@ def _edit(row: Organization) -> None:
     if _text(_SLUG) not in {"", row.slug}:
         st.caption(plain(f"Services that ask for {row.slug} still find it: that stays a former slug."))
 
-    def update(session: Session, version: int) -> None:
+    version = DIALOGS.based_on(row)
+
+    def update(session: Session) -> None:
         patch = _typed(is_template=row.kind == "template")
         organizations.update(session, actor, row.id or 0, patch, version=version, take_former=_take_former())
 
-    _save_version(slots, row, update, f"{_text(_NAME) or row.name} is saved.", "Save")
+    _save(slots, update, f"{_text(_NAME) or row.name} is saved.", "Save")
 
 
 @st.dialog("External ids", icon=":material/label:", dismissible=False)
@@ -109,16 +110,16 @@ def _names(row: Organization, external: list[str]) -> None:
     st.markdown(f"What your services call **{plain(row.name)}**, letter by letter, beside its slug {plain(row.slug)}.")
     if _EXTERNALS not in st.session_state:
         st.session_state[_EXTERNALS] = "\n".join(external)
-        st.session_state[SEEN] = external
+        st.session_state[_BEFORE] = external
     st.text_area("One a line", key=_EXTERNALS, persist_state=_KEPT, height=160)
     slots: dict[str, Any] = {"external_names": st.empty(), "slug": st.empty()}
-    was = st.session_state.get(SEEN)
-    if isinstance(was, list) and was != external:
+    was: list[str] = st.session_state.get(_BEFORE, external)
+    if was != external:
         st.warning(
             plain(f"Somebody changed them meanwhile, to: {', '.join(external) or 'none'}. Saving writes yours."),
             icon=":material/group:",
         )
-        st.session_state[SEEN] = external  # the next press writes; one in this run was made before this was said
+        st.session_state[_BEFORE] = external  # the next press writes; one in this run was made before this was said
     _former_box()
 
     def write(session: Session) -> None:
@@ -127,7 +128,7 @@ def _names(row: Organization, external: list[str]) -> None:
             actor,
             row.id or 0,
             _lines(),
-            was=was if isinstance(was, list) else None,
+            was=was,
             take_former=_take_former(),
         )
 
@@ -142,12 +143,11 @@ def _disable(row: Organization) -> None:
         if row.kind == "organization"
         else f"What the template **{plain(row.name)}** says does not count any more, until it is enabled again."
     )
-    _save_version(
+    version = DIALOGS.based_on(row, "Disable it if you still want to.")
+    DIALOGS.save(
+        "organization",
         {},
-        row,
-        lambda session, version: organizations.update(
-            session, actor, row.id or 0, {"is_active": False}, version=version
-        ),
+        lambda session: organizations.update(session, actor, row.id or 0, {"is_active": False}, version=version),
         f"{row.name} is disabled.",
         "Disable",
     )
@@ -156,6 +156,7 @@ def _disable(row: Organization) -> None:
 @st.dialog("Delete the organisation?", icon=":material/delete:", on_dismiss=DIALOGS.close)
 def _delete(row: Organization) -> None:
     actor = guard("admin")
+    version = DIALOGS.based_on(row, "Look again, and delete if you still want to.")
     with db.transaction() as session:
         has = organization_deletion.deletion(session, row.id or 0)
     st.markdown(
@@ -166,15 +167,13 @@ def _delete(row: Organization) -> None:
     st.caption(plain(f"Last changed {ago(row.updated_at)} by {row.updated_by or 'somebody'}."))
     if not confirm_by_name(row.slug, thing="organisation", verb="Delete", icon="delete", cancel=DIALOGS.done):
         return
-    seen = int(st.session_state.get(SEEN, row.version))
     outcome = attempt(
-        lambda session: organization_deletion.delete(session, actor, row.id or 0, version=seen),
+        lambda session: organization_deletion.delete(session, actor, row.id or 0, version=version),
         f"{row.name} is deleted.",
     )
     if outcome.ok:
         DIALOGS.done()
     if outcome.conflict:
-        st.session_state[SEEN] = outcome.conflict.version
         st.warning(
             plain(f"{outcome.conflict.changed_by} changed it meanwhile. Look again, and delete if you still want to."),
             icon=":material/group:",
@@ -212,7 +211,6 @@ def _fields(actor: Actor, row: Organization | None, *, is_template: bool) -> dic
         st.session_state.update(
             {_SLUG: row.slug, _NAME: row.name, _TEMPLATE: row.template_id, _SHARES: row.shares_keys}
         )
-        st.session_state[SEEN] = row.version
     slots: dict[str, Any] = {}
     st.text_input("Name", key=_NAME, persist_state=_KEPT, max_chars=LONGEST_NAME, autocomplete="off")
     slots["name"] = st.empty()
@@ -277,49 +275,10 @@ def _lines() -> list[str]:
     return [line for line in str(st.session_state.get(_EXTERNALS) or "").splitlines() if line.strip()]
 
 
-def _save_version(
-    slots: Mapping[str, Any], row: Organization, work: Callable[[Session, int], object], done: str, label: str
-) -> None:
-    """Draw the buttons of a dialog whose write is based on a version; who was quicker is named, and may be written over."""
-    seen = st.session_state.get(SEEN)
-    version = seen if isinstance(seen, int) and seen else row.version
-    if version != row.version:
-        st.warning(
-            plain(
-                f"{row.updated_by or 'Somebody'} changed it {ago(row.updated_at)}: now {row.name}, slug {row.slug}. "
-                f"{label} writes what stands here."
-            ),
-            icon=":material/group:",
-        )
-        st.session_state[SEEN] = row.version
-    _save(slots, lambda session: work(session, version), done, label)
-
-
 def _save(slots: Mapping[str, Any], work: Callable[[Session], object], done: str, label: str) -> None:
-    place = st.container()
-    with reason.buttons():
-        if st.button("Cancel", key="organization_cancel"):
-            DIALOGS.done()
-        pressed = st.button(label, key="organization_save", type="primary")
-    if not pressed:
-        return
-    outcome = attempt(work, done)
-    if outcome.ok:
-        DIALOGS.done()
-    for field, slot in slots.items():
-        field_error(slot, outcome.errors, field)
-    with place:
-        other_errors(outcome.errors, set(slots))
-        if outcome.conflict:
-            st.warning(
-                plain(
-                    f"{outcome.conflict.changed_by or 'Somebody'} changed it meanwhile. What you typed is still there: "
-                    f"press {label} again to write it."
-                ),
-                icon=":material/group:",
-            )
-            if isinstance(st.session_state.get(SEEN), int):
-                st.session_state[SEEN] = outcome.conflict.version
-        if any(_FORMER_SLUG in rule for rule in outcome.errors.values()) and _FORMER not in st.session_state:
-            st.session_state[_FORMER] = False
-            _former_box()
+    """Save, and offer to take a former slug, where that is what stands against it."""
+    outcome = DIALOGS.save("organization", slots, work, done, label)
+    taken = outcome is not None and any(_FORMER_SLUG in rule for rule in outcome.errors.values())
+    if taken and _FORMER not in st.session_state:
+        st.session_state[_FORMER] = False
+        _former_box()

@@ -6,13 +6,13 @@ import streamlit as st
 from sqlmodel import Session
 
 from core.actors import Actor
+from core.errors import CoreError
 from core.manage import notifications
 from core.store import db
 from core.store.notification_tables import MOST_URL, NotificationTarget
 from core.store.table import id_of
-from ui import reason
 from ui.dialogs import Dialogs, confirm_by_name
-from ui.feedback import attempt, field_error, other_errors, plain
+from ui.feedback import attempt, other_errors, plain, show_fault
 from ui.guard import guard
 from ui.webhooks import words
 from ui.widgets import exact, for_row
@@ -34,14 +34,14 @@ def draw_dialog() -> None:
     name, target_id = DIALOGS.opened()
     if name == "add":
         _add()
-    elif name == "edit":
-        _edit(target_id)
-    elif name == "secret":
-        _secret(target_id)
-    elif name == "messages":
-        _messages(target_id)
-    elif name == "delete":
-        _delete(target_id)
+    elif name is not None:
+        try:
+            row = _row(guard("admin"), target_id)
+        except CoreError as error:
+            DIALOGS.leave()
+            show_fault(error)
+        else:
+            {"edit": _edit, "secret": _secret, "messages": _messages, "delete": _delete}[name](row)
 
 
 @st.dialog("Add a webhook", icon=":material/webhook:", dismissible=False)
@@ -50,86 +50,63 @@ def _add() -> None:
     if (made := st.session_state.get(_SECRET)) is not None:
         _show(made)
         return
-    slots = _fields()
-    if not _pressed("Add webhook"):
-        return
     found: list[str] = []
 
     def work(session: Session) -> None:
         found[:] = [notifications.create(session, actor, _typed())[1]]
 
-    _after(slots, attempt(work, "The webhook is added."), found)
+    DIALOGS.save("webhook", _fields(), work, "The webhook is added.", "Add webhook", closes=False)
+    _show_next(found)
 
 
 @st.dialog("Edit the webhook", icon=":material/edit:", dismissible=False)
-def _edit(target_id: int) -> None:
+def _edit(row: NotificationTarget) -> None:
     actor = guard("admin")
-    row = _row(actor, target_id)
-    slots = _fields(row)
-    if not _pressed("Save"):
-        return
-    outcome = attempt(
-        lambda session: notifications.update_target(session, actor, target_id, _typed(), version=row.version),
+    version = DIALOGS.based_on(row)
+    DIALOGS.save(
+        "webhook",
+        _fields(row),
+        lambda session: notifications.update_target(session, actor, id_of(row), _typed(), version=version),
         "The webhook is saved.",
     )
-    if outcome.conflict:
-        who = outcome.conflict.changed_by or "Somebody"
-        st.warning(plain(f"{who} changed it just now. Nothing was saved: look again."), icon=":material/group:")
-        return
-    _after(slots, outcome, [])
-
-
-def _after(slots: dict[str, Any], outcome: Any, secret: list[str]) -> None:
-    if outcome.ok and secret:
-        st.session_state[_SECRET] = secret[0]
-        st.rerun()
-    if outcome.ok:
-        DIALOGS.done()
-    for field, slot in slots.items():
-        field_error(slot, outcome.errors, field)
-    other_errors(outcome.errors, set(slots))
 
 
 @st.dialog("Give it another secret?", icon=":material/key:", dismissible=False)
-def _secret(target_id: int) -> None:
+def _secret(row: NotificationTarget) -> None:
     actor = guard("admin")
     if (made := st.session_state.get(_SECRET)) is not None:
         _show(made)
         return
-    row = _row(actor, target_id)
     st.markdown(
         f"**{plain(row.name)}** gets a new secret. For a day both sign, so that the receiver can be changed over."
     )
     at_once = st.toggle("End the old one at once", key="webhook_at_once", help="When somebody else knows it.")
-    if not _pressed("Make secret"):
-        return
     found: list[str] = []
 
     def work(session: Session) -> None:
-        found[:] = [notifications.exchange_secret(session, actor, target_id, at_once=at_once)[1]]
+        found[:] = [notifications.exchange_secret(session, actor, id_of(row), at_once=at_once)[1]]
 
-    _after({}, attempt(work, None), found)
+    DIALOGS.save("webhook", {}, work, None, "Make secret", closes=False)
+    _show_next(found)
 
 
 @st.dialog("Delete the webhook?", icon=":material/delete:", on_dismiss=DIALOGS.close)
-def _delete(target_id: int) -> None:
+def _delete(row: NotificationTarget) -> None:
     actor = guard("admin")
-    row = _row(actor, target_id)
     st.markdown(f"**{plain(row.name)}** hears of nothing any more, and what was sent to it is no longer listed.")
     if not confirm_by_name(row.name, thing="webhook", verb="Delete", icon="delete", cancel=DIALOGS.done):
         return
-    if attempt(lambda session: notifications.remove(session, actor, target_id), f"{row.name} is deleted.").ok:
+    if attempt(lambda session: notifications.remove(session, actor, id_of(row)), f"{row.name} is deleted.").ok:
         DIALOGS.done()
 
 
 @st.dialog("Messages", icon=":material/mail:", width="medium", on_dismiss=DIALOGS.close)
-def _messages(target_id: int) -> None:
+def _messages(row: NotificationTarget) -> None:
     actor = guard("admin")
-    row = _row(actor, target_id)
     st.markdown(f"To **{plain(row.name)}**, the newest first.")
     place = st.container(gap="xsmall")
     with db.transaction() as session:
-        found = notifications.deliveries(session, actor, target_id, limit=SHOWN)
+        found = notifications.deliveries(session, actor, id_of(row), limit=SHOWN)
     if not found:
         st.info("Nothing was sent yet. Send a test, or change a setting.", icon=":material/mail:")
     with place:
@@ -145,7 +122,7 @@ def _messages(target_id: int) -> None:
                         key=f"resend_{number}",
                         icon=":material/replay:",
                         on_click=_resend,
-                        args=(target_id, number),
+                        args=(id_of(row), number),
                     )
     with st.container(horizontal=True, horizontal_alignment="right"):
         st.button("Look again", key="messages_again", icon=":material/refresh:")
@@ -191,11 +168,11 @@ def _typed() -> dict[str, str]:
     return {"name": st.session_state.get(_NAME) or "", "url": st.session_state.get(_URL) or ""}
 
 
-def _pressed(verb: str) -> bool:
-    with reason.buttons():
-        if st.button("Cancel", key="webhook_cancel"):
-            DIALOGS.done()
-        return st.button(verb, key="webhook_save", type="primary")
+def _show_next(found: list[str]) -> None:
+    """Show the secret that was made, in the next run."""
+    if found:
+        st.session_state[_SECRET] = found[0]
+        st.rerun()
 
 
 def _show(secret: str) -> None:

@@ -112,8 +112,8 @@ def _do(actor: Actor, press: Press) -> None:
     elif press.action in {"on", "off"}:
         _switch(actor, press.what, on=press.action == "on")
     else:
-        st.session_state[DIALOGS.key] = (press.action, press.what.id if press.what else None)
-        DIALOGS.forget()
+        shown = press.what
+        DIALOGS.begin(press.action, shown.id if shown else None, shown.version if shown else None)
 
 
 def _test(actor: Actor, shown: Shown) -> None:
