@@ -64,3 +64,22 @@ def test_decisions_are_numbered_and_dated() -> None:
     assert [number for number, _ in sorted(rows)] == list(range(1, len(rows) + 1))
     listed = (folder / "README.md").read_text(encoding="utf-8")
     assert [line for line in listed.splitlines() if re.match(r"\| \d", line)] == [line for _, line in sorted(rows)]
+
+
+def test_every_long_form_is_named_and_run_by_night() -> None:
+    """What has a short form and a long one: its variable is in CONTRIBUTING's table, `.ci/nightly` sets it, and runs the file that reads it."""
+    night = (ROOT / ".ci" / "nightly").read_text(encoding="utf-8")
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    found, words = {}, re.split(r'[\s"]', night)
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        code = path.read_text(encoding="utf-8")
+        for name, short in re.findall(r'environ\.get\("(LLM_TEST_\w+)", "([\d.]+)"\)', code):
+            found[str(path.relative_to(ROOT)), name] = float(short)
+            row = re.search(rf"\| `{name}` \|[^|]+\| ([\d.,]+) \| ([\d.,]+) \|", table)
+            assert row, f"{name} of {path.name} has a row in CONTRIBUTING.md"
+            long = row[2].replace(",", "")
+            assert (float(row[1].replace(",", "")), f"{name}={long}" in night) == (float(short), True), name
+            by_mark, folders = "mark.kill" in code, [str(each.relative_to(ROOT)) for each in (path, path.parent)]
+            assert by_mark or any(each in words for each in folders), path.name
+
+    assert len({name for _, name in found}) > 7

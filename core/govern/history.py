@@ -346,11 +346,8 @@ def _split(
 def fields_between(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]]:
     """Return what differs between two images: field -> (before, after), by name."""
     one, other = before or {}, after or {}
-    return {
-        name: (one.get(name), other.get(name))
-        for name in sorted({*one, *other} - _NO_FIELDS)
-        if one.get(name) != other.get(name)
-    }
+    names = [name for name in one.keys() | other.keys() if one.get(name) != other.get(name)]
+    return {name: (one.get(name), other.get(name)) for name in sorted(names) if name not in _NO_FIELDS}
 
 
 _NAMED: Final = """

@@ -254,6 +254,7 @@ def _write(
     if wanted.image is None and (before is None or (wanted.table, wanted.row_id) in (kept or ())):
         return RowOutcome(wanted.table, wanted.row_id, wanted.name, "nothing", {}, version=at)
     edit = Edit(before or {}, {}, {}, version)
+    made: object = None
     if wanted.image is None:
         writer.delete(session, actor, edit)
         done = "deleted"
@@ -262,10 +263,11 @@ def _write(
         edit = edit._replace(image=image, patch=_patch(writer, image, fields))
         if before is None and version:
             raise NotFound("row with version", version)
-        (writer.make if before is None else writer.change)(session, actor, edit)
+        made = (writer.make if before is None else writer.change)(session, actor, edit)
         done = "made" if before is None else "changed"
     session.flush()
-    after = writer.now(session, wanted.row_id, wanted.image)
+    own = getattr(made, "id", None) if before is None else None
+    after = writer.now(session, own or wanted.row_id, wanted.image)
     if after is not None and kept is not None:
         kept.add((wanted.table, after["id"]))
     changed = _between(before, after, writer.fields)

@@ -21,6 +21,7 @@ from ..manage import (
     provider_secrets,
     providers,
     settings,
+    settings_presets,
 )
 from ..manage.organization_rows import reach
 from ..manage.scopes import SettingsScope
@@ -48,6 +49,7 @@ TARGETS: Final = {
     "organization_providers": "organization",
     "installation": "installation",
     "llm_limits": "limit",
+    "settings_presets": "preset",
 }
 """Table -> the type of target in the audit."""
 
@@ -188,9 +190,9 @@ def _values(edit: Edit) -> dict[str, Any]:
     return {name: value for name, value in edit.patch.items() if value is not None}
 
 
-def _make_settings(session: Session, actor: Actor, edit: Edit) -> None:
+def _make_settings(session: Session, actor: Actor, edit: Edit) -> object:
     ids = (edit.image.get(name) for name in ("provider_id", "organization_id", "feature_id"))
-    settings.upsert(session, actor, SettingsScope(*ids), _values(edit), version=0)
+    return settings.upsert(session, actor, SettingsScope(*ids), _values(edit), version=0)
 
 
 def _change_settings(session: Session, actor: Actor, edit: Edit) -> None:
@@ -384,6 +386,16 @@ WRITERS: Final[Mapping[str, RowWriter]] = {
             ),
             lambda session, actor, edit: limits.delete(session, actor, edit.row["id"], version=edit.version),
             key=_LIMITED,
+        ),
+        RowWriter(
+            "settings_presets",
+            settings_presets.FIELDS,
+            lambda session, actor, edit: settings_presets.create(session, actor, _values(edit)),
+            lambda session, actor, edit: settings_presets.update(
+                session, actor, edit.row["id"], edit.patch, version=edit.version
+            ),
+            lambda session, actor, edit: settings_presets.delete(session, actor, edit.row["id"], version=edit.version),
+            key=("name",),
         ),
     )
 }

@@ -34,6 +34,20 @@ _NEWEST: Final = """
         SELECT * FROM {schema}.settings_history
         WHERE table_name = '{table}' AND row_id = k.row_id AND generation = k.generation LIMIT 1
     ) v"""
+# From row to row by the index, past all versions of each: what is nobody's are few rows, and may have many versions.
+_NOBODYS: Final = """
+    WITH RECURSIVE k AS (
+        (SELECT row_id FROM {schema}.settings_history WHERE table_name = '{table}' AND organization_id IS NULL
+            ORDER BY row_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT o.row_id FROM {schema}.settings_history o WHERE o.table_name = '{table}' AND o.organization_id IS NULL
+            AND o.row_id > k.row_id ORDER BY o.row_id LIMIT 1) FROM k WHERE k.row_id IS NOT NULL
+    )
+    SELECT v.* FROM k CROSS JOIN LATERAL (
+        SELECT * FROM {schema}.settings_history
+        WHERE table_name = '{table}' AND row_id = k.row_id AND organization_id IS NULL AND generation <= {generation}
+        ORDER BY generation DESC LIMIT 1
+    ) v"""
 _NO_NEWER: Final = """ AND NOT EXISTS (SELECT FROM {schema}.settings_history n
         WHERE n.table_name = h.table_name AND n.row_id = h.row_id AND n.generation > h.generation AND n.generation <= {generation})"""
 # By the trigger: what has it has a history.
@@ -80,12 +94,16 @@ class _Sources:
 
     def __init__(self, connection: Connection, past: Past, schema: str) -> None:
         kept = set(connection.scalars(text(_KEPT)))
-        self._queries: Mapping[str, str] = {
-            table.name: query_of(table, past, schema) for table in METADATA.sorted_tables if table.name in kept
-        }
+        self._tables = {table.name: table for table in METADATA.sorted_tables if table.name in kept}
+        self._past, self._schema = past, schema
         generation = f"SELECT id, {past.generation}::bigint AS generation, epoch FROM {schema}.settings_generation"  # noqa: S608 - of ours
-        self._queries = {**self._queries, "settings_generation": generation}
-        self._named = re.compile(rf"\b({'|'.join(self._queries)})\b")
+        self._queries: dict[str, str] = {"settings_generation": generation}
+        self._named = re.compile(rf"\b({'|'.join((*self._tables, *self._queries))})\b")
+
+    def _query(self, name: str) -> str:
+        if name not in self._queries:
+            self._queries[name] = query_of(self._tables[name], self._past, self._schema)
+        return self._queries[name]
 
     def put(
         self,
@@ -104,7 +122,7 @@ class _Sources:
         named = set(self._named.findall(statement))
         if word is None or not named:
             return statement, parameters
-        parts = ", ".join(f"{name} AS NOT MATERIALIZED ({self._queries[name]})" for name in sorted(named))
+        parts = ", ".join(f"{name} AS NOT MATERIALIZED ({self._query(name)})" for name in sorted(named))
         if word == "SELECT ":
             return f"WITH {parts} {begins}", parameters
         return f"{word}{parts}, {begins[len(word) :]}", parameters
@@ -116,13 +134,12 @@ def query_of(table: Table, past: Past, schema: str) -> str:
     if past.organizations is None:
         found, newest = _NEWEST.format(of="", **names), ""
     else:
-        ids = ", ".join(map(str, past.organizations)) or "NULL"
-        parts = [f" AND organization_id {of}" for of in ("IS NULL", f"IN ({ids})")]
+        parts = [_NOBODYS.format(**names)]
+        if past.organizations:
+            of = f" AND organization_id IN ({', '.join(map(str, past.organizations))})"
+            parts.append(_NEWEST.format(of=of, **names))
         # A row that has gone from one organisation to another is of the one that its newest version says
-        found, newest = (
-            " UNION ALL ".join(f"({_NEWEST.format(of=of, **names)})" for of in parts),
-            _NO_NEWER.format(**names),
-        )
+        found, newest = " UNION ALL ".join(f"({part})" for part in parts), _NO_NEWER.format(**names)
     columns = ", ".join(_value(column, names) for column in table.columns)
     record = f"jsonb_populate_record(NULL::{schema}.{table.name}, {_defaults(table.columns)} || h.image)"
     return f"""

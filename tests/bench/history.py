@@ -19,6 +19,8 @@ ORGANIZATIONS, GLOBAL, EVERY = 10_000, 40, 50
 """Of every 50 generations one is of a row that is nobody's."""
 FIRST = 1_000_000_000
 """Ids of rows that are in the history alone."""
+APART = 1_000
+"""Generations between the two moments that are compared."""
 FILL = """
     WITH base AS (SELECT generation FROM settings_generation), numbered AS (
         SELECT base.generation + n AS generation, n FROM base, generate_series(1, %(versions)s) AS n
@@ -77,18 +79,18 @@ def run(url: str, row: Callable[..., None], versions: int = VERSIONS) -> None:
     with db.transaction() as session:
         last = newest(session)
         middle = last.generation - versions // 2
-        one = FIRST + 7
+        one, apart = FIRST + 7, min(APART, versions // 4)
         measured: tuple[tuple[str, Callable[[], object], float], ...] = (
             (
                 "as of a generation: one organisation's rows, and all that are nobody's",
                 lambda: _rows(session, middle, (one,)),
-                55,
+                5,
             ),
             ("as of a generation: all rows that are nobody's", lambda: _rows(session, middle, ()), 50),
             ("the generation of a time", lambda: moment(session, moment(session, middle).at), 5),
             (
-                "what differs between two moments, 1,000 generations apart",
-                lambda: history.difference(session, COMMAND_LINE, middle, middle + 1_000),
+                f"what differs between two moments, {apart:,} generations apart",
+                lambda: history.difference(session, COMMAND_LINE, middle, middle + apart),
                 50,
             ),
             (

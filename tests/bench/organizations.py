@@ -24,6 +24,7 @@ from core.postgres import embedded
 from core.resolve import Resolver
 from core.resolving import reading
 from core.store import db, migrate
+from tests.bench import limits
 
 ROWS = 10
 """Rows of one organisation."""
@@ -257,6 +258,7 @@ def run(url: str, row: Row) -> None:
         row(f"{what}: change → visible, p50, p99", figures, "≤ 1.5, 10 ms", reached=reached)
         kept = bool(found["kept"]) and found["untouched_us"] <= 10
         row(f"{what}: an untouched one after 200 changes", f"{found['untouched_us']:.2f} µs", "≤ 10 µs", reached=kept)
+    limits.run(url, row)
     fill(url, 0)
 
 

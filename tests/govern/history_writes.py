@@ -21,10 +21,12 @@ from core.manage import (
     provider_secrets,
     providers,
     settings,
+    settings_presets,
 )
 from core.manage.scopes import SettingsScope
 from core.store import db
 from core.store.organization_tables import FeatureLlmOverride, LlmFeature, LlmLimits, Organization
+from core.store.preset_tables import SettingsPreset
 from core.store.tables import LlmModelFacts, LlmProvider, LlmProviderSecret, LlmSettings
 
 KEY = "sk-proj-canary-0123456789abcdefghijklmnopqrstuvwxyz"
@@ -205,6 +207,17 @@ def _limit(session: Session, actor: Actor, random: Random) -> None:
     limits.save(session, actor, {**data, "limits": {"max_tokens": {"max": random.choice([50, 5000])}}})
 
 
+def _preset(session: Session, actor: Actor, random: Random) -> None:
+    row = _one(session, random, SettingsPreset, SettingsPreset.name.in_(["a", "b"]))  # type: ignore[attr-defined]  # a column
+    fields = {"max_tokens": random.choice([10, 20]), "omitted_parameters": ["top_p"]}
+    if row is None:
+        settings_presets.create(session, actor, {"name": random.choice("ab"), "fields": fields})
+    elif random.random() < 0.3:
+        settings_presets.delete(session, actor, row.id)
+    else:
+        settings_presets.update(session, actor, row.id, {"fields": fields, "description": str(random.random())})
+
+
 def _raw(session: Session, actor: Actor, random: Random) -> None:
     """Write by SQL, several rows at once, one of them made and deleted."""
     db.set_actor(session, actor.name)
@@ -215,11 +228,20 @@ def _raw(session: Session, actor: Actor, random: Random) -> None:
     session.execute(text("DELETE FROM llm_settings WHERE id = 100000"))
 
 
+def move(session: Session, random: Random) -> None:
+    """Let a row go from one organisation to another, or to nobody."""
+    session.execute(text(_MOVED), {"organization": random.choice([None, *session.exec(select(Organization.id))])})
+
+
+_MOVED = """
+    INSERT INTO llm_settings (id, organization_id, top_p, is_active) VALUES (100001, :organization, 1, false)
+    ON CONFLICT (id) DO UPDATE SET organization_id = excluded.organization_id
+"""
 WRITES: tuple[Callable[[Session, Actor, Random], None], ...] = (
     *(_settings, _settings, _settings, _settings, _delete_settings, _deactivate_settings),
     *(_provider, _provider, _provider, _provider_key, _delete_provider, _secret, _remove_secret),
     *(_feature, _feature, _organization, _organization, _organization, _template, _names, _delete_organization),
-    *(_terms, _terms, _installation, _facts, _limit, _limit, _raw),
+    *(_terms, _terms, _installation, _facts, _limit, _limit, _preset, _preset, _raw),
 )
 
 
