@@ -1,6 +1,6 @@
 """Routes of limits: the installation's, set by admins, and organisations' own, set by theirs."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BeforeValidator
@@ -39,12 +39,35 @@ def list_limits(
         Annotated[_Number, Query(ge=1, le=2**31 - 1)] | None,
         Query(alias="organizationId", description="only those of this organisation"),
     ] = None,
+    feature_id: Annotated[
+        Annotated[_Number, Query(ge=1, le=2**31 - 1)] | None,
+        Query(alias="featureId", description="only those of this feature"),
+    ] = None,
+    provider_id: Annotated[
+        Annotated[_Number, Query(ge=1, le=2**31 - 1)] | None,
+        Query(alias="providerId", description="only those of this provider"),
+    ] = None,
+    owner: Annotated[Literal["installation", "organization"] | None, Query(description="only this owner's")] = None,
+    field: Annotated[
+        Annotated[str, Query(max_length=200)] | None,
+        Query(description="only those that limit it, as maxTokens; of customSettings any key of it too"),
+    ] = None,
     after: Annotated[_Number, Query(ge=0, le=2**31 - 1, description="the id that the page before ended with")] = 0,
     limit: Most = PAGE,
 ) -> Response:
     """By id, a page of them; who belongs to an organisation sees those of it, the installation's for it too."""
     with db.transaction() as session:
-        rows = limits.list_of(session, actor, organization_id=organization_id, after=after, limit=limit)
+        rows = limits.list_of(
+            session,
+            actor,
+            organization_id=organization_id,
+            feature_id=feature_id,
+            provider_id=provider_id,
+            owner=owner,
+            field=None if field is None else wire.field_from_wire(field),
+            after=after,
+            limit=limit,
+        )
         return success([wire.limits(row) for row in rows])
 
 

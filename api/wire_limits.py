@@ -92,6 +92,12 @@ def to_wire(field: str) -> str:
     return camel(head) + dot + key
 
 
+def field_from_wire(name: str) -> str:
+    """Return our name of a limited field, which was asked for by that of the wire; one that there is not stays, and none has it."""
+    head, dot, key = name.partition(".")
+    return _OURS.get(head, head) + dot + key
+
+
 def from_wire(limits: Mapping[str, Any]) -> dict[str, Any]:
     """Return limits by our names.
 

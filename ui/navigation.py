@@ -47,6 +47,9 @@ SCREENS: Final[Mapping[str, Screen]] = {
     "hierarchy": Screen(
         "Hierarchy", "account_tree", "member", ("organization", "feature", "provider", "all_parameters")
     ),
+    "limits": Screen(
+        "Limits", "lock", "member", ("organization", "feature", "provider", "field", "owner", "limit", "after")
+    ),
     "history": Screen(
         "History",
         "manage_history",

@@ -5,7 +5,7 @@ all providers under a limit of one organisation, keeps its value for everybody e
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Integer, and_, cast, false, literal, null, or_, true, union_all
@@ -70,6 +70,20 @@ def effects(session: Session, scope: SettingsScope, rules: Mapping[str, Mapping[
         return Effects()
     fields = {name: figure for name, figure in zip(names, figures, strict=True) if figure}
     return Effects(rows, organizations, fields, _listed(session, found, names))
+
+
+def of_each(
+    session: Session, limits: Sequence[tuple[SettingsScope, Mapping[str, Mapping[str, Any]]]]
+) -> list[tuple[int, int]]:
+    """Return how many rows, and of how many organisations, each of several limits puts out of force: one query for all."""
+    if not limits:
+        return []
+    parts = []
+    for number, (scope, rules) in enumerate(limits):
+        found, _ = _found(scope, rules)
+        parts.append(sql_select(literal(number), func.count(found.row_id), func.count(found.organization.distinct())))
+    figures = {number: (rows, organizations) for number, rows, organizations in session.execute(union_all(*parts))}
+    return [figures[number] for number in range(len(limits))]
 
 
 def ids(

@@ -16,6 +16,8 @@ from . import limit_checks
 from .scope_rows import ScopeRows
 from .scopes import Named
 
+NOT_SENT_HERE: Final = "binds nothing: it is not sent here"
+CURE: Final = 'Add "send": true to have it sent'
 _NAMES: Final = ("organization_id", "feature_id", "provider_id")
 
 
@@ -75,7 +77,7 @@ def notes(session: Session, of: Named, wanted: Mapping[str, Any], own: int | Non
         if item.adjusted is not None and of.provider is not None:
             found_notes[item.name] = f"binds nothing with {found.model}: it is not sent there, as {item.adjusted.why}"
         elif item.omitted_by is not None or item.must_not_be_sent:
-            found_notes[item.name] = 'binds nothing: it is not sent here. Add "send": true to have it sent'
+            found_notes[item.name] = f"{NOT_SENT_HERE}. {CURE}"
         elif item.value is None:
             found_notes[item.name] = "binds nothing: it has no value here, and is not sent"
     return found_notes

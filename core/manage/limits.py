@@ -7,8 +7,9 @@ The installation's admins set limits of owner *installation* on any scope; the a
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement
-from sqlmodel import Session, col, select
+from sqlalchemy import ColumnElement, or_
+from sqlalchemy import select as sql_select
+from sqlmodel import Session, col, func, select
 
 from ..access.authority import not_found, require, visible
 from ..actors import Actor
@@ -78,6 +79,10 @@ def list_of(
     scope: SettingsScope | None = None,
     *,
     organization_id: int | None = None,
+    feature_id: int | None = None,
+    provider_id: int | None = None,
+    owner: str | None = None,
+    field: str | None = None,
     after: int = 0,
     limit: int = PAGE,
 ) -> list[LlmLimits]:
@@ -88,6 +93,10 @@ def list_of(
         actor: An admin or an analyst of the installation; members see those of their organisations.
         scope: Only those of this scope.
         organization_id: Only those of this organisation, on any of its scopes.
+        feature_id: Only those of this feature, for whomever.
+        provider_id: Only those of this provider.
+        owner: Only the installation's, or only organisations' own.
+        field: Only those that limit it; of a JSON object any key of it too.
         after: The id that the page before ended with.
         limit: So many at most.
 
@@ -100,8 +109,10 @@ def list_of(
     if scope is not None:
         organization_id = scope.organization_id
         query = query.where(*(_is(name, getattr(scope, name)) for name in SettingsScope._fields))
-    elif organization_id is not None:
-        query = query.where(LlmLimits.organization_id == organization_id)
+    given = {"organization_id": organization_id, "feature_id": feature_id, "provider_id": provider_id, "owner": owner}
+    query = query.where(*(_is(name, value) for name, value in given.items() if value is not None))
+    if field is not None:
+        query = query.where(_limits_it(field))
     require(session, actor, "limit.list", role="analyst" if seen.everything else "member")
     if organization_id is not None:
         reach(session, actor, "limit.list", organization_id, role="analyst")
@@ -316,6 +327,13 @@ def binding(session: Session, actor: Actor, scope: SettingsScope) -> dict[str, l
 def _is(name: str, value: Any) -> ColumnElement[bool]:
     column: Any = getattr(LlmLimits, name)
     return col(column).is_(None) if value is None else column == value
+
+
+def _limits_it(field: str) -> ColumnElement[bool]:
+    """Return the condition that limits have a rule for a field, or for a key of it."""
+    name = func.jsonb_object_keys(LlmLimits.limits).column_valued("name")
+    keys = sql_select(name).where(or_(name == field, func.starts_with(name, f"{field}.")))
+    return keys.exists()
 
 
 def _may(session: Session, actor: Actor, action: str, owner: str, scope: SettingsScope) -> Named:

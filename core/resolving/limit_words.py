@@ -3,11 +3,30 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ..parameters import PARAMETERS
 from ..wording import listed
 from .limited import LimitedBy
+from .limits import DEFAULT_PROVIDER, MODEL
 from .words import value_text
 
 _NOBODY: Final[Mapping[int, str]] = {}
+
+
+FIELD_LABELS: Final[Mapping[str, str]] = {
+    **{name: parameter.label for name, parameter in PARAMETERS.items()},
+    MODEL: "Model",
+    DEFAULT_PROVIDER: "Default provider",
+    "custom_settings": "Custom settings",
+    "extra_parameters": "Extra parameters",
+}
+"""What people call what can be limited whole."""
+
+
+def field_label(field: str) -> str:
+    """Return what people call a field that is limited: ``Max tokens``, ``Custom settings: region``."""
+    head, dot, key = field.partition(".")
+    label = FIELD_LABELS.get(head, head)
+    return f"{label}: {key}" if dot else label
 
 
 def rule_text(field: str, rule: str, bound: Any, providers: Mapping[int, str] = _NOBODY) -> str:
@@ -25,7 +44,7 @@ def rule_text(field: str, rule: str, bound: Any, providers: Mapping[int, str] = 
         return "must be sent" if bound else "must not be sent"
     if rule == "in":
         names = [
-            providers.get(each, f"provider {each}") if field == "default_provider" else value_text(field, each)
+            providers.get(each, f"provider {each}") if field == DEFAULT_PROVIDER else value_text(field, each)
             for each in bound
         ]
         return names[0] if len(names) == 1 else f"one of {listed(names)}"

@@ -47,6 +47,20 @@ def test_limits_over_rest(client: TestClient) -> None:
     ]
     error(client.post(LIMITS, json=wanted), 409, "ALREADY_EXISTS")
     assert [each["id"] for each in data(client.get(LIMITS, headers=theirs))] == [acme.limits, found["id"]]
+    narrowed = {
+        "field=maxTokens": 1,
+        "field=customSettings": 1,
+        "field=customSettings.a_b": 1,
+        "field=topP": 0,
+        f"providerId={provider}": 0,
+        "featureId=1": 0,
+        "owner=organization&field=max_tokens": 0,
+    }
+    of = f"{LIMITS}?organizationId={acme.organization}"
+    there = {each["id"] for each in data(client.get(of))} - {acme.limits}
+    for query, number in narrowed.items():
+        assert len({each["id"] for each in data(client.get(f"{of}&{query}"))} & there) == number, query
+    error(client.get(f"{of}&owner=nobody"), 422, "VALIDATION_ERROR")
     error(client.put(url, json={"note": "ours", "version": 2}, headers=theirs), 403, "FORBIDDEN")
     own = {
         "owner": "organization",

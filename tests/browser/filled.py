@@ -13,7 +13,17 @@ from core import config
 from core.access import tokens, users
 from core.actors import COMMAND_LINE
 from core.govern import outbox_sending
-from core.manage import env_import, features, notifications, organization_keys, organizations, providers, seed, settings
+from core.manage import (
+    env_import,
+    features,
+    limits,
+    notifications,
+    organization_keys,
+    organizations,
+    providers,
+    seed,
+    settings,
+)
 from core.manage.scopes import SettingsScope
 from core.store import db
 from core.store.notification_tables import NotificationDelivery, NotificationTarget
@@ -90,6 +100,7 @@ def fill(vendor: Vendor) -> None:
         _log(session)
         _organizations(session)
         _scopes(session)
+        _limits(session)
         tokens.create(session, COMMAND_LINE, {"name": "billing", "role": "analyst", "expires_in_days": 7})
         tokens.create(session, COMMAND_LINE, {"name": "prometheus", "role": "metrics"})
         gone, _ = tokens.create(session, COMMAND_LINE, {"name": "nightly-import", "role": "admin"})
@@ -179,6 +190,23 @@ def _scopes(session: Session) -> None:
         (SettingsScope(None, other), {"top_p": 0.5}),
     ):
         settings.upsert(session, COMMAND_LINE, scope, fields)
+
+
+def _limits(session: Session) -> None:
+    """One that puts rows out of force, an organisation's own of the longest name, one of a template, one with many rules."""
+    ids = {
+        slug: organizations.get_by_name(session, COMMAND_LINE, slug).id
+        for slug in ("acme", "a" * 63, "gold", "initech")
+    }
+    openai = providers.get_by_name(session, "openai").id
+    contract = "contract 4711: at most 4,000 tokens an answer, until the end of the year"
+    for data in (
+        {"limits": {"max_tokens": {"max": 800}, "log_level": {"in": ["minimal", "errors_only"]}}, "note": contract},
+        {"limits": {"temperature": {"max": 0.5}}, "organization_id": ids["a" * 63], "owner": "organization"},
+        {"limits": {"top_p": {"lock": True}}, "organization_id": ids["gold"], "provider_id": openai},
+        {"limits": {"custom_settings.team": {"lock": True}}, "organization_id": ids["initech"], "note": "x" * 300},
+    ):
+        limits.create(session, COMMAND_LINE, data)
 
 
 def _log(session: Session) -> None:

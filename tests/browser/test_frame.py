@@ -126,6 +126,7 @@ FILTERED = {
     "organization": ("search", "acme"),
     "features": ("search", "summarise"),
     "hierarchy": ("provider", "openai"),
+    "limits": ("provider", "openai"),
     "history": ("who", "command line"),
     "document": ("organization", "acme"),
     "usage": ("provider", "openai"),

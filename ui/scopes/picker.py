@@ -177,7 +177,7 @@ def draw_fields_against(found: Known) -> tuple[str, str | None]:
     return typed, feature
 
 
-def settle(actor: Actor, found: Known, key: str, typed: str) -> Settled:
+def settle(actor: Actor, found: Known, key: str, typed: str, *, templates: bool = False) -> Settled:
     """Return the organisation that was named; where it is none, draw those that it may mean, or that there is none.
 
     Args:
@@ -185,6 +185,7 @@ def settle(actor: Actor, found: Known, key: str, typed: str) -> Settled:
         found: What there is to choose from.
         key: Of the field.
         typed: A name, or a part of one.
+        templates: Whether a template will do.
     """
     words = typed.strip()
     if not words and found.mine is None:
@@ -196,8 +197,9 @@ def settle(actor: Actor, found: Known, key: str, typed: str) -> Settled:
         row = organizations.find_by_name(session, actor, words)
         matches = []
         if row is None:
-            matches = organizations.search(session, actor, words, kind="organization", limit=MATCHES + 1)
-    if row is not None and row.kind == "organization":
+            kind = None if templates else "organization"
+            matches = organizations.search(session, actor, words, kind=kind, limit=MATCHES + 1)
+    if row is not None and (templates or row.kind == "organization"):
         return Settled(row)
     if row is not None:
         st.warning(
