@@ -35,6 +35,7 @@ _Number = Annotated[int, BeforeValidator(digits)]
 @router.get("/llm/limits", responses=answers(list[wire.LimitsOut], 404, *READ), summary="List limits")
 def list_limits(
     actor: MemberReader,
+    *,
     organization_id: Annotated[
         Annotated[_Number, Query(ge=1, le=2**31 - 1)] | None,
         Query(alias="organizationId", description="only those of this organisation"),

@@ -17,7 +17,7 @@ from .limits import scope_of
 from .organization_members import shown_names
 
 
-class Listed(NamedTuple):
+class ListedLimit(NamedTuple):
     """Limits of one scope, by one owner, as *actor* may read them."""
 
     row: LlmLimits
@@ -37,7 +37,7 @@ class Listed(NamedTuple):
     may_change: bool
 
 
-def described(session: Session, actor: Actor, rows: Sequence[LlmLimits]) -> list[Listed]:
+def described(session: Session, actor: Actor, rows: Sequence[LlmLimits]) -> list[ListedLimit]:
     """Return limits that *actor* has found, each with what a list shows of it; a handful of queries, however many there are."""
     read = [(scope_of(row), parse(row.limits, names_provider=row.provider_id is not None)) for row in rows]
     figures = limit_effects.of_each(session, read)
@@ -62,7 +62,7 @@ def described(session: Session, actor: Actor, rows: Sequence[LlmLimits]) -> list
         is_template = organization is not None and organization.kind == "template"
         who = shown(row.organization_id, row.updated_by)
         found.append(
-            Listed(row, words, slug, feature, provider, is_template, says, who, number, of, may(row)),
+            ListedLimit(row, words, slug, feature, provider, is_template, says, who, number, of, may(row)),
         )
     return found
 

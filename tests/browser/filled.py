@@ -199,7 +199,7 @@ def _limits(session: Session) -> None:
         for slug in ("acme", "a" * 63, "gold", "initech")
     }
     openai = providers.get_by_name(session, "openai").id
-    contract = "contract 4711: at most 4,000 tokens an answer, until the end of the year"
+    contract = "contract 4711, until the end of the year"
     for data in (
         {"limits": {"max_tokens": {"max": 800}, "log_level": {"in": ["minimal", "errors_only"]}}, "note": contract},
         {"limits": {"temperature": {"max": 0.5}}, "organization_id": ids["a" * 63], "owner": "organization"},

@@ -161,6 +161,19 @@ def _hierarchy_error(page: Page) -> None:
     expect(page.get_by_text("There is no organisation")).to_be_visible()
 
 
+def _limits_error(page: Page) -> None:
+    page.get_by_role("button", name="Add limit").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox", name="Organisation or template").fill("acme")
+    dialog.get_by_role("combobox", name="What it limits").click()
+    page.get_by_role("option", name="Max tokens").click()
+    dialog.get_by_role("combobox", name="What it limits").press("Escape")
+    dialog.get_by_role("spinbutton", name="Max tokens: at most").fill("500")
+    dialog.get_by_role("textbox", name="Why").fill("contract 4711")
+    dialog.get_by_role("textbox", name="Why").press("Enter")
+    expect(dialog.get_by_text("Puts 3 rows of 1 organisation out of force")).to_be_visible()
+
+
 def _document_error(page: Page) -> None:
     page.get_by_role("textbox", name="Or paste it").fill(
         "version: 1\nproviders: {openai: {kind: no}}\ndefaults: {temperature: 9}\n"
@@ -172,6 +185,7 @@ def _document_error(page: Page) -> None:
 ERRORS: dict[str, Callable[[Page], None]] = {
     "hierarchy": _hierarchy_error,
     "document": _document_error,
+    "limits": _limits_error,
     "account": _account_error,
     "providers": _provider_error,
     "defaults": _defaults_error,

@@ -15,7 +15,7 @@ from core.manage.scopes import SettingsScope
 from core.store.organization_tables import LlmLimits
 from core.store.table import id_of
 from tests.conftest import make_user
-from tests.screens import click, everything, has, offers, open_page, pick, toasts
+from tests.screens import click, everything, has, html_texts, offers, open_page, pick, toasts
 from tests.ui.test_address import at_once
 
 page = partial(open_page, "limits")
@@ -226,3 +226,22 @@ def test_narrowed_paged_and_one_alone(session: Session, admin: Actor, ids: dict[
     at = page(admin)
     assert not has(at, f"edit_{last.id}")
     assert has(click(at, "limits_next"), f"edit_{last.id}")
+
+
+def test_preview_and_hierarchy_say_what_holds_a_value(session: Session, analyst: Actor, ids: dict[str, int]) -> None:
+    """Which limit, whose, why, and what would be in force without it, with a link to it; also of what must be sent."""
+    of = SettingsScope(None, ids["acme"])
+    settings.upsert(session, COMMAND_LINE, of, {"max_tokens": 8000, "omitted_parameters": ["top_p"]})
+    row = limit(session, MOST | {"top_p": {"send": True}}, organization_id=ids["acme"], note="contract")
+    rules = ("limited by at most 4,000: limit of ", "“contract”; wanted 8,000", "limited by must be sent: limit of ")
+    for name in ("effective_preview", "hierarchy"):
+        at = at_once(name, analyst, provider="openai", organization="acme")
+        texts = [" ".join(table.value.to_csv() for table in at.table)] + html_texts(at) * (name == "hierarchy")
+        for shown in texts[:2] if name == "effective_preview" else [texts[0], "".join(texts[1:])]:
+            plainly = shown.replace("\\", "").replace("\u200b", "").replace("\u2068", "").replace("\u2069", "")
+            assert [rule for rule in (*rules, f"Limit {row.id}") if rule not in plainly] == [], (name, plainly)
+        assert f"limits?limit={row.id}" in texts[0]
+        beta = at_once(name, analyst, provider="openai", organization="beta")
+        assert "limited by" not in " ".join(table.value.to_csv() for table in beta.table)
+    side = at_once("effective_preview", analyst, provider="openai", organization="beta", against="acme")
+    assert "limited by at most 4,000" in side.table[0].value.to_csv().replace("\\", "")

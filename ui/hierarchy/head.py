@@ -10,6 +10,7 @@ from core.manage.hierarchy import InForce
 from core.manage.scope_rows import StoredLayer
 from core.resolving.effective import CURES
 from core.resolving.explanation import LAYERS, LayerName
+from core.resolving.limit_words import who_text
 from core.resolving.matrix import said_by
 from core.wording import counted
 from ui.feedback import plain, plain_cell
@@ -75,6 +76,8 @@ def _sentence(found: InForce) -> str:
         by = f" by {settings.default_by.changed_by}" if settings.default_by.changed_by else ""
         layer = words_of(settings.default_by.layer, names_of(found))
         parts.append(f"the default provider, chosen for {layer}{by}")
+    if settings.default_limited_by is not None:
+        parts.append(f"by limit {settings.default_limited_by.limit_id}, {who_text(settings.default_limited_by)}")
     return ", ".join(parts)
 
 

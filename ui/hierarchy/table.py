@@ -14,6 +14,7 @@ from ui import colors
 from ui.feedback import plain, plain_cell
 from ui.hierarchy.head import names_of
 from ui.scopes.editors import Names, words_of
+from ui.scopes.held import as_markdown, held_by
 from ui.widgets import isolated, parameter_cell
 
 _FATE: Final = {
@@ -69,6 +70,10 @@ def _head(column: MatrixColumn, names: Names) -> str:
 
 
 def _in_force(item: Explained) -> str:
+    return "  \n".join([_value(item), *map(as_markdown, held_by(item))])
+
+
+def _value(item: Explained) -> str:
     value = f"**{plain_cell(value_text(item.name, item.value))}**"
     if item.adjusted is not None and item.adjusted.what != "renamed":
         return f"{value}  \n:orange[:small[{plain(becomes(item.adjusted))}]]"
@@ -109,6 +114,11 @@ def _as_list(lines: list[MatrixLine], columns: list[MatrixColumn], names: Names)
             f"<details><summary><span>{_text(label)}</span> <span><b>{_text(value_text(item.name, item.value))}</b>{not_sent}"
             f"<br><small>{_text(source)}</small></span></summary><ol>"
         )
+        parts += [
+            f'<li><span class="orange">limited by {_text(held.text)}; wanted {_text(held.wanted)}</span> '
+            f'<a href="{held.address}">Limit {held.limit_id}</a></li>'
+            for held in held_by(item)
+        ]
         parts += [
             f"<li>{_in_words(cell, item, words_of(column[0], names), column)}</li>"
             for column in columns

@@ -9,7 +9,7 @@ from sqlmodel import Session
 from core.actors import Actor
 from core.errors import CoreError, Invalid, NotFound
 from core.manage import limit_listing, limits
-from core.manage.limit_listing import Listed
+from core.manage.limit_listing import ListedLimit
 from core.manage.limit_rules import CURE
 from core.manage.limits import CLEARED_AT_ONCE, Preview
 from core.resolving.limits import rules_for
@@ -70,7 +70,7 @@ def draw(offered: Offered) -> None:
         _clear(shown)
 
 
-def _read(actor: Actor, shown: Shown) -> tuple[Listed, Preview]:
+def _read(actor: Actor, shown: Shown) -> tuple[ListedLimit, Preview]:
     """Return the limit as it is stored now, and what it puts out of force; ends the run where it is gone or may not be changed.
 
     In the dialog: what was read before it was drawn would stay as it was while it is open.
@@ -104,14 +104,13 @@ def _add(offered: Offered) -> None:
     if there is not None:
         _draw_there(there)
         with reason.buttons():
-            if st.button("Cancel", key="limit_cancel"):
-                DIALOGS.done()
+            _draw_cancel()
         return
     found = _draw_effects(actor, written, own=None)
     _save(actor, written, found, row=None, label="Add limit")
 
 
-def _there(session: Session, actor: Actor, data: dict[str, Any]) -> Listed | None:
+def _there(session: Session, actor: Actor, data: dict[str, Any]) -> ListedLimit | None:
     """Return the limits that the scope has of that owner already, if *actor* may change them."""
     number = limits.stored_id(session, {**data, "limits": {"max_tokens": {"lock": True}}, "note": None})
     if number is None:
@@ -122,7 +121,7 @@ def _there(session: Session, actor: Actor, data: dict[str, Any]) -> Listed | Non
         return None
 
 
-def _draw_there(there: Listed) -> None:
+def _draw_there(there: ListedLimit) -> None:
     says = "; ".join(f"{label}: {rules}" for label, rules in there.says)
     st.info(plain(f"{there.scope} has limits of that owner already: {says}."), icon=":material/lock:")
     if st.button("Edit those", key="limit_edit_those", icon=":material/edit:", disabled=not there.may_change):
@@ -209,8 +208,7 @@ def _have_sent(field: str) -> None:
 def _save(actor: Actor, written: Written, found: Preview | None, row: tuple[int, int] | None, *, label: str) -> None:
     place = st.container()
     with reason.buttons():
-        if st.button("Cancel", key="limit_cancel"):
-            DIALOGS.done()
+        _draw_cancel()
         pressed = st.button(label, key="limit_save", type="primary")
     said = None if found is None else json.dumps([written.data, found.effects.rows], sort_keys=True)
     was_said = st.session_state.get(_SHOWN) == said
@@ -246,6 +244,11 @@ def _save(actor: Actor, written: Written, found: Preview | None, row: tuple[int,
                 ),
                 icon=":material/group:",
             )
+
+
+def _draw_cancel() -> None:
+    if st.button("Cancel", key="limit_cancel"):
+        DIALOGS.done()
 
 
 def _is_ready(written: Written, place: Any, *, is_new: bool) -> bool:

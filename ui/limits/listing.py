@@ -8,7 +8,7 @@ from core.access import authority
 from core.actors import Actor
 from core.errors import NotFound
 from core.manage import limit_listing, limits, organization_members
-from core.manage.limit_listing import Listed
+from core.manage.limit_listing import ListedLimit
 from core.store import db
 from core.store.table import id_of
 from ui import address, keyset
@@ -110,13 +110,15 @@ def _draw_nothing(chosen: Chosen, *, is_begun: bool, may_add: bool) -> None:
         )
 
 
-def _draw_row(found: Listed) -> None:
+def _draw_row(found: ListedLimit) -> None:
     number = id_of(found.row)
     shown = Shown(number, found.row.version, found.scope)
     with st.container(
         border=True, key=f"line_limit_{number}", horizontal=True, vertical_alignment="center", gap="small"
     ):
         help_ = f"Limit {number}, changed {exact(found.row.updated_at)} by {found.changed_by or 'somebody'}"
+        if found.row.note:
+            help_ += f": \u201c{found.row.note}\u201d"
         st.markdown(words.line(found), help=plain(help_), width="stretch")
         if not found.may_change:
             return

@@ -3,7 +3,7 @@
 from typing import Final
 
 from core.manage.limit_effects import Effects
-from core.manage.limit_listing import Listed
+from core.manage.limit_listing import ListedLimit
 from core.resolving.limit_words import field_label
 from core.wording import counted
 from ui.feedback import plain
@@ -15,15 +15,15 @@ OWNERS: Final = {"installation": "The installation's", "organization": "The orga
 """Owner -> what the page calls their limits."""
 
 
-def line(found: Listed) -> str:
+def line(found: ListedLimit) -> str:
     """Return limits as Markdown for a line of the list."""
     row = found.row
     own = " :blue-badge[:material/domain: Its own]" if row.owner == "organization" else ""
     template = " :violet-badge[:material/content_copy: Template]" if found.is_template else ""
-    says = "  \n".join(f"{plain(isolated(_short(label)))}: **{plain(rules)}**" for label, rules in found.says)
+    says = "  \n".join(f"{plain(isolated(_short(label, _LONGEST)))}: **{plain(rules)}**" for label, rules in found.says)
     facts = [f"{found.changed_by or 'somebody'}, {ago(row.updated_at)}"]
     if row.note:
-        facts.append(f"\u201c{isolated(row.note)}\u201d")
+        facts.append(f"\u201c{isolated(_short(row.note, _LONGEST_NOTE))}\u201d")
     out = f" · :orange[{plain(out_of_force(found.rows, found.organizations))}]" if found.rows else ""
     return (
         f"**{plain(isolated(found.scope))}**{own}{template}  \n{says}  \n:gray[:small[{plain(' · '.join(facts))}{out}]]"
@@ -46,8 +46,9 @@ def rows_of(effects: Effects) -> str:
     return "\n".join([*lines, *[f"- and {more:,} more"] * (more > 0)])
 
 
-def _short(label: str) -> str:
-    return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"
+def _short(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-_LONGEST: Final = 80
+_LONGEST, _LONGEST_NOTE = 80, 160
+"""Characters of a field and of a note that a line of the list shows."""

@@ -18,6 +18,7 @@ from ui import listing
 from ui.feedback import plain, plain_cell
 from ui.preview.table import layer_text, state_words
 from ui.scopes.editors import Names
+from ui.scopes.held import held_by
 from ui.widgets import ago, exact, isolated
 
 _LONGEST: Final = 48
@@ -162,6 +163,7 @@ def _why(item: Explained) -> str:
     text = layer_text(source)
     if source.changed_at is not None:
         text += f" · {source.changed_by or 'somebody'}, {ago(source.changed_at)} ({exact(source.changed_at)})"
+    text += "".join(f"; limited by {held.text}; wanted {held.wanted}" for held in held_by(item))
     hidden = "; ".join(f"{layer_text(s)}: {value_text(item.name, value)}" for s, value in item.shadows)
     return f"{text}; hides {hidden}" if hidden else text
 

@@ -16,6 +16,7 @@ from core.resolving.words import EXTRA, state_of, value_text, warnings_of
 from ui.feedback import plain, plain_cell
 from ui.samples import draw_sample
 from ui.scopes.editors import Names, address_of, owner_of, words_of
+from ui.scopes.held import as_markdown, held_by
 from ui.widgets import ago, exact, parameter_cell
 
 _STATES = {
@@ -152,10 +153,14 @@ def as_json(settings: EffectiveSettings) -> str:
             **_source(item.source),
             "shadows": [{"value": value, **_source(source)} for source, value in item.shadows],
             "omitted_by": _source(item.omitted_by) if item.omitted_by else None,
+            **{name: value for name, value in item.as_dict().items() if name in _OF_LIMITS},
         }
         for item in settings.explain()
     ]
     return json.dumps({**settings.as_dict(), "explain": reasons}, indent=2, ensure_ascii=False)
+
+
+_OF_LIMITS: Final = ("limited_by", "wanted", "omission_limited_by", "omission_wanted")
 
 
 def python_snippet(name: str, kind: str | None, of: Mapping[str, str] = MappingProxyType({})) -> str:
@@ -226,6 +231,7 @@ def _side(item: Explained | None) -> str:
     if item is None:
         return "not set"
     mark = f"  \n{_not_sent(item)}" if state_of(item) == "not sent" else ""
+    mark += "".join(f"  \n{as_markdown(held)}" for held in held_by(item))
     return f"{_bare(item)}{mark}  \n:gray[:small[{plain(layer_text(item.omitted_by or item.source))}]]"
 
 
@@ -281,6 +287,7 @@ def _link_to(source: Source, names: Names | None) -> str:
 def _why(item: Explained, names: Names | None) -> str:
     decides = item.source if item.omitted_by is None else item.omitted_by
     lines = [plain(_reason(item.source)) + _link_to(decides, names)]
+    lines += map(as_markdown, held_by(item))
     lines += [
         f":gray[:small[not allowed: {plain_cell(_shadow(item.name, value, source))}]]"
         for source, value in item.passed_over
