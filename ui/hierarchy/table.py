@@ -115,7 +115,7 @@ def _as_list(lines: list[MatrixLine], columns: list[MatrixColumn], names: Names)
             f"<br><small>{_text(source)}</small></span></summary><ol>"
         )
         parts += [
-            f'<li><span class="orange">limited by {_text(held.text)}; wanted {_text(held.wanted)}</span> '
+            f'<li><span class="orange">{_text(f"limited by {held.text}; wanted {held.wanted}")}</span> '
             f'<a href="{held.address}">Limit {held.limit_id}</a></li>'
             for held in held_by(item)
         ]
