@@ -4,10 +4,10 @@ import streamlit as st
 
 from core.access import users
 from core.errors import NotFound
-from core.manage import providers
 from core.manage.hierarchy import in_force
 from core.resolving.matrix import lines_of
 from core.store import db
+from ui import moments
 from ui.feedback import plain
 from ui.hierarchy import head, table
 from ui.hierarchy.choice import pick
@@ -17,24 +17,31 @@ actor = begin_page(
     "hierarchy", "Which layer decides each setting of an organisation, a feature and a provider, and what it hides."
 )
 with db.transaction() as session:
-    is_empty = not providers.names(session)
     is_admin = users.get(session, actor.own_id()).role == "admin"
-if is_empty:
+at = moments.pick_as_of()
+names = moments.provider_names(actor, at)
+if at is not None and not names:
+    moments.draw_absent("There was no provider")
+if not names:
     st.info("There is no provider yet, so there is nothing to resolve.", icon=":material/account_tree:")
     if is_admin:
         st.page_link("pages/providers.py", label="Add a provider", icon=":material/add:")
     else:
         st.text("Ask an admin to add one.")
     st.stop()
-chosen = pick(actor)
+chosen = pick(actor, list(names), at)
 if chosen is None:
     st.stop()
 try:
-    with db.transaction() as session:
+    with moments.reading(actor, at, chosen.asked.organization) as session:
         found = in_force(session, actor, chosen.asked)
-except NotFound as error:  # it went while the page was drawn
+except NotFound as error:  # it went while the page was drawn, or was not there then
+    if at is not None:
+        moments.draw_absent(f"There was no organisation {chosen.asked.organization}")
     st.warning(plain(f"{error} Choose another one above."), icon=":material/help:")
     st.stop()
+if at is not None:
+    found = found._replace(may_edit=frozenset())  # what was then is not edited
 head.draw_status(found)
 head.draw_next_step(found, has_scopes=chosen.has_scopes)
 head.draw_layers(found)

@@ -35,7 +35,7 @@ SCREENS: Final[Mapping[str, Screen]] = {
         "analyst",
         (
             *("provider", "compare", "view", "search", "since", "page", "all_parameters"),
-            *("organization", "feature", "against", "against_feature"),
+            *("organization", "feature", "against", "against_feature", "at"),
         ),
     ),
     "models": Screen("Models", "smart_toy", "analyst", ("show", "search", "tier", "page", "model", "api")),
@@ -45,7 +45,7 @@ SCREENS: Final[Mapping[str, Screen]] = {
     ),
     "features": Screen("Features", "category", "admin", ("search", "after", "feature", "provider")),
     "hierarchy": Screen(
-        "Hierarchy", "account_tree", "member", ("organization", "feature", "provider", "all_parameters")
+        "Hierarchy", "account_tree", "member", ("organization", "feature", "provider", "all_parameters", "at")
     ),
     "limits": Screen(
         "Limits", "lock", "member", ("organization", "feature", "provider", "field", "owner", "limit", "after")

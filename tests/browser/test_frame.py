@@ -127,7 +127,7 @@ FILTERED = {
     "features": ("search", "summarise"),
     "hierarchy": ("provider", "openai"),
     "limits": ("provider", "openai"),
-    "history": ("who", "command line"),
+    "history": ("who", "ada"),
     "document": ("organization", "acme"),
     "usage": ("provider", "openai"),
     "users": ("search", "ada"),

@@ -20,6 +20,7 @@ from core.store.table import id_of
 from core.store.tables import LlmSettings, User
 from tests.conftest import make_user
 from tests.screens import click, everything, has, open_page, toasts
+from tests.ui.test_address import at_once
 from ui import reason
 from ui.feedback import plain
 
@@ -259,3 +260,40 @@ def test_a_member_sees_their_own_organisation_alone(provider: int) -> None:
     assert "by installation" in said(at)
     assert has(at, f"put_back_row_{at.expander[0].key}")
     assert "You belong to no organisation" in said(page(make_user("eve", "member")))
+
+
+def test_pages_as_of_a_moment(provider: int) -> None:
+    """Effective Preview and Hierarchy show what was in force then, say so, edit nothing and lead back; what was not there is told, and so is what is not kept."""
+    carol = make_user("carol", "admin")
+    acme = commit(lambda session: organizations.create_one(session, COMMAND_LINE, {"slug": "acme", "name": "Acme"}))[0]
+    own = SettingsScope(provider, acme)
+    then = commit(lambda session: settings.upsert(session, COMMAND_LINE, own, {"temperature": 0.5}))[1]
+    commit(lambda session: settings.upsert(session, COMMAND_LINE, own, {"temperature": 0.9}))
+    commit(lambda session: providers.create(session, COMMAND_LINE, {**MADE, "name": "newer", "display_name": "N"}))
+    asked = {"provider": "openai", "organization": "acme"}
+    for name in ("hierarchy", "effective_preview"):
+        for query, value in (({}, "0.9"), ({"at": str(then)}, "0.5")):
+            at = open_page(name, carol, **asked, **query)
+            rows = [row for table in tables(at) for row in table if row.get("Parameter") == "Temperature"]
+            assert value in str(rows[0]), (name, query)
+            assert ("As of generation" in said(at)) is bool(query)
+            assert ("defaults?" in str(tables(at))) is not bool(query), (name, query)
+        at = click(at, "as_of_now")
+        assert "0.9" in str([row for table in tables(at) for row in table if row.get("Parameter") == "Temperature"])
+        assert "As of generation" not in said(at)
+
+        for query, words in (
+            ({"provider": "newer", "at": str(then)}, "There was no provider newer then"),
+            ({**asked, "at": "4"}, "There was no"),
+            ({"provider": "openai", "at": "2001-01-01"}, "What the settings were then is not kept"),
+            ({"provider": "openai", "at": "soon"}, "soon is no moment"),
+            ({"provider": "openai", "at": "999999"}, "must be a generation up to"),
+        ):
+            at = open_page(name, carol, **query)
+            assert words in said(at), (name, query)
+            assert not at.error
+            assert "0.9" not in str(tables(at))
+
+    boss = member("boss", acme, "admin")
+    at = at_once("hierarchy", boss, **asked, at=str(then))
+    assert "0.5" in str([row for table in tables(at) for row in table if row.get("Parameter") == "Temperature"])

@@ -5,9 +5,8 @@ from typing import Final, NamedTuple
 import streamlit as st
 
 from core.actors import Actor
-from core.manage import providers
+from core.govern.history_moments import Moment
 from core.manage.hierarchy import AskedFor
-from core.store import db
 from ui import address
 from ui.scopes import picker
 from ui.widgets import coming_and_going
@@ -28,12 +27,16 @@ class Chosen(NamedTuple):
     """Whether there is any organisation or feature."""
 
 
-def pick(actor: Actor) -> Chosen | None:
-    """Draw the fields; returns what is asked for, or None while it is not clear: what it may mean was drawn then."""
+def pick(actor: Actor, names: list[str], at: Moment | None = None) -> Chosen | None:
+    """Draw the fields; returns what is asked for, or None while it is not clear: what it may mean was drawn then.
+
+    Args:
+        actor: Who.
+        names: Of the providers.
+        at: As of when; None: now.
+    """
     place = coming_and_going()
-    found = picker.known(actor)
-    with db.transaction() as session:
-        names = list(providers.names(session))
+    found = picker.known(actor, at)
     picker.explain(actor, found, place)
     with place:
         address.one_of(PROVIDER, names, "a provider")

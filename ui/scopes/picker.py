@@ -12,11 +12,12 @@ import streamlit as st
 from core.access import authority
 from core.actors import Actor
 from core.errors import NotFound
+from core.govern.history_moments import Moment
 from core.manage import features, organization_members, organizations
 from core.store import db
 from core.store.organization_schemas import LONGEST_NAME
 from core.store.organization_tables import Organization
-from ui import address
+from ui import address, moments
 from ui.feedback import plain
 from ui.guard import guard
 from ui.widgets import cut
@@ -56,15 +57,16 @@ class Settled(NamedTuple):
     """False: it is none, and what it may mean was drawn; there is nothing else to show then."""
 
 
-def known(actor: Actor) -> Known:
-    """Return what there is to choose from."""
+def known(actor: Actor, at: Moment | None = None) -> Known:
+    """Return what there is to choose from; of features those that there were at a moment."""
     with db.transaction() as session:
         seen = authority.visible(session, actor, "organization.list")
         has_some = bool(organizations.search(session, actor, kind="organization", limit=1))
-        names = [row.name for row in features.search(session, actor, limit=_MOST_FEATURES)]
         mine = None
         if not seen.everything:
             mine = [row.slug for row, _ in organization_members.of_user(session, actor) if row.kind == "organization"]
+    with moments.reading(actor, at) as session:
+        names = [row.name for row in features.search(session, actor, limit=_MOST_FEATURES)]
     return Known(has_some, mine, names)
 
 

@@ -7,10 +7,13 @@ from core.actors import Actor
 from core.errors import NotFound
 from core.govern import usage
 from core.store import db
+from core.store.organization_schemas import could_be_name
 from core.store.records import LlmLog
 from core.wording import counted
 from ui.feedback import plain
 from ui.links import draw_provider_links
+from ui.scopes.editors import Names
+from ui.scopes.links import link_to
 from ui.widgets import dollars, exact
 
 _SCROLLS = 1_500
@@ -30,6 +33,10 @@ def draw_call(actor: Actor, call_id: int) -> None:
     st.caption(plain(" · ".join(_facts(call, organization))))
     if not is_own:
         draw_provider_links(call.provider, ("providers", "effective_preview", "audit"))
+    there = organization if organization and could_be_name(organization) else None
+    scope = Names(call.provider, there, None, call.feature)
+    page = "hierarchy" if is_own else "effective_preview"
+    st.markdown(f"What was in force for it: {link_to(page, scope, at=call.generation)}")
     if call.error:
         st.error(plain(call.error), icon=":material/error:")
     _draw_text("Prompt", call.prompt)
