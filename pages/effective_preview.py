@@ -44,8 +44,9 @@ ours, theirs = pair
 
 table.draw_status(ours, for_admin=edits)
 if ours.organization or ours.feature:
+    scope = Names(choice.provider, ours.organization, None, ours.feature)
     st.markdown(
-        f"Every layer of this scope: {link_to('hierarchy', Names(choice.provider, ours.organization, None, ours.feature))}"
+        f"Every layer of this scope: {link_to('hierarchy', scope, at=at.generation if at is not None else None)}"
     )
 if theirs is not None:
     only = st.toggle("Only what differs", key="only_differences")

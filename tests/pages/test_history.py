@@ -294,6 +294,10 @@ def test_pages_as_of_a_moment(provider: int) -> None:
             assert not at.error
             assert "0.9" not in str(tables(at))
 
+    for query in ({"provider": "openai"}, {"view": "all"}):
+        seen = [str(tables(open_page("effective_preview", carol, **query, at=at))) for at in ("", "3")]
+        assert ["9,000" in each for each in seen] == [True, False], query
+        assert "100" in seen[1], query
     boss = member("boss", acme, "admin")
     at = at_once("hierarchy", boss, **asked, at=str(then))
     assert "0.5" in str([row for table in tables(at) for row in table if row.get("Parameter") == "Temperature"])
