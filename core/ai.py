@@ -3,7 +3,7 @@
 from core.ai import complete
 
 answer = complete("Say hello", provider="openai", user_id="42")
-answer.text, answer.usage, answer.cost, answer.latency_ms, answer.attempts, answer.generation
+answer.text, answer.usage, answer.cost, answer.estimated, answer.latency_ms, answer.attempts, answer.generation
 
 Asynchronous: :func:`complete_async`. A part at a time: :func:`stream`, :func:`stream_async`. Embeddings: :func:`embed`.
 Each call is logged as the settings say (:mod:`core.logs`). Needs the extra ``ai``.
@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar, Unpack
 from . import resolve as resolving
 from .calling import stand_in
 from .calling.answers import Completion, Embeddings
+from .calling.attempt import Attempt
 from .calling.call import END, Call
 from .calling.clients import beside, clients
 from .calling.messages import Prompt
@@ -184,8 +185,7 @@ class Stream:
         client = clients.get(call.settings, call.key)
         with call.begun(calls.clock()):
             while self.completion is None:
-                attempt = call.attempt()
-                try:
+                with call.trying() as attempt:
                     with attempt.in_force():
                         events = call.send(client, attempt)
                     with _Closing(events):
@@ -195,8 +195,8 @@ class Stream:
                                 with calls.clock().away():
                                     yield text
                     self.completion = call.streamed(attempt)
-                except Exception as error:  # noqa: BLE001 - judged there, and raised again
-                    time.sleep(call.wait_after(error, attempt))
+                    return
+                time.sleep(call.wait)
 
 
 class AsyncStream:
@@ -230,8 +230,7 @@ class AsyncStream:
         client = await clients.get_async(call.settings, call.key)
         with call.begun(calls.clock()):
             while self.completion is None:
-                attempt = call.attempt()
-                try:
+                with call.trying() as attempt:
                     with attempt.in_force():
                         events = await call.send(client, attempt)
                     async with _Closing(events):
@@ -241,8 +240,8 @@ class AsyncStream:
                                 with calls.clock().away():
                                     yield text
                     self.completion = call.streamed(attempt)
-                except Exception as error:  # noqa: BLE001 - as above
-                    await asyncio.sleep(call.wait_after(error, attempt))
+                    return
+                await asyncio.sleep(call.wait)
 
 
 class _Calls:
@@ -284,34 +283,28 @@ class _Calls:
 StandIn = Callable[[EffectiveSettings, Request, stand_in.Answer], A]
 
 
-def _whole(calls: _Calls, read: Callable[[Call, Any], A], standing: StandIn[A]) -> A:
+def _whole(calls: _Calls, read: Callable[[Call, Any, Attempt], A], standing: StandIn[A]) -> A:
     call = calls.next(resolving.resolve(*calls.asked))
     if (given := stand_in.of(call.settings)) is not None:
         return standing(call.settings, call.request, given)
     client = clients.get(call.settings, call.key)
     with call.begun(calls.clock()):
         while True:
-            attempt = call.attempt()
-            try:
-                with attempt.in_force():
-                    return read(call, call.send(client, attempt))
-            except Exception as error:  # noqa: BLE001 - judged there, and raised again
-                time.sleep(call.wait_after(error, attempt))
+            with call.trying() as attempt, attempt.in_force():
+                return read(call, call.send(client, attempt), attempt)
+            time.sleep(call.wait)
 
 
-async def _whole_async(calls: _Calls, read: Callable[[Call, Any], A], standing: StandIn[A]) -> A:
+async def _whole_async(calls: _Calls, read: Callable[[Call, Any, Attempt], A], standing: StandIn[A]) -> A:
     call = calls.next(await _resolve_beside(*calls.asked))
     if (given := stand_in.of(call.settings)) is not None:
         return standing(call.settings, call.request, given)
     client = await clients.get_async(call.settings, call.key)
     with call.begun(calls.clock()):
         while True:
-            attempt = call.attempt()
-            try:
-                with attempt.in_force():
-                    return read(call, await call.send(client, attempt))
-            except Exception as error:  # noqa: BLE001 - as above
-                await asyncio.sleep(call.wait_after(error, attempt))
+            with call.trying() as attempt, attempt.in_force():
+                return read(call, await call.send(client, attempt), attempt)
+            await asyncio.sleep(call.wait)
 
 
 async def _resolve_beside(*asked: str | None) -> EffectiveSettings:

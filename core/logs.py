@@ -1,6 +1,7 @@
 """The request log, for the service whose calls it keeps: wait until it is written, see what was not, add calls of one's own.
 
-What is kept: :mod:`core.calling.log_rows`; the writer: :mod:`core.calling.log_writer`.
+What is kept: :mod:`core.calling.log_rows`; the writer: :mod:`core.calling.log_writer`. What calls cost is told whatever the
+log keeps (:mod:`core.calling.teller`): :func:`told` waits for that, :func:`untold` says what is left.
 """
 
 import uuid
@@ -9,15 +10,18 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from .calling import log_rows, log_writer, pricing
+from .calling import log_rows, log_writer, pricing, settling, teller
 from .calling.log_rows import CallStatus, Operation
 from .calling.log_writer import AT_EXIT, dropped, flush
+from .calling.request import TAG, is_short
+from .calling.settling import AttemptCost, AttemptOutcome
+from .calling.teller import Untold
 from .calling.vendors import Counts, Tokens
 from .errors import Invalid
 from .redaction import scrub
 from .resolving.effective import EffectiveSettings
 
-__all__ = ["AT_EXIT", "Tokens", "dropped", "flush", "record"]
+__all__ = ["AT_EXIT", "Tokens", "Untold", "dropped", "flush", "record", "told", "untold"]
 
 
 def record(
@@ -38,10 +42,12 @@ def record(
     correlation_id: str | None = None,
     operation: Operation = "chat",
     at: datetime | None = None,
+    cost_centre: str | None = None,
 ) -> str:
     """Have a call logged that was made by one's own client, as the settings say; never waits for the database.
 
-    The same rules, queue and scrubbing as for calls of :mod:`core.ai`: levels, switches, known keys taken out.
+    The same rules, queue and scrubbing as for calls of :mod:`core.ai`: levels, switches, known keys taken out. What it cost is
+    counted whatever the settings say; a call that worked without a known cost counts as unpriced.
 
     Args:
         settings: What :func:`core.resolve.resolve` answered, and the call was made with.
@@ -60,12 +66,13 @@ def record(
         correlation_id: Default: a new one.
         operation: ``chat`` or ``embed``.
         at: When it began, with a time zone. Default: *latency_ms* ago.
+        cost_centre: Who pays for it within your house, in at most 64 characters.
 
     Returns:
         The correlation id.
 
     Raises:
-        Invalid: If a number is negative, *at* has no time zone, or there is no such operation.
+        Invalid: If a number is negative, *at* has no time zone, there is no such operation, or the cost centre is none.
     """
     if not (attempts >= 0 and 0 <= latency_ms < 2**31):
         raise Invalid({"latency_ms": "must be from 0 on, and so must attempts"})
@@ -75,6 +82,8 @@ def record(
         raise Invalid({"at": "must have a time zone"})
     if cost is not None and not cost >= 0:
         raise Invalid({"cost": "must be US dollars from 0 on"})
+    if cost_centre is not None and not is_short(cost_centre):
+        raise Invalid({"cost_centre": f"must be a text of 1 to {TAG} characters that can be printed"})
     counted = dict(usage) if isinstance(usage, Mapping) else {} if usage is None else usage._asdict()
     tokens = Counts(*(counted.get(name) for name in Counts._fields)).tokens()
     name = model or settings.model or ""
@@ -102,7 +111,21 @@ def record(
             correlation_id=correlation_id,
         ),
     )
+    outcome: AttemptOutcome = "broken_off" if error is not None else "cancelled" if cancelled else "answered"
+    spent = AttemptCost(outcome, tokens or settling.NOTHING, cost if cost is not None or status == "ok" else Decimal(0))
+    began = teller.ago(latency_ms / 1000) if at is None else teller.since(at)
+    settling.settle_recorded(settings, name, cost_centre or "", spent, at=began, attempts=attempts)
     return correlation_id
+
+
+def told(timeout: float = teller.AT_EXIT) -> bool:
+    """Wait until the store knows what all calls that have ended cost, at most *timeout* seconds; return whether it does."""
+    return teller.teller.tell(timeout)
+
+
+def untold() -> Untold:
+    """Return what calls of this process have cost that the store does not know yet, and why, if it cannot be told now."""
+    return teller.teller.untold()
 
 
 def _words(error: BaseException | str) -> str:

@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 from core import ai, config, logs, resolve
 from core.actors import COMMAND_LINE
 from core.ai import Completion
-from core.calling import log_writer
+from core.calling import log_writer, teller
 from core.kinds import KINDS
 from core.manage import providers
 from core.manage import settings as rows
@@ -37,9 +37,10 @@ def store(committed: str, vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> It
     """A database in which each kind has a provider of its name, at the vendor; yields its URL. Calls are logged there."""
     monkeypatch.setenv("LLM_PRIVATE_HOSTS", "127.0.0.1")
     config.get_config.cache_clear()
-    resolver, writer = Resolver(committed), log_writer.Writer(committed)
+    resolver, writer, telling = Resolver(committed), log_writer.Writer(committed), teller.Teller(committed)
     monkeypatch.setattr(resolve, "resolver", resolver)
     monkeypatch.setattr(log_writer, "_writer", writer)
+    monkeypatch.setattr(teller, "teller", telling)
     with db.transaction() as session:
         for kind in KINDS:
             made = {"name": kind, "display_name": kind, "kind": kind, "api_base_url": vendor.base_url(kind)}
@@ -49,6 +50,7 @@ def store(committed: str, vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> It
     yield committed
     resolver._stop.set()  # its thread ends by itself within half a second: nobody waits for it here
     writer.close()
+    telling.close()
 
 
 def configure(kind: str | None = None, **values: Any) -> None:
@@ -82,6 +84,15 @@ def logged(url: str) -> list[dict[str, Any]]:
     assert logs.flush(10)
     with psycopg.connect(url, row_factory=dict_row) as connection:
         return connection.execute("SELECT * FROM llm_logs ORDER BY id").fetchall()
+
+
+def spent(url: str) -> list[dict[str, Any]]:
+    """What calls have cost, once all is told: a row for each combination, in their order."""
+    assert logs.told(10), logs.untold()
+    with psycopg.connect(url, row_factory=dict_row) as connection:
+        return connection.execute(
+            "SELECT * FROM llm_spend ORDER BY slot, organization_id, feature, provider, model, outcome, cost_centre"
+        ).fetchall()
 
 
 def _sync(prompt: Any, **how: Any) -> Completion:

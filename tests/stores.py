@@ -86,6 +86,7 @@ def fill(session: Session, *, rows: int = 50) -> None:
     sign_in.succeeded(session, number)
     sessions.begin(session, ada, "::1", "agent", ticket=False)
     log(session, rows)
+    session.connection().exec_driver_sql(_SPENT)
     session.connection().exec_driver_sql(
         "INSERT INTO audit_checkpoints (seq, hash, at, by, removed) SELECT 0, repeat('0', 64), now(), 'a test', 0"
         " WHERE NOT EXISTS (SELECT FROM audit_checkpoints)"
@@ -130,6 +131,14 @@ def _fill_if_empty(connection: Connection, table: SqlTable) -> None:
             values[column.name] = {str: "x", datetime: func.now(), date: func.current_date(), dict: {}}.get(kind, 1)
     with contextlib.suppress(DBAPIError), connection.begin_nested():
         connection.execute(table.insert().values(values))
+
+
+_SPENT = """
+SELECT llm_tell_spend(gen_random_uuid(), 1, 'web-1:17', jsonb_build_array(jsonb_build_object('at', now() - interval '1 day' * n,
+    'organization_id', n, 'feature', 'classify', 'provider', 'openai', 'model', 'm1', 'outcome', 'answered', 'cost_centre', 'K-17',
+    'calls', 3, 'input_tokens', 5000000000, 'output_tokens', 7, 'cost', '0.0000000123', 'estimated', '0.00000001', 'unpriced', 1)))
+FROM generate_series(0, 2) AS n
+"""
 
 
 def log(session: Session, rows: int) -> None:

@@ -23,12 +23,14 @@ class Completion:
     usage: Tokens | None
     """None: the vendor did not count, or not in whole numbers."""
     cost: Decimal | None
-    """US dollars, by list prices; None: the price, or the usage, is not known. Never zero for not known."""
+    """US dollars, by list prices; None: the price is not known. Never zero for not known."""
     latency_ms: int
     """From the first attempt to the last byte, waits included; without the time in which a stream's reader did not read."""
     attempts: int
     generation: int
     """Of the settings that were used."""
+    estimated: bool = False
+    """Whether ``cost`` is computed from lengths: the vendor did not count."""
     adjustments: tuple[Adjustment, ...] = ()
     """What was sent otherwise than the settings and the call have it, and what was not, each with the reason."""
     tool_calls: tuple[ToolCall, ...] = ()
@@ -110,6 +112,7 @@ class Embeddings:
     latency_ms: int
     attempts: int
     generation: int
+    estimated: bool = False
     response_model: str | None = None
     tags: tuple[str, ...] = ()
     correlation_id: str = ""
@@ -132,6 +135,8 @@ class Collected:
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
         self.counts: Counts | None = None
+        self.since_counted = 0
+        """Bytes of what the model wrote that have come since it was last told how many tokens that is."""
         self.finish: str | None = None
         self.model: str | None = None
         self.id: str | None = None
@@ -149,8 +154,13 @@ class Collected:
         for kept, new in ((self.parts, part.text), (self.reasoning, part.reasoning), (self.refusal, part.refusal)):
             if new:
                 kept.append(new)
+                self.since_counted += len(new.encode("utf-8", "replace"))
+        self.since_counted += sum(len(text.encode("utf-8", "replace")) for text in part.texts[1:])
+        self.since_counted += sum(len(piece.arguments.encode("utf-8", "replace")) for piece in part.tools)
         if part.counts is not None:
             self.counts = (self.counts or Counts()).updated(part.counts)
+            if part.counts.output:  # some servers tell zeros until the last part
+                self.since_counted = 0
         self.finish = part.finish or (self.finish if self.finish is not None else part.finish)
         self.model, self.id = part.model or self.model, part.id or self.id
         self.texts = part.texts or self.texts

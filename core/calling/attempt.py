@@ -22,12 +22,16 @@ class Attempt:
         silence: Seconds between two parts of a stream; None: the answer is no stream, and *left* is all.
     """
 
-    __slots__ = ("_ends", "_silence", "_tail", "_whole_ends", "done", "head", "left_the_machine")
+    __slots__ = ("_ends", "_silence", "_tail", "_whole_ends", "done", "head", "left_the_machine", "seen", "was_sent")
 
     def __init__(self, left: float | None, silence: float | None = None) -> None:
         self._silence = silence
         self.left_the_machine = False
         """Whether a connection was asked for: before that nobody else has a part in a failure."""
+        self.was_sent = False
+        """Whether bytes of the request went out: from then on the vendor may charge for it."""
+        self.seen = 0
+        """Bytes of the answer."""
         self.done = False
         """Whether the stream's own mark of its end has come."""
         self.head = b""
@@ -47,6 +51,7 @@ class Attempt:
 
     def saw(self, part: bytes) -> None:
         """Note bytes of the answer. A line of a stream, also one that only says *still there*, ends the silence."""
+        self.seen += len(part)
         self.head += part[: HEAD - len(self.head)]
         if self._silence is None:
             return

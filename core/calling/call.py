@@ -12,13 +12,14 @@ from ..errors import BadConfig, CallFailed, Invalid, MissingExtra
 from ..kinds import facts_of
 from ..models.adapt import Adapted
 from ..resolving.effective import EffectiveSettings
-from . import failures, log_rows, log_writer, sent, structured
+from . import failures, log_rows, log_writer, sent, settling, structured
 from .adapters import adapter_of
 from .answers import Collected, Completion, Embeddings, logged
 from .attempt import Attempt
 from .failures import Failure, NotUnderstood
-from .pricing import price
+from .pricing import is_priced_apart, price
 from .request import Clock, Request
+from .settling import AttemptCost, AttemptOutcome
 from .vendors import Sending, Tokens
 
 LONGEST_WAIT: Final = 60.0
@@ -55,6 +56,10 @@ class Call:
         self._first_part_at: float | None = None
         self._is_logged = False
         self._is_bare = _leaves_out(request, "stream_options") or not facts_of(settings.kind).stream_usage
+        self._spent: AttemptCost | None = None
+        """Of the attempt that was answered."""
+        self.wait = 0.0
+        """Seconds before the next attempt."""
         self._spare = 0
         """Attempts that do not count as retries."""
         self._outside = sys.exception()
@@ -139,27 +144,52 @@ class Call:
             self._first_part_at = self._clock.now()
         return part.text
 
-    def wait_after(self, error: Exception, attempt: Attempt | None) -> float:
-        """Return how long to wait before another attempt.
+    def trying(self) -> "Trying":
+        """Return an attempt from its beginning to its settlement, as a block; :attr:`wait` says how long to wait after it."""
+        return Trying(self)
+
+    def judge(self, error: Exception, attempt: Attempt) -> Failure:
+        """Return what went wrong with an attempt.
 
         Raises:
-            CallFailed: If there is none: it would not help, was the last, or would come too late.
-            Invalid: If no request could be made of what was asked for.
+            Invalid: If no request could be made of what was asked for; so MissingExtra and BadConfig.
         """
         if isinstance(error, MissingExtra | Invalid | BadConfig):
             raise error
-        body = b"" if attempt is None else attempt.head
-        failure = failures.judge(self.vendor, error, outside=self._outside, body=body)
-        if (attempt is None or not attempt.left_the_machine) and failure.status is None:
+        failure = failures.judge(self.vendor, error, outside=self._outside, body=attempt.head)
+        if not attempt.left_the_machine and failure.status is None:
             words = f"{type(error).__name__}: {failures.line(str(error))}"
             raise Invalid({"options": f"make no request that the vendor's SDK would send ({words})"}) from None
-        wait = self._backoff(failure)
+        return failure
+
+    def go_on(self, failure: Failure) -> None:
+        """Prepare for another attempt.
+
+        Raises:
+            CallFailed: If there is none: it would not help, was the last, or would come too late.
+        """
+        self.wait = self._backoff(failure)
         if self._is_refused_for_more(failure):
-            self._is_bare, self._spare, wait = True, self._spare + 1, 0.0
-        elif self._is_last(failure, wait):
+            self._is_bare, self._spare, self.wait = True, self._spare + 1, 0.0
+        elif self._is_last(failure, self.wait):
             raise self._failed(failure) from None
         self.collected = Collected()
-        return wait
+
+    # What it costs
+
+    def spent(self, outcome: AttemptOutcome, attempt: Attempt) -> AttemptCost:
+        """Return what the attempt under way has cost, if it ends so now."""
+        if outcome in {"refused", "failed"} or not attempt.was_sent:
+            return AttemptCost(outcome, settling.NOTHING, Decimal(0))
+        body = 0 if self.request.streams else attempt.seen
+        content = self.request.messages or self.request.prompt
+        is_whole = outcome == "answered"
+        usage, estimated = settling.used(self.collected, content, self.sent, body, is_whole=is_whole)
+        return AttemptCost(outcome, usage, self._price(usage), estimated)
+
+    def spent_in_all(self, attempt: Attempt) -> AttemptCost:
+        """Return what the attempt has cost that has ended without an error."""
+        return self._spent or self.spent("answered", attempt)
 
     def _is_last(self, failure: Failure, wait: float) -> bool:
         retries = self.attempts - 1 - self._spare
@@ -194,11 +224,11 @@ class Call:
 
     # Ends
 
-    def answered(self, answer: Any) -> Completion:
+    def answered(self, answer: Any, attempt: Attempt) -> Completion:
         """Return what a whole answer has brought, and have it logged."""
         self.collected.add(self.vendor.read(answer))
         self._raw = answer
-        return self._completed()
+        return self._completed(attempt)
 
     def streamed(self, attempt: Attempt) -> Completion:
         """Return the whole of a streamed answer; one that neither says why nor that it ends broke off."""
@@ -206,10 +236,11 @@ class Call:
             if not self.collected.is_answer and self.collected.counts is None:
                 raise NotUnderstood
             raise ConnectionResetError("the answer broke off halfway")
-        return self._completed()
+        return self._completed(attempt)
 
-    def _completed(self) -> Completion:
+    def _completed(self, attempt: Attempt) -> Completion:
         collected, usage = self.collected, self.collected.usage
+        spent = self._spent = self.spent("answered", attempt)
         first = self._first_part_at
         refusal = "".join(collected.refusal) or None
         done = Completion(
@@ -218,7 +249,8 @@ class Call:
             model=self.model,
             finish_reason=collected.finish or "",
             usage=usage,
-            cost=self._price(usage),
+            cost=spent.cost,
+            estimated=spent.estimated,
             latency_ms=self._latency(),
             attempts=self.attempts,
             generation=self.settings.generation,
@@ -235,21 +267,25 @@ class Call:
             raw=self._raw,
             response_format=self.request.response_format,
         )
-        self._put("ok", logged(done.text, done.tool_calls, refusal), usage, done.cost, None)
+        self._put("ok", logged(done.text, done.tool_calls, refusal), usage, None if usage is None else done.cost, None)
         return done
 
-    def embedded(self, answer: Any) -> Embeddings:
+    def embedded(self, answer: Any, attempt: Attempt) -> Embeddings:
         """Return the embeddings in an answer, and have the call logged."""
         found = self.vendor.vectors(answer)
+        self.collected.counts = found.counts
         if len(found.vectors) != len(self.request.prompt):
             raise NotUnderstood
-        usage = None if found.counts is None else found.counts.tokens()
+        usage = self.collected.usage
+        attempt.seen = 0  # numbers are no tokens
+        spent = self._spent = self.spent("answered", attempt)
         done = Embeddings(
             vectors=found.vectors,
             provider=self.settings.provider,
             model=self.model,
             usage=usage,
-            cost=self._price(usage),
+            cost=spent.cost,
+            estimated=spent.estimated,
             latency_ms=self._latency(),
             attempts=self.attempts,
             generation=self.settings.generation,
@@ -258,11 +294,11 @@ class Call:
             correlation_id=self.request.correlation_id,
             raw=answer,
         )
-        self._put("ok", None, usage, done.cost, None)
+        self._put("ok", None, usage, None if usage is None else done.cost, None)
         return done
 
-    def _price(self, usage: Tokens | None) -> Decimal | None:
-        return None if usage is None else price(self.settings, self.model, usage)
+    def _price(self, usage: Tokens) -> Decimal | None:
+        return None if is_priced_apart(self.sent) else price(self.settings, self.model, usage)
 
     def _ended(self, error: BaseException) -> None:
         """Log a call that brought nothing, or only a part."""
@@ -310,6 +346,50 @@ class Call:
                 adjusted=sum(each.is_against_a_choice for each in self.adjustments),
             ),
         )
+
+
+class Trying:
+    """One attempt: begun before anything is sent, judged and settled once, whatever ends it."""
+
+    __slots__ = ("_attempt", "_attempted", "_call")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def __enter__(self) -> Attempt:
+        """Begin it."""
+        call = self._call
+        attempt = self._attempt = call.attempt()
+        self._attempted = settling.begin(
+            call.settings, call.model, call.request.cost_centre, lambda: call.spent("cancelled", attempt)
+        )
+        return attempt
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        """Settle it; return whether there is to be another one.
+
+        Raises:
+            CallFailed, Invalid: As :meth:`Call.go_on` and :meth:`Call.judge`.
+        """
+        call, attempt = self._call, self._attempt
+        if error is None:
+            self._attempted.settle(call.spent_in_all(attempt))
+        elif not isinstance(error, Exception):  # the caller went away: a closed generator, a cancelled task
+            self._attempted.settle()
+        else:
+            try:
+                failure = call.judge(error, attempt)
+            except BaseException:
+                self._attempted.forget()
+                raise
+            if failure.status is not None:
+                attempt.seen = 0  # an error's words are no answer
+            has_begun = call.collected.is_answer or call.collected.counts is not None
+            outcome = settling.outcome_of(failure, was_sent=attempt.was_sent, has_begun=has_begun)
+            self._attempted.settle(call.spent(outcome, attempt))
+            call.go_on(failure)
+            return True
+        return False
 
 
 def _joined(name: str, given: Any, wanted: Any) -> Any:

@@ -199,6 +199,12 @@ def _left(timeout: float | None) -> float | None:
     return min(left, _LONG)
 
 
+def _goes_out(buffer: bytes, timeout: float | None) -> None:
+    """Note that the request itself goes out: what asks a proxy for a way is nothing that a vendor sees."""
+    if isinstance(timeout, _Until) and not bytes(buffer[:8]).startswith(b"CONNECT "):
+        timeout.attempt.was_sent = True
+
+
 def _look_at(response: httpx2.Response, largest: int) -> None:
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"identity", ""}:
@@ -303,6 +309,7 @@ class _Stream(httpcore2.NetworkStream):
         return self._inner.read(max_bytes, _left(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        _goes_out(buffer, timeout)
         whole = memoryview(buffer)
         for start in range(0, len(whole), AT_ONCE):  # the stream's own timeout is for each bit that goes through
             self._inner.write(bytes(whole[start : start + AT_ONCE]), _left(timeout))
@@ -390,6 +397,7 @@ class _AsyncStream(httpcore2.AsyncNetworkStream):
         return await self._inner.read(max_bytes, _left(timeout))
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as above
+        _goes_out(buffer, timeout)
         await self._inner.write(buffer, _left(timeout))
 
     async def aclose(self) -> None:

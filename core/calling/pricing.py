@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from ..kinds import facts_of, origin_of
 from ..models.apis import api_of, host_of, is_known_host
 from ..models.facts import Price
+from ..models.knowledge import Knowledge
 from ..models.prices import cost, prices_of, row_at
 from ..resolving.effective import EffectiveSettings
 from .vendors import Tokens
+
+_MOST_KEPT: Final = 4096
 
 
 def price(settings: EffectiveSettings, model: str, usage: Tokens, *, at: datetime | None = None) -> Decimal | None:
@@ -38,8 +41,56 @@ def price(settings: EffectiveSettings, model: str, usage: Tokens, *, at: datetim
     )
 
 
+def is_priced_apart(sent: Mapping[str, Any]) -> bool:
+    """Return whether something in a request changes its price, so that list prices do not say what it costs.
+
+    The number of answers does not: their tokens are counted.
+    """
+    for name, usual in _APART.items():
+        if name in sent and sent[name] not in usual:
+            return True
+    wanted = sent.get("modalities")
+    if isinstance(wanted, list | tuple) and "audio" in wanted:
+        return True
+    tools = sent.get("tools")
+    return isinstance(tools, list | tuple) and any(_is_charged(tool) for tool in tools)
+
+
+_APART: Final[Mapping[str, tuple[object, ...]]] = {
+    "service_tier": (None, "auto", "default", "standard", "standard_only"),
+    "serviceTier": (None, "standard"),
+    "speed": (None, "standard"),
+    "inference_geo": (None, "global"),
+    "web_search_options": (None,),
+    "audio": (None,),
+}
+"""What a request may have that changes its price -> the values that leave it as it is."""
+_CHARGED: Final = (
+    *("web_search", "file_search", "code_interpreter", "code_execution", "image_generation"),
+    *("google_search", "googleSearch", "google_maps", "googleMaps", "codeExecution", "enterprise_web_search"),
+)
+"""How vendors call tools of theirs that are charged by use, at the beginning of a type or as the name of a field."""
+
+
+def _is_charged(tool: object) -> bool:
+    if not isinstance(tool, Mapping):
+        return False
+    kind = tool.get("type")
+    return (isinstance(kind, str) and kind.startswith(_CHARGED)) or any(name in tool for name in _CHARGED)
+
+
 def _rows(settings: EffectiveSettings, model: str) -> tuple[Price, ...]:
-    kind, base_url, known = settings.kind, settings.base_url, settings.knowledge
+    known = settings.knowledge
+    key = (settings.kind, settings.base_url, model)
+    rows: tuple[Price, ...] | None = known.priced.get(key)
+    if rows is None:
+        if len(known.priced) >= _MOST_KEPT:
+            known.priced.clear()
+        rows = known.priced[key] = _look_up(*key, known)
+    return rows
+
+
+def _look_up(kind: str | None, base_url: str | None, model: str, known: Knowledge) -> tuple[Price, ...]:
     api, host = api_of(kind, base_url), host_of(kind, base_url)
     if is_known_host(kind, base_url):
         return prices_of(api, model, known, host)

@@ -15,7 +15,7 @@ from .sent import Omitted, check_given
 
 TAGS: Final = 16
 TAG: Final = 64
-"""Characters of a tag, or of a correlation id."""
+"""Characters of a tag, a correlation id, or a cost centre."""
 SEVERAL: Final = ("n", "candidate_count", "candidateCount")
 """How vendors call the number of answers."""
 
@@ -42,6 +42,8 @@ class Common(TypedDict, total=False):
     """At most 16 short texts, for the log and for the answer."""
     correlation_id: str | None
     """For the log and for the answer. Default: a new one."""
+    cost_centre: str | None
+    """Who pays for the call within your house, in at most 64 characters: what calls cost is added up by it, too."""
 
 
 class How(Common, total=False):
@@ -102,6 +104,7 @@ class Request:
     response_format: type[Any] | None = None
     tags: tuple[str, ...] = ()
     correlation_id: str = ""
+    cost_centre: str = ""
     streams: bool = False
 
 
@@ -166,11 +169,14 @@ def _common(how: Common) -> dict[str, Any]:
     if model is not None and not (isinstance(model, str) and model):
         raise Invalid({"model": "must be the name of one of the provider's models"})
     tags = _names("tags", how.get("tags"))
-    if len(tags) > TAGS or not all(_is_short(tag) for tag in tags):
+    if len(tags) > TAGS or not all(is_short(tag) for tag in tags):
         raise Invalid({"tags": f"must be at most {TAGS} texts of 1 to {TAG} characters"})
     correlation_id = how.get("correlation_id")
-    if correlation_id is not None and not _is_short(correlation_id):
+    if correlation_id is not None and not is_short(correlation_id):
         raise Invalid({"correlation_id": f"must be a text of 1 to {TAG} characters"})
+    cost_centre = how.get("cost_centre")
+    if cost_centre is not None and not is_short(cost_centre):
+        raise Invalid({"cost_centre": f"must be a text of 1 to {TAG} characters that can be printed"})
     user_id = how.get("user_id")
     return {
         "model": model,
@@ -181,6 +187,7 @@ def _common(how: Common) -> dict[str, Any]:
         "deadline": deadline,
         "tags": tags,
         "correlation_id": correlation_id or uuid.uuid4().hex,
+        "cost_centre": cost_centre or "",
     }
 
 
@@ -193,5 +200,6 @@ def _names(field: str, given: object) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _is_short(text: object) -> bool:
+def is_short(text: object) -> bool:
+    """Return whether it is a text of 1 to :data:`TAG` characters that can be printed."""
     return isinstance(text, str) and 0 < len(text) <= TAG and text.isprintable()

@@ -44,6 +44,8 @@ class Knowledge:
         self._newer = _newer(self.overlay)
         self.kept: dict[Any, Any] = {}
         """What :mod:`.adapt` makes of it; bounded there."""
+        self.priced: dict[Any, Any] = {}
+        """What :mod:`core.calling.pricing` found in it: price rows with their days, of which the moment of a call chooses."""
         self._levels: dict[tuple[str, str, str], tuple[Level, ...]] = {}
 
     @property

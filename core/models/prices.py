@@ -61,14 +61,12 @@ def cost(
     elif fresh < 0:
         return None
     input_rate, output_rate, read_rate, write_rate = _rates(row, input_tokens)
-    total = _NOTHING
-    if input_rate:
-        total += input_rate * fresh
+    total = input_rate * fresh if input_rate else _NOTHING
     if output_rate:
         total += output_rate * output_tokens
-    if read_rate:
+    if read and read_rate:
         total += read_rate * read
-    if write_rate:
+    if written and write_rate:
         total += write_rate * written
     total /= _MILLION
     return total + row.request / _THOUSAND if row.request else total
@@ -110,7 +108,10 @@ def row_at(rows: tuple[Price, ...], when: datetime) -> Price | None:
 
 def _rates(row: Price, input_tokens: int) -> tuple[Decimal | None, ...]:
     """Return what a million tokens cost: input, output, read from a cache, written to it."""
-    if not row.tiers:
+    for tier in row.tiers:
+        if input_tokens > tier[1]:
+            break
+    else:
         return row.input, row.output, row.cache_read, row.cache_write
     rates = {"input": row.input, "output": row.output, "cache_read": row.cache_read, "cache_write": row.cache_write}
     rates |= {

@@ -14,6 +14,8 @@ from ..version import VERSION
 OURS: Final = "llm-settings"
 RESOLVER: Final = f"{OURS} resolver"
 """Of services, before a slash and the version; those of 0.1.0 have nothing behind it."""
+TELLING: Final = f"{OURS} spend"
+"""Of what tells how much calls have cost, before a slash, the version, and the place."""
 LONGEST: Final = 63
 """Bytes: https://www.postgresql.org/docs/current/runtime-config-logging.html#GUC-APPLICATION-NAME."""
 NO_KEYS: Final = "none"
@@ -50,18 +52,29 @@ def written(what: str, keys: Sequence[str]) -> str:
         what: As :attr:`Name.what`.
         keys: Ids of the encryption keys, the primary one first.
     """
-    import socket  # noqa: PLC0415 - keeps the import of the resolver lean
-
     head = f"{OURS} {what}".rstrip() + f"/{VERSION} "
     ring = "+".join(keys) or NO_KEYS
     if len(head) + len(ring) > LONGEST:
         room = (LONGEST - len(head) - len(_MORE) + 1) // 9  # eight digits, and a plus between them
         ring = "+".join(keys[:room]) + _MORE
+    where = place(LONGEST - len(head) - len(ring) - 1)
+    return head + ring + (where and f" {where}")
+
+
+def place(most: int = 255) -> str:
+    """Return the host's name, a colon, and this process's number there, in at most so many bytes; empty: there is no room."""
+    import socket  # noqa: PLC0415 - keeps the import of the resolver lean
+
     number = f":{os.getpid()}"
     host = _NOT_SHOWN.sub("-", socket.gethostname())
-    left = LONGEST - len(head) - len(ring) - 1 - len(number)
-    place = f" {host[:left]}{number}" if left > 0 else ""
-    return head + ring + place
+    left = most - len(number)
+    return f"{host[:left]}{number}" if left > 0 else ""
+
+
+def telling() -> str:
+    """Return the name for the connection on which this process tells what calls have cost."""
+    head = f"{TELLING}/{VERSION} "
+    return head + place(LONGEST - len(head))
 
 
 def read(name: str) -> Name | None:

@@ -91,6 +91,7 @@ FUNCTIONS: Final = frozenset(
         "llm_stamp_target ee6e77d2c307c48154a20c000dc86202",
         "llm_purge_history cd49aa6d84ae5fe5f3e4f568bdf6ee41 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; enable_seqscan=off; enable_bitmapscan=off; jit=off",
         "llm_purge_organization_history 5ed3adfb240508bf4f90fa0b36e6e8c4 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
+        "llm_tell_spend 82528f5b38cb579e717c9b8df72be2cb SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
         "llm_stamp_row 3d8453aa59df753ee87158ca55425ded",
     }
 )

@@ -37,6 +37,8 @@ RIGHTS: Final = {
     "llm_logs": f"SELECT, DELETE, INSERT ({', '.join(_LOGGED)})",
     "llm_usage": "SELECT, DELETE",  # a trigger adds to it
     "llm_usage_days": _ALL,
+    "llm_spend": "SELECT",  # a function adds to it
+    "llm_spend_holders": "SELECT, DELETE",  # as above
     "jobs": "SELECT, INSERT, UPDATE",
     **dict.fromkeys(("notification_targets", "notification_deliveries"), _ALL),
     "alembic_version": "SELECT",
@@ -49,6 +51,8 @@ FUNCTIONS: Final = (
     "llm_purge_organization_history(integer)",
 )
 """What the application's role may call: it shortens the history so, and cannot change what is left."""
+TELLING: Final = "llm_tell_spend(uuid, bigint, text, jsonb)"
+"""What a role may call that calls models: so it adds to the spend, and can neither read nor change what is there."""
 _SETTINGS: Final = (*columns.SETTINGS, *columns.CONDITIONS)
 READER: Final = {
     "llm_providers": f"SELECT ({', '.join(columns.PROVIDERS)})",
@@ -196,6 +200,9 @@ def _statements(session: Session, schema: str, role: str, rights: Mapping[str, s
         yield f"REVOKE ALL ON FUNCTION {schema}.{function} FROM {role}"
         if rights is RIGHTS:
             yield f"GRANT EXECUTE ON FUNCTION {schema}.{function} TO {role}"
+    yield f"REVOKE ALL ON FUNCTION {schema}.{TELLING} FROM {role}"
+    if "INSERT" in rights.get("llm_logs", ""):
+        yield f"GRANT EXECUTE ON FUNCTION {schema}.{TELLING} TO {role}"
     for name in (name for name, table in METADATA.tables.items() if _serial(table)):
         sequence = session.scalar(text("SELECT pg_get_serial_sequence(:table, 'id')"), {"table": f"{schema}.{name}"})
         if sequence is not None:

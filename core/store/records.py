@@ -3,6 +3,7 @@
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Numeric,
     SmallInteger,
     Text,
+    Uuid,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -26,6 +28,7 @@ from .table import Table, changes_column, now_column, one_of
 
 CALL_STATUSES = ("ok", "error", "cancelled")
 CALL_OPERATIONS = ("chat", "embed")
+SPEND_OUTCOMES = ("answered", "broken_off", "cancelled", "failed", "refused", "timed_out")
 JOB_OUTCOMES = ("done", "unfinished", "failed")
 AUDITED_ORGANIZATION = "changes #>> '{organization_id,after}'"
 """SQL, of an event: the id of the organisation that it is about, as text. Among the changes, which the chain covers."""
@@ -183,6 +186,57 @@ class LlmUsageDay(Table, table=True):
     output_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
     cost: Decimal = Field(sa_column=Column(Numeric(20, 10), nullable=False))
     adjusted: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
+
+
+class LlmSpend(Table, table=True):
+    """What attempts to call a model have cost, added up by ``llm_tell_spend`` alone: a row for each combination of an hour.
+
+    No organisation is 0, no feature and no cost centre are empty: these are a part of the key.
+    """
+
+    __tablename__ = "llm_spend"
+    __table_args__ = (
+        CheckConstraint(one_of("outcome", SPEND_OUTCOMES), name="outcome"),
+        CheckConstraint(
+            "calls >= 0 AND input_tokens >= 0 AND output_tokens >= 0 AND estimated >= 0 AND cost >= estimated"
+            " AND unpriced BETWEEN 0 AND calls",
+            name="sums",
+        ),
+        Index(None, "organization_id", "slot", postgresql_where=text("organization_id <> 0")),
+        {"postgresql_with": {"fillfactor": 50}},
+    )
+
+    slot: datetime = Field(sa_column=Column(DateTime(timezone=True), primary_key=True))
+    organization_id: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    feature: str = Field(sa_column=Column(Text, primary_key=True))
+    provider: str = Field(sa_column=Column(Text, primary_key=True))
+    model: str = Field(sa_column=Column(Text, primary_key=True))
+    outcome: str = Field(sa_column=Column(Text, primary_key=True))
+    cost_centre: str = Field(sa_column=Column(Text, primary_key=True))
+    calls: int = Field(sa_column=Column(BigInteger, nullable=False))
+    """Attempts: each counts by itself."""
+    input_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
+    output_tokens: int = Field(sa_column=Column(BigInteger, nullable=False))
+    cost: Decimal = Field(sa_column=Column(Numeric(20, 10), nullable=False))
+    """US dollars; of the calls whose price is known."""
+    estimated: Decimal = Field(sa_column=Column(Numeric(20, 10), nullable=False))
+    """So much of ``cost`` is computed from lengths."""
+    unpriced: int = Field(sa_column=Column(BigInteger, nullable=False))
+    """So many of ``calls`` have spent tokens whose price is not known."""
+
+
+class SpendHolder(Table, table=True):
+    """A process that tells what it has spent, and the number of what it told last: told again, that changes nothing."""
+
+    __tablename__ = "llm_spend_holders"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
+
+    holder: UUID = Field(sa_column=Column(Uuid, primary_key=True))
+    number: int = Field(sa_column=Column(BigInteger, nullable=False))
+    name: str = Field(sa_type=Text)
+    """Its host and process, as far as it says."""
+    at: datetime = Field(default=None, sa_column=now_column())
+    """When it told last."""
 
 
 class PeriodicJob(Table, table=True):

@@ -182,7 +182,8 @@ def test_ten_thousand_in_batches(writer: Writer, database: str) -> None:
         assert connection.execute("SELECT sum(calls), sum(input_tokens) FROM llm_usage").fetchone() == (4000, 40_000)
 
 
-def _line_to(database: str) -> tuple[Proxy, str]:
+def line_to(database: str) -> tuple[Proxy, str]:
+    """Return a line to the database, and the URL that leads over it."""
     parts = psycopg.conninfo.conninfo_to_dict(database)
     host, port = str(parts["host"]), str(parts.get("port", 5432))
     proxy = Proxy(f"{host}/.s.PGSQL.{port}" if host.startswith("/") else int(port))
@@ -193,7 +194,7 @@ def _line_to(database: str) -> tuple[Proxy, str]:
 @pytest.mark.parametrize("fault", ["refuse", "cut", "silent"])
 def test_database_away_and_back(database: str, fault: str, caplog: pytest.LogCaptureFixture) -> None:
     """Calls wait in memory while the database is away, and are all written once it is back; the log says so once."""
-    proxy, url = _line_to(database)
+    proxy, url = line_to(database)
     writer = Writer(url)
     try:
         put(writer, user_id="before")
