@@ -98,7 +98,7 @@ class Differences(NamedTuple):
     after: Moment
     rows: list[RowDifference]
     is_cut: bool
-    """Whether there are more than :data:`MOST`."""
+    """Whether there are more than were asked for."""
 
 
 class Eyes(NamedTuple):
@@ -190,7 +190,13 @@ def version(session: Session, actor: Actor, table: str, row_id: int, generation:
 
 
 def difference(
-    session: Session, actor: Actor, before: datetime | int, after: datetime | int, *, organization_id: int | None = None
+    session: Session,
+    actor: Actor,
+    before: datetime | int,
+    after: datetime | int,
+    *,
+    organization_id: int | None = None,
+    most: int | None = None,
 ) -> Differences:
     """Return the rows that are not the same at two moments, field by field; by table and row.
 
@@ -200,10 +206,12 @@ def difference(
         before: A time or a generation.
         after: Another one; it may be the earlier one.
         organization_id: Only what is this organisation's.
+        most: Rows, of which the first are returned; None: :data:`MOST`.
 
     Raises:
         Forbidden, NotFound, Gone, Invalid: As :func:`changes` and :func:`moment`.
     """
+    most = MOST if most is None else most
     found = eyes(session, actor)
     if organization_id is not None:
         found = _of_organization(session, actor, found, organization_id)
@@ -211,11 +219,11 @@ def difference(
     first, last = sorted((one.generation, other.generation))
     conditions, values = matching(found.seen, Filters(organization_id), starts=True)
     query = DIFFERENCE.format(conditions=" AND ".join(conditions))
-    rows = session.execute(text(query), {**values, "first": first, "last": last, "limit": MOST + 1}).all()
+    rows = session.execute(text(query), {**values, "first": first, "last": last, "limit": most + 1}).all()
     names = history_names.Names(session, [(row.table_name, row.row_id, row.later or row.earlier) for row in rows])
     by = {of: shown_names(session, found.seen, of) for of in {row.organization_id for row in rows}}
     differences = []
-    for row in rows[:MOST]:
+    for row in rows[:most]:
         fields, hidden = _split(found, row.organization_id, row.earlier, row.later)
         if one.generation > other.generation:
             fields = {name: (new, old) for name, (old, new) in fields.items()}
@@ -233,7 +241,7 @@ def difference(
                 row.table_name, row.row_id, row.organization_id, name, op, fields, hidden, row.generation, row.at, who
             )
         )
-    return Differences(one, other, differences, is_cut=len(rows) > MOST)
+    return Differences(one, other, differences, is_cut=len(rows) > most)
 
 
 # --- as of ---

@@ -16,11 +16,13 @@ from ..actors import Actor
 from ..audit.record import Target, ask_reason, explained, record, tried
 from ..errors import Conflict, CoreError, Invalid, NotFound
 from . import history, history_names, history_writers
-from .history import RowDifference
+from .history import Differences
 from .history_moments import Moment, moment, newest
 from .history_writers import Edit, RowWriter
 
 RESTORE: Final = "settings.restore"
+MOST_AT_ONCE: Final = 10_000
+"""Rows that are restored by one transaction: some 10 ms each, in which whoever writes them waits."""
 _KEY_GONE: Final = "The API key does not come back: enter it again."
 _KEY_STAYS: Final = "The API key stays as it is now: keys are not in the history."
 _VALUE: Final = "A value that is stored encrypted does not come back: enter it again."
@@ -146,11 +148,14 @@ def restore_organization(
         Forbidden, NotFound, Gone, Invalid: As :func:`.history.difference`.
     """
     history_writers.refuse(session, actor, RESTORE, organization_id)
-    found = history.difference(session, actor, at, newest(session).generation, organization_id=organization_id)
+    now = newest(session).generation
+    found = history.difference(session, actor, at, now, organization_id=organization_id, most=MOST_AT_ONCE)
     if found.is_cut:
-        raise Invalid({"organization": f"has more than {history.MOST:,} rows that differ: restore them by parts"})
+        rule = f"has more than {MOST_AT_ONCE:,} rows that differ from then, the most that are restored at once"
+        raise Invalid({"organization": f"{rule}: nothing was changed. Restore row by row, by table and id"})
+    images = _images_at(session, found)
     wanted = [
-        _Wanted(row.table, row.row_id, row.organization_id, _image_at(session, row, found.before), row.name)
+        _Wanted(row.table, row.row_id, row.organization_id, images.get((row.table, row.row_id)), row.name)
         for row in found.rows
     ]
     if not dry_run:
@@ -311,10 +316,14 @@ def _notes(before: Mapping[str, Any] | None, then: Mapping[str, Any] | None) -> 
     return tuple(notes + [_VALUE] * bool((then or {}).get("value")))
 
 
-def _image_at(session: Session, row: RowDifference, then: Moment) -> Mapping[str, Any] | None:
-    values = {"table": row.table, "row": row.row_id, "generation": then.generation}
-    image: Mapping[str, Any] | None = session.scalar(text(_IMAGE), values)
-    return image
+def _images_at(session: Session, found: Differences) -> dict[tuple[str, int], Mapping[str, Any] | None]:
+    """Return what each row was at the earlier moment: table and id -> image; those that were made later are missing."""
+    values = {
+        "tables": [row.table for row in found.rows],
+        "rows": [row.row_id for row in found.rows],
+        "generation": found.before.generation,
+    }
+    return {(table, row_id): image for table, row_id, image in session.execute(text(_IMAGES), values)}
 
 
 def _refuse_changed_since(session: Session, wanted: _Wanted, looked_at: int) -> None:
@@ -340,9 +349,12 @@ def _refuse_moved(row: Any) -> None:
     )
 
 
-_IMAGE: Final = """
-    SELECT image FROM settings_history WHERE table_name = :table AND row_id = :row AND generation <= :generation
-    ORDER BY generation DESC LIMIT 1
+_IMAGES: Final = """
+    SELECT k.table_name, k.row_id, v.image
+    FROM unnest(CAST(:tables AS text[]), CAST(:rows AS integer[])) AS k (table_name, row_id) CROSS JOIN LATERAL (
+        SELECT image FROM settings_history h WHERE h.table_name = k.table_name AND h.row_id = k.row_id
+            AND h.generation <= :generation ORDER BY generation DESC LIMIT 1
+    ) v
 """
 _SINCE: Final = """
     SELECT image, version, by, at FROM settings_history WHERE table_name = :table AND row_id = :row AND generation > :generation

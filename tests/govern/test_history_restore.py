@@ -126,6 +126,34 @@ def test_a_restored_organisation_is_as_of_then() -> None:
                 assert now == _of(then, number), generation
 
 
+@pytest.mark.usefixtures("committed")
+def test_an_organisation_of_many_rows_is_restored_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More rows than a list of differences has are all restored; more than are restored at once are refused, with the cure, and none is."""
+    monkeypatch.setattr(history, "MOST", 3)
+    with db.transaction() as session:
+        number = id_of(organizations.create_one(session, ADA, {"slug": "acme", "name": "Acme"}))
+        scopes = [
+            SettingsScope(None, number, id_of(features.create(session, ADA, {"name": f"f{n}", "display_name": "F"})))
+            for n in range(5)
+        ]
+
+    def write(tokens: int) -> int:
+        return _write(lambda s: [settings.upsert(s, ADA, scope, {"max_tokens": tokens}) for scope in scopes])
+
+    then, now = write(100), write(200)
+    with db.transaction() as session:
+        listed = history.difference(session, ADA, then, now, organization_id=number)
+        assert (len(listed.rows), listed.is_cut) == (3, True)
+        monkeypatch.setattr(history_restore, "MOST_AT_ONCE", 4)
+        with pytest.raises(Invalid, match=r"more than 4 rows that differ .* nothing was changed\. Restore row by row"):
+            history_restore.restore_organization(session, ADA, number, then)
+    assert _now() == now
+    monkeypatch.setattr(history_restore, "MOST_AT_ONCE", 5)
+    with db.transaction() as session:
+        done = history_restore.restore_organization(session, ADA, number, then)
+        assert [each.fields for each in done.outcomes] == [{"max_tokens": (200, 100)}] * 5
+
+
 def _of(session: Session, number: int) -> Any:
     found = []
     for table in ("organizations", "organization_providers", "llm_settings", "feature_llm_overrides"):
