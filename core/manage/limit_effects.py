@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Integer, and_, cast, false, literal, null, or_, true, union_all
 from sqlalchemy import select as sql_select
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, func
 
 from ..resolving.decision import SPELLINGS
 from ..resolving.limits import DEFAULT_PROVIDER, OBJECTS
@@ -62,14 +62,17 @@ def effects(session: Session, scope: SettingsScope, rules: Mapping[str, Mapping[
         rules: Field -> rule, as :func:`core.resolving.limits.parse` reads them.
     """
     found, names = _found(scope, rules)
-    counts = [func.count().filter(found[f"out_{number}"]) for number in range(len(names))]
+    # By organisation first: counting the distinct ones of all rows would sort them
+    counts = [func.count().filter(found[f"out_{number}"]).label(f"out_{number}") for number in range(len(names))]
+    each = sql_select(found.organization, func.count().label("rows"), *counts).group_by(found.organization).subquery().c
+    sums = [func.coalesce(func.sum(each[f"out_{number}"]), 0) for number in range(len(names))]
     rows, organizations, *figures = session.execute(
-        sql_select(func.count(), func.count(found.organization.distinct()), *counts)
+        sql_select(func.coalesce(func.sum(each.rows), 0), func.count(each.organization), *sums)
     ).one()
     if not rows:
         return Effects()
-    fields = {name: figure for name, figure in zip(names, figures, strict=True) if figure}
-    return Effects(rows, organizations, fields, _listed(session, found, names))
+    fields = {name: int(figure) for name, figure in zip(names, figures, strict=True) if figure}
+    return Effects(int(rows), organizations, fields, _listed(session, found, names))
 
 
 def of_each(
@@ -115,18 +118,24 @@ def _found(scope: SettingsScope, rules: Mapping[str, Mapping[str, Any]]) -> tupl
 
 
 def _listed(session: Session, found: Any, names: list[str]) -> tuple[PutOut, ...]:
-    query = (
-        sql_select(
-            *(found.name, found.row_id, col(Organization.slug), col(LlmFeature.name), col(LlmProvider.name)),
-            *(found[f"out_{number}"] for number in range(len(names))),
-        )
-        .select_from(
-            found.name.table.outerjoin(Organization, col(Organization.id) == found.organization)
-            .outerjoin(LlmFeature, col(LlmFeature.id) == found.feature)
-            .outerjoin(LlmProvider, col(LlmProvider.id) == found.provider)
-        )
+    first = (
+        sql_select(*found)
         .order_by(found.organization.asc().nulls_first(), found.name.desc(), found.row_id)
         .limit(LISTED)
+        .subquery()
+    )
+    of = first.c
+    query = (
+        sql_select(
+            *(of.name, of.row_id, col(Organization.slug), col(LlmFeature.name), col(LlmProvider.name)),
+            *(of[f"out_{number}"] for number in range(len(names))),
+        )
+        .select_from(
+            first.outerjoin(Organization, col(Organization.id) == of.organization)
+            .outerjoin(LlmFeature, col(LlmFeature.id) == of.feature)
+            .outerjoin(LlmProvider, col(LlmProvider.id) == of.provider)
+        )
+        .order_by(of.organization.asc().nulls_first(), of.name.desc(), of.row_id)
     )
     return tuple(
         PutOut(table, row_id, organization, feature, provider, tuple(itertools.compress(names, out)))
@@ -179,8 +188,10 @@ def _within(model: Any, scope: SettingsScope) -> Any:
     if scope.provider_id is not None:
         conditions.append(model.provider_id == scope.provider_id)
     if scope.organization_id is not None:
-        users = select(Organization.id).where(Organization.template_id == scope.organization_id)
-        conditions.append(or_(model.organization_id == scope.organization_id, model.organization_id.in_(users)))
+        # One list, no OR: so that the rows are looked up by index
+        own = sql_select(literal(scope.organization_id))
+        users = sql_select(col(Organization.id)).where(col(Organization.template_id) == scope.organization_id)
+        conditions.append(model.organization_id.in_(union_all(own, users)))
     return and_(*conditions)
 
 

@@ -1,22 +1,26 @@
 """Limits are set by who may, checked as a whole, counted before they are saved, obeyed by every save, and lifted without a loss."""
 
+import re
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlmodel import Session, col, select
 
 from core.access import users
 from core.actors import COMMAND_LINE, Actor
 from core.audit.record import ORGANIZATION
 from core.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
-from core.manage import features, limits, organization_members, organizations, providers, settings
+from core.manage import features, limit_effects, limits, organization_members, organizations, providers, settings
 from core.manage.hierarchy import AskedFor, in_force
 from core.manage.scopes import GLOBAL, SettingsScope
 from core.manage.several import Change, apply
+from core.store import db
 from core.store.organization_tables import LlmLimits
 from core.store.records import AuditEvent
 from core.store.table import id_of
+from tests.bench import organizations as organizations_of_bench
 from tests.conftest import PASSWORD
 
 
@@ -242,6 +246,28 @@ def test_what_a_limit_puts_out_of_force(session: Session, admin: Actor, ids: dic
     assert (classify.extra_parameters, classify.log_level) == ({"seed": 1}, None)
     edits = select(AuditEvent.target).where(col(AuditEvent.action).in_(["settings.update", "override.update"]))
     assert set(session.exec(edits)) == {"acme · all providers", "acme · classify · all providers"}
+
+
+@pytest.mark.long
+def test_one_organisation_s_rows_are_found_by_index(committed: str) -> None:
+    """What a limit of one organisation puts out of force is counted and listed without reading the rows of all others."""
+    organizations_of_bench.fill(committed, 4_000)
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, parameters))
+
+    rules: dict[str, Any] = {"max_tokens": {"max": 500}, "temperature": {"lock": True}}
+    with db.transaction() as session:
+        event.listen(session.connection(), "before_cursor_execute", note)
+        found = limit_effects.effects(session, SettingsScope(organization_id=1), rules)
+    assert (found.rows, found.organizations, len(found.listed)) == (10, 1, 10)
+    assert len(asked) == 2
+    with psycopg.connect(committed) as connection:
+        for statement, parameters in asked:
+            plan = "\n".join(line for (line,) in connection.execute(f"EXPLAIN {statement}".encode(), parameters))
+            assert "Index" in plan
+            assert not re.search("Seq Scan on (llm_settings|feature_llm_overrides)", plan), plan
 
 
 REFUSED: list[tuple[str, str, dict[str, Any], dict[str, Any], str]] = [
