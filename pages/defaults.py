@@ -8,7 +8,7 @@ from ui import drafts
 from ui.defaults import default_provider, editor, lead
 from ui.defaults.scope import pick_scope, take_up
 from ui.navigation import begin_page
-from ui.scopes import picker
+from ui.scopes import bounds, picker
 from ui.widgets import coming_and_going
 
 actor = begin_page("defaults", "The parameters that all providers share, and what one of them does differently.")
@@ -26,8 +26,9 @@ with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key
     typed, feature = picker.draw_fields(known)
 settled = picker.settle(actor, known, picker.ORGANIZATION, typed)
 if settled.is_clear and settled.organization is None and feature is None:
+    bound = bounds.of_provider(actor, name)
     if not name:
-        default_provider.draw(actor)
-    editor.draw(actor, name, names)
+        default_provider.draw(actor, bound)
+    editor.draw(actor, name, names, bound)
 elif settled.is_clear:
     lead.draw(actor, name, settled.organization, feature)

@@ -174,6 +174,7 @@ DIALOGS: Final = {
     "models": "Change to it",
     "organizations": "Add organisation",
     "features": "Register feature",
+    "limits": "Add limit",
     "users": "Add user",
     "tokens": "Make token",
     "webhooks": "Add webhook",

@@ -245,3 +245,56 @@ def test_preview_and_hierarchy_say_what_holds_a_value(session: Session, analyst:
         assert "limited by" not in " ".join(table.value.to_csv() for table in beta.table)
     side = at_once("effective_preview", analyst, provider="openai", organization="beta", against="acme")
     assert "limited by at most 4,000" in side.table[0].value.to_csv().replace("\\", "")
+
+
+def test_fields_say_what_binds_them_and_what_refused_a_save(
+    session: Session, admin: Actor, ids: dict[str, int]
+) -> None:
+    """On each editor: the rule below its field, whose and why, with a link; a refused save says it beside the field, and keeps what was typed."""
+    rows = [
+        limit(session, MOST | {"custom_settings.team": {"lock": True}}, note="contract", **{f"{kind}_id": ids[name]})
+        for kind, name in (("provider", "openai"), ("organization", "beta"), ("feature", "classify"))
+    ]
+    pages: dict[str, tuple[dict[str, str], str]] = {
+        "defaults": ({"provider": "openai"}, "save"),
+        "organization": ({"organization": "beta"}, "override_save"),
+        "features": ({"feature": "classify"}, "override_save"),
+    }
+    for (name, (query, save)), row in zip(pages.items(), rows, strict=True):
+        at = open_page(name, admin, **query)
+        assert "At most 4,000 here: limit of command line, " in said(at), name
+        assert f"“contract”.]] :small[[Limit {row.id}](limits?limit={row.id})]" in said(at), name
+        assert "team: locked here" not in said(at), name  # a lock lets its own layer be
+        at.segmented_control(key="max_tokens_mode").set_value("value").run()
+        at.number_input(key="max_tokens").set_value(5000).run()
+        click(at, save)
+        refusals = [one.value for one in at.error if "at most 4,000 here" in one.value.replace("\\", "")]
+        assert refusals, name
+        assert at.number_input(key="max_tokens").value == 5000
+        at.number_input(key="max_tokens").set_value(3000).run()
+        assert not at.error, name
+        click(at, save)
+        assert not at.error, name
+    session.expire_all()
+    scopes = [
+        SettingsScope(ids["openai"]),
+        SettingsScope(None, ids["beta"]),
+        SettingsScope(None, None, ids["classify"]),
+    ]
+    stored_rows = [settings.get_of(session, COMMAND_LINE, scope) for scope in scopes]
+    assert [each.max_tokens for each in stored_rows if each is not None] == [3000, 3000, 3000]
+
+
+def test_default_provider_that_is_not_on_the_list_is_refused_beside_its_field(
+    session: Session, admin: Actor, ids: dict[str, int]
+) -> None:
+    """Defaults says which are allowed; another one that is chosen is not stored, and the rule stands below the field."""
+    made = {"name": "other", "display_name": "Other", "kind": "openai", "available_models": ["m"]}
+    other = id_of(providers.create(session, COMMAND_LINE, made | {"default_model": "m"}))
+    limit(session, {"default_provider": {"in": [ids["openai"]]}})
+    at = open_page("defaults", admin)
+    assert "Openai here: limit of command line" in said(at)
+    at.selectbox(key="default_provider_of_all").set_value(other).run()
+    assert any("Openai here: limit of" in one.value.replace("\\", "") for one in at.error)
+    row = settings.get_of(session, COMMAND_LINE, SettingsScope())
+    assert row is None or row.default_provider_id is None

@@ -1,6 +1,6 @@
 """Which provider services get that name none, nor an organisation or a feature that has one of its own; saved as soon as it is chosen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import streamlit as st
@@ -11,9 +11,10 @@ from core.manage import providers, settings
 from core.manage.scopes import GLOBAL
 from core.store import db
 from ui.defaults import scope
-from ui.feedback import attempt, other_errors, plain, warn
+from ui.feedback import attempt, field_error, other_errors, plain, warn
 from ui.pressed import Press, Presses
-from ui.scopes import hidden
+from ui.scopes import bounds, hidden
+from ui.scopes.bounds import Bounds
 from ui.widgets import two_names
 
 _FIELD: Final = "default_provider_id"
@@ -21,9 +22,10 @@ _KEY: Final = "default_provider_of_all"
 _PRESSES: Final = Presses("default_provider_pressed")
 
 
-def draw(actor: Actor) -> None:
-    """Save what was chosen, and draw the choice; nothing while there is no provider."""
-    _PRESSES.do_all(actor, lambda press: _save(actor, press))
+def draw(actor: Actor, bound: Bounds) -> None:
+    """Save what was chosen, and draw the choice, with which limits bind it; nothing while there is no provider."""
+    refused: dict[str, str] = {}
+    _PRESSES.do_all(actor, lambda press: refused.update(_save(actor, press)))
     with db.transaction() as session:
         row = settings.get_global(session, None)
         stored = (row.default_provider_id if row is not None else None) or 0
@@ -44,6 +46,9 @@ def draw(actor: Actor) -> None:
         on_change=_note,
         width=420,
     )
+    field_error(st, refused, _FIELD)
+    other_errors(refused, {_FIELD})
+    bounds.draw(_FIELD, bound)
     if by:
         st.caption(f":material/layers: {plain(by[:1].upper() + by[1:])}")
 
@@ -58,7 +63,8 @@ def _note() -> None:
     _PRESSES.note("choose", st.session_state.get(_KEY))
 
 
-def _save(actor: Actor, press: Press) -> None:
+def _save(actor: Actor, press: Press) -> Mapping[str, str]:
+    """Save a choice; returns what refused it: field -> rule."""
     by: dict[str, str] = {}
     follow: list[Callable[[], object]] = []
 
@@ -74,4 +80,4 @@ def _save(actor: Actor, press: Press) -> None:
     outcome = attempt(work, done, then=lambda: follow[0]())  # noqa: PLW0108 - it is not there yet
     if outcome.ok and press.what and by:
         warn(f"{done} {hidden.sentences(by, {_FIELD: 'It'})}")
-    other_errors(outcome.errors, set())
+    return outcome.errors

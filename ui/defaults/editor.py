@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from core.actors import Actor
+from core.manage.scopes import SettingsScope
 from core.store import db
 from ui.defaults import form, presets_dialogs, presets_menu, scope
 from ui.defaults.dialogs import ask, draw_dialog, open_dialog
@@ -26,6 +27,8 @@ from ui.defaults.results import (
 )
 from ui.defaults.work import Work, load, results
 from ui.feedback import field_error, show_toast
+from ui.scopes import bounds
+from ui.scopes.bounds import Bounds
 from ui.widgets import changed, two_names
 
 _MODES_EXPLAINED = (
@@ -34,7 +37,7 @@ _MODES_EXPLAINED = (
 )
 
 
-def draw(actor: Actor, name: str, names: Mapping[str, str]) -> None:
+def draw(actor: Actor, name: str, names: Mapping[str, str], bound: Bounds) -> None:
     """Draw the editor of the scope *name*.
 
     What results is drawn first, and all else then at once: the preview of one scope does not stand beside another's form.
@@ -43,6 +46,7 @@ def draw(actor: Actor, name: str, names: Mapping[str, str]) -> None:
         actor: An admin.
         name: A provider's name, or "" for all providers.
         names: Name -> display name of all providers.
+        bound: Which limits bind its fields.
     """
     above = st.container()
     side_by_side = st.container(horizontal=True, gap="small")  # the preview goes below where both do not fit
@@ -98,7 +102,7 @@ def draw(actor: Actor, name: str, names: Mapping[str, str]) -> None:
     draw_part(HEAD, work, partial(_draw_head, places=places))
     for field, place in rows.items():
         with place:
-            draw_part(row(field), work, partial(_draw_row, name=field))
+            draw_part(row(field), work, partial(_draw_row, name=field, bound=bound))
     draw_dialog(work)
     presets_dialogs.draw()
 
@@ -136,7 +140,7 @@ def _draw_head(work: Work, places: Places) -> None:
         )
 
 
-def _draw_row(work: Work, name: str) -> None:
+def _draw_row(work: Work, name: str, bound: Bounds) -> None:
     scope.show_anew(work.edit, name)
     undone = partial(_undo, work.scope_id)
     clicks = form.Clicks(_changed, _slid, _typed, undone)
@@ -145,6 +149,9 @@ def _draw_row(work: Work, name: str) -> None:
     if name in work.found:
         rule = work.found[name] if name in OBJECTS else problem(name, work.found[name])  # it stands below its name
         field_error(st, {name: rule}, name)
+    elif name in (refused := bounds.refused(SettingsScope(work.scope_id), work.edit.changed)):
+        field_error(st, {name: refused[name] if name in OBJECTS else problem(name, refused[name])}, name)
+    bounds.draw(name, bound)
 
 
 def _changed(name: str) -> None:

@@ -21,7 +21,7 @@ from ui.defaults.draft import INHERIT, LABELS, OMIT, VALUE, chosen, patch, probl
 from ui.defaults.effective_table import preview, refused, warnings
 from ui.defaults.work import Results, Work, load, results
 from ui.feedback import attempt, plain, warn
-from ui.scopes import hidden
+from ui.scopes import bounds, hidden
 from ui.widgets import isolated
 
 PREVIEWED = "defaults_provider"
@@ -105,6 +105,7 @@ def save_if_pressed(work: Work, ask: Callable[[str], object]) -> Work:
         return load(work.actor, work.scope, whole=True)
     if outcome.conflict or edit.version != work.stored.version:
         ask("conflict")
+    bounds.note_refused(SettingsScope(work.scope_id), edit.changed, outcome.errors)
     for name, rule in outcome.errors.items():
         st.error(plain(problem(name, rule)), icon=":material/error:")
     return work

@@ -24,7 +24,7 @@ from ui.guard import guard_part
 from ui.overrides import edits
 from ui.overrides.edits import DEFAULT, NAMES, Stored
 from ui.pressed import Press, Presses
-from ui.scopes import hidden
+from ui.scopes import bounds, hidden
 from ui.widgets import ago, changed, coming_and_going, isolated, two_names
 
 PRESSES: Final = Presses("override_pressed")
@@ -109,9 +109,13 @@ def _draw(actor: Actor, shown: Shown) -> None:
     with db.transaction() as session:
         said = _said(work.edit, NAMES)
         by = hidden.find(session, actor, shown.scope, said, is_template=shown.is_template)
+        bound = bounds.find(session, actor, shown.scope)
+    refused = bounds.refused(shown.scope, work.edit.changed)
     st.caption(_EXPLAINED)
     if shown.scope.provider_id is None:
         _draw_default(work, by.get(DEFAULT, ""))
+        field_error(st, refused, DEFAULT)
+        bounds.draw(DEFAULT, bound)
     clicks = form.Clicks(_nothing, form.slid, form.typed, _undone(shown))
     for group, names in form.groups().items():
         with st.container(border=True, gap="xsmall", key=f"group_{group or 'custom'}"):
@@ -124,6 +128,9 @@ def _draw(actor: Actor, shown: Shown) -> None:
                     field_error(st, {name: found[name] if name in OBJECTS else problem(name, found[name])}, name)
                 elif name in by:
                     _draw_note(name, by[name])
+                if name not in found and name in refused:
+                    field_error(st, {name: refused[name] if name in OBJECTS else problem(name, refused[name])}, name)
+                bounds.draw(name, bound)
     _draw_bar(work, found)
 
 
@@ -339,6 +346,7 @@ def _save(work: Work, edit: Edit) -> None:
             warn(f"{done} {hidden.sentences(notes, NAMES)}")
     if outcome.conflict:
         st.caption("Not saved: it was changed just now.")
+    bounds.note_refused(scope, edit.changed, outcome.errors)
     other_errors({NAMES.get(name, name): rule for name, rule in outcome.errors.items()}, set())
 
 
