@@ -55,6 +55,7 @@ def in_force_of(session: Session, slug: str) -> int:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("ids")
 def test_set_seen_cleared_and_lifted(session: Session, admin: Actor) -> None:
     """An empty page says what a limit is; what one puts out of force is said before it is saved; lifted, the value is back."""
@@ -128,6 +129,9 @@ def test_scope_and_every_kind_of_rule(session: Session, admin: Actor, ids: dict[
     assert "has limits of that owner already" in said(at)
     click(at, "limit_edit_those")
     assert at.multiselect(key="limit_fields").value == list(row.limits)
+    at.text_input(key="limit_note").set_value("contract").run()
+    click(at, "limit_save")
+    assert stored(session)[0].note == "contract"
 
 
 def test_what_binds_nothing_is_said_with_its_cure(session: Session, admin: Actor, ids: dict[str, int]) -> None:
@@ -198,6 +202,7 @@ def test_analyst_reads(session: Session, analyst: Actor) -> None:
     assert not has(at, f"edit_{row.id}")
 
 
+@pytest.mark.long
 def test_narrowed_paged_and_one_alone(session: Session, admin: Actor, ids: dict[str, int]) -> None:
     """By organisation, feature, provider, setting and owner, all in the address; a page at a time; one alone."""
     rows = {
@@ -216,7 +221,7 @@ def test_narrowed_paged_and_one_alone(session: Session, admin: Actor, ids: dict[
         ({"limit": str(rows["openai"].id)}, {"openai"}),
         ({}, set(rows)),
     ):
-        at = page(admin, **query)
+        at = at_once("limits", admin, **query)
         assert {name for name, row in rows.items() if has(at, f"edit_{row.id}")} == names, query
     assert has(click(page(admin, limit=str(rows["own"].id)), "limits_all"), f"edit_{rows['acme'].id}")
 
@@ -247,6 +252,7 @@ def test_preview_and_hierarchy_say_what_holds_a_value(session: Session, analyst:
     assert "limited by at most 4,000" in side.table[0].value.to_csv().replace("\\", "")
 
 
+@pytest.mark.long
 def test_fields_say_what_binds_them_and_what_refused_a_save(
     session: Session, admin: Actor, ids: dict[str, int]
 ) -> None:

@@ -126,6 +126,7 @@ def _draw_there(there: ListedLimit) -> None:
     st.info(plain(f"{there.scope} has limits of that owner already: {says}."), icon=":material/lock:")
     if st.button("Edit those", key="limit_edit_those", icon=":material/edit:", disabled=not there.may_change):
         form.forget_rules()
+        st.session_state[SEEN] = there.row.version
         DIALOGS.open("edit", Shown(id_of(there.row), there.row.version, there.scope))  # type: ignore[arg-type]  # as open_for
 
 
