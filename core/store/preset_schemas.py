@@ -35,8 +35,8 @@ def _fields(given: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-class PresetInput(Input):
-    """A named set of parameters; what it does not name stays as it is where it is applied."""
+class PresetNaming(Input):
+    """What a preset is called, and for."""
 
     name: Annotated[
         str,
@@ -52,4 +52,9 @@ class PresetInput(Input):
         BeforeValidator(paragraph),
         Field(description="at most 2000 characters"),
     ] = None
+
+
+class PresetInput(PresetNaming):
+    """A named set of parameters; what it does not name stays as it is where it is applied."""
+
     fields: Annotated[dict[str, Any], Field(description="a JSON object of parameters"), AfterValidator(_fields)]

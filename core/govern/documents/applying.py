@@ -123,6 +123,8 @@ def apply(session: Session, actor: Actor, plan: ChangePlan, *, comment: str = ""
 def _write(how: Writing, change: RowChange) -> RowChange | None:
     """Write a row; return what of it has to wait for all others, if there is such."""
     kind, before = change.kind, change.before
+    if kind.late and before is None:
+        return change
     first = kind.first(before, change.wanted) if kind.first is not None and before is not None else None
     if first is None or before is None:
         kind.write(how, change.key, before, change.wanted, change.differing)

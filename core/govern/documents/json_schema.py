@@ -24,6 +24,7 @@ _KEYS: Final = {
     "ProviderPart": ("providers", "name"),
     "FeaturePart": ("features", "name"),
     "OrganizationPart": ("organizations", "slug"),
+    "PresetPart": ("presets", "name"),
 }
 """Model -> the section whose keys are its names, and the field that the key is."""
 
@@ -42,21 +43,28 @@ def made() -> dict[str, Any]:
         del part["properties"][field]
         part["required"] = [each for each in part.get("required", ()) if each != field]
         found["properties"][section]["propertyNames"] = {"pattern": _pattern(getattr(schema, name), field)}
-    for name in SENDABLE:
-        properties = parts["SettingsPart"]["properties"]
-        said = properties[name]
-        omitted = {
-            "type": "object",
-            "description": "not sent to the model; with a value, which is in force but not sent",
-            "properties": {"omit": {"const": True}, "value": {k: v for k, v in said.items() if k != "description"}},
-            "required": ["omit"],
-            "additionalProperties": False,
-        }
-        properties[name] = {"description": said.get("description", ""), "anyOf": [said, omitted]}
+    _omittable(parts["SettingsPart"]["properties"], valued=True)
+    _omittable(parts["PresetSettingsPart"]["properties"], valued=False)
     parts["SecretPart"] |= _SECRET
     parts["CarriedPart"]["properties"].pop("value")
     parts["CarriedPart"] = {"anyOf": [{"type": "string"}, parts["CarriedPart"] | _SECRET]}
     return {"$schema": _DIALECT, **found, "title": "Document of LLM Settings"}
+
+
+def _omittable(properties: dict[str, Any], *, valued: bool) -> None:
+    """Have parameters be omitted, or with *valued* also be in force and not sent."""
+    for name in SENDABLE:
+        said = properties[name]
+        value = {"value": {k: v for k, v in said.items() if k != "description"}} if valued else {}
+        omitted = {
+            "type": "object",
+            "description": "not sent to the model"
+            + ("; with a value, which is in force but not sent" if valued else ""),
+            "properties": {"omit": {"const": True}, **value},
+            "required": ["omit"],
+            "additionalProperties": False,
+        }
+        properties[name] = {"description": said.get("description", ""), "anyOf": [said, omitted]}
 
 
 def text() -> str:

@@ -90,5 +90,6 @@ LIMITS: Final = RowKind(
     path=lambda key: path_of("limits", *(each for each in key if each is not None)),
     write=_write,
     remove=_remove,
+    late=True,
     of_organizations=True,
 )

@@ -184,6 +184,8 @@ class RowKind:
     """What a row that is not there is equal to; None: to no row."""
     first: Callable[[StoredFields, Fields], Fields | None] | None = None
     """What of a row is written before all others, the rest after them; None: all of it in its turn."""
+    late: bool = False
+    """Whether a new row is written behind all others: as limits, which let what is stored be, and refuse what comes later."""
     partial: bool = False
     """Whether fields that a document does not name stay as they are stored."""
     names: tuple[str, ...] = ()

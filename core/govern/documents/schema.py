@@ -15,6 +15,7 @@ from ...store.organization_schemas import (
     OrganizationInput,
     OrganizationProviderInput,
 )
+from ...store.preset_schemas import PRESET_FIELDS, PresetInput, PresetNaming
 from ...store.schemas import Input, Problems, ProviderInput, SettingsInput, validate
 from . import parsing
 from .refusing import explained, path_of, step_of
@@ -281,6 +282,33 @@ class LimitsPart(DocumentPart):
         return found
 
 
+class PresetSettingsPart(SettingsPart):
+    """What a preset says of parameters: of each a value, or {omit: true}."""
+
+    hidden = frozenset({"is_active", "preferred_model", "default_provider"})
+
+
+class PresetPart(DocumentPart, PresetNaming):
+    """A preset. Its name is its key in the document."""
+
+    settings: PresetSettingsPart
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        try:
+            self.checked()
+        except Invalid as error:
+            problems = {name.replace("fields", "settings", 1): rule for name, rule in error.fields.items()}
+        else:
+            return self
+        raise Problems(problems)
+
+    def checked(self) -> dict[str, Any]:
+        """Return the fields as they are stored; raises Invalid."""
+        said = {name: value for name in PRESET_FIELDS if (value := getattr(self.settings, name)) is not None}
+        return validate(PresetInput, {"name": self.name, "description": self.description, "fields": said}).fields
+
+
 def _named(field: str) -> Callable[[Any], Any]:
     """Return what puts the key of each part into its *field*."""
 
@@ -307,6 +335,7 @@ class Document(DocumentPart):
     features: Annotated[dict[str, FeaturePart], BeforeValidator(_named("name"))] | None = None
     organizations: Annotated[dict[str, OrganizationPart], BeforeValidator(_named("slug"))] | None = None
     limits: list[LimitsPart] | None = None
+    presets: Annotated[dict[str, PresetPart], BeforeValidator(_named("name"))] | None = None
 
     def secrets(self) -> Iterator[tuple[str, SecretPart]]:
         """Yield each secret that it names, by the path where it stands."""

@@ -11,6 +11,7 @@ from .feature_rows import FEATURES, MODEL_FACTS
 from .installation_rows import INSTALLATION
 from .limit_rows import LIMITS
 from .organization_rows import ORGANIZATIONS, TERMS
+from .preset_rows import PRESETS
 from .provider_rows import CARRIED, PROVIDERS
 from .rows import RowKind
 from .settings_rows import SETTINGS
@@ -25,8 +26,7 @@ KINDS: Final[tuple[RowKind, ...]] = (
     LIMITS,
     SETTINGS,
     MODEL_FACTS,
+    PRESETS,
 )
-ELSEWHERE: Final[Mapping[str, str]] = {
-    "settings_presets": "is copied where it is applied: what it has set stands in the rows",
-}
+ELSEWHERE: Final[Mapping[str, str]] = {}
 """Table with the trigger that counts changes -> why a document does not have it."""

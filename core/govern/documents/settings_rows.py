@@ -29,10 +29,14 @@ _OTHERS: Final = ("preferred_model", "custom_settings", "extra_parameters")
 
 def fields_of(row: Any, default_provider: str | None) -> Fields:
     """Return what a row has, be it stored or a part of a document."""
-    omitted = set(row.omitted_parameters or ())
-    found: Fields = {"default_provider": default_provider}
-    found |= {name: getattr(row, name) for name in (*_OTHERS, *PARAMETERS)}
-    for name in omitted & set(SENDABLE):
+    columns = {name: getattr(row, name) for name in (*_OTHERS, *PARAMETERS, "omitted_parameters")}
+    return without_nothing({"default_provider": default_provider, **said_of(columns)})
+
+
+def said_of(columns: Mapping[str, Any]) -> Fields:
+    """Return the columns of a row as a document says them; those that are None or not there are not in it."""
+    found: Fields = {name: columns.get(name) for name in (*_OTHERS, *PARAMETERS)}
+    for name in set(columns.get("omitted_parameters") or ()) & set(SENDABLE):
         value = found[name]
         found[name] = {"omit": True} if value is None else {"omit": True, "value": value}
     return without_nothing(found)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text as sql
 from sqlmodel import Session
 
 from core.actors import COMMAND_LINE
@@ -65,6 +66,52 @@ def of_features(providers: list[str], features: list[str]) -> st.SearchStrategy[
         },
     )
     return st.dictionaries(st.sampled_from(features), inner, max_size=2)
+
+
+RULES = (
+    {"max_tokens": {"max": 100}},
+    {"temperature": {"min": 0.25, "max": 1.0}, "top_p": {"send": False}},
+    {"log_level": {"in": ["minimal", "errors_only"]}},
+    {"max_retries": {"lock": True}, "stop": {"lock": True}},
+    {"custom_settings.no": {"lock": True}},
+)
+
+
+@st.composite
+def limits(draw: st.DrawFn, providers: list[str], features: list[str], organizations: list[str]) -> list[Any]:
+    """Limits, which may forbid what the settings of the same document say: that stays stored."""
+    found: dict[Any, Any] = {}
+    for _ in range(draw(st.integers(0, 3))):
+        of = {
+            name: draw(st.sampled_from(names))
+            for name, names in (("organization", organizations), ("feature", features), ("provider", providers))
+            if names and draw(st.booleans())
+        }
+        owner = draw(st.sampled_from(["installation", "organization"])) if "organization" in of else "installation"
+        rules = dict(draw(st.sampled_from(RULES)))
+        if "provider" not in of and draw(st.booleans()):
+            rules["default_provider"] = {"in": draw(st.lists(st.sampled_from(providers), min_size=1, unique=True))}
+        note = draw(st.sampled_from([{}, {"note": "contract 1: no"}]))
+        found[owner, *sorted(of.items())] = {"owner": owner, **of, "limits": rules, **note}
+    return list(found.values())
+
+
+PRESETS = st.dictionaries(
+    st.sampled_from(["a", "no", "1e3", "creative", "null"]),
+    st.builds(
+        lambda settings, description: {**description, "settings": settings},
+        st.fixed_dictionaries(
+            {},
+            optional={
+                name: value(PARAMETERS[name]) | (st.just({"omit": True}) if name in SENDABLE else st.nothing())
+                for name in PARAMETERS
+            }
+            | {"custom_settings": st.dictionaries(st.sampled_from(["no", "a.b"]), TEXTS, min_size=1, max_size=2)},
+        ).filter(bool),
+        st.fixed_dictionaries({}, optional={"description": LINES}),
+    ),
+    max_size=3,
+)
 
 
 @st.composite
@@ -131,7 +178,16 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             for slug in draw(st.lists(st.sampled_from(["acme", "no", "42"]), max_size=2, unique=True))
         },
     }
+    found["limits"] = draw(limits(providers, features, list(found["organizations"])))
+    found["presets"] = draw(PRESETS)
     return found
+
+
+def generation(session: Session) -> int:
+    """The generation, with what has been changed in this transaction."""
+    session.execute(sql("SET CONSTRAINTS ALL IMMEDIATE"))
+    session.execute(sql("SET CONSTRAINTS ALL DEFERRED"))
+    return writing.generation(session)
 
 
 @pytest.mark.long
@@ -141,10 +197,13 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 def test_export_and_apply_are_each_others_inverse(session: Session, data: dict[str, Any]) -> None:
-    """apply(export(x)) changes nothing, twice is once, and export(apply(export(x))) is export(x) in an empty installation."""
+    """apply(export(x)) changes nothing, twice is once, and export(apply(export(x))) is export(x) in an empty installation; a dry run does nothing."""
     empty = session.begin_nested()
     try:
         text = emitting.written(data)
+        began, stored = generation(session), writing.write(session, COMMAND_LINE)
+        assert applying.put(session, COMMAND_LINE, schema.read(text), dry_run=True).changes
+        assert (generation(session), writing.write(session, COMMAND_LINE)) == (began, stored)
         applying.put(session, COMMAND_LINE, schema.read(text))
         first = writing.write(session, COMMAND_LINE)
         for again in (text, first):
