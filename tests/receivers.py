@@ -51,6 +51,8 @@ class Receiver:
         self, does: Behaviour | Callable[[int], Behaviour] = 200, certificate: tuple[Path, Path] | None = None
     ) -> None:
         self.does = does
+        self.retry_after = ""
+        """The header of that name, of its next answers."""
         self.got: list[Got] = []
         self._closed = threading.Event()
         self._context: ssl.SSLContext | None = None
@@ -119,4 +121,5 @@ class Receiver:
             return
         else:
             more = "Location: http://127.0.0.1:9/elsewhere\r\n" if int(does) in range(300, 400) else ""
+            more += f"Retry-After: {self.retry_after}\r\n" if self.retry_after else ""
             line.sendall(head.format(does, f"{more}Content-Length: 0\r\n").encode())

@@ -4,10 +4,13 @@ The specification is https://github.com/standard-webhooks/standard-webhooks/blob
 """
 
 import base64
+import email.utils
 import hmac
+import re
 import secrets
 import socket
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -29,6 +32,11 @@ SECRET_BYTES: Final = 32
 _LARGEST: Final = 65_536
 """Bytes of an answer's body that may be announced. Not one is read."""
 _SHOWN: Final = 300
+LONGEST_WAIT: Final = 3600.0
+"""Seconds of ``Retry-After`` that are obeyed; who asks for more is tried then."""
+_BUSY: Final = frozenset({429, 503})
+"""HTTP: too many requests, and unavailable for now; their ``Retry-After`` counts."""
+_DIGITS: Final = re.compile("[0-9]{1,20}")
 _OK: Final = range(200, 300)
 _REDIRECTS: Final = range(300, 400)
 
@@ -41,6 +49,8 @@ class Sent(NamedTuple):
     """Of HTTP; None: there was no answer."""
     error: str
     """Why it failed, for people, without the URL or a secret; empty where it did not."""
+    wait: float = 0.0
+    """Seconds that the receiver asks to be left alone, 0 to :data:`LONGEST_WAIT`."""
 
 
 def new_secret() -> str:
@@ -130,7 +140,7 @@ def send(
             dial.client(pinned=pinned, largest=_LARGEST) as http,
             http.stream("POST", url, content=body, headers=headers, timeout=SECONDS) as answer,
         ):
-            status = answer.status_code
+            status, wait = answer.status_code, answer.headers.get("retry-after", "")
     except dial.Unacceptable as error:  # what stands in an answer is not read: its status counts
         return _of(error.status) if error.status is not None else Sent(ok=False, status=None, error=_words(error, url))
     except Invalid as error:
@@ -138,7 +148,21 @@ def send(
     except (httpx2.HTTPError, httpx2.InvalidURL, BadConfig, OSError) as error:
         words = str(error) or f"No answer ({type(error).__name__})"
         return Sent(ok=False, status=None, error=_words(words, url))
-    return _of(status)
+    sent = _of(status)
+    return sent._replace(wait=wait_of(wait)) if status in _BUSY else sent
+
+
+def wait_of(text: str) -> float:
+    """Return the seconds that a ``Retry-After`` asks for, by RFC 9110 §10.2.3 digits or a date; 0 for what is past or is neither."""
+    text = text.strip()
+    if _DIGITS.fullmatch(text):
+        return min(float(text), LONGEST_WAIT)
+    try:
+        at = email.utils.parsedate_to_datetime(text)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    wait = (at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)
+    return max(0.0, min(wait.total_seconds(), LONGEST_WAIT))
 
 
 def _of(status: int) -> Sent:

@@ -1,7 +1,9 @@
 """One webhook: signed as the specification has it, to a host that is allowed, within its time, whatever the receiver does."""
 
+import email.utils
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,28 @@ def test_what_counts(receiver: Receiver, does: int | str, ok: bool, status: int 
     assert (found.ok, found.status) == (ok, status)
     assert found.error.startswith(error)
     assert len(receiver.got) == 1
+
+
+def test_how_long_a_receiver_asks_to_be_left_alone(receiver: Receiver) -> None:
+    """Retry-After of 429 and 503 alone: seconds or a date, an hour at most; what is past, negative or neither is none."""
+    now = datetime.now(UTC)
+    dates = {
+        name: email.utils.format_datetime(now + timedelta(seconds=seconds), usegmt=True)
+        for name, seconds in (("soon", 90), ("past", -90), ("next year", 31_536_000))
+    }
+    cases: list[tuple[int, str, float]] = [
+        *((status, "120", 120) for status in (429, 503)),
+        *((status, "120", 0) for status in (200, 301, 404, 410, 500, 502)),
+        *((503, text, 3600) for text in ("3600", "3601", "9" * 20, dates["next year"])),
+        *((429, text, 0) for text in ("", "0", "-5", "1.5", "1e3", "nan", "9" * 21, "in an hour", "é", dates["past"])),
+        (429, " 7 ", 7),
+        (503, dates["soon"], 90),
+        (503, dates["soon"].replace(" GMT", " -0000"), 90),
+    ]
+    for receiver.does, receiver.retry_after, wait in cases:
+        found = send(receiver.url, webhook.new_secret())
+        assert found.status == receiver.does
+        assert wait - 60 < found.wait <= wait if "," in receiver.retry_after and wait == 90 else found.wait == wait
 
 
 @pytest.mark.parametrize("does", [HANG, DRIP])

@@ -291,6 +291,32 @@ def test_tries_and_their_pauses() -> None:
     assert sql("SELECT failing_since FROM notification_targets")[0][0] is None
 
 
+def test_a_receiver_that_is_busy_is_left_alone() -> None:
+    """Not tried before its Retry-After has passed, with what else waits for it; a longer pause of ours stays; then all is sent."""
+    with Receiver(429) as receiver:
+        target(receiver.url)
+        receiver.retry_after = "600"
+        change("a")
+        change("b")
+        change("c")
+        once()
+        assert len(receiver.got) == 1
+        pauses = sql(
+            "SELECT tries, extract(epoch FROM next_at - clock_timestamp())::float FROM notification_deliveries"
+        )
+        assert [tries for tries, _ in pauses] == [1, 0, 0]
+        assert all(590 < pause <= 600 for _, pause in pauses)
+        for shortest, longest in ((600, 601), (1620, 1981)):  # five minutes of ours are less, half an hour is more
+            sql("UPDATE notification_deliveries SET next_at = clock_timestamp() WHERE tries > 0")
+            once()
+            found = sql("SELECT extract(epoch FROM next_at - last_at) FROM notification_deliveries WHERE tries > 0")
+            assert shortest <= found[0][0] <= longest
+        receiver.does, receiver.retry_after = 200, ""
+        make_due(after=timedelta(hours=1))
+        once()
+    assert sql("SELECT count(*) FROM notification_deliveries WHERE done_at IS NULL")[0][0] == 0
+
+
 def test_gone_is_switched_off() -> None:
     """410: off at once, with the reason, on record; what waits is given up, and nothing more is written for it."""
     with Receiver(lambda n: 200 if n == 1 else 410) as receiver:
