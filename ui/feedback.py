@@ -13,8 +13,9 @@ from core.actors import Actor
 from core.audit.reasons import COMMENT, CURE
 from core.audit.record import explained
 from core.errors import AlreadyExists, Conflict, CoreError, Forbidden, Invalid
+from core.govern.history_moments import of_this_transaction
 from core.store import db
-from ui import reason
+from ui import reason, undo
 
 ACTOR = "actor"
 """Where ui.guard keeps who is signed in."""
@@ -53,12 +54,13 @@ def attempt(
     pages' rate limit; what is refused does not.
     """
     actor = st.session_state.get(ACTOR)
-    counted = False
+    counted, generation = False, None
 
     def within_limit(session: Session) -> None:
-        nonlocal counted
+        nonlocal counted, generation
         with explained(session, reason.typed(why)):
             work(session)
+            generation = of_this_transaction(session)
         if isinstance(actor, Actor) and not counted:  # a lost deadlock runs it again
             ratelimit.get_limiter().spend(ratelimit.who_is(actor), "pages")
             counted = True
@@ -81,6 +83,7 @@ def attempt(
     if why != reason.DIALOG:  # one that closes has its own forgotten; in one that stays the reason goes on holding
         reason.forget(why)
     then()
+    undo.offer(actor, generation, done)
     if done:
         st.session_state[_TOAST] = done
     return Outcome(ok=True, errors={}, conflict=None)
@@ -106,13 +109,14 @@ def show_fault(error: CoreError) -> None:
     st.button("Try again", icon=":material/refresh:", key="try_again")
 
 
-def show_toast() -> None:
-    """Show the toast of a write that was followed by a rerun."""
+def show_toast(*, head: bool = False) -> None:
+    """Show the toast of a write that was followed by a rerun, and Undo; *head* where the head of a page does."""
     done = st.session_state.pop(_TOAST, None)
     if isinstance(done, tuple):
         st.toast(plain(done[0]), icon=":material/warning:", duration="long")
     elif done:
         st.toast(plain(done), icon=":material/check_circle:")
+    undo.draw(head=head)
 
 
 def warn(message: str) -> None:

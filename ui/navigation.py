@@ -8,7 +8,8 @@ import streamlit as st
 
 from core.access import authority
 from core.actors import Actor
-from ui import address
+from ui import address, undoing
+from ui.feedback import show_toast
 from ui.guard import guard
 from ui.widgets import page_head
 
@@ -78,7 +79,7 @@ HOME: Final = "LLM Settings"
 
 
 def begin_page(name: str, purpose: str) -> Actor:
-    """Return who is signed in and may see the page *name*, and draw its head; end the run for everybody else.
+    """Return who is signed in and may see the page *name*, do what Undo was pressed for, and draw the head; end the run for others.
 
     The first line of every page.
 
@@ -90,6 +91,8 @@ def begin_page(name: str, purpose: str) -> Actor:
     actor = guard(screen.role)
     address.arrive(name, {parameter for each in SCREENS.values() for parameter in each.parameters})
     page_head(screen.title, purpose)
+    undoing.carry_out(actor)
+    show_toast(head=True)
     return actor
 
 

@@ -10,18 +10,17 @@ import streamlit as st
 
 from core.resolving.words import CUSTOM, EXTRA, label_of
 from ui import reason
-from ui.feedback import plain, plain_cell, show_toast
+from ui.feedback import plain, plain_cell
 
 PASSWORD_RULE: Final = "15 to 64 characters; a sentence is fine"  # noqa: S105 - what is said of one
 """What stands in an empty field for a new password."""
 
 
 def page_head(title: str, purpose: str) -> None:
-    """Draw what every page begins with: its title, one sentence of what it is for, and the toast of the last write."""
+    """Draw what every page begins with: its title, and one sentence of what it is for."""
     st.title(title, anchor=False)
     st.caption(purpose)
     reason.on_page()
-    show_toast()
 
 
 FILTERS_PLACE: Final = "filters"

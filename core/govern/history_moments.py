@@ -70,6 +70,19 @@ def newest(session: Session) -> Moment:
     return Moment(*session.execute(text(_BY_NUMBER), {"at": 2**62}).one())
 
 
+def of_this_transaction(session: Session) -> int | None:
+    """Return the generation that this transaction makes; None: it has changed no setting.
+
+    Has the triggers run that would run at commit: for the end of a transaction, as others wait for its generation from here on.
+    """
+    session.flush()
+    for when in ("IMMEDIATE", "DEFERRED"):
+        session.execute(text(f"SET CONSTRAINTS ALL {when}"))
+    found: int | None = session.scalar(text(_MADE))
+    return found
+
+
+_MADE: Final = "SELECT CAST(nullif(current_setting('llm_settings.generation', true), '') AS bigint)"
 _NOW: Final = "SELECT generation FROM settings_generation"
 _FIRST: Final = "SELECT generation, at FROM settings_generations ORDER BY generation LIMIT 1"
 _BY_NUMBER: Final = """
