@@ -42,7 +42,7 @@ if pair is None:
     st.stop()
 ours, theirs = pair
 
-table.draw_status(ours, for_admin=edits)
+table.draw_status(ours, for_admin=is_admin)
 if ours.organization or ours.feature:
     scope = Names(choice.provider, ours.organization, None, ours.feature)
     st.markdown(

@@ -40,7 +40,7 @@ def attempt(
 ) -> Outcome:
     """Run *work* as one transaction; toast *done*, or show the error where the caller does not show it by a field.
 
-    *done* is None where the caller shows what came of it.
+    *done* is None where the caller shows what came of it; with it Undo is offered, if settings were changed.
 
     *first* runs before the transaction, for what takes long and needs no database; its errors are shown alike.
 
@@ -60,7 +60,7 @@ def attempt(
         nonlocal counted, generation
         with explained(session, reason.typed(why)):
             work(session)
-            generation = of_this_transaction(session)
+            generation = of_this_transaction(session) if done else None
         if isinstance(actor, Actor) and not counted:  # a lost deadlock runs it again
             ratelimit.get_limiter().spend(ratelimit.who_is(actor), "pages")
             counted = True
