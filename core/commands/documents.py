@@ -12,7 +12,7 @@ from .. import redaction
 from ..actors import COMMAND_LINE
 from ..errors import Conflict, Invalid
 from ..govern.documents import applying, json_schema, schema, wording, writing
-from ..govern.documents.parsing import MOST_BYTES
+from ..govern.documents.parsing import FILES
 from ..store import db
 from .opening import here, store, writes
 from .opening import writing as transaction
@@ -46,9 +46,9 @@ def export(
         typer.echo(text, nl=False)
     else:
         output.write_text(text, encoding="utf-8", newline="\n")
-    if len(text.encode()) > MOST_BYTES:
+    if len(text.encode()) > FILES.size:
         typer.echo(
-            f"This is larger than the {MOST_BYTES // 1024**2} MB that apply reads: export organisations one by one.",
+            f"This is larger than the {FILES.size // 1024**2} MB that apply reads: export organisations one by one.",
             err=True,
         )
 
@@ -67,7 +67,7 @@ def apply(
     take: Annotated[bool, typer.Option("--take", help="Change back what others changed since the last apply.")] = False,
 ) -> None:
     """Make the settings what a document says, in one transaction. Exit 0: done, or nothing to do; 1: refused."""
-    document = schema.read(_text(file))
+    document = schema.read(_text(file), FILES)
     secrets = resolved(document, missing=dry_run)
     with store():
         with transaction(dry=dry_run) as session:
@@ -146,14 +146,14 @@ def _file(name: str) -> tuple[str | None, str]:
 
 def _text(file: Path) -> str:
     if str(file) == "-":
-        raw = sys.stdin.buffer.read(MOST_BYTES + 1)
+        raw = sys.stdin.buffer.read(FILES.size + 1)
     else:
         with file.open("rb") as opened:
-            raw = opened.read(MOST_BYTES + 1)
+            raw = opened.read(FILES.size + 1)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        if len(raw) > MOST_BYTES:
+        if len(raw) > FILES.size:
             return "x" * len(raw)  # cut in the middle of a character; refused for its size
         raise Invalid({"document": "must be UTF-8"}) from None
 

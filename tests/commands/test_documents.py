@@ -1,5 +1,7 @@
 """`export` and `apply`, run as people and their CI run them: a file in a repository, a dry run, an apply, and a service that sees it."""
 
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,8 +12,11 @@ import psycopg
 import pytest
 
 from core.crypto import KeyRing
+from core.errors import Invalid
+from core.govern.documents import parsing, schema
 from core.resolve import Resolver
 from tests.conftest import ENCRYPTION_KEY, ROOT
+from tests.govern.importers.samples import FOLDER, imported
 from tests.processes import core, environment
 
 KEY = "sk-proj-canary-document-0123456789abcdefghijklmnop"
@@ -120,6 +125,21 @@ def test_references_are_of_this_machine_and_no_secrets_of_ours(committed: str, t
     assert core("apply", "-f", str(file), **url).stdout == "Nothing to change.\n"
 
 
+def test_a_file_may_be_larger_than_what_a_page_takes(committed: str, tmp_path: Path) -> None:
+    """4 MB and 200,000 values bind REST and the page; the command line's own file may have sixteen times as much, and then has a rule too."""
+    file, padding = tmp_path / "large.yaml", "# a comment of a line\n"
+    for size, status, words in (
+        (parsing.EVERYWHERE.size, 0, "1 to add."),
+        (parsing.FILES.size, 1, "document: must be at most 64 MB; this is 64.0 MB. Split it by sections"),
+    ):
+        file.write_text("version: 1\ndefaults: {temperature: 0.4}\n" + padding * (size // len(padding) + 1))
+        done = core("apply", "-f", str(file), DATABASE_URL=committed)
+        assert done.returncode == status, done.stderr
+        assert words in done.stdout + done.stderr
+    with pytest.raises(Invalid, match="or apply it on the command line, which takes 64 MB"):
+        schema.read(padding * (parsing.EVERYWHERE.size // len(padding) + 1))
+
+
 @pytest.mark.kill
 def test_an_apply_that_is_killed_changes_nothing(committed: str, tmp_path: Path) -> None:
     """Killed amid its writes: no row, no event. Two at once wait for each other, and what is stored is one of them, whole."""
@@ -157,3 +177,34 @@ def test_an_apply_that_is_killed_changes_nothing(committed: str, tmp_path: Path)
     with psycopg.connect(committed) as connection:
         stored = connection.execute("SELECT temperature, count(*) FROM llm_settings GROUP BY 1").fetchall()
         assert stored in ([(0.1, 60)], [(0.9, 60)])
+
+
+@pytest.mark.program
+def test_an_import_is_applied_through_a_pipe(committed: str) -> None:
+    """`import litellm FILE | apply -f -`, as two processes; what is exported then is what was imported, and a second time nothing changes."""
+    file = FOLDER / "litellm-fallbacks.yaml"
+    python = f"{shlex.quote(sys.executable)} -m core"
+    keys = {name: f"{KEY}-{name}" for name in re.findall(r"os\.environ/(\w+)", file.read_text("utf-8"))}
+    env = environment(DATABASE_URL=committed, **keys)
+    line = f"set -o pipefail; {python} import litellm {shlex.quote(str(file))} | {python} apply -f -"
+    first, second = (
+        subprocess.run(
+            ["bash", "-c", line], env=env, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        )
+        for _ in range(2)
+    )
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert " to add." in first.stdout
+    assert second.stdout == "Nothing to change.\n"
+    exported = schema.read(core("export", DATABASE_URL=committed).stdout)
+    wanted = schema.of(imported(file.name).document)
+    assert exported.providers is not None
+    assert wanted.providers is not None
+    assert exported.providers.keys() == wanted.providers.keys()
+    for name, provider in wanted.providers.items():
+        bare = {"api_key": None, "headers": None}
+        assert exported.providers[name].model_copy(update=bare) == provider.model_copy(update=bare)
+        key, stored = provider.api_key, exported.providers[name].api_key
+        assert (stored is not None and stored.set) == (key is not None)
+    assert exported.features == wanted.features
+    assert KEY not in first.stdout + first.stderr + second.stdout + second.stderr

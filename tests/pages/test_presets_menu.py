@@ -69,6 +69,18 @@ def test_what_is_chosen_becomes_a_preset(session: Session, admin: Actor) -> None
     app.text_input(key="preset_name").set_value("curt").run()
     click(app, "preset_save")
     app = click(pick(app, MENU, "Manage presets…"), f"preset_delete_{row.id}")
+    assert "What it was applied to stays as it is" in everything(app)  # it asks first
+    click(app, "preset_delete_cancel")
+    click(app, f"preset_delete_{row.id}")
+    app.text_input(key="reason_dialog").set_value("nobody used it").run()
+    with db.transaction() as later:
+        settings_presets.update(later, admin, id_of(row), {"description": "Half a sentence"})
+    click(app, "preset_delete_confirm")
+    assert "changed it" in everything(app)  # what was looked at is another: the next press deletes
+    assert app.text_input(key="reason_dialog").value == "nobody used it"
+    assert not toasts(app)
+    click(app, "preset_delete_confirm")
+    assert changes(session, "preset.delete")["comment"] == (None, "nobody used it")
     assert not has(app, f"preset_delete_{row.id}")
     click(app, "presets_close")
     assert not offers(app, MENU, "curt")

@@ -5,13 +5,11 @@ from typing import Any, Final
 
 import streamlit as st
 
-from core.actors import Actor
 from core.errors import NotFound
 from core.manage import settings_presets
 from core.manage.settings_presets import OMITTED, said
 from core.parameters import PARAMETERS
 from core.store import db
-from core.store.preset_tables import SettingsPreset
 from core.store.table import id_of
 from ui import reason
 from ui.dialogs import Dialogs
@@ -41,6 +39,8 @@ def draw() -> None:
         _manage()
     elif name == "edit":
         _edit(row_id)
+    elif name == "delete":
+        _delete(row_id)
 
 
 @st.dialog("Save as preset", icon=":material/bookmark_add:", dismissible=False)
@@ -78,7 +78,6 @@ def _manage() -> None:
     st.caption("Where a preset was applied, its values are copied: nothing there changes with it.")
     if not rows:
         st.info("There is none. Choose values in an editor, then *Save as preset*.")
-    deleted = None
     for row in rows:
         with st.container(horizontal=True, vertical_alignment="center", border=True, gap="small"):
             words = ", ".join(f"{each['Field']} {each['Value']}" for each in _rows(row.fields))
@@ -90,21 +89,37 @@ def _manage() -> None:
             if st.button(for_row("Edit", row.name), key=f"preset_edit_{row.id}", icon=":material/edit:"):
                 DIALOGS.open("edit", row.id)
             if st.button(for_row("Delete", row.name), key=f"preset_delete_{row.id}", icon=":material/delete:"):
-                deleted = row
-    with reason.buttons():
+                DIALOGS.open("delete", row.id)
+    with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Close", key="presets_close"):
             DIALOGS.done()
-    if deleted is not None:
-        _delete(actor, deleted)
 
 
-def _delete(actor: Actor, row: SettingsPreset) -> None:
+@st.dialog("Delete the preset", icon=":material/delete:", on_dismiss=DIALOGS.close)
+def _delete(row_id: int) -> None:
+    actor = guard("admin")
+    try:
+        with db.transaction() as session:
+            row = settings_presets.get(session, actor, row_id)
+    except NotFound:
+        st.info("It was deleted meanwhile.")
+        return
+    st.markdown(f"**{plain(row.name)}** {plain(row.description or '')}")
+    st.table(_rows(row.fields), border="horizontal", alt="What the preset says")
+    st.caption("What it was applied to stays as it is. To have it again, save such values under this name.")
+    seen = DIALOGS.based_on(row, "Delete deletes it as it is now.")
+    with reason.buttons():
+        if st.button("Cancel", key="preset_delete_cancel"):
+            DIALOGS.open("manage")
+        pressed = st.button(":red[Delete]", key="preset_delete_confirm", icon=":material/delete:")
+    if not pressed:
+        return
     done = f"The preset {row.name} is deleted. What it was applied to stays as it is."
-    outcome = attempt(lambda s: settings_presets.delete(s, actor, id_of(row), version=row.version), done)
+    outcome = attempt(lambda s: settings_presets.delete(s, actor, row_id, version=seen), done)
     if outcome.ok:
-        st.rerun()  # the dialog is drawn again with the page, whose menu has it no more
+        DIALOGS.open("manage")
     if outcome.conflict:
-        st.warning("It was changed just now. Look again, and delete it if you still want to.")
+        st.warning("It was changed just now. Look again, and delete it if you still want to.", icon=":material/group:")
     other_errors(outcome.errors, set())
 
 

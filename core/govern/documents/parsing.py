@@ -7,7 +7,7 @@ Of YAML the events are read, one by one, and never its objects: an alias is coun
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ...errors import Invalid
 from ...extras import from_extra
@@ -17,6 +17,20 @@ MOST_BYTES: Final = 4 * 1024**2
 """Of a document, in UTF-8."""
 MOST_VALUES: Final = 200_000
 """Keys and values, with those that aliases stand for. A document of the largest size in plain words has fewer."""
+
+
+class Bounds(NamedTuple):
+    """How large a text may be."""
+
+    size: int
+    """Bytes, in UTF-8."""
+    values: int
+    """Keys and values, with those that aliases stand for."""
+
+
+EVERYWHERE: Final = Bounds(MOST_BYTES, MOST_VALUES)
+FILES: Final = Bounds(16 * MOST_BYTES, 16 * MOST_VALUES)
+"""Of a file on the command line: its own machine bears it. A document of 100,000 organisations with settings has 17 MB."""
 MOST_DEPTH: Final = 40
 DOCUMENT: Final = "document"
 """What errors call the text as a whole."""
@@ -43,10 +57,10 @@ _FLAGS: Final = {"yes": True, "on": True, "no": False, "off": False}
 """What YAML 1.1 reads as true and false besides the words themselves."""
 
 
-def parse(text: str, *, of_others: bool = False) -> Any:
+def parse(text: str, bounds: Bounds = EVERYWHERE, *, of_others: bool = False) -> Any:
     """Return the data of *text*, which is YAML or JSON; of YAML mappings are :class:`LinedMapping`, which know their lines.
 
-    *of_others* is whether another product's file is read, and as that product reads it: a value with a tag (``!ENV X``) is
+    *bounds* say how large it may be. *of_others* is whether another product's file is read, and as that product reads it: a value with a tag (``!ENV X``) is
     text, ``yes`` and ``on`` are true, and other values that YAML 1.1 and 1.2 read differently are text.
 
     Raises:
@@ -54,20 +68,19 @@ def parse(text: str, *, of_others: bool = False) -> Any:
         MissingExtra: If it is YAML and no reader of it is installed.
     """
     size = len(text.encode("utf-8", "surrogatepass"))
-    if size > MOST_BYTES:
-        raise Invalid(
-            {
-                DOCUMENT: f"must be at most {MOST_BYTES // 1024**2} MB; this is {size / 1024**2:.1f} MB. Split it by sections"
-            }
-        )
+    if size > bounds.size:
+        rule = f"must be at most {bounds.size // 1024**2} MB; this is {size / 1024**2:.1f} MB. Split it by sections"
+        if bounds.size < FILES.size and not of_others:
+            rule += f", or apply it on the command line, which takes {FILES.size // 1024**2} MB"
+        raise Invalid({DOCUMENT: rule})
     if "\x00" in text or any("\ud800" <= sign <= "\udfff" for sign in text):
         raise Invalid({DOCUMENT: "has a NUL or half a character: save it as UTF-8"})
     text = text.removeprefix("\ufeff")
     if not text.strip():
         raise Invalid({DOCUMENT: "is empty"})
-    if text.lstrip()[0] in "{[" and (found := _json(text)) is not None:
+    if text.lstrip()[0] in "{[" and (found := _json(text, bounds.values)) is not None:
         return found
-    return _Builder(_events(text), of_others=of_others).whole()
+    return _Builder(_events(text), bounds.values, of_others=of_others).whole()
 
 
 class LinedMapping(dict[str, Any]):
@@ -106,9 +119,9 @@ def is_text(text: str) -> bool:
     )
 
 
-def _json(text: str) -> Any:
+def _json(text: str, most: int) -> Any:
     """Return the data of JSON; None if it is none: YAML may begin with a bracket too."""
-    seen = _Count()
+    seen = _Count(most)
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen.add(1, None)
@@ -127,24 +140,21 @@ def _json(text: str) -> Any:
         raise _too_deep(None) from None
     except json.JSONDecodeError:
         return None
-    _Count().of_all(found, 1)
+    _Count(most).of_all(found, 1)
     return found
 
 
 class _Count:
     """Counts values, and refuses too many and too deep ones."""
 
-    def __init__(self) -> None:
-        self.number = 0
+    def __init__(self, most: int) -> None:
+        self.number, self._most = 0, most
 
     def add(self, number: int, line: int | None) -> None:
         self.number += number
-        if self.number > MOST_VALUES:
-            raise Invalid(
-                {
-                    DOCUMENT: f"has more than {MOST_VALUES:,} values, with what its aliases stand for{_at(line)}: split it"
-                }
-            )
+        if self.number > self._most:
+            rule = f"has more than {self._most:,} values, with what its aliases stand for{_at(line)}: split it"
+            raise Invalid({DOCUMENT: rule})
 
     def of_all(self, data: Any, depth: int) -> None:
         self.add(1, None)
@@ -184,8 +194,8 @@ class _Anchored:
 class _Builder:
     """Builds data of events, counted as it grows."""
 
-    def __init__(self, events: Iterator[Any], *, of_others: bool = False) -> None:
-        self._events, self._count, self._of_others = events, _Count(), of_others
+    def __init__(self, events: Iterator[Any], most: int, *, of_others: bool = False) -> None:
+        self._events, self._count, self._of_others = events, _Count(most), of_others
         self._anchors: dict[str, _Anchored | None] = {}
         self._deepest = 0
 

@@ -354,14 +354,14 @@ class Document(DocumentPart):
                     yield f"organizations.{step_of(slug)}.providers.{step_of(name)}.api_key", terms.api_key
 
 
-def read(text: str) -> Document:
-    """Return the document that *text*, YAML or JSON, is.
+def read(text: str, bounds: parsing.Bounds = parsing.EVERYWHERE) -> Document:
+    """Return the document that *text*, YAML or JSON, is; no larger than *bounds*.
 
     Raises:
         Invalid: Each path at fault, and the rule with its line. No value stands in it.
         MissingExtra: If it is YAML and no reader of it is installed.
     """
-    return of(parsing.parse(text))
+    return of(parsing.parse(text, bounds))
 
 
 def of(data: Any) -> Document:
