@@ -79,7 +79,7 @@ _DONE: Final = text(_NOTE.format(what="done_at = clock_timestamp()"))
 _FAILED: Final = text(_NOTE.format(what="failed_at = clock_timestamp()"))
 _AGAIN: Final = text(
     _NOTE.format(
-        what="next_at = clock_timestamp() + make_interval(secs => greatest(:pause * (1 + :spread * (2 * random() - 1)), :wait))"
+        what="next_at = clock_timestamp() + make_interval(secs => :pause * (1 + :spread * (2 * random() - 1)))"
     )
 )
 _LEAVE_ALONE: Final = text("""
@@ -185,10 +185,10 @@ def note(session: Session, taken: Taken, sent: Sent) -> None:
         return
     is_test, is_gone = taken.event == notifications.TEST, sent.status == GONE
     if taken.tries <= len(PAUSES) and not is_test and not is_gone:
-        pause = {"pause": PAUSES[taken.tries - 1].total_seconds(), "spread": SPREAD, "wait": sent.wait}
+        pause = {"pause": PAUSES[taken.tries - 1].total_seconds(), "spread": SPREAD}
         if session.execute(_AGAIN, {**given, **pause}).one_or_none() is not None:
             session.execute(_FAILS, of_target)
-            if sent.wait:  # what else waits for the receiver leaves it alone as long
+            if sent.wait:  # this message and what else waits for the receiver
                 session.execute(_LEAVE_ALONE, {"target": taken.target_id, "wait": sent.wait})
         return
     if session.execute(_FAILED, given).one_or_none() is None or is_test:
