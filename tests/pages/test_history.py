@@ -94,6 +94,7 @@ def provider() -> int:
     return number
 
 
+@pytest.mark.long
 def test_who_changed_what_and_why(provider: int) -> None:
     """Newest first, each line with who, what by its name, before and after and why; filters narrow it; analysts do not read what admins alone do."""
     ada, alan = make_user("carol", "admin"), make_user("alan", "analyst")
@@ -237,6 +238,7 @@ def test_moments_that_are_none_are_told(provider: int) -> None:
     assert provider
 
 
+@pytest.mark.long
 def test_a_member_sees_their_own_organisation_alone(provider: int) -> None:
     """Of another's organisation nothing, whatever the address asks; who belongs to none is told so."""
     for slug in ("acme", "beta"):
@@ -262,6 +264,7 @@ def test_a_member_sees_their_own_organisation_alone(provider: int) -> None:
     assert "You belong to no organisation" in said(page(make_user("eve", "member")))
 
 
+@pytest.mark.long
 def test_pages_as_of_a_moment(provider: int) -> None:
     """Effective Preview and Hierarchy show what was in force then, say so, edit nothing and lead back; what was not there is told, and so is what is not kept."""
     carol = make_user("carol", "admin")
