@@ -47,6 +47,7 @@ STATUSES: Final[Mapping[type[CoreError], int]] = {
     errors.KeyNotReadable: 409,
     errors.KeyOutOfReach: 503,
     errors.CallFailed: 502,
+    errors.BudgetExceeded: 402,
     errors.MissingExtra: 501,
     errors.UnknownKind: 501,
     errors.StoreUnavailable: 503,

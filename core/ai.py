@@ -73,6 +73,7 @@ def complete(prompt: Prompt, **how: Unpack[How]) -> Completion:
     Raises:
         ApiKeyUnavailable: A subclass for each status other than ok; each names its cure.
         CallFailed: When the last attempt failed, or one that no other attempt can mend.
+        BudgetExceeded: If a budget has no room for what it may cost; that attempt was not sent.
         Invalid: If the prompt, or an argument, is none; nothing was sent.
         BadConfig: If the certificates that the environment names cannot be read; nothing was sent.
         MissingExtra: If the SDK is not installed.
@@ -230,7 +231,7 @@ class AsyncStream:
         client = await clients.get_async(call.settings, call.key)
         with call.begun(calls.clock()):
             while self.completion is None:
-                with call.trying() as attempt:
+                async with call.trying() as attempt:
                     with attempt.in_force():
                         events = await call.send(client, attempt)
                     async with _Closing(events):
@@ -302,8 +303,9 @@ async def _whole_async(calls: _Calls, read: Callable[[Call, Any, Attempt], A], s
     client = await clients.get_async(call.settings, call.key)
     with call.begun(calls.clock()):
         while True:
-            with call.trying() as attempt, attempt.in_force():
-                return read(call, await call.send(client, attempt), attempt)
+            async with call.trying() as attempt:
+                with attempt.in_force():
+                    return read(call, await call.send(client, attempt), attempt)
             await asyncio.sleep(call.wait)
 
 

@@ -5,6 +5,7 @@ plain enough for JSON; so ``type(error)(*error.args)`` is the error again. That 
 """
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any, ClassVar, Literal
 
 Reason = Literal[
@@ -398,6 +399,71 @@ class CallFailed(CoreError):
         super().__init__(text, made_with=(provider, model, reason, status, words, attempts, retry_after))
         self.provider, self.model, self.reason, self.status = provider, model, reason, status
         self.words, self.attempts, self.retry_after = words, attempts, retry_after
+
+
+BudgetReason = Literal["spent", "held", "unpriced", "store_unavailable"]
+"""Why a budget does not let a call through."""
+
+
+class BudgetExceeded(CoreError):
+    """A hard budget does not let a call through: nothing was sent.
+
+    Attributes:
+        budget: Its name.
+        reason: ``spent``; ``held``: the rest is reserved by calls under way; ``unpriced``: nobody knows what the call would
+            cost; ``store_unavailable``: nobody can be asked what is left.
+        limit: US dollars that may be spent in the period, top-ups among them; None: not known.
+        spent: What of it is spent.
+        needed: What the call may cost at most; None: not known.
+        retry_after: Seconds after which it may be worth another try, or None.
+        period_ends_at: ISO 8601; None: never, or not known.
+    """
+
+    code = "BUDGET_EXCEEDED"
+
+    def __init__(  # noqa: PLR0917 - by position they are pickled; callers name them
+        self,
+        budget: str,
+        reason: BudgetReason,
+        limit: str | None = None,
+        spent: str | None = None,
+        needed: str | None = None,
+        retry_after: float | None = None,
+        period_ends_at: str | None = None,
+        ends_there: str | None = None,
+        why: str = "",
+    ) -> None:
+        cost = f"this call may cost up to {_dollars(needed)}"
+        if reason == "spent":
+            again = f"It begins anew on {ends_there}" if ends_there else "It does not begin anew"
+            text = f"is spent: {_dollars(spent)} of {_dollars(limit)}, and {cost}. {again}; an admin can top it up."
+        elif reason == "held":
+            text = (
+                f"has no room now: {_dollars(spent)} of {_dollars(limit)} are spent, the rest is reserved by calls under way, "
+                f"and {cost}. Try again in {retry_after or 0} seconds."
+            )
+        elif reason == "unpriced":
+            text = (
+                f"refuses this call: nobody knows the price of {why}. An admin can enter it as a fact of the model, or have the "
+                "budget count calls without a price."
+            )
+        else:
+            text = f"cannot be asked, and lets nothing through meanwhile: {why}."
+        made_with = (budget, reason, limit, spent, needed, retry_after, period_ends_at, ends_there, why)
+        super().__init__(f"Budget {budget!r} {text}", made_with=made_with)
+        self.budget, self.reason, self.retry_after, self.period_ends_at = budget, reason, retry_after, period_ends_at
+        self.limit, self.spent, self.needed = (
+            None if each is None else Decimal(each) for each in (limit, spent, needed)
+        )
+
+
+def _dollars(amount: str | None) -> str:
+    """Return an amount for people: cents, and where it is less than that its first two digits."""
+    if amount is None:
+        return "an unknown amount"
+    value = Decimal(amount)
+    places = 2 if not value or abs(value) >= Decimal("0.01") else min(10, 1 - value.adjusted())
+    return f"{'-' if value < 0 else ''}${abs(value):,.{places}f}"
 
 
 class MissingExtra(CoreError, ImportError):

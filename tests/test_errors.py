@@ -52,6 +52,12 @@ SAMPLES: list[CoreError] = [
     *(kind("acme", status, "do this") for kind, status in _UNAVAILABLE.items()),
     CallFailed("acme", "m1", reason="busy", status=529, words="overloaded", attempts=4, retry_after=1.5),
     CallFailed("acme", "m1", reason="timeout", status=None, words="no answer", attempts=1),
+    errors.BudgetExceeded(
+        "b", "spent", "100", "99.98", "0.04", None, "2026-12-01T00:00:00+00:00", "1 December 2026, 00:00 UTC"
+    ),
+    errors.BudgetExceeded("b", "held", limit="1", spent="0.4", needed="0.7", retry_after=0.25),
+    errors.BudgetExceeded("b", "unpriced", why="m1 of provider 'acme'"),
+    errors.BudgetExceeded("b", "store_unavailable", needed="0.7", why="no answer"),
     errors.MissingExtra("openai", "ai-openai"),
     errors.UnknownKind("a-newer-one"),
     errors.StoreUnavailable("no answer in 10 seconds"),

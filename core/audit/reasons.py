@@ -24,6 +24,8 @@ WITHOUT: Final = {
     "webhook.test": "nothing is changed by a test",
     "webhook.resend": "sent once more, and no setting is another",
     "model_facts.set": "says why in a field of its own",
+    "budget.top_up": "says why in a field of its own",
+    "budget.correct": "says why in a field of its own",
     "model_facts.observe": "kept from a vendor's own answer, not decided by anybody",
     "token.purge": "tokens that ended long ago go by themselves",
     "audit.purge": "what is old goes by the time that was decided",

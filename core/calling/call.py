@@ -12,11 +12,12 @@ from ..errors import BadConfig, CallFailed, Invalid, MissingExtra
 from ..kinds import facts_of
 from ..models.adapt import Adapted
 from ..resolving.effective import EffectiveSettings
-from . import failures, log_rows, log_writer, sent, settling, structured
+from . import budgeting, failures, log_rows, log_writer, sent, settling, structured
 from .adapters import adapter_of
 from .answers import Collected, Completion, Embeddings, logged
 from .attempt import Attempt
 from .failures import Failure, NotUnderstood
+from .leases import Hold
 from .pricing import is_priced_apart, price
 from .request import Clock, Request
 from .settling import AttemptCost, AttemptOutcome
@@ -176,6 +177,14 @@ class Call:
         self.collected = Collected()
 
     # What it costs
+
+    def priced_by(self) -> budgeting.Priced:
+        """Return what decides what the next attempt costs at most."""
+        request = self.request
+        content = request.messages or request.prompt
+        return budgeting.Priced(
+            self.settings, self.model, content, self.sent, max(0.0, self._left()), writes=bool(request.messages)
+        )
 
     def spent(self, outcome: AttemptOutcome, attempt: Attempt) -> AttemptCost:
         """Return what the attempt under way has cost, if it ends so now."""
@@ -357,12 +366,24 @@ class Trying:
         self._call = call
 
     def __enter__(self) -> Attempt:
-        """Begin it."""
+        """Begin it; raises BudgetExceeded if a budget has no room for it."""
+        return self._begun(budgeting.begin(self._call.priced_by()))
+
+    async def __aenter__(self) -> Attempt:
+        """As :meth:`__enter__`, for the running event loop, which goes on meanwhile."""
+        return self._begun(await budgeting.begin_async(self._call.priced_by()))
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        """As :meth:`__exit__`."""
+        return self.__exit__(kind, error, trace)
+
+    def _begun(self, hold: Hold | None) -> Attempt:
         call = self._call
         attempt = self._attempt = call.attempt()
         self._attempted = settling.begin(
             call.settings, call.model, call.request.cost_centre, lambda: call.spent("cancelled", attempt)
         )
+        self._attempted.hold = hold
         return attempt
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:

@@ -12,9 +12,10 @@ from decimal import Decimal
 from typing import Any, Final, Literal, NamedTuple
 
 from ..resolving.effective import EffectiveSettings
-from . import teller
+from . import leases, teller
 from .answers import Collected
 from .failures import Failure
+from .leases import Hold
 from .vendors import LARGEST_COUNT, Tokens, count_of
 
 AttemptOutcome = Literal["answered", "broken_off", "cancelled", "failed", "refused", "timed_out"]
@@ -59,13 +60,15 @@ class Attempted:
         so_far: What it has cost if it ends now.
     """
 
-    __slots__ = ("_at", "_holder", "_of", "_so_far")
+    __slots__ = ("_at", "_holder", "_of", "_so_far", "hold")
 
     def __init__(
         self, settings: EffectiveSettings, model: str, cost_centre: str, so_far: Callable[[], AttemptCost]
     ) -> None:
         self._at, self._holder, self._so_far = time.monotonic(), teller.teller.holder, so_far
         self._of = (settings, model, cost_centre)
+        self.hold: Hold | None = None
+        """What it holds of budgets."""
 
     def settle(self, spent: AttemptCost | None = None) -> None:
         """Count what was spent: the first time alone, and in the process that began. Never raises, waits for nothing."""
@@ -73,6 +76,7 @@ class Attempted:
             return
         if spent is None:
             spent = self._given_up()
+        self._give_back(spent.cost, estimated=spent.estimated)
         settings, model, cost_centre = self._of
         if not settings.generation:  # of no store: a test's
             return
@@ -81,6 +85,12 @@ class Attempted:
     def forget(self) -> None:
         """Count nothing: no request could be made."""
         _open.pop(id(self), None)
+        self._give_back(Decimal(0))
+
+    def _give_back(self, cost: Decimal | None, *, estimated: bool = False) -> None:
+        """Put the cost in the place of what is held of budgets; None: nobody knows it."""
+        if self.hold is not None:
+            leases.leases.settle(self.hold, cost or Decimal(0), estimated=estimated, unpriced=cost is None)
 
     def _given_up(self) -> AttemptCost:
         try:
@@ -178,11 +188,11 @@ def used(
 
 def tokens_of(content: Any) -> int:
     """Return about how many tokens messages, texts or tools are: a third of their bytes, and so many for each file."""
-    size, files = _measured(content)
+    size, files = measured(content)
     return -(-size // BYTES_A_TOKEN) + files * A_FILE
 
 
-def _measured(content: Any) -> tuple[int, int]:
+def measured(content: Any) -> tuple[int, int]:
     """Return bytes of text, and the number of files, at any depth."""
     size = files = 0
     left = [content]
@@ -225,6 +235,7 @@ def settle_open() -> None:
     """Settle what is under way as given up: the process ends."""
     for attempted in list(_open.values()):
         attempted.settle()
+    leases.leases.flush()
 
 
 teller.before_the_end(settle_open)

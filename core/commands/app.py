@@ -4,6 +4,7 @@ import typer
 
 from . import (
     audit,
+    budgets,
     catalogue,
     documents,
     explain,
@@ -52,6 +53,7 @@ app.add_typer(organizations.app, name="organizations")
 app.add_typer(features.app, name="features")
 app.add_typer(limits.app, name="limits")
 app.add_typer(presets.app, name="presets")
+app.add_typer(budgets.app, name="budgets")
 app.add_typer(installation.app, name="installation")
 app.add_typer(history.app, name="history")
 app.add_typer(audit.app, name="audit")

@@ -18,6 +18,7 @@ KINDS: Final[Mapping[str, str]] = {
     "organization_names": "name of an organisation",
     "organization_providers": "provider of an organisation",
     "settings_presets": "preset",
+    "org_llm_budgets": "budget",
     "installation": "installation",
 }
 """Table -> what a row of it is, for people."""
@@ -33,6 +34,7 @@ _OWN: Final = {
     "organizations": "slug",
     "llm_model_facts": "pattern",
     "settings_presets": "name",
+    "org_llm_budgets": "name",
 }
 _REFERS: Final = {
     **_NAMED,

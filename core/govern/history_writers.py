@@ -10,6 +10,7 @@ from ..access.authority import require
 from ..actors import Actor
 from ..errors import Forbidden, Invalid, NotFound
 from ..manage import (
+    budgets,
     features,
     installation,
     limits,
@@ -50,6 +51,7 @@ TARGETS: Final = {
     "installation": "installation",
     "llm_limits": "limit",
     "settings_presets": "preset",
+    "org_llm_budgets": "budget",
 }
 """Table -> the type of target in the audit."""
 
@@ -395,6 +397,16 @@ WRITERS: Final[Mapping[str, RowWriter]] = {
                 session, actor, edit.row["id"], edit.patch, version=edit.version
             ),
             lambda session, actor, edit: settings_presets.delete(session, actor, edit.row["id"], version=edit.version),
+            key=("name",),
+        ),
+        RowWriter(
+            "org_llm_budgets",
+            budgets.FIELDS,
+            lambda session, actor, edit: budgets.create(session, actor, _values(edit)),
+            lambda session, actor, edit: budgets.update(
+                session, actor, edit.row["id"], edit.patch, version=edit.version
+            ),
+            lambda session, actor, edit: budgets.delete(session, actor, edit.row["id"], version=edit.version),
             key=("name",),
         ),
     )

@@ -10,7 +10,8 @@ from ..kinds import origin_of
 from ..models import overlay
 from ..models.knowledge import Knowledge
 from . import carried, organizations, rows
-from .columns import FACTS, FEATURES, PROVIDERS, SEALED, SECRETS, Columns, is_true
+from .budgets import Budget, Budgeted, applying, budgeted
+from .columns import BUDGETS, FACTS, FEATURES, PROVIDERS, SEALED, SECRETS, Columns, is_true
 from .effective import EffectiveSettings, Status, otherwise
 from .explanation import LayerName
 from .limits import Limit
@@ -49,7 +50,7 @@ class Scope(NamedTuple):
 class Answering:
     """The lines of a snapshot, and the answers merged of them so far."""
 
-    __slots__ = ("_answered", "_knowledge")
+    __slots__ = ("_answered", "_budgets", "_knowledge")
     generation: int
     has_keys: bool
     providers: dict[int, bytes]
@@ -60,6 +61,7 @@ class Answering:
     facts: dict[int, bytes]
     installation: dict[int, bytes]
     limits: dict[int, bytes]
+    budgets: dict[int, bytes]
     organizations: Organizations
     answers: dict[str | None, EffectiveSettings]
     scoped: dict[Key, EffectiveSettings]
@@ -70,6 +72,7 @@ class Answering:
     _carried: dict[bytes, tuple[int, ...]]
     _answered: dict[int, list[Key]]
     _knowledge: Knowledge | None
+    _budgets: tuple[Budgeted, ...] | None
 
     @property
     def knowledge(self) -> Knowledge:
@@ -162,7 +165,8 @@ class Answering:
         terms, of_template = (self._terms(each, provider_id) for each in (row, scope.template))
         if row is not None and row.is_active and row.shares_keys and not (own or own_limits or terms or of_template):
             base = self._answer((scope.key[0], None, scope.key[2]), how)
-            return otherwise(base, organization=row.slug, organization_id=row.id)
+            own_budgets = self._budgets_of(scope, row_id) if self.budgets else ()
+            return otherwise(base, organization=row.slug, organization_id=row.id, budgets=own_budgets)
         line, open_box = self.providers[row_id], None
         if not self.has_keys:
             line, _, had_key = line.rpartition(b"\t")
@@ -174,7 +178,7 @@ class Answering:
             origin = origin_of(found["kind"], found["api_base_url"])
             tenant = tenant_of(row, terms, of_template, self._open_own(row, terms, origin, how))
         refs = (*self._refs(provider_id, scope.feature), *own)
-        return build(
+        made = build(
             provider_of(found, how.ring, open_box, self._open_carried(found, how)),
             layers_of(refs),
             generation=self.generation,
@@ -184,6 +188,16 @@ class Answering:
             again=partial(layers_of, refs),
             limits=self._limits(scope, provider_id, own_limits),
         )
+        return otherwise(made, budgets=self._budgets_of(scope, row_id)) if self.budgets else made
+
+    def _budgets_of(self, scope: Scope, provider: int) -> tuple[Budget, ...]:
+        """Return the budgets that calls of a scope count against, by id."""
+        found = self._budgets
+        if found is None:  # two threads may do it: the same twice
+            found = self._budgets = tuple(budgeted(rows.read(line, BUDGETS)) for line in self.budgets.values())
+        one = None if scope.row is None else scope.row.id
+        feature = self._feature_ids.get(scope.key[2]) if scope.key[2] is not None else None
+        return applying(found, one, feature, provider)
 
     def _refs(self, provider: bytes | None, feature: Feature | None) -> Iterator[Ref]:
         """Yield what counts of nobody's rows."""

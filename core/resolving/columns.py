@@ -73,6 +73,17 @@ LIMITS: Final[Columns] = {
     "limits": read_json,
 }
 """What is read of ``llm_limits``."""
+BUDGETS: Final[Columns] = {
+    "id": int,
+    "organization_id": int,
+    "feature_id": int,
+    "provider_id": int,
+    "name": str,
+    "mode": str,
+    "unpriced": str,
+    "when_away": str,
+}
+"""What is read of ``org_llm_budgets``, of active rows."""
 INSTALLATION: Final[Columns] = {"id": int, "organizations": str}
 """What is read of ``installation``."""
 ORGANIZATION: Final[Columns] = {
@@ -98,6 +109,7 @@ TERMS: Final[Columns] = {
 """What is read of ``organization_providers``; what is sealed comes last."""
 ACTIVE: Final = "is_active AND organization_id IS NULL"
 FACTS_CONDITION: Final = "is_active"
+BUDGETS_CONDITION: Final = "is_active"
 CONDITIONS: Final = ("is_active", "organization_id")
 """The columns in ``ACTIVE``."""
 SEALED: Final = 3

@@ -28,6 +28,7 @@ from ..models.facts import ModelFacts
 from ..models.knowledge import Knowledge, vendored
 from ..parameters import PARAMETERS, SENDABLE
 from . import options
+from .budgets import Budget
 from .carried import NOTHING, Carried, Opened
 from .decision import Basis, called_otherwise, decide, values_of
 from .explanation import BUILT_IN, Candidates, Explained, Source, Why
@@ -141,6 +142,8 @@ class EffectiveSettings:
     """Who chose this provider as the default of the scope; None: it was asked for by name, or nobody chose one."""
     default_limited_by: LimitedBy | None = field(default=None, compare=False)
     """The rule of a limit that decides which provider is the default; None: no limit changes it."""
+    budgets: tuple[Budget, ...] = ()
+    """What calls count against. That a budget is spent is nothing of these settings: a call is told, by BudgetExceeded."""
 
     @property
     def custom_settings(self) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from ..postgres.lines import begin
 from . import carried, organizations, rows
 from .columns import (
     ACTIVE,
+    BUDGETS,
+    BUDGETS_CONDITION,
     FACTS,
     FACTS_CONDITION,
     FEATURES,
@@ -41,6 +43,7 @@ _TABLES: Final[Mapping[str, tuple[Columns, Mapping[str, str], str]]] = {
     "feature_llm_overrides": (OVERRIDES, {}, ACTIVE),
     "installation": (INSTALLATION, {}, "true"),
     "llm_limits": (LIMITS, {}, "organization_id IS NULL"),
+    "org_llm_budgets": (BUDGETS, {}, BUDGETS_CONDITION),
 }
 """Table -> its columns, those that are read by another expression, and of which rows; but for what organisations have."""
 ADDED: Final[Mapping[str, Mapping[str, str]]] = {
@@ -61,7 +64,7 @@ _GENERATION: Final = "SELECT generation, epoch FROM settings_generation"
 _ORGANIZATIONS: Final = "organizations"
 _LATER: Final = (
     *(carried.TABLE, overlay.TABLE),
-    *("llm_features", "feature_llm_overrides", "installation", "llm_limits", _ORGANIZATIONS),
+    *("llm_features", "feature_llm_overrides", "installation", "llm_limits", "org_llm_budgets", _ORGANIZATIONS),
 )
 """Tables that a database of a version before has not."""
 _ARE_THERE: Final = "SELECT " + ", ".join(f"to_regclass('{table}') IS NOT NULL" for table in _LATER)
@@ -88,7 +91,7 @@ def _load(connection: "Connection[Any]", only: tuple[str, ...] | None, *, is_old
     generation, epoch = _generation(cursor)
     cursor.nextset()
     absent = {table for table, is_there in zip(_LATER, cursor.fetchone() or (), strict=True) if not is_there}
-    providers, settings, secrets, facts, features, overrides, installation, limits = (
+    providers, settings, secrets, facts, features, overrides, installation, limits, budgets = (
         _NONE if table in absent else _copied(connection, table, is_older=is_older) for table in _TABLES
     )
     new = Snapshot(
@@ -102,6 +105,7 @@ def _load(connection: "Connection[Any]", only: tuple[str, ...] | None, *, is_old
         overrides=overrides,
         installation=installation,
         limits=limits,
+        budgets=budgets,
         organizations=Organizations({}, only)
         if _ORGANIZATIONS in absent
         else organizations.load(connection, only, absent),

@@ -13,6 +13,7 @@ from ..models import overlay
 from ..models.knowledge import Knowledge
 from . import carried, organizations, rows
 from .answering import Answering, Key, name_of
+from .budgets import Budgeted
 from .columns import SEALED
 from .effective import EffectiveSettings
 from .organizations import Organizations
@@ -37,6 +38,7 @@ class Snapshot(Answering):
         overrides: Row id -> line; of features, but for those of organisations.
         installation: Row id -> line; there is one.
         limits: Row id -> line; but for those of organisations.
+        budgets: Row id -> line; of all scopes.
         organizations: With all they have.
         has_keys: Whether the lines have what is sealed: those of a file do not.
         is_older: Whether they were read from a schema that lacks what is in ``ADDED``.
@@ -49,6 +51,7 @@ class Snapshot(Answering):
         "_of_features",
         "_scopes",
         "answers",
+        "budgets",
         "epoch",
         "facts",
         "features",
@@ -78,6 +81,7 @@ class Snapshot(Answering):
         overrides: Mapping[int, bytes] = _NONE,
         installation: Mapping[int, bytes] = _NONE,
         limits: Mapping[int, bytes] = _NONE,
+        budgets: Mapping[int, bytes] = _NONE,
         organizations: Organizations = organizations.NONE,
         has_keys: bool = True,
         is_older: bool = False,
@@ -87,6 +91,8 @@ class Snapshot(Answering):
         self.providers, self.settings, self.secrets = dict(providers), dict(settings), dict(secrets)
         self.facts, self.installation, self.organizations = dict(facts), dict(installation), organizations
         self.features, self.overrides, self.limits = dict(features), dict(overrides), dict(limits)
+        self.budgets = dict(budgets)
+        self._budgets: tuple[Budgeted, ...] | None = None
         self._knowledge: Knowledge | None = None
         self.answers: dict[str | None, EffectiveSettings] = {}
         """What was merged already, by the names that are asked for and exist; None: the default provider."""
@@ -140,6 +146,7 @@ class Snapshot(Answering):
         new.facts = _without_gone({**self.facts, **changes.get(overlay.TABLE, _NONE)})
         new.installation = _without_gone({**self.installation, **changes.get("installation", _NONE)})
         new.limits = _without_gone({**self.limits, **changes.get("llm_limits", _NONE)})
+        new.budgets = _without_gone({**self.budgets, **changes.get("org_llm_budgets", _NONE)})
         new.organizations = self.organizations if organizations is None else organizations
         new._knowledge = None if changes.get(overlay.TABLE) else self._knowledge  # what was looked up in it is kept
         return new
@@ -165,7 +172,7 @@ class Snapshot(Answering):
         """Return row id -> line of each table, in the order of the file."""
         return (
             *(self.providers, self.settings, self.secrets, self.facts),
-            *(self.features, self.overrides, self.installation, self.limits),
+            *(self.features, self.overrides, self.installation, self.limits, self.budgets),
         )
 
     def without_keys(self) -> "Snapshot":
@@ -183,6 +190,7 @@ class Snapshot(Answering):
             overrides=self.overrides,
             installation=self.installation,
             limits=self.limits,
+            budgets=self.budgets,
             organizations=self.organizations.without_keys(),
             has_keys=False,
         )

@@ -12,7 +12,19 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from .columns import FACTS, FEATURES, INSTALLATION, LIMITS, OVERRIDES, PROVIDERS, SEALED, SECRETS, SETTINGS, Columns
+from .columns import (
+    BUDGETS,
+    FACTS,
+    FEATURES,
+    INSTALLATION,
+    LIMITS,
+    OVERRIDES,
+    PROVIDERS,
+    SEALED,
+    SECRETS,
+    SETTINGS,
+    Columns,
+)
 from .organizations import TABLES as ORGANIZATIONS
 from .organizations import Organizations
 from .snapshot import Snapshot
@@ -33,6 +45,7 @@ COLUMNS: Final = {
     "feature_llm_overrides": list(OVERRIDES),
     "installation": list(INSTALLATION),
     "llm_limits": list(LIMITS),
+    "org_llm_budgets": list(BUDGETS),
 }
 """Table -> the columns of its lines, in their order. It stands in the file: one of a version that reads others is not used."""
 KINDS: Final = {
@@ -144,7 +157,7 @@ def _parsed(raw: bytes) -> Saved:
         if len(part) != number or not all(line.count(b"\t") == len(columns) - 1 for line in part):
             raise ValueError("it is damaged")
         tables.append({int(line.partition(b"\t")[0]): line for line in part})
-    providers, settings, secrets, facts, features, overrides, installation, limits = tables
+    providers, settings, secrets, facts, features, overrides, installation, limits, budgets = tables
     snapshot = Snapshot(
         int(head["generation"]),
         str(head["epoch"]),
@@ -156,6 +169,7 @@ def _parsed(raw: bytes) -> Saved:
         overrides=overrides,
         installation=installation,
         limits=limits,
+        budgets=budgets,
         organizations=_organizations(lines[at:], head["only"]),
         has_keys=False,
     )

@@ -50,7 +50,7 @@ _STAMPED: Final = (
         "llm_provider_secrets",
         "llm_providers",
     ),
-    *("llm_settings", "organization_providers", "organizations", "settings_presets"),
+    *("llm_settings", "org_llm_budgets", "organization_providers", "organizations", "settings_presets"),
 )
 """Tables whose rows know who changed what."""
 _COUNTED: Final = (*_STAMPED, "organization_names")
@@ -81,6 +81,10 @@ TRIGGERS: Final = frozenset(
 FUNCTIONS: Final = frozenset(
     {
         "llm_add_usage 674fd0b2fa84c0818820142b0a4c37e7 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
+        "llm_budget_bounds 1aca6c8f481ab929f1dd4e47e4a94efd SET search_path=pg_catalog, public, pg_temp",
+        "llm_sync_leases 1dbc80cfd2adcc9a3ea9da69dd2a505f SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
+        "llm_adjust_budget 36cef9b20a875a727651c9611a5f78af SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
+        "llm_open_budget_period 1217c80dd534bacac2b5534de4cf8b6e SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
         "llm_audit_hash bfc31c8f05c26717ab35e342fc084706 SET search_path=pg_catalog, pg_temp",
         "llm_chain_event 867b8d15b641b8e0159e57b12b3d8c30 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; plan_cache_mode=force_generic_plan; enable_seqscan=off; enable_bitmapscan=off",
         "llm_count_change 6546aba18a0d3d4e4ada0fd8765c46d0 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; enable_seqscan=off; enable_bitmapscan=off; jit=off",

@@ -21,7 +21,10 @@ RIGHTS: Final = {
     "llm_provider_secrets": _ALL,
     "llm_model_facts": _ALL,
     **dict.fromkeys(("organizations", "organization_names", "organization_members", "organization_providers"), _ALL),
-    **dict.fromkeys(("llm_features", "feature_llm_overrides", "llm_limits", "settings_presets"), _ALL),
+    **dict.fromkeys(
+        ("llm_features", "feature_llm_overrides", "llm_limits", "settings_presets", "org_llm_budgets"), _ALL
+    ),
+    **dict.fromkeys(("llm_budget_periods", "llm_leases", "llm_budget_ledger"), "SELECT"),  # functions write them
     "installation": "SELECT, UPDATE",
     "users": "SELECT, INSERT, UPDATE",
     "auth_sessions": _ALL,
@@ -46,11 +49,17 @@ RIGHTS: Final = {
 """Table -> what the application's role may do there; every table is one of these."""
 
 
+_SYNC: Final = "llm_sync_leases(uuid, bigint, text, double precision, jsonb)"
 FUNCTIONS: Final = (
     "llm_purge_history(integer, text, integer, integer)",
     "llm_purge_organization_history(integer)",
+    "llm_open_budget_period(integer)",
+    "llm_adjust_budget(integer, text, numeric, text, text)",
+    _SYNC,
 )
-"""What the application's role may call: it shortens the history so, and cannot change what is left."""
+"""What the application's role may call: it shortens the history so, and cannot change what is left; and it counts what is spent."""
+CALLER_FUNCTIONS: Final = (_SYNC,)
+"""The same of a role for services that call models."""
 TELLING: Final = "llm_tell_spend(uuid, bigint, text, jsonb)"
 """What a role may call that calls models: so it adds to the spend, and can neither read nor change what is there."""
 _SETTINGS: Final = (*columns.SETTINGS, *columns.CONDITIONS)
@@ -66,6 +75,7 @@ READER: Final = {
     "llm_features": "SELECT (id, name, is_active)",
     "feature_llm_overrides": f"SELECT (feature_id, {', '.join(_SETTINGS)})",
     "llm_limits": f"SELECT ({', '.join((*columns.LIMITS, 'organization_id'))})",
+    "org_llm_budgets": f"SELECT ({', '.join((*columns.BUDGETS, columns.BUDGETS_CONDITION))})",
     "installation": "SELECT (id, organizations)",
     "settings_generation": "SELECT (generation, epoch)",
     "settings_changes": "SELECT",
@@ -198,7 +208,7 @@ def _statements(session: Session, schema: str, role: str, rights: Mapping[str, s
             yield f"GRANT {rights[table]} ON {schema}.{table} TO {role}"
     for function in FUNCTIONS:
         yield f"REVOKE ALL ON FUNCTION {schema}.{function} FROM {role}"
-        if rights is RIGHTS:
+        if rights is RIGHTS or (rights is CALLER and function in CALLER_FUNCTIONS):
             yield f"GRANT EXECUTE ON FUNCTION {schema}.{function} TO {role}"
     yield f"REVOKE ALL ON FUNCTION {schema}.{TELLING} FROM {role}"
     if "INSERT" in rights.get("llm_logs", ""):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import Conflict
+from .budget_tables import LlmBudget
 from .notification_tables import NotificationTarget
 from .organization_tables import (
     FeatureLlmOverride,
@@ -29,6 +30,7 @@ Stamped = (
     | Installation
     | NotificationTarget
     | SettingsPreset
+    | LlmBudget
 )
 """A row whose version a trigger raises."""
 

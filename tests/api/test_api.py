@@ -23,7 +23,15 @@ from core import errors
 from core.access import ratelimit
 from core.actors import Actor
 from core.errors import CoreError, KeyUnreadable
-from core.manage import model_facts, next_keys, organization_deletion, provider_secrets, providers, settings_presets
+from core.manage import (
+    budgets,
+    model_facts,
+    next_keys,
+    organization_deletion,
+    provider_secrets,
+    providers,
+    settings_presets,
+)
 from core.manage import settings as rows
 from core.resolve import Resolver
 from core.resolving.merge import ProviderFacts, build
@@ -98,6 +106,13 @@ ROUTES = {
     ("GET", "/llm/features/{id}"): SIGNED_IN,
     ("PUT", "/llm/features/{id}"): ADMIN,
     ("DELETE", "/llm/features/{id}"): ADMIN,
+    ("GET", "/llm/budgets"): ADMIN,
+    ("POST", "/llm/budgets"): ADMIN,
+    ("GET", "/llm/budgets/{id}"): ADMIN,
+    ("PUT", "/llm/budgets/{id}"): ADMIN,
+    ("DELETE", "/llm/budgets/{id}"): ADMIN,
+    ("GET", "/llm/budgets/{id}/periods"): ADMIN,
+    ("POST", "/llm/budgets/{id}/top-ups"): ADMIN,
     ("GET", "/llm/presets"): ADMIN,
     ("POST", "/llm/presets"): ADMIN,
     ("GET", "/llm/presets/{id}"): ADMIN,
@@ -195,6 +210,7 @@ def test_who_may(client: TestClient, analyst: Actor, monkeypatch: pytest.MonkeyP
         for use in ("header", "query"):
             provider_secrets.set_value(session, admin, made.id or 0, use, "X", value="x", sealed=True)
         preset = settings_presets.get_by_name(session, admin, "creative").id
+        budget = budgets.create(session, admin, {"name": "b", "amount": 1, "period": "month"}).row.id
         acme = tenant(session, "acme", made.id or 0)
         session.add(User(username="mel", role="member", password_hash="*"))
         if route[1].endswith("/restore"):
@@ -205,7 +221,7 @@ def test_who_may(client: TestClient, analyst: Actor, monkeypatch: pytest.MonkeyP
     if "model-facts" in path:
         url = path.format(id=said.id)
     of = {"organizations": acme.organization, "features": acme.feature, "overrides": acme.override, "presets": preset}
-    of["limits"] = acme.limits
+    of["limits"], of["budgets"] = acme.limits, budget
     of |= {"webhooks": webhook}
     for name, number in of.items():
         if path.startswith(f"/llm/{name}/"):

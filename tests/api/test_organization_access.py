@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from core import config
 from core.actors import COMMAND_LINE
 from core.manage import (
+    budgets,
     model_facts,
     next_keys,
     organization_deletion,
@@ -87,6 +88,7 @@ def world(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> World:
         next_keys.add(session, COMMAND_LINE, provider, f"{KEY}-2")
         for use in ("header", "query"):
             provider_secrets.set_value(session, COMMAND_LINE, provider, use, "X", value="x", sealed=True)
+        budget = id_of(budgets.create(session, COMMAND_LINE, {"name": "b", "amount": 1, "period": "month"}).row)
         preset = id_of(settings_presets.get_by_name(session, COMMAND_LINE, "creative"))
         one, other = (tenant(session, slug, provider, key) for slug, key in KEYS.items())
         gone = tenant(session, "gone", provider, KEY)
@@ -100,7 +102,7 @@ def world(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> World:
         webhook, message = hook(session)
     names = ("organizations", "orgId", "settings", "overrides", "userId", "limits")
     missing: dict[str, object] = dict.fromkeys(
-        (*names, "features", "featureId", "providers", "model-facts", "presets"), NUMBER
+        (*names, "features", "featureId", "providers", "model-facts", "presets", "budgets"), NUMBER
     )
     missing |= {"providerId": provider, "file": "none.js", "api": "openai", "model": "none"}
     there = {**missing, "providers": provider, "model-facts": id_of(said), "file": "start.js", "model": "gpt-4"}
@@ -111,7 +113,7 @@ def world(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> World:
         "overrides": other.override,
         "limits": other.limits,
     }
-    there |= {"features": other.feature, "featureId": other.feature, "presets": preset}
+    there |= {"features": other.feature, "featureId": other.feature, "presets": preset, "budgets": budget}
     missing |= {"webhooks": NUMBER, "deliveryId": NUMBER}
     there |= {"webhooks": webhook, "deliveryId": message}
     identities = {

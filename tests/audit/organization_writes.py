@@ -8,6 +8,7 @@ from sqlmodel import Session, select
 from core.access import users
 from core.actors import Actor
 from core.manage import (
+    budgets,
     features,
     installation,
     limits,
@@ -26,6 +27,7 @@ from core.store.tables import LlmProvider, User
 from tests.conftest import PASSWORD
 
 MODULES = (
+    budgets,
     features,
     installation,
     limits,
@@ -37,6 +39,11 @@ MODULES = (
     settings_presets,
 )
 READS = {
+    "budgets.get",
+    "budgets.get_by_name",
+    "budgets.ledger",
+    "budgets.list_all",
+    "budgets.periods",
     "features.search",
     "features.unregistered",
     "organization_keys.get",
@@ -114,6 +121,11 @@ def _feature(session: Session, actor: Actor) -> int:
 
 def _preset(session: Session, actor: Actor) -> int:
     return id_of(settings_presets.create(session, actor, {"name": "terse", "fields": {"max_tokens": 80}}))
+
+
+def _budget(session: Session, actor: Actor, organization: int | None = None) -> int:
+    of = {"organization_id": organization or _organization(session, actor), "amount": 100, "period": "month"}
+    return id_of(budgets.create(session, actor, {"name": "Acme", **of}).row)
 
 
 def _override(session: Session, actor: Actor) -> int:
@@ -246,6 +258,26 @@ WRITES: dict[str, tuple[Prepare, Work, str, dict[str, tuple[object, object]]]] =
         lambda s, a, n: settings_presets.apply(s, a, settings_presets.get(s, a, n), SettingsScope()),
         "settings.create",
         {"max_tokens": (None, 80), "preset": (None, "terse")},
+    ),
+    "budgets.create": (_organization, _budget, "budget.create", {"amount": (None, "100")}),
+    "budgets.update": (
+        _budget,
+        lambda s, a, n: budgets.update(s, a, n, {"amount": "150.5"}),
+        "budget.update",
+        {"amount": ("100", "150.5")},
+    ),
+    "budgets.delete": (_budget, budgets.delete, "budget.delete", {"name": ("Acme", None)}),
+    "budgets.top_up": (
+        _budget,
+        lambda s, a, n: budgets.top_up(s, a, n, "25", "a longer campaign"),
+        "budget.top_up",
+        {"amount": (None, "25"), "reason": (None, "a longer campaign")},
+    ),
+    "budgets.correct": (
+        _budget,
+        lambda s, a, n: budgets.correct(s, a, n, "-0.25", "the vendor's bill"),
+        "budget.correct",
+        {"amount": (None, "-0.25"), "reason": (None, "the vendor's bill")},
     ),
     "settings.upsert": (
         _organization,

@@ -64,7 +64,7 @@ def run(url: str, row: Callable[..., None]) -> None:
         ).fetchone()
         ids = [number for (number,) in connection.execute("SELECT id FROM organizations ORDER BY id")]
     rows = counted[0] if counted else 0
-    for what, of, must in ((f"{rows:,} rows", None, 1_000), ("one organisation of them", ids[0], 20)):
+    for what, of, must in ((f"{rows:,} rows", None, 1_000), ("one organisation of them", ids[0], 5)):
         data = {"owner": "installation", "organization_id": of, "limits": RULES}
         with db.transaction() as session:
             found = limits.preview(session, COMMAND_LINE, data)

@@ -51,6 +51,7 @@ COMMANDS = {
     **{f"organizations members {name}": "organizations" for name in ("set", "remove", "list")},
     **{f"history {name}": "history" for name in ("list", "show", "diff", "restore", "purge")},
     **{f"presets {name}": "presets" for name in ("list", "apply")},
+    **{f"budgets {name}": "budgets" for name in ("list", "show", "create", "remove", "top-up", "correct")},
     **{f"installation {name}": "installation" for name in ("show", "set")},
     **{f"limits {name}": "limits" for name in ("list", "set", "remove", "clear")},
     "jobs list": "jobs",
@@ -104,7 +105,7 @@ def test_every_command_that_writes_takes_a_reason() -> None:
         *("grant-app", "grant-reader", "grant-backup"),
         *("keys status", "keys check", "audit head", "audit verify", "audit export", "installation show"),
         *("catalogue status", "catalogue export", "catalogue diff", "models retiring", "models facts"),
-        *("providers keys test", "export", "import", "history show", "history diff", "webhooks test"),
+        *("providers keys test", "export", "import", "history show", "history diff", "webhooks test", "budgets show"),
     }
     takes = {name for name, options in _options(get_command(app)) if "--comment" in options and "-m" in options}
 

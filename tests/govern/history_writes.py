@@ -235,7 +235,7 @@ def move(session: Session, random: Random) -> None:
 
 _MOVED = """
     INSERT INTO llm_settings (id, organization_id, top_p, is_active) VALUES (100001, :organization, 1, false)
-    ON CONFLICT (id) DO UPDATE SET organization_id = excluded.organization_id, is_active = false
+    ON CONFLICT (id) DO UPDATE SET organization_id = excluded.organization_id
 """
 WRITES: tuple[Callable[[Session, Actor, Random], None], ...] = (
     *(_settings, _settings, _settings, _settings, _delete_settings, _deactivate_settings),

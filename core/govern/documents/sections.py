@@ -28,5 +28,7 @@ KINDS: Final[tuple[RowKind, ...]] = (
     MODEL_FACTS,
     PRESETS,
 )
-ELSEWHERE: Final[Mapping[str, str]] = {}
+ELSEWHERE: Final[Mapping[str, str]] = {
+    "org_llm_budgets": "counts what was spent here: made and changed by hand, with `budgets` or over REST",
+}
 """Table with the trigger that counts changes -> why a document does not have it."""

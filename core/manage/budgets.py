@@ -1,0 +1,300 @@
+"""Budgets: what may be spent in a period. Kept by admins; what is spent is counted by the processes that call (:mod:`core.calling.leases`)."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final, Literal, NamedTuple
+
+from sqlalchemy import text
+from sqlmodel import Session, col, select
+
+from ..access.authority import require
+from ..actors import Actor
+from ..audit.record import Target, changes_between, record
+from ..errors import AlreadyExists, Invalid, NotFound
+from ..store import violations
+from ..store.budget_schemas import AdjustmentInput, BudgetInput
+from ..store.budget_tables import LlmBudget, LlmBudgetLedger, LlmBudgetPeriod
+from ..store.organization_tables import LlmFeature, Organization
+from ..store.schemas import could_be_id, validate
+from ..store.table import id_of
+from ..store.tables import LlmProvider
+from ..store.versions import refuse_stale
+from .scopes import Named, SettingsScope, named
+
+FIELDS: Final = tuple(BudgetInput.model_fields)
+SCOPE: Final = ("organization_id", "feature_id", "provider_id", "period")
+"""What stays as it was made: what was spent is of that scope and of such periods."""
+MOST_LISTED: Final = 100
+_CURRENT: Final = text(
+    "SELECT id FROM llm_budget_periods WHERE budget_id = :budget AND starts_at <= clock_timestamp()"
+    " AND (ends_at IS NULL OR ends_at > clock_timestamp()) ORDER BY starts_at DESC LIMIT 1"
+)
+_BOUNDS: Final = text(
+    "SELECT starts, ends FROM org_llm_budgets b, llm_budget_bounds(b, clock_timestamp()) WHERE b.id = :budget"
+)
+_ADJUST: Final = text("SELECT llm_adjust_budget(:budget, :kind, :amount, :by, :reason)")
+_IS_ZONE: Final = text("SELECT EXISTS (SELECT 1 FROM pg_timezone_names WHERE name = :name)")
+_TIMES: Final = text(
+    "SELECT to_char(CAST(:starts AS timestamptz) AT TIME ZONE :zone, 'YYYY-MM-DD HH24:MI'),"
+    " to_char(CAST(:ends AS timestamptz) AT TIME ZONE :zone, 'YYYY-MM-DD HH24:MI')"
+)
+
+
+class BudgetNow(NamedTuple):
+    """A budget, and its period that is now."""
+
+    row: LlmBudget
+    period: LlmBudgetPeriod
+    scope: str
+    """In words."""
+
+    @property
+    def allowed(self) -> Decimal:
+        """What may be spent in the period: a changed amount counts at once."""
+        return self.row.amount + self.period.topped_up
+
+    @property
+    def left(self) -> Decimal:
+        """What is neither spent nor lent to processes; below 0 where more was spent."""
+        return self.allowed - self.period.spent - self.period.leased
+
+
+def list_all(session: Session, actor: Actor) -> list[BudgetNow]:
+    """Return the budgets by name, each with its period that is now.
+
+    Raises:
+        Forbidden: Unless *actor* is an admin or an analyst.
+    """
+    require(session, actor, "budget.list", role="analyst")
+    rows = session.exec(select(LlmBudget).order_by(col(LlmBudget.name))).all()
+    return [_now(session, row) for row in rows]
+
+
+def get(session: Session, actor: Actor, budget_id: int) -> BudgetNow:
+    """Return a budget with its period that is now; raises Forbidden, NotFound."""
+    require(session, actor, "budget.list", role="analyst")
+    row = session.get(LlmBudget, budget_id, populate_existing=True) if could_be_id(budget_id) else None
+    if row is None:
+        raise NotFound("budget", budget_id)
+    return _now(session, row)
+
+
+def get_by_name(session: Session, actor: Actor, name: str) -> BudgetNow:
+    """Return the budget of that name; raises Forbidden, NotFound."""
+    require(session, actor, "budget.list", role="analyst")
+    row = None
+    if "\x00" not in name:
+        row = session.exec(select(LlmBudget).where(LlmBudget.name == name)).one_or_none()
+    if row is None:
+        raise NotFound("budget", name[:100])
+    return _now(session, row)
+
+
+def periods(session: Session, actor: Actor, budget_id: int, *, limit: int = MOST_LISTED) -> list[LlmBudgetPeriod]:
+    """Return the periods of a budget that something was spent or reserved in, the newest first; raises Forbidden, NotFound."""
+    get(session, actor, budget_id)
+    found = select(LlmBudgetPeriod).where(LlmBudgetPeriod.budget_id == budget_id)
+    return list(session.exec(found.order_by(col(LlmBudgetPeriod.starts_at).desc()).limit(limit)))
+
+
+def ledger(session: Session, actor: Actor, budget_id: int, *, limit: int = MOST_LISTED) -> list[LlmBudgetLedger]:
+    """Return what was added to the periods of a budget other than by calls, the newest first; raises Forbidden, NotFound."""
+    get(session, actor, budget_id)
+    of = select(LlmBudgetPeriod.id).where(LlmBudgetPeriod.budget_id == budget_id)
+    found = select(LlmBudgetLedger).where(col(LlmBudgetLedger.period_id).in_(of))
+    return list(session.exec(found.order_by(col(LlmBudgetLedger.id).desc()).limit(limit)))
+
+
+def create(session: Session, actor: Actor, data: Mapping[str, Any]) -> BudgetNow:
+    """Make a budget; *data* is a :class:`~core.store.budget_schemas.BudgetInput`. What was spent before counts for nothing.
+
+    Raises:
+        Forbidden, NotFound, Invalid: As everywhere.
+        AlreadyExists: If the name is taken, or an active budget has the scope and the period.
+    """
+    require(session, actor, "budget.create")
+    wanted = _checked(session, actor, "budget.create", data)
+    row = LlmBudget(**wanted)
+    session.add(row)
+    _flush(session, row)
+    made = _now(session, row)
+    _record(session, actor, "budget.create", row, before={}, after=wanted)
+    return made
+
+
+def update(
+    session: Session, actor: Actor, budget_id: int, patch: Mapping[str, Any], *, version: int | None = None
+) -> BudgetNow:
+    """Change a budget. An amount acts at once; zone, beginning of the week and of the year from the next period on.
+
+    Raises:
+        Forbidden, NotFound, Invalid, Conflict, AlreadyExists: As everywhere; Invalid also for the scope and the period.
+    """
+    require(session, actor, "budget.update")
+    row = _locked(session, budget_id)
+    refuse_stale("budget", row, version, patch)
+    before = row.model_dump(include=set(FIELDS))
+    if other := [name for name in SCOPE if name in patch and patch[name] != before[name]]:
+        raise Invalid(dict.fromkeys(other, "stays as it is; delete this budget and make another"))
+    wanted = _checked(session, actor, "budget.update", {**before, **patch})
+    for name, value in wanted.items():
+        if value != before[name]:
+            setattr(row, name, value)
+    _flush(session, row)
+    if wanted != before:
+        _record(session, actor, "budget.update", row, before=before, after=wanted)
+    return _now(session, row)
+
+
+def delete(session: Session, actor: Actor, budget_id: int, *, version: int | None = None) -> str:
+    """Delete a budget with its periods, and return its name. Calls under way go on, and count in it no more.
+
+    Raises:
+        Forbidden, NotFound, Conflict: As everywhere.
+    """
+    require(session, actor, "budget.delete")
+    row = _locked(session, budget_id)
+    refuse_stale("budget", row, version, {})
+    before, name = row.model_dump(include=set(FIELDS)), row.name
+    session.delete(row)
+    session.flush()
+    _record(session, actor, "budget.delete", row, before=before, after={})
+    return name
+
+
+def top_up(session: Session, actor: Actor, budget_id: int, amount: object, reason: object) -> BudgetNow:
+    """Let more be spent in the period that is now: in force everywhere within a second.
+
+    Args:
+        session: The transaction.
+        actor: An admin.
+        budget_id: Which.
+        amount: US dollars, more than 0.
+        reason: Why, for the ledger and the audit.
+
+    Raises:
+        Forbidden, NotFound, Invalid: As everywhere.
+    """
+    return _adjust(session, actor, budget_id, "top_up", amount, reason)
+
+
+def correct(session: Session, actor: Actor, budget_id: int, amount: object, reason: object) -> BudgetNow:
+    """Add to what counts as spent in the period that is now, or with an amount below 0 take from it; as :func:`top_up`."""
+    return _adjust(session, actor, budget_id, "correction", amount, reason)
+
+
+def times_of(session: Session, row: LlmBudget, period: LlmBudgetPeriod) -> tuple[str, str | None]:
+    """Return when a period begins and ends, on the clock of the budget's zone; it may have no end."""
+    found: Any = session.execute(
+        _TIMES, {"zone": row.time_zone, "starts": period.starts_at, "ends": period.ends_at}
+    ).one()
+    return found[0], found[1]
+
+
+def plain(amount: Decimal) -> str:
+    """Return an amount by its digits, without zeros at the end."""
+    return format(amount.normalize(), "f")
+
+
+def _adjust(  # noqa: PLR0917 - of one call, which names what is named
+    session: Session,
+    actor: Actor,
+    budget_id: int,
+    kind: Literal["top_up", "correction"],
+    amount: object,
+    reason: object,
+) -> BudgetNow:
+    action = "budget.top_up" if kind == "top_up" else "budget.correct"
+    require(session, actor, action)
+    wanted = validate(AdjustmentInput, {"amount": amount, "reason": reason})
+    if not wanted.amount:
+        raise Invalid({"amount": "must not be 0"})
+    if kind == "top_up" and wanted.amount < 0:
+        raise Invalid({"amount": "must be more than 0; what may be spent is lowered by the budget's own amount"})
+    row = _locked(session, budget_id)
+    given = {"budget": id_of(row), "kind": kind, "amount": wanted.amount, "by": actor.name, "reason": wanted.reason}
+    session.execute(_ADJUST, given)
+    record(
+        session,
+        actor,
+        action,
+        Target("budget", row.id, row.name),
+        {"amount": (None, plain(wanted.amount)), "reason": (None, wanted.reason)},
+        organization=row.organization_id,
+    )
+    return _now(session, row)
+
+
+def _checked(session: Session, actor: Actor, action: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    wanted = validate(BudgetInput, data)
+    if not session.scalar(_IS_ZONE, {"name": wanted.time_zone}):
+        raise Invalid({"time_zone": "must be a time zone by its name, as Europe/Berlin or UTC"})
+    of = _scope(session, actor, action, wanted)
+    if of.organization is not None and of.organization.kind != "organization":
+        raise Invalid({"organization_id": "must be an organisation's: a template calls nobody"})
+    return wanted.model_dump()
+
+
+def _scope(session: Session, actor: Actor, action: str, of: BudgetInput | LlmBudget) -> Named:
+    return named(session, actor, action, SettingsScope(of.provider_id, of.organization_id, of.feature_id))
+
+
+def _now(session: Session, row: LlmBudget) -> BudgetNow:
+    """Return a budget with its period; the first call in it makes its row."""
+    of = {"budget": id_of(row)}
+    found = session.scalar(_CURRENT, of)
+    period = session.get(LlmBudgetPeriod, found, populate_existing=True) if found is not None else None
+    if period is None:
+        starts, ends = session.execute(_BOUNDS, of).one()
+        period = LlmBudgetPeriod(budget_id=id_of(row), starts_at=starts, ends_at=ends, amount=row.amount)
+        for name in ("topped_up", "spent", "estimated", "leased"):
+            setattr(period, name, Decimal(0))
+        period.unpriced = period.holders = 0
+    return BudgetNow(row, period, words_of(session, row))
+
+
+def words_of(session: Session, row: LlmBudget) -> str:
+    """Return what a budget is for, in words: ``acme · summarise · openai``, or ``everything``."""
+    names = []
+    for model, name, row_id in (
+        (Organization, "slug", row.organization_id),
+        (LlmFeature, "name", row.feature_id),
+        (LlmProvider, "name", row.provider_id),
+    ):
+        found: Any = session.get(model, row_id) if row_id is not None else None
+        if found is not None:
+            names.append(getattr(found, name))
+    return " · ".join(names) or "everything"
+
+
+def _locked(session: Session, budget_id: int) -> LlmBudget:
+    row = None
+    if could_be_id(budget_id):
+        row = session.get(LlmBudget, budget_id, with_for_update=True, populate_existing=True)
+    if row is None:
+        raise NotFound("budget", budget_id)
+    return row
+
+
+def _flush(session: Session, row: LlmBudget) -> None:
+    taken = "of this name, or for this scope and period"
+    violations.flush(session, AlreadyExists("budget", f"{row.name} ({taken})"))
+    session.refresh(row)
+
+
+def _record(
+    session: Session,
+    actor: Actor,
+    action: str,
+    row: LlmBudget,
+    *,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+) -> None:
+    changes = changes_between(before, after, FIELDS)
+    plain = {name: (_said(was), _said(now)) for name, (was, now) in changes.items()}
+    record(session, actor, action, Target("budget", row.id, row.name), plain, organization=row.organization_id)
+
+
+def _said(value: Any) -> Any:
+    return plain(value) if isinstance(value, Decimal) else value

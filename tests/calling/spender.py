@@ -1,0 +1,59 @@
+"""A process that spends of one budget until it is spent, from many threads, and writes down each step: ``python -m tests.calling.spender``."""
+
+import json
+import os
+import random
+import sys
+import threading
+import time
+from decimal import Decimal
+
+from core.calling.leases import Leases
+from core.errors import BudgetExceeded
+from core.resolving.budgets import Budget
+
+LARGEST = Decimal("0.02")
+"""Of a reserve."""
+MOST = 1.5
+"""Times the reserve that a call may cost."""
+
+
+def main(url: str, budget_id: str, callers: str, seconds: str, lives: str, log: str) -> None:
+    """Spend; the log has a line for each reserve, and each cost before it is settled: its time, what, and how much."""
+    leases = Leases(url, lives=float(lives))
+    budget = Budget(int(budget_id), "b", "hard", "refuse", "closed")
+    until = time.monotonic() + float(seconds)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    refusals: dict[str, int] = {}
+
+    def note(what: str, amount: Decimal) -> None:
+        os.write(descriptor, f"{time.time()} {what} {amount}\n".encode())
+
+    def call() -> None:
+        chance = random.Random()
+        while time.monotonic() < until:
+            amount = LARGEST * Decimal(str(round(chance.uniform(0.2, 1), 3)))
+            try:
+                hold = leases.reserve([budget], amount)
+            except BudgetExceeded as error:
+                refusals[error.reason] = refusals.get(error.reason, 0) + 1
+                if error.reason == "spent" and error.needed is not None and error.needed < LARGEST / 4:
+                    return
+                continue
+            note("reserved", amount)
+            time.sleep(chance.uniform(0, 0.02))
+            cost = amount * Decimal(str(round(chance.uniform(0, MOST), 3)))
+            note("settled", cost)
+            note("ended", amount)
+            leases.settle(hold, cost)
+
+    crew = [threading.Thread(target=call) for _ in range(int(callers))]
+    for each in crew:
+        each.start()
+    for each in crew:
+        each.join()
+    sys.stdout.write(json.dumps({"told": leases.flush(20), "refusals": refusals}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
