@@ -58,7 +58,7 @@ class Item:
         """Return this; an empty mapping where it is none, which is a loss."""
         if isinstance(self.value, dict):
             return self
-        self.lose("is no mapping of names to values")
+        self.lose("is no mapping of names to values", "write each as NAME: VALUE on a line of its own")
         return Item({}, self.path, self.book)
 
     def elements(self, name: str) -> "list[Item]":
@@ -69,7 +69,7 @@ class Item:
     def as_list(self) -> "list[Item]":
         """Return the elements of this; none where it is no list, which is a loss."""
         if not isinstance(self.value, list):
-            self.lose("is no list")
+            self.lose("is no list", "begin each of its entries with a hyphen")
             return []
         return [Item(each, f"{self.path}[{number}]", self.book) for number, each in enumerate(self.value)]
 

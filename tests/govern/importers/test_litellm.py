@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from core.errors import Invalid
 from core.govern.importers import litellm
 from core.govern.importers.losses import Imported
 
@@ -160,3 +161,51 @@ def test_credentials_variables_and_headers() -> None:
         "query": {"api-version": "2024-10-21"},
     }
     assert KEY not in str(found)
+
+
+PARAMS = "{model: openai/gpt-5, api_key: os.environ/K}"
+ONE = "1 provider, 1 model; nothing lost"
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ("# nothing yet\n", "the file: is empty"),  # github.com/BerriAI/litellm/pull/12189
+        ("model_list:\nlitellm_settings:\n", "nothing; nothing lost"),
+        (  # github.com/BerriAI/litellm/issues/2322: a mapping without its hyphen
+            f"model_list:\n  model_name: a\n  litellm-params: {{model: azure/x, api_key: {KEY}}}\n",
+            "lost: line 1, model_list: is no list. Instead: begin each of its entries with a hyphen",
+        ),
+        (  # github.com/BerriAI/litellm/pull/2402: = in place of a colon
+            "litellm_settings:\n  drop_params = true\nmodel_list: []\n",
+            "lost: line 1, litellm_settings: is no mapping of names to values. Instead: write each as NAME: VALUE on a line of its own",
+        ),
+        (  # github.com/Intelligent-Internet/ii-researcher/issues/5: the shell's line pasted with the file
+            f"cat <<EOF > config.yaml\nmodel_list:\n- model_name: a\n  litellm_params: {{api_key: {KEY}}}\nEOF\n",
+            "the file: is no YAML at line 2: mapping values are not allowed",
+        ),
+        (  # github.com/mostlygeek/llama-swap/issues/917: a merge of a list of aliases
+            f"model_list:\n- {{model_name: gpt-5, litellm_params: &p {PARAMS}}}\n- {{model_name: b, litellm_params: {{<<: [*p], model: xai/b}}}}\n",
+            "2 providers, 2 models",
+        ),
+        (  # github.com/BerriAI/litellm/pull/6276: a variable where no text stands
+            f"model_list: [{{model_name: gpt-5, litellm_params: {PARAMS}}}]\nlitellm_settings: {{drop_params: os.environ/D}}\n",
+            "lost: line 2, litellm_settings.drop_params: is neither true nor false",
+        ),
+        # github.com/trailofbits/buttercup/pull/328: blanks that were no part of it
+        (
+            "model_list:\n- {model_name: 'gpt-5 ', litellm_params: {model: ' openai/gpt-5', api_key: ' os.environ/K '}}\n",
+            ONE,
+        ),
+        (f"\ufeffmodel_list:\r\n- model_name: gpt-5\r\n  litellm_params: {PARAMS}\r\n", ONE),
+    ],
+)
+def test_what_people_wrote_wrong(text: str, outcome: str) -> None:
+    """Files that LiteLLM's users reported, where they tell of it: read as meant, or named with line and cure; no key is repeated."""
+    try:
+        found = litellm.read(text, None)
+        said = "\n".join([found.summary, *map(str, found.losses)])
+    except Invalid as error:
+        said = str(error)
+    assert outcome in said
+    assert KEY not in said
