@@ -129,6 +129,7 @@ def test_scope_and_every_kind_of_rule(session: Session, admin: Actor, ids: dict[
     assert "has limits of that owner already" in said(at)
     click(at, "limit_edit_those")
     assert at.multiselect(key="limit_fields").value == list(row.limits)
+    assert "Save writes what stands here" not in said(at)
     at.text_input(key="limit_note").set_value("contract").run()
     click(at, "limit_save")
     assert stored(session)[0].note == "contract"
