@@ -61,9 +61,13 @@ def pick(actor: Actor, place_of_button: Any) -> Chosen:
         limit_id = _asked_limit()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key=FILTERS_PLACE):
         typed, feature = picker.draw_fields(found, "Any")
-        provider = _select("Provider", list(providers), PROVIDER, 180) if providers else None
-        field = _select("Setting", list(_FIELDS), FIELD, 180)
-        owner = _select("Limits of", list(_OWNERS), OWNER, 150)
+        provider = None
+        if providers:
+            provider = st.selectbox(
+                "Provider", list(providers), key=PROVIDER, bind="query-params", width=180, **_kept(PROVIDER)
+            )
+        field = st.selectbox("Setting", list(_FIELDS), key=FIELD, bind="query-params", width=180, **_kept(FIELD))
+        owner = st.selectbox("Limits of", list(_OWNERS), key=OWNER, bind="query-params", width=150, **_kept(OWNER))
         place_of_button()
     if found.mine == []:
         return Chosen({}, Names(), limit_id, is_clear=True, known=found, providers=providers)
@@ -94,19 +98,9 @@ def show_all() -> None:
     st.query_params.clear()
 
 
-def _select(label: str, options: list[str], key: str, width: int) -> str | None:
-    return st.selectbox(
-        label,
-        options,
-        index=None,
-        key=key,
-        bind="query-params",
-        placeholder="Any",
-        filter_mode="contains",
-        width=width,
-        on_change=_hold,
-        args=(key,),
-    )
+def _kept(key: str) -> dict[str, Any]:
+    """Return what the select boxes have in common."""
+    return {"index": None, "placeholder": "Any", "filter_mode": "contains", "on_change": _hold, "args": (key,)}
 
 
 def _hold(key: str) -> None:
