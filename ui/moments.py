@@ -6,7 +6,7 @@ And pages *as of* a moment: with what was there then, a banner that says so, and
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import streamlit as st
 from sqlmodel import Session
@@ -30,27 +30,20 @@ HELP: Final = (
 )
 
 
-def pick(label: str, key: str, placeholder: str) -> datetime | int | None:
-    """Draw the field of a moment; returns it, None: it is empty, or is none, which is said then.
+def field(key: str) -> dict[str, Any]:
+    """Return what the fields of a moment have in common; each gives its own label, key and placeholder.
 
     Args:
-        label: Of the field.
         key: Of the field, and its name in the address.
-        placeholder: What an empty one means.
     """
-    typed = st.text_input(
-        label,
-        key=key,
-        bind="query-params",
-        placeholder=placeholder,
-        icon=":material/schedule:",
-        max_chars=_LONGEST,
-        width=240,
-        help=HELP,
-        on_change=_hold,
-        args=(key,),
-    )
-    return parsed(typed, key)
+    return {
+        "icon": ":material/schedule:",
+        "max_chars": _LONGEST,
+        "width": 240,
+        "help": HELP,
+        "on_change": _hold,
+        "args": (key,),
+    }
 
 
 def parsed(typed: str | None, key: str) -> datetime | int | None:

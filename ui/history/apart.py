@@ -27,8 +27,12 @@ _NAMED: Final = 3
 def draw(actor: Actor, of: HistoryOf) -> None:
     """Draw the fields of the two moments, and what differs."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key=FILTERS_PLACE):
-        first = moments.pick("From", FROM, "2026-03-01 09:00")
-        second = moments.pick("To", TO, "Now")
+        begins = st.text_input(
+            "From", key=FROM, bind="query-params", placeholder="2026-03-01 09:00", **moments.field(FROM)
+        )
+        first = moments.parsed(begins, FROM)
+        ends = st.text_input("To", key=TO, bind="query-params", placeholder="Now", **moments.field(TO))
+        second = moments.parsed(ends, TO)
     if first is None:
         st.info(
             "Say from when: a time, or a generation. What differs until then, or until now, is listed by row and field.",

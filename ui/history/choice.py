@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import streamlit as st
 
@@ -31,6 +31,8 @@ FROM, TO = "from", "to"
 CLEAR: Final = "history_clear_button"
 """Key of the button that is on both parts of the page."""
 _LONGEST: Final = 200
+_ANY: Final[dict[str, Any]] = {"index": None, "placeholder": "Any", "filter_mode": "contains"}
+"""What the select boxes have in common."""
 _KINDS: Final = {KINDS[table].capitalize(): table for table in TARGETS}
 
 
@@ -103,9 +105,10 @@ def pick_filters(of: HistoryOf, providers: Iterable[str]) -> Filters:
     address.one_of(_KIND, _KINDS, "a kind")
     address.one_of(_FIELD, known, "a field")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key=FILTERS_PLACE):
-        field = _box("Field", _FIELD, known, 190)
-        kind = _box("Kind", _KIND, _KINDS, 190)
-        provider = _box("Provider", _PROVIDER, address.with_asked(_PROVIDER, [*providers], _LONGEST), 170)
+        field = st.selectbox("Field", list(known), key=_FIELD, bind="query-params", width=190, **_ANY)
+        kind = st.selectbox("Kind", list(_KINDS), key=_KIND, bind="query-params", width=190, **_ANY)
+        there = address.with_asked(_PROVIDER, [*providers], _LONGEST)
+        provider = st.selectbox("Provider", there, key=_PROVIDER, bind="query-params", width=170, **_ANY)
         who = st.text_input(
             "Who",
             key=_WHO,
@@ -124,19 +127,6 @@ def pick_filters(of: HistoryOf, providers: Iterable[str]) -> Filters:
         by=who.strip() or None,
         field=known.get(field or ""),
         provider=provider,
-    )
-
-
-def _box(label: str, key: str, options: Iterable[str], width: int) -> str | None:
-    return st.selectbox(
-        label,
-        list(options),
-        index=None,
-        key=key,
-        bind="query-params",
-        placeholder="Any",
-        filter_mode="contains",
-        width=width,
     )
 
 
