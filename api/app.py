@@ -32,6 +32,7 @@ from api import (
     providers,
     scoped_settings,
     settings,
+    spend,
     webhooks,
     wire,
 )
@@ -118,6 +119,7 @@ def make() -> FastAPI:
         organization_providers,
         features,
         limits,
+        spend,
     )
     for module in (*ours, webhooks, history, presets, budgets, models, document, health, docs):
         app.router.routes.extend(module.router.routes)  # flat: what there is can be walked, by a 405 and by a test

@@ -24,6 +24,7 @@ from . import (
     presets,
     providers,
     schema,
+    spend,
     tokens,
     users,
     webhooks,
@@ -58,6 +59,7 @@ app.add_typer(installation.app, name="installation")
 app.add_typer(history.app, name="history")
 app.add_typer(audit.app, name="audit")
 app.add_typer(logs.app, name="logs")
+app.add_typer(spend.app, name="spend")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(models.app, name="models")

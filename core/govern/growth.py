@@ -60,11 +60,15 @@ _GROWING: Final = {
     "llm_logs": _NUMBERED.format(table="llm_logs", number="id", days=RECENT_DAYS),
     "audit_events": _NUMBERED.format(table="audit_events", number="seq", days=RECENT_DAYS),
     "llm_usage": _SPREAD.format(table="llm_usage", time="slot", zone="", step="5 min"),
+    "llm_spend": _SPREAD.format(table="llm_spend", time="slot", zone="", step="1 hour"),
     "llm_usage_days": _SPREAD.format(
         table="llm_usage_days", time="day", zone="::timestamp AT TIME ZONE 'UTC'", step="1 day"
     ),
 }
 """Tables of events -> what asks for the first row's time, and how many came in how many seconds; None: all that are there."""
+
+_ADDED_UP: Final = ("llm_spend", "llm_usage", "llm_usage_days")
+"""Those of them whose rows are figures: all that are there came in the time between the first and the last."""
 
 
 def tables(session: Session) -> list[TableSize]:
@@ -80,6 +84,6 @@ def _with_pace(session: Session, row: Any) -> TableSize:
     pace = session.execute(text(asked)).one()
     if pace.oldest is None:
         return found
-    came = found.rows if pace.came is None and found.name.startswith("llm_usage") else pace.came or 0
+    came = found.rows if pace.came is None and found.name in _ADDED_UP else pace.came or 0
     per_day = came / pace.seconds * SECONDS_A_DAY if pace.seconds >= SECONDS_A_DAY else None
     return found._replace(oldest=pace.oldest, rows_a_day=per_day)

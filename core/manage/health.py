@@ -36,6 +36,8 @@ class Health(NamedTuple):
     """Connected resolvers of versions before this one."""
     processes: tuple[services.Process, ...]
     """Connected to this database, this one among them."""
+    untelling: tuple[services.Untelling, ...]
+    """Connected processes that may not tell what their calls cost."""
     without_the_key: tuple[services.Process, ...]
     """Those of them that lack this process's primary key, or do not say their keys."""
     in_use: int
@@ -134,6 +136,7 @@ def look(session: Session, ring: KeyRing) -> Health:
         schema=revisions.state(connection),
         older_services=tuple(services.older(session)),
         processes=tuple(services.processes(session)),
+        untelling=tuple(services.untelling(session)),
         without_the_key=tuple(services.lacking(session, ring.primary_id)) if ring.primary_id else (),
         in_use=pool.checkedout() if isinstance(pool, QueuePool) else 1,
         keys=keys.status(session, ring),

@@ -8,6 +8,7 @@ from sqlmodel import Session
 
 from ..parameters import PARAMETERS
 from ..postgres import names
+from ..store.grants import TELLING
 from ..version import VERSION
 from ..wording import counted
 
@@ -89,6 +90,28 @@ def connected(session: Session) -> list[Service]:
             version = read.version or FIRST_TO_SAY
             found[version] = found.get(version, 0) + 1
     return [Service(version, found[version]) for version in sorted(found, key=_order)]
+
+
+class Untelling(NamedTuple):
+    """A process that may not tell what its calls cost, and is connected to try again."""
+
+    role: str
+    """Its role in PostgreSQL."""
+    place: str
+    """Its host and number."""
+
+
+_UNTELLING: Final = text(
+    "SELECT DISTINCT usename::text, application_name FROM pg_stat_activity"
+    " WHERE datname = current_database() AND starts_with(application_name, :name) AND usesysid IS NOT NULL"
+    " AND NOT has_function_privilege(usesysid, :function, 'EXECUTE') ORDER BY 1, 2"
+)
+
+
+def untelling(session: Session) -> list[Untelling]:
+    """Return the processes that may not tell what their calls cost: their calls go on, and their sums wait in memory."""
+    found = session.execute(_UNTELLING, {"name": f"{names.TELLING}/", "function": TELLING})
+    return [Untelling(role, name.partition(" spend/")[2].partition(" ")[2]) for role, name in found]
 
 
 def older(session: Session, than: str = VERSION) -> list[Service]:

@@ -9,13 +9,20 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlmodel import Session
 
 from core.calling import teller as telling
 from core.calling.teller import Of, Settled, Teller
+from core.crypto import KeyRing
+from core.manage import health, services
+from core.manage.services import Untelling
+from core.postgres import names
+from core.store import db
 from tests.calling.test_log_writer import line_to
 from tests.conftest import fresh_database
 from tests.processes import python
 from tests.proxy import MUTE
+from ui.health.view import _untelling
 
 OF = Of(7, "summaries", "acme", "m1", "answered", "")
 COST = Decimal("0.0000000001")
@@ -187,12 +194,16 @@ def test_a_role_that_may_not(database: str) -> None:
             put(teller, 2)
             assert not teller.tell(1)
             assert "grant-reader ROLE --log" in (teller.untold().reason or "")
-            shown = owner.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE usename = 'spender' AND application_name LIKE 'llm-settings spend/%'"
-            ).fetchone()
-            assert shown == (1,)
+            engine = db.make_engine(database)
+            with Session(engine) as session:
+                assert services.untelling(session) == [Untelling("spender", names.place())]
+                (line,) = _untelling(health.look(session, KeyRing(None)))
+                assert "One process may not tell what calls cost: role spender, on " in line.detail
             owner.execute("GRANT EXECUTE ON FUNCTION llm_tell_spend(uuid, bigint, text, jsonb) TO spender")
             assert teller.tell(10)
+            with Session(engine) as session:
+                assert services.untelling(session) == []
+            engine.dispose()
             teller.close()
         finally:
             owner.execute("DROP OWNED BY spender")

@@ -57,6 +57,7 @@ COMMANDS = {
     "jobs list": "jobs",
     "jobs run": "jobs",
     "logs purge": "logs",
+    "spend export": "spend",
     **{f"tokens {name}": "tokens" for name in ("create", "revoke", "list")},
 }
 """Command -> the module of core.commands that has it."""

@@ -13,6 +13,7 @@ _NAMES: Final = {
     "llm_logs": "Request log",
     "llm_usage": "Figures by 5 minutes",
     "llm_usage_days": "Figures by days",
+    "llm_spend": "Spend by hours",
     "audit_events": "Audit events",
 }
 """The tables that grow with use -> their names for people."""

@@ -115,6 +115,7 @@ def _database(health: Health) -> list[Line]:
         schema,
         Line("Size", "ok", "OK", f"{health.size / 1_000_000:,.1f} MB on disk."),
         _services(health),
+        *_untelling(health),
         *_processes(health),
         Line("Connections", "ok", "OK", f"{health.in_use} in use by this process, this page's own included."),
     ]
@@ -132,6 +133,24 @@ def _services(health: Health) -> Line:
         f"{counted(number, 'service')} of an older version connected: {versions}. This is {VERSION}.",
         "Upgrade services before values are used that only this version knows: they take those for not set.",
     )
+
+
+def _untelling(health: Health) -> list[Line]:
+    """Return a row if there are processes that may not tell what their calls cost."""
+    if not health.untelling:
+        return []
+    roles = ", ".join(sorted({each.role for each in health.untelling}))
+    places = ", ".join(each.place for each in health.untelling[:SHOWN])
+    number = "One process" if len(health.untelling) == 1 else f"{len(health.untelling):,} processes"
+    return [
+        Line(
+            "Spend",
+            "soon",
+            "Not told",
+            f"{number} may not tell what calls cost: role {roles}, on {places}. The calls go on, and the sums wait there.",
+            f"Run `python -m core grant-reader {health.untelling[0].role} --log` as the owner of the tables.",
+        )
+    ]
 
 
 def _processes(health: Health) -> list[Line]:

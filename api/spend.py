@@ -1,0 +1,92 @@
+"""The route of what calls have cost."""
+
+from datetime import date
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BeforeValidator, Field
+
+from api.callers import MemberReader
+from api.envelopes import Wire
+from api.errors import success
+from api.ids import LARGEST, digits
+from api.names import camel
+from api.responses import READ, answers, named
+from core.errors import Invalid
+from core.govern import spend
+from core.store import db
+
+router = APIRouter(generate_unique_id_function=named, tags=["spend"])
+
+_BY: Final = {camel(name): name for name in spend.DIMENSIONS}
+_Day = Annotated[str | None, Query(max_length=10, description="a day, as 2026-11-30; it counts")]
+
+
+class SpendFigures(Wire):
+    """What attempts to call models have cost. Money is text: US dollars, exact to ten digits behind the point."""
+
+    calls: int = Field(description="attempts: each counts by itself")
+    input_tokens: int
+    output_tokens: int
+    cost: str = Field(description="of the calls whose price is known")
+    estimated: str = Field(description="so much of the cost is computed from lengths")
+    unpriced: int = Field(description="so many calls have no known price")
+
+
+class SpendOfOne(SpendFigures):
+    """The same of one combination."""
+
+    names: dict[str, str] = Field(description="what it is of, by what was asked for; empty: of none")
+
+
+class Spend(Wire):
+    """Spend of some days."""
+
+    first: date = Field(serialization_alias="from")
+    last: date = Field(serialization_alias="to")
+    zone: str
+    total: SpendFigures = Field(description="of all rows, also those left out")
+    rows: list[SpendOfOne] = Field(description=f"the dearest first, {spend.MOST_ROWS:,} at most")
+
+
+@router.get("/llm/spend", responses=answers(Spend, 404, *READ), summary="What calls have cost")
+def get_spend(  # noqa: PLR0917 - by name, of the query
+    actor: MemberReader,
+    by: Annotated[
+        str | None, Query(max_length=100, description=f"some of {', '.join(_BY)}, with commas between them")
+    ] = None,
+    first: Annotated[_Day, Query(alias="from")] = None,
+    last: Annotated[_Day, Query(alias="to")] = None,
+    zone: Annotated[str, Query(max_length=64, description="of the days, as Europe/Berlin")] = "UTC",
+    organization_id: Annotated[
+        Annotated[int, Field(ge=1, le=LARGEST)] | None,
+        BeforeValidator(lambda value: value and digits(value)),
+        Query(alias="organizationId", description="of this one alone; who belongs to an organisation has to name it"),
+    ] = None,
+) -> Response:
+    """By admins and analysts, of the installation or the organisation named. Without days: this month, by the zone."""
+    wanted = [_BY.get(name, name) for name in by.split(",")] if by else []
+    with db.transaction() as session:
+        found = spend.spent(
+            session, actor, wanted, _day(first, "from"), _day(last, "to"), zone=zone, organization_id=organization_id
+        )
+    rows = [
+        {"names": dict(zip(map(camel, wanted), row.names, strict=True)), **_figures(row.sums)} for row in found.rows
+    ]
+    days = {"from": found.first.isoformat(), "to": found.last.isoformat(), "zone": found.zone}
+    return success({**days, "total": _figures(found.whole), "rows": rows})
+
+
+def _figures(sums: spend.SpendSums) -> dict[str, int | str]:
+    return {
+        camel(name): f"{value:f}" if name in {"cost", "estimated"} else value for name, value in sums._asdict().items()
+    }
+
+
+def _day(given: str | None, name: str) -> date | None:
+    if not given:
+        return None
+    try:
+        return date.fromisoformat(given)
+    except ValueError:
+        raise Invalid({name: "must be a day, as 2026-11-30"}) from None
