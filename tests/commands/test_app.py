@@ -106,7 +106,16 @@ def test_every_command_that_writes_takes_a_reason() -> None:
         *("grant-app", "grant-reader", "grant-backup"),
         *("keys status", "keys check", "audit head", "audit verify", "audit export", "installation show"),
         *("catalogue status", "catalogue export", "catalogue diff", "models retiring", "models facts"),
-        *("providers keys test", "export", "import", "history show", "history diff", "webhooks test", "budgets show"),
+        *(
+            "providers keys test",
+            "export",
+            "import",
+            "history show",
+            "history diff",
+            "webhooks test",
+            "spend export",
+            "budgets show",
+        ),
     }
     takes = {name for name, options in _options(get_command(app)) if "--comment" in options and "-m" in options}
 

@@ -9,20 +9,17 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from fastapi.testclient import TestClient
 from sqlalchemy import text
 from sqlmodel import Session
 
 from core.actors import COMMAND_LINE
 from core.errors import Invalid
 from core.govern import spend
-from core.manage import organizations, providers
+from core.manage import organizations
 from core.store import db
 from core.store.table import id_of
-from tests.rest import KEY, data, error, tenant, token, token_of
 
 NAMES = ("organization_id", "feature", "provider", "model", "outcome", "cost_centre")
-SPEND = "/api/llm/spend"
 
 
 def told(session: Session, *spent: tuple[str, tuple[Any, ...], str, int]) -> None:
@@ -123,35 +120,3 @@ def test_a_month_as_csv() -> None:
         ["acme", "'=cmd()", "", "2", "0.0000000002"],
         ["acme", "chat", "K-1", "4", "3.0000000002"],
     ]
-
-
-def test_spend_over_rest(client: TestClient) -> None:
-    """Analysts read all, an organisation's people what is of theirs by its number; others' is not there."""
-    with db.transaction() as session:
-        made = {"name": "openai", "display_name": "O", "kind": "openai", "available_models": ["m"], "api_key": KEY}
-        provider = id_of(providers.create(session, COMMAND_LINE, made | {"default_model": "m"}))
-        theirs, other = tenant(session, "theirs", provider), tenant(session, "other", provider)
-        fill(session)
-        told(
-            session, ("2026-10-02T00:00:00Z", (theirs.organization, "chat", "openai", "m1", "answered", "K-2"), "16", 0)
-        )
-    asked = f"{SPEND}?by=feature,costCentre&from=2026-10-01&to=2026-10-31&zone=Europe/Berlin"
-
-    found = data(client.get(asked, headers=token("analyst")))
-    assert (found["from"], found["to"], found["total"]["cost"]) == ("2026-10-01", "2026-10-31", "17.0000000002")
-    assert found["rows"][0] == {
-        "names": {"feature": "chat", "costCentre": "K-2"},
-        "cost": "16.0000000000",
-        "estimated": "8.0000000000",
-        "calls": 2,
-        "inputTokens": 10,
-        "outputTokens": 5,
-        "unpriced": 0,
-    }
-    of = f"{asked}&organizationId={theirs.organization}"
-    for role in ("admin", "analyst"):
-        own = data(client.get(of, headers=token_of(theirs.organization, role)))
-        assert own["total"]["cost"] == "16.0000000000"
-    error(client.get(of, headers=token_of(other.organization, "admin")), 404, "NOT_FOUND")
-    error(client.get(asked, headers=token_of(other.organization, "admin")), 403, "FORBIDDEN")
-    error(client.get(asked.replace("2026-10-31", "31.10."), headers=token("admin")), 422, "VALIDATION_ERROR")

@@ -1,0 +1,44 @@
+"""What calls have cost, over REST: analysts read all, an organisation's people what is of theirs."""
+
+from fastapi.testclient import TestClient
+
+from core.actors import COMMAND_LINE
+from core.manage import providers
+from core.store import db
+from core.store.table import id_of
+from tests.govern.test_spend import fill, told
+from tests.rest import KEY, data, error, tenant, token, token_of
+
+SPEND = "/api/llm/spend"
+
+
+def test_spend_over_rest(client: TestClient) -> None:
+    """Analysts read all, an organisation's people what is of theirs by its number; others' is not there."""
+    with db.transaction() as session:
+        made = {"name": "openai", "display_name": "O", "kind": "openai", "available_models": ["m"], "api_key": KEY}
+        provider = id_of(providers.create(session, COMMAND_LINE, made | {"default_model": "m"}))
+        theirs, other = tenant(session, "theirs", provider), tenant(session, "other", provider)
+        fill(session)
+        told(
+            session, ("2026-10-02T00:00:00Z", (theirs.organization, "chat", "openai", "m1", "answered", "K-2"), "16", 0)
+        )
+    asked = f"{SPEND}?by=feature,costCentre&from=2026-10-01&to=2026-10-31&zone=Europe/Berlin"
+
+    found = data(client.get(asked, headers=token("analyst")))
+    assert (found["from"], found["to"], found["total"]["cost"]) == ("2026-10-01", "2026-10-31", "17.0000000002")
+    assert found["rows"][0] == {
+        "names": {"feature": "chat", "costCentre": "K-2"},
+        "cost": "16.0000000000",
+        "estimated": "8.0000000000",
+        "calls": 2,
+        "inputTokens": 10,
+        "outputTokens": 5,
+        "unpriced": 0,
+    }
+    of = f"{asked}&organizationId={theirs.organization}"
+    for role in ("admin", "analyst"):
+        own = data(client.get(of, headers=token_of(theirs.organization, role)))
+        assert own["total"]["cost"] == "16.0000000000"
+    error(client.get(of, headers=token_of(other.organization, "admin")), 404, "NOT_FOUND")
+    error(client.get(asked, headers=token_of(other.organization, "admin")), 403, "FORBIDDEN")
+    error(client.get(asked.replace("2026-10-31", "31.10."), headers=token("admin")), 422, "VALIDATION_ERROR")
