@@ -9,7 +9,7 @@ from sqlmodel import Session, col, select
 
 from ..access.authority import require
 from ..actors import Actor
-from ..audit.record import Target, changes_between, record
+from ..audit.record import Changes, Target, changes_between, record
 from ..errors import AlreadyExists, Invalid, NotFound
 from ..store import violations
 from ..store.budget_schemas import AdjustmentInput, BudgetInput
@@ -175,12 +175,18 @@ def top_up(session: Session, actor: Actor, budget_id: int, amount: object, reaso
     Raises:
         Forbidden, NotFound, Invalid: As everywhere.
     """
-    return _adjust(session, actor, budget_id, "top_up", amount, reason)
+    require(session, actor, "budget.top_up")
+    row, said = _adjust(session, actor, budget_id, "top_up", amount, reason)
+    record(session, actor, "budget.top_up", Target("budget", row.id, row.name), said, organization=row.organization_id)
+    return _now(session, row)
 
 
 def correct(session: Session, actor: Actor, budget_id: int, amount: object, reason: object) -> BudgetNow:
     """Add to what counts as spent in the period that is now, or with an amount below 0 take from it; as :func:`top_up`."""
-    return _adjust(session, actor, budget_id, "correction", amount, reason)
+    require(session, actor, "budget.correct")
+    row, said = _adjust(session, actor, budget_id, "correction", amount, reason)
+    record(session, actor, "budget.correct", Target("budget", row.id, row.name), said, organization=row.organization_id)
+    return _now(session, row)
 
 
 def times_of(session: Session, row: LlmBudget, period: LlmBudgetPeriod) -> tuple[str, str | None]:
@@ -203,9 +209,8 @@ def _adjust(  # noqa: PLR0917 - of one call, which names what is named
     kind: Literal["top_up", "correction"],
     amount: object,
     reason: object,
-) -> BudgetNow:
-    action = "budget.top_up" if kind == "top_up" else "budget.correct"
-    require(session, actor, action)
+) -> tuple[LlmBudget, Changes]:
+    """Write it; return the budget, and what the audit is told."""
     wanted = validate(AdjustmentInput, {"amount": amount, "reason": reason})
     if not wanted.amount:
         raise Invalid({"amount": "must not be 0"})
@@ -214,15 +219,7 @@ def _adjust(  # noqa: PLR0917 - of one call, which names what is named
     row = _locked(session, budget_id)
     given = {"budget": id_of(row), "kind": kind, "amount": wanted.amount, "by": actor.name, "reason": wanted.reason}
     session.execute(_ADJUST, given)
-    record(
-        session,
-        actor,
-        action,
-        Target("budget", row.id, row.name),
-        {"amount": (None, plain(wanted.amount)), "reason": (None, wanted.reason)},
-        organization=row.organization_id,
-    )
-    return _now(session, row)
+    return row, {"amount": (None, plain(wanted.amount)), "reason": (None, wanted.reason)}
 
 
 def _checked(session: Session, actor: Actor, action: str, data: Mapping[str, Any]) -> dict[str, Any]:
