@@ -156,6 +156,7 @@ REFUSED: Final = {
     "preset.update": "change a preset",
     "preset.delete": "delete a preset",
     "budget.list": "look at budgets",
+    "spend.view": "look at what calls cost",
     "budget.create": "make a budget",
     "budget.update": "change a budget",
     "budget.delete": "delete a budget",
