@@ -121,6 +121,7 @@ ROUTES = {
     ("POST", "/llm/presets/{id}/apply"): ADMIN,
     ("GET", "/llm/document"): ADMIN,
     ("PUT", "/llm/document"): ADMIN,
+    ("GET", "/llm/spend"): SIGNED_IN,
     ("GET", "/llm/limits"): SIGNED_IN,
     ("POST", "/llm/limits"): ADMIN,
     ("POST", "/llm/limits/preview"): ADMIN,
