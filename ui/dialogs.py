@@ -36,9 +36,9 @@ class Dialogs(NamedTuple):
     role: str = "admin"
     """Who may see the page."""
 
-    def open(self, name: str, row_id: int | None = None) -> None:
-        """Open the dialog *name*, in a new run."""
-        self.begin(name, row_id)
+    def open(self, name: str, row: object = None, version: int | None = None) -> None:
+        """Open the dialog *name*, in a new run; as :meth:`begin`."""
+        self.begin(name, row, version)
         st.rerun()
 
     def show(self, name: str, row_id: int | None = None) -> None:
@@ -93,7 +93,9 @@ class Dialogs(NamedTuple):
         st.session_state.pop(self.key, None)
         self.forget()
 
-    def based_on(self, row: Versioned | None, then: str = "Save writes what stands here.") -> int:
+    def based_on(
+        self, row: Versioned | None, then: str = "Save writes what stands here.", by: str | None = None
+    ) -> int:
         """Return the version that what is typed is based on, and say once who has changed *row* since: the next press writes.
 
         0 of a row that is not there. A dialog reads its row anew in each run, so the row's own version says nothing of what
@@ -101,17 +103,22 @@ class Dialogs(NamedTuple):
 
         Args:
             row: As it is stored now; None: there is none.
-            then: What the next press does, as a sentence.
+            then: What the next press does, in sentences.
+            by: Who changed it last, as they may be named here; None: as the row says.
         """
         version = row.version if row else 0
         seen: int = st.session_state.setdefault(_BASED_ON, version)
         if row is not None and seen != version:
             st.warning(
-                plain(f"{row.updated_by or 'Somebody'} changed it {ago(row.updated_at)}. {then}"),
+                plain(f"{by or row.updated_by or 'Somebody'} changed it {ago(row.updated_at)}. {then}"),
                 icon=":material/group:",
             )
             st.session_state[_BASED_ON] = version
         return seen
+
+    def seen_anew(self, version: int) -> None:
+        """Base the next press on *version*: who was quicker was named."""
+        st.session_state[_BASED_ON] = version
 
     def save(
         self,
@@ -157,7 +164,7 @@ class Dialogs(NamedTuple):
                     ),
                     icon=":material/group:",
                 )
-                st.session_state[_BASED_ON] = outcome.conflict.version
+                self.seen_anew(outcome.conflict.version)
         return outcome
 
 

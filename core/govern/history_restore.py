@@ -15,6 +15,7 @@ from sqlmodel import Session
 from ..actors import Actor
 from ..audit.record import Target, ask_reason, explained, record, tried
 from ..errors import Conflict, CoreError, Invalid, NotFound
+from ..manage.organization_members import known_by
 from . import history, history_names, history_writers
 from .history import Differences
 from .history_moments import Moment, moment, newest
@@ -183,7 +184,7 @@ def undo(session: Session, actor: Actor, generation: int, *, dry_run: bool = Fal
     wanted = []
     for row in rows:
         if row.moved_on:
-            _refuse_moved(row)
+            _refuse_moved(session, actor, row)
         wanted.append(
             _Wanted(
                 row.table_name,
@@ -221,7 +222,7 @@ def _write_all(
             nested = session.begin_nested()
             try:
                 if looked_at is not None:
-                    _refuse_changed_since(session, each, looked_at)
+                    _refuse_changed_since(session, actor, each, looked_at)
                 outcomes.append(_write(session, actor, each, then.generation, kept=kept))
                 nested.commit()
             except CoreError as error:
@@ -326,24 +327,23 @@ def _images_at(session: Session, found: Differences) -> dict[tuple[str, int], Ma
     return {(table, row_id): image for table, row_id, image in session.execute(text(_IMAGES), values)}
 
 
-def _refuse_changed_since(session: Session, wanted: _Wanted, looked_at: int) -> None:
+def _refuse_changed_since(session: Session, actor: Actor, wanted: _Wanted, looked_at: int) -> None:
     values = {"table": wanted.table, "row": wanted.row_id, "generation": looked_at}
     row = session.execute(text(_SINCE), values).one_or_none()
     if row is not None:
         fields = history.fields_between(row.image, wanted.image)
-        raise Conflict(
-            history_names.KINDS.get(wanted.table, "row"), row.version or 0, row.by, row.at.isoformat(), fields
-        )
+        by = known_by(session, actor, wanted, row.by)
+        raise Conflict(history_names.KINDS.get(wanted.table, "row"), row.version or 0, by, row.at.isoformat(), fields)
 
 
-def _refuse_moved(row: Any) -> None:
+def _refuse_moved(session: Session, actor: Actor, row: Any) -> None:
     changed = history.fields_between(row.image, row.newest_image)
     fields = {name: (row.newest_image or {}).get(name) for name in changed}
     pairs = {name: (value, (row.before or {}).get(name)) for name, value in fields.items()}
     raise Conflict(
         history_names.KINDS.get(row.table_name, "row"),
         row.newest_version or 0,
-        row.newest_by,
+        known_by(session, actor, row, row.newest_by),
         row.newest_at.isoformat(),
         pairs,
     )

@@ -24,10 +24,10 @@ from ..store.organization_tables import FeatureLlmOverride, LlmLimits
 from ..store.schemas import could_be_id, validate
 from ..store.table import id_of
 from ..store.tables import LlmSettings
-from ..store.versions import refuse_stale
 from ..wording import counted
 from . import limit_checks, limit_effects, limit_rules, services, settings
 from .limit_effects import Effects
+from .organization_members import refuse_stale_row
 from .organization_rows import reach
 from .scopes import Named, SettingsScope, named
 
@@ -170,7 +170,7 @@ def update(
         raise Invalid(dict.fromkeys(unknown, "stays as it is; delete these limits and set others"))
     current = found.model_dump(include={*FIELDS, *_SCOPE})
     row = _locked(session, limit_id)
-    refuse_stale("limit", row, version, patch)
+    refuse_stale_row(session, actor, "limit", row, version=version, patch=patch)
     before = row.model_dump(include=set(FIELDS))
     wanted, of = _checked(session, actor, "limit.update", {**current, **before, **patch}, own=limit_id)
     for name in FIELDS:
@@ -231,7 +231,7 @@ def delete(session: Session, actor: Actor, limit_id: int, *, version: int | None
     find(session, actor, limit_id, "limit.delete", role="admin")
     row = _locked(session, limit_id)
     of = _may(session, actor, "limit.delete", row.owner, scope_of(row))
-    refuse_stale("limit", row, version, {})
+    refuse_stale_row(session, actor, "limit", row, version=version, patch={})
     before = row.model_dump(include=set(FIELDS))
     session.delete(row)
     session.flush()

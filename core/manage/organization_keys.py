@@ -21,8 +21,8 @@ from ..store.schemas import ApiKeyInput, could_be_id, validate
 from ..store.sealed import fingerprint, fingerprint_of
 from ..store.table import id_of
 from ..store.tables import LlmProvider
-from ..store.versions import refuse_stale
 from . import keys
+from .organization_members import refuse_stale_row
 from .organization_rows import reach
 from .organizations import target_of
 from .provider_keys import KeyState
@@ -82,7 +82,7 @@ def update(
         raise NotFound("provider of this organisation with version", version)
     current = row.model_dump(include=set(FIELDS)) if row else OrganizationProviderInput().model_dump()
     if row is not None:
-        refuse_stale("provider of this organisation", row, version, patch)
+        refuse_stale_row(session, actor, "provider of this organisation", row, version=version, patch=patch)
     wanted = validate(OrganizationProviderInput, {**current, **patch}).model_dump()
     if row is None:
         row = OrganizationProvider(organization_id=organization_id, provider_id=provider_id)
@@ -126,7 +126,7 @@ def set_api_key(
     if row is None:
         row = OrganizationProvider(id=_next_id(session), organization_id=organization_id, provider_id=provider_id)
     else:
-        refuse_stale("provider of this organisation", row, version, {})
+        refuse_stale_row(session, actor, "provider of this organisation", row, version=version, patch={})
     before, needed = shown_key(row), row.requires_own_key
     seal(session, provider, row, plain)
     row.api_key_set_at = datetime.now(UTC)
@@ -155,7 +155,7 @@ def remove_api_key(
     row = _find(session, organization_id, provider_id, lock=True)
     if row is None or not row.api_key_encrypted:
         raise NotFound("API key of this organisation for provider", provider.name)
-    refuse_stale("provider of this organisation", row, version, {})
+    refuse_stale_row(session, actor, "provider of this organisation", row, version=version, patch={})
     before = shown_key(row)
     row.api_key_encrypted = row.api_key_masked = row.api_key_fingerprint = None
     row.api_key_key_id = row.api_key_binding = row.api_key_set_at = None

@@ -1,6 +1,6 @@
 """Who belongs to an organisation: its admins, who manage it, and its analysts, who see what is in force there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -9,11 +9,12 @@ from sqlmodel import Session, col, func, select
 from ..access.authority import Visible, visible
 from ..actors import APPLIER, Actor
 from ..audit.record import record
-from ..errors import NotFound
+from ..errors import Conflict, NotFound
 from ..store.organization_schemas import MemberInput
 from ..store.organization_tables import Organization, OrganizationMember
 from ..store.schemas import could_be_id, validate
 from ..store.tables import MEMBER, ApiToken, User
+from ..store.versions import Stamped, refuse_stale
 from .organization_rows import reach
 from .organizations import target_of
 
@@ -83,10 +84,29 @@ def known_as(session: Session, actor: Actor, row: Any) -> str:
         actor: Who asks, and has found the row.
         row: Any that has ``organization_id`` and ``updated_by``; None: there is none.
     """
-    by = getattr(row, "updated_by", None)
-    if by is None:
-        return "somebody"
-    return shown_names(session, visible(session, actor, "organization.read"), row.organization_id)(by) or "somebody"
+    return known_by(session, actor, row, getattr(row, "updated_by", None)) or "somebody"
+
+
+def known_by(session: Session, actor: Actor, row: Any, name: str | None) -> str | None:
+    """Return *name* of who changed *row*, as *actor* may know; *row* is any that has ``organization_id``."""
+    if name is None:
+        return None
+    return shown_names(session, visible(session, actor, "organization.read"), row.organization_id)(name)
+
+
+def refuse_stale_row(
+    session: Session, actor: Actor, kind: str, row: Stamped, *, version: int | None, patch: Mapping[str, Any]
+) -> None:
+    """As :func:`core.store.versions.refuse_stale` of a row that may be an organisation's: who was quicker is named as *actor* may know.
+
+    Raises:
+        Conflict: As there.
+    """
+    try:
+        refuse_stale(kind, row, version, patch)
+    except Conflict as error:
+        by = known_by(session, actor, row, error.changed_by)
+        raise Conflict(kind, error.version, by, error.changed_at, error.changes) from None
 
 
 def set_member(session: Session, actor: Actor, organization_id: int, user_id: int, role: str) -> Member:

@@ -23,8 +23,8 @@ from ..store.organization_schemas import ScopedSettingsInput
 from ..store.organization_tables import FeatureLlmOverride, LlmLimits
 from ..store.schemas import SettingsInput, could_be_id, could_be_provider, validate
 from ..store.tables import LlmProvider, LlmSettings, SettingsGeneration
-from ..store.versions import refuse_stale
 from . import knowledge, limit_checks, services
+from .organization_members import refuse_stale_row
 from .organization_rows import reach_row
 from .scopes import Named, SettingsRow, SettingsScope, default_provider, models, named, of_row
 
@@ -333,7 +333,7 @@ def _update(
 def _delete(session: Session, actor: Actor, model: type[R], row_id: int, version: int | None) -> None:
     of = named(session, actor, "settings.delete", of_row(reach_row(session, actor, "settings.delete", model, row_id)))
     row = _locked(session, model, row_id)
-    refuse_stale("settings row", row, version, {})
+    refuse_stale_row(session, actor, "settings row", row, version=version, patch={})
     before = row.model_dump(include=set(ALL_FIELDS))
     session.delete(row)
     session.flush()
@@ -378,7 +378,7 @@ def _write(
     version: int | None,
     preset: str | None = None,
 ) -> None:
-    refuse_stale("settings row", row, version, patch)
+    refuse_stale_row(session, actor, "settings row", row, version=version, patch=patch)
     current = row.model_dump(include=set(ALL_FIELDS))
     wanted = _checked(session, actor, current, patch, of)
     for name, value in wanted.items():

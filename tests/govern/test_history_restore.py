@@ -351,3 +351,9 @@ def test_an_organisation_s_admin_restores_what_is_theirs_alone() -> None:
         oldest = history.changes(session, admin, of_acme).rows[-1].generation
         done = history_restore.restore_row(session, admin, "llm_settings", rows[acme], oldest)
         assert done.fields["max_tokens"] == (200, 100)
+    theirs = SettingsScope(organization_id=acme)
+    hers = _write(lambda session: settings.upsert(session, admin, theirs, {"top_p": 0.5}))
+    _write(lambda session: settings.upsert(session, ADA, theirs, {"top_p": 0.6}))
+    with db.transaction() as session, pytest.raises(Conflict) as quicker:
+        history_restore.undo(session, admin, hers)
+    assert quicker.value.changed_by == "installation"

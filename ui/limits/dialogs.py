@@ -23,10 +23,8 @@ from ui.guard import guard
 from ui.limits import form, words
 from ui.limits.form import Offered, Written
 from ui.scopes.editors import Names
-from ui.widgets import ago, isolated
+from ui.widgets import isolated
 
-SEEN: Final = "limit_seen"
-"""The version that the edit is based on."""
 _SHOWN: Final = "limit_effects_shown"
 """What was said last of what goes out of force: nothing is saved before it was said."""
 DIALOGS: Final = Dialogs("limits_dialog", (*form.TYPED, _SHOWN), "add_limit", role="member")
@@ -49,10 +47,8 @@ def open_for(action: str, what: Shown | None, names: Names, offered: Offered) ->
         names: What the list is narrowed to.
         offered: What there is to choose from.
     """
-    DIALOGS.forget()
+    DIALOGS.begin(action, what, what.version if what else None)
     form.forget_rules()
-    st.session_state[DIALOGS.key] = (action, what)
-    st.session_state[SEEN] = what.version if what else 0
     if action == "add":
         form.begin(names, None, offered.providers)
 
@@ -126,8 +122,7 @@ def _draw_there(there: ListedLimit) -> None:
     st.info(plain(f"{there.scope} has limits of that owner already: {says}."), icon=":material/lock:")
     if st.button("Edit those", key="limit_edit_those", icon=":material/edit:", disabled=not there.may_change):
         form.forget_rules()
-        st.session_state[SEEN] = there.row.version
-        DIALOGS.open("edit", Shown(id_of(there.row), there.row.version, there.scope))  # type: ignore[arg-type]  # as open_for
+        DIALOGS.open("edit", Shown(id_of(there.row), there.row.version, there.scope), there.row.version)
 
 
 @st.dialog("Edit the limit", icon=":material/edit:", width="medium", dismissible=False)
@@ -138,16 +133,8 @@ def _edit(shown: Shown, offered: Offered) -> None:
     if form.FIELDS not in st.session_state:
         names = Names(found.provider, found.organization, None, found.feature)
         form.begin(names, row, offered.providers)
-    if st.session_state.get(SEEN, row.version) != row.version:
-        says = "; ".join(f"{label}: {rules}" for label, rules in found.says)
-        st.warning(
-            plain(
-                f"{found.changed_by or 'Somebody'} changed it {ago(row.updated_at)}: {says}. Save writes what stands here."
-            ),
-            icon=":material/group:",
-        )
-    version = int(st.session_state.get(SEEN, row.version))
-    st.session_state[SEEN] = row.version  # the next press writes; one in this run was made before the other was seen
+    says = "; ".join(f"{label}: {rules}" for label, rules in found.says)
+    version = DIALOGS.based_on(row, f"It says now: {says}. Save writes what stands here.", by=found.changed_by)
     st.markdown(f"**{plain(isolated(found.scope))}** · {words.OWNERS[row.owner].lower()}")
     written = form.draw_rules(row.owner, limits.scope_of(row), {}, offered.providers)
     said = _draw_effects(actor, written, own=id_of(row))
@@ -230,7 +217,7 @@ def _save(actor: Actor, written: Written, found: Preview | None, row: tuple[int,
 
     outcome = attempt(work, f"The limit is saved. {found.holds if found is not None else ''}".rstrip())
     if outcome.ok and found is not None and found.effects.rows:
-        DIALOGS.open("clear", Shown(numbers[0], 0, "this scope"))  # type: ignore[arg-type]  # as open_for
+        DIALOGS.open("clear", Shown(numbers[0], 0, "this scope"))
     if outcome.ok:
         DIALOGS.done()
     for field, slot in written.slots.items():
@@ -245,6 +232,7 @@ def _save(actor: Actor, written: Written, found: Preview | None, row: tuple[int,
                 ),
                 icon=":material/group:",
             )
+            DIALOGS.seen_anew(outcome.conflict.version)
 
 
 def _draw_cancel() -> None:
@@ -273,6 +261,7 @@ def _is_ready(written: Written, place: Any, *, is_new: bool) -> bool:
 def _lift(shown: Shown) -> None:
     actor = guard("member")
     found, outcome = _read(actor, shown)
+    version = DIALOGS.based_on(found.row, "Look again, and lift it if you still want to.", by=found.changed_by)
     st.markdown(f"**{plain(isolated(found.scope))}**")
     st.markdown("\n".join(f"- {plain(isolated(label))}: {plain(rules)}" for label, rules in found.says))
     if outcome.effects.rows:
@@ -286,14 +275,13 @@ def _lift(shown: Shown) -> None:
         pressed = st.button("Lift", key="lift_confirm", type="primary", icon=":material/lock_open:")
     if not pressed:
         return
-    version = int(st.session_state.get(SEEN, found.row.version))
     done = attempt(
         lambda session: limits.delete(session, actor, id_of(found.row), version=version), "The limit is lifted."
     )
     if done.ok:
         DIALOGS.done()
     if done.conflict:
-        st.session_state[SEEN] = done.conflict.version
+        DIALOGS.seen_anew(done.conflict.version)
         st.warning("It was changed meanwhile. Look again, and lift it if you still want to.", icon=":material/group:")
     other_errors(done.errors, set())
 

@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 import streamlit as st
 from sqlmodel import Session
 
-from core.manage import organization_keys, providers
+from core.manage import organization_keys, organization_members, providers
 from core.store import db
 from ui.dialogs import Dialogs
 from ui.feedback import plain
@@ -78,6 +78,7 @@ def _terms(of: Chosen, shown: Shown) -> None:
     with db.transaction() as session:
         there = providers.get(session, shown.id).available_models
         row = organization_keys.get(session, actor, of.id, shown.id)
+        by = organization_members.known_as(session, actor, row)
     state = st.session_state
     if _OWN not in state:
         state[_OWN] = list(row.own_models) if row else []
@@ -119,7 +120,7 @@ def _terms(of: Chosen, shown: Shown) -> None:
         )
         slots["own_models"] = st.empty()
 
-    version = DIALOGS.based_on(row)
+    version = DIALOGS.based_on(row, by=by)
 
     def write(session: Session) -> None:
         patch: dict[str, Any] = {"own_models": list(state.get(_OWN) or [])} if not of.is_template else {}
