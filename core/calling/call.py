@@ -17,7 +17,7 @@ from .adapters import adapter_of
 from .answers import Collected, Completion, Embeddings, logged
 from .attempt import Attempt
 from .failures import Failure, NotUnderstood
-from .leases import Hold
+from .holds import Hold
 from .pricing import is_priced_apart, price
 from .request import Clock, Request
 from .settling import AttemptCost, AttemptOutcome

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Final
 
-from ..errors import BudgetExceeded
 from ..postgres import threads
 from ..resolving.budgets import Budget
+from .holds import Hold, Waiter
 from .lease_line import LeaseLine, Unanswered
 from .meters import NOTHING, Meter, Said
 
@@ -46,41 +46,6 @@ IDLE: Final = 30.0
 """Seconds without a word after which the connection is closed."""
 
 
-class Hold:
-    """What one attempt of a call has reserved. Settle it once; again changes nothing."""
-
-    __slots__ = ("_is_settled", "_parts", "amount")
-
-    def __init__(self, amount: Decimal, parts: Sequence[tuple[Meter, Decimal]]) -> None:
-        self.amount = amount
-        self._parts = parts
-        """Meters, and what of the amount is of the lease of each."""
-        self._is_settled = False
-
-    def put(self, cost: Decimal, *, estimated: bool, unpriced: bool) -> None:
-        """Put the cost in the place of the reserve. Of :class:`Leases`, which has the lock."""
-        if self._is_settled:
-            return
-        self._is_settled = True
-        for meter, lent in self._parts:
-            meter.put(self.amount, lent, cost, estimated=estimated, unpriced=unpriced)
-
-
-class _Waiter:
-    """A call that waits until there is room, or it is known that there is none."""
-
-    __slots__ = ("amount", "budgets", "hold", "problem", "ready", "since")
-
-    def __init__(self, budgets: Sequence[Budget], amount: Decimal, since: float, ready: Callable[[], object]) -> None:
-        self.budgets, self.amount, self.since, self.ready = budgets, amount, since, ready
-        self.hold: Hold | None = None
-        self.problem: BudgetExceeded | None = None
-
-    @property
-    def is_answered(self) -> bool:
-        return self.hold is not None or self.problem is not None
-
-
 class Leases:
     """All that this process holds of budgets. The process has one: :data:`leases`.
 
@@ -101,7 +66,7 @@ class Leases:
         self._meters: dict[int, Meter] = {}
         self._former: list[Meter] = []
         """Of periods that are over."""
-        self._waiting: deque[_Waiter] = deque()
+        self._waiting: deque[Waiter] = deque()
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # finalisers may ring it, unlike an Event
         self._is_rung = False
         self._dozes = True
@@ -231,9 +196,9 @@ class Leases:
             self._ring()
         return Hold(amount, parts)
 
-    def _begin(self, budgets: Sequence[Budget], amount: Decimal, ready: Callable[[], object]) -> _Waiter:
+    def _begin(self, budgets: Sequence[Budget], amount: Decimal, ready: Callable[[], object]) -> Waiter:
         now = time.monotonic()
-        waiter = _Waiter(budgets, amount, now, ready)
+        waiter = Waiter(budgets, amount, now, ready)
         with self._lock:
             self._book()
             self._start()
@@ -250,7 +215,7 @@ class Leases:
         return waiter
 
     @contextlib.contextmanager
-    def _waited_for(self, waiter: _Waiter) -> Iterator[None]:
+    def _waited_for(self, waiter: Waiter) -> Iterator[None]:
         """Wait in the block; then the wait is over, whatever it has brought. Who is interrupted holds nothing."""
         try:
             yield
@@ -266,7 +231,7 @@ class Leases:
             if not waiter.is_answered:
                 self._try(waiter, time.monotonic(), is_last=True)
 
-    def _outcome(self, waiter: _Waiter) -> Hold:
+    def _outcome(self, waiter: Waiter) -> Hold:
         if waiter.hold is None:
             raise waiter.problem or AssertionError("a wait has no outcome")
         return waiter.hold
@@ -292,7 +257,7 @@ class Leases:
         meter.budget = budget  # it may be another version
         return meter
 
-    def _try(self, waiter: _Waiter, now: float, *, is_last: bool = False) -> bool:
+    def _try(self, waiter: Waiter, now: float, *, is_last: bool = False) -> bool:
         """Give a call its reserve, or say why not, if that is known; return whether it is answered."""
         amount, meters = waiter.amount, [self._meter(budget, now) for budget in waiter.budgets]
         away = self._is_away(now)

@@ -15,7 +15,7 @@ from ..resolving.effective import EffectiveSettings
 from . import leases, teller
 from .answers import Collected
 from .failures import Failure
-from .leases import Hold
+from .holds import Hold
 from .vendors import LARGEST_COUNT, Tokens, count_of
 
 AttemptOutcome = Literal["answered", "broken_off", "cancelled", "failed", "refused", "timed_out"]

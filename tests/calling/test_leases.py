@@ -14,7 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from core.calling.leases import Hold, Leases
+from core.calling.holds import Hold
+from core.calling.leases import Leases
 from core.errors import BudgetExceeded
 from core.resolving.budgets import Budget
 from tests.conftest import run_async
