@@ -82,7 +82,7 @@ FUNCTIONS: Final = frozenset(
     {
         "llm_add_usage 674fd0b2fa84c0818820142b0a4c37e7 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
         "llm_budget_bounds 1aca6c8f481ab929f1dd4e47e4a94efd SET search_path=pg_catalog, public, pg_temp",
-        "llm_sync_leases 1dbc80cfd2adcc9a3ea9da69dd2a505f SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
+        "llm_sync_leases 4af81dbfc3c9ea4f78f5912127d6249c SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
         "llm_adjust_budget 36cef9b20a875a727651c9611a5f78af SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
         "llm_open_budget_period 1217c80dd534bacac2b5534de4cf8b6e SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
         "llm_audit_hash bfc31c8f05c26717ab35e342fc084706 SET search_path=pg_catalog, pg_temp",
@@ -95,7 +95,7 @@ FUNCTIONS: Final = frozenset(
         "llm_stamp_target ee6e77d2c307c48154a20c000dc86202",
         "llm_purge_history cd49aa6d84ae5fe5f3e4f568bdf6ee41 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; enable_seqscan=off; enable_bitmapscan=off; jit=off",
         "llm_purge_organization_history 5ed3adfb240508bf4f90fa0b36e6e8c4 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
-        "llm_tell_spend 82528f5b38cb579e717c9b8df72be2cb SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
+        "llm_tell_spend bace668de44a5c68ded43122cb734300 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
         "llm_stamp_row 3d8453aa59df753ee87158ca55425ded",
     }
 )

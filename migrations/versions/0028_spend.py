@@ -30,7 +30,7 @@ BEGIN
     IF EXISTS (
         SELECT FROM jsonb_to_recordset(sums)
             AS s(calls bigint, input_tokens bigint, output_tokens bigint, cost numeric, estimated numeric, unpriced bigint)
-        WHERE NOT (calls > 0 AND input_tokens >= 0 AND output_tokens >= 0 AND estimated >= 0 AND cost >= estimated
+        WHERE NOT (calls > 0 AND input_tokens >= 0 AND output_tokens >= 0 AND estimated >= 0 AND cost >= estimated AND cost < 'NaN'
             AND unpriced BETWEEN 0 AND calls) IS TRUE
     ) THEN
         RAISE check_violation USING MESSAGE = 'what was spent is no less than nothing';

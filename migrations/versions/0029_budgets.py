@@ -86,7 +86,8 @@ END $$
 # One statement for all meters of a holder. `told` is an array of objects: b budget, p period (null: the one that is now), s spent
 # and e estimated since the last word, f in flight, k kept (what is in flight, and what of the lease is not given back), a asked
 # for besides, n needed by calls that wait, l the least of these, u how many calls had no known price. A number that was heard before
-# changes nothing; nor does a word about the period that is now where the holder has a lease of it already.
+# changes nothing; nor does a word about the period that is now where the holder has a lease of it already. What is below 0 counts as
+# 0, and a budget of which something is no number is left out: nobody takes spending back here.
 SYNC = """
 CREATE FUNCTION llm_sync_leases(the_holder uuid, the_number bigint, the_name text, lives double precision, told jsonb)
 RETURNS TABLE (
@@ -116,11 +117,14 @@ BEGIN
     PERFORM 1 FROM llm_budget_periods q WHERE q.id = ANY (ids) ORDER BY q.id FOR NO KEY UPDATE;
     moment := clock_timestamp();
     FOR m IN
-        SELECT t.*, ids[(row_number() OVER (ORDER BY t.b, t.p))::integer] AS period
+        SELECT t.b, t.p, greatest(t.s, 0) AS s, greatest(t.e, 0) AS e, greatest(t.f, 0) AS f, greatest(t.k, t.f, 0) AS k,
+            greatest(t.a, 0) AS a, greatest(t.n, 0) AS n, greatest(t.l, 0) AS l, greatest(t.u, 0) AS u,
+            ids[(row_number() OVER (ORDER BY t.b, t.p))::integer] AS period
         FROM jsonb_to_recordset(told) AS t(
             b integer, p bigint, s numeric, e numeric, f numeric, k numeric, a numeric, n numeric, l numeric, u integer
         ) ORDER BY t.b, t.p
     LOOP
+        CONTINUE WHEN m.s + m.e + m.f + m.k + m.a + m.n + m.l = 'NaN';
         SELECT * INTO p FROM llm_budget_periods q WHERE q.id = m.period AND q.budget_id = m.b;
         CONTINUE WHEN NOT FOUND;
         SELECT * INTO b FROM org_llm_budgets q WHERE q.id = m.b;
@@ -190,7 +194,7 @@ BEGIN
             l.expires_at := moment + life;
             p.leased := p.leased + l.granted;
             INSERT INTO llm_leases (holder, period_id, granted, in_flight, presumed, number, expires_at, name)
-                VALUES (the_holder, p.id, l.granted, l.in_flight, l.presumed, l.number, l.expires_at, the_name)
+                VALUES (the_holder, p.id, l.granted, l.in_flight, l.presumed, l.number, l.expires_at, left(the_name, 200))
                 ON CONFLICT ON CONSTRAINT llm_leases_pkey DO UPDATE SET granted = excluded.granted,
                     in_flight = excluded.in_flight, presumed = excluded.presumed, number = excluded.number,
                     expires_at = excluded.expires_at, name = excluded.name;

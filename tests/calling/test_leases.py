@@ -182,6 +182,25 @@ def test_a_number_that_was_heard_changes_nothing(database: str) -> None:
         assert say(4, word(one, 10**6, s="0.2")) == []
 
 
+@pytest.mark.parametrize("amount", ["-0.4", "NaN"])
+def test_a_service_takes_no_spending_back(database: str, amount: str) -> None:
+    """Whatever a role that may tell says: what was spent stays, and so does what others hold."""
+    one, holder = budget(database), uuid.uuid4()
+    with psycopg.connect(database, autocommit=True) as connection:
+
+        def say(number: int, the_period: int | None, **told: str) -> Any:
+            words = json.dumps([word(one, the_period, **told)])
+            return connection.execute(SYNC, [holder, number, "a", 10, words]).fetchall()
+
+        the_period = say(1, None, n="0.5", l="0.5")[0][1]
+        say(2, the_period, s="0.3", k="0.2")
+        for number, name in enumerate("sefkanl", 3):
+            say(number, the_period, **{name: amount})
+            assert period(database, one)[0] == D("0.3"), name
+            assert 0 <= period(database, one)[1] <= D("0.7"), name
+            assert period(database, one)[2] == 0, name
+
+
 def test_who_died_is_presumed_to_have_spent_what_was_in_flight(database: str) -> None:
     """Until it speaks again; its free part is free once its lease has ended. Both stand in the ledger."""
     one, dead, alive = budget(database), uuid.uuid4(), uuid.uuid4()

@@ -53,7 +53,14 @@ def test_what_is_told_is_added_up(database: str) -> None:
     "changes",
     [
         *({name: -1} for name in ("calls", "input_tokens", "output_tokens", "unpriced", "cost", "estimated")),
-        *({"calls": 0, "unpriced": 0}, {"unpriced": 3}, {"estimated": "1"}, {"cost": None}, {"outcome": "free"}),
+        *(
+            {"calls": 0, "unpriced": 0},
+            {"unpriced": 3},
+            {"estimated": "1"},
+            {"cost": None},
+            {"cost": "NaN"},
+            {"outcome": "free"},
+        ),
     ],
 )
 def test_nothing_is_taken_back(database: str, changes: dict[str, Any]) -> None:
