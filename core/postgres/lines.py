@@ -6,6 +6,8 @@ for everybody else), and nothing is prepared: each transaction begins with what 
 """
 
 import contextlib
+import os
+import threading
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +27,10 @@ LIMITS: Final = f"SET LOCAL statement_timeout = '10s'; {OWN_PATH}"
 """The first statements of each transaction, where the URL has no limit of its own. No time zone: each moment that is written
 or compared has one."""
 
+_importing = threading.RLock()
+"""Held while a thread imports the driver: a fork in the middle would leave the child half of it, for good."""
+os.register_at_fork(before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release)
+
 
 def connect(url: str, name: str) -> "Connection[Any]":
     """Return a connection that commits by itself; *name* is what the server's list of connections shows.
@@ -34,7 +40,8 @@ def connect(url: str, name: str) -> "Connection[Any]":
         psycopg.Error: If the server cannot be reached. On the connection itself StoreUnavailable, once the server has not
             answered for :data:`PATIENCE`.
     """
-    import psycopg  # noqa: PLC0415 - keeps the import of the resolver lean
+    with _importing:
+        import psycopg  # noqa: PLC0415 - keeps the import of the resolver lean
 
     class Impatient(psycopg.Connection[Any]):
         """The kernel's keepalives see no more than the next machine, which may be a proxy."""
