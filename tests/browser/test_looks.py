@@ -170,7 +170,7 @@ def _limits_error(page: Page) -> None:
     dialog.get_by_role("combobox", name="What it limits").press("Escape")
     dialog.get_by_role("spinbutton", name="Max tokens: at most").fill("500")
     dialog.get_by_role("textbox", name="Why").fill("contract 4711")
-    dialog.get_by_role("textbox", name="Why").press("Enter")
+    dialog.get_by_role("textbox", name="Why").press("Tab")  # Enter would press Add limit
     expect(dialog.get_by_text("Puts 3 rows of 1 organisation out of force")).to_be_visible()
 
 
