@@ -50,6 +50,8 @@ READS = {
     "organization_keys.list_of",
     "organization_members.find_user",
     "organization_members.known_as",
+    "organization_members.known_by",
+    "organization_members.refuse_stale_row",
     "organization_members.list_of",
     "organization_members.of_user",
     "organizations.count",
