@@ -147,6 +147,7 @@ def _undo_in_a_list(page: Page, url: str) -> None:
     settled(page)
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("Undone")).to_be_visible()
+    settled(page)  # while the list is drawn anew it is there twice
     expect(switch).to_be_checked()
 
 
