@@ -66,7 +66,7 @@ def record(
         correlation_id: Default: a new one.
         operation: ``chat`` or ``embed``.
         at: When it began, with a time zone. Default: *latency_ms* ago.
-        cost_centre: Who pays for it within your house, in at most 64 characters.
+        cost_centre: Who pays for it within your house, in at most 64 characters; in the row, and what is spent is added up by it.
 
     Returns:
         The correlation id.
@@ -109,6 +109,7 @@ def record(
             operation=operation,
             tags=tuple(tags),
             correlation_id=correlation_id,
+            cost_centre=cost_centre or "",
         ),
     )
     outcome: AttemptOutcome = "broken_off" if error is not None else "cancelled" if cancelled else "answered"

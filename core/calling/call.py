@@ -353,6 +353,7 @@ class Call:
                 tags=request.tags,
                 correlation_id=request.correlation_id,
                 adjusted=sum(each.is_against_a_choice for each in self.adjustments),
+                cost_centre=request.cost_centre,
             ),
         )
 

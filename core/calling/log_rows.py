@@ -22,7 +22,7 @@ LONGEST: Final = 65_536
 """Characters of a prompt or an answer; the rest is cut off, and the cut is said."""
 _OF_A_ROW: Final = ("22", "23", "42", "54", "P0")
 """Classes of SQLSTATE that a value causes: bad data, a broken constraint, a type, a size, what a trigger raises."""
-LATER: Final = ("operation", "tags", "correlation_id", "organization_id", "feature", "adjusted")
+LATER: Final = ("operation", "tags", "correlation_id", "organization_id", "feature", "adjusted", "cost_centre")
 """Columns that the table of a version before has not, or that its role may not write: services are upgraded before the database is."""
 COLUMNS: Final = (
     *("at", "user_id", "provider_id", "provider", "model", "status", "attempts", "latency_ms", "generation"),
@@ -59,6 +59,8 @@ class CallToLog(NamedTuple):
     """The same in the caller's answer, and in the rows of all providers that were asked for it."""
     adjusted: int = 0
     """Parameters that somebody chose, and that were not sent, or not with that value, as the model does not take them."""
+    cost_centre: str = ""
+    """Who pays for it within the house; empty: nobody said."""
 
 
 def entry(settings: EffectiveSettings, call: CallToLog) -> dict[str, Any] | None:
@@ -86,6 +88,7 @@ def entry(settings: EffectiveSettings, call: CallToLog) -> dict[str, Any] | None
         "organization_id": settings.organization_id,
         "feature": settings.feature,
         "adjusted": call.adjusted,
+        "cost_centre": call.cost_centre or None,
     }
     if settings.log_level != "errors_only":
         usage = call.token_usage or {}
@@ -178,7 +181,7 @@ def _absent(connection: "Connection[Any]") -> set[str]:
 
 def _cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
     kept = dict(row)
-    for name in ("prompt", "response", "error", "user_id", "model", "correlation_id", "feature"):
+    for name in ("prompt", "response", "error", "user_id", "model", "correlation_id", "feature", "cost_centre"):
         kept[name] = _text(kept[name])
     kept["tags"] = None if kept["tags"] is None else json.dumps([_text(tag) for tag in kept["tags"]])
     kept["parameters"] = _json(kept["parameters"])

@@ -32,6 +32,7 @@ class CallFilters(NamedTuple):
     since: datetime | None = None
     organization_id: int | None = None
     feature: str | None = None
+    cost_centre: str | None = None
 
 
 def found(
@@ -52,7 +53,9 @@ def found(
         oldest_first: Whether those after *place* are asked for.
     """
     c, u = _LOGS.c, _USAGE.c
-    wanted = {name: getattr(filters, name) for name in ("provider", "model", "status", "user_id", "feature")}
+    wanted = {
+        name: getattr(filters, name) for name in ("provider", "model", "status", "user_id", "feature", "cost_centre")
+    }
     wanted = {name: storable(value[:200]) for name, value in wanted.items() if value}
     columns = [organization(c) if name == "organization" else c[name] for name in names]
     query = select(*columns).where(*(c[name] == value for name, value in wanted.items()))
@@ -65,7 +68,7 @@ def found(
         query = query.where(here > there if oldest_first else here < there)
     order = asc if oldest_first else desc
     query = query.order_by(order(c.at), order(c.id)).limit(limit)
-    is_scoped = filters.organization_id is not None or bool({"user_id", "feature"} & wanted.keys())
+    is_scoped = filters.organization_id is not None or bool({"user_id", "feature", "cost_centre"} & wanted.keys())
     by_index = is_scoped or len(wanted) < 2 and wanted.get("status") in {None, "error"}  # noqa: PLR2004, RUF021
     if limit is None or by_index:
         return query

@@ -111,6 +111,8 @@ class LoggedCall(NamedTuple):
     """Its slug; of one that was deleted, that it was."""
     feature: str | None
     """As the program named it, whether or not anybody registered it."""
+    cost_centre: str | None
+    """As the program named it."""
 
 
 class CallChoices(NamedTuple):

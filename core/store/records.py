@@ -122,6 +122,7 @@ class LlmLog(Table, table=True):
         Index(None, "user_id", "at", "id", postgresql_where=text("user_id IS NOT NULL")),
         Index(None, "organization_id", "at", "id", postgresql_where=text("organization_id IS NOT NULL")),
         Index(None, "feature", "at", "id", postgresql_where=text("feature IS NOT NULL")),
+        Index(None, "cost_centre", "at", "id", postgresql_where=text("cost_centre IS NOT NULL")),
         Index("llm_logs_failed_idx", "at", "id", postgresql_where=text("status = 'error'")),
     )
 
@@ -150,6 +151,8 @@ class LlmLog(Table, table=True):
     feature: str | None = Field(default=None, sa_type=Text)
     """As the caller named it, whether or not there is such a feature."""
     adjusted: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default=text("0")))
+    cost_centre: str | None = Field(default=None, sa_type=Text)
+    """Who pays for it within the house, as the caller said."""
 
 
 class LlmUsage(Table, table=True):

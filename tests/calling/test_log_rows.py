@@ -19,7 +19,7 @@ CALLS = {
 }
 ALWAYS = {
     *("at", "user_id", "provider_id", "provider", "model", "status", "attempts", "latency_ms", "generation", "error"),
-    *("operation", "tags", "correlation_id", "adjusted"),
+    *("operation", "tags", "correlation_id", "adjusted", "cost_centre"),
 }
 TOKENS = {"token_usage", "input_tokens", "output_tokens", "cost"}
 REQUEST, RESPONSE = {"prompt", "parameters"}, {"response"}

@@ -43,6 +43,7 @@ CALL = CallToLog(
     tags=("night", "eu"),
     correlation_id="job-1",
     adjusted=2,
+    cost_centre="K-17",
 )
 
 

@@ -43,6 +43,7 @@ CALL = {
     "adjusted": 0,
     "organization_id": None,
     "feature": None,
+    "cost_centre": None,
 }
 
 
@@ -191,7 +192,12 @@ def test_many_names(session: Session, admin: Actor) -> None:
 def some(session: Session) -> Session:
     """Sixty calls, one a minute, of two providers, two users, and all statuses."""
     for n in range(60):
-        more = {"at": NOW - timedelta(minutes=n), "provider": ("acme", "zeta")[n % 2], "user_id": f"user {n % 3}"}
+        more = {
+            "at": NOW - timedelta(minutes=n),
+            "provider": ("acme", "zeta")[n % 2],
+            "user_id": f"user {n % 3}",
+            "cost_centre": None if n % 5 else "K-1",
+        }
         log(session, {**(failed() if n % 10 == 9 else {}), **more, "model": f"m{n % 4}"})
     return session
 
@@ -247,6 +253,9 @@ def _walk(some: Session, admin: Actor, filters: CallFilters, minutes: range) -> 
         (CallFilters(since=NOW - timedelta(minutes=9, seconds=30)), 10),
         (CallFilters(provider="acme'; DROP TABLE llm_logs; --"), 0),
         (CallFilters(user_id="nul\0\ud800"), 0),
+        (CallFilters(cost_centre="K-1"), 12),
+        (CallFilters(cost_centre="k-1"), 0),
+        (CallFilters(cost_centre="K-1", model="m0", provider="acme"), 3),
     ],
     ids=itertools.count(),
 )

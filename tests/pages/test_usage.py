@@ -115,6 +115,22 @@ def test_filters_and_spans(session: Session, admin: Actor) -> None:
         assert told(at)["Calls"] == "3"
 
 
+def test_cost_centre(session: Session, admin: Actor) -> None:
+    """Who pays narrows the list, from the address too; the line and the opened call say it, a name as it is; clearing shows all."""
+    log(session, {"cost_centre": HOSTILE}, {"cost_centre": "K-17"}, {})
+
+    at = page(admin, cost_centre="K-17")
+    assert (len(lines(at)), lines(at)[0].endswith("paid by K\\-17")) == (1, True)
+    at.text_input(key="cost_centre").set_value(f" {HOSTILE} ").run()
+    call = usage.search(session, admin, CallFilters(cost_centre=HOSTILE)).rows[0].id
+    at.session_state[f"usage_call_{call}"] = True
+    at.run()
+    assert f"cost centre {plain(HOSTILE)}" in everything(at)
+    assert "](http" not in "".join(lines(at))
+    at.button(key="usage_clear_button").click().run()
+    assert (len(lines(at)), at.text_input(key="cost_centre").value) == (3, "")
+
+
 def test_organisation_and_feature(session: Session, admin: Actor) -> None:
     """Both narrow figures and calls, from the address too; a name is searched; a row says both; clearing shows all again."""
     acme, beta = (id_of(organizations.create_one(session, admin, {"slug": s, "name": s})) for s in ("acme", "acme-two"))

@@ -16,7 +16,7 @@ def test_a_service_that_is_newer_than_its_database(database: str) -> None:
     migrate.downgrade(engine, "0009")
     writer = Writer(database)
     try:
-        for revision in ("0009", "0010", "head"):
+        for revision in ("0009", "0010", "0029", "head"):
             migrate.upgrade(engine, revision)
             writer.put(settings(), CALL)
             assert writer.flush(10)
@@ -25,10 +25,15 @@ def test_a_service_that_is_newer_than_its_database(database: str) -> None:
         engine.dispose()
     with psycopg.connect(database) as connection:
         found = connection.execute(
-            "SELECT operation, tags, correlation_id, adjusted FROM llm_logs ORDER BY id"
+            "SELECT operation, tags, correlation_id, adjusted, cost_centre FROM llm_logs ORDER BY id"
         ).fetchall()
     assert (found, writer.dropped) == (
-        [("chat", None, None, 0), ("embed", ["night", "eu"], "job-1", 0), ("embed", ["night", "eu"], "job-1", 2)],
+        [
+            ("chat", None, None, 0, None),
+            ("embed", ["night", "eu"], "job-1", 0, None),
+            ("embed", ["night", "eu"], "job-1", 2, None),
+            ("embed", ["night", "eu"], "job-1", 2, "K-17"),
+        ],
         0,
     )
 
@@ -53,7 +58,7 @@ def test_a_role_that_logs_goes_on(database: str) -> None:
             owner.execute(sql.SQL("SET ROLE {}").format(role))
             owner.execute(
                 "INSERT INTO llm_logs (provider, model, status, attempts, latency_ms, generation, operation, tags,"
-                " correlation_id, adjusted) VALUES ('acme', 'm1', 'ok', 1, 1, 1, 'embed', '[]', 'x', 1)"
+                " correlation_id, adjusted, cost_centre) VALUES ('acme', 'm1', 'ok', 1, 1, 1, 'embed', '[]', 'x', 1, 'K')"
             )
             owner.execute("RESET ROLE")
             may = "SELECT has_column_privilege(%s, 'llm_logs', 'tags', 'SELECT')"

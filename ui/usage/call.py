@@ -75,4 +75,6 @@ def _facts(call: LlmLog, organization: str | None) -> list[str]:
         facts.append(f"organisation {organization}")
     if call.feature:
         facts.append(f"feature {call.feature}")
+    if call.cost_centre:
+        facts.append(f"cost centre {call.cost_centre}")
     return facts

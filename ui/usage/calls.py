@@ -29,10 +29,12 @@ LIVE_MINUTES: Final = 15
 """Live ends by itself: each look is a use of the sign-in, which would never end for want of use."""
 _LIST = "usage"
 """What the keys of the list's pager begin with."""
-FILTERS: Final = ("model", "status", "user")
+FILTERS: Final = ("model", "status", "user", "cost_centre")
 """Keys of the filters, beside the provider's, and their names in the page's address."""
-_MODEL, _STATUS, _USER = FILTERS
+_MODEL, _STATUS, _USER, _CENTRE = FILTERS
 _LIVE, _LIVE_SINCE, _LIVE_OVER = "usage_live", "usage_live_since", "usage_live_over"
+_OF: Final = {"organization": "in", "feature": "to", "cost_centre": "paid by"}
+"""What a line says of whose call it is."""
 _ICONS = {"ok": "check_circle", "error": "error", "cancelled": "cancel"}
 
 
@@ -62,11 +64,20 @@ def pick_filters(chosen: Chosen) -> CallFilters:
             width=140,
             help="The whole name, as the program gave it.",
         )
+        centre = st.text_input(
+            "Cost centre",
+            key=_CENTRE,
+            bind="query-params",
+            placeholder="Any",
+            max_chars=LONGEST,
+            width=140,
+            help="Who pays, as the program said it: the whole name, with its capitals.",
+        )
         st.button(
             "Clear filters",
             key="usage_clear_button",
             icon=":material/filter_alt_off:",
-            disabled=not any((organization, chosen.feature, chosen.provider, model, status, user)),
+            disabled=not any((organization, chosen.feature, chosen.provider, model, status, user, centre)),
             on_click=clear_filters,
             kwargs={"is_own": chosen.is_own},
         )
@@ -82,13 +93,14 @@ def pick_filters(chosen: Chosen) -> CallFilters:
         minute - usage.SPANS[chosen.span].back,
         chosen.organization_id,
         chosen.feature,
+        centre.strip() or None,
     )
 
 
 def clear_filters(*, is_own: bool) -> None:
     """Let all calls through again: a callback. An organisation's own admin stays there."""
     guard("manager")
-    st.session_state.update({PROVIDER: None, FEATURE: None, _MODEL: None, _STATUS: None, _USER: ""})
+    st.session_state.update({PROVIDER: None, FEATURE: None, _MODEL: None, _STATUS: None, _USER: "", _CENTRE: ""})
     if not is_own:
         st.session_state[ORGANIZATION] = ""
 
@@ -156,7 +168,7 @@ def sentence(call: LoggedCall) -> str:
         facts.append(f"{call.attempts} attempts")
     if call.user_id:
         facts.append(f"for {cut(call.user_id, 30)}")
-    facts += [f"{word} {cut(name, 40)}" for word, name in (("in", call.organization), ("to", call.feature)) if name]
+    facts += [f"{word} {cut(name, 40)}" for field, word in _OF.items() if (name := getattr(call, field))]
     what = f"**{cut(call.provider, 50)}** {cut(call.model, 50)}"
     if call.status == "error":
         why = (call.error or "").partition("): ")[2] or call.error or "failed"  # what was called stands before it
