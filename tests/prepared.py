@@ -17,6 +17,8 @@ import struct
 import sys
 from typing import Any
 
+from sqlalchemy import orm
+
 IMPORTED = {
     "core": (
         "typer",
@@ -114,6 +116,7 @@ if __name__ == "__main__":
     for name in IMPORTED[module]:
         with contextlib.suppress(ImportError):  # of an extra
             importlib.import_module(name)
+    orm.configure_mappers()
     gc.freeze()  # no fork writes to what it shares
     asked = serve(socket.socket(fileno=int(sys.argv[1])))
     become(*asked)

@@ -66,6 +66,7 @@ def running(say: Callable[[str], None] = _print) -> Iterator[None]:
 
     A database that is away at start does not stop the app: its pages say so, and it recovers by itself.
     """
+    users.decoy_hash()  # before anybody signs in; a command, which nobody signs in to, does without
     config = get_config()
     with ExitStack() as stack:
         try:
@@ -102,7 +103,6 @@ def _prepare(config: Config, say: Callable[[str], None]) -> None:
         if config.encryption_key is None and not _used():
             say("Started sealed: LLM_ENCRYPTION_KEY is not set, so API keys can be neither stored nor opened.")
     _look_at_encryption_key(say)
-    users.decoy_hash()
 
 
 def _make_key(config: Config, say: Callable[[str], None]) -> None:

@@ -12,6 +12,7 @@ from sqlmodel import Session
 from core.access import authority, sessions, users
 from core.actors import COMMAND_LINE, Actor
 from core.errors import AlreadyExists, Forbidden, Invalid, NotFound
+from core.manage import bootstrap
 from core.store import db
 from tests.conftest import PASSWORD, SHIPPED_COST, make_user
 
@@ -162,6 +163,14 @@ def test_unknown_user_costs_as_much_as_a_known_one() -> None:
     assert decoy.startswith(f"$2b${users.COST}$")
     assert users.decoy_hash() is decoy
     assert not any(bcrypt.checkpw(guess, decoy.encode()) for guess in (b"", PASSWORD.encode()))
+
+
+def test_the_app_begins_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first unknown user costs no more than the next: the hash is there as soon as the app runs, be the store away."""
+    monkeypatch.setattr(db, "close_engine", lambda: None)  # it is the tests'
+    users.decoy_hash.cache_clear()
+    with bootstrap.running():
+        assert users.decoy_hash.cache_info().currsize == 1
 
 
 def test_longest_password_fits_whole(session: Session) -> None:
