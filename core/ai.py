@@ -6,13 +6,14 @@ answer = complete("Say hello", provider="openai", user_id="42")
 answer.text, answer.usage, answer.cost, answer.estimated, answer.latency_ms, answer.attempts, answer.generation
 
 Asynchronous: :func:`complete_async`. A part at a time: :func:`stream`, :func:`stream_async`. Embeddings: :func:`embed`.
+A call by one's own client of a vendor's SDK, counted in the same way: :func:`spending`.
 Each call is logged as the settings say (:mod:`core.logs`). Needs the extra ``ai``.
 """
 
 import asyncio
 import atexit
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Final, TypeVar, Unpack
 
@@ -26,6 +27,7 @@ from .calling.messages import Prompt
 from .calling.pricing import price
 from .calling.request import Clock, Common, How, Request, embedding_of, request_of
 from .calling.sent import OMIT
+from .calling.spending import Spending
 from .calling.vendors import Tokens, ToolCall
 from .errors import ApiKeyUnavailable, CallFailed, CoreError, Invalid
 from .resolving.effective import EffectiveSettings
@@ -38,6 +40,7 @@ __all__ = [
     "Embeddings",
     "How",
     "Prompt",
+    "Spending",
     "Stream",
     "Tokens",
     "ToolCall",
@@ -50,6 +53,7 @@ __all__ = [
     "prepare",
     "prepare_async",
     "price",
+    "spending",
     "stream",
     "stream_async",
 ]
@@ -143,6 +147,47 @@ async def prepare_async(
     """As :func:`prepare`, for the running event loop, which goes on meanwhile."""
     settings = await _resolve_beside(provider, organization, feature)
     await clients.get_async(settings, settings.api_key())
+
+
+def spending(
+    settings: EffectiveSettings,
+    messages: object,
+    *,
+    max_tokens: int | None = None,
+    model: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    cost_centre: str | None = None,
+    embeds: bool = False,
+) -> Spending:
+    """Count a call that one's own client makes in the block: in its budgets, and in what calls cost.
+
+    ``with spending(settings, messages, max_tokens=500) as call: … call.settle(answer.usage)``; ``async with`` in an event
+    loop, which goes on meanwhile. What it costs at most is held from the beginning of the block; without ``settle`` it is
+    estimated in the end, from lengths. An error that says that nothing was spent settles for nothing; docs/costs.md has all
+    ends. What the SDK tries again by itself is one call.
+
+    Args:
+        settings: What :func:`core.resolve.resolve` answered: their organisation, feature, provider and budgets count.
+        messages: What is sent, in the vendor's form or a text: its bytes bound its tokens. Of embeddings the texts.
+        max_tokens: The cap of the answer that is sent. Default: the settings', else 32,768 are held.
+        model: As it is called. Default: the settings'.
+        options: What the request has besides, by the vendor's names: tools, ``n``, ``service_tier``, ``system`` …
+        cost_centre: Who pays for it within your house, in at most 64 characters.
+        embeds: Whether it asks for embeddings, so that no answer is written.
+
+    Raises:
+        BudgetExceeded: At the beginning of the block, if a budget has no room: send nothing then.
+        Invalid: If *max_tokens* or the cost centre is none.
+    """
+    return Spending(
+        settings,
+        messages,
+        max_tokens=max_tokens,
+        model=model,
+        options=options,
+        cost_centre=cost_centre,
+        embeds=embeds,
+    )
 
 
 def close() -> None:

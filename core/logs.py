@@ -15,6 +15,7 @@ from .calling.log_rows import CallStatus, Operation
 from .calling.log_writer import AT_EXIT, dropped, flush
 from .calling.request import TAG, is_short
 from .calling.settling import AttemptCost, AttemptOutcome
+from .calling.spending import Spending
 from .calling.teller import Untold
 from .calling.vendors import Counts, Tokens
 from .errors import Invalid
@@ -43,6 +44,7 @@ def record(
     operation: Operation = "chat",
     at: datetime | None = None,
     cost_centre: str | None = None,
+    spent: Spending | None = None,
 ) -> str:
     """Have a call logged that was made by one's own client, as the settings say; never waits for the database.
 
@@ -67,6 +69,8 @@ def record(
         operation: ``chat`` or ``embed``.
         at: When it began, with a time zone. Default: *latency_ms* ago.
         cost_centre: Who pays for it within your house, in at most 64 characters; in the row, and what is spent is added up by it.
+        spent: The block of :func:`core.ai.spending` that it was made in: that has counted it, and says usage, cost and model
+            where they are not given.
 
     Returns:
         The correlation id.
@@ -84,10 +88,12 @@ def record(
         raise Invalid({"cost": "must be US dollars from 0 on"})
     if cost_centre is not None and not is_short(cost_centre):
         raise Invalid({"cost_centre": f"must be a text of 1 to {TAG} characters that can be printed"})
+    if spent is not None and not spent.estimated:
+        usage, cost = spent.usage if usage is None else usage, spent.cost if cost is None else cost
     counted = dict(usage) if isinstance(usage, Mapping) else {} if usage is None else usage._asdict()
     tokens = Counts(*(counted.get(name) for name in Counts._fields)).tokens()
-    name = model or settings.model or ""
-    if cost is None and tokens is not None:
+    name = model or (spent.model if spent else settings.model) or ""
+    if cost is None and tokens is not None and spent is None:
         cost = pricing.price(settings, name, tokens, at=at)
     status: CallStatus = "error" if error is not None else "cancelled" if cancelled else "ok"
     correlation_id = correlation_id or uuid.uuid4().hex
@@ -109,13 +115,15 @@ def record(
             operation=operation,
             tags=tuple(tags),
             correlation_id=correlation_id,
-            cost_centre=cost_centre or "",
+            cost_centre=cost_centre or (spent.cost_centre if spent else ""),
         ),
     )
+    if spent is not None:
+        return correlation_id
     outcome: AttemptOutcome = "broken_off" if error is not None else "cancelled" if cancelled else "answered"
-    spent = AttemptCost(outcome, tokens or settling.NOTHING, cost if cost is not None or status == "ok" else Decimal(0))
+    found = AttemptCost(outcome, tokens or settling.NOTHING, cost if cost is not None or status == "ok" else Decimal(0))
     began = teller.ago(latency_ms / 1000) if at is None else teller.since(at)
-    settling.settle_recorded(settings, name, cost_centre or "", spent, at=began, attempts=attempts)
+    settling.settle_recorded(settings, name, cost_centre or "", found, at=began, attempts=attempts)
     return correlation_id
 
 

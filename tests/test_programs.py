@@ -225,6 +225,7 @@ CHAT = {
     "created": 1,
     "model": "m",
     "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hello from chat."}}],
+    "usage": {"prompt_tokens": 11, "completion_tokens": 4, "total_tokens": 15},
 }
 MESSAGE = {
     "id": "1",
@@ -309,12 +310,13 @@ def test_snippets_for_services(committed: str, vendor: str, tmp_path: Path, monk
 
     assert len(blocks) >= 6
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[:2] == ["Hello from chat.", "Hello from messages."]
+    assert done.stdout.splitlines()[:3] == ["Hello from chat.", "Hello from messages.", "11 4"]
     assert "No API key for provider 'opnai' (unknown_provider): there is no provider of that name" in done.stdout
-    (chat, message) = Vendor.asked
+    (chat, message, counted) = Vendor.asked
     assert chat[:2] == ("/v1/chat/completions", f"{KEY}-openai")
     assert message[:2] == ("/v1/messages", f"{KEY}-anthropic")
     assert (chat[2]["model"], chat[2]["temperature"], chat[2]["max_tokens"]) == ("m", 0.7, 77)
     assert "top_p" not in chat[2]
     assert (message[2]["model"], message[2]["max_tokens"]) == ("m", 77)
     assert "temperature" not in message[2]
+    assert counted[2]["max_tokens"] == 500

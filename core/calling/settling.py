@@ -106,7 +106,8 @@ _open: dict[int, Attempted] = {}
 
 def begin(settings: EffectiveSettings, model: str, cost_centre: str, so_far: Callable[[], AttemptCost]) -> Attempted:
     """Return an attempt that is about to be sent."""
-    teller.teller.begin()
+    if settings.generation:
+        teller.teller.begin()
     attempted = Attempted(settings, model, cost_centre, so_far)
     _open[id(attempted)] = attempted
     return attempted

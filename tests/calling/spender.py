@@ -1,4 +1,4 @@
-"""A process that spends of one budget until it is spent, from many threads, and writes down each step: ``python -m tests.calling.spender``."""
+"""A process that spends of its budgets until one is spent, from many threads, and writes down each step: ``python -m tests.calling.spender``."""
 
 import json
 import os
@@ -18,10 +18,10 @@ MOST = 1.5
 """Times the reserve that a call may cost."""
 
 
-def main(url: str, budget_id: str, callers: str, seconds: str, lives: str, log: str) -> None:
+def main(url: str, budget_ids: str, callers: str, seconds: str, lives: str, log: str) -> None:
     """Spend; the log has a line for each reserve, and each cost before it is settled: its time, what, and how much."""
     leases = Leases(url, lives=float(lives))
-    budget = Budget(int(budget_id), "b", "hard", "refuse", "closed")
+    budgets = [Budget(int(each), each, "hard", "refuse", "closed") for each in budget_ids.split(",")]
     until = time.monotonic() + float(seconds)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     refusals: dict[str, int] = {}
@@ -34,7 +34,7 @@ def main(url: str, budget_id: str, callers: str, seconds: str, lives: str, log: 
         while time.monotonic() < until:
             amount = LARGEST * Decimal(str(round(chance.uniform(0.2, 1), 3)))
             try:
-                hold = leases.reserve([budget], amount)
+                hold = leases.reserve(budgets, amount)
             except BudgetExceeded as error:
                 refusals[error.reason] = refusals.get(error.reason, 0) + 1
                 if error.reason == "spent" and error.needed is not None and error.needed < LARGEST / 4:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import psycopg
 import pytest
 
 from core.calling.leases import Leases
+from core.errors import BudgetExceeded
 from tests.calling.spender import LARGEST, MOST
 from tests.calling.test_leases import budget, period
 from tests.conftest import ROOT
@@ -22,10 +24,10 @@ from tests.processes import environment
 LONG = int(os.environ.get("LLM_TEST_SPENDING", "5"))
 PROCESSES, CALLERS = (8, 50) if LONG > 60 else (3, 12)
 LIVES = 2.0
-UNTOLD = 0.75
-"""Seconds of a killed process's spending that may be lost at most, and some for a busy machine."""
-ENOUGH = Decimal(LONG * PROCESSES * CALLERS) / 4
-"""About half of what could be spent in the time: the edge is reached."""
+UNTOLD = 2.0
+"""Seconds of a killed process's spending that may be lost at most: it promises 0.5 where nobody cuts its connection and it has a core."""
+ENOUGH = Decimal(LONG * 9)
+"""Less than can be spent in the time: the edge is reached."""
 
 
 def steps(log: Path) -> list[tuple[float, str, Decimal]]:
@@ -40,8 +42,15 @@ def total(found: list[tuple[float, str, Decimal]], what: str) -> Decimal:
 
 @pytest.mark.kill
 def test_counted_is_true_at_the_edge(database: str, tmp_path: Path) -> None:
-    """Costs of up to 1.5 times the reserve, connections cut all the time, one process killed: what is counted is what was spent."""
+    """Costs of up to 1.5 times the reserve, connections cut all the time, one process killed: what is counted is what was spent.
+
+    Each process spends of the one budget, and of one that is its alone, which says of whom something is missing.
+    """
     one = budget(database, str(ENOUGH))
+    own = [
+        budget(database, str(10 * ENOUGH), name=str(number), period=f"{('day', 'week')[number % 2]}", is_active=False)
+        for number in range(PROCESSES)
+    ]
     logs = [tmp_path / f"{number}" for number in range(PROCESSES)]
     crew = [
         subprocess.Popen(
@@ -50,7 +59,7 @@ def test_counted_is_true_at_the_edge(database: str, tmp_path: Path) -> None:
                 "-m",
                 "tests.calling.spender",
                 database,
-                str(one.id),
+                f"{one.id},{mine.id}",
                 str(CALLERS),
                 str(LONG),
                 str(LIVES),
@@ -61,14 +70,14 @@ def test_counted_is_true_at_the_edge(database: str, tmp_path: Path) -> None:
             stdout=subprocess.PIPE,
             text=True,
         )
-        for log in logs
+        for mine, log in zip(own, logs, strict=True)
     ]
     begun = time.monotonic() + 60
     while not all(log.exists() and log.stat().st_size for log in logs):
         assert time.monotonic() < begun
         time.sleep(0.05)
     cut, until = 0, time.monotonic() + LONG * 0.8
-    kill_at = time.monotonic() + LONG * 0.4
+    kill_at = time.monotonic() + LONG * 0.3
     with psycopg.connect(database, autocommit=True) as connection:
         while time.monotonic() < until:
             time.sleep(random.uniform(0.05, 0.4))
@@ -85,18 +94,21 @@ def test_counted_is_true_at_the_edge(database: str, tmp_path: Path) -> None:
 
     time.sleep(LIVES + 0.1)
     last = Leases(database, lives=LIVES)  # sweeps away what the killed one held
-    last.settle(last.reserve([one], Decimal("0.0000000001")), Decimal(0)) if period(database, one)[0] < ENOUGH else None
+    for of in (one, *own):
+        with suppress(BudgetExceeded):
+            last.settle(last.reserve([of], Decimal("0.0000000001")), Decimal(0))
     last.flush()
     last.close()
-    spent = period(database, one)[0]
-    killed, others = steps(logs[0]), [step for log in logs[1:] for step in steps(log)]
+    spent, *each = [period(database, of)[0] for of in (one, *own)]
+    assert spent == sum(each)
+    logged = [steps(log) for log in logs]
+    assert each[1:] == [total(log, "settled") for log in logged[1:]]
+
+    killed = logged[0]
     died = max(at for at, _, _ in killed)
-    true, lost = (
-        total(others, "settled") + total(killed, "settled"),
-        total([s for s in killed if s[0] > died - UNTOLD], "settled"),
-    )
-    open_then = total(killed, "reserved") - total([s for s in killed if s[0] <= died], "ended")
-    assert true - lost <= spent <= true + open_then + total([s for s in killed if s[0] > died - UNTOLD], "reserved")
+    late = [step for step in killed if step[0] > died - UNTOLD]
+    true, open_then = total(killed, "settled"), total(killed, "reserved") - total(killed, "ended")
+    assert true - total(late, "settled") <= each[0] <= true + open_then + total(late, "reserved")
     assert spent <= ENOUGH + PROCESSES * CALLERS * LARGEST * Decimal(str(MOST - 1))
-    if not any(outcome["refusals"].get("spent") is None for outcome in outcomes):
+    if all(outcome["refusals"].get("spent") for outcome in outcomes):  # a slow machine does not come to the edge
         assert spent > ENOUGH - LARGEST
