@@ -76,6 +76,12 @@ SCREENS: Final[Mapping[str, Screen]] = {
             "page",
         ),
     ),
+    "costs": Screen(
+        "Costs",
+        "payments",
+        "member",
+        ("span", "by", "zone", "organization", "feature", "provider", "chart"),
+    ),
     "users": Screen("Users", "group", "admin", ("search", "since", "page")),
     "tokens": Screen("API tokens", "vpn_key", "admin", ("search", "since", "page")),
     "webhooks": Screen("Webhooks", "webhook", "admin"),

@@ -64,17 +64,19 @@ class SpendTable(NamedTuple):
     zone: str
 
 
-_SHOWN: Final = {
+SHOWN: Final = {
     "organization": """CASE WHEN s.organization_id = 0 THEN '' ELSE coalesce(
         (SELECT o.slug || CASE WHEN o.deleted_at IS NULL THEN '' ELSE ' (deleted)' END FROM organizations o WHERE o.id = s.organization_id),
         'deleted organisation ' || s.organization_id) END""",
     "day": "(s.slot AT TIME ZONE CAST(:zone AS text))::date::text",
     **{name: f"s.{name}" for name in ("feature", "provider", "model", "cost_centre", "outcome")},
 }
-_KEYS: Final = {name: "s.organization_id" if name == "organization" else shown for name, shown in _SHOWN.items()}
-_SUMS: Final = """coalesce(sum(s.calls), 0)::bigint, coalesce(sum(s.input_tokens), 0)::bigint,
+"""What each of :data:`DIMENSIONS` is called to people, of ``llm_spend s``."""
+_KEYS: Final = {name: "s.organization_id" if name == "organization" else shown for name, shown in SHOWN.items()}
+SUMS: Final = """coalesce(sum(s.calls), 0)::bigint, coalesce(sum(s.input_tokens), 0)::bigint,
     coalesce(sum(s.output_tokens), 0)::bigint, coalesce(sum(s.cost), 0), coalesce(sum(s.estimated), 0),
     coalesce(sum(s.unpriced), 0)::bigint"""
+"""Columns as :class:`SpendSums` has them, of ``llm_spend s``."""
 _FROM: Final = """FROM llm_spend s WHERE s.slot >= :since AND s.slot < :until
     AND (CAST(:organization AS integer) IS NULL OR (s.organization_id = :organization AND s.organization_id <> 0))"""
 
@@ -111,7 +113,7 @@ def spent(
         raise Invalid({"by": "names something twice"})
     first, last, given = _time(session, first, last, zone)
     given["organization"] = organization_id
-    whole = SpendSums(*session.execute(text(f"SELECT {_SUMS} {_FROM}"), given).one())
+    whole = SpendSums(*session.execute(text(f"SELECT {SUMS} {_FROM}"), given).one())
     if not by:
         return SpendTable([], whole, first, last, zone)
     query = f"{_grouped(by)} ORDER BY sum(s.cost) DESC, sum(s.calls) DESC, {_places(by)} LIMIT {MOST_ROWS}"
@@ -139,9 +141,9 @@ def month_as_csv(
 
 
 def _grouped(by: Sequence[str]) -> str:
-    shown = ", ".join(_SHOWN[name] for name in by)
+    shown = ", ".join(SHOWN[name] for name in by)
     keys = ", ".join(_KEYS[name] for name in by)
-    return f"SELECT {shown}, {_SUMS} {_FROM} GROUP BY {keys}"
+    return f"SELECT {shown}, {SUMS} {_FROM} GROUP BY {keys}"
 
 
 def _places(by: Sequence[str]) -> str:

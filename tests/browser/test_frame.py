@@ -130,6 +130,7 @@ FILTERED = {
     "history": ("who", "ada"),
     "document": ("organization", "acme"),
     "usage": ("provider", "openai"),
+    "costs": ("provider", "openai"),
     "users": ("search", "ada"),
     "tokens": ("search", "bot"),
     "audit": ("who", "ada"),
