@@ -14,6 +14,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import (
+    bills,
     budgets,
     docs,
     document,
@@ -120,6 +121,7 @@ def make() -> FastAPI:
         features,
         limits,
         spend,
+        bills,
     )
     for module in (*ours, webhooks, history, presets, budgets, models, document, health, docs):
         app.router.routes.extend(module.router.routes)  # flat: what there is can be walked, by a 405 and by a test

@@ -70,14 +70,13 @@ def get_spend(  # noqa: PLR0917 - by name, of the query
         found = spend.spent(
             session, actor, wanted, _day(first, "from"), _day(last, "to"), zone=zone, organization_id=organization_id
         )
-    rows = [
-        {"names": dict(zip(map(camel, wanted), row.names, strict=True)), **_figures(row.sums)} for row in found.rows
-    ]
+    rows = [{"names": dict(zip(map(camel, wanted), row.names, strict=True)), **figures(row.sums)} for row in found.rows]
     days = {"from": found.first.isoformat(), "to": found.last.isoformat(), "zone": found.zone}
-    return success({**days, "total": _figures(found.whole), "rows": rows})
+    return success({**days, "total": figures(found.whole), "rows": rows})
 
 
-def _figures(sums: spend.SpendSums) -> dict[str, int | str]:
+def figures(sums: spend.SpendSums) -> dict[str, int | str]:
+    """Return sums as they go over the wire."""
     return {
         camel(name): f"{value:f}" if name in {"cost", "estimated"} else value for name, value in sums._asdict().items()
     }

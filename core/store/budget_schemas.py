@@ -13,7 +13,7 @@ PLACES: Final = 10
 _ZONE: Final = r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}$"
 
 
-def _decimal(value: Any) -> Any:
+def as_decimal(value: Any) -> Any:
     """Read a number, or its digits: 0.1 is a tenth."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return value
@@ -25,7 +25,7 @@ def _decimal(value: Any) -> Any:
 
 Amount = Annotated[
     Decimal,
-    BeforeValidator(_decimal),
+    BeforeValidator(as_decimal),
     Field(ge=0, le=MOST, decimal_places=PLACES, allow_inf_nan=False),
 ]
 
@@ -68,7 +68,7 @@ class AdjustmentInput(Input):
 
     amount: Annotated[
         Decimal,
-        BeforeValidator(_decimal),
+        BeforeValidator(as_decimal),
         Field(
             ge=-MOST,
             le=MOST,

@@ -40,6 +40,7 @@ RIGHTS: Final = {
     "llm_logs": f"SELECT, DELETE, INSERT ({', '.join(_LOGGED)})",
     "llm_usage": "SELECT, DELETE",  # a trigger adds to it
     "llm_usage_days": _ALL,
+    "llm_vendor_bills": _ALL,
     "llm_spend": "SELECT",  # a function adds to it
     "llm_spend_holders": "SELECT, DELETE",  # as above
     "jobs": "SELECT, INSERT, UPDATE",

@@ -58,6 +58,7 @@ COMMANDS = {
     "jobs run": "jobs",
     "logs purge": "logs",
     "spend export": "spend",
+    **{f"spend bill {name}": "spend" for name in ("list", "set", "remove", "import")},
     **{f"tokens {name}": "tokens" for name in ("create", "revoke", "list")},
 }
 """Command -> the module of core.commands that has it."""
