@@ -11,17 +11,22 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.rows import dict_row
+from sqlmodel import Session
 
 from core import ai, config, logs, resolve
 from core.actors import COMMAND_LINE
 from core.ai import Completion
 from core.calling import log_writer, teller
-from core.kinds import KINDS
+from core.crypto import Place
+from core.kinds import KINDS, origin_of
 from core.manage import providers
 from core.manage import settings as rows
 from core.resolve import Resolver
 from core.store import db
-from tests.conftest import run_async
+from tests.clusters import RING, connect
+from tests.conftest import ENCRYPTION_KEY, fresh_database, run_async
+from tests.databases import databases_of
+from tests.stores import sealing_with
 from tests.vendors import KEY, Vendor
 
 
@@ -32,25 +37,55 @@ def vendor() -> Iterator[Vendor]:
         yield vendor
 
 
+@pytest.fixture(scope="session")
+def of_kinds(server: str) -> Iterator[str]:
+    """Name of a database in which each kind has a provider of its name; the store of each test of calls is a copy of it."""
+    with fresh_database(server) as url:
+        engine = db.make_engine(url)
+        with sealing_with(ENCRYPTION_KEY), Session(engine) as session, session.begin():
+            for kind in KINDS:
+                made = {"name": kind, "display_name": kind, "kind": kind, "api_base_url": f"https://{kind}.invalid"}
+                models = {"available_models": ["m1", "gone"], "default_model": "m1", "api_key": KEY}
+                providers.create(session, COMMAND_LINE, {**made, **models})
+            values = {"retry_backoff_ms": 100, "max_retries": 2, "request_timeout_ms": 10_000}
+            rows.upsert_global(session, COMMAND_LINE, None, values)
+        engine.dispose()
+        name = url.partition("?")[0].rpartition("/")[2]
+        yield name
+        databases_of(server).forget(name)
+
+
 @pytest.fixture
-def store(committed: str, vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def store(server: str, of_kinds: str, vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A database in which each kind has a provider of its name, at the vendor; yields its URL. Calls are logged there."""
     monkeypatch.setenv("LLM_PRIVATE_HOSTS", "127.0.0.1")
     config.get_config.cache_clear()
-    resolver, writer, telling = Resolver(committed), log_writer.Writer(committed), teller.Teller(committed)
-    monkeypatch.setattr(resolve, "resolver", resolver)
-    monkeypatch.setattr(log_writer, "_writer", writer)
-    monkeypatch.setattr(teller, "teller", telling)
-    with db.transaction() as session:
-        for kind in KINDS:
-            made = {"name": kind, "display_name": kind, "kind": kind, "api_base_url": vendor.base_url(kind)}
-            models = {"available_models": ["m1", "gone"], "default_model": "m1", "api_key": KEY}
-            providers.create(session, COMMAND_LINE, {**made, **models})
-    configure(retry_backoff_ms=100, max_retries=2, request_timeout_ms=10_000)
-    yield committed
-    resolver._stop.set()  # its thread ends by itself within half a second: nobody waits for it here
-    writer.close()
-    telling.close()
+    with fresh_database(server, of_kinds) as url:
+        _move_to(vendor, url)
+        engine = db.make_engine(url)
+        monkeypatch.setattr(db, "get_engine", lambda: engine)
+        resolver, writer, telling = Resolver(url), log_writer.Writer(url), teller.Teller(url)
+        monkeypatch.setattr(resolve, "resolver", resolver)
+        monkeypatch.setattr(log_writer, "_writer", writer)
+        monkeypatch.setattr(teller, "teller", telling)
+        settle()
+        yield url
+        resolver._stop.set()  # its thread ends by itself within half a second: nobody waits for it here
+        writer.close()
+        telling.close()
+        engine.dispose()
+
+
+def _move_to(vendor: Vendor, url: str) -> None:
+    with connect(url) as connection, connection.transaction():
+        for number, kind in connection.execute("SELECT id, kind FROM llm_providers").fetchall():
+            at = vendor.base_url(kind)
+            sealed = RING.seal(KEY, Place("llm_providers", number, "api_key", origin_of(kind, at)))
+            connection.execute(
+                "UPDATE llm_providers SET api_base_url = %s, api_key_encrypted = %s, api_key_key_id = %s,"
+                " api_key_binding = %s WHERE id = %s",
+                [at, *sealed, number],
+            )
 
 
 def configure(kind: str | None = None, **values: Any) -> None:

@@ -5,6 +5,7 @@ The server is the embedded one, shared by all workers of a run, or the one that 
 
 import asyncio
 import functools
+import gc
 import os
 import re
 import shutil
@@ -30,6 +31,7 @@ from core.manage import bootstrap
 from core.postgres import embedded
 from core.store import db, migrate
 from core.store.tables import User
+from tests.databases import databases_of
 
 T = TypeVar("T")
 
@@ -75,7 +77,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Have Streamlit look once a worker for components of installed packages, as an app does: AppTest reads them all anew."""
+    """Leave libraries and tests out of garbage collections, half a second each; look once for components, as an app does: AppTest reads them anew."""
+    gc.freeze()
     if "streamlit.testing.v1" in sys.modules:
         from streamlit.components.v2 import manifest_scanner  # noqa: PLC0415 - tests of core alone do without Streamlit
 
@@ -126,6 +129,7 @@ def server(_no_configuration_from_outside: None) -> Iterator[str]:
             connection.execute(f"CREATE DATABASE {_template()}")
             migrate.upgrade(create_engine(_sqlalchemy(named(url, _template())), poolclass=NullPool))
     yield url
+    databases_of(url).close()
     if not given:
         embedded.stop(_folder())
 
@@ -147,15 +151,13 @@ def _sqlalchemy(url: str) -> str:
 
 
 @contextmanager
-def fresh_database(server: str) -> Iterator[str]:
-    """A migrated, empty database of its own; yields its URL."""
-    name = f"t_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {_template()} STRATEGY file_copy")
-        try:
-            yield named(server, name)
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+def fresh_database(server: str, template: str = "") -> Iterator[str]:
+    """A migrated, empty database of its own, or a copy of the database *template*; yields its URL."""
+    name = databases_of(server).take(template or _template())
+    try:
+        yield named(server, name)
+    finally:
+        databases_of(server).give_back(name)
 
 
 @pytest.fixture(scope="session")
