@@ -1,4 +1,5 @@
-"""Run ``python -m core``, or ``python -m uvicorn``, in forks of one process that has imported what they import of others.
+"""Run ``python -m core``, ``python -m uvicorn`` or a program of a few lines in forks of one process that has imported what they
+import of others.
 
 A process of its own for each run, with its own environment, folder and standard streams, and a real end of the
 interpreter: what is saved is the second or two that each start imports. :mod:`tests.processes` asks; ends with its asker.
@@ -58,6 +59,20 @@ IMPORTED = {
         "pyarrow.compute",
         "altair",
         "openai.types",
+    ),
+    "tests.programs.program": (
+        "psycopg",
+        "cryptography.hazmat.primitives.ciphers.aead",
+        "openai",
+        "openai.resources.chat",
+        "openai.resources.embeddings",
+        "openai.types.chat",
+        "anthropic",
+        "anthropic.resources.messages",
+        "google.genai",
+        "pydantic",
+        "jsonschema",
+        "asyncio",
     ),
 }
 """Module that is run -> what it imports of others; ours is imported by each run, as is what only some runs need, and what

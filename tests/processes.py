@@ -46,12 +46,22 @@ def python(code: str, *arguments: str, **env: str) -> subprocess.CompletedProces
 
 def core(*arguments: str, stdin: str | bytes = "", cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
     """Run ``python -m core``: a process of its own, which has its libraries imported already (tests/prepared.py)."""
-    given = stdin.encode() if isinstance(stdin, str) else stdin
+    return _forked("core", arguments, stdin.encode() if isinstance(stdin, str) else stdin, cwd, env)
+
+
+def program(code: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of a few lines, as :func:`python` does, in a process that has the vendors' SDKs imported already."""
+    return _forked("tests.programs.program", (code, *arguments), b"", ROOT, env)
+
+
+def _forked(
+    module: str, arguments: tuple[str, ...], given: bytes, cwd: Path, env: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         source.write(given)
         source.seek(0)
         streams = [source.fileno(), out.fileno(), err.fileno()]
-        run = Forked("core", list(arguments), streams, environment(**env), cwd)
+        run = Forked(module, list(arguments), streams, environment(**env), cwd)
         try:
             status = run.wait(60)
         except subprocess.TimeoutExpired:
@@ -61,7 +71,7 @@ def core(*arguments: str, stdin: str | bytes = "", cwd: Path = ROOT, **env: str)
         for stream in (out, err):
             stream.seek(0)
             written.append(io.TextIOWrapper(stream, encoding="utf-8").read())
-    return subprocess.CompletedProcess(["core", *arguments], status, *written)
+    return subprocess.CompletedProcess([module, *arguments], status, *written)
 
 
 class Forked:
