@@ -5,7 +5,6 @@ The server is the embedded one, shared by all workers of a run, or the one that 
 
 import asyncio
 import functools
-import gc
 import os
 import re
 import shutil
@@ -77,8 +76,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave libraries and tests out of garbage collections, half a second each; look once for components, as an app does: AppTest reads them anew."""
-    gc.freeze()
+    """Have Streamlit look once a worker for components of installed packages, as an app does: AppTest reads them all anew."""
     if "streamlit.testing.v1" in sys.modules:
         from streamlit.components.v2 import manifest_scanner  # noqa: PLC0415 - tests of core alone do without Streamlit
 
