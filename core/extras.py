@@ -23,6 +23,8 @@ EXTRAS: Final[Mapping[str, str]] = {
     "genai_prices": "ai",
     "httpcore2": "ai",
     "httpx2": "ai",
+    "phonenumbers": "pii",
+    "stdnum": "pii",
     "limits": "app",
 }
 """The package's import name -> the extra."""

@@ -21,6 +21,7 @@ from . import (
     models,
     move,
     organizations,
+    pii,
     presets,
     providers,
     schema,
@@ -60,6 +61,7 @@ app.add_typer(history.app, name="history")
 app.add_typer(audit.app, name="audit")
 app.add_typer(logs.app, name="logs")
 app.add_typer(spend.app, name="spend")
+app.add_typer(pii.app, name="pii")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(models.app, name="models")

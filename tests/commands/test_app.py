@@ -57,6 +57,7 @@ COMMANDS = {
     "jobs list": "jobs",
     "jobs run": "jobs",
     "logs purge": "logs",
+    "pii try": "pii",
     "spend export": "spend",
     **{f"spend bill {name}": "spend" for name in ("list", "set", "remove", "import")},
     **{f"tokens {name}": "tokens" for name in ("create", "revoke", "list")},
@@ -103,7 +104,7 @@ def test_help_names_every_command() -> None:
 def test_every_command_that_writes_takes_a_reason() -> None:
     """Whatever opens a transaction to write has --comment, and nothing else has it; no command that writes opens another one."""
     reads = {
-        *("migrate", "check-migrations", "test", "generate-key", "move", "explain", "jobs run"),
+        *("migrate", "check-migrations", "test", "generate-key", "move", "explain", "jobs run", "pii try"),
         *("grant-app", "grant-reader", "grant-backup"),
         *("keys status", "keys check", "audit head", "audit verify", "audit export", "installation show"),
         *("catalogue status", "catalogue export", "catalogue diff", "models retiring", "models facts"),

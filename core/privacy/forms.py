@@ -1,0 +1,154 @@
+"""What is found by the standard library alone: e-mail addresses, payment cards, IBANs, public IP addresses."""
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Final
+
+from ..patterns import later
+from .spans import LETTERS, Plain, Span
+from .windows import in_windows, near, words
+
+_MARKS: Final = "\u0300-\u036f"
+_HOST: Final = rf"(?:[\w{_MARKS}-]{{1,63}}\.){{1,8}}(?:xn--[a-z0-9-]{{2,59}}|[A-Za-z]{{2,24}}|[^\W\d_A-Za-z]{{2,24}})"
+_EMAIL: Final = later(
+    rf"(?:(?<![{LETTERS}.+%@/-])([{LETTERS}][{LETTERS}{_MARKS}.+%'&=#*?^~$-]{{0,63}})|(?<![\w.+%@/-])((?:(?![{LETTERS}])\w){{1,64}}))"
+    rf"@({_HOST})(?![{LETTERS}-])(?!\.[{LETTERS}])"
+)
+_BRACKETED: Final = later(r"(?i)[\[({] ?(?:at|ät|arroba|chez|@) ?[\])}]")
+_SPELT: Final = later(  # as people write it for machines not to find it
+    rf"(?i)(?<![\w.+%@/])([\w.+-]{{1,64}}) ?{_BRACKETED.pattern[4:]} ?"
+    r"(?:[\w-]{1,63}(?:\.| ?[\[({] ?(?:dot|punkt|punto|point|ponto|\.) ?[\])}] ?)){1,8}[a-z]{2,24}(?!\w)"
+)
+_OF_PROGRAMS: Final = frozenset({"git", "hg", "svn", "gitea"})
+_FILES: Final = "png|jpg|jpeg|gif|svg|webp|avif|css|js|mjs|tsx|jsx|html|json|yaml|yml"
+_NO_HOST: Final = later(rf"(?i)\d+\.(?:\d+|x)\.|.*\.(?:{_FILES})$")
+"""The version of a package, the name of a file."""
+
+
+def emails(plain: Plain) -> Iterator[Span]:
+    """Find e-mail addresses (RFC 5321's unquoted ones, RFC 6531's letters of all scripts), also spelt with "(at)"."""
+    text = plain.text
+    if "@" in text:
+        for found in _EMAIL.finditer(text):
+            local = (found[1] or found[2]).casefold()
+            if local not in _OF_PROGRAMS and ".." not in local and _NO_HOST.match(found[3]) is None:
+                yield plain.span(found.start(), found.end(), "EMAIL")
+    if _BRACKETED.search(text):
+        for found in _SPELT.finditer(text):
+            yield plain.span(found.start(), found.end(), "EMAIL")
+
+
+_CARD: Final = later(
+    rf"(?<![{LETTERS}.,/@#-])"
+    r"(?:\d{12,19}|(?<!\d )\d{4}(?:([ -])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{3})?|([ -])\d{6}\2\d{4,5})(?! \d))"
+    rf"(?![{LETTERS}/@]|[.,-]\d)"
+)
+_CARD_WORDS: Final = words(
+    "card|visa|master|amex|american express|maestro|discover|diners|jcb|unionpay|credit|debit|cc(?![a-z])|pan(?![a-z])",
+    "kart|kredit|carte|cb(?![a-z])|tarjeta|cart[aã]o|carta|kort|карт|クレジット|カード|卡|카드|بطاقة",
+)
+_MAESTRO: Final = frozenset({5018, 5019, 5020, 5038, 5893, 6304, 6759, 6761, 6762, 6763})
+_ISSUERS: Final = (
+    (4, 4, {13, 16, 19}),
+    (51, 55, {16}),
+    (2221, 2720, {16}),
+    (2200, 2204, {16}),
+    (34, 34, {15}),
+    (37, 37, {15}),
+    (300, 305, {14, 16, 19}),
+    (36, 36, {14, 16, 19}),
+    (38, 39, {14, 16, 19}),
+    (6011, 6011, {16, 17, 18, 19}),
+    (644, 649, {16, 17, 18, 19}),
+    (65, 65, {16, 17, 18, 19}),
+    (62, 62, {16, 17, 18, 19}),
+    (3528, 3589, {16, 17, 18, 19}),
+    *((prefix, prefix, {16}) for prefix in (60, 81, 82, *sorted(_MAESTRO))),
+)
+"""(first, last, lengths) of the numbers that issuers of cards have (ISO/IEC 7812's, as of 2026)."""
+
+
+def cards(plain: Plain) -> Iterator[Span]:
+    """Find numbers of payment cards: Luhn's check digit, groups as cards have them, and an issuer's range or a word beside it."""
+    for found in in_windows(_CARD, plain.text):
+        digits = found[0].replace(" ", "").replace("-", "")
+        if len(set(digits)) > 1 and _luhn(digits) and (_is_of_issuer(digits) or near(plain.text, found, _CARD_WORDS)):
+            yield plain.span(found.start(), found.end(), "CARD")
+
+
+def _is_of_issuer(digits: str) -> bool:
+    return any(
+        len(digits) in lengths and first <= int(digits[: len(str(first))]) <= last for first, last, lengths in _ISSUERS
+    )
+
+
+def _luhn(digits: str) -> bool:
+    doubled = sum(sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    return (doubled + sum(map(int, digits[::-2]))) % 10 == 0
+
+
+_IBAN: Final = later(r"(?i)(?<![a-z0-9])[a-z]{2}\d{2}(?=[ -]?[a-z0-9])")
+_LENGTHS: Final = (
+    "AD24AE23AL28AT20AZ28BA20BE16BG22BH22BI27BR29BY28CH21CR22CY28CZ24DE22DJ27DK18DO28EE20EG29ES24FI18FK18FO18FR27GB22GE22GI23GL18GR27GT28HN28"
+    "HR21HU28IE22IL23IQ23IS26IT27JO30KW30KZ20LB28LC32LI21LT20LU20LV21LY25MC27MD24ME22MK19MN20MR27MT31MU30NI28NL18NO15OM23PK24PL28PS29PT25QA29"
+    "RO24RS22RU33SA24SC31SD18SE24SI19SK24SM27SO23ST25SV28TL23TN24TR26UA29VA22VG24XK20YE30"
+)
+_LENGTH_OF: Final = {_LENGTHS[at : at + 2]: int(_LENGTHS[at + 2 : at + 4]) for at in range(0, len(_LENGTHS), 4)}
+"""Country -> characters of its IBANs, by SWIFT's registry, release 99."""
+
+
+def ibans(plain: Plain) -> Iterator[Span]:
+    """Find IBANs (ISO 13616): as long as the country has them, with the right check digits; spaces, dashes and dots may stand between."""
+    text = plain.text
+    for found in in_windows(_IBAN, text):
+        wanted, taken, at = _LENGTH_OF.get(found[0][:2].upper(), 0), "", found.start()
+        while len(taken) < wanted and at < len(text):
+            letter = text[at]
+            if letter.isascii() and letter.isalnum():
+                taken += letter
+            elif letter not in " -." or not text[at - 1].isalnum():
+                break
+            at += 1
+        is_whole = wanted and len(taken) == wanted and not (text[at : at + 1].isascii() and text[at : at + 1].isalnum())
+        if is_whole and int("".join(str(int(letter, 36)) for letter in taken[4:] + taken[:4])) % 97 == 1:
+            yield plain.span(found.start(), at, "IBAN")
+
+
+_IPV4: Final = later(r"(?<![\w.-])(?:(?<=//)|(?<!/))\d{1,3}(?:\.\d{1,3}){3}(?![\w-]|\.\d)")
+_IPV6: Final = later(
+    r"(?i)(?<![\w:.])(?:[0-9a-f]{1,4}:){2,7}(?::?[0-9a-f]{1,4}|:)(?::[0-9a-f]{1,4}){0,6}(?![\w:]|\.\w)"
+)
+_GROUPS: Final = 8
+_GLOBAL: Final = ipaddress.IPv6Network("2000::/3")
+_ZEROS: Final = later(r"(?<!\d)0+(?=\d)")
+_DOCUMENTED: Final = ("192.0.2.", "198.51.100.", "203.0.113.")
+_NO_ADDRESS: Final = later(
+    r"(?i)(?:\bv|versi\w*|\bver\.?|верси\w*|版本?|バージョン|버전|release|build|firmware|\brev\.?|revision|sections?|chapter|clause|§+|kapitel|"
+    r"abschnitt|\bziffer|\bnr\.?|\boid|article|\bart\.?|chapitre|cap[ií]tulo|upgrad\w*(?: \w+)? to|[a-z]/)[\s:=\"'(]*$"
+)
+"""Ends with what says that a version or a section follows."""
+
+
+def addresses(plain: Plain) -> Iterator[Span]:
+    """Find public IP addresses; those that stand in documents for public ones (RFC 5737, RFC 3849) count as such."""
+    text = plain.text
+    for found in in_windows(_IPV4, text):
+        try:
+            four = ipaddress.IPv4Address(_ZEROS.sub("", found[0]))
+        except ValueError:
+            continue
+        is_public = (four.is_global and not four.is_multicast) or found[0].startswith(_DOCUMENTED)
+        if is_public and _NO_ADDRESS.search(text, max(0, found.start() - ROOM), found.start()) is None:
+            yield plain.span(found.start(), found.end(), "IP")
+    if "::" in text or text.count(":") >= _GROUPS - 1:
+        for found in _IPV6.finditer(text):
+            try:
+                six = ipaddress.IPv6Address(found[0])
+            except ValueError:
+                continue
+            if six in _GLOBAL:
+                yield plain.span(found.start(), found.end(), "IP")
+
+
+ROOM: Final = 24
+"""Characters before an address in which it may be said that it is a version."""

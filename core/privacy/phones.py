@@ -1,0 +1,160 @@
+"""Phone numbers, by Google's tables (phonenumberslite, of the extra ``pii``): international ones, and those of some countries."""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+from ..patterns import later
+from .spans import LETTERS, Plain, Span
+from .windows import in_windows, near, words
+
+_CANDIDATE: Final = later(
+    rf"(?<![{LETTERS}@#])(?:\+ ?|(?<!\d[ .,:/()-])\(?)\d(?:[ ()./-]{{0,3}}\d){{6,14}}(?:(?=x\d)|(?![{LETTERS}@]))(?![ .,:()-]\d)"
+)
+LOCAL: Final = 9
+"""Digits below which a number says too little by itself."""
+_CALLED: Final = words(
+    r"tel|phone|mobile|cell|call|dial|ring|text |sms|whatsapp|signal|fax|hotline|reach|contact|desk|direct line",
+    r"voicemail|telefon|fon(?![a-z])|mobil|handy|ruf|anruf|erreich|durchwahl|t[ée]l|portable|appel|joind|gsm",
+    r"tel[ée]f|m[óo]vil|llam|celular|cel(?![a-z])|ligue|ligar|contato|contacto|telem|cellul|chiam|recapito",
+    r"telefoon|bel(?![a-z])|bellen|bereik|mobiel|tlf|ring|puh|soita|sími|kom[óo]rk|zadzwo|dzwo|kontakt|тел|моб",
+    r"звон|дзвон|сотов|τηλ|κιν|電話|携帯|电话|手机|電|手機|联系|전화|휴대|연락|फ़ोन|फोन|मोबाइल|कॉल|هاتف|جوال|اتصل|تلفن|טלפון|נייד",
+    r"โทร|เบอร์|điện thoại|sđt|gọi",
+)
+_NOT: Final = words(
+    r"order|invoice|ticket|case|tracking|ref|id(?![a-z])|sku|serial|isbn|issn|ean|upc|gtin|batch|lot|part",
+    r"po(?![a-z])|bestell|rechnung|auftrag|vorgang|kunden|artikel|sendung|commande|facture|pedido|factura|ordine",
+    r"fattura|bestelling|zamówien|faktur|заказ|счет|注文|订单|주문|account|konto|kto|compte|cuenta|vat|ust|steuer",
+    r"siren|siret|iban|port|timestamp|epoch|version|commit|pid|uid|hash",
+)
+
+
+def phones(plain: Plain, countries: Sequence[str]) -> Iterator[Span]:
+    """Find phone numbers: those with ``+`` everywhere, and those of *countries* as people write them there.
+
+    A national number counts if it is written in the groups that the country writes, or if a word for calling stands beside it.
+
+    Raises:
+        ImportError: Without the extra ``pii``.
+    """
+    text = _OTHER.sub(lambda found: "\0" * len(found[0]), plain.text)
+    for found in in_windows(_CANDIDATE, text):
+        if found[0].startswith("+") or (found[0].startswith("00") and countries):
+            yield from _international(plain, found)
+        else:
+            yield from _national(plain, found, countries)
+
+
+_OTHER: Final = later(
+    r"(?<![\d.])(?:(?:19|20)\d\d([-./ ])(?:0?[1-9]|1[0-2])\1\d{1,2}|\d{1,2}([./-])\d{1,2}\2(?:19|20)?\d\d|\d{1,3}(?:\.\d{1,3}){3}"
+    r"|[0-2]?\d:[0-5]\d(?::[0-5]\d)?)(?!\d|[.-]\d)"
+)
+"""Dates, times, IP addresses: no phone number begins in one."""
+
+
+def _international(plain: Plain, found: re.Match[str]) -> Iterator[Span]:
+    lib, written = _lib(), found[0]
+    dialled = written if written.startswith("+") else "+" + written.lstrip("0")
+    if not written.startswith("+") and not near(plain.text, found, _CALLED) and " " not in written:
+        return
+    cut = dialled
+    while True:  # what stands behind may be another number
+        number = _parsed(cut, None)
+        if number is not None and (
+            lib.is_valid_number(number) or (lib.is_possible_number(number) and len(cut) > LOCAL)
+        ):
+            end = found.end() - (len(dialled) - len(cut))
+            yield plain.span(found.start(), _extended(plain.text, end), "PHONE")
+            return
+        shorter = re.sub(r"[ ()./-]+\d+$", "", cut)
+        if shorter == cut:
+            return
+        cut = shorter
+
+
+def _national(plain: Plain, found: re.Match[str], countries: Sequence[str]) -> Iterator[Span]:
+    lib, written = _lib(), found[0]
+    is_called = near(plain.text, found, _CALLED)
+    if not is_called and near(plain.text, found, _NOT):
+        return
+    groups = [len(group) for group in re.findall(r"\d+", written)]
+    if not is_called and sum(groups) < LOCAL and len(groups) < 4:  # noqa: PLR2004 - as 22 33 44 55
+        return
+    digits = "".join(filter(str.isdigit, written))
+    if (
+        len(groups) == 1
+        and not is_called
+        and not (_TRUNK.fullmatch(digits) or (_CHINA.fullmatch(digits) and "CN" in countries))
+    ):
+        return
+    for country in countries:
+        could_be = _shape(country)
+        if could_be is not None and could_be.fullmatch(digits) is None:
+            continue
+        number = _parsed(written, country)
+        if number is None or not lib.is_valid_number_for_region(number, country):
+            continue
+        if is_called or _is_written(lib, number, written, groups) or (len(groups) == 1 and _is_mobile(lib, number)):
+            yield plain.span(found.start(), _extended(plain.text, found.end()), "PHONE")
+            return
+
+
+def _extended(text: str, end: int) -> int:
+    """Return where a number ends whose extension may stand behind it."""
+    extension = _EXTENSION.match(text, end)
+    return end if extension is None else extension.end()
+
+
+_EXTENSION: Final = later(r"(?i) ?(?:,? ?ext(?:ension|\.)? ?|x ?|#|,? ?dw\.? ?|,? ?app?\.? ?|доб\.? ?)\d{1,6}(?![\w])")
+
+
+@lru_cache(maxsize=256)
+def _shape(country: str) -> re.Pattern[str] | None:
+    """Return what the digits of a country's numbers look like: cheaper to ask than the tables; None: it is not so simple."""
+    found = _lib().PhoneMetadata.metadata_for_region(country, None)
+    if (
+        found is None
+        or found.national_prefix_transform_rule
+        or not str(found.national_prefix_for_parsing or "0").isdigit()
+    ):
+        return None
+    prefix = found.national_prefix_for_parsing
+    return re.compile(
+        rf"(?:{prefix})?(?:{found.general_desc.national_number_pattern})"
+        if prefix
+        else found.general_desc.national_number_pattern
+    )
+
+
+_TRUNK: Final = later(r"0\d{9,10}")
+_CHINA: Final = later(r"1[3-9]\d{9}")
+
+
+def _is_mobile(lib: Any, number: Any) -> bool:
+    return lib.number_type(number) in {lib.PhoneNumberType.MOBILE, lib.PhoneNumberType.FIXED_LINE_OR_MOBILE}
+
+
+def _is_written(lib: Any, number: Any, written: str, groups: list[int]) -> bool:
+    """Return whether a number has the groups that its country writes, its trunk prefix there, apart, or left out."""
+    if len(groups) > 1 and groups[0] == 1 and written.lstrip("(").startswith("0"):
+        groups = [groups[1] + 1, *groups[2:]]
+    usual = [len(group) for group in re.findall(r"\d+", lib.format_number(number, lib.PhoneNumberFormat.NATIONAL))]
+    if groups in (usual, [usual[0] - 1, *usual[1:]]):
+        return len(groups) > 1
+    # a trunk prefix sets it apart from other numbers, whatever its groups
+    return written.lstrip("(").startswith("0") and 2 <= len(groups) <= 6 and groups[0] >= 2  # noqa: PLR2004 - an area, its number
+
+
+def _parsed(written: str, country: str | None) -> Any:
+    lib = _lib()
+    try:
+        return lib.parse(written, country)
+    except lib.NumberParseException:
+        return None
+
+
+def _lib() -> Any:
+    import phonenumbers  # noqa: PLC0415 - half a second, on the first text that has digits enough
+
+    return phonenumbers

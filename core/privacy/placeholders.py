@@ -1,0 +1,190 @@
+"""Placeholders that stand for personal data, over a whole conversation, and the way back.
+
+Which value a placeholder stands for is known to one object alone, for as long as a call lives: it is not written anywhere, cannot be
+pickled, and shows counts where it is printed.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NoReturn
+
+from ..patterns import later
+from .looking import find, same
+from .spans import Kind, Span
+
+Engine = Callable[[str], Sequence[Span]]
+"""What finds personal data in a text; its spans do not overlap and lie within."""
+
+DEEPEST: Final = 100
+"""Levels of lists and mappings within each other that are gone into."""
+_PLACEHOLDER: Final = later(r"<([A-Z][A-Z0-9_]{0,30})_([1-9][0-9]{0,8})>")
+_FILE: Final = later(r"(?:data:[\w/+.;=-]{0,200},)?[A-Za-z0-9+/_=\r\n-]{1024,}")
+"""Base64 of a file: nothing in it is read."""
+
+
+class Placeholders:
+    """What stands for the personal data of a conversation: ``<EMAIL_1>`` for the first e-mail address in it.
+
+    The same value has the same number, case, separators and width apart; a conversation that is sent again has the same ones. A
+    placeholder that a text has already is never given out.
+
+    Args:
+        engine: Finds personal data; default: :func:`core.privacy.looking.find`, all kinds, no country.
+    """
+
+    __slots__ = ("_engine", "_given", "_taken", "_values", "counts")
+
+    def __init__(self, engine: Engine = find) -> None:
+        self._engine = engine
+        self._given: dict[tuple[Kind, str], str] = {}
+        self._values: dict[str, str] = {}
+        self._taken: set[str] = set()
+        self.counts: Counter[Kind] = Counter()
+        """How many values of each kind have a placeholder."""
+
+    def mask(self, value: Any) -> Any:
+        """Return a copy of *value* with placeholders in all its texts: messages, options, whatever JSON can hold.
+
+        Names of fields stay, and so do files (base64). What has been masked by this object before keeps its placeholders.
+
+        Raises:
+            Unsearchable: If the engine fails, or what is nested too deep; nothing of *value* is in it.
+        """
+        texts: list[str] = []
+        _collect(value, texts, 0)
+        for text in texts:
+            self._taken.update(found[0] for found in _PLACEHOLDER.finditer(text))
+        self._taken.difference_update(self._values)
+        return self._masked(value)
+
+    def restore(self, text: str, *, in_json: bool = False) -> str:
+        """Return *text* with the values in the place of their placeholders; one that was never given out stays.
+
+        Args:
+            text: An answer, whole: parts of one go through :class:`Restoring`.
+            in_json: Whether the text is JSON, in whose strings the values stand.
+        """
+        if "<" not in text or not self._values:
+            return text
+        return _PLACEHOLDER.sub(lambda found: self._back(found[0], in_json=in_json), text)
+
+    def _back(self, placeholder: str, *, in_json: bool) -> str:
+        value = self._values.get(placeholder)
+        if value is None:
+            return placeholder
+        return json.dumps(value, ensure_ascii=False)[1:-1] if in_json else value
+
+    def _masked(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, Mapping):
+            return {name: self._masked(item) for name, item in value.items()}
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            return type(value)(*(self._masked(item) for item in value))
+        if isinstance(value, list | tuple | set | frozenset):
+            return type(value)(self._masked(item) for item in value)
+        return value
+
+    def _text(self, text: str) -> str:
+        if len(text) < SHORTEST or _FILE.fullmatch(text):
+            return text
+        try:
+            found = self._engine(text)
+        except Exception as error:  # noqa: BLE001 - an engine may be anybody's; what it says may have the text in it
+            raise Unsearchable(type(error).__name__) from None
+        made: list[str] = []
+        at = 0
+        for start, end, kind in _sound(found, len(text)):
+            made += (text[at:start], self._placeholder(kind, text[start:end]))
+            at = end
+        return "".join((*made, text[at:])) if made else text
+
+    def _placeholder(self, kind: Kind, value: str) -> str:
+        key = (kind, same(value) or value)
+        if (known := self._given.get(key)) is not None:
+            return known
+        number = self.counts[kind] + 1
+        while (made := f"<{kind}_{number}>") in self._taken or made in self._values:
+            number += 1
+        self._given[key], self._values[made] = made, value
+        self.counts[kind] += 1
+        return made
+
+    def __repr__(self) -> str:
+        return f"<{', '.join(f'{count} {kind}' for kind, count in sorted(self.counts.items())) or 'no personal data'}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("What placeholders stand for cannot be pickled.")
+
+
+SHORTEST: Final = 5
+"""Characters: nothing shorter is personal data by its form."""
+
+
+class Unsearchable(Exception):
+    """A text could not be searched for personal data: nobody knows what is in it. Never has the text in it."""
+
+
+class Restoring:
+    """Puts values back into an answer that comes in parts: only what may become a known placeholder is held back.
+
+    Args:
+        placeholders: Those of the call.
+    """
+
+    __slots__ = ("_beginnings", "_held", "_placeholders")
+
+    def __init__(self, placeholders: Placeholders) -> None:
+        self._placeholders = placeholders
+        self._held = ""
+        known = placeholders._values  # noqa: SLF001 - the two are one thing
+        self._beginnings = frozenset(name[:size] for name in known for size in range(1, len(name)))
+
+    def feed(self, part: str) -> str:
+        """Return what can be given on now."""
+        text = self._held + part
+        at = text.rfind("<")
+        if at < 0:
+            self._held = ""
+            return text
+        self._held = text[at:] if text[at:] in self._beginnings else ""
+        return self._placeholders.restore(text[: len(text) - len(self._held)])
+
+    def end(self) -> str:
+        """Return what was held back: no more is to come."""
+        held, self._held = self._held, ""
+        return held
+
+
+def _collect(value: Any, texts: list[str], depth: int) -> None:
+    if depth > DEEPEST:
+        raise Unsearchable("nested too deep")
+    if isinstance(value, str):
+        if "<" in value:
+            texts.append(value)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            _collect(item, texts, depth + 1)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            _collect(item, texts, depth + 1)
+
+
+def _sound(found: Sequence[Any], length: int) -> list[Span]:
+    """Return the spans that an engine has *found*, by place.
+
+    Raises:
+        Unsearchable: If they lie outside of the text, overlap, or are no spans.
+    """
+    try:
+        spans = sorted(Span(int(start), int(end), str(kind)) for start, end, kind in found)
+    except (TypeError, ValueError):
+        raise Unsearchable("no spans") from None
+    before = 0
+    for span in spans:
+        if not before <= span.start < span.end <= length or not re.fullmatch("[A-Z][A-Z0-9_]{0,30}", span.kind):
+            raise Unsearchable("spans that lie outside, overlap, or have no kind")
+        before = span.end
+    return spans

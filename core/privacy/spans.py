@@ -1,0 +1,103 @@
+"""What is found in a text, and the form of a text in which it is looked for."""
+
+import unicodedata
+from bisect import bisect
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from ..patterns import later
+
+Kind = str
+"""``EMAIL``, ``PHONE``, ``CARD``, ``IBAN``, ``ID``, ``IP``, ``SECRET``, or the name of an organisation's own pattern."""
+
+KINDS: Final[tuple[Kind, ...]] = ("SECRET", "EMAIL", "IBAN", "CARD", "ID", "PHONE", "IP")
+"""What is looked for. Where two claim the same letters, the one that stands first has them."""
+NEED_EXTRA: Final[frozenset[Kind]] = frozenset({"PHONE", "ID"})
+"""What is looked for only where the extra ``pii`` is installed."""
+
+
+LETTERS: Final = r"A-Za-z0-9_\u00aa-\u0dff\u1e00-\u1fff"
+"""Of a class in a pattern: what stands together with its neighbours in a word. Scripts that put no spaces between words are not in it."""
+
+
+class Span(NamedTuple):
+    """A piece of a text that is personal data."""
+
+    start: int
+    end: int
+    """Behind its last character."""
+    kind: Kind
+
+
+class Plain(NamedTuple):
+    """A text as it is searched: digits and letters of full width are plain ones, what has no width is gone."""
+
+    text: str
+    origin: Sequence[int] | None
+    """Where each character stood, and at last how long the text was; None: just there."""
+
+    def span(self, start: int, end: int, kind: Kind) -> Span:
+        """Return the span of the text as it was."""
+        if self.origin is None:
+            return Span(start, end, kind)
+        return Span(self.origin[start], self.origin[end - 1] + 1, kind)
+
+
+_NO_WIDTH: Final = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
+)
+_ODD: Final = later(f"[{_NO_WIDTH}\u2010-\u2015\u2212]|(?![0-9])\\d")
+_WIDTHLESS: Final = later(f"[{_NO_WIDTH}]")
+_DASHES: Final = dict.fromkeys(map(chr, (*range(0x2010, 0x2016), 0x2212)), "-")
+
+
+def plain(text: str) -> Plain:
+    """Return *text* as it is searched.
+
+    Compatibility forms are what they stand for (NFKC, character by character), decimal digits of all scripts are ASCII ones, all
+    dashes are ``-``. Bytes that are no text (lone surrogates) stay.
+    """
+    if text.isascii() or (unicodedata.is_normalized("NFKC", text) and _ODD.search(text) is None):
+        return Plain(text, None)
+    made: list[str] = []
+    origin: list[int] = []
+    for at, letter in enumerate(text):
+        for piece in _known(letter):
+            made.append(piece)
+            origin.append(at)
+    return Plain("".join(made), origin)
+
+
+def _known(letter: str) -> str:
+    found = _letters.get(letter)
+    if found is None:
+        found = _letter(letter)
+        if len(_letters) < _MOST:
+            _letters[letter] = found
+    return found
+
+
+def _letter(letter: str) -> str:
+    if letter.isascii():
+        return letter
+    if _WIDTHLESS.fullmatch(letter):
+        return ""
+    if (digit := unicodedata.decimal(letter, None)) is not None:
+        return str(digit)
+    return _DASHES.get(letter) or unicodedata.normalize("NFKC", letter)
+
+
+_MOST: Final = 4096
+_letters: dict[str, str] = {}
+"""What letters have become: of a text most come again."""
+
+
+def settled(found: list[Span], order: Sequence[Kind] = KINDS) -> list[Span]:
+    """Return *found* by place, without those that overlap another which comes before them in *order*, or is longer."""
+    rank = {kind: at for at, kind in enumerate(order)}
+    kept: list[Span] = []
+    for span in sorted(found, key=lambda each: (rank.get(each.kind, -1), each.start - each.end)):
+        at = bisect(kept, span)
+        if (not at or kept[at - 1].end <= span.start) and (at == len(kept) or span.end <= kept[at].start):
+            kept.insert(at, span)
+    return kept
