@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ..patterns import later
-from .spans import LETTERS, Plain, Span
+from .spans import LETTERS, PersonalSpan, Searched
 from .windows import in_windows, near, words
 
 _MARKS: Final = "\u0300-\u036f"
@@ -25,7 +25,7 @@ _NO_HOST: Final = later(rf"(?i)\d+\.(?:\d+|x)\.|.*\.(?:{_FILES})$")
 """The version of a package, the name of a file."""
 
 
-def emails(plain: Plain) -> Iterator[Span]:
+def emails(plain: Searched) -> Iterator[PersonalSpan]:
     """Find e-mail addresses (RFC 5321's unquoted ones, RFC 6531's letters of all scripts), also spelt with "(at)"."""
     text = plain.text
     if "@" in text:
@@ -68,7 +68,7 @@ _ISSUERS: Final = (
 """(first, last, lengths) of the numbers that issuers of cards have (ISO/IEC 7812's, as of 2026)."""
 
 
-def cards(plain: Plain) -> Iterator[Span]:
+def cards(plain: Searched) -> Iterator[PersonalSpan]:
     """Find numbers of payment cards: Luhn's check digit, groups as cards have them, and an issuer's range or a word beside it."""
     for found in in_windows(_CARD, plain.text):
         digits = found[0].replace(" ", "").replace("-", "")
@@ -97,7 +97,7 @@ _LENGTH_OF: Final = {_LENGTHS[at : at + 2]: int(_LENGTHS[at + 2 : at + 4]) for a
 """Country -> characters of its IBANs, by SWIFT's registry, release 99."""
 
 
-def ibans(plain: Plain) -> Iterator[Span]:
+def ibans(plain: Searched) -> Iterator[PersonalSpan]:
     """Find IBANs (ISO 13616): as long as the country has them, with the right check digits; spaces, dashes and dots may stand between."""
     text = plain.text
     for found in in_windows(_IBAN, text):
@@ -129,7 +129,7 @@ _NO_ADDRESS: Final = later(
 """Ends with what says that a version or a section follows."""
 
 
-def addresses(plain: Plain) -> Iterator[Span]:
+def addresses(plain: Searched) -> Iterator[PersonalSpan]:
     """Find public IP addresses; those that stand in documents for public ones (RFC 5737, RFC 3849) count as such."""
     text = plain.text
     for found in in_windows(_IPV4, text):

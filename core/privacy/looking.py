@@ -6,13 +6,13 @@ from typing import Final, NamedTuple
 
 from . import forms, national, phones
 from .secrets import secrets
-from .spans import KINDS, NEED_EXTRA, Kind, Plain, Span, plain, settled
+from .spans import NEED_EXTRA, TYPES, PersonalSpan, PersonalType, Searched, plain, settled
 
 
 class Looking(NamedTuple):
     """What is looked for."""
 
-    kinds: frozenset[Kind] = frozenset(KINDS)
+    kinds: frozenset[PersonalType] = frozenset(TYPES)
     countries: tuple[str, ...] = ()
     """Whose national numbers, and whose phone numbers without a country's prefix (ISO 3166)."""
     allow: frozenset[str] = frozenset()
@@ -20,7 +20,7 @@ class Looking(NamedTuple):
 
 
 EVERYTHING: Final = Looking()
-_BY_FORM: Final[Mapping[Kind, Callable[[Plain], Iterable[Span]]]] = {
+_BY_FORM: Final[Mapping[PersonalType, Callable[[Searched], Iterable[PersonalSpan]]]] = {
     "SECRET": secrets,
     "EMAIL": forms.emails,
     "IBAN": forms.ibans,
@@ -29,13 +29,13 @@ _BY_FORM: Final[Mapping[Kind, Callable[[Plain], Iterable[Span]]]] = {
 }
 
 
-def find(text: str, looking: Looking = EVERYTHING) -> list[Span]:
+def find(text: str, looking: Looking = EVERYTHING) -> list[PersonalSpan]:
     """Return the personal data in *text*, by place, nothing twice; in time linear in its length.
 
     Phones and national numbers are found where the extra ``pii`` is installed: :func:`not_looked_for` says whether.
     """
     searched = plain(text)
-    found: list[Span] = []
+    found: list[PersonalSpan] = []
     for kind, by_form in _BY_FORM.items():
         if kind in looking.kinds:
             found.extend(by_form(searched))
@@ -65,6 +65,6 @@ def has_extra() -> bool:
 _has_extra: bool | None = None
 
 
-def not_looked_for(looking: Looking) -> Sequence[Kind]:
+def not_looked_for(looking: Looking) -> Sequence[PersonalType]:
     """Return what *looking* names and is not looked for here, as the extra ``pii`` is not installed."""
     return [] if has_extra() else sorted(NEED_EXTRA & looking.kinds)

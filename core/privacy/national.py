@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from ..patterns import later
 from . import checks
-from .spans import LETTERS, Plain, Span
+from .spans import LETTERS, PersonalSpan, Searched
 from .windows import any_digit, in_windows, near, words
 
 
@@ -220,7 +220,7 @@ def _check(name: str) -> Callable[[str], bool]:
     return lambda number: is_valid(number) or is_valid(number.replace(".", ""))
 
 
-def numbers(plain: Plain, countries: Sequence[str]) -> Iterator[Span]:
+def numbers(plain: Searched, countries: Sequence[str]) -> Iterator[PersonalSpan]:
     """Find national numbers of people, of *countries* (ISO 3166); others have none.
 
     Raises:

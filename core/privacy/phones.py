@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from ..patterns import later
-from .spans import LETTERS, Plain, Span
+from .spans import LETTERS, PersonalSpan, Searched
 from .windows import in_windows, near, words
 
 _CANDIDATE: Final = later(
@@ -30,7 +30,7 @@ _NOT: Final = words(
 )
 
 
-def phones(plain: Plain, countries: Sequence[str]) -> Iterator[Span]:
+def phones(plain: Searched, countries: Sequence[str]) -> Iterator[PersonalSpan]:
     """Find phone numbers: those with ``+`` everywhere, and those of *countries* as people write them there.
 
     A national number counts if it is written in the groups that the country writes, or if a word for calling stands beside it.
@@ -53,7 +53,7 @@ _OTHER: Final = later(
 """Dates, times, IP addresses: no phone number begins in one."""
 
 
-def _international(plain: Plain, found: re.Match[str]) -> Iterator[Span]:
+def _international(plain: Searched, found: re.Match[str]) -> Iterator[PersonalSpan]:
     lib, written = _lib(), found[0]
     dialled = written if written.startswith("+") else "+" + written.lstrip("0")
     if not written.startswith("+") and not near(plain.text, found, _CALLED) and " " not in written:
@@ -73,7 +73,7 @@ def _international(plain: Plain, found: re.Match[str]) -> Iterator[Span]:
         cut = shorter
 
 
-def _national(plain: Plain, found: re.Match[str], countries: Sequence[str]) -> Iterator[Span]:
+def _national(plain: Searched, found: re.Match[str], countries: Sequence[str]) -> Iterator[PersonalSpan]:
     lib, written = _lib(), found[0]
     is_called = near(plain.text, found, _CALLED)
     if not is_called and near(plain.text, found, _NOT):

@@ -12,9 +12,9 @@ from typing import Any, Final, NoReturn
 
 from ..patterns import later
 from .looking import find, same
-from .spans import Kind, Span
+from .spans import PersonalSpan, PersonalType
 
-Engine = Callable[[str], Sequence[Span]]
+Engine = Callable[[str], Sequence[PersonalSpan]]
 """What finds personal data in a text; its spans do not overlap and lie within."""
 
 DEEPEST: Final = 100
@@ -38,10 +38,10 @@ class Placeholders:
 
     def __init__(self, engine: Engine = find) -> None:
         self._engine = engine
-        self._given: dict[tuple[Kind, str], str] = {}
+        self._given: dict[tuple[PersonalType, str], str] = {}
         self._values: dict[str, str] = {}
         self._taken: set[str] = set()
-        self.counts: Counter[Kind] = Counter()
+        self.counts: Counter[PersonalType] = Counter()
         """How many values of each kind have a placeholder."""
 
     def mask(self, value: Any) -> Any:
@@ -101,7 +101,7 @@ class Placeholders:
             at = end
         return "".join((*made, text[at:])) if made else text
 
-    def _placeholder(self, kind: Kind, value: str) -> str:
+    def _placeholder(self, kind: PersonalType, value: str) -> str:
         key = (kind, same(value) or value)
         if (known := self._given.get(key)) is not None:
             return known
@@ -172,14 +172,14 @@ def _collect(value: Any, texts: list[str], depth: int) -> None:
             _collect(item, texts, depth + 1)
 
 
-def _sound(found: Sequence[Any], length: int) -> list[Span]:
+def _sound(found: Sequence[Any], length: int) -> list[PersonalSpan]:
     """Return the spans that an engine has *found*, by place.
 
     Raises:
         Unsearchable: If they lie outside of the text, overlap, or are no spans.
     """
     try:
-        spans = sorted(Span(int(start), int(end), str(kind)) for start, end, kind in found)
+        spans = sorted(PersonalSpan(int(start), int(end), str(kind)) for start, end, kind in found)
     except (TypeError, ValueError):
         raise Unsearchable("no spans") from None
     before = 0

@@ -5,7 +5,7 @@ from typing import Final
 
 from ..patterns import later
 from ..redaction import PATTERNS
-from .spans import Plain, Span
+from .spans import PersonalSpan, Searched
 
 _NAMED: Final = (
     "passw",
@@ -53,7 +53,7 @@ _SHORTEST: Final = 6
 """Letters of a secret that has nothing else."""
 
 
-def secrets(plain: Plain) -> Iterator[Span]:
+def secrets(plain: Searched) -> Iterator[PersonalSpan]:
     """Find what looks like a secret, by the patterns of the log (:data:`core.redaction.PATTERNS`), where it is no code.
 
     A password that is told in a sentence ("my password is …") is one if it has a digit.

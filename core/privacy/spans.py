@@ -7,12 +7,12 @@ from typing import Final, NamedTuple
 
 from ..patterns import later
 
-Kind = str
+PersonalType = str
 """``EMAIL``, ``PHONE``, ``CARD``, ``IBAN``, ``ID``, ``IP``, ``SECRET``, or the name of an organisation's own pattern."""
 
-KINDS: Final[tuple[Kind, ...]] = ("SECRET", "EMAIL", "IBAN", "CARD", "ID", "PHONE", "IP")
+TYPES: Final[tuple[PersonalType, ...]] = ("SECRET", "EMAIL", "IBAN", "CARD", "ID", "PHONE", "IP")
 """What is looked for. Where two claim the same letters, the one that stands first has them."""
-NEED_EXTRA: Final[frozenset[Kind]] = frozenset({"PHONE", "ID"})
+NEED_EXTRA: Final[frozenset[PersonalType]] = frozenset({"PHONE", "ID"})
 """What is looked for only where the extra ``pii`` is installed."""
 
 
@@ -20,27 +20,27 @@ LETTERS: Final = r"A-Za-z0-9_\u00aa-\u0dff\u1e00-\u1fff"
 """Of a class in a pattern: what stands together with its neighbours in a word. Scripts that put no spaces between words are not in it."""
 
 
-class Span(NamedTuple):
+class PersonalSpan(NamedTuple):
     """A piece of a text that is personal data."""
 
     start: int
     end: int
     """Behind its last character."""
-    kind: Kind
+    kind: PersonalType
 
 
-class Plain(NamedTuple):
+class Searched(NamedTuple):
     """A text as it is searched: digits and letters of full width are plain ones, what has no width is gone."""
 
     text: str
     origin: Sequence[int] | None
     """Where each character stood, and at last how long the text was; None: just there."""
 
-    def span(self, start: int, end: int, kind: Kind) -> Span:
+    def span(self, start: int, end: int, kind: PersonalType) -> PersonalSpan:
         """Return the span of the text as it was."""
         if self.origin is None:
-            return Span(start, end, kind)
-        return Span(self.origin[start], self.origin[end - 1] + 1, kind)
+            return PersonalSpan(start, end, kind)
+        return PersonalSpan(self.origin[start], self.origin[end - 1] + 1, kind)
 
 
 _NO_WIDTH: Final = (
@@ -51,21 +51,21 @@ _WIDTHLESS: Final = later(f"[{_NO_WIDTH}]")
 _DASHES: Final = dict.fromkeys(map(chr, (*range(0x2010, 0x2016), 0x2212)), "-")
 
 
-def plain(text: str) -> Plain:
+def plain(text: str) -> Searched:
     """Return *text* as it is searched.
 
     Compatibility forms are what they stand for (NFKC, character by character), decimal digits of all scripts are ASCII ones, all
     dashes are ``-``. Bytes that are no text (lone surrogates) stay.
     """
     if text.isascii() or (unicodedata.is_normalized("NFKC", text) and _ODD.search(text) is None):
-        return Plain(text, None)
+        return Searched(text, None)
     made: list[str] = []
     origin: list[int] = []
     for at, letter in enumerate(text):
         for piece in _known(letter):
             made.append(piece)
             origin.append(at)
-    return Plain("".join(made), origin)
+    return Searched("".join(made), origin)
 
 
 def _known(letter: str) -> str:
@@ -92,10 +92,10 @@ _letters: dict[str, str] = {}
 """What letters have become: of a text most come again."""
 
 
-def settled(found: list[Span], order: Sequence[Kind] = KINDS) -> list[Span]:
+def settled(found: list[PersonalSpan], order: Sequence[PersonalType] = TYPES) -> list[PersonalSpan]:
     """Return *found* by place, without those that overlap another which comes before them in *order*, or is longer."""
     rank = {kind: at for at, kind in enumerate(order)}
-    kept: list[Span] = []
+    kept: list[PersonalSpan] = []
     for span in sorted(found, key=lambda each: (rank.get(each.kind, -1), each.start - each.end)):
         at = bisect(kept, span)
         if (not at or kept[at - 1].end <= span.start) and (at == len(kept) or span.end <= kept[at].start):

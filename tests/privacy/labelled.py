@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from core.privacy.looking import Looking, find
 from core.privacy.national import COUNTRIES
-from core.privacy.spans import Span
+from core.privacy.spans import PersonalSpan
 
 EVERYWHERE = Looking(countries=tuple(sorted(COUNTRIES)))
 _MARK = re.compile(r"\[\[([A-Z]+):(.*?)\]\](?!\])")
@@ -17,7 +17,7 @@ class Sentence(NamedTuple):
 
     language: str
     text: str
-    marked: list[Span]
+    marked: list[PersonalSpan]
 
 
 class Score(NamedTuple):
@@ -45,7 +45,7 @@ def _sentence(language: str, marked: str) -> Sentence:
     text, spans, at = "", [], 0
     for mark in _MARK.finditer(marked):
         text += marked[at : mark.start()]
-        spans.append(Span(len(text), len(text) + len(mark[2]), mark[1]))
+        spans.append(PersonalSpan(len(text), len(text) + len(mark[2]), mark[1]))
         text += mark[2]
         at = mark.end()
     return Sentence(language, text + marked[at:], spans)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.privacy.placeholders import DEEPEST, Placeholders, Restoring, Unsearchable
-from core.privacy.spans import Span
+from core.privacy.spans import PersonalSpan
 
 ANNA, BOB = "anna@example.com", "bob@example.org"
 
@@ -55,7 +55,7 @@ def test_what_is_masked_is_left_as_it_was() -> None:
 
 
 def test_restored_in_json() -> None:
-    placeholders = Placeholders(lambda text: [Span(0, len(text), "CODE_NAME")])
+    placeholders = Placeholders(lambda text: [PersonalSpan(0, len(text), "CODE_NAME")])
     assert placeholders.mask('say "x\\y"') == "<CODE_NAME_1>"
     restored = placeholders.restore('{"a": "<CODE_NAME_1>"}', in_json=True)
     assert json.loads(restored) == {"a": 'say "x\\y"'}
@@ -121,7 +121,7 @@ def test_an_engine_that_finds_what_is_none_fails_closed(spans: Any) -> None:
 
 
 def test_an_engine_that_raises_says_nothing_of_the_text() -> None:
-    def engine(text: str) -> list[Span]:
+    def engine(text: str) -> list[PersonalSpan]:
         raise ValueError(f"cannot parse {text}")
 
     with pytest.raises(Unsearchable) as caught:
