@@ -140,6 +140,11 @@ class Checkout:
             (folder / "bin/uv").symlink_to(UV)
             self._path.insert(0, str(folder / "bin"))
 
+    def give(self, bare: Path) -> None:
+        """Let it have an environment that was made just now, in place of any other: making one takes most of a set-up."""
+        shutil.rmtree(self.folder / ".venv", ignore_errors=True)
+        shutil.copytree(bare, self.folder / ".venv", symlinks=True)
+
     def write(self, lock: str, text: str) -> None:
         (self.folder / lock).write_text(text, encoding="utf-8")
 
@@ -177,13 +182,22 @@ def checkout(request: pytest.FixtureRequest, tmp_path: Path) -> Checkout:
     return Checkout(tmp_path, getattr(request, "param", "pip"))
 
 
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with pip alone."""
+    made = tmp_path_factory.mktemp("bare") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", made], check=True)
+    return made
+
+
 with_and_without_uv = pytest.mark.parametrize("checkout", ["pip", "uv"], indirect=True)
 
 
 @pytest.mark.kill
 @with_and_without_uv
-def test_a_newer_release_does_not_matter_and_the_second_lock_is_added(checkout: Checkout) -> None:
+def test_a_newer_release_does_not_matter_and_the_second_lock_is_added(checkout: Checkout, bare: Path) -> None:
     """The pins are installed, not what is newest; tools come into the same environment; the second time is at once."""
+    checkout.give(bare)
     code, printed = checkout.run("app.lock")
     assert code == 0, printed
     assert "Installing 2 packages of app.lock into .venv" in printed
@@ -198,8 +212,9 @@ def test_a_newer_release_does_not_matter_and_the_second_lock_is_added(checkout: 
 
 @pytest.mark.kill
 @with_and_without_uv
-def test_what_does_not_fit_is_not_called_installed(checkout: Checkout) -> None:
+def test_what_does_not_fit_is_not_called_installed(checkout: Checkout, bare: Path) -> None:
     """A pin that lacks what it needs, and a file that is not the one that was locked, end the set-up with the reason."""
+    checkout.give(bare)
     app = (checkout.folder / "app.lock").read_text(encoding="utf-8")
     checkout.write("app.lock", "".join(app.partition("engine")[:1]))
     code, printed = checkout.run("app.lock")
@@ -207,6 +222,7 @@ def test_what_does_not_fit_is_not_called_installed(checkout: Checkout) -> None:
     assert re.search(r"pages.* requires.* `?engine", printed)
     assert checkout.copies() == set()
 
+    checkout.give(bare)
     checkout.write("app.lock", app)
     _wheel(checkout.shelf, "engine", "1.0", "something-else")
     code, printed = checkout.run("app.lock")
@@ -217,8 +233,9 @@ def test_what_does_not_fit_is_not_called_installed(checkout: Checkout) -> None:
 
 
 @pytest.mark.kill
-def test_another_lock_makes_another_environment(checkout: Checkout) -> None:
+def test_another_lock_makes_another_environment(checkout: Checkout, bare: Path) -> None:
     """Nothing stays that the lock has no longer, and an environment that lost its Python is made again."""
+    checkout.give(bare)
     assert checkout.run("all.lock")[0] == 0
     checkout.write("app.lock", _wheel(checkout.shelf, "engine", "1.1"))
     checkout.write("all.lock", (checkout.folder / "app.lock").read_text(encoding="utf-8"))
@@ -277,8 +294,9 @@ def _slow_index(shelf: Path) -> Iterator[tuple[str, threading.Event, threading.E
     ids=["pip-ctrl-c", "uv-ctrl-c", "pip-kill"],
     indirect=["checkout"],
 )
-def test_interrupted_set_up_is_done_again(checkout: Checkout, order: signal.Signals) -> None:
+def test_interrupted_set_up_is_done_again(checkout: Checkout, bare: Path, order: signal.Signals) -> None:
     """Ctrl-C in the middle, or a kill: one sentence, no copy of the lock; the same command then sets up wholly."""
+    checkout.give(bare)
     with _slow_index(checkout.shelf) as (checkout.source, asked, go):
         child = checkout.begin("app.lock")
         assert asked.wait(60)
