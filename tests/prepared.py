@@ -59,6 +59,15 @@ IMPORTED = {
         "pyarrow.compute",
         "altair",
         "openai.types",
+        "captcha.image",
+        "cryptography.fernet",
+        "cryptography.x509",
+        "jwt",
+        "yaml",
+        "api.app",
+        "web.middleware",
+        "web.process",
+        "web.runs",
     ),
     "tests.programs.program": (
         "psycopg",
@@ -75,8 +84,8 @@ IMPORTED = {
         "asyncio",
     ),
 }
-"""Module that is run -> what it imports of others; ours is imported by each run, as is what only some runs need, and what
-Streamlit has to know of in the process itself."""
+"""Module that is run -> what it imports: others' code, and ours that only defines, as building the models of REST and of the
+tables takes two seconds. By each run anew: what reads the environment, pages, and what Streamlit has to know of in the process."""
 
 
 def serve(listener: socket.socket) -> Any:
