@@ -216,10 +216,22 @@ class Client:
         return self.settle() if wait else self
 
     def force(self, *states: WidgetState, page_script_hash: str | None = None, fragment_id: str = "") -> "Client":
-        """As :meth:`rerun`, of a fragment that may be gone: Streamlit then drops the message without an answer."""
+        """As :meth:`rerun`, of a fragment that may be gone: Streamlit then drops the message without an answer.
+
+        Whether it does is decided once it answers the next message; a run that it lets begin says so within half a second.
+        """
         self.rerun(*states, page_script_hash=page_script_hash, fragment_id=fragment_id, wait=False)
         with suppress(TimeoutError):
-            self.settle(1.5 if fragment_id else SECONDS)
+            if fragment_id:
+                question = BackMsg()
+                question.file_urls_request.SetInParent()
+                self.send(question)
+                kinds = {""}
+                while "file_urls_response" not in kinds:
+                    kinds.add(str(self.receive().WhichOneof("type")))
+                if "script_finished" in kinds:
+                    return self
+            self.settle(0.5 if fragment_id else SECONDS)
         return self
 
     def send(self, message: BackMsg) -> None:
