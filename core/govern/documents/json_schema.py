@@ -25,8 +25,10 @@ _KEYS: Final = {
     "FeaturePart": ("features", "name"),
     "OrganizationPart": ("organizations", "slug"),
     "PresetPart": ("presets", "name"),
+    "BudgetPart": ("budgets", "name"),
 }
 """Model -> the section whose keys are its names, and the field that the key is."""
+_NAMING: Final = {"pattern": "pattern", "min_length": "minLength", "max_length": "maxLength"}
 
 
 def made() -> dict[str, Any]:
@@ -42,7 +44,7 @@ def made() -> dict[str, Any]:
         part = parts[name]
         del part["properties"][field]
         part["required"] = [each for each in part.get("required", ()) if each != field]
-        found["properties"][section]["propertyNames"] = {"pattern": _pattern(getattr(schema, name), field)}
+        found["properties"][section]["propertyNames"] = _name_of(getattr(schema, name), field)
     _omittable(parts["SettingsPart"]["properties"], valued=True)
     _omittable(parts["PresetSettingsPart"]["properties"], valued=False)
     parts["SecretPart"] |= _SECRET
@@ -72,10 +74,11 @@ def text() -> str:
     return json.dumps(made(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _pattern(model: type[BaseModel], field: str) -> str:
-    """Return the pattern of a field, which a validator before it hides from the schema of pydantic."""
-    said = (getattr(each, "pattern", None) for each in model.model_fields[field].metadata)
-    return next(str(pattern) for pattern in said if pattern)
+def _name_of(model: type[BaseModel], field: str) -> dict[str, Any]:
+    """Return what a field's text must be: its pattern, which a validator before it hides from the schema of pydantic, else its length."""
+    said = [(name, getattr(each, name, None)) for each in model.model_fields[field].metadata for name in _NAMING]
+    rules = {_NAMING[name]: value for name, value in said if value is not None}
+    return {"pattern": rules["pattern"]} if "pattern" in rules else rules
 
 
 def _tidy(part: Any) -> None:

@@ -14,7 +14,7 @@ from ...errors import Invalid
 from ...manage.organization_members import shown_names
 from ...store.records import AuditEvent
 from .rows import DocumentScope, Fields, IdsAndNames, RowKey, RowKind, SecretWanted, StoredFields
-from .schema import Document, Secrets, path_of
+from .schema import BUDGET_SCOPE, Document, Secrets, path_of
 from .sections import KINDS
 from .writing import generation, scope_of
 
@@ -203,6 +203,13 @@ def _refuse_unknown(wanted: Mapping[str, Mapping[RowKey, Fields]], names: IdsAnd
         if default is not None and default not in providers:
             problems[f"{path}.default_provider"] = _unknown("provider", default)
     problems |= _unknown_of_limits(wanted["limits"], providers, features, kinds)
+    known = {"provider": providers, "feature": features, "organization": kinds}
+    problems |= {
+        f"{path_of('budgets', str(key[0]))}.{each}": _unknown(each.replace("z", "s"), fields[each])
+        for key, fields in wanted["budget"].items()
+        for each in BUDGET_SCOPE
+        if each in fields and fields[each] not in known[each]
+    }
     for slug, provider in wanted["terms"]:
         if provider not in providers:
             problems[path_of("organizations", str(slug), "providers", str(provider))] = _unknown("provider", provider)

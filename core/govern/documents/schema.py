@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from ...errors import Invalid
 from ...parameters import PARAMETERS, SENDABLE
 from ...store import carried_values, fact_schemas
+from ...store.budget_schemas import BudgetInput
 from ...store.limit_schemas import LimitsInput
 from ...store.organization_schemas import (
     FeatureInput,
@@ -21,6 +22,8 @@ from . import parsing
 from .refusing import explained, path_of, step_of
 
 VERSION: Final = 1
+BUDGET_SCOPE: Final = ("organization", "feature", "provider")
+"""What a budget names of its scope."""
 NO_NULL: Final = "has no value: leave it out"
 WRITTEN_OUT: Final = "must not be written out: put it into a variable, {env: NAME}, or a file, {file: PATH}, which the command line reads"
 _MASK: Final = "is the mask of a stored value: leave it out to keep what is stored, or write {env: NAME}"
@@ -309,6 +312,15 @@ class PresetPart(DocumentPart, PresetNaming):
         return validate(PresetInput, {"name": self.name, "description": self.description, "fields": said}).fields
 
 
+class BudgetPart(DocumentPart, BudgetInput):
+    """A budget. Its name is its key in the document; what of its scope it does not name is all of them."""
+
+    hidden = frozenset(f"{each}_id" for each in BUDGET_SCOPE)
+    organization: Annotated[str | None, Field(description="the slug of an organisation")] = None
+    feature: Annotated[str | None, Field(description="the name of a feature")] = None
+    provider: Annotated[str | None, Field(description="the name of a provider")] = None
+
+
 def _named(field: str) -> Callable[[Any], Any]:
     """Return what puts the key of each part into its *field*."""
 
@@ -336,6 +348,7 @@ class Document(DocumentPart):
     organizations: Annotated[dict[str, OrganizationPart], BeforeValidator(_named("slug"))] | None = None
     limits: list[LimitsPart] | None = None
     presets: Annotated[dict[str, PresetPart], BeforeValidator(_named("name"))] | None = None
+    budgets: Annotated[dict[str, BudgetPart], BeforeValidator(_named("name"))] | None = None
 
     def secrets(self) -> Iterator[tuple[str, SecretPart]]:
         """Yield each secret that it names, by the path where it stands."""

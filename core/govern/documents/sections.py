@@ -7,6 +7,7 @@ when a table whose changes services hear of is neither here nor in :data:`ELSEWH
 from collections.abc import Mapping
 from typing import Final
 
+from .budget_rows import BUDGETS
 from .feature_rows import FEATURES, MODEL_FACTS
 from .installation_rows import INSTALLATION
 from .limit_rows import LIMITS
@@ -27,8 +28,7 @@ KINDS: Final[tuple[RowKind, ...]] = (
     SETTINGS,
     MODEL_FACTS,
     PRESETS,
+    BUDGETS,
 )
-ELSEWHERE: Final[Mapping[str, str]] = {
-    "org_llm_budgets": "counts what was spent here: made and changed by hand, with `budgets` or over REST",
-}
+ELSEWHERE: Final[Mapping[str, str]] = {}
 """Table with the trigger that counts changes -> why a document does not have it."""
