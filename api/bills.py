@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 from sqlmodel import Session
 
-from api.callers import Reader, Writer, write
+from api.callers import MemberReader, Writer, write
 from api.envelopes import Wire, picked
 from api.errors import success
 from api.names import from_wire
@@ -18,6 +18,7 @@ from api.writes import Body, IfMatch, documented, take_version
 from core.errors import Invalid
 from core.govern import bills
 from core.govern.bills import ComparedBill
+from core.govern.spend import last_month
 from core.manage.budgets import plain
 from core.store import db
 from core.store.bill_schemas import MONTH, VendorBillInput, as_month
@@ -64,10 +65,10 @@ class BillCompared(Wire):
 
 
 @router.get("/llm/spend/bills", responses=answers(list[BillCompared], *READ), summary="Compare with vendors' bills")
-def list_bills(actor: Reader, month: _Month) -> Response:
-    """Each provider with a bill or with spend in the month, by name."""
+def list_bills(actor: MemberReader, month: _Month | None = None) -> Response:
+    """Each provider with a bill or with spend in the month, by name; for admins and analysts. Without a month: the last one, in UTC."""
     with db.transaction() as session:
-        found = bills.comparison(session, actor, _month(month))
+        found = bills.comparison(session, actor, _month(month) if month else last_month())
         return success([_compared(each) for each in found])
 
 

@@ -44,7 +44,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/llm/budgets"): {"name": "Nightly", "amount": "5", "period": "day"},
     ("PUT", "/llm/budgets/{id}"): {"amount": "7.5", "version": 1},
     ("POST", "/llm/budgets/{id}/top-ups"): {"amount": 2.5, "reason": "a rush"},
-    ("PUT", "/llm/spend/bills"): {"provider": "openai", "month": "2026-10", "amount": "12.5"},
+    ("PUT", "/llm/spend/bills"): {"provider": "acme", "month": "2026-10", "amount": "12.5"},
     ("PUT", "/llm/installation"): {"organizations": "open", "version": 1},
     ("PUT", "/llm/document"): {"version": 1, "defaults": {"temperature": 0.5}},
     ("POST", "/llm/history/restore"): {"table": "installation", "row": 1, "generation": 1},
@@ -55,7 +55,7 @@ NAMED: dict[str, dict[str, str]] = {
     "/llm/providers/{id}/query": {"name": "X"},
     "/llm/models/{api}": {"model": "openai/gpt-4o"},
     "/llm/document": {"dryRun": "true"},
-    "/llm/spend/bills": {"provider": "openai", "month": "2026-10"},
+    "/llm/spend/bills": {"provider": "acme", "month": "2026-10"},
     "/llm/history/difference": {"from": "1", "to": "1"},
 }
 """What a query has to name: in a DELETE or a PUT, and of a model."""

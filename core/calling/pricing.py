@@ -86,11 +86,12 @@ def _rows(settings: EffectiveSettings, model: str) -> tuple[Price, ...]:
     if rows is None:
         if len(known.priced) >= _MOST_KEPT:
             known.priced.clear()
-        rows = known.priced[key] = _look_up(*key, known)
+        rows = known.priced[key] = rows_of(*key, known)
     return rows
 
 
-def _look_up(kind: str | None, base_url: str | None, model: str, known: Knowledge) -> tuple[Price, ...]:
+def rows_of(kind: str | None, base_url: str | None, model: str, known: Knowledge) -> tuple[Price, ...]:
+    """Return the price rows of a model of a provider, by what is known; empty: unknown."""
     api, host = api_of(kind, base_url), host_of(kind, base_url)
     if is_known_host(kind, base_url):
         return prices_of(api, model, known, host)

@@ -1,6 +1,6 @@
 """What calls have cost."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Annotated
@@ -10,14 +10,14 @@ from sqlmodel import Session
 
 from ..actors import COMMAND_LINE
 from ..errors import Invalid
-from ..govern import bills, spend
+from ..govern import bills, closing, repricing, spend
 from ..govern.bills import ComparedBill
 from ..manage import organizations
 from ..store import db
 from ..store.spend_tables import LlmVendorBill
 from ..store.table import id_of
 from ..wording import counted
-from .opening import DryRun, store, writes, writing
+from .opening import DryRun, retrying, store, writes, writing
 
 app = typer.Typer(no_args_is_help=True, help="What calls have cost.")
 
@@ -26,7 +26,9 @@ app = typer.Typer(no_args_is_help=True, help="What calls have cost.")
 def export(
     month: Annotated[str, typer.Option(help="As 2026-11. Default: the month before this one, in UTC.")] = "",
     *,
-    zone: Annotated[str, typer.Option(help="Whose month it is, as Europe/Berlin.")] = "UTC",
+    zone: Annotated[
+        str, typer.Option(help="Whose month it is, as Europe/Berlin. Default: as it was closed, or UTC.")
+    ] = "",
     by: Annotated[str, typer.Option(help="What it is added up by, with commas between.")] = ",".join(spend.CHARGED),
     organization: Annotated[str | None, typer.Option(help="Of one organisation, by any of its names.")] = None,
 ) -> None:
@@ -36,13 +38,71 @@ def export(
         names = [name.strip().replace("-", "_") for name in by.split(",") if name.strip()]
         if not names:
             raise Invalid({"by": f"must be of {', '.join(spend.DIMENSIONS)}"})
-        for line in spend.month_as_csv(session, COMMAND_LINE, _month(month), zone=zone, by=names, organization_id=of):
+        if tuple(names) == spend.CHARGED:
+            lines = closing.as_csv(closing.charged(session, COMMAND_LINE, _month(month), zone=zone, organization_id=of))
+        else:
+            whole = zone or "UTC"
+            lines = spend.month_as_csv(session, COMMAND_LINE, _month(month), zone=whole, by=names, organization_id=of)
+        for line in lines:
             typer.echo(line, nl=False)
+
+
+@app.command("close")
+@writes
+def close_month(
+    month: Annotated[str, typer.Argument(help="As 2026-10; it has to be over.")],
+    zone: Annotated[str, typer.Option(help="Whose month it is, as Europe/Berlin.")] = "UTC",
+) -> None:
+    """Close a month: what is counted of it by now stands, and what is told later stands apart."""
+    with store(), writing() as session:
+        made = closing.close(session, COMMAND_LINE, _month(month), zone=zone)
+        typer.echo(f"Closed {made.month:%Y-%m} in {made.zone}: {_money(made.whole.cost)}.")
+
+
+@app.command("reopen")
+@writes
+def reopen_month(month: Annotated[str, typer.Argument(help="As 2026-10.")]) -> None:
+    """Take a closing back: what was kept of it goes, and what is counted now counts again."""
+    with store(), writing() as session:
+        row = closing.reopen(session, COMMAND_LINE, _month(month))
+        typer.echo(f"Opened {row.month:%Y-%m} again.")
+
+
+@app.command("reprice")
+@writes
+def reprice(
+    since: Annotated[str, typer.Option(help="The first day, in UTC, as 2026-10-01.")],
+    *,
+    provider: Annotated[str | None, typer.Option(help="Calls of this provider alone.")] = None,
+    model: Annotated[str | None, typer.Option(help="Calls of this model alone, as it was called.")] = None,
+    known: Annotated[bool, typer.Option("--known", help="Also calls whose price was known.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Price calls anew whose price nobody knew, by what is known of models today. Interrupted, it is run again."""
+    try:
+        first = date.fromisoformat(since)
+    except ValueError:
+        raise Invalid({"since": "must be a day, as 2026-10-01"}) from None
+    with store():
+        found = repricing.reprice(
+            retrying, COMMAND_LINE, first, provider=provider, model=model, known=known, dry_run=dry_run
+        )
+    for each in found.models:
+        was = f", {each.unpriced:,} of them without a known price" if each.unpriced else ""
+        typer.echo(
+            f"{each.provider} {each.model}: {counted(each.calls, 'call')}{was}: {_money(each.before)} -> {_money(each.after)}"
+        )
+    for left in found.left:
+        typer.echo(f"{left.provider} {left.model}: {counted(left.calls, 'call')} left as counted: {left.why}")
+    if dry_run:
+        typer.echo(f"Would change {counted(found.sums, 'sum')}. Nothing was changed.")
+    else:
+        typer.echo(f"Changed {counted(found.sums, 'sum')}.")
 
 
 def _month(given: str) -> date:
     if not given:
-        return (datetime.now(UTC).date().replace(day=1) - timedelta(days=1)).replace(day=1)
+        return spend.last_month()
     try:
         return date.fromisoformat(f"{given}-01")
     except ValueError:

@@ -167,6 +167,16 @@ def _time(session: Session, first: date | None, last: date | None, zone: str) ->
     return first, last, _bounds(first, last, zone)
 
 
+def last_month() -> date:
+    """Return the first day of the month before this one, in UTC, by this machine's clock."""
+    return (datetime.now(UTC).date().replace(day=1) - timedelta(days=1)).replace(day=1)
+
+
+def bounds_of(month: date, zone: str) -> dict[str, Any]:
+    """Return the parameters ``since`` and ``until`` of a month, of which *month* is the first day; raises Invalid as :func:`zone_of`."""
+    return _bounds(month, (month + timedelta(days=31)).replace(day=1) - timedelta(days=1), zone)
+
+
 def _bounds(first: date, last: date, zone: str) -> dict[str, Any]:
     of = zone_of(zone)
     try:

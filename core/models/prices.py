@@ -72,6 +72,16 @@ def cost(
     return total + row.request / _THOUSAND if row.request else total
 
 
+def cost_of_sum(row: Price, *, calls: int, input_tokens: int, output_tokens: int) -> Decimal | None:
+    """Return what some calls cost in all by one price row, none of their input being cached; None where it hangs on the size of each."""
+    if any(input_tokens > start for _, start, _ in row.tiers):
+        return None
+    found = cost(row, input_tokens=input_tokens, output_tokens=output_tokens)
+    if found is None or row.request is None:
+        return found
+    return found + row.request / _THOUSAND * (calls - 1)
+
+
 def prices_of(api: str, model: str, knowledge: Knowledge | None = None, host: str = "") -> tuple[Price, ...]:
     """Return the price rows of *model* at *api*; of its vendor, where that is the host's list price; empty: unknown.
 

@@ -32,7 +32,7 @@ PERIODS: Final = ("day", "week", "month", "quarter", "year", "total")
 MODES: Final = ("hard", "soft")
 UNPRICED: Final = ("refuse", "count")
 WHEN_AWAY: Final = ("closed", "open")
-LEDGER_KINDS: Final = ("top_up", "correction", "presumed", "taken_back")
+LEDGER_KINDS: Final = ("top_up", "correction", "presumed", "taken_back", "repriced")
 
 
 def _money(default: str | None = None) -> Column[Decimal]:

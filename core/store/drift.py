@@ -95,6 +95,7 @@ FUNCTIONS: Final = frozenset(
         "llm_stamp_target ee6e77d2c307c48154a20c000dc86202",
         "llm_purge_history cd49aa6d84ae5fe5f3e4f568bdf6ee41 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; enable_seqscan=off; enable_bitmapscan=off; jit=off",
         "llm_purge_organization_history 5ed3adfb240508bf4f90fa0b36e6e8c4 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
+        "llm_reprice_spend 0c3b37f6266e5ae677408b6777f5ac23 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
         "llm_tell_spend bace668de44a5c68ded43122cb734300 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
         "llm_stamp_row 3d8453aa59df753ee87158ca55425ded",
     }

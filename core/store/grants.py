@@ -40,7 +40,7 @@ RIGHTS: Final = {
     "llm_logs": f"SELECT, DELETE, INSERT ({', '.join(_LOGGED)})",
     "llm_usage": "SELECT, DELETE",  # a trigger adds to it
     "llm_usage_days": _ALL,
-    "llm_vendor_bills": _ALL,
+    **dict.fromkeys(("llm_vendor_bills", "llm_spend_closings", "llm_spend_closed"), _ALL),
     "llm_spend": "SELECT",  # a function adds to it
     "llm_spend_holders": "SELECT, DELETE",  # as above
     "jobs": "SELECT, INSERT, UPDATE",
@@ -56,6 +56,7 @@ FUNCTIONS: Final = (
     "llm_purge_organization_history(integer)",
     "llm_open_budget_period(integer)",
     "llm_adjust_budget(integer, text, numeric, text, text)",
+    "llm_reprice_spend(jsonb, text, text)",
     _SYNC,
 )
 """What the application's role may call: it shortens the history so, and cannot change what is left; and it counts what is spent."""

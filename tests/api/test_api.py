@@ -23,6 +23,7 @@ from core import errors
 from core.access import ratelimit
 from core.actors import Actor
 from core.errors import CoreError, KeyUnreadable
+from core.govern import bills
 from core.manage import (
     budgets,
     model_facts,
@@ -122,7 +123,8 @@ ROUTES = {
     ("GET", "/llm/document"): ADMIN,
     ("PUT", "/llm/document"): ADMIN,
     ("GET", "/llm/spend"): SIGNED_IN,
-    ("GET", "/llm/spend/bills"): ADMIN,
+    ("GET", "/llm/spend/charges"): SIGNED_IN,
+    ("GET", "/llm/spend/bills"): SIGNED_IN,
     ("PUT", "/llm/spend/bills"): ADMIN,
     ("DELETE", "/llm/spend/bills"): ADMIN,
     ("GET", "/llm/limits"): SIGNED_IN,
@@ -215,6 +217,7 @@ def test_who_may(client: TestClient, analyst: Actor, monkeypatch: pytest.MonkeyP
             provider_secrets.set_value(session, admin, made.id or 0, use, "X", value="x", sealed=True)
         preset = settings_presets.get_by_name(session, admin, "creative").id
         budget = budgets.create(session, admin, {"name": "b", "amount": 1, "period": "month"}).row.id
+        bills.set_bill(session, admin, {"provider": "acme", "month": "2026-10", "amount": 1})
         acme = tenant(session, "acme", made.id or 0)
         session.add(User(username="mel", role="member", password_hash="*"))
         if route[1].endswith("/restore"):

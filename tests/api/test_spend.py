@@ -3,9 +3,12 @@
 from fastapi.testclient import TestClient
 
 from core.actors import COMMAND_LINE
+from core.govern import closing
 from core.manage import providers
 from core.store import db
 from core.store.table import id_of
+from tests.govern.test_bills import BILL
+from tests.govern.test_closing import OCTOBER, late
 from tests.govern.test_spend import fill, told
 from tests.rest import KEY, data, error, tenant, token, token_of
 
@@ -42,3 +45,40 @@ def test_spend_over_rest(client: TestClient) -> None:
     error(client.get(of, headers=token_of(other.organization, "admin")), 404, "NOT_FOUND")
     error(client.get(asked, headers=token_of(other.organization, "admin")), 403, "FORBIDDEN")
     error(client.get(asked.replace("2026-10-31", "31.10."), headers=token("admin")), 422, "VALIDATION_ERROR")
+
+
+def test_bills_over_rest(client: TestClient) -> None:
+    """Set, compared, removed; as text, digit by digit."""
+    with db.transaction() as session:
+        fill(session)
+    admin, analyst, path = token("admin"), token("analyst"), "/api/llm/spend/bills"
+    made = data(client.put(path, json=BILL, headers=admin))
+    assert (made["amount"], made["month"], made["source"], made["version"]) == ("10.0000000003", "2026-10", "typed", 1)
+    found = data(client.get(f"{path}?month=2026-10", headers=analyst))
+    assert [(each["provider"], each["difference"], each["perCent"]) for each in found] == [
+        ("openai", "3.0000000001", "30.0")
+    ]
+    assert found[0]["counted"]["unpriced"] == 1
+    assert client.put(path, json=BILL, headers=analyst).status_code == 403
+    assert client.get(f"{path}?month=2026-1", headers=analyst).status_code in {400, 422}
+    gone = client.delete(f"{path}?provider=openai&month=2026-10", headers={**admin, "If-Match": '"1"'})
+    assert data(gone)["amount"] == "10.0000000003"
+    assert client.delete(f"{path}?provider=openai&month=2026-10", headers=admin).status_code == 404
+
+
+def test_a_closed_month_over_rest(client: TestClient) -> None:
+    """Who reads what calls have cost reads a closed month too; members of nothing do not."""
+    with db.transaction() as session:
+        acme = fill(session)
+        closing.close(session, COMMAND_LINE, OCTOBER)
+        late(session, acme)
+    path = "/api/llm/spend/charges?month=2026-10"
+    found = data(client.get(path, headers=token("analyst")))
+    assert (found["total"]["cost"], found["later"]["cost"], found["closedBy"]) == (
+        "7.0000000002",
+        "1.0000000007",
+        COMMAND_LINE.name,
+    )
+    assert found["rows"][1]["costCentre"] == "K-1"
+    error(client.get(f"{path}&zone=Asia/Tokyo", headers=token("analyst")), 422, "VALIDATION_ERROR")
+    assert client.get("/api/llm/spend/charges?month=2026-13", headers=token("analyst")).status_code in {400, 422}

@@ -59,6 +59,7 @@ COMMANDS = {
     "logs purge": "logs",
     "pii try": "pii",
     "spend export": "spend",
+    **{f"spend {name}": "spend" for name in ("reprice", "close", "reopen")},
     **{f"spend bill {name}": "spend" for name in ("list", "set", "remove", "import")},
     **{f"tokens {name}": "tokens" for name in ("create", "revoke", "list")},
 }

@@ -63,7 +63,7 @@ def test_in_dispute(session: Session, admin: Actor) -> None:
     budgets.update(session, admin, id_of(row), {"amount": "9"})
     with pytest.raises(Conflict) as conflict:
         put(session, BUDGETS)
-    assert conflict.value.changes == {"budgets.All.amount": ("9", "100.5")}
+    assert conflict.value.changes == {"budgets.All.amount": ('"9"', '"100.5"')}
 
 
 @pytest.mark.parametrize(
