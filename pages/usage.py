@@ -8,7 +8,7 @@ from ui.links import draw_provider_links
 from ui.navigation import begin_page
 from ui.usage.calls import draw_export, draw_live, draw_log, is_live, pick_filters
 from ui.usage.charts import draw_charts
-from ui.usage.choice import draw_origin, pick
+from ui.usage.choice import draw_costs_link, draw_origin, pick
 from ui.usage.figures import draw_figures, draw_nothing_yet
 from ui.widgets import coming_and_going
 
@@ -36,6 +36,7 @@ with db.transaction() as session:
     )
 draw_figures(found.whole)
 draw_origin(chosen, found)
+draw_costs_link(chosen)
 if not chosen.choices.providers:
     draw_nothing_yet(is_own=chosen.is_own)
     st.stop()

@@ -129,6 +129,7 @@ class Dialogs(NamedTuple):
         label: str = "Save",
         *,
         closes: bool = True,
+        wants_reason: bool = False,
     ) -> Outcome | None:
         """Draw the last row of a dialog, and save if its button was pressed; returns what came of it, None if it was not.
 
@@ -141,9 +142,10 @@ class Dialogs(NamedTuple):
             done: What a toast says then; None: the caller shows it.
             label: Of the button.
             closes: Whether the dialog closes then.
+            wants_reason: Whether this is never done without a reason.
         """
         place = st.container()
-        with reason.buttons():
+        with reason.buttons(needed=wants_reason):
             if st.button("Cancel", key=f"{key}_cancel"):
                 self.done()
             pressed = st.button(label, key=f"{key}_save", type="secondary" if ":red" in label else "primary")

@@ -80,7 +80,10 @@ SCREENS: Final[Mapping[str, Screen]] = {
         "Costs",
         "payments",
         "member",
-        ("span", "by", "zone", "organization", "feature", "provider", "chart"),
+        (
+            *("span", "by", "zone", "organization", "feature", "provider", "chart"),
+            *("budget", "search", "state", "after"),
+        ),
     ),
     "users": Screen("Users", "group", "admin", ("search", "since", "page")),
     "tokens": Screen("API tokens", "vpn_key", "admin", ("search", "since", "page")),

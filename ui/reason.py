@@ -32,17 +32,18 @@ def beside_save(key: str = BAR) -> Any:
     return row
 
 
-def buttons(start: str = "") -> Any:
+def buttons(start: str = "", *, needed: bool = False) -> Any:
     """Draw the last row of a dialog with the field in it; returns the row, for the buttons beside it.
 
     Args:
         start: Key of a field that was filled before the dialog opened: what it holds is taken over.
+        needed: Whether this wants a reason, where other changes may need none.
     """
     if start and DIALOG not in st.session_state:
         st.session_state[DIALOG] = st.session_state.get(start, "")
     row = st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center")
     with row:
-        _draw(DIALOG, width="stretch")
+        _draw(DIALOG, width="stretch", words="Reason (needed)" if needed else "")
     return row
 
 

@@ -14,6 +14,7 @@ from core.access import tokens, users
 from core.actors import COMMAND_LINE
 from core.govern import outbox_sending
 from core.manage import (
+    budgets,
     env_import,
     features,
     limits,
@@ -29,7 +30,9 @@ from core.store import db
 from core.store.notification_tables import NotificationDelivery, NotificationTarget
 from core.store.table import id_of
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, fresh_database
+from tests.govern.test_spend import told
 from tests.govern.test_usage import failed, log
+from tests.pages.test_costs_budgets import use
 from tests.processes import App, running_app
 from tests.vendors import KEY, Vendor
 
@@ -101,6 +104,7 @@ def fill(vendor: Vendor) -> None:
         _organizations(session)
         _scopes(session)
         _limits(session)
+        _costs(session)
         tokens.create(session, COMMAND_LINE, {"name": "billing", "role": "analyst", "expires_in_days": 7})
         tokens.create(session, COMMAND_LINE, {"name": "prometheus", "role": "metrics"})
         gone, _ = tokens.create(session, COMMAND_LINE, {"name": "nightly-import", "role": "admin"})
@@ -207,6 +211,44 @@ def _limits(session: Session) -> None:
         {"limits": {"custom_settings.team": {"lock": True}}, "organization_id": ids["initech"], "note": "x" * 300},
     ):
         limits.create(session, COMMAND_LINE, data)
+
+
+def _costs(session: Session) -> None:
+    """Seven weeks of spend by twelve models, some of it unpriced; budgets of each state, one with the longest name, one from right to left."""
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    acme = id_of(organizations.get_by_name(session, COMMAND_LINE, "acme"))
+    spent = []
+    for number in range(50 * 6):
+        model = f"family-{number % 12}-instruct"
+        provider = ("openai", "anthropic", "self-hosted-inference-gateway-in-frankfurt-1")[number % 3]
+        names = (
+            acme * (number % 2),
+            ("summarise", "translate", "")[number % 3],
+            provider,
+            model,
+            "answered",
+            f"K-{number % 4}",
+        )
+        cost = Decimal(2 + number % 12 + (number // 6) % 7) / 3
+        spent.append(
+            ((now - timedelta(hours=4 * number)).isoformat(), names, str(round(cost, 10)), int(number % 29 == 0))
+        )
+    told(session, *spent)
+    for name, scope, amount, used in (
+        ("Summaries, monthly", {"feature_id": features.get_by_name(session, "summarise").id}, "400", "330"),
+        ("Everything", {}, "1500", "210"),
+        ("Acme", {"organization_id": acme, "time_zone": "Europe/Berlin"}, "250", "250"),
+        ("b" * 100, {"mode": "soft", "period": "week"}, "20", "31"),
+        ("\u0645\u064a\u0632\u0627\u0646\u064a\u0629 " * 6, {"period": "total"}, "100", "12"),
+        ("Off since May", {"period": "year", "is_active": False}, "10", ""),
+    ):
+        data = {"name": name.strip(), "amount": amount, "period": "month", **scope}
+        number = id_of(budgets.create(session, COMMAND_LINE, data).row)
+        if used:
+            use(session, number, used, "3.5" if name == "Everything" else "0")
+    first = budgets.get_by_name(session, COMMAND_LINE, "Summaries, monthly").row
+    budgets.top_up(session, COMMAND_LINE, id_of(first), "50", "The campaign runs a week longer")
+    budgets.correct(session, COMMAND_LINE, id_of(first), "-2.5", "The bill of October says so")
 
 
 def _log(session: Session) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 import streamlit as st
 
 from core.govern.spend_course import ThisMonth
+from core.manage.budget_listing import NEAR, BudgetCounts
 from core.wording import counted
 from ui.costs import words
 from ui.feedback import plain
@@ -16,7 +17,7 @@ _FIRST_CALL: Final = (
 )
 
 
-def draw_figures(month: ThisMonth, zone: str) -> None:
+def draw_figures(month: ThisMonth, budgets: BudgetCounts, zone: str) -> None:
     """Draw the figures of the month that is now."""
     sums, outlook = month.sums, month.outlook
     of = f"{month.first:%B %Y}, {zone}"
@@ -35,6 +36,11 @@ def draw_figures(month: ThisMonth, zone: str) -> None:
                 help=f"Of all of {of}: each day that is left as the last seven of its weekday, {dollars(outlook.low)} as the "
                 f"cheapest of them, {dollars(outlook.high)} as the dearest.",
             )
+        figure(
+            "Budgets near limit",
+            budgets.near,
+            help=f"Of {counted(budgets.active, 'budget')}; {NEAR:.0%} or more is spent, of {budgets.spent:,} all.",
+        )
         figure(
             "Unpriced calls",
             sums.unpriced,

@@ -12,13 +12,15 @@ from ui.costs import words
 from ui.costs.choice import BY, TIME, ZONE, Chosen
 from ui.feedback import plain, plain_cell
 from ui.scopes import picker
+from ui.scopes.editors import Names
+from ui.scopes.links import link_to
 from ui.widgets import download_csv, isolated
 
 _NARROWED: dict[str, str] = {"organization": picker.ORGANIZATION, "feature": picker.FEATURE}
 """What a name leads to: the same page of it alone."""
 
 
-def draw(actor: Actor, tops: dict[str, list[TopSpender]], chosen: Chosen) -> None:
+def draw(actor: Actor, tops: dict[str, list[TopSpender]], chosen: Chosen, *, may_see_calls: bool) -> None:
     """Draw who spent most, by organisation, feature, model and cost centre; and the file."""
     st.header("Top spenders", anchor=False)
     shown = [by for by in TOPS if not (by == "organization" and chosen.is_own)]
@@ -26,6 +28,9 @@ def draw(actor: Actor, tops: dict[str, list[TopSpender]], chosen: Chosen) -> Non
         for by in shown:
             with st.container(width=340):
                 _draw_one(by, tops[by], chosen)
+    if may_see_calls:
+        scope = chosen.scope
+        st.markdown(link_to("usage", Names(scope.provider, chosen.organization, None, scope.feature)))
     download_csv(
         "costs.csv",
         lambda: export_csv(actor, chosen),

@@ -48,6 +48,13 @@ def draw(of: Chosen) -> None:
             query_params={"organization": of.slug},
             width="content",
         )
+        st.page_link(
+            "pages/costs.py",
+            label="What it spends",
+            icon=":material/payments:",
+            query_params={"organization": of.slug},
+            width="content",
+        )
 
 
 def pick_section(of: Chosen) -> str:

@@ -37,6 +37,7 @@ Action = Literal[
     "defaults",
     "effective_preview",
     "usage",
+    "costs",
     "audit",
     "several",
     "pick",
@@ -131,7 +132,7 @@ def _do(actor: Actor, click: Click) -> None:
             ask(click.action, click.provider.id)
     elif click.action == "duplicate":
         _duplicate(actor, click)
-    elif click.action in {"defaults", "effective_preview", "usage", "audit"}:
+    elif click.action in {"defaults", "effective_preview", "usage", "costs", "audit"}:
         if provider := _find(click):
             st.switch_page(f"pages/{click.action}.py", query_params={"provider": provider.name})
     else:

@@ -166,6 +166,7 @@ def _menu(provider: LlmProvider) -> dict[str, Action]:
     actions[":material/tune: Defaults"] = "defaults"
     actions[":material/visibility: Preview"] = "effective_preview"
     actions[":material/monitoring: Usage"] = "usage"
+    actions[":material/payments: Costs"] = "costs"
     actions[":material/history: Audit"] = "audit"
     actions[":material/content_copy: Duplicate"] = "duplicate"
     actions[":material/delete: Delete"] = "delete"

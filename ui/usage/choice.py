@@ -13,6 +13,8 @@ from core.store import db
 from core.store.table import id_of
 from ui import address
 from ui.scopes import picker
+from ui.scopes.editors import Names
+from ui.scopes.links import link_to
 from ui.usage.figures import LONGEST, draw_provider, draw_span
 from ui.widgets import coming_and_going, exact
 
@@ -69,6 +71,12 @@ def pick(actor: Actor) -> Chosen | None:
         of = None if settled.organization is None else id_of(settled.organization)
         is_clear = settled.is_clear
     return Chosen(span, by, of, feature, provider, choices, is_own=bool(found.mine), is_clear=is_clear)
+
+
+def draw_costs_link(chosen: Chosen) -> None:
+    """Draw the way to what the same calls cost, whether or not they are logged."""
+    organization = st.session_state.get(picker.ORGANIZATION) if chosen.organization_id is not None else None
+    st.markdown(link_to("costs", Names(chosen.provider, organization, None, chosen.feature)))
 
 
 def draw_origin(chosen: Chosen, found: Course) -> None:
