@@ -19,7 +19,6 @@ def open_page(name: str, actor: Actor, **query: str) -> AppTest:
     """Return the page *name* as *actor* sees it, with a query in its address."""
     at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
     at.session_state["actor"] = actor
-    at.run()
     runs.keep_modules_out_of_collections()  # as in the app: else most of each run is a collection
     at.switch_page(f"pages/{name}.py")
     for key, value in query.items():
