@@ -162,6 +162,8 @@ class App:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
+        self.database = ""
+        """URL of its database, of an app that a fixture has given one."""
         words = [entry, "--port", str(self.port), *QUIETLY]
         self.process: subprocess.Popen[bytes] | Forked
         with log.open("a", encoding="utf-8") as out, Path(os.devnull).open("rb") as nothing:

@@ -102,7 +102,7 @@ def traffic(url: str, signed_in: dict[str, str]) -> Iterator[Counter[int]]:
     def program(number: int) -> None:
         etag = ""
         with Client(base_url=url, headers=signed_in, timeout=30) as client:
-            while not stop.wait(0.25):
+            while not stop.wait(0.75):
                 try:
                     polled = client.get("/api/llm/settings", headers={"If-None-Match": etag} if etag else {})
                     etag = polled.headers.get("ETag", etag)

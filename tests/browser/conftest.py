@@ -88,7 +88,7 @@ def browser() -> Iterator[Browser]:
 def _with_script(make: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(make)
     def made(**options: Any) -> Any:
-        new = make(**options)
+        new = make(**{"reduced_motion": "reduce", **options})  # a third of what drawing costs is that things move
         new.add_init_script(ASKED)
         return new
 
@@ -174,6 +174,15 @@ def enter(page: Page, url: str, username: str) -> None:
 
     The form is for tests that are about it: :func:`sign_in`.
     """
+    give_cookie(page, url, username)
+    page.goto(url)
+    expect(page.get_by_text("Signed in as")).to_be_attached()  # a narrow window has the side bar folded away
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    settled(page)
+
+
+def give_cookie(page: Page, url: str, username: str) -> None:
+    """Give a browser the cookie of somebody who has signed in before."""
     with db.transaction() as session:
         user = users.find(session, username)
         assert user is not None
@@ -181,14 +190,11 @@ def enter(page: Page, url: str, username: str) -> None:
     with db.transaction() as session:
         secret = sessions.exchange(session, ticket or "")
     page.context.add_cookies([{"name": COOKIE, "value": secret or "", "url": url}])
-    page.goto(url)
-    expect(page.get_by_text("Signed in as")).to_be_visible()
-    settled(page)
 
 
 def settled(page: Page) -> None:
     """Wait until no run of the page is under way or asked for: what was typed or pressed has arrived, and its page is drawn."""
-    page.wait_for_function(SETTLED)
+    page.wait_for_function(SETTLED, polling=50)  # not each frame: looking would cost more than drawing
 
 
 def choose(box: Locator, option: str) -> None:

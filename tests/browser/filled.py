@@ -41,17 +41,25 @@ from tests.vendors import KEY, Vendor
 def app_with(server: str, log: Path, fill: Callable[[], None], **env: str) -> Iterator[App]:
     """The app on a database of its own, filled by *fill* on this process's engine before the app begins."""
     with fresh_database(server) as url:
-        with pytest.MonkeyPatch.context() as patch:
-            engine = db.make_engine(url)
-            patch.setattr(db, "get_engine", lambda: engine)
-            patch.setenv("LLM_ENCRYPTION_KEY", ENCRYPTION_KEY)
-            patch.setenv("LLM_PRIVATE_HOSTS", "127.0.0.1")
-            config.get_config.cache_clear()
+        with working_on(url):
             fill()
-            engine.dispose()
-        config.get_config.cache_clear()
         with running_app(log, DATABASE_URL=url, LLM_PRIVATE_HOSTS="127.0.0.1", **env) as app:
+            app.database = url
             yield app
+
+
+@contextmanager
+def working_on(url: str) -> Iterator[None]:
+    """This process's engine works on another database meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        engine = db.make_engine(url)
+        patch.setattr(db, "get_engine", lambda: engine)
+        patch.setenv("LLM_ENCRYPTION_KEY", ENCRYPTION_KEY)
+        patch.setenv("LLM_PRIVATE_HOSTS", "127.0.0.1")
+        config.get_config.cache_clear()
+        yield
+        engine.dispose()
+    config.get_config.cache_clear()
 
 
 def add_admin() -> None:

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
@@ -16,6 +16,7 @@ from core.manage import providers, seed
 from core.store import db
 from tests.browser.conftest import settled
 from tests.browser.filled import app_with, fill
+from tests.browser.test_looks import show
 from tests.conftest import PASSWORD
 from tests.processes import App, running_app
 from tests.vendors import Vendor
@@ -26,7 +27,9 @@ pytestmark = pytest.mark.browser
 RULES: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 CONTRAST: Final = ("color-contrast", "link-in-text-block")
 """The rules whose answer the theme may change."""
-AXE: Final = """([rules, known]) => axe.run(document, {runOnly: rules, preload: false, iframes: false}).then(found =>
+AXE: Final = """([rules, known]) => axe.run(document, {
+    runOnly: rules, preload: false, iframes: false, resultTypes: ["violations"],
+}).then(found =>
     found.violations.flatMap(rule => rule.nodes.map(node => {
         const element = document.querySelector(node.target[0])
         const which = known.findIndex(([name, selector]) => name === rule.id && element?.matches(selector))
@@ -104,7 +107,7 @@ FADED: Final = """() => !document.querySelector('[data-stale=true], [data-testid
 def at_rest(page: Page) -> None:
     """Return when what is there is what the last run has drawn."""
     settled(page)
-    page.wait_for_function(FADED)
+    page.wait_for_function(FADED, polling=50)
 
 
 class Visit:
@@ -138,19 +141,14 @@ class Visit:
             self.faults[f"{what}, names"] = twice
         if not self.page.evaluate("'axe' in window"):
             self.page.evaluate(f"{AXE_SCRIPT};0")
-        for scheme, rules in (("light", RULES), ("dark", CONTRAST)):
-            self._show(scheme)
+        dark = self.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+        for scheme in ("dark", "light") if dark else ("light", "dark"):
+            show(self.page, scheme)
+            rules = RULES if scheme == "light" else CONTRAST
             found = self.page.evaluate(AXE, [rules, [known[:2] for known in KNOWN]])
             self.met |= {which for which, _ in found}
             ours = [text for which, text in found if which < 0]
             self.faults |= {f"{what}, {scheme}": ours} if ours else {}
-
-    def _show(self, scheme: Literal["light", "dark"]) -> None:
-        self.page.emulate_media(color_scheme=scheme)
-        self.page.wait_for_function(
-            "scheme => getComputedStyle(document.querySelector('[data-testid=stApp]')).colorScheme === scheme",
-            arg=scheme,
-        )
 
     def _names(self) -> Counter[tuple[str, str]]:
         nodes = self._tree.send("Accessibility.getFullAXTree")["nodes"]

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.conftest import choose, settled
-from tests.browser.filled import app_with, fill
-from tests.browser.test_looks import sign_in_narrow
+from tests.browser.conftest import choose, enter, settled
+from tests.browser.filled import app_with, fill, working_on
 from tests.vendors import KEY, Vendor
 
 pytestmark = pytest.mark.browser
@@ -71,7 +70,8 @@ def test_daily_tasks_take_few_clicks(browser: Browser, server: str, tmp_path: Pa
     """Add a provider 6, key of one that is there 3, a parameter of one 4, why a value 2, another key with its test 4."""
     with Vendor() as vendor, app_with(server, tmp_path / "log", partial(fill, vendor)) as app:
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
-        sign_in_narrow(page, app.url)
+        with working_on(app.database):
+            enter(page, app.url, "admin")
         hand, dialog = Hand(page), page.get_by_role("dialog")
 
         _keys_of_two(hand)

@@ -1,5 +1,6 @@
 """Around every page, for every role: no storage, back, forward, reload, a second tab, a link from a chat, a download too late."""
 
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from ui.navigation import SCREENS, names_for
 
 pytestmark = pytest.mark.browser
 PEOPLE = {"ada": "admin", "alan": "analyst"}
+ALL_LINKS = os.environ.get("LLM_TEST_LINKS") == "all"
+"""Whether a link from another site is followed to each page, or to three: each page is opened by its address in any case."""
 NO_STORAGE = """for (const name of ["localStorage", "sessionStorage", "indexedDB"])
     Object.defineProperty(window, name, {get() { throw new DOMException("The operation is insecure.", "SecurityError") }})
 """
@@ -71,7 +74,7 @@ def shows(page: Page, name: str, role: str) -> None:
 
 
 def test_walk_through_every_page(app: App, browser: Browser, chat: str) -> None:
-    """A browser that keeps nothing goes to each page, back, forward and anew, has a second tab, and follows a link to each."""
+    """A browser that keeps nothing goes to each page, back, forward and anew, opens each address, has a second tab, and follows links."""
     faults: list[str] = []
     for username, role in PEOPLE.items():
         with browser.new_context() as context:
@@ -91,8 +94,12 @@ def test_walk_through_every_page(app: App, browser: Browser, chat: str) -> None:
                 shows(page, name, role)
                 page.reload()
                 shows(page, name, role)
-            for name in SCREENS:
+            denied = [name for name in SCREENS if name not in names]
+            for name in SCREENS if ALL_LINKS else [names[0], names[-1], *denied[:1]]:
                 _follow(context, chat + f"{app.url}/{name}", name, role)
+            for name in denied:
+                page.goto(f"{app.url}/{name}")
+                shows(page, name, role)
             _from_the_menu(page, names[0], role)  # what other tabs did has changed nothing here
             if role == "admin":
                 _at_once(page, app)

@@ -1,25 +1,27 @@
 """How the pages look: each page, empty, filled and with an error, at 1440 and 420 pixels, light and dark.
 
-The pictures are kept in ``.screenshots/`` (git-ignored) for people to open; what a machine can judge is asserted.
+What a machine can judge is asserted. Where LLM_TEST_PICTURES names a folder, pictures are kept in it for people to open.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, TimeoutError, expect  # noqa: A004 - Playwright's name
 
-from tests.browser.conftest import CHOSEN, settled
-from tests.browser.filled import add_admin, app_with, fill
-from tests.conftest import PASSWORD, ROOT
+from tests.browser.conftest import CHOSEN, enter, give_cookie, settled
+from tests.browser.filled import add_admin, app_with, fill, working_on
 from tests.processes import App
 from tests.vendors import KEY, Vendor
 from ui.navigation import SCREENS
 
 pytestmark = pytest.mark.browser
-PICTURES = ROOT / ".screenshots"
+PICTURES = os.environ.get("LLM_TEST_PICTURES", "")
+"""A folder in which each look is kept as a picture: drawing them takes half as long again."""
 SIZES = {1440: 1000, 420: 900}
 
 
@@ -52,7 +54,8 @@ def vendor() -> Iterator[Vendor]:
 @pytest.fixture(scope="module")
 def apps(server: str, tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) -> Iterator[dict[str, App]]:
     """An app on an empty database, and one on a filled one, with a long name among the providers."""
-    PICTURES.mkdir(exist_ok=True)
+    if PICTURES:
+        Path(PICTURES).mkdir(exist_ok=True)
     log = tmp_path_factory.mktemp("log")
     with (
         app_with(server, log / "empty", add_admin) as empty,
@@ -203,24 +206,34 @@ ERRORS: dict[str, Callable[[Page], None]] = {
 
 
 @pytest.mark.parametrize("state", ["empty", "filled"])
-@pytest.mark.parametrize("width", list(SIZES))
-def test_pages_fit_and_show_no_fault(apps: dict[str, App], browser: Browser, width: int, state: str) -> None:
-    """No page is wider than the window in either theme, none shows an exception, and each one has its title; filled, also with an error."""
-    page = browser.new_page(viewport={"width": width, "height": SIZES[width]}, color_scheme="light")
+def test_pages_fit_and_show_no_fault(apps: dict[str, App], browser: Browser, state: str) -> None:
+    """No page is wider than the window, wide or narrow, in either theme, none shows an exception, and each one has its title; filled, also with an error."""
+    page = browser.new_page(viewport={"width": 1440, "height": SIZES[1440]}, color_scheme="light")
     app = apps[state]
     page.goto(app.url)
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
-    _pictures(page, f"sign_in-{width}")
-    sign_in_narrow(page, app.url)
+    width = _both(page, "sign_in", 1440)
+    _enter(page, app)
     for name in SCREENS:
         _open(page, name, width)
-        _pictures(page, f"{name}-{state}-{width}")
+        width = _both(page, f"{name}-{state}", width)
         if state == "filled" and name in ERRORS:
             ERRORS[name](page)
-            _pictures(page, f"{name}-error-{width}")
+            width = _both(page, f"{name}-error", width)
         if page.get_by_role("dialog").count():
             page.get_by_role("button", name="Cancel").click()
+            expect(page.get_by_role("dialog")).to_have_count(0)
     page.close()
+
+
+def _both(page: Page, name: str, width: int) -> int:
+    """Judge what is drawn at its *width*, then at the other one; return that, at which the page is left."""
+    (other,) = SIZES.keys() - {width}
+    for each in (width, other):
+        page.set_viewport_size({"width": each, "height": SIZES[each]})
+        _fold_menu(page, each)
+        _pictures(page, f"{name}-{each}")
+    return other
 
 
 @pytest.mark.parametrize("width", list(SIZES))
@@ -228,7 +241,7 @@ def test_connection_test(apps: dict[str, App], vendor: Vendor, browser: Browser,
     """The stages fit, verified with models to add and to take away, and refused."""
     page = browser.new_page(viewport={"width": width, "height": SIZES[width]}, color_scheme="light")
     vendor.keys[:] = [KEY]
-    sign_in_narrow(page, apps["filled"].url)
+    _enter(page, apps["filled"])
     page.locator(".st-key-more_local button").click()
     page.get_by_role("menuitem", name="Test connection").click()
     dialog = page.get_by_role("dialog")
@@ -251,7 +264,8 @@ def test_connection_test(apps: dict[str, App], vendor: Vendor, browser: Browser,
 def test_hierarchy(apps: dict[str, App], browser: Browser) -> None:
     """An organisation is found by how it begins; the address has what is chosen; narrow, each parameter opens to its layers."""
     page = browser.new_page(viewport={"width": 1440, "height": 1000}, color_scheme="light")
-    sign_in_narrow(page, apps["filled"].url)
+    with working_on(apps["filled"].database):
+        give_cookie(page, apps["filled"].url, "admin")
     page.goto(f"{apps['filled'].url}/hierarchy?provider=openai&feature=translate")
     page.get_by_role("textbox", name="Organisation").fill("ini")
     page.get_by_role("radio", name="initech").click()
@@ -284,21 +298,24 @@ def test_hierarchy(apps: dict[str, App], browser: Browser) -> None:
     page.close()
 
 
-def sign_in_narrow(page: Page, url: str) -> None:
-    """Sign in where the side bar may be folded away."""
-    page.goto(url)
-    page.get_by_label("Username").fill("admin")
-    page.get_by_role("textbox", name="Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Providers")).to_be_visible()
+def _enter(page: Page, app: App) -> None:
+    """Go in as the admin who has signed in before."""
+    with working_on(app.database):
+        enter(page, app.url, "admin")
 
 
 def _open(page: Page, name: str, width: int) -> None:
     title = SCREENS[name].title
-    if width < 700 and page.get_by_test_id("stExpandSidebarButton").is_visible():
-        page.get_by_test_id("stExpandSidebarButton").click()
+    expand = page.get_by_test_id("stExpandSidebarButton")
+    if expand.is_visible():
+        expand.click()
     page.get_by_test_id("stSidebarNav").get_by_role("link", name=title, exact=True).click()
     expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
+    _fold_menu(page, width)
+
+
+def _fold_menu(page: Page, width: int) -> None:
+    """In a narrow window, fold the menu away from over the page."""
     collapse = page.get_by_test_id("stSidebarCollapseButton")
     if width < 700 and collapse.is_visible():
         collapse.get_by_role("button").click()
@@ -306,12 +323,14 @@ def _open(page: Page, name: str, width: int) -> None:
 
 
 def _pictures(page: Page, name: str) -> None:
-    """Judge and keep what the last run has drawn, in both themes; leave the page light."""
+    """Judge what the last run has drawn, in the theme that it has and then in the other, and keep it if pictures are wanted."""
     settled(page)
-    for scheme in ("dark", "light"):
+    dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    schemes: tuple[Literal["dark", "light"], ...] = ("dark", "light") if dark else ("light", "dark")
+    for scheme in schemes:
         show(page, scheme)
         try:
-            page.wait_for_function(AT_REST)
+            page.wait_for_function(AT_REST, polling=50)
         except TimeoutError:
             state = page.get_by_test_id("stApp").get_attribute("data-test-script-state")
             pytest.fail(f"{name} comes to no rest (script {state}): {page.evaluate(ON_ITS_WAY)}")
@@ -322,12 +341,15 @@ def show(page: Page, scheme: Literal["light", "dark"]) -> None:
     """Change the theme of a page that is open, as the system does in the evening."""
     page.emulate_media(color_scheme=scheme)
     page.wait_for_function(
-        "scheme => getComputedStyle(document.querySelector('[data-testid=stApp]')).colorScheme === scheme", arg=scheme
+        "scheme => getComputedStyle(document.querySelector('[data-testid=stApp]')).colorScheme === scheme",
+        arg=scheme,
+        polling=50,
     )
 
 
 def _picture(page: Page, name: str) -> None:
-    page.screenshot(path=PICTURES / f"{name}.jpg", full_page=True, quality=80)  # a PNG takes twice the time
+    if PICTURES:
+        page.screenshot(path=Path(PICTURES) / f"{name}.jpg", full_page=True, quality=80)  # a PNG takes twice the time
     overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflow <= 0, f"{name} is {overflow} pixels too wide"
     assert page.get_by_test_id("stException").count() == 0, f"{name} shows an exception"

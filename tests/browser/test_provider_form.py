@@ -9,8 +9,7 @@ from core.access import users
 from core.actors import COMMAND_LINE
 from core.manage import providers
 from core.store import db
-from tests.browser.conftest import choose, settled
-from tests.browser.test_looks import sign_in_narrow
+from tests.browser.conftest import choose, enter, settled
 from tests.conftest import ENCRYPTION_KEY, PASSWORD
 from tests.processes import running_app
 from tests.vendors import KEY, Vendor
@@ -77,8 +76,7 @@ def test_add_with_the_vendors_list(browser: Browser, committed: str, tmp_path: P
     with Vendor(models=models) as vendor, running_app(tmp_path / "log", **env) as app:
         for width in (1440, 420):
             page = browser.new_page(viewport={"width": width, "height": 900})
-            sign_in_narrow(page, app.url)
-            page.goto(f"{app.url}/providers")
+            enter(page, app.url, "admin")
             if width == 1440:
                 by_keyboard(page, vendor.base_url("openai_compatible"))
             page.get_by_role("button", name="Add provider").click()
