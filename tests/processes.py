@@ -81,7 +81,7 @@ class Forked:
         question = json.dumps({"module": module, "arguments": arguments, "env": env, "cwd": str(cwd)}).encode()
         self.returncode: int | None = None
         self._asked = socket.socket(socket.AF_UNIX)
-        self._asked.settimeout(60)
+        self._asked.settimeout(180)  # the first one waits until all is imported
         self._asked.connect(_prepared(module))
         socket.send_fds(self._asked, [b"?"], streams)
         self._asked.sendall(struct.pack("!I", len(question)) + question)
