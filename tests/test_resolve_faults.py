@@ -1030,7 +1030,7 @@ GARBAGE: dict[str, dict[str, list[Any]]] = {
     },
 }
 GOOD = {name: another(name) for name in PARAMETERS}
-SPOILT_AT_ONCE = 1 if "LLM_TEST_STATES" in os.environ else 5
+SPOILT_AT_ONCE = 1 if "LLM_TEST_STATES" in os.environ else 15
 """So many times twenty rows come before all is looked at again."""
 
 

@@ -5,11 +5,13 @@ Nothing but npm's registry is reached, by npm; whatever is downloaded or built s
 
 import json
 import re
+import secrets
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -20,7 +22,7 @@ import pytest
 from core.access import tokens
 from core.actors import COMMAND_LINE
 from core.store import db
-from tests.conftest import ROOT, require
+from tests.conftest import ROOT, fresh_database, require
 from tests.processes import App, core, environment, running_app
 
 pytestmark = pytest.mark.browser  # speaks to the whole process from outside, and is as slow
@@ -60,19 +62,46 @@ class Served(NamedTuple):
         }
 
 
+@contextmanager
+def serving(server: str, log: Path) -> Iterator[tuple[App, str]]:
+    with fresh_database(server) as url:
+        done = core("seed", DATABASE_URL=url)
+        assert done.returncode == 0, done.stderr
+        with running_app(log, DATABASE_URL=url) as app:
+            yield app, url
+
+
+@pytest.fixture(scope="module")
+def shared(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[App, str]]:
+    """The app that these tests share, and its database."""
+    with serving(server, tmp_path_factory.mktemp("app") / "log") as found:
+        yield found
+
+
 @pytest.fixture
-def served(committed: str, tmp_path: Path) -> Iterator[Served]:
-    """The app, answering."""
-    done = core("seed", DATABASE_URL=committed)
-    assert done.returncode == 0, done.stderr
-    with running_app(tmp_path / "app.log", DATABASE_URL=committed) as app:
-        yield Served(app, committed, make_token("reader", "analyst"), make_token("deploy", "admin"))
+def served(shared: tuple[App, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """The app, answering, with tokens of the test's own."""
+    yield from with_tokens(*shared, monkeypatch)
+
+
+@pytest.fixture
+def alone(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """An app of the test's own."""
+    with serving(server, tmp_path / "app.log") as found:
+        yield from with_tokens(*found, monkeypatch)
+
+
+def with_tokens(app: App, url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    engine = db.make_engine(url)
+    monkeypatch.setattr(db, "get_engine", lambda: engine)
+    yield Served(app, url, make_token("reader", "analyst"), make_token("deploy", "admin"))
+    engine.dispose()
 
 
 def make_token(name: str, role: str) -> str:
-    """Make a token."""
+    """Make a token, whose name begins so."""
     with db.transaction() as session:
-        return tokens.create(session, COMMAND_LINE, {"name": name, "role": role})[1]
+        return tokens.create(session, COMMAND_LINE, {"name": f"{name}-{secrets.token_hex(4)}", "role": role})[1]
 
 
 def run(*command: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -241,9 +270,9 @@ def test_client(client: Callable[[Path], list[str]], served: Served, folder: Pat
     assert "No settings of openai" in away.stderr
 
 
-def test_database_away(served: Served, server: str, folder: Path) -> None:
+def test_database_away(alone: Served, server: str, folder: Path) -> None:
     """Without the database the answer is 503, and says when to try again; the process lives, and is not ready."""
-    name = psycopg.conninfo.conninfo_to_dict(served.database)["dbname"]
+    name = psycopg.conninfo.conninfo_to_dict(alone.database)["dbname"]
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
@@ -251,6 +280,6 @@ def test_database_away(served: Served, server: str, folder: Path) -> None:
     asking = 'curl -sS -o /dev/null -w "%{http_code} %header{retry-after}\\n" '
     asking += '-H "Authorization: Bearer $LLM_SETTINGS_TOKEN" "$LLM_SETTINGS_URL/api'
     paths = ("llm/settings?provider=openai", "health/ready", "health/live")
-    answers = [bash(f'{asking}/{path}"', folder, **served.env()) for path in paths]
+    answers = [bash(f'{asking}/{path}"', folder, **alone.env()) for path in paths]
 
     assert answers == ["503 2\n", "503 2\n", "200 \n"]
