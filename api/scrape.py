@@ -1,7 +1,7 @@
 """What Prometheus is answered: what this process has served, how it is, and what of the store wakes an operator.
 
 Names and units: https://prometheus.io/docs/practices/naming/. What stands in a label is one of few: a route, a page, a check, a
-table, a limit, the names of at most fifty providers, and of a hundred models that end.
+table, a limit, a reason, the ids of at most a hundred budgets, the names of at most fifty providers, and of a hundred models that end.
 """
 
 import math
@@ -86,6 +86,14 @@ def _of_process() -> Iterator[Metric]:
     yield CounterMetricFamily(
         _named("log_rows_dropped"), "Calls of this process that could not be put into the request log", logs.dropped()
     )
+    untold = float(logs.untold().cost)
+    yield _gauge("spend_untold_usd", "What calls of this process have cost that the store does not know yet", untold)
+    kept_out = CounterMetricFamily(
+        _named("budget_refused"), "Calls of this process that a budget did not let through", labels=["reason"]
+    )
+    for reason, number in logs.refused().items():
+        kept_out.add_metric([reason], number)
+    yield kept_out
 
 
 def _of_reading(known: Known) -> Iterator[Metric]:
@@ -123,6 +131,7 @@ def _of_store(found: Figures) -> Iterator[Metric]:
     ):
         yield from _moment(name, help_, at)
     yield from _of_messages(found)
+    yield from _of_budgets(found)
     ends = GaugeMetricFamily(
         _named("model_retires_seconds"),
         "Time until the vendor takes a provider's default model away; negative: it has",
@@ -194,6 +203,17 @@ def _of_messages(found: Figures) -> Iterator[Metric]:
     waits = 0.0 if messages.oldest is None else (datetime.now(UTC) - messages.oldest).total_seconds()
     yield _gauge("webhook_oldest_waiting_seconds", "Time since the oldest of them was written; 0: none waits", waits)
     yield _gauge("webhooks_off", "Webhooks that were switched off because nothing could be sent to them", messages.off)
+
+
+def _of_budgets(found: Figures) -> Iterator[Metric]:
+    budgets = found.budgets
+    spent, limits = (
+        [(str(each.id), float(amount)) for each, amount in ((one, getattr(one, name)) for one in budgets)]
+        for name in ("spent", "limit")
+    )
+    yield _gauges("budget_spent_usd", "Spent in the present period of a budget, by its id", "budget", spent)
+    yield _gauges("budget_limit_usd", "What may be spent in it, top-ups among it", "budget", limits)
+    yield _gauge("leases", "Parts of budgets that are lent to processes now", found.leases)
 
 
 def _moment(name: str, help_: str, at: datetime | None) -> Iterator[Metric]:

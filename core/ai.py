@@ -18,12 +18,13 @@ from contextlib import aclosing, suppress
 from typing import Any, Final, TypeVar, Unpack
 
 from . import resolve as resolving
-from .calling import stand_in
+from .calling import leases, stand_in
 from .calling.answers import Completion, Embeddings
 from .calling.attempt import Attempt
 from .calling.call import END, Call
 from .calling.clients import beside, clients
 from .calling.messages import Prompt
+from .calling.meters import BudgetState
 from .calling.pricing import price
 from .calling.request import Clock, Common, How, Request, embedding_of, request_of
 from .calling.sent import OMIT
@@ -35,6 +36,7 @@ from .resolving.effective import EffectiveSettings
 __all__ = [
     "OMIT",
     "AsyncStream",
+    "BudgetState",
     "Common",
     "Completion",
     "Embeddings",
@@ -45,6 +47,7 @@ __all__ = [
     "Tokens",
     "ToolCall",
     "aclose",
+    "budget",
     "close",
     "complete",
     "complete_async",
@@ -188,6 +191,15 @@ def spending(
         cost_centre=cost_centre,
         embeds=embeds,
     )
+
+
+def budget(name: str) -> BudgetState | None:
+    """Return how a budget stands, as this process knows it: spent, limit, left, ratio. Asks nobody, never waits.
+
+    None: no call of this process has counted against a budget of that name in its present period yet. While calls are made
+    it is at most a few seconds old, ``as_of`` says how much.
+    """
+    return leases.leases.state(name)
 
 
 def close() -> None:

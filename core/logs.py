@@ -1,16 +1,17 @@
 """The request log, for the service whose calls it keeps: wait until it is written, see what was not, add calls of one's own.
 
 What is kept: :mod:`core.calling.log_rows`; the writer: :mod:`core.calling.log_writer`. What calls cost is told whatever the
-log keeps (:mod:`core.calling.teller`): :func:`told` waits for that, :func:`untold` says what is left.
+log keeps (:mod:`core.calling.teller`): :func:`told` waits for that, :func:`untold` says what is left;
+:func:`refused`, how many calls budgets did not let through.
 """
 
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 
-from .calling import log_rows, log_writer, pricing, settling, teller
+from .calling import holds, log_rows, log_writer, pricing, settling, teller
 from .calling.log_rows import CallStatus, Operation
 from .calling.log_writer import AT_EXIT, dropped, flush
 from .calling.request import TAG, is_short
@@ -18,11 +19,11 @@ from .calling.settling import AttemptCost, AttemptOutcome
 from .calling.spending import Spending
 from .calling.teller import Untold
 from .calling.vendors import Counts, Tokens
-from .errors import Invalid
+from .errors import BudgetReason, Invalid
 from .redaction import scrub
 from .resolving.effective import EffectiveSettings
 
-__all__ = ["AT_EXIT", "Tokens", "Untold", "dropped", "flush", "record", "told", "untold"]
+__all__ = ["AT_EXIT", "Tokens", "Untold", "dropped", "flush", "record", "refused", "told", "untold"]
 
 
 def record(
@@ -135,6 +136,11 @@ def told(timeout: float = teller.AT_EXIT) -> bool:
 def untold() -> Untold:
     """Return what calls of this process have cost that the store does not know yet, and why, if it cannot be told now."""
     return teller.teller.untold()
+
+
+def refused() -> dict[str, int]:
+    """Return how many calls of this process budgets did not let through: reason of ``BudgetExceeded`` -> number."""
+    return {reason: holds.refused[reason] for reason in get_args(BudgetReason)}
 
 
 def _words(error: BaseException | str) -> str:

@@ -42,6 +42,10 @@ def test_metrics_and_labels_are_there(watched: Watched) -> None:
     metrics.PAGE_RUNS.labels("providers").observe(0.1)
     metrics.PAGE_ERRORS.labels("providers")
     call(watched, "error", 1)
+    watched.execute(
+        "INSERT INTO org_llm_budgets (name, amount, period, mode, unpriced, when_away)"
+        " VALUES ('b', 1, 'day', 'hard', 'refuse', 'closed')"
+    )
     watched.client.get("/api/llm/providers")
     answer = watched.client.get(PAGE)
     assert answer.status_code == 200

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from ..errors import BudgetExceeded
 from ..resolving.effective import EffectiveSettings
 from . import leases
-from .holds import Hold
+from .holds import Hold, refused
 from .leases import SILENCE
 from .pricing import is_priced_apart, price
 from .request import SEVERAL
@@ -86,5 +86,6 @@ def _amount(attempt: Priced) -> Decimal:
     if amount is None:
         for budget in settings.budgets:
             if budget.unpriced == "refuse":
+                refused["unpriced"] += 1
                 raise BudgetExceeded(budget.name, "unpriced", why=f"{model} of provider {settings.provider!r}")
     return amount or _NOTHING

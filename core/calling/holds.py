@@ -1,11 +1,16 @@
 """What a call holds of budgets, and one that waits for it. :mod:`~.leases` has the lock that both are changed under."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import Final
 
 from ..errors import BudgetExceeded
 from ..resolving.budgets import Budget
 from .meters import Meter
+
+refused: Final[Counter[str]] = Counter()
+"""Calls of this process that budgets did not let through, by reason."""
 
 
 class Hold:

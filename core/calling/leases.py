@@ -21,9 +21,9 @@ from typing import Final
 
 from ..postgres import threads
 from ..resolving.budgets import Budget
-from .holds import Hold, Waiter
+from .holds import Hold, Waiter, refused
 from .lease_line import LeaseLine, Unanswered
-from .meters import NOTHING, Meter, Said
+from .meters import NOTHING, BudgetState, Meter, Said
 
 LIVES: Final = 10.0
 """Seconds that a lease lives after the last word of its holder."""
@@ -147,6 +147,14 @@ class Leases:
         if self._dozes or self._waiting:  # the thread answers who waits: here one might be this very thread
             self._ring()
 
+    def state(self, name: str) -> BudgetState | None:
+        """Return how a budget stands, from memory; None: no call of this process has counted against it in this period yet."""
+        now = time.monotonic()
+        with self._lock:
+            self._book()
+            found = (meter.state(now) for meter in self._meters.values() if meter.budget.name == name)
+            return next((state for state in found if state is not None), None)
+
     def flush(self, timeout: float = AT_EXIT) -> bool:
         """Tell all that was settled, and give back what is free, at most *timeout* seconds; return whether nothing is untold."""
         deadline = time.monotonic() + timeout
@@ -233,6 +241,7 @@ class Leases:
 
     def _outcome(self, waiter: Waiter) -> Hold:
         if waiter.hold is None:
+            refused[waiter.problem.reason if waiter.problem else "held"] += 1
             raise waiter.problem or AssertionError("a wait has no outcome")
         return waiter.hold
 

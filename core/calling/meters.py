@@ -5,6 +5,7 @@ Who calls has the lock of :mod:`.leases`. Durations are of the monotonic clock.
 
 import math
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Literal, NamedTuple
 
@@ -28,6 +29,24 @@ _PLACES: Final = Decimal("0.0000000001")
 """Of the database's columns."""
 
 Room = Literal["room", "wait", "spent", "held"]
+
+
+class BudgetState(NamedTuple):
+    """A budget's period that is now, as this process knows it."""
+
+    name: str
+    spent: Decimal
+    """US dollars, with what this process has not told yet."""
+    limit: Decimal
+    """What may be spent, top-ups among it."""
+    left: Decimal
+    """What is not spent; what calls under way hold is among it."""
+    ratio: float
+    """What is spent, as a part of the limit: 0.8 is four fifths; 1.0 where the limit is 0."""
+    period_ends_at: datetime | None
+    """None: never."""
+    as_of: datetime
+    """When the store said so, by this machine's clock; what other processes have spent since is not in it."""
 
 
 class Said(NamedTuple):
@@ -161,6 +180,21 @@ class Meter:
             period_ends_at=self.ends_at,
             ends_there=self.ends_there,
             why=why,
+        )
+
+    def state(self, now: float) -> BudgetState | None:
+        """Return how it stands; None: the store has not said so of this period yet."""
+        if self.period is None or now >= self.ends:
+            return None
+        spent = self.known_spent + self.spent
+        return BudgetState(
+            self.budget.name,
+            spent,
+            self.allowed,
+            self.allowed - spent,
+            float(spent / self.allowed) if self.allowed > 0 else 1.0,
+            None if self.ends_at is None else datetime.fromisoformat(self.ends_at),
+            datetime.now(UTC) - timedelta(seconds=now - self.answered_at),
         )
 
     # The store

@@ -1,6 +1,7 @@
 """What of the store wakes an operator: counts, sizes and ages, for Prometheus. No name of a user, a token or a key is in it."""
 
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import func, select, text
@@ -22,6 +23,8 @@ MOST_PROVIDERS: Final = 50
 """So many providers have numbers of their own, those with the most calls; the others are added up."""
 MOST_ENDS: Final = 100
 """So many providers have a number for the end of their model, those where it comes first."""
+MOST_BUDGETS: Final = 100
+"""So many budgets have numbers of their own, those that are nearest to their limit."""
 OTHERS: Final = "(others)"
 """For those, and for names that no provider has any more; none can have this one."""
 
@@ -48,6 +51,14 @@ class Messages(NamedTuple):
     """When the one that waits longest was written."""
     off: int
     """Webhooks that were switched off because nothing could be sent to them."""
+
+
+class BudgetFigure(NamedTuple):
+    """A budget's period that is now, in US dollars."""
+
+    id: int
+    spent: Decimal
+    limit: Decimal
 
 
 class Figures(NamedTuple):
@@ -84,6 +95,10 @@ class Figures(NamedTuple):
     """To webhooks."""
     ends: tuple[tuple[str, str, date], ...]
     """Provider, its default model, and the day on which that ends."""
+    budgets: tuple[BudgetFigure, ...]
+    """Those that are active, the most spent ones first."""
+    leases: int
+    """Parts of budgets that are lent to processes now."""
 
 
 def read(session: Session, ring: KeyRing) -> Figures:
@@ -107,6 +122,7 @@ def read(session: Session, ring: KeyRing) -> Figures:
         tokens=tokens,
         messages=Messages(*session.execute(_MESSAGES, {"now": now, "test": notifications.TEST}).one()),
         ends=tuple(lifecycle.ends(session, MOST_ENDS)),
+        budgets=tuple(BudgetFigure(*row) for row in session.execute(_BUDGETS, {"now": now, "most": MOST_BUDGETS})),
         tokens_expiring=expiring,
         next_expiry=next_expiry,
         oldest_token=oldest_token,
@@ -124,6 +140,7 @@ def unreadable(session: Session, ring: KeyRing) -> int:
 
 _COUNTED: Final = text("""
     SELECT pg_database_size(current_database()) AS database_size,
+        (SELECT count(*) FROM llm_leases WHERE expires_at > :now AND granted > 0) AS leases,
         (SELECT generation FROM settings_generation) AS generation, (SELECT seq FROM audit_head) AS events,
         (SELECT count(*) FROM audit_events WHERE action = :failed AND at > :now - make_interval(mins => :minutes)) AS failed_sign_ins,
         count(*) FILTER (WHERE is_active AND NOT has_key AND needs_key) AS without_key,
@@ -150,4 +167,14 @@ _CALLS: Final = text("""
     )
     SELECT coalesce(most.provider, :others), status, sum(calls)::bigint, sum(adjusted)::bigint
     FROM recent LEFT JOIN most USING (provider) GROUP BY 1, 2 ORDER BY 1, 2
+""")
+_BUDGETS: Final = text("""
+    SELECT id, spent, allowed FROM (
+        SELECT b.id, coalesce(p.spent, 0) AS spent, b.amount + coalesce(p.topped_up, 0) AS allowed
+        FROM org_llm_budgets b LEFT JOIN LATERAL (
+            SELECT spent, topped_up FROM llm_budget_periods
+            WHERE budget_id = b.id AND starts_at <= :now AND (ends_at IS NULL OR ends_at > :now)
+            ORDER BY starts_at DESC LIMIT 1
+        ) p ON true WHERE b.is_active
+    ) found ORDER BY spent / nullif(allowed, 0) DESC NULLS LAST, id LIMIT :most
 """)

@@ -93,25 +93,55 @@ def connected(session: Session) -> list[Service]:
 
 
 class Untelling(NamedTuple):
-    """A process that may not tell what its calls cost, and is connected to try again."""
+    """A process that does not tell what its calls cost, and is connected."""
 
     role: str
     """Its role in PostgreSQL."""
     place: str
-    """Its host and number."""
+    """Its host and number, as far as it says."""
+    why: Literal["refused", "role", "version"]
+    """``refused``: it has sums that its role may not tell. ``role``: its role may not; whether it calls is not known.
+    ``version``: it is older than the counting, and knows no budget."""
 
 
+FIRST_TO_TELL: Final = "0.2.0"
 _UNTELLING: Final = text(
-    "SELECT DISTINCT usename::text, application_name FROM pg_stat_activity"
+    "SELECT usename::text, application_name, pid, coalesce(host(client_addr), ''),"
+    " has_function_privilege(usesysid, :function, 'EXECUTE') FROM pg_stat_activity"
     " WHERE datname = current_database() AND starts_with(application_name, :name) AND usesysid IS NOT NULL"
-    " AND NOT has_function_privilege(usesysid, :function, 'EXECUTE') ORDER BY 1, 2"
+    " ORDER BY backend_start, pid"
 )
 
 
 def untelling(session: Session) -> list[Untelling]:
-    """Return the processes that may not tell what their calls cost: their calls go on, and their sums wait in memory."""
-    found = session.execute(_UNTELLING, {"name": f"{names.TELLING}/", "function": TELLING})
-    return [Untelling(role, name.partition(" spend/")[2].partition(" ")[2]) for role, name in found]
+    """Return the processes that do not tell what their calls cost, those first that are known to call; the app is none.
+
+    Of those that may not, calls go on and their sums wait in memory; under a hard budget they are refused, with the cure. A
+    process is seen as in :func:`processes`.
+    """
+    found: dict[str, Untelling] = {}
+    apps: set[str] = set()
+    for role, name, backend, address, may in session.execute(_UNTELLING, {"name": names.OURS, "function": TELLING}):
+        if name.startswith(f"{names.TELLING}/"):
+            place = name.partition(" spend/")[2].partition(" ")[2]
+            if not may:
+                found[place] = Untelling(role, place, "refused")
+            continue
+        read = names.read(name)
+        if read is None or not read.what:
+            continue
+        place = read.place or f"{address or 'a host that the server does not say'}, connection {backend}"
+        if read.what == "app":
+            apps.add(place)
+        elif _order(read.version or FIRST_TO_SAY) < _order(FIRST_TO_TELL):
+            found.setdefault(place, Untelling(role, place, "version"))
+        elif not may:
+            found.setdefault(place, Untelling(role, place, "role"))
+    order = ("refused", "version", "role")
+    return sorted(
+        (one for one in found.values() if one.place not in apps),
+        key=lambda one: (order.index(one.why), one.role, one.place),
+    )
 
 
 def older(session: Session, than: str = VERSION) -> list[Service]:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,10 +16,15 @@ from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from api import health, readiness, store_figures
+from core import config
 from core.access import sign_in, tokens
 from core.actors import COMMAND_LINE, Actor
+from core.calling import teller
+from core.calling.leases import Leases
+from core.errors import BudgetExceeded
 from core.govern import figures, jobs
 from core.manage import providers
+from core.resolving.budgets import Budget
 from core.store import db
 from core.store.tables import METADATA, User
 from core.version import VERSION
@@ -353,6 +359,41 @@ def test_ten_thousand_providers_stay_bounded(client: TestClient) -> None:
     assert (calls["p-10000,ok"], calls["(others),ok"]) == (10_000, sum(range(1, 9951)))
     assert len(client.get(PAGE).text.splitlines()) - before < 400
     assert took < 3 * 2.0
+
+
+def test_budgets_by_their_ids(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is spent of what may be, of the active ones, the most spent first; what is lent, refused, and not told yet."""
+    monkeypatch.setattr(figures, "MOST_BUDGETS", 3)
+    execute(
+        "INSERT INTO org_llm_budgets (id, name, amount, period, mode, unpriced, when_away, is_active)"
+        " SELECT n, 'Secret ' || n, 10 * n, (ARRAY['day', 'week', 'month', 'quarter', 'year'])[n], 'hard', 'refuse', 'closed', n < 5"
+        " FROM generate_series(1, 5) n"
+    )
+    execute("SELECT llm_open_budget_period(id) FROM org_llm_budgets WHERE id <> 4")
+    execute("UPDATE llm_budget_periods SET spent = 9.5, topped_up = 1 WHERE budget_id IN (2, 3, 5)")
+    execute(
+        "INSERT INTO llm_leases (holder, period_id, granted, in_flight, presumed, number, expires_at, name)"
+        " SELECT gen_random_uuid(), id, n, 0, 0, 1, clock_timestamp() + interval '1 hour' * (n - 1), 'a'"
+        " FROM llm_budget_periods, generate_series(0, 2) n WHERE budget_id = 2"
+    )
+    assert values(client, "budget_spent_usd") == {"2": 9.5, "3": 9.5, "1": 0}
+    assert values(client, "budget_limit_usd") == {"2": 21, "3": 31, "1": 10}
+    assert value(client, "leases") == 1
+    assert "Secret" not in client.get(PAGE).text
+
+    held = Leases(config.get_config().database_url)
+    before = values(client, "budget_refused")
+    with pytest.raises(BudgetExceeded):
+        held.reserve([Budget(1, "Secret 1", "hard", "refuse", "closed")], Decimal(11))
+    held.close()
+    after = values(client, "budget_refused")
+    assert set(after) == {"spent", "held", "unpriced", "store_unavailable"}
+    assert after == before | {"spent": before["spent"] + 1}
+    telling = teller.Teller("postgresql://nobody:x@127.0.0.1:9/none")
+    monkeypatch.setattr(teller, "teller", telling)
+    of = teller.Of(0, "", "openai", "m", "answered", "")
+    telling.put(teller.Settled(of, time.monotonic(), 1, 1, Decimal("0.25"), estimated=False))
+    assert value(client, "spend_untold_usd") == 0.25
 
 
 # ---- while the database is away ----

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -85,6 +86,31 @@ def test_what_is_reserved_is_settled_and_told(leases: Leases, database: str) -> 
 
     assert leases.flush()
     assert period(database, hard) == period(database, soft) == (D("0.1234567891"), 0, D("0.1234567891"), 1)
+
+
+def test_how_a_budget_stands(leases: Leases, database: str) -> None:
+    """From memory: nothing before the store's first word and after the period's end; then what is spent, here at once."""
+    one, none = (
+        budget(database, time_zone="Asia/Tokyo"),
+        budget(database, "0", name="none", mode="soft", period="total"),
+    )
+    assert leases.state("b") is None
+    begun = datetime.now(UTC)
+    hold = leases.reserve([one, none], D("0.5"))
+    leases.settle(hold, D("0.4"))
+    assert leases.flush()
+    leases.settle(leases.reserve([one, none], D("0.45")), D("0.41"))  # not told yet, perhaps
+    state, empty = leases.state("b"), leases.state("none")
+    assert state is not None
+    assert state[:5] == ("b", D("0.81"), 1, D("0.19"), 0.81)
+    assert begun - timedelta(seconds=1) < state.as_of <= datetime.now(UTC)
+    assert state.period_ends_at is not None
+    assert (state.period_ends_at + timedelta(hours=9)).astimezone(UTC).timetuple()[2:5] == (1, 0, 0)
+    assert empty is not None
+    assert (empty.ratio, empty.period_ends_at, empty.left) == (1.0, None, D("-0.81"))
+    assert leases.state("other") is None
+    leases._meters[one.id].ends = time.monotonic()
+    assert leases.state("b") is None
 
 
 def test_a_hard_budget_refuses_what_does_not_fit(leases: Leases, database: str) -> None:

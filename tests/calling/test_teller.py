@@ -196,7 +196,7 @@ def test_a_role_that_may_not(database: str) -> None:
             assert "grant-reader ROLE --log" in (teller.untold().reason or "")
             engine = db.make_engine(database)
             with Session(engine) as session:
-                assert services.untelling(session) == [Untelling("spender", names.place())]
+                assert services.untelling(session) == [Untelling("spender", names.place(), "refused")]
                 (line,) = _untelling(health.look(session, KeyRing(None)))
                 assert "One process may not tell what calls cost: role spender, on " in line.detail
             owner.execute("GRANT EXECUTE ON FUNCTION llm_tell_spend(uuid, bigint, text, jsonb) TO spender")

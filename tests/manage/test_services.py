@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -24,6 +25,7 @@ from core.store import db
 from core.version import VERSION
 from tests.conftest import ROOT, make_user
 from tests.screens import everything
+from ui.health.view import _untelling
 
 NAMES = [
     "llm-settings resolver",
@@ -61,6 +63,37 @@ def test_a_role_without_rights_sees_them_too() -> None:
         assert session.scalar(text("SELECT pg_has_role('pg_read_all_stats', 'MEMBER')")) is False
         assert services.connected(session)[0] == Service("0.1.0", 2)
         session.rollback()
+
+
+def test_who_does_not_tell_what_calls_cost(old: str) -> None:
+    """Those of before 0.2.0 count nothing, a role without the right cannot; the app, and who may tell, are not named."""
+    with psycopg.connect(old, autocommit=True) as owner, ExitStack() as stack:
+        owner.execute("CREATE ROLE mute_test_role LOGIN")
+        try:
+            mute = old.replace("postgres@", "mute_test_role@", 1)
+            for name, url in (
+                ("llm-settings resolver/0.2.0 none web-1:7", mute),
+                ("llm-settings resolver/0.2.0 none web-1:7", mute),
+                ("llm-settings resolver/0.2.0 none web-2:8", old),
+                ("llm-settings app/0.2.0 none web-3:9", mute),
+                ("llm-settings resolver/0.2.0 none web-3:9", mute),
+                ("llm-settings resolver/0.1.9 none web-4:1", mute),
+            ):
+                stack.enter_context(psycopg.connect(url, application_name=name))
+            with db.transaction() as session:
+                found = services.untelling(session)
+            stack.close()
+        finally:
+            owner.execute("DROP ROLE mute_test_role")
+    named = [(each.role, each.place, each.why) for each in found]
+    assert ("mute_test_role", "web-4:1", "version") in named
+    assert [(role, why) for role, _, why in named if role == "postgres"] == [("postgres", "version")] * 3
+    assert named[-1] == ("mute_test_role", "web-1:7", "role")
+    assert len(named) == 5
+    lines = _untelling(SimpleNamespace(untelling=found))  # type: ignore[arg-type]  # what it looks at
+    assert [(line.state, line.word) for line in lines] == [("soon", "Not counted"), ("note", "May not tell")]
+    assert "role mute_test_role, on web-1:7. Whether they call is not known" in lines[1].detail
+    assert "grant-reader mute_test_role --log" in lines[1].cure
 
 
 def test_a_resolver_says_its_version(committed: str) -> None:

@@ -1,6 +1,7 @@
 """What the Health page shows: a row for each thing, with its state in words, and the cure where there is one."""
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import streamlit as st
 
@@ -136,21 +137,45 @@ def _services(health: Health) -> Line:
 
 
 def _untelling(health: Health) -> list[Line]:
-    """Return a row if there are processes that may not tell what their calls cost."""
-    if not health.untelling:
-        return []
-    roles = ", ".join(sorted({each.role for each in health.untelling}))
-    places = ", ".join(each.place for each in health.untelling[:SHOWN])
-    number = "One process" if len(health.untelling) == 1 else f"{len(health.untelling):,} processes"
-    return [
-        Line(
-            "Spend",
-            "soon",
-            "Not told",
-            f"{number} may not tell what calls cost: role {roles}, on {places}. The calls go on, and the sums wait there.",
-            f"Run `python -m core grant-reader {health.untelling[0].role} --log` as the owner of the tables.",
-        )
-    ]
+    """Return a row for each reason why processes do not tell what their calls cost."""
+    rows = []
+    for why, state, word, says in _UNTOLD:
+        those = [each for each in health.untelling if each.why == why]
+        if not those:
+            continue
+        roles = ", ".join(sorted({each.role for each in those}))
+        places = ", ".join(each.place for each in those[:SHOWN])
+        more = f" and {len(those) - SHOWN:,} more" if len(those) > SHOWN else ""
+        number = "One process" if len(those) == 1 else f"{len(those):,} processes"
+        cure = f"Run `python -m core grant-reader {those[0].role} --log` as the owner of the tables."
+        if why == "version":
+            cure = "Upgrade llm-settings in the service."
+        detail = says.format(number=number, roles=roles, places=f"{places}{more}")
+        rows.append(Line("Spend", state, word, detail, cure))
+    return rows
+
+
+_UNTOLD: Final[tuple[tuple[str, State, str, str], ...]] = (
+    (
+        "refused",
+        "soon",
+        "Not told",
+        "{number} may not tell what calls cost: role {roles}, on {places}. Sums wait there; under a hard budget calls are refused.",
+    ),
+    (
+        "version",
+        "soon",
+        "Not counted",
+        "{number} of a version that counts no spend and knows no budget: on {places}. What they call is not known.",
+    ),
+    (
+        "role",
+        "note",
+        "May not tell",
+        "{number} could not tell what calls cost: role {roles}, on {places}. Whether they call is not known.",
+    ),
+)
+"""Why a process does not tell what its calls cost -> the state, the word and the detail of its row."""
 
 
 def _processes(health: Health) -> list[Line]:
