@@ -29,7 +29,8 @@ def price(settings: EffectiveSettings, model: str, usage: Tokens, *, at: datetim
         usage: What the vendor counted.
         at: When it was called, with a time zone: prices change. Default: now.
     """
-    row = row_at(_rows(settings, model), at or datetime.now(UTC))
+    rows = _rows(settings, model)
+    row = rows[0] if len(rows) == 1 else row_at(rows, at or datetime.now(UTC))
     if row is None:
         return _by_genai_prices(settings, model, usage, at)
     return cost(

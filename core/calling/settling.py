@@ -204,13 +204,12 @@ def measured(content: Any) -> tuple[int, int]:
                 files += 1
             else:
                 size += len(one.encode("utf-8", "replace"))
-        elif isinstance(one, bytes):
+        elif isinstance(one, int | float):
+            size += len(repr(one))
+        elif isinstance(one, bytes) or (isinstance(one, dict | Mapping) and _is_file(one)):
             files += 1
-        elif isinstance(one, Mapping):
-            if _is_file(one):
-                files += 1
-            else:
-                left += one.values()
+        elif isinstance(one, dict | Mapping):
+            left += one.values()
         elif isinstance(one, list | tuple):
             left += one
         elif (dump := getattr(one, "model_dump", None)) is not None:
@@ -228,8 +227,10 @@ def _is_file(part: Mapping[Any, Any]) -> bool:
     if "inline_data" in part or "inlineData" in part or "file_data" in part or "fileData" in part:
         return True
     kind = part.get("type")
+    if not isinstance(kind, str):
+        return False
     has_bytes = part.get("source") is not None or any(part.get(f"{name}_url") for name in _FILES)
-    return isinstance(kind, str) and (has_bytes or "data" in part or "file" in part) and any(n in kind for n in _FILES)
+    return (has_bytes or "data" in part or "file" in part) and any(n in kind for n in _FILES)
 
 
 def settle_open() -> None:

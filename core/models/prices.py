@@ -60,7 +60,10 @@ def cost(
         fresh = max(fresh, 0)
     elif fresh < 0:
         return None
-    input_rate, output_rate, read_rate, write_rate = _rates(row, input_tokens)
+    if row.tiers:
+        input_rate, output_rate, read_rate, write_rate = _rates(row, input_tokens)
+    else:
+        input_rate, output_rate, read_rate, write_rate = row.input, row.output, row.cache_read, row.cache_write
     total = input_rate * fresh if input_rate else _NOTHING
     if output_rate:
         total += output_rate * output_tokens

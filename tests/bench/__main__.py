@@ -28,7 +28,7 @@ from core.manage import providers
 from core.postgres import embedded
 from core.resolve import Resolver, resolve, resolver
 from core.store import db, migrate
-from tests.bench import audit, calls, growth, history, migration, organizations, pages, sent, usage
+from tests.bench import audit, budgets, calls, growth, history, migration, organizations, pages, sent, usage
 from tests.bench.peers import MUST
 from tests.processes import free_port
 
@@ -553,6 +553,7 @@ def main() -> None:
         propagation(url)
         rest(url)
         calls.run(url, row)
+        budgets.run(url, row)
         thousand(url)
         writers(
             url, "providers", "llm_providers", "UPDATE llm_providers SET description = %s WHERE name = 'p' || %s::text"
