@@ -67,6 +67,8 @@ class Leases:
         self._former: list[Meter] = []
         """Of periods that are over."""
         self._waiting: deque[Waiter] = deque()
+        self._left: deque[Waiter] = deque()
+        """Who was interrupted while it waited, and is not taken out yet: as with what is settled."""
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # finalisers may ring it, unlike an Event
         self._is_rung = False
         self._dozes = True
@@ -185,7 +187,7 @@ class Leases:
         """Reserve of what is lent, where nobody waits; None: there is more to it."""
         now = time.monotonic()
         with self._lock:
-            if self._settled:
+            if self._settled or self._left:
                 self._book()
             if self._waiting or self._thread is None:
                 return None
@@ -227,11 +229,9 @@ class Leases:
         """Wait in the block; then the wait is over, whatever it has brought. Who is interrupted holds nothing."""
         try:
             yield
-        except BaseException:
-            with self._lock, contextlib.suppress(ValueError):
-                self._waiting.remove(waiter)
-            if waiter.hold is not None:
-                self.settle(waiter.hold, NOTHING)
+        except BaseException:  # perhaps of a coroutine that is collected, in a thread that has the lock
+            self._left.append(waiter)
+            self._ring()
             raise
         with self._lock:
             with contextlib.suppress(ValueError):
@@ -251,6 +251,12 @@ class Leases:
         while self._settled:
             hold, cost, estimated, unpriced = self._settled.popleft()
             hold.put(cost, estimated=estimated, unpriced=unpriced)
+        while self._left:
+            waiter = self._left.popleft()
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(waiter)
+            if waiter.hold is not None:
+                waiter.hold.put(NOTHING, estimated=False, unpriced=False)
 
     def _all(self) -> list[Meter]:
         return [*self._meters.values(), *self._former]

@@ -23,9 +23,11 @@ from core.actors import COMMAND_LINE
 from core.calling.leases import Leases
 from core.calling.pricing import price
 from core.calling.vendors import Tokens
+from core.crypto import KeyRing
 from core.errors import BudgetExceeded
 from core.manage import budgets, model_facts, providers
 from core.resolve import resolve
+from core.resolving import reading
 from core.resolving.budgets import Budget
 from core.store import db
 from core.store.table import id_of
@@ -52,6 +54,40 @@ def run(url: str, row: Row) -> None:
     _cut(url, row)
     _idle(url, row)
     _away(url, row)
+    _many(url, row)
+
+
+def _many(url: str, row: Row) -> None:
+    """Measure answers where each of 10,000 organisations has a budget of its own."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO organizations (slug, name) SELECT 'bench-' || n, 'Bench' FROM generate_series(1, 10000) n"
+        )
+        connection.execute(
+            "INSERT INTO organization_names (name, organization_id, kind) SELECT slug, id, 'slug' FROM organizations"
+            " WHERE slug LIKE 'bench-%' ON CONFLICT DO NOTHING"
+        )
+        connection.execute(
+            "INSERT INTO org_llm_budgets (name, organization_id, amount, period, mode, unpriced, when_away)"
+            " SELECT slug, id, 1, 'month', 'hard', 'refuse', 'closed' FROM organizations WHERE slug LIKE 'bench-%'"
+        )
+        begun = time.perf_counter()
+        taken = reading.load(connection)
+        loaded = (time.perf_counter() - begun) * 1000
+        took = []
+        for number in range(1, 101):
+            begun = time.perf_counter()
+            found = taken.answer("openai", KeyRing(None), organization=f"bench-{number}").budgets
+            took.append((time.perf_counter() - begun) * 1e6)
+            assert [each.name for each in found if each.name.startswith("bench-")] == [f"bench-{number}"]
+        again = min(
+            timeit.repeat(lambda: taken.answer("openai", KeyRing(None), organization="bench-7"), number=20, repeat=10)
+        )
+        connection.execute("DELETE FROM org_llm_budgets WHERE name LIKE 'bench-%'")
+        connection.execute("DELETE FROM organizations WHERE slug LIKE 'bench-%'")
+    row("10,000 budgets: a snapshot with them is read in", f"{loaded:.0f} ms", "(compared)", reached=None)
+    figures = f"{statistics.median(took[1:]):.0f} / {again / 20 * 1e6:.0f} µs"
+    row("an organisation's first answer / the next", figures, "(compared)", reached=None)
 
 
 def _budgets(url: str, *amounts: int) -> tuple[Budget, ...]:

@@ -19,7 +19,9 @@ from core.calling.holds import Hold
 from core.calling.leases import Leases
 from core.errors import BudgetExceeded
 from core.resolving.budgets import Budget
+from tests.clusters import by_proxy, socket_of
 from tests.conftest import run_async
+from tests.proxy import PASS, SWALLOW, Proxy
 
 D = Decimal
 SYNC = "SELECT * FROM llm_sync_leases(%s, %s::bigint, %s, %s::float8, %s)"
@@ -186,6 +188,56 @@ def test_an_event_loop_goes_on_while_a_call_waits(leases: Leases, database: str)
     assert isinstance(cancelled, asyncio.CancelledError)
     assert leases.flush()
     assert period(database, one)[:2] == (D("0.3"), 0)
+
+
+def test_a_wait_whose_loop_is_closed(leases: Leases, database: str) -> None:
+    """Its coroutine is collected wherever Python does that, in a thread that has the lock too: nothing stops, it holds nothing."""
+    one = budget(database)
+    hold = leases.reserve([one], D("0.9"))
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(leases.reserve_async([one], D("0.8")))
+    loop.run_until_complete(asyncio.sleep(0.1))
+    loop.close()
+    waits = task.get_coro()
+    assert waits is not None
+    leases.settle(hold, D("0.1"))  # it is given to who waits there
+    time.sleep(0.1)
+
+    def collect() -> None:
+        with leases._lock:
+            waits.close()
+
+    collector = threading.Thread(target=collect, daemon=True)
+    collector.start()
+    collector.join(5)
+    assert not collector.is_alive()
+    leases.settle(leases.reserve([one], D("0.85")), D("0.85"))
+    assert leases.flush()
+    assert period(database, one)[:2] == (D("0.95"), 0)
+
+
+@pytest.mark.long
+def test_a_silent_network(database: str) -> None:
+    """A line that swallows all: a closed budget refuses in the end, and goes on when there is a line again."""
+    one = budget(database, "10")
+    with Proxy(socket_of(database)) as proxy:
+        through = Leases(by_proxy(database, proxy), lives=2)
+        through.settle(through.reserve([one], D("0.1")), D("0.1"))
+        proxy.treat(SWALLOW)
+        with pytest.raises(BudgetExceeded, match="cannot be asked") as refused:
+            through.reserve([one], D(8))
+        assert refused.value.reason == "store_unavailable"
+        proxy.treat(PASS)
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                through.settle(through.reserve([one], D(8)), D(1))
+                break
+            except BudgetExceeded:
+                assert time.monotonic() < deadline
+        assert through.flush(10)
+        through.close()
+    assert period(database, one)[:2] == (D("1.1"), 0)
 
 
 def test_a_number_that_was_heard_changes_nothing(database: str) -> None:

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,9 +11,11 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from core.calling.leases import Leases
 from core.calling.log_writer import Writer
 from core.crypto import KeyRing
 from core.resolve import UNTOLD_HEARTBEAT, Resolver
+from tests.calling.test_leases import budget, period
 from tests.calling.test_log_writer import CALL, settings
 from tests.poolers import Pooler, pooler
 
@@ -198,3 +201,18 @@ def test_a_password_that_changes_is_read_again(
             change(owner, resolver, "after")
     finally:
         resolver.close()
+
+
+def test_budgets_are_lent_through_it(owner: "psycopg.Connection[Any]", shared: Pooler, database: str) -> None:
+    """In transaction mode two processes share one session of the server: each holds its own, and all is counted."""
+    one = budget(database, "10")
+    first, second = Leases(shared.url, lives=2), Leases(shared.url, lives=2)
+    for turn in range(20):
+        for held in (first, second):
+            held.settle(held.reserve([one], Decimal("0.2")), Decimal("0.1"))
+        time.sleep(0.02 * (turn % 2))
+    for held in (first, second):
+        assert held.flush(10)
+        held.close()
+    assert period(database, one)[:2] == (Decimal(4), 0)
+    assert owner.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
