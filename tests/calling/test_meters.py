@@ -106,6 +106,7 @@ def test_what_is_said_and_heard() -> None:
     assert (meter.spent, meter.has_untold) == (1, True)
     meter.heard(said, answer(granted=said.keep), 100.1, 100.2, 10.0)
     assert (meter.is_told, meter.told_in_flight, meter.until) == (True, 3, pytest.approx(100.1 + SURE * 10))
+    assert meter.answered_at == 100.1
     told = meter.say(100.3, [], is_over=False)
     assert [told.words[name] for name in "seuf"] == ["1", "1", 0, "0"]
     assert (meter.spent, meter.estimated) == (0, 0)
@@ -113,6 +114,12 @@ def test_what_is_said_and_heard() -> None:
     before = meter.free
     meter.heard(told, more, 100.3, 100.3, 10.0)
     assert meter.free == before + 2  # what was granted beyond
+    kept = meter.free
+    late = meter.say(100.35, [], is_over=False)
+    settled = Hold(D(1), [(meter, meter.take(D(1), 100.36))])
+    meter.heard(late, answer(granted=late.keep + 1, spent=D(1)), 100.35, 100.37, 10.0)
+    assert meter.free == kept  # a call took one while the answer was on its way, and one more was granted
+    settled.put(D(0), estimated=False, unpriced=False)
     less = meter.say(100.4, [], is_over=False)
     meter.heard(less, answer(granted=less.keep - 1, spent=D(1)), 100.4, 100.4, 10.0)
     assert meter.free == less.keep - 1
@@ -130,6 +137,7 @@ def test_what_is_given_back() -> None:
         if quiet == "over":
             meter.reserved_at = now
         meter.say(now, [], is_over=quiet == "ended")
+        assert meter.target == (0 if quiet in {"quiet", "ended"} else meter.target)
         assert (meter.free == 0) == (quiet != "used"), quiet
 
 
@@ -147,6 +155,9 @@ def test_what_is_wanted() -> None:
     free = meter.free
     assert (D(waits.words["n"]), D(waits.words["l"])) == (11 - free, 5 - free)
     assert D(waits.words["a"]) >= 11 - free
+    meter.say(101.2, [D(5)], is_over=False)
+    assert meter.target > 0  # quiet as it is: somebody waits
+    assert meter.pace == pytest.approx(1.0)
 
 
 def test_what_is_news() -> None:
