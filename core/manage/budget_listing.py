@@ -223,7 +223,7 @@ def _to_come(session: Session, rows: Sequence[LlmBudget]) -> dict[int, LlmBudget
     of = {id_of(row): row for row in rows}
     for number, starts, ends in session.execute(_TO_COME, {"budgets": [*of]}) if of else ():
         period = LlmBudgetPeriod(budget_id=number, starts_at=starts, ends_at=ends, amount=of[number].amount)
-        for name in ("topped_up", "spent", "estimated", "leased"):
+        for name in {"carried", "topped_up", "spent", "estimated", "leased"} & set(LlmBudgetPeriod.model_fields):
             setattr(period, name, Decimal(0))
         period.unpriced = period.holders = 0
         found[number] = period

@@ -69,7 +69,7 @@ def test_figures_chart_and_tops(session: Session, admin: Actor) -> None:
 
     at = page(admin, span="7 days", by="Model", zone="Europe/Berlin")
 
-    assert figures(at)["This month"].startswith("at least $")
+    assert figures(at)["This month"].startswith("≥ $")
     assert "7 days: at least $6.40, of these $3.20 estimated, 2 calls unpriced; 20% less than $8.00 in as much" in read(
         at
     )

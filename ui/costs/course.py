@@ -84,7 +84,7 @@ def _bars(course: CostCourse, parts: Sequence[tuple[str, bool, SpendSums]], chos
     scale = alt.Scale(type="utc", domain=domain, nice=False)
     x = alt.X("at:T", title=f"Time ({chosen.zone})", scale=scale, axis=axis)
     y = alt.Y("from:Q", title="US dollars", axis=alt.Axis(format="~s", minExtent=48, maxExtent=48, tickCount=4))
-    legend = alt.Legend(orient="bottom", columns=3, labelLimit=220, offset=0, padding=0, symbolType="square")
+    legend = alt.Legend(orient="bottom", columns=2, labelLimit=150, offset=0, padding=0, symbolType="square")
     color = alt.Color(
         "name:N",
         title=None,

@@ -24,7 +24,7 @@ def draw_figures(month: ThisMonth, budgets: BudgetCounts, zone: str) -> None:
     with st.container(horizontal=True, gap="small", key="costs_figures"):
         figure(
             "This month",
-            words.at_least(sums.cost, sums.unpriced),
+            words.short(sums.cost, sums.unpriced),
             help=f"Since the first of {of}: {counted(sums.calls, 'attempt')} to call a model.",
         )
         if outlook is None:
@@ -32,7 +32,7 @@ def draw_figures(month: ThisMonth, budgets: BudgetCounts, zone: str) -> None:
         else:
             figure(
                 "Forecast",
-                words.at_least(outlook.mean, sums.unpriced),
+                words.short(outlook.mean, sums.unpriced),
                 help=f"Of all of {of}: each day that is left as the last seven of its weekday, {dollars(outlook.low)} as the "
                 f"cheapest of them, {dollars(outlook.high)} as the dearest.",
             )

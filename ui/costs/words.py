@@ -7,6 +7,7 @@ from core.govern.spend import SpendSums
 from core.wording import counted
 from ui.widgets import dollars
 
+_LARGE: Final = 10_000
 SPLIT_LABELS: Final = {
     "provider": "Provider",
     "model": "Model",
@@ -24,6 +25,11 @@ def named(by: str, name: str) -> str:
 def at_least(cost: Decimal, unpriced: int) -> str:
     """Return a sum as it is known: with calls whose price is not, it is at least so much."""
     return f"{'at least ' if unpriced else ''}{dollars(cost)}"
+
+
+def short(cost: Decimal, unpriced: int) -> str:
+    """Return a sum as it fits into a figure: ``≥`` is at least; a large one without cents."""
+    return f"{'≥ ' if unpriced else ''}{f'${cost:,.0f}' if cost >= _LARGE else dollars(cost)}"
 
 
 def of_these(sums: SpendSums) -> str:
