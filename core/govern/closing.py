@@ -24,7 +24,8 @@ from .spend import CHARGED, MOST_ROWS, SpendSums
 
 _SUMS: Final = SpendSums._fields
 _KEY: Final = "organization_id, feature, cost_centre"
-_ADDED: Final = ", ".join(f"sum({name}) AS {name}" for name in _SUMS)
+_WHOLE: Final = frozenset({"calls", "input_tokens", "output_tokens", "unpriced"})
+_ADDED: Final = ", ".join(f"sum({name}){'::bigint' if name in _WHOLE else ''} AS {name}" for name in _SUMS)
 _OF: Final = "(CAST(:organization AS integer) IS NULL OR (organization_id = :organization AND organization_id <> 0))"
 _KEEP: Final = text(f"""
     INSERT INTO llm_spend_closed (month, {_KEY}, {", ".join(_SUMS)})
