@@ -42,4 +42,6 @@ class VendorBillInput(Input):
     zone: Annotated[
         str, OneLine, Field(min_length=1, max_length=64, description="whose month it is, as Europe/Berlin or UTC")
     ] = "UTC"
-    note: Annotated[str | None, OneLine, Field(max_length=500, description="a line of at most 500 characters")] = None
+    note: Annotated[
+        Annotated[str, OneLine, Field(max_length=500)] | None, Field(description="a line of at most 500 characters")
+    ] = None
