@@ -1,4 +1,4 @@
-"""Routes of webhooks, for admins: who is told of changes, a test, and what was sent."""
+"""Routes of who is told, for admins: webhooks, channels of Slack, people by e-mail; a test, and what was sent."""
 
 from typing import Annotated, Any, Final
 
@@ -33,7 +33,7 @@ _ONE: Final = "/llm/webhooks/{id:row}"
 
 @router.get("/llm/webhooks", responses=answers(list[wire_webhooks.Webhook], *READ), summary="List webhooks")
 def list_webhooks(actor: Reader) -> Response:
-    """Each webhook, by name, and how it goes."""
+    """Each receiver, by name, and how it goes."""
     with db.transaction() as session:
         return success([wire_webhooks.listed(found) for found in notifications.list_all(session, actor)])
 
@@ -43,13 +43,13 @@ def list_webhooks(actor: Reader) -> Response:
     status_code=201,
     responses=answers(wire_webhooks.WebhookMade, *WRITE, status=201),
     openapi_extra=documented(wire_webhooks.NEW_WEBHOOK),
-    summary="Add a webhook",
+    summary="Add a webhook, a channel of Slack, or people by e-mail",
 )
 def add_webhook(request: Request, actor: Writer, body: Body) -> Response:
-    """Add a webhook. Its secret is in this answer and in no other."""
+    """Add a receiver. The secret of a webhook is in this answer and in no other."""
     row, secret = write(request, actor, lambda s: notifications.create(s, actor, from_wire(body, notifications.FIELDS)))
     headers = {"Location": f"webhooks/{row.id}", "ETag": f'"{row.version}"'}
-    return success(wire_webhooks.webhook(row, secret=secret), 201, headers)
+    return success(wire_webhooks.webhook(row, secret=secret or None), 201, headers)
 
 
 @router.get(_ONE, responses=answers(wire_webhooks.Webhook, 404, *READ), summary="One webhook")
@@ -110,7 +110,7 @@ def exchange_secret(request: Request, actor: Writer, webhook_id: Id, body: Body)
 
 @router.post(f"{_ONE}/test", responses=answers(wire_webhooks.TestSent, 404, *WRITE), summary="Send a test to a webhook")
 def test_webhook(request: Request, actor: Writer, webhook_id: Id) -> Response:
-    """Send a message of the type webhook.test, once; within ten seconds it is known what came of it."""
+    """Send a message of the type webhook.test, once; within twenty seconds it is known what came of it."""
     number = write(request, actor, lambda session: notifications.begin_test(session, actor, webhook_id))
     sent: Sent | None = outbox_sending.send_test(number)
     if sent is None:

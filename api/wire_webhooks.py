@@ -1,4 +1,4 @@
-"""Webhooks and what was sent to them as they go over the wire; the models are OpenAPI's too."""
+"""Who is told, and what was sent to them, as they go over the wire; the models are OpenAPI's too."""
 
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -9,24 +9,26 @@ from api.envelopes import Wire, picked
 from api.request_schemas import AS_READ, EDGE, VERSION, body_schema
 from core.calling.webhook import Sent
 from core.manage.notifications import ListedWebhook
-from core.store.notification_schemas import WebhookInput
-from core.store.notification_tables import MOST_URL, NotificationDelivery, NotificationTarget
+from core.store.notification_schemas import EmailInput, WebhookInput
+from core.store.notification_tables import MOST_URL, TARGET_KINDS, NotificationDelivery, NotificationTarget
 from core.store.sealed import fingerprint_of
 
 _URL: Final = {
     "type": "string",
     "pattern": rf"^{EDGE}https?://[!-\"$-?A-\[\]-~]{{1,{MOST_URL - 8}}}{EDGE}$",
-    "description": "https; http only to a private host that the operator allows",
+    "description": "https; http only to a private host that the operator allows. Of Slack it is a secret: an answer has its host alone",
 }
-NEW_WEBHOOK: Final = body_schema(WebhookInput, required=("name", "url"), url=_URL) | {
+_KIND: Final = {"enum": list(TARGET_KINDS), "description": "webhook if it is not said; it cannot be changed"}
+_NO_URL: Final = {"anyOf": [_URL, {"type": "null"}], "description": "null, or as it was read: it stays"}
+NEW_WEBHOOK: Final = body_schema(WebhookInput, EmailInput, required=("name",), url=_URL, kind=_KIND) | {
     "example": {"name": "ops", "url": "https://hooks.example.com/llm-settings"}
 }
 STATE: Final = ("offReason", "offAt", "failingSince", "generation", "secretFingerprint", "secretSetAt", "bothUntil")
 """Fields of an answer that a change may carry along, and that the sending changes meanwhile: they are not looked at."""
 _AS_STATE: Final[dict[str, Any]] = {name: {"description": "as it was read; it is not looked at"} for name in STATE}
-CHANGED_WEBHOOK: Final = body_schema(WebhookInput, required=(), url=_URL, version=VERSION, **AS_READ, **_AS_STATE) | {
-    "example": {"isActive": False, "version": 1}
-}
+CHANGED_WEBHOOK: Final = body_schema(
+    WebhookInput, EmailInput, required=(), url=_NO_URL, kind=_KIND, version=VERSION, **AS_READ, **_AS_STATE
+) | {"example": {"isActive": False, "version": 1}}
 NEW_SECRET: Final = body_schema(
     required=(),
     atOnce={
@@ -41,7 +43,9 @@ class Webhook(Wire):
 
     id: int
     name: str
-    url: str
+    kind: Literal["webhook", "slack", "email"]
+    url: str | None = Field(description="of Slack the host alone; null: it is reached by e-mail")
+    recipients: list[str] | None = Field(description="of e-mail; null: it has a URL")
     events: list[Literal["settings.changed"]]
     is_active: bool
     off_reason: str | None = Field(description="why it was switched off by itself; null: it is on, or somebody did it")
@@ -59,9 +63,9 @@ class Webhook(Wire):
 
 
 class WebhookMade(Webhook):
-    """A webhook with its secret, which is shown this once."""
+    """One with its secret, which is shown this once."""
 
-    secret: str = Field(description="whsec_…: shown once")
+    secret: str | None = Field(description="whsec_…: shown once; null: nothing is signed for Slack and e-mail")
 
 
 class Delivery(Wire):
@@ -76,7 +80,7 @@ class Delivery(Wire):
     created_at: datetime
     next_at: datetime | None = Field(description="of one that waits: when it is tried next")
     last_at: datetime | None
-    last_status: int | None = Field(description="of HTTP; null: there was no answer, or no try yet")
+    last_status: int | None = Field(description="of HTTP or SMTP; null: there was no answer, or no try yet")
     last_error: str | None
     payload: dict[str, Any]
 
@@ -85,7 +89,7 @@ class TestSent(Wire):
     """What came of a test."""
 
     ok: bool
-    status: int | None = Field(description="of HTTP; null: there was no answer")
+    status: int | None = Field(description="of HTTP or SMTP; null: there was no answer")
     error: str | None
 
 

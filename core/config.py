@@ -23,11 +23,13 @@ from .environment import (
     proxy_address,
     proxy_url,
     public_key,
+    public_url,
     secret,
     storage_url,
     write_database_url,
 )
 from .errors import BadConfig
+from .mail_address import sender, smtp_server, smtp_url
 from .redaction import Secret
 
 VARIABLES = {
@@ -56,6 +58,9 @@ VARIABLES = {
     "LLM_CATALOGUE_SHA256": "The SHA-256 that it must have, in hex: 64 digits.",
     "LLM_CATALOGUE_KEY": "Or the Ed25519 public key, in base64, whose signature stands at the same address with .sig behind.",
     "LLM_HTTP_PROXY": "The only way out to the vendors, as http://user:password@proxy.example:3128. Default: none, not even HTTPS_PROXY.",
+    "LLM_PUBLIC_URL": "Where people reach the app, as https://llm.corp.example: messages about changes and alerts lead there. Default: no links.",
+    "LLM_SMTP_URL": "The server that takes e-mail, as smtp://user:password@mail.example:587, or smtps:// with port 465. Default: no e-mail.",
+    "LLM_SMTP_FROM": "Whom e-mail comes from, as LLM Settings <llm@example.com>. Default: the user name of LLM_SMTP_URL, if it is an address.",
     "LLM_NO_PROXY": "Comma list of host names (with all below them), addresses or networks that are reached without it; * for all.",
 }
 
@@ -89,6 +94,9 @@ class Config:
     rate_limit_storage_url: Secret
     http_proxy: Secret | None
     no_proxy: tuple[str, ...]
+    public_url: str
+    smtp_url: Secret | None
+    smtp_from: str
 
     @classmethod
     def read(cls, env: Mapping[str, str] = os.environ) -> Self:
@@ -130,6 +138,9 @@ class Config:
             rate_limit_storage_url=storage_url(env.get("LLM_RATE_LIMIT_STORAGE_URL")),
             http_proxy=proxy_url(env.get("LLM_HTTP_PROXY")),
             no_proxy=entries(env.get("LLM_NO_PROXY")),
+            public_url=(env.get("LLM_PUBLIC_URL") or "").strip(),
+            smtp_url=smtp_url(env.get("LLM_SMTP_URL")),
+            smtp_from=(env.get("LLM_SMTP_FROM") or "").strip(),
         )
 
     @property
@@ -144,12 +155,12 @@ class Config:
 
 
 def check_at_start(config: Config) -> None:
-    """Check the lists of hosts, the proxy, the days and the looks, which only a start of the app or of a command refuses.
+    """Check the lists of hosts, the proxy, the app's own address, the mail server, the days and the looks, which only a start of the app or of a command refuses.
 
     A service may need none of them: where it calls a vendor by the proxy, the call says what is wrong with it.
 
     Raises:
-        BadConfig: If an entry of a list could fit no host, the proxy's URL cannot be read, LLM_LOG_DAYS is no number of days,
+        BadConfig: If an entry of a list could fit no host, a URL cannot be read, LLM_LOG_DAYS is no number of days,
             LLM_MODEL_LOOKS is not ``daily``, LLM_CLIENTS no number of clients,
             or a variable of LLM_CATALOGUE_… is malformed.
     """
@@ -162,6 +173,9 @@ def check_at_start(config: Config) -> None:
     check_no_proxy(config.no_proxy)
     if config.http_proxy is not None:
         proxy_address(config.http_proxy)
+    public_url(config.public_url)
+    if config.smtp_url is not None:
+        sender(config.smtp_from, smtp_server(config.smtp_url).user)
 
 
 def choose_log_format(env: Mapping[str, str] = os.environ) -> None:

@@ -207,6 +207,34 @@ def proxy_address(url: Secret) -> ProxyAddress:
     return ProxyAddress(scheme.lower(), host, port or {"http": 80, "https": 443}[scheme.lower()], user)
 
 
+def public_url(raw: str) -> str:
+    """Return where people reach the app, without a slash behind; empty if that is not said.
+
+    Raises:
+        BadConfig: If ``LLM_PUBLIC_URL`` is no http or https URL, or has a user, a query or a fragment. It repeats nothing of it.
+    """
+    if not raw:
+        return ""
+    try:
+        parts = urlsplit(raw)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        parts, host, port = urlsplit(""), None, None
+    if parts.scheme not in {"http", "https"} or not host or port == 0 or _UNFIT.search(raw) or not raw.isascii():
+        raise BadConfig(
+            "LLM_PUBLIC_URL is no URL that people open. It takes https:// or http://, as https://llm.corp.example."
+        )
+    if "@" in parts.netloc or "?" in raw or "#" in raw:
+        raise BadConfig(
+            "LLM_PUBLIC_URL must have no user name, no password and nothing behind a ? or #: every message shows it."
+        )
+    return raw.rstrip("/")
+
+
+_UNFIT: Final = later(r"[\s\x00-\x1f\x7f<>|\"\\\\^`{}]")
+"""What stands in no URL, or would end a link of Slack."""
+
+
 def address_of_file(raw: str | None) -> Secret | None:
     """Return the URL of a file as it is, what stands behind its ``?`` known to the log's filter; unset or empty is None."""
     url = (raw or "").strip()

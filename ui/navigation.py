@@ -87,7 +87,7 @@ SCREENS: Final[Mapping[str, Screen]] = {
     ),
     "users": Screen("Users", "group", "admin", ("search", "since", "page")),
     "tokens": Screen("API tokens", "vpn_key", "admin", ("search", "since", "page")),
-    "webhooks": Screen("Webhooks", "webhook", "admin"),
+    "webhooks": Screen("Notifications", "notifications", "admin"),
     "audit": Screen(
         "Audit", "history", "admin", ("who", "action", "target", "provider", "since", "from", "to", "page")
     ),

@@ -9,7 +9,7 @@ import hmac
 import re
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -34,8 +34,10 @@ _LARGEST: Final = 65_536
 _SHOWN: Final = 300
 LONGEST_WAIT: Final = 3600.0
 """Seconds of ``Retry-After`` that are obeyed; who asks for more is tried then."""
-_BUSY: Final = frozenset({429, 503})
+BUSY: Final = frozenset({429, 503})
 """HTTP: too many requests, and unavailable for now; their ``Retry-After`` counts."""
+GONE: Final = 410
+"""HTTP: what was there will not come back, and whoever asks shall stop."""
 _DIGITS: Final = re.compile("[0-9]{1,20}")
 _OK: Final = range(200, 300)
 _REDIRECTS: Final = range(300, 400)
@@ -46,11 +48,29 @@ class Sent(NamedTuple):
 
     ok: bool
     status: int | None
-    """Of HTTP; None: there was no answer."""
+    """Of HTTP, of e-mail that of SMTP; None: there was no answer."""
     error: str
     """Why it failed, for people, without the URL or a secret; empty where it did not."""
     wait: float = 0.0
     """Seconds that the receiver asks to be left alone, 0 to :data:`LONGEST_WAIT`."""
+    final: bool = False
+    """Whether another try would be refused as well."""
+    gone: str = ""
+    """Why the receiver will take nothing any more, for people; empty if it may."""
+    some: bool = False
+    """Of e-mail: whether somebody took it, though not all."""
+    left: tuple[str, ...] = ()
+    """Of e-mail that somebody took: whom another try is for."""
+
+
+class Answer(NamedTuple):
+    """What came back from a POST."""
+
+    status: int
+    wait: float
+    """Seconds by its ``Retry-After``; see :func:`wait_of`."""
+    begins: bytes
+    """The first bytes of its body, as many as were asked for."""
 
 
 def new_secret() -> str:
@@ -122,34 +142,70 @@ def send(
     Raises:
         MissingExtra: If the libraries for calls are not installed.
     """
+    headers = {
+        "webhook-id": webhook_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": " ".join(sign(key, webhook_id, timestamp, body) for key in keys),
+    }
+    answer = post(url, body, headers, private_hosts=private_hosts)
+    if isinstance(answer, Sent):
+        return answer
+    sent = of_status(answer.status)
+    if answer.status == GONE:
+        return sent._replace(gone=f"{sent.error}: it is gone for good")
+    return sent._replace(wait=answer.wait) if answer.status in BUSY else sent
+
+
+def post(
+    url: str, body: bytes, headers: Mapping[str, str], *, private_hosts: Sequence[str], read: int = 0
+) -> Answer | Sent:
+    """Post JSON once, within :data:`SECONDS`; nothing is raised for what a receiver or the network does.
+
+    Args:
+        url: Where. No error repeats its path or query.
+        body: JSON.
+        headers: Beside those of all such messages.
+        private_hosts: What the operator allows, see ``Config.private_hosts``.
+        read: So many bytes of the answer's body are read at most; 0: none.
+
+    Returns:
+        The answer; where there was none, what that means.
+
+    Raises:
+        MissingExtra: If the libraries for calls are not installed.
+    """
     with from_extra():
         import httpx2  # noqa: PLC0415 - of an extra
 
         from . import dial  # noqa: PLC0415 - as above
 
-    headers = {
-        "content-type": "application/json",
-        "user-agent": f"llm-settings/{VERSION}",
-        "webhook-id": webhook_id,
-        "webhook-timestamp": str(timestamp),
-        "webhook-signature": " ".join(sign(key, webhook_id, timestamp, body) for key in keys),
-    }
+    headers = {"content-type": "application/json", "user-agent": f"llm-settings/{VERSION}", **headers}
     try:
         pinned = _pinned(url, private_hosts)
         with (
             dial.client(pinned=pinned, largest=_LARGEST) as http,
             http.stream("POST", url, content=body, headers=headers, timeout=SECONDS) as answer,
         ):
-            status, wait = answer.status_code, answer.headers.get("retry-after", "")
+            begins = _beginning(answer.iter_raw(read), read) if read else b""
+            return Answer(answer.status_code, wait_of(answer.headers.get("retry-after", "")), begins)
     except dial.Unacceptable as error:  # what stands in an answer is not read: its status counts
-        return _of(error.status) if error.status is not None else Sent(ok=False, status=None, error=_words(error, url))
+        if error.status is not None:
+            return Answer(error.status, 0.0, b"")
+        return Sent(ok=False, status=None, error=_words(error, url))
     except Invalid as error:
         return Sent(ok=False, status=None, error=_words(f"The URL {next(iter(error.fields.values()))}", url))
     except (httpx2.HTTPError, httpx2.InvalidURL, BadConfig, OSError) as error:
         words = str(error) or f"No answer ({type(error).__name__})"
         return Sent(ok=False, status=None, error=_words(words, url))
-    sent = _of(status)
-    return sent._replace(wait=wait_of(wait)) if status in _BUSY else sent
+
+
+def _beginning(parts: Iterable[bytes], most: int) -> bytes:
+    found = b""
+    for part in parts:
+        found += part
+        if len(found) >= most:
+            break
+    return found[:most]
 
 
 def wait_of(text: str) -> float:
@@ -165,7 +221,8 @@ def wait_of(text: str) -> float:
     return max(0.0, min(wait.total_seconds(), LONGEST_WAIT))
 
 
-def _of(status: int) -> Sent:
+def of_status(status: int) -> Sent:
+    """Return what an HTTP status means by itself."""
     if status in _OK:
         return Sent(ok=True, status=status, error="")
     if status in _REDIRECTS:

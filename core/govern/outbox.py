@@ -1,6 +1,6 @@
-"""The outbox of this process: a thread looks each second for what webhooks are to be told, and sends it.
+"""The outbox of this process: a thread looks each second for what is to be told, and sends it.
 
-Each webhook that something is sent to has a thread of its own meanwhile: one that hangs holds up nobody else, and nobody
+Each receiver that something is sent to has a thread of its own meanwhile: one that hangs holds up nobody else, and nobody
 waits for it when the process ends.
 """
 
@@ -17,6 +17,7 @@ from ..errors import CoreError
 from ..postgres import threads
 from ..redaction import scrub
 from ..store import db
+from ..store.notification_tables import TARGET_KINDS
 from . import outbox_events, outbox_sending
 
 LOOK: Final = 1.0
@@ -34,8 +35,8 @@ _LOOK: Final = text("""
         SELECT 1 FROM notification_deliveries d WHERE d.target_id = t.id AND d.done_at IS NULL AND d.failed_at IS NULL
             AND d.next_at <= clock_timestamp()
     ) AS due
-    FROM notification_targets t, settings_generation g WHERE t.is_active AND t.kind = 'webhook' ORDER BY t.id
-""")
+    FROM notification_targets t, settings_generation g WHERE t.is_active AND t.kind = ANY(:kinds) ORDER BY t.id
+""").bindparams(kinds=list(TARGET_KINDS))
 
 
 class Outbox:
@@ -54,11 +55,11 @@ class Outbox:
         self._last_words = ""
 
     def start(self) -> None:
-        """Start the thread. Where none can be started, that is logged: the other processes tell the webhooks."""
+        """Start the thread. Where none can be started, that is logged: the other processes do it."""
         try:
             self._thread = threads.start(self._run, "llm-settings outbox")
         except threads.NoThread as error:
-            _log.warning("Webhooks are not told by this process: %s.", error)
+            _log.warning("Nobody is told by this process: %s.", error)
 
     def close(self) -> None:
         """End the thread, in some seconds at most. What is being sent now is left: it is noted in time, or sent again."""
@@ -70,7 +71,7 @@ class Outbox:
             sender.join(max(until - time.monotonic(), 0.0))
 
     def look(self) -> None:
-        """Look once: write what is to be told, and have each webhook that something is due to sent it."""
+        """Look once: write what is to be told, and have each receiver that something is due to sent it."""
         with db.transaction() as session:
             found: list[Any] = list(session.execute(_LOOK))
         due = {row.id for row in found if row.due}
@@ -84,7 +85,7 @@ class Outbox:
     def _begin(self, target_id: int) -> None:
         sender = self._senders.get(target_id)
         if (sender is None or not sender.is_alive()) and not self._leaving.is_set():
-            self._senders[target_id] = threads.start(self._send, f"llm-settings webhook {target_id}", target_id)
+            self._senders[target_id] = threads.start(self._send, f"llm-settings receiver {target_id}", target_id)
 
     def _send(self, target_id: int) -> None:
         try:
@@ -113,7 +114,7 @@ class Outbox:
         words = scrub(f"{type(error).__name__}: {error}")
         if words != self._last_words:
             self._last_words = words
-            _log.error("Webhooks are not told: %s", words, exc_info=error)
+            _log.error("Receivers are not told: %s", words, exc_info=error)
 
 
 def _fan_out(session: Session) -> int:

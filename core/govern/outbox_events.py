@@ -1,4 +1,4 @@
-"""What webhooks are told: of each generation of the settings, which rows changed, in which fields, by whom. No value is in it.
+"""What receivers are told: of each generation of the settings, which rows changed, in which fields, by whom. No value is in it.
 
 One transaction takes the webhooks that are behind, writes what each is to be sent, and notes up to where it was told: so
 each generation is told of once to each of them, whichever process does it, and whenever it ends.
@@ -14,6 +14,7 @@ from sqlmodel import Session
 
 from ..calling import webhook
 from ..redaction import shortened
+from ..store.notification_tables import TARGET_KINDS
 
 CHANGED: Final = "settings.changed"
 """The type of the event."""
@@ -41,8 +42,8 @@ class Behind(NamedTuple):
 
 _BEHIND: Final = text("""
     SELECT id, generation AS told, jsonb_exists(events, :event) AS hears FROM notification_targets
-    WHERE is_active AND kind = 'webhook' AND generation < :now ORDER BY id FOR UPDATE SKIP LOCKED
-""")
+    WHERE is_active AND kind = ANY(:kinds) AND generation < :now ORDER BY id FOR UPDATE SKIP LOCKED
+""").bindparams(kinds=list(TARGET_KINDS))
 _GENERATIONS: Final = text("""
     SELECT g.generation, g.at, g.by, g.comment, (SELECT count(*) FROM settings_history h WHERE h.generation = g.generation) AS total
     FROM settings_generations g WHERE g.generation > :after AND g.generation <= :until

@@ -1,4 +1,4 @@
-"""Sending what webhooks are to be told: a message is taken, sent outside of any transaction, and noted.
+"""Sending what receivers are to be told: a message is taken, sent outside of any transaction, and noted.
 
 Who takes a message puts off its next try by :data:`LEASE`: so no other process sends it meanwhile, and should this one be
 killed before it notes what became of it, it is sent again with the same id. See docs/decisions/one-outbox.md.
@@ -9,33 +9,31 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sqlalchemy import text
 from sqlmodel import Session
 
 from ..actors import WEBHOOKS
 from ..audit.record import Target, record
-from ..calling import webhook
 from ..calling.webhook import Sent
-from ..config import get_config
 from ..errors import KeyUnreadable
-from ..manage import notifications
+from ..manage import notification_secrets, notifications
 from ..store import db
 from ..store.notification_tables import NotificationTarget
+from . import outbox_delivery
+from .outbox_delivery import Taken
 
 ACTOR: Final = WEBHOOKS
-"""Who switches a webhook off, in the audit."""
+"""Who switches a receiver off, in the audit."""
 PAUSES: Final = tuple(timedelta(seconds=seconds) for seconds in (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600))
 """Between a try that failed and the next one; behind the last it is given up. Those of the specification."""
 SPREAD: Final = 0.1
 """So much of a pause is left to chance: what failed together is not tried again together."""
 LEASE: Final = timedelta(seconds=60)
-"""So long a message is left alone by others once it is taken; sending it takes :data:`core.calling.webhook.SECONDS` at most."""
+"""So long a message is left alone by others once it is taken; sending it takes :data:`core.calling.mail.SECONDS` at most."""
 OFF_AFTER: Final = timedelta(days=5)
-"""A webhook that nothing could be sent to for so long is switched off."""
-GONE: Final = 410
-"""HTTP: what was there will not come back, and whoever asks shall stop."""
+"""A receiver that nothing could be sent to for so long is switched off."""
 UNREADABLE: Final = timedelta(minutes=1)
 """Until the next try where this process cannot open the secret: another one may, and it is no fault of the receiver."""
 NO_LIMIT: Final = nullcontext()
@@ -44,30 +42,13 @@ _SHOWN: Final = 500
 _log = logging.getLogger(__name__)
 
 
-class Taken(NamedTuple):
-    """A message that this process sends now."""
-
-    id: int
-    target_id: int
-    event: str
-    webhook_id: str
-    body: bytes
-    tries: int
-    """With this one. It tells who else has taken it meanwhile, too."""
-    timestamp: int
-    """By the database's clock: receivers refuse what comes from another time."""
-    url: str
-    secrets: tuple[str, ...]
-    name: str
-
-
 _TAKE: Final = """
     UPDATE notification_deliveries SET tries = tries + 1, next_at = clock_timestamp() + make_interval(secs => :lease)
     WHERE id = (
         SELECT id FROM notification_deliveries WHERE {which} AND done_at IS NULL AND failed_at IS NULL
         ORDER BY next_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
     )
-    RETURNING id, target_id, event, webhook_id, payload, tries, extract(epoch FROM clock_timestamp())::bigint AS timestamp
+    RETURNING id, target_id, event, webhook_id, payload, recipients, tries, extract(epoch FROM clock_timestamp())::bigint AS timestamp
 """
 _NEXT: Final = text(_TAKE.format(which="target_id = :target AND next_at <= clock_timestamp()"))
 _THIS: Final = text(_TAKE.format(which="id = :id"))
@@ -79,7 +60,7 @@ _DONE: Final = text(_NOTE.format(what="done_at = clock_timestamp()"))
 _FAILED: Final = text(_NOTE.format(what="failed_at = clock_timestamp()"))
 _AGAIN: Final = text(
     _NOTE.format(
-        what="next_at = clock_timestamp() + make_interval(secs => :pause * (1 + :spread * (2 * random() - 1)))"
+        what="recipients = coalesce(CAST(:left AS jsonb), recipients), next_at = clock_timestamp() + make_interval(secs => :pause * (1 + :spread * (2 * random() - 1)))"
     )
 )
 _LEAVE_ALONE: Final = text("""
@@ -104,10 +85,10 @@ _FAILS: Final = text("""
 
 
 def send_next(target_id: int, slots: AbstractContextManager[Any] = NO_LIMIT) -> bool:
-    """Send the next message that is due to a webhook; returns whether there was one.
+    """Send the next message that is due to a receiver; returns whether there was one.
 
     Args:
-        target_id: The webhook.
+        target_id: The receiver.
         slots: Held during each of the two transactions, and not while the receiver is waited for.
 
     Raises:
@@ -117,7 +98,7 @@ def send_next(target_id: int, slots: AbstractContextManager[Any] = NO_LIMIT) -> 
 
 
 def send_test(delivery_id: int) -> Sent | None:
-    """Send the message of a test, and return what became of it; None: the webhook was deleted meanwhile.
+    """Send the message of a test, and return what became of it; None: the receiver was deleted meanwhile.
 
     Raises:
         KeyUnreadable: If the secret cannot be opened.
@@ -138,15 +119,8 @@ def _send(
         taken = db.retrying(take)
     if taken is None:
         return False
-    if taken.secrets:  # else it was put off
-        sent = webhook.send(
-            taken.url,
-            taken.secrets,
-            taken.webhook_id,
-            taken.timestamp,
-            taken.body,
-            private_hosts=get_config().private_hosts,
-        )
+    if taken.ready:
+        sent = outbox_delivery.deliver(taken)
         with slots:
             db.retrying(lambda session: note(session, taken, sent))
         then(sent)
@@ -162,16 +136,28 @@ def _take(session: Session, which: Any, given: dict[str, Any], *, strict: bool =
     target = session.get(NotificationTarget, row.target_id, populate_existing=True)
     if target is None or not (target.is_active or strict):
         return None  # its messages are given up by whoever switched it off
-    body = json.dumps(row.payload, ensure_ascii=False, separators=(",", ":")).encode()
-    made = (row.id, row.target_id, row.event, row.webhook_id, body, row.tries, row.timestamp, target.url)
+    taken = Taken(
+        row.id,
+        row.target_id,
+        target.kind,
+        target.name,
+        row.event,
+        row.webhook_id,
+        row.payload,
+        row.tries,
+        row.timestamp,
+        target.url or "",
+        tuple(target.recipients or ()),
+        tuple(row.recipients or target.recipients or ()),
+    )
     try:
-        return Taken(*made, tuple(notifications.open_secrets(session, target)), target.name)
+        return taken._replace(secrets=tuple(notification_secrets.open_secrets(session, target)))
     except KeyUnreadable as error:
         if strict:
             raise
         given = {"id": row.id, "tries": row.tries, "pause": UNREADABLE.total_seconds(), "error": str(error)[:_SHOWN]}
         session.execute(_PUT_OFF, given)
-        return Taken(*made, (), target.name)
+        return taken._replace(ready=False)
 
 
 def note(session: Session, taken: Taken, sent: Sent) -> None:
@@ -183,27 +169,28 @@ def note(session: Session, taken: Taken, sent: Sent) -> None:
         if session.execute(_DONE, given).one_or_none() is not None:
             session.execute(_WORKS, of_target)
         return
-    is_test, is_gone = taken.event == notifications.TEST, sent.status == GONE
-    if taken.tries <= len(PAUSES) and not is_test and not is_gone:
-        pause = {"pause": PAUSES[taken.tries - 1].total_seconds(), "spread": SPREAD}
+    is_test, is_over = taken.event == notifications.TEST, sent.final or bool(sent.gone)
+    if taken.tries <= len(PAUSES) and not is_test and not is_over:
+        left = json.dumps(sent.left) if sent.left else None
+        pause = {"pause": PAUSES[taken.tries - 1].total_seconds(), "spread": SPREAD, "left": left}
         if session.execute(_AGAIN, {**given, **pause}).one_or_none() is not None:
-            session.execute(_FAILS, of_target)
+            session.execute(_WORKS if sent.some else _FAILS, of_target)
             if sent.wait:  # this message and what else waits for the receiver
                 session.execute(_LEAVE_ALONE, {"target": taken.target_id, "wait": sent.wait})
         return
     if session.execute(_FAILED, given).one_or_none() is None or is_test:
         return
-    _log.warning("A message to the webhook %s is given up: %s", taken.name, sent.error)
-    for_long = session.execute(_FAILS, of_target).scalar_one_or_none()
-    if is_gone:
-        switch_off(session, taken.target_id, "The receiver answered 410: it is gone for good")
+    _log.warning("A message to %s is given up: %s", taken.name, sent.error)
+    for_long = not sent.some and session.execute(_FAILS, of_target).scalar_one_or_none()
+    if sent.gone:
+        switch_off(session, taken.target_id, sent.gone)
     elif for_long:
         days = OFF_AFTER.days
         switch_off(session, taken.target_id, f"Nothing could be sent to it for {days} days; at last: {sent.error}")
 
 
 def switch_off(session: Session, target_id: int, why: str) -> None:
-    """Switch a webhook off, on record, and give up what waits for it."""
+    """Switch a receiver off, on record, and give up what waits for it."""
     row = session.get(NotificationTarget, target_id, with_for_update=True, populate_existing=True)
     if row is None or not row.is_active:
         return
@@ -213,4 +200,4 @@ def switch_off(session: Session, target_id: int, why: str) -> None:
     given_up = notifications.give_up(session, target_id, notifications.SWITCHED_OFF)
     changes = {"is_active": (True, False), "reason": (None, why), "given_up": (None, given_up)}
     record(session, ACTOR, "webhook.switch_off", Target("webhook", row.id, row.name), changes)
-    _log.warning("The webhook %s is switched off: %s", row.name, why)
+    _log.warning("The receiver %s is switched off: %s", row.name, why)

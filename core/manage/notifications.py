@@ -1,4 +1,4 @@
-"""Webhooks: who is told of changes. Made, changed and deleted by admins, on record; what is sent: :mod:`core.govern.outbox`."""
+"""Who is told of what happens here: programs, channels of Slack, people by e-mail. Made, changed and deleted by admins, on record; what is sent: :mod:`core.govern.outbox`."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -12,32 +12,32 @@ from ..actors import Actor
 from ..audit.record import Target, changes_between, record
 from ..calling import webhook
 from ..config import get_config
-from ..crypto import get_ring, mask
 from ..errors import AlreadyExists, Invalid, NotFound
 from ..store import sealed, violations
-from ..store.notification_schemas import WebhookInput
-from ..store.notification_tables import NotificationDelivery, NotificationTarget
+from ..store.notification_schemas import INPUTS, TargetInput
+from ..store.notification_tables import TARGET_KINDS, NotificationDelivery, NotificationTarget
 from ..store.schemas import could_be_id, validate
-from ..store.sealed import SealedColumn
 from ..store.table import id_of
 from ..store.versions import refuse_stale
-from . import keys
+from .notification_secrets import address_of, open_one, seal, set_address
 
-FIELDS: Final = tuple(WebhookInput.model_fields)
+FIELDS: Final = ("kind", "name", "url", "recipients", "events", "is_active")
 MOST: Final = 20
-"""Webhooks of a store: each has a thread of its own while something is sent to it, so that none waits for another."""
+"""So many are told at most: each has a thread of its own while something is sent to it, so that none waits for another."""
 BOTH_SIGN: Final = timedelta(hours=24)
 """So long the secret before signs beside the new one."""
 TEST: Final = "webhook.test"
 """The type of the message that a test sends; it is tried once."""
-WEBHOOK: Final = "webhook"
+WEBHOOK, SLACK, EMAIL = TARGET_KINDS
+THING: Final = "receiver"
+"""What one is, for people."""
 MOST_LISTED: Final = 100
 _NOW: Any = func.clock_timestamp()
-SWITCHED_OFF: Final = "The webhook was switched off"
+SWITCHED_OFF: Final = "The receiver was switched off"
 
 
 class ListedWebhook(NamedTuple):
-    """A webhook, and how it goes."""
+    """Who is told, and how it goes."""
 
     row: NotificationTarget
     waiting: int
@@ -48,10 +48,10 @@ class ListedWebhook(NamedTuple):
 
 
 def list_all(session: Session, actor: Actor) -> list[ListedWebhook]:
-    """Return every webhook, by name.
+    """Return all who are told, by name.
 
     Raises:
-        Forbidden: Unless *actor* is an admin: a URL may have a token in it.
+        Forbidden: Unless *actor* is an admin: the URL of a program may have a token in it.
     """
     require(session, actor, "webhook.list")
     delivery = NotificationDelivery
@@ -60,7 +60,7 @@ def list_all(session: Session, actor: Actor) -> list[ListedWebhook]:
     waiting = {
         target: (number, oldest) for target, number, oldest in session.exec(counted.group_by(delivery.target_id))
     }
-    rows = session.exec(select(NotificationTarget).where(NotificationTarget.kind == WEBHOOK))
+    rows = session.exec(select(NotificationTarget).where(col(NotificationTarget.kind).in_(TARGET_KINDS)))
     return [
         ListedWebhook(row, *waiting.get(id_of(row), (0, None)), _last(session, id_of(row)))
         for row in sorted(rows, key=lambda row: (row.name.lower(), id_of(row)))
@@ -82,62 +82,74 @@ def _last(session: Session, target_id: int) -> NotificationDelivery | None:
 
 
 def get(session: Session, actor: Actor, target_id: int) -> NotificationTarget:
-    """Return a webhook; raises Forbidden, NotFound."""
+    """Return who has this id; raises Forbidden, NotFound."""
     require(session, actor, "webhook.list")
     return _row(session, target_id)
 
 
 def by_name(session: Session, actor: Actor, name: str) -> NotificationTarget:
-    """Return the webhook called *name*; raises Forbidden, NotFound."""
+    """Return who is called *name*; raises Forbidden, NotFound."""
     require(session, actor, "webhook.list")
-    found = select(NotificationTarget).where(NotificationTarget.name == name, NotificationTarget.kind == WEBHOOK)
+    found = select(NotificationTarget).where(
+        NotificationTarget.name == name, col(NotificationTarget.kind).in_(TARGET_KINDS)
+    )
     row = session.exec(found).one_or_none() if "\x00" not in name else None
     if row is None:
-        raise NotFound("webhook", name)
+        raise NotFound(THING, name)
     return row
 
 
 def create(session: Session, actor: Actor, data: Mapping[str, Any]) -> tuple[NotificationTarget, str]:
-    """Make a webhook; *data* is a :class:`~core.store.notification_schemas.WebhookInput`. It hears of what changes from now on.
+    """Add who is told; *data* is one of :data:`~core.store.notification_schemas.INPUTS`, with its ``kind``. It hears of what comes from now on.
 
     Returns:
-        The row, and its secret: that is shown once.
+        The row, and of a webhook its secret, which is shown once; else an empty text.
 
     Raises:
         Forbidden, Invalid, Sealed: As everywhere; Invalid also if there are :data:`MOST` already.
-        AlreadyExists: If a webhook has the name.
+        AlreadyExists: If one has the name.
     """
     require(session, actor, "webhook.create")
-    wanted = validate(WebhookInput, data)
-    webhook.check(wanted.url, get_config().private_hosts)
+    given = dict(data)
+    kind = given.pop("kind", WEBHOOK)
+    if not isinstance(kind, str) or kind not in INPUTS:
+        raise Invalid({"kind": f"must be one of {', '.join(TARGET_KINDS)}"})
+    wanted: Any = validate(INPUTS[kind], _without_others(kind, given))
+    if kind != EMAIL:
+        webhook.check(wanted.url, get_config().private_hosts)
     session.execute(
         text("SELECT pg_advisory_xact_lock(hashtext('notification_targets'))")
     )  # two at once are counted both
     if (session.scalar(select(func.count()).select_from(NotificationTarget)) or 0) >= MOST:
-        raise Invalid({"name": f"is one too many: there are at most {MOST} webhooks. Delete one that is not needed"})
+        raise Invalid({"name": f"is one too many: there are at most {MOST} receivers. Delete one that is not needed"})
     row = NotificationTarget(
-        **wanted.model_dump(),
+        **wanted.model_dump(exclude={"url"} if kind == SLACK else None),
+        kind=kind,
         id=session.scalar(text("SELECT nextval(pg_get_serial_sequence('notification_targets', 'id'))")),
         generation=_generation(session),
     )
-    secret = webhook.new_secret()
-    _seal(session, row, sealed.TARGET_SECRET, secret)
-    row.signing_set_at = session.scalar(select(_NOW))
+    secret = ""
+    if kind == SLACK:
+        set_address(session, row, wanted.url)
+    elif kind == WEBHOOK:
+        secret = webhook.new_secret()
+        seal(session, row, sealed.TARGET_SECRET, secret)
+        row.signing_set_at = session.scalar(select(_NOW))
     session.add(row)
-    violations.flush(session, AlreadyExists("webhook", wanted.name))
+    violations.flush(session, AlreadyExists(THING, wanted.name))
     session.refresh(row)
-    made = {"url": (None, webhook.shown(row.url)), "events": (None, row.events), "is_active": (None, row.is_active)}
-    record(session, actor, "webhook.create", _target(row), made)
+    made = {"kind": kind, **address_of(row), "events": row.events, "is_active": row.is_active}
+    record(session, actor, "webhook.create", _target(row), {name: (None, value) for name, value in made.items()})
     return row, secret
 
 
 def update_target(
     session: Session, actor: Actor, target_id: int, patch: Mapping[str, Any], *, version: int | None = None
 ) -> NotificationTarget:
-    """Change the fields that *patch* names: ``name``, ``url``, ``events``, ``is_active``.
+    """Change the fields that *patch* names: ``name``, ``url`` or ``recipients``, ``events``, ``is_active``.
 
     Switched off, what waits for it is given up; switched on, it hears of what changes from then on. Another host keeps the
-    secret, which signs and is never sent.
+    secret, which signs and is never sent. Of Slack a URL that is the host alone, as it was read, or None leaves the URL as it is.
 
     Args:
         session: The transaction.
@@ -152,26 +164,23 @@ def update_target(
     """
     require(session, actor, "webhook.update")
     row = _row(session, target_id, lock=True)
-    refuse_stale(WEBHOOK, row, version, patch)
+    refuse_stale(THING, row, version, patch)
     before = row.model_dump(include=set(FIELDS))
-    wanted = validate(WebhookInput, {**before, **patch}).model_dump()
+    wanted = _wanted(row, before, patch)
     if wanted == before:
         return row
     if wanted["url"] != before["url"]:
         webhook.check(wanted["url"], get_config().private_hosts)
-        plain = open_secrets(session, row)
-        row.url = wanted["url"]
-        _seal(session, row, sealed.TARGET_SECRET, plain[0])
-        if len(plain) > 1:
-            _seal(session, row, sealed.FORMER_TARGET_SECRET, plain[1])
+        set_address(session, row, wanted["url"])
     for name, value in wanted.items():
-        setattr(row, name, value)
+        if name != "url":
+            setattr(row, name, value)
     if row.is_active and not before["is_active"]:
         row.off_reason = row.off_at = row.failing_since = None
         row.generation = _generation(session)
     if before["is_active"] and not row.is_active:
         give_up(session, target_id, SWITCHED_OFF)
-    violations.flush(session, AlreadyExists(WEBHOOK, row.name))
+    violations.flush(session, AlreadyExists(THING, row.name))
     session.refresh(row)
     changes = changes_between(before, wanted, FIELDS)
     if "url" in changes:
@@ -182,18 +191,19 @@ def update_target(
 
 
 def remove(session: Session, actor: Actor, target_id: int, *, version: int | None = None) -> str:
-    """Delete a webhook and its messages; returns its name.
+    """Delete one and its messages; returns its name.
 
     Raises:
         Forbidden, NotFound, Conflict: As everywhere.
     """
     require(session, actor, "webhook.delete")
     row = _row(session, target_id, lock=True)
-    refuse_stale(WEBHOOK, row, version, {})
+    refuse_stale(THING, row, version, {})
     session.exec(delete(NotificationDelivery).where(col(NotificationDelivery.target_id) == target_id))
     session.delete(row)
     session.flush()
-    record(session, actor, "webhook.delete", _target(row), {"url": (webhook.shown(row.url), None)})
+    gone = {name: (value, None) for name, value in address_of(row).items()}
+    record(session, actor, "webhook.delete", _target(row), gone)
     return row.name
 
 
@@ -207,12 +217,15 @@ def exchange_secret(
 
     Raises:
         Forbidden, NotFound, Sealed: As everywhere.
+        Invalid: If it is no webhook: nothing is signed for people.
     """
     require(session, actor, "webhook.exchange_secret")
     row = _row(session, target_id, lock=True)
-    former = None if at_once else _open(session, row, sealed.TARGET_SECRET)
+    if row.kind != WEBHOOK:
+        raise Invalid({"kind": "has no secret that signs: only webhooks have. Of Slack enter another URL"})
+    former = None if at_once else open_one(row, sealed.TARGET_SECRET)
     secret, set_at = webhook.new_secret(), row.signing_set_at
-    _seal(session, row, sealed.TARGET_SECRET, secret)
+    seal(session, row, sealed.TARGET_SECRET, secret)
     row.signing_set_at = session.scalar(select(_NOW))
     if former is None:
         row.former_encrypted = row.former_masked = row.former_key_id = row.former_binding = row.former_fingerprint = (
@@ -220,7 +233,7 @@ def exchange_secret(
         )
         row.former_set_at = row.both_until = None
     else:
-        _seal(session, row, sealed.FORMER_TARGET_SECRET, former)
+        seal(session, row, sealed.FORMER_TARGET_SECRET, former)
         row.former_set_at, row.both_until = set_at, session.scalar(select(_NOW + BOTH_SIGN))
     session.flush()
     session.refresh(row)
@@ -247,14 +260,16 @@ def begin_test(session: Session, actor: Actor, target_id: int) -> int:
     )
     session.add(delivery)
     session.flush()
-    record(session, actor, "webhook.test", _target(row), {"url": (None, webhook.shown(row.url))})
+    record(
+        session, actor, "webhook.test", _target(row), {name: (None, value) for name, value in address_of(row).items()}
+    )
     return id_of(delivery)
 
 
 def deliveries(
     session: Session, actor: Actor, target_id: int, *, before: int | None = None, limit: int = MOST_LISTED
 ) -> list[NotificationDelivery]:
-    """Return messages to a webhook, the newest first; *before*: those with a smaller id.
+    """Return messages to one, the newest first; *before*: those with a smaller id.
 
     Raises:
         Forbidden, NotFound: As everywhere.
@@ -272,7 +287,7 @@ def resend(session: Session, actor: Actor, target_id: int, delivery_id: int) -> 
 
     Raises:
         Forbidden, NotFound: As everywhere.
-        Invalid: If the webhook is off, or the message waits already, or is a test.
+        Invalid: If the receiver is off, or the message waits already, or is a test.
     """
     require(session, actor, "webhook.resend")
     target = _row(session, target_id, lock=True)
@@ -280,7 +295,7 @@ def resend(session: Session, actor: Actor, target_id: int, delivery_id: int) -> 
     if row is None or row.target_id != target_id:
         raise NotFound("delivery", delivery_id)
     if not target.is_active:
-        raise Invalid({"webhook": "is switched off: switch it on first"})
+        raise Invalid({"receiver": "is switched off: switch it on first"})
     if row.event == TEST:
         raise Invalid({"delivery": "is a test: send another one"})
     if row.done_at is None and row.failed_at is None:
@@ -295,7 +310,7 @@ def resend(session: Session, actor: Actor, target_id: int, delivery_id: int) -> 
 
 
 def give_up(session: Session, target_id: int, why: str) -> int:
-    """End what waits for a webhook, as failed; returns how many messages it was."""
+    """End what waits for one, as failed; returns how many messages it was."""
     row = NotificationDelivery
     waiting = (
         col(row.target_id) == target_id,
@@ -307,33 +322,23 @@ def give_up(session: Session, target_id: int, why: str) -> int:
     return int(session.exec(ended.execution_options(synchronize_session=False)).rowcount)
 
 
-def open_secrets(session: Session, row: NotificationTarget) -> list[str]:
-    """Return the secrets that messages to a webhook are signed with now, the newest first. Internal: nobody is shown them.
-
-    Raises:
-        KeyUnreadable: If the current one cannot be opened.
-    """
-    found = [_open(session, row, sealed.TARGET_SECRET)]
-    until = row.both_until
-    if row.former_encrypted and until is not None and session.scalar(select(until > _NOW)):
-        found.append(_open(session, row, sealed.FORMER_TARGET_SECRET))
-    return found
-
-
-def _open(_session: Session, row: NotificationTarget, column: SealedColumn) -> str:
-    stored = [getattr(row, f"{column.name}_{part}") for part in ("encrypted", "key_id", "binding")]
-    return get_ring().open(stored[0] or "", stored[1], stored[2], column.place(row))
+def _wanted(row: NotificationTarget, before: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all fields as *patch* has them be, or as they were; raises Invalid."""
+    given = dict(patch)
+    if given.pop("kind", row.kind) != row.kind:
+        raise Invalid({"kind": "cannot be changed: add another receiver"})
+    given = _without_others(row.kind, given)
+    model, kept = INPUTS[row.kind], dict(before)
+    if row.kind == SLACK and given.get("url") in (None, row.url):  # as it was read
+        given.pop("url", None)
+        model = TargetInput
+    whole = {name: value for name, value in kept.items() if name in model.model_fields}
+    return {**kept, **validate(model, {**whole, **given}).model_dump()}
 
 
-def _seal(session: Session, row: NotificationTarget, column: SealedColumn, plain: str) -> None:
-    ring = get_ring()
-    with session.no_autoflush:  # half of a change would be an edit of its own
-        keys.require_known(session, ring)
-    stored = ring.seal(plain, column.place(row))
-    parts = ("encrypted", "key_id", "binding", "masked", "fingerprint")
-    values = (*stored, mask(plain), sealed.fingerprint(ring, plain, stored))
-    for part, value in zip(parts, values, strict=True):
-        setattr(row, f"{column.name}_{part}", value)
+def _without_others(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *given* without empty fields of other kinds: an answer of REST has them all."""
+    return {name: value for name, value in given.items() if value is not None or name in INPUTS[kind].model_fields}
 
 
 def _generation(session: Session) -> int:
@@ -344,8 +349,8 @@ def _row(session: Session, target_id: int, *, lock: bool = False) -> Notificatio
     row = None
     if could_be_id(target_id):
         row = session.get(NotificationTarget, target_id, with_for_update=lock or None, populate_existing=True)
-    if row is None or row.kind != WEBHOOK:
-        raise NotFound("webhook", target_id)
+    if row is None or row.kind not in TARGET_KINDS:
+        raise NotFound(THING, target_id)
     return row
 
 

@@ -92,7 +92,7 @@ FUNCTIONS: Final = frozenset(
         "llm_guard_audit bbc441189ea245396d5c14ecf913a6b2 SET search_path=pg_catalog, pg_temp",
         "llm_image 162d03ba0648af799185749f69e2cca6 SET search_path=pg_catalog, pg_temp",
         "llm_stamp_limits 098acd29cea36361d1385f704108f4a5",
-        "llm_stamp_target ee6e77d2c307c48154a20c000dc86202",
+        "llm_stamp_target e40e50b7c4ac5b8a178c4fcb08eaeda3",
         "llm_purge_history cd49aa6d84ae5fe5f3e4f568bdf6ee41 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; enable_seqscan=off; enable_bitmapscan=off; jit=off",
         "llm_purge_organization_history 5ed3adfb240508bf4f90fa0b36e6e8c4 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
         "llm_reprice_spend 0c3b37f6266e5ae677408b6777f5ac23 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",

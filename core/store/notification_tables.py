@@ -9,10 +9,12 @@ from sqlmodel import Field
 
 from .table import FINGERPRINT_PATTERN, Table, active_column, changes_column, now_column, one_of, version_column
 
-TARGET_KINDS: Final = ("webhook",)
+TARGET_KINDS: Final = ("webhook", "slack", "email")
 """How a target is reached. Programs of this version take deliveries of these alone: a later one may add to them."""
 MOST_URL: Final = 2_000
 """Characters."""
+MOST_RECIPIENTS: Final = 20
+"""Addresses that one target writes to."""
 MOST_PAYLOAD: Final = 65_536
 """Bytes of a message as JSON."""
 
@@ -20,7 +22,8 @@ MOST_PAYLOAD: Final = 65_536
 class NotificationTarget(Table, table=True):
     """Who is told of what happens here. ``version``, ``updated_*`` and ``field_changes`` are written by a trigger.
 
-    ``signing_*`` is the secret that signs what is sent; ``former_*`` the one before, which signs beside it until ``both_until``.
+    ``signing_*`` is the secret that signs what is sent, or of Slack the whole URL, of which ``url`` has the host alone; ``former_*`` is
+    the secret before, which signs beside it until ``both_until``.
     """
 
     __tablename__ = "notification_targets"
@@ -28,6 +31,12 @@ class NotificationTarget(Table, table=True):
         CheckConstraint("char_length(name) BETWEEN 1 AND 100", name="name"),
         CheckConstraint(one_of("kind", TARGET_KINDS), name="kind"),
         CheckConstraint(f"url ~ '^https?://' AND char_length(url) <= {MOST_URL}", name="url"),
+        CheckConstraint("(kind = 'email') = (url IS NULL)", name="address"),
+        CheckConstraint(
+            "CASE WHEN jsonb_typeof(recipients) = 'array' THEN kind = 'email' AND jsonb_array_length(recipients) BETWEEN 1 AND "
+            f"{MOST_RECIPIENTS} ELSE kind <> 'email' AND recipients IS NULL END",
+            name="recipients",
+        ),
         CheckConstraint(
             "CASE WHEN jsonb_typeof(events) = 'array' THEN jsonb_array_length(events) BETWEEN 1 AND 100 ELSE false END",
             name="events",
@@ -42,7 +51,10 @@ class NotificationTarget(Table, table=True):
     id: int | None = Field(default=None, primary_key=True)
     name: str = Field(sa_type=Text)
     kind: str = Field(default="webhook", sa_type=Text)
-    url: str = Field(sa_type=Text, repr=False)
+    url: str | None = Field(default=None, sa_type=Text, repr=False)
+    """Of Slack scheme and host; NULL: it is reached by e-mail."""
+    recipients: list[str] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
+    """Addresses of e-mail."""
     events: list[str] = Field(sa_column=Column(JSONB, nullable=False))
     """The types of events that it hears of."""
     signing_encrypted: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
@@ -106,13 +118,15 @@ class NotificationDelivery(Table, table=True):
     generation: int | None = Field(default=None, sa_column=Column(BigInteger))
     """Of the settings; NULL: it is about something else."""
     payload: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    recipients: list[str] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
+    """The addresses that it has yet to reach; NULL: all those of its target."""
     created_at: datetime = Field(default=None, sa_column=now_column())
     next_at: datetime = Field(default=None, sa_column=now_column())
     """While somebody sends it: when it is tried again, should they never be heard of."""
     tries: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default=text("0")))
     last_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     last_status: int | None = Field(default=None, sa_column=Column(Integer))
-    """Of HTTP; NULL: there was no answer."""
+    """Of HTTP or SMTP; NULL: there was no answer."""
     last_error: str | None = Field(default=None, sa_type=Text)
     done_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     failed_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))

@@ -104,7 +104,7 @@ def own_key_place(row: Any) -> Place:
 
 
 def target_secret_place(row: Any) -> Place:
-    """Return where the secret of a webhook belongs: its row, and the host that its messages go to; *row* has ``id`` and ``url``."""
+    """Return where the secret of a webhook belongs, or the URL of Slack: its row, and the host that its messages go to; *row* has ``id`` and ``url``."""
     return Place("notification_targets", row.id, "signing", origin_of("", row.url))
 
 
@@ -148,7 +148,7 @@ OWN_KEY: Final = SealedColumn(
 TARGET_SECRET: Final = SealedColumn(
     NotificationTarget,
     "signing",
-    "webhook " + _TARGETS.name,
+    "receiver " + _TARGETS.name,
     (_TARGETS.url,),
     target_secret_place,
     fingerprinted=True,
@@ -156,7 +156,7 @@ TARGET_SECRET: Final = SealedColumn(
 FORMER_TARGET_SECRET: Final = SealedColumn(
     NotificationTarget,
     "former",
-    "former secret of the webhook " + _TARGETS.name,
+    "former secret of the receiver " + _TARGETS.name,
     (_TARGETS.url,),
     former_target_secret_place,
     fingerprinted=True,

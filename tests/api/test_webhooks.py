@@ -97,4 +97,4 @@ def test_resend(root: TestClient) -> None:
         ]
     )
     data(root.put(f"{URL}/{number}", json={"isActive": False}, headers={"If-Match": "*"}))
-    assert "off" in error(root.post(again), 422, "VALIDATION_ERROR")["fields"]["webhook"]
+    assert "off" in error(root.post(again), 422, "VALIDATION_ERROR")["fields"]["receiver"]

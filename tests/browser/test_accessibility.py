@@ -175,7 +175,7 @@ DIALOGS: Final = {
     "limits": "Add limit",
     "users": "Add user",
     "tokens": "Make token",
-    "webhooks": "Add webhook",
+    "webhooks": "Add receiver",
 }
 """Page -> the button that opens its dialog."""
 

@@ -109,7 +109,7 @@ def _tokens_error(page: Page) -> None:
 
 
 def _webhooks_error(page: Page) -> None:
-    page.get_by_role("button", name="Add webhook").click()
+    page.get_by_role("button", name="Add receiver").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("textbox", name="URL").fill("http://hooks.example.com/x")
     dialog.locator(".st-key-webhook_save button").click()

@@ -334,7 +334,7 @@ def test_gone_is_switched_off() -> None:
     assert ended == [
         (False, None),
         (True, "The receiver answered 410"),
-        (True, "The webhook was switched off"),
+        (True, "The receiver was switched off"),
     ]
     event = sql("SELECT actor, target FROM audit_events WHERE action = 'webhook.switch_off'")
     assert event == [("webhooks", "hook")]

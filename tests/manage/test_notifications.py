@@ -10,7 +10,7 @@ from sqlmodel import Session
 from core import config
 from core.actors import COMMAND_LINE, Actor
 from core.errors import Forbidden, Invalid, KeyUnreadable
-from core.manage import notifications
+from core.manage import notification_secrets, notifications
 from core.store.table import id_of
 
 ENTRY = {"name": "ops", "url": "https://hooks.example.com/path-canary?token=query-canary"}
@@ -87,7 +87,7 @@ def test_all_of_them_are_here() -> None:
         if callable(each) and getattr(each, "__module__", "") == notifications.__name__ and not name.startswith("_")
     }
     writes = {"create", "update_target", "remove", "exchange_secret", "begin_test", "resend"}
-    assert offered == writes | set(READS) | {"ListedWebhook", "give_up", "open_secrets"}
+    assert offered == writes | set(READS) | {"ListedWebhook", "give_up"}
 
 
 def test_another_host_keeps_the_secret(session: Session, admin: Actor) -> None:
@@ -95,14 +95,14 @@ def test_another_host_keeps_the_secret(session: Session, admin: Actor) -> None:
     number, secret = made(session)
     notifications.exchange_secret(session, admin, number)
     row = notifications.update_target(session, admin, number, {"url": "https://other.example.com/path-canary"})
-    assert notifications.open_secrets(session, row)[1] == secret
+    assert notification_secrets.open_secrets(session, row)[1] == secret
     changes = session.scalar(text("SELECT changes FROM audit_events ORDER BY id DESC LIMIT 1")) or {}
     assert changes["url"] == {"before": "https://hooks.example.com:443/…", "after": "https://other.example.com:443/…"}
 
     session.execute(text("UPDATE notification_targets SET url = 'https://evil.example.com/x'"))
     session.refresh(row)
     with pytest.raises(KeyUnreadable):
-        notifications.open_secrets(session, row)
+        notification_secrets.open_secrets(session, row)
 
 
 def test_no_more_than_twenty(session: Session, admin: Actor) -> None:
@@ -110,7 +110,7 @@ def test_no_more_than_twenty(session: Session, admin: Actor) -> None:
     for number in range(notifications.MOST):
         notifications.create(session, admin, {**ENTRY, "name": f"hook {number}"})
 
-    with pytest.raises(Invalid, match="there are at most 20 webhooks"):
+    with pytest.raises(Invalid, match="there are at most 20 receivers"):
         notifications.create(session, admin, {**ENTRY, "name": "one more"})
 
 

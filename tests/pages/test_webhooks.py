@@ -1,4 +1,4 @@
-"""The Webhooks page: what it lists, and what adding, testing, switching and deleting do and refuse."""
+"""The Notifications page: what it lists, and what adding, testing, switching and deleting do and refuse."""
 
 import re
 from functools import partial
@@ -37,8 +37,8 @@ def test_empty_page_says_what_to_do(admin: Actor) -> None:
     """Without a webhook the page says what one is for, with the button."""
     at = page(admin)
 
-    assert "No webhook yet. Add one" in everything(at)
-    assert at.button(key="add_webhook").label == "Add webhook"
+    assert "Nobody is told yet. Add a program" in everything(at)
+    assert at.button(key="add_webhook").label == "Add receiver"
 
 
 def test_analysts_see_nothing_of_it(analyst: Actor) -> None:
@@ -132,7 +132,7 @@ def test_off_on_edited_and_deleted(admin: Actor) -> None:
     pick(at, f"more_{number}", "Delete")
     at.text_input(key="delete_name").set_value("ops two").run()
     click(at, "delete_confirm")
-    assert "No webhook yet" in everything(at)
+    assert "Nobody is told yet" in everything(at)
 
 
 def test_somebody_else_was_quicker(admin: Actor) -> None:
@@ -145,4 +145,4 @@ def test_somebody_else_was_quicker(admin: Actor) -> None:
     click(at, f"test_{number}")
 
     assert not at.exception
-    assert "There is no webhook" in everything(at).replace("\\", "")
+    assert "There is no receiver" in everything(at).replace("\\", "")

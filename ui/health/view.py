@@ -49,7 +49,7 @@ def sections(
         "Database": _database(health),
         "Growth": growth_lines(sizes),
         "Periodic work": job_lines(periodic),
-        "Webhooks": webhook_lines(webhooks),
+        "Notifications": webhook_lines(webhooks),
         "Encryption keys": _encryption_keys(health),
         "Models": [_catalogue(health), *model_lines(ending)],
         "Sign-ins and audit": [

@@ -1,1 +1,1 @@
-"""The Webhooks page."""
+"""The Notifications page."""

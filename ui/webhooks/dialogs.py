@@ -1,15 +1,17 @@
-"""What the Webhooks page asks: what a webhook is, whether it gets another secret or goes, and what was sent to it."""
+"""What the Notifications page asks: who is told, whether a webhook gets another secret or goes, and what was sent to it."""
 
+import re
 from typing import Any, Final
 
 import streamlit as st
 from sqlmodel import Session
 
 from core.actors import Actor
+from core.config import get_config
 from core.errors import CoreError
 from core.manage import notifications
 from core.store import db
-from core.store.notification_tables import MOST_URL, NotificationTarget
+from core.store.notification_tables import MOST_RECIPIENTS, MOST_URL, NotificationTarget
 from core.store.table import id_of
 from ui.dialogs import Dialogs, confirm_by_name
 from ui.feedback import attempt, other_errors, plain, show_fault
@@ -18,8 +20,14 @@ from ui.webhooks import words
 from ui.widgets import exact, for_row
 
 _SECRET: Final = "webhook_secret"  # noqa: S105 - where the session keeps one until it was copied
-_NAME, _URL = "webhook_name", "webhook_url"
-DIALOGS: Final = Dialogs("webhooks_dialog", (_NAME, _URL, "delete_name", _SECRET), "add_webhook")
+_NAME, _KIND, _URL, _SLACK, _TO = "webhook_name", "webhook_kind", "webhook_url", "webhook_slack", "webhook_recipients"
+DIALOGS: Final = Dialogs("webhooks_dialog", (_NAME, _KIND, _URL, _SLACK, _TO, "delete_name", _SECRET), "add_webhook")
+_SPLIT: Final = re.compile(r"[\s,;]+")
+_ABOUT: Final = {
+    "webhook": "A program of yours gets signed messages at a URL. Its secret is shown once.",
+    "slack": "A channel of Slack, or of what takes its messages, as Mattermost. The URL is a secret: it is sealed, and never shown again.",
+    "email": "One message, to all of them, by the mail server of LLM_SMTP_URL.",
+}
 SHOWN: Final = 20
 """So many messages are listed, the newest; REST has them all."""
 
@@ -44,30 +52,44 @@ def draw_dialog() -> None:
             {"edit": _edit, "secret": _secret, "messages": _messages, "delete": _delete}[name](row)
 
 
-@st.dialog("Add a webhook", icon=":material/webhook:", dismissible=False)
+@st.dialog("Add a receiver", icon=":material/notifications:", dismissible=False)
 def _add() -> None:
     actor = guard("admin")
     if (made := st.session_state.get(_SECRET)) is not None:
         _show(made)
         return
     found: list[str] = []
+    kind = (
+        st.segmented_control(
+            "Kind",
+            list(words.KINDS),
+            default="webhook",
+            required=True,
+            key=_KIND,
+            format_func=lambda kind: words.KINDS[kind][0],
+        )
+        or "webhook"
+    )
+    st.caption(_ABOUT[kind])
 
     def work(session: Session) -> None:
-        found[:] = [notifications.create(session, actor, _typed())[1]]
+        found[:] = [notifications.create(session, actor, {"kind": kind, **_typed(kind)})[1]]
 
-    DIALOGS.save("webhook", _fields(), work, "The webhook is added.", "Add webhook", closes=False)
+    outcome = DIALOGS.save("webhook", _fields(kind), work, "The receiver is added.", "Add receiver", closes=False)
+    if outcome is not None and outcome.ok and not found[0]:
+        DIALOGS.done()
     _show_next(found)
 
 
-@st.dialog("Edit the webhook", icon=":material/edit:", dismissible=False)
+@st.dialog("Edit the receiver", icon=":material/edit:", dismissible=False)
 def _edit(row: NotificationTarget) -> None:
     actor = guard("admin")
     version = DIALOGS.based_on(row)
     DIALOGS.save(
         "webhook",
-        _fields(row),
-        lambda session: notifications.update_target(session, actor, id_of(row), _typed(), version=version),
-        "The webhook is saved.",
+        _fields(row.kind, row),
+        lambda session: notifications.update_target(session, actor, id_of(row), _typed(row.kind), version=version),
+        "The receiver is saved.",
     )
 
 
@@ -90,11 +112,11 @@ def _secret(row: NotificationTarget) -> None:
     _show_next(found)
 
 
-@st.dialog("Delete the webhook?", icon=":material/delete:", on_dismiss=DIALOGS.close)
+@st.dialog("Delete the receiver?", icon=":material/delete:", on_dismiss=DIALOGS.close)
 def _delete(row: NotificationTarget) -> None:
     actor = guard("admin")
     st.markdown(f"**{plain(row.name)}** hears of nothing any more, and what was sent to it is no longer listed.")
-    if not confirm_by_name(row.name, thing="webhook", verb="Delete", icon="delete", cancel=DIALOGS.done):
+    if not confirm_by_name(row.name, thing="receiver", verb="Delete", icon="delete", cancel=DIALOGS.done):
         return
     if attempt(lambda session: notifications.remove(session, actor, id_of(row)), f"{row.name} is deleted.").ok:
         DIALOGS.done()
@@ -141,7 +163,7 @@ def _row(actor: Actor, target_id: int) -> NotificationTarget:
         return notifications.get(session, actor, target_id)
 
 
-def _fields(row: NotificationTarget | None = None) -> dict[str, Any]:
+def _fields(kind: str, row: NotificationTarget | None = None) -> dict[str, Any]:
     slots: dict[str, Any] = {}
     st.text_input(
         "Name",
@@ -152,20 +174,57 @@ def _fields(row: NotificationTarget | None = None) -> dict[str, Any]:
         placeholder="who is told, as ops channel",
     )
     slots["name"] = st.empty()
-    st.text_input(
-        "URL",
-        value=row.url if row else "",
-        key=_URL,
-        persist_state="page",
-        max_chars=MOST_URL,
-        placeholder="https://hooks.example.com/llm-settings",
-    )
-    slots["url"] = st.empty()
+    if kind == "email":
+        st.text_area(
+            "Addresses",
+            value="\n".join((row.recipients if row else None) or []),
+            key=_TO,
+            persist_state="page",
+            height=120,
+            placeholder="one a line, as ops@example.com",
+            help=f"{MOST_RECIPIENTS} at most.",
+        )
+        slots["recipients"] = st.empty()
+        if get_config().smtp_url is None:
+            st.warning(
+                "No mail server is named: nothing is sent until the operator sets LLM_SMTP_URL.",
+                icon=":material/mail_off:",
+            )
+    elif kind == "slack":
+        st.text_input(
+            "Webhook URL",
+            key=_SLACK,
+            type="password",
+            max_chars=MOST_URL,
+            autocomplete="off",
+            placeholder=f"{row.url}/…, which stays if nothing stands here"
+            if row
+            else "https://hooks.slack.com/services/…",
+        )
+        slots["url"] = st.empty()
+    else:
+        st.text_input(
+            "URL",
+            value=row.url if row else "",
+            key=_URL,
+            persist_state="page",
+            max_chars=MOST_URL,
+            placeholder="https://hooks.example.com/llm-settings",
+        )
+        slots["url"] = st.empty()
     return slots
 
 
-def _typed() -> dict[str, str]:
-    return {"name": st.session_state.get(_NAME) or "", "url": st.session_state.get(_URL) or ""}
+def _typed(kind: str) -> dict[str, Any]:
+    """Return what stands in the fields; of Slack an empty URL is none: of one that is there it stays."""
+    state = st.session_state
+    name = {"name": state.get(_NAME) or ""}
+    if kind == "email":
+        return {**name, "recipients": [each for each in _SPLIT.split(state.get(_TO) or "") if each]}
+    if kind == "slack":
+        typed = state.get(_SLACK)
+        return {**name, "url": typed or None}
+    return {**name, "url": state.get(_URL) or ""}
 
 
 def _show_next(found: list[str]) -> None:

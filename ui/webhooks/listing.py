@@ -1,4 +1,4 @@
-"""What the Webhooks page lists: each webhook with its state, its last message, and what may be done to it."""
+"""What the Notifications page lists: each receiver with its state, its last message, and what may be done to it."""
 
 from typing import Any, Final, NamedTuple
 
@@ -21,11 +21,12 @@ PRESSES: Final = Presses("webhooks_pressed")
 
 
 class Shown(NamedTuple):
-    """A webhook as it was shown when something was pressed."""
+    """A receiver as it was shown when something was pressed."""
 
     id: int
     version: int
     name: str
+    kind: str
 
 
 def draw(actor: Actor) -> None:
@@ -34,7 +35,7 @@ def draw(actor: Actor) -> None:
         PRESSES.do_all(actor, lambda press: _do(actor, press))
         show_toast()
     st.button(
-        "Add webhook",
+        "Add receiver",
         key=DIALOGS.beside,
         type="primary",
         icon=":material/add:",
@@ -45,9 +46,9 @@ def draw(actor: Actor) -> None:
         found = notifications.list_all(session, actor)
     if not found:
         st.info(
-            "No webhook yet. Add one, and each change of settings is told to a URL of yours within seconds: which rows, which "
-            "fields, who and why. No value and no key is in a message.",
-            icon=":material/webhook:",
+            "Nobody is told yet. Add a program of yours, a channel of Slack or people by e-mail, and each change of settings is told to "
+            "them within seconds: which rows, which fields, who and why. No value and no key is in a message.",
+            icon=":material/notifications:",
         )
     with st.container(gap="xsmall", key="rows"):
         for each in found:
@@ -57,11 +58,13 @@ def draw(actor: Actor) -> None:
 
 def _draw_row(found: ListedWebhook) -> None:
     row = found.row
-    shown = Shown(id_of(row), row.version, row.name)
+    shown = Shown(id_of(row), row.version, row.name, row.kind)
     with st.container(
         border=True, key=f"line_webhook_{row.id}", horizontal=True, vertical_alignment="center", gap="small"
     ):
-        text = f"**{plain(isolated(row.name))}** {words.state(found)}  \n{plain(isolated(_short(row.url)))}"
+        label, icon = words.KINDS[row.kind]
+        where = f":material/{icon}: {label} · {plain(isolated(words.address(row)))}"
+        text = f"**{plain(isolated(row.name))}** {words.state(found)}  \n{where}"
         if row.off_reason:
             text += f"  \n:red[{plain(f'{row.off_reason}. Mend the receiver, send a test, and switch it on.')}]"
         st.markdown(
@@ -84,7 +87,7 @@ def _draw_row(found: ListedWebhook) -> None:
         )
         actions = {
             ":material/edit: Edit": "edit",
-            ":material/key: New secret": "secret",
+            **({":material/key: New secret": "secret"} if row.kind == "webhook" else {}),
             **switch,
             ":material/delete: Delete": "delete",
         }
@@ -97,13 +100,6 @@ def _draw_row(found: ListedWebhook) -> None:
             on_click=PRESSES.note_choice,
             args=(menu, actions, shown),
         )
-
-
-_MOST: Final = 80
-
-
-def _short(url: str) -> str:
-    return url if len(url) <= _MOST else f"{url[:_MOST]}…"
 
 
 def _do(actor: Actor, press: Press) -> None:
@@ -133,16 +129,19 @@ def _test(actor: Actor, shown: Shown) -> None:
     if sent is None:
         st.warning(plain(f"{shown.name} was deleted just now."), icon=":material/warning:")
     elif sent.ok:
-        st.success(plain(f"{shown.name} took the test: it answered {sent.status}."), icon=":material/check_circle:")
+        but = f" {sent.error}." if sent.error else ""
+        st.success(
+            plain(f"{shown.name} took the test: it answered {sent.status}.{but}"), icon=":material/check_circle:"
+        )
     else:
         st.error(
-            plain(f"{shown.name} did not take the test. {sent.error}. Look at its URL, and at the receiver's log."),
+            plain(f"{shown.name} did not take the test. {sent.error}. {words.LOOK[shown.kind]}"),
             icon=":material/error:",
         )
 
 
 def _switch(actor: Actor, shown: Shown, *, on: bool) -> None:
-    word = "on: it hears of what changes from now on" if on else "off: it hears of nothing"
+    word = "on: it hears of what comes from now on" if on else "off: it hears of nothing"
     outcome = attempt(
         lambda session: notifications.update_target(session, actor, shown.id, {"is_active": on}, version=shown.version),
         f"{shown.name} is {word}.",

@@ -1,16 +1,42 @@
-"""How the Webhooks page says how it goes: of a webhook, and of one message."""
+"""How the Notifications page says how it goes: of a receiver, and of one message."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Final
 
 from core.manage.notifications import ListedWebhook
-from core.store.notification_tables import NotificationDelivery
+from core.store.notification_tables import NotificationDelivery, NotificationTarget
 from core.wording import counted
 from ui.feedback import plain
-from ui.widgets import ago
+from ui.widgets import ago, cut
+
+KINDS: Final[Mapping[str, tuple[str, str]]] = {
+    "webhook": ("Webhook", "webhook"),
+    "slack": ("Slack", "tag"),
+    "email": ("E-mail", "mail"),
+}
+"""Kind -> its name, and its icon."""
+LOOK: Final[Mapping[str, str]] = {
+    "webhook": "Look at its URL, and at the receiver's log.",
+    "slack": "Look at its URL: Slack shows it with the app that has the incoming webhook.",
+    "email": "Look at the addresses, at LLM_SMTP_URL, and at the mail server's log.",
+}
+"""Kind -> what to do where nothing is taken."""
+_MOST: Final = 80
+_NAMED: Final = 3
+
+
+def address(row: NotificationTarget) -> str:
+    """Return where a receiver is reached."""
+    found = row.recipients or []
+    if row.url is None:
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        return ", ".join(cut(each, _MOST) for each in found[:_NAMED]) + more
+    return f"{row.url}/…" if row.kind == "slack" else cut(row.url, _MOST)
 
 
 def state(found: ListedWebhook) -> str:
-    """Return the badge of a webhook."""
+    """Return the badge of a receiver."""
     row = found.row
     if not row.is_active:
         return (
@@ -24,7 +50,7 @@ def state(found: ListedWebhook) -> str:
 
 
 def facts(found: ListedWebhook) -> str:
-    """Return what is said below a webhook: its last message, and what waits."""
+    """Return what is said below a receiver: its last message, and what waits."""
     row, last = found.row, found.last
     parts = ["nothing sent yet" if last is None else f"last message {ago(last.last_at)}: {answer(last)}"]
     if found.waiting:
@@ -39,7 +65,7 @@ def answer(row: NotificationDelivery) -> str:
     if row.last_at is None:
         return row.last_error or "not tried yet"
     if row.done_at is not None:
-        return f"taken, answered {row.last_status}"
+        return f"taken, answered {row.last_status}" + (f"; {row.last_error}" if row.last_error else "")
     return row.last_error or "no answer"
 
 

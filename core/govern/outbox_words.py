@@ -1,0 +1,78 @@
+"""What messages say to people, in Slack and by e-mail: the same as webhooks are told, in words."""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from ..config import get_config
+from ..environment import public_url
+from ..redaction import on_one_line
+from ..wording import counted
+from .history_names import KINDS
+
+MOST_LINES: Final = 20
+"""Changes that a message lists."""
+_LONGEST: Final = 200
+"""Characters of a name, or of a list of fields."""
+
+
+class Words(NamedTuple):
+    """What a message says."""
+
+    subject: str
+    lines: tuple[str, ...]
+    link: str
+    """Where more is to be seen; empty: nobody has said where the app is reached."""
+    link_text: str
+    why: str
+    """Why somebody gets it."""
+
+
+def of(event: str, payload: Mapping[str, Any]) -> Words:
+    """Return what a message of the type *event* says; of an event that this version does not know, its name."""
+    data = payload.get("data")
+    data = data if isinstance(data, Mapping) else {}
+    maker = _OF.get(event)
+    return maker(data) if maker else _words(f"LLM Settings: {_line(event)}", [], "")
+
+
+def _of_changes(data: Mapping[str, Any]) -> Words:
+    changes, total = data.get("changes") or [], data.get("total")
+    by, generation = _line(data.get("by") or "somebody"), data.get("generation")
+    if total is None:
+        lines = [f"Much has changed, up to generation {generation}: look at what is in force."]
+        return _words("Settings changed", lines, "history", "See the history")
+    shown = [_change(each) for each in changes[:MOST_LINES]]
+    what = shown[0] if total == 1 and shown else f"{counted(total, 'change')} by {by}"
+    more = [f"… and {total - len(shown):,} more"] if total > len(shown) else []
+    comment = [f"Reason: {_line(data['comment'])}"] if data.get("comment") else []
+    lines = [*shown, *more, f"By {by}", *comment]
+    return _words(f"Settings changed: {what}", lines, "history", "See the history")
+
+
+def _change(change: Mapping[str, Any]) -> str:
+    table = str(change.get("table"))
+    kind = KINDS.get(table, table)
+    name = f" {_line(change['name'])}" if change.get("name") else ""
+    fields = _line(", ".join(change.get("fields") or []))
+    behind = f": {fields}" if fields and change.get("op") == "changed" else ""
+    return f"{kind}{name} {change.get('op')}{behind}"
+
+
+def _of_test(data: Mapping[str, Any]) -> Words:
+    name = _line(data.get("webhook") or "")
+    lines = [f"This is a test of {name}: it can be reached. Nothing has happened."]
+    return _words("Test of LLM Settings", lines, "webhooks", "See who is told")
+
+
+def _words(subject: str, lines: list[str], page: str, link_text: str = "") -> Words:
+    base = public_url(get_config().public_url)
+    link = f"{base}/{page}" if base and page else ""
+    why = "You get this because an admin of LLM Settings named your address under Notifications."
+    return Words(subject, tuple(lines), link, link_text, why)
+
+
+def _line(text: Any) -> str:
+    return on_one_line(str(text), _LONGEST)
+
+
+_OF: Final = {"settings.changed": _of_changes, "webhook.test": _of_test}
