@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 from core import config
 from core.store import db
-from tests.receivers import Receiver, is_signed
+from tests.receivers import MailServer, Receiver, is_signed
 from tests.rest import data, error, hook, serving, token
 
 URL = "/api/llm/webhooks"
@@ -98,3 +98,27 @@ def test_resend(root: TestClient) -> None:
     )
     data(root.put(f"{URL}/{number}", json={"isActive": False}, headers={"If-Match": "*"}))
     assert "off" in error(root.post(again), 422, "VALIDATION_ERROR")["fields"]["receiver"]
+
+
+def test_slack_and_people(root: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both kinds, from first to last: what was read can be sent back whole, a test is sent, and no answer has Slack's URL."""
+    with Receiver() as receiver, MailServer() as server:
+        receiver.says = "ok"
+        monkeypatch.setenv("LLM_SMTP_URL", f"smtp://127.0.0.1:{server.port}?tls=none")
+        monkeypatch.setenv("LLM_SMTP_FROM", "llm@corp.example")
+        config.get_config.cache_clear()
+        slack = data(root.post(URL, json={"name": "channel", "kind": "slack", "url": receiver.url}), 201)
+        mail = data(root.post(URL, json={"name": "people", "kind": "email", "recipients": ["ops@corp.example"]}), 201)
+        assert (slack["secret"], slack["url"], slack["recipients"]) == (None, receiver.url.partition("/hooks")[0], None)
+        assert (mail["secret"], mail["url"], mail["recipients"]) == (None, None, ["ops@corp.example"])
+        for made in (slack, mail):
+            one = f"{URL}/{made['id']}"
+            whole = data(root.get(one))
+            changed = data(root.put(one, json={**whole, "name": f"{whole['name']} two"}))
+            assert changed["version"] == whole["version"] + 1
+            sent = data(root.post(f"{one}/test"))
+            assert (sent["ok"], sent["error"]) == (True, None)
+        error(root.put(one, json={"kind": "slack"}, headers={"If-Match": "*"}), 422, "VALIDATION_ERROR")
+        error(root.post(f"{one}/secret", json={}), 422, "VALIDATION_ERROR")
+        assert "very-secret" not in root.get(URL).text + root.get(f"{URL}/{slack['id']}/deliveries").text
+    assert (len(receiver.got), server.got[0].to) == (1, ["ops@corp.example"])

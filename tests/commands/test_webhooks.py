@@ -1,7 +1,7 @@
 """The commands of webhooks, from the first to the last."""
 
 from tests.processes import core
-from tests.receivers import Receiver, is_signed
+from tests.receivers import MailServer, Receiver, is_signed
 
 
 def test_from_first_to_last(database: str) -> None:
@@ -24,3 +24,22 @@ def test_from_first_to_last(database: str) -> None:
     assert (refused.returncode, "https://" in refused.stderr) == (1, True)
     assert core("webhooks", "remove", "ops", **env).returncode == 0
     assert core("webhooks", "list", **env).stdout == ""
+
+
+def test_slack_and_people(database: str) -> None:
+    """Slack's URL comes from standard input, never as an argument; people are arguments; both are listed without a secret."""
+    with Receiver() as receiver, MailServer() as server:
+        receiver.says = "ok"
+        env = {"DATABASE_URL": database, "LLM_PRIVATE_HOSTS": "127.0.0.1", "LLM_SMTP_FROM": "llm@corp.example"}
+        env["LLM_SMTP_URL"] = f"smtp://127.0.0.1:{server.port}?tls=none"
+        refused = core("webhooks", "add", "channel", receiver.url, "--kind", "slack", **env)
+        assert (refused.returncode, "is a secret of Slack's" in refused.stderr) == (1, True)
+        added = core("webhooks", "add", "channel", "--kind", "slack", stdin=f"{receiver.url}\n", **env)
+        assert (added.returncode, added.stdout, added.stderr) == (0, "Added channel.\n", "")
+        assert core("webhooks", "add", "people", "a@b.example", "c@d.example", "--kind", "email", **env).returncode == 0
+        assert core("webhooks", "test", "channel", **env).stdout == "Taken: the receiver answered 200.\n"
+        assert core("webhooks", "test", "people", **env).stdout == "Taken: the receiver answered 250.\n"
+        listed = core("webhooks", "list", **env).stdout
+        assert "a@b.example, c@d.example" in listed
+        assert "very-secret" not in listed + added.stdout + refused.stderr
+    assert [letter.to for letter in server.got] == [["a@b.example", "c@d.example"]]

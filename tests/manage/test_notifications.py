@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from core import config
@@ -124,3 +125,85 @@ def test_sending_makes_no_form_stale(session: Session, admin: Actor) -> None:
     row = notifications.update_target(session, admin, number, {"name": "ops two"}, version=before)
 
     assert (row.version, row.updated_by, row.field_changes["name"]["by"]) == (before + 1, "ada", "ada")
+
+
+SLACK = {"name": "channel", "kind": "slack", "url": "https://hooks.slack.com/services/T0/B0/path-canary"}
+MAIL = {"name": "people", "kind": "email", "recipients": ["ops@corp.example"]}
+
+
+def test_slacks_url_is_a_secret(session: Session, admin: Actor) -> None:
+    """It is sealed, bound to its host, and in no column or event; as it was read it stays; another one is sealed anew, and a new version."""
+    row, secret = notifications.create(session, admin, SLACK)
+    number = id_of(row)
+    assert (row.url, secret) == ("https://hooks.slack.com", "")
+    assert notification_secrets.open_secrets(session, row) == [SLACK["url"]]
+    same = notifications.update_target(session, admin, number, {"url": row.url, "name": "two", "recipients": None})
+    assert notification_secrets.open_secrets(session, same) == [SLACK["url"]]
+    before = same.version
+    other = notifications.update_target(session, admin, number, {"url": f"{SLACK['url']}-2"}, version=before)
+    assert notification_secrets.open_secrets(session, other) == [f"{SLACK['url']}-2"]
+    assert (other.version, "secret" in other.field_changes) == (before + 1, True)
+    stored = session.scalars(text("SELECT t::text FROM notification_targets t")).all()
+    events = session.scalars(text("SELECT e::text FROM audit_events e")).all()
+    assert "canary" not in str([*stored, *events])
+    with pytest.raises(Invalid, match="only webhooks have"):
+        notifications.exchange_secret(session, admin, number)
+    session.execute(text("UPDATE notification_targets SET url = 'https://evil.example.com'"))
+    session.refresh(other)
+    with pytest.raises(KeyUnreadable):
+        notification_secrets.open_secrets(session, other)
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "rule"),
+    [
+        ({**SLACK, "url": "https://hooks.slack.com/workflows/T0/A0/1"}, "url", "that of an incoming webhook"),
+        ({**SLACK, "url": "https://mattermost.example.com/"}, "url", "the path that is its secret"),
+        ({**SLACK, "url": "http://hooks.slack.com/services/T0/B0/x"}, "url", "must begin with https://"),
+        ({**SLACK, "url": "https://169.254.169.254/services/x"}, "url", "link-local"),
+        ({**SLACK, "url": None}, "url", "https URL"),
+        ({**SLACK, "recipients": ["a@b.example"]}, "recipients", "not a field"),
+        ({**MAIL, "url": "https://x.example"}, "url", "not a field"),
+        ({**MAIL, "recipients": []}, "recipients", "1 to 20 addresses"),
+        ({**MAIL, "recipients": [f"a{n}@b.example" for n in range(21)]}, "recipients", "1 to 20 addresses"),
+        ({**MAIL, "recipients": ["a@b.example", "A@B.example"]}, "recipients", "each address once"),
+        (
+            {**MAIL, "recipients": ["a@b.example", "Ada <ada@b.example>"]},
+            "recipients",
+            "address 2 must be an address alone",
+        ),
+        ({**MAIL, "recipients": ["a@b.example\r\nBcc: eve@evil.example"]}, "recipients", "address 1"),
+        ({**MAIL, "kind": "pager"}, "kind", "must be one of webhook, slack, email"),
+        ({**MAIL, "kind": []}, "kind", "must be one of webhook, slack, email"),
+    ],
+)
+def test_what_is_refused_of_each_kind(
+    session: Session, admin: Actor, given: dict[str, Any], field: str, rule: str
+) -> None:
+    """With its field and the rule; nothing repeats what was typed."""
+    with pytest.raises(Invalid) as refused:
+        notifications.create(session, admin, given)
+    assert set(refused.value.fields) == {field}
+    assert rule in refused.value.fields[field]
+    assert "evil" not in str(refused.value)
+
+
+def test_people_by_e_mail(session: Session, admin: Actor) -> None:
+    """Their addresses are on record, as who was told matters; a kind stays what it is; raw SQL meets the same rules."""
+    row, secret = notifications.create(session, admin, MAIL)
+    assert (row.url, row.signing_encrypted, secret) == (None, None, "")
+    changed = notifications.update_target(session, admin, id_of(row), {"recipients": ["a@b.example"], "url": None})
+    assert (changed.recipients, changed.field_changes["recipients"]["by"]) == (["a@b.example"], "ada")
+    changes = session.scalar(text("SELECT changes FROM audit_events ORDER BY id DESC LIMIT 1")) or {}
+    assert changes["recipients"] == {"before": ["ops@corp.example"], "after": ["a@b.example"]}
+    with pytest.raises(Invalid, match="cannot be changed"):
+        notifications.update_target(session, admin, id_of(row), {"kind": "slack"})
+    for wrong in (
+        "recipients = NULL",
+        "recipients = '[]'",
+        "url = 'https://x.example'",
+        "kind = 'slack'",
+        "kind = 'pager'",
+    ):
+        with pytest.raises(IntegrityError), session.begin_nested():
+            session.execute(text(f"UPDATE notification_targets SET {wrong}"))

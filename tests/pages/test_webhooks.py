@@ -146,3 +146,41 @@ def test_somebody_else_was_quicker(admin: Actor) -> None:
 
     assert not at.exception
     assert "There is no receiver" in everything(at).replace("\\", "")
+
+
+def test_slack_and_people(admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The form of each kind: what is wrong stands beside its field; Slack's URL is shown to nobody, and stays where none is typed."""
+    monkeypatch.delenv("LLM_SMTP_URL", raising=False)
+    config.get_config.cache_clear()
+    at = click(page(admin), "add_webhook")
+    at.text_input(key="webhook_name").set_value("channel").run()
+    at.segmented_control(key="webhook_kind").set_value("slack").run()
+    assert at.text_input(key="webhook_name").value == "channel"
+    at.text_input(key="webhook_slack").set_value("https://hooks.slack.com/workflows/x").run()
+    click(at, "webhook_save")
+    assert "that of an incoming webhook" in everything(at)
+    at.text_input(key="webhook_slack").set_value("https://hooks.slack.com/services/T0/B0/path-canary").run()
+    click(at, "webhook_save")
+    said = everything(at).replace("\\", "").replace("\u2060", "")
+    assert "Slack · " in said
+    assert "hooks.slack.com/…" in said
+    assert "canary" not in said + repr(at.session_state)
+
+    click(at, "add_webhook")
+    at.segmented_control(key="webhook_kind").set_value("email").run()
+    assert "No mail server is named" in everything(at)
+    at.text_input(key="webhook_name").set_value("people").run()
+    at.text_area(key="webhook_recipients").set_value("ops@corp.example, Ada\nada@corp.example").run()
+    click(at, "webhook_save")
+    assert "ddress 2 is no address" in everything(at)
+    at.text_area(key="webhook_recipients").set_value("ops@corp.example,\nada@corp.example;").run()
+    click(at, "webhook_save")
+    assert "ops@corp.example, ada@corp.example" in everything(at).replace("\\", "").replace("\u2060", "")
+    with db.transaction() as session:
+        found = {each.row.name: id_of(each.row) for each in notifications.list_all(session, COMMAND_LINE)}
+    pick(at, f"more_{found['channel']}", "Edit")
+    at.text_input(key="webhook_name").set_value("channel two").run()
+    click(at, "webhook_save")
+    assert "channel two" in everything(at)
+    click(at, f"test_{found['people']}")
+    assert "LLM_SMTP_URL is not set" in everything(at).replace("\\", "")
