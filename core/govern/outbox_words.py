@@ -1,7 +1,10 @@
 """What messages say to people, in Slack and by e-mail: the same as webhooks are told, in words."""
 
 from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 from ..config import get_config
 from ..environment import public_url
@@ -40,13 +43,18 @@ def _of_changes(data: Mapping[str, Any]) -> Words:
     by, generation = _line(data.get("by") or "somebody"), data.get("generation")
     if total is None:
         lines = [f"Much has changed, up to generation {generation}: look at what is in force."]
-        return _words("Settings changed", lines, "history", "See the history")
+        return _words("Settings changed", lines, _history(generation), "See the history")
     shown = [_change(each) for each in changes[:MOST_LINES]]
     what = shown[0] if total == 1 and shown else f"{counted(total, 'change')} by {by}"
     more = [f"… and {total - len(shown):,} more"] if total > len(shown) else []
     comment = [f"Reason: {_line(data['comment'])}"] if data.get("comment") else []
     lines = [*shown, *more, f"By {by}", *comment]
-    return _words(f"Settings changed: {what}", lines, "history", "See the history")
+    return _words(f"Settings changed: {what}", lines, _history(generation), "See the history")
+
+
+def _history(generation: Any) -> str:
+    """Return where the history begins with *generation*."""
+    return f"history?after={generation}::0" if isinstance(generation, int) else "history"
 
 
 def _change(change: Mapping[str, Any]) -> str:
@@ -56,6 +64,46 @@ def _change(change: Mapping[str, Any]) -> str:
     fields = _line(", ".join(change.get("fields") or []))
     behind = f": {fields}" if fields and change.get("op") == "changed" else ""
     return f"{kind}{name} {change.get('op')}{behind}"
+
+
+def _of_alert(data: Mapping[str, Any]) -> Words:
+    said = _line(data.get("text") or "Something is to be looked at", 500)
+    number, budget = data.get("alert"), data.get("budget")
+    lines = [said]
+    if budget:
+        lines += [f"Counts: {_line(data.get('scope') or 'everything')}", *_of_period(data.get("period"))]
+    subject = f"Budget {_line(budget, 80)}: {_share(data)}" if budget else said
+    page = f"alerts?show=All&after={number + 1}" if isinstance(number, int) else "alerts"
+    return _words(subject, lines, page, "See the alert")
+
+
+def _share(data: Mapping[str, Any]) -> str:
+    """Return ``80 % of $100.00 spent``."""
+    try:
+        spent, limit = Decimal(str(data.get("spent"))), Decimal(str(data.get("limit")))
+        if limit > 0 and spent.is_finite() and limit.is_finite():
+            return f"{int(spent * 100 / limit):,} % of ${limit:,.2f} spent"
+        return f"${spent:,.2f} spent" if spent.is_finite() else "look at it"
+    except ArithmeticError:
+        return "look at it"
+
+
+def _of_period(period: Any) -> list[str]:
+    """Return from when to when a period goes, by the clock of its zone."""
+    if not isinstance(period, Mapping):
+        return []
+    zone = str(period.get("zone") or "UTC")
+    found = [_local(period.get(name), zone) for name in ("starts", "ends")]
+    if not found[0]:
+        return []
+    return [f"Period: from {found[0]}{f' to {found[1]}' if found[1] else ', without an end'} ({_line(zone)})"]
+
+
+def _local(moment: Any, zone: str) -> str:
+    try:
+        return datetime.fromisoformat(str(moment)).astimezone(ZoneInfo(zone)).strftime("%-d %B %Y, %H:%M")
+    except (ValueError, KeyError, OSError, OverflowError):  # a zone that is not known here is one, too
+        return ""
 
 
 def _of_test(data: Mapping[str, Any]) -> Words:
@@ -71,8 +119,9 @@ def _words(subject: str, lines: list[str], page: str, link_text: str = "") -> Wo
     return Words(subject, tuple(lines), link, link_text, why)
 
 
-def _line(text: Any) -> str:
-    return on_one_line(str(text), _LONGEST)
+def _line(text: Any, longest: int = _LONGEST) -> str:
+    return on_one_line(str(text), longest)
 
 
-_OF: Final = {"settings.changed": _of_changes, "webhook.test": _of_test}
+_ALERTS: Final = ("budget.threshold", "budget.forecast", "budget.unpriced", "budget.presumed", "spend.spike")
+_OF: Final = {"settings.changed": _of_changes, "webhook.test": _of_test, **dict.fromkeys(_ALERTS, _of_alert)}

@@ -123,7 +123,7 @@ def fill(vendor: Vendor) -> None:
 
 
 def _webhooks(session: Session) -> None:
-    """One that works, one that fails with messages of each state, one that was switched off, with a long URL."""
+    """One that works, one that fails with messages of each state, one that was switched off, with a long URL; Slack and e-mail."""
     url = "https://hooks.example.com/services/llm-settings"
     made = [
         id_of(notifications.create(session, COMMAND_LINE, {"name": name, "url": address})[0])
@@ -133,6 +133,11 @@ def _webhooks(session: Session) -> None:
             ("old receiver", f"{url}/{'x' * 150}"),
         )
     ]
+    for given in (
+        {"name": "llm-alerts in Slack", "kind": "slack", "url": "https://hooks.slack.com/services/T0/B0/x"},
+        {"name": "On-call", "kind": "email", "recipients": [f"on-call-{n}@platform.corp.example" for n in range(1, 6)]},
+    ):
+        notifications.create(session, COMMAND_LINE, given)
     for target, status, ended in ((0, 200, "done_at"), (1, 503, "failed_at"), (1, 500, None), (2, 410, "failed_at")):
         error = None if status == 200 else f"The receiver answered {status}"
         now = datetime.now(UTC)

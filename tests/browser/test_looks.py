@@ -23,6 +23,7 @@ pytestmark = pytest.mark.browser
 PICTURES = os.environ.get("LLM_TEST_PICTURES", "")
 """A folder in which each look is kept as a picture: drawing them takes half as long again."""
 SIZES = {1440: 1000, 420: 900}
+MAIL = {"LLM_SMTP_URL": "smtp://mail.corp.example:587", "LLM_SMTP_FROM": "llm@corp.example"}
 
 
 CUT = """() => [...document.querySelectorAll('[data-testid="stMetricValue"] *, [data-testid="stMetricLabel"] *')]
@@ -59,7 +60,7 @@ def apps(server: str, tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) 
     log = tmp_path_factory.mktemp("log")
     with (
         app_with(server, log / "empty", add_admin) as empty,
-        app_with(server, log / "filled", partial(fill, vendor)) as filled,
+        app_with(server, log / "filled", partial(fill, vendor), **MAIL) as filled,
     ):
         yield {"empty": empty, "filled": filled}
 

@@ -14,7 +14,8 @@ from core import config
 from core.actors import COMMAND_LINE
 from core.audit.record import explained
 from core.calling import mail, webhook
-from core.govern import outbox_sending, outbox_words
+from core.govern import history, outbox_sending, outbox_words
+from core.govern.history_queries import Filters, VersionPlace
 from core.manage import features, notifications
 from core.store import db
 from core.store.table import id_of
@@ -112,22 +113,27 @@ def test_what_people_read(monkeypatch: pytest.MonkeyPatch) -> None:
         add("email", "")
         change("summaries", "cheaper <!channel> summaries")
         once()
+        place = VersionPlace.parse(f"{sql('SELECT generation FROM settings_generation')[0][0]}::0")
         monkeypatch.delenv("LLM_PUBLIC_URL")
         config.get_config.cache_clear()
         change("other")
         once()
 
+    with db.transaction() as session:
+        listed = history.changes(session, COMMAND_LINE, Filters(), after=place)
+    assert (listed.rows[0].generation, listed.rows[0].name) == (place.generation, "summaries")
+    link = f"https://llm.corp.example/history?after={place}"
     first, second = (json.loads(got.body)["text"] for got in slack.got)
     assert first == (
         "*Settings changed: feature summaries added*\nfeature summaries added\nBy command line\n"
-        "Reason: cheaper &lt;!channel&gt; summaries\n<https://llm.corp.example/history|See the history>"
+        f"Reason: cheaper &lt;!channel&gt; summaries\n<{link}|See the history>"
     )
     assert "https" not in second
     letter = email.message_from_bytes(server.got[0].raw, policy=email.policy.default)
     assert letter["subject"] == "Settings changed: feature summaries added"
     said = letter.get_content()
     assert "Reason: cheaper <!channel> summaries" in said
-    assert "See the history: https://llm.corp.example/history" in said
+    assert f"See the history: {link}" in said
     assert server.got[0].to == ["ops@corp.example", "ada@corp.example"]
     assert "https" not in email.message_from_bytes(server.got[1].raw, policy=email.policy.default).get_content()
 
@@ -190,13 +196,51 @@ def test_words_of_any_payload() -> None:
             }
         },
         {"data": {"webhook": EVIL}},
+        {
+            "data": {
+                "alert": 1,
+                "text": EVIL,
+                "budget": EVIL,
+                "period": {"zone": "Nowhere/At_all", "starts": "2026-11-01"},
+            }
+        },
+        {"data": {"alert": 1, "budget": EVIL, "spent": "x", "limit": "NaN", "period": {"starts": EVIL}, "scope": EVIL}},
+        {"data": {"alert": 1, "budget": "b", "spent": "1", "limit": "0", "period": None}},
     ]
-    for event in ("settings.changed", "webhook.test", "of.later"):
+    for event in ("settings.changed", "webhook.test", "budget.threshold", "spend.spike", "of.later"):
         for payload in payloads:
             words = outbox_words.of(event, payload)
             assert words.subject.strip()
             assert all(line.isprintable() for line in (words.subject, *words.lines))
             assert len(words.lines) <= outbox_words.MOST_LINES + 3
+
+
+def test_words_of_an_alert(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Budget and per cent in the subject; amounts, scope and the period by the clock of its zone in the text; the link leads to it."""
+    monkeypatch.setenv("LLM_PUBLIC_URL", "https://llm.corp.example")
+    config.get_config.cache_clear()
+    data = {
+        "alert": 7,
+        "budget": "Summaries, monthly",
+        "scope": "acme · summaries",
+        "text": "Summaries, monthly: $80.12 of $100.00 spent (80 %), 12 days left",
+        "spent": "80.12",
+        "limit": "100",
+        "period": {
+            "kind": "month",
+            "starts": "2026-10-31T23:00:00+00:00",
+            "ends": "2026-11-30T23:00:00+00:00",
+            "zone": "Europe/Berlin",
+        },
+    }
+    words = outbox_words.of("budget.threshold", {"data": data})
+    assert words.subject == "Budget Summaries, monthly: 80 % of $100.00 spent"
+    assert words.lines == (
+        "Summaries, monthly: $80.12 of $100.00 spent (80 %), 12 days left",
+        "Counts: acme · summaries",
+        "Period: from 1 November 2026, 00:00 to 1 December 2026, 00:00 (Europe/Berlin)",
+    )
+    assert words.link == "https://llm.corp.example/alerts?show=All&after=8"
 
 
 def test_nothing_stored_or_told_has_slacks_url(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -172,7 +172,7 @@ def test_slacks_url_is_a_secret(session: Session, admin: Actor) -> None:
             "recipients",
             "address 2 must be an address alone",
         ),
-        ({**MAIL, "recipients": ["a@b.example\r\nBcc: eve@evil.example"]}, "recipients", "address 1"),
+        ({**MAIL, "recipients": ["a@b.example\r\nBcc: eve@evil.example"]}, "recipients", "control characters"),
         ({**MAIL, "kind": "pager"}, "kind", "must be one of webhook, slack, email"),
         ({**MAIL, "kind": []}, "kind", "must be one of webhook, slack, email"),
     ],

@@ -8,7 +8,7 @@ from core.manage.notifications import ListedWebhook
 from core.store.notification_tables import NotificationDelivery, NotificationTarget
 from core.wording import counted
 from ui.feedback import plain
-from ui.widgets import ago, cut
+from ui.widgets import ago
 
 KINDS: Final[Mapping[str, tuple[str, str]]] = {
     "webhook": ("Webhook", "webhook"),
@@ -31,8 +31,12 @@ def address(row: NotificationTarget) -> str:
     found = row.recipients or []
     if row.url is None:
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-        return ", ".join(cut(each, _MOST) for each in found[:_NAMED]) + more
-    return f"{row.url}/…" if row.kind == "slack" else cut(row.url, _MOST)
+        return ", ".join(map(_short, found[:_NAMED])) + more
+    return f"{row.url}/…" if row.kind == "slack" else _short(row.url)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST else f"{text[:_MOST]}…"
 
 
 def state(found: ListedWebhook) -> str:
