@@ -63,7 +63,7 @@ class Sent(NamedTuple):
     """Of e-mail that somebody took: whom another try is for."""
 
 
-class Answer(NamedTuple):
+class Posted(NamedTuple):
     """What came back from a POST."""
 
     status: int
@@ -158,7 +158,7 @@ def send(
 
 def post(
     url: str, body: bytes, headers: Mapping[str, str], *, private_hosts: Sequence[str], read: int = 0
-) -> Answer | Sent:
+) -> Posted | Sent:
     """Post JSON once, within :data:`SECONDS`; nothing is raised for what a receiver or the network does.
 
     Args:
@@ -187,10 +187,10 @@ def post(
             http.stream("POST", url, content=body, headers=headers, timeout=SECONDS) as answer,
         ):
             begins = _beginning(answer.iter_raw(read), read) if read else b""
-            return Answer(answer.status_code, wait_of(answer.headers.get("retry-after", "")), begins)
+            return Posted(answer.status_code, wait_of(answer.headers.get("retry-after", "")), begins)
     except dial.Unacceptable as error:  # what stands in an answer is not read: its status counts
         if error.status is not None:
-            return Answer(error.status, 0.0, b"")
+            return Posted(error.status, 0.0, b"")
         return Sent(ok=False, status=None, error=_words(error, url))
     except Invalid as error:
         return Sent(ok=False, status=None, error=_words(f"The URL {next(iter(error.fields.values()))}", url))
