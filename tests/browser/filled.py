@@ -134,7 +134,7 @@ def _webhooks(session: Session) -> None:
         )
     ]
     for given in (
-        {"name": "llm-alerts in Slack", "kind": "slack", "url": "https://hooks.slack.com/services/T0/B0/x"},
+        {"name": "llm-alerts in Slack", "kind": "slack", "url": "https://hooks.slack.com/services/one/two/x"},
         {"name": "On-call", "kind": "email", "recipients": [f"on-call-{n}@platform.corp.example" for n in range(1, 6)]},
     ):
         notifications.create(session, COMMAND_LINE, given)

@@ -127,7 +127,7 @@ def test_sending_makes_no_form_stale(session: Session, admin: Actor) -> None:
     assert (row.version, row.updated_by, row.field_changes["name"]["by"]) == (before + 1, "ada", "ada")
 
 
-SLACK = {"name": "channel", "kind": "slack", "url": "https://hooks.slack.com/services/T0/B0/path-canary"}
+SLACK = {"name": "channel", "kind": "slack", "url": "https://hooks.slack.com/services/one/two/path-canary"}
 MAIL = {"name": "people", "kind": "email", "recipients": ["ops@corp.example"]}
 
 
@@ -159,7 +159,7 @@ def test_slacks_url_is_a_secret(session: Session, admin: Actor) -> None:
     [
         ({**SLACK, "url": "https://hooks.slack.com/workflows/T0/A0/1"}, "url", "that of an incoming webhook"),
         ({**SLACK, "url": "https://mattermost.example.com/"}, "url", "the path that is its secret"),
-        ({**SLACK, "url": "http://hooks.slack.com/services/T0/B0/x"}, "url", "must begin with https://"),
+        ({**SLACK, "url": "http://hooks.slack.com/services/one/two/x"}, "url", "must begin with https://"),
         ({**SLACK, "url": "https://169.254.169.254/services/x"}, "url", "link-local"),
         ({**SLACK, "url": None}, "url", "https URL"),
         ({**SLACK, "recipients": ["a@b.example"]}, "recipients", "not a field"),
