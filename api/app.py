@@ -31,6 +31,7 @@ from api import (
     presets,
     provider_secrets,
     providers,
+    rate_limits,
     scoped_settings,
     settings,
     spend,
@@ -123,7 +124,7 @@ def make() -> FastAPI:
         spend,
         bills,
     )
-    for module in (*ours, webhooks, history, presets, budgets, models, document, health, docs):
+    for module in (*ours, webhooks, history, presets, budgets, rate_limits, models, document, health, docs):
         app.router.routes.extend(module.router.routes)  # flat: what there is can be walked, by a 405 and by a test
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # how FastAPI has it extended
     return app

@@ -81,6 +81,7 @@ def complete(prompt: Prompt, **how: Unpack[How]) -> Completion:
         ApiKeyUnavailable: A subclass for each status other than ok; each names its cure.
         CallFailed: When the last attempt failed, or one that no other attempt can mend.
         BudgetExceeded: If a budget has no room for what it may cost; that attempt was not sent.
+        RateLimited: If a rate limit of ours has no room for it in time; that attempt was not sent.
         Invalid: If the prompt, or an argument, is none; nothing was sent.
         BadConfig: If the certificates that the environment names cannot be read; nothing was sent.
         MissingExtra: If the SDK is not installed.

@@ -6,7 +6,7 @@ plain enough for JSON; so ``type(error)(*error.args)`` is the error again. That 
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 Reason = Literal[
     "refused",
@@ -455,6 +455,36 @@ class BudgetExceeded(CoreError):
         self.limit, self.spent, self.needed = (
             None if each is None else Decimal(each) for each in (limit, spent, needed)
         )
+
+
+_FULL: Final[Mapping[str, str]] = {
+    "requests_per_minute": "its {:,} requests a minute are used up",
+    "tokens_per_minute": "its {:,} tokens a minute are used up",
+    "max_concurrent": "all its {:,} calls at once are under way",
+}
+
+
+class RateLimited(CoreError):
+    """A rate limit on calls has no room for a call, and it would have to wait too long: nothing was sent.
+
+    Attributes:
+        limit: The name of the rate limit.
+        retry_after: Seconds after which it may be worth another try.
+        by: ``us``: a rate limit that admins have set. What a vendor refuses is CallFailed.
+        figure: ``requests_per_minute``, ``tokens_per_minute`` or ``max_concurrent``.
+        most: What the rate limit allows of it.
+    """
+
+    code = "RATE_LIMITED"
+
+    def __init__(self, limit: str, retry_after: float, by: str = "us", figure: str = "", most: int = 0) -> None:
+        why = _FULL[figure].format(most) if figure in _FULL else "it is used up"
+        again = f"Try again in {retry_after:.2f} seconds"
+        super().__init__(
+            f"Rate limit {limit!r} lets no call through now: {why}. {again}; nothing was sent.",
+            made_with=(limit, retry_after, by, figure, most),
+        )
+        self.limit, self.retry_after, self.by, self.figure, self.most = limit, retry_after, by, figure, most
 
 
 def _dollars(amount: str | None) -> str:

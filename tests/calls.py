@@ -16,7 +16,7 @@ from sqlmodel import Session
 from core import ai, config, logs, resolve
 from core.actors import COMMAND_LINE
 from core.ai import Completion
-from core.calling import log_writer, teller
+from core.calling import gates, log_writer, teller
 from core.crypto import Place
 from core.kinds import KINDS, origin_of
 from core.manage import providers
@@ -68,6 +68,7 @@ def store(server: str, of_kinds: str, vendor: Vendor, monkeypatch: pytest.Monkey
         monkeypatch.setattr(resolve, "resolver", resolver)
         monkeypatch.setattr(log_writer, "_writer", writer)
         monkeypatch.setattr(teller, "teller", telling)
+        monkeypatch.setattr(gates, "gates", gates.Gates())
         settle()
         yield url
         resolver._stop.set()  # its thread ends by itself within half a second: nobody waits for it here

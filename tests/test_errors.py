@@ -58,6 +58,8 @@ SAMPLES: list[CoreError] = [
     errors.BudgetExceeded("b", "held", limit="1", spent="0.4", needed="0.7", retry_after=0.25),
     errors.BudgetExceeded("b", "unpriced", why="m1 of provider 'acme'"),
     errors.BudgetExceeded("b", "store_unavailable", needed="0.7", why="no answer"),
+    errors.RateLimited("r", 1.5, "us", "requests_per_minute", 600),
+    errors.RateLimited("r", 0.05),
     errors.MissingExtra("openai", "ai-openai"),
     errors.UnknownKind("a-newer-one"),
     errors.StoreUnavailable("no answer in 10 seconds"),

@@ -5,7 +5,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .gates import Gate
 
 HEAD: Final = 65_536
 """Bytes of an answer that are kept, for the words of an error."""
@@ -22,7 +25,18 @@ class Attempt:
         silence: Seconds between two parts of a stream; None: the answer is no stream, and *left* is all.
     """
 
-    __slots__ = ("_ends", "_silence", "_tail", "_whole_ends", "done", "head", "left_the_machine", "seen", "was_sent")
+    __slots__ = (
+        "_ends",
+        "_silence",
+        "_tail",
+        "_whole_ends",
+        "done",
+        "gate",
+        "head",
+        "left_the_machine",
+        "seen",
+        "was_sent",
+    )
 
     def __init__(self, left: float | None, silence: float | None = None) -> None:
         self._silence = silence
@@ -32,6 +46,8 @@ class Attempt:
         """Whether bytes of the request went out: from then on the vendor may charge for it."""
         self.seen = 0
         """Bytes of the answer."""
+        self.gate: Gate | None = None
+        """What is told of each answer; None: nobody."""
         self.done = False
         """Whether the stream's own mark of its end has come."""
         self.head = b""

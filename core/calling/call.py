@@ -1,7 +1,9 @@
 """One call to one provider with its attempts: what is sent, when another attempt is made, and what is logged in the end."""
 
+import asyncio
 import random
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
@@ -12,12 +14,12 @@ from ..errors import BadConfig, CallFailed, Invalid, MissingExtra
 from ..kinds import facts_of
 from ..models.adapt import Adapted
 from ..resolving.effective import EffectiveSettings
-from . import budgeting, failures, log_rows, log_writer, sent, settling, structured
+from . import admitting, budgeting, failures, gates, log_rows, log_writer, sent, settling, structured
 from .adapters import adapter_of
+from .admitting import Admitted
 from .answers import Collected, Completion, Embeddings, logged
 from .attempt import Attempt
 from .failures import Failure, NotUnderstood
-from .holds import Hold
 from .pricing import is_priced_apart, price
 from .request import Clock, Request
 from .settling import AttemptCost, AttemptOutcome
@@ -49,6 +51,7 @@ class Call:
         self.vendor = adapter_of(settings.kind)
         self.model = (request.model if is_first else None) or settings.model or ""
         self.attempts = 0
+        self.gate = gates.gates.of(settings.provider_id, self.model, self.key)
         self.timeout = settings.request_timeout_ms / 1000
         self.sent, self.adjustments = self._parameters(is_first=is_first)
         self.collected = Collected()
@@ -175,6 +178,20 @@ class Call:
         elif self._is_last(failure, self.wait):
             raise self._failed(failure) from None
         self.collected = Collected()
+
+    def held_up(self) -> Iterator[float]:
+        """Yield how long to wait, as often as the vendor lets nothing through, as it told a call before.
+
+        Raises:
+            CallFailed: If it is for longer than another attempt could be waited for.
+        """
+        while self.gate.is_closed and (wait := self.gate.wait()):
+            if wait >= self._left() or not self.settings.max_retries:
+                words = (
+                    f"its rate limit is used up for {wait:.1f} seconds more, as it told a call before; nothing was sent"
+                )
+                raise self._failed(Failure("rate_limit", 429, words, retryable=True, retry_after=wait))
+            yield wait
 
     # What it costs
 
@@ -367,24 +384,29 @@ class Trying:
         self._call = call
 
     def __enter__(self) -> Attempt:
-        """Begin it; raises BudgetExceeded if a budget has no room for it."""
-        return self._begun(budgeting.begin(self._call.priced_by()))
+        """Begin it; raises BudgetExceeded or RateLimited if there is no room for it, CallFailed if the vendor lets nothing through."""
+        for pause in self._call.held_up():
+            time.sleep(pause)
+        return self._begun(admitting.begin(self._call.priced_by()))
 
     async def __aenter__(self) -> Attempt:
         """As :meth:`__enter__`, for the running event loop, which goes on meanwhile."""
-        return self._begun(await budgeting.begin_async(self._call.priced_by()))
+        for pause in self._call.held_up():
+            await asyncio.sleep(pause)
+        return self._begun(await admitting.begin_async(self._call.priced_by()))
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         """As :meth:`__exit__`."""
         return self.__exit__(kind, error, trace)
 
-    def _begun(self, hold: Hold | None) -> Attempt:
+    def _begun(self, admitted: Admitted) -> Attempt:
         call = self._call
         attempt = self._attempt = call.attempt()
+        attempt.gate = call.gate
         self._attempted = settling.begin(
             call.settings, call.model, call.request.cost_centre, lambda: call.spent("cancelled", attempt)
         )
-        self._attempted.hold = hold
+        self._attempted.hold, self._attempted.permit = admitted
         return attempt
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
@@ -404,6 +426,8 @@ class Trying:
             except BaseException:
                 self._attempted.forget()
                 raise
+            if failure.reason == "rate_limit":
+                call.gate.close(failure.retry_after)
             if failure.status is not None:
                 attempt.seen = 0  # an error's words are no answer
             has_begun = call.collected.is_answer or call.collected.counts is not None

@@ -85,6 +85,8 @@ class Transport(httpx2.HTTPTransport):
         attempt = _bound(request)
         _refuse_by_name(self._way, request)
         response = super().handle_request(request)
+        if attempt.gate is not None:
+            attempt.gate.heard(response.status_code, response.headers)
         inner: Any = response.stream
         response.stream = _Counted(inner, self._largest, attempt)
         try:
@@ -115,6 +117,8 @@ class AsyncTransport(httpx2.AsyncHTTPTransport):
         attempt = _bound(request)
         _refuse_by_name(self._way, request)
         response = await super().handle_async_request(request)
+        if attempt.gate is not None:
+            attempt.gate.heard(response.status_code, response.headers)
         inner: Any = response.stream
         response.stream = _AsyncCounted(inner, self._largest, attempt)
         try:

@@ -5,7 +5,7 @@ import json
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, LiteralString
 from uuid import UUID
 
 from ..config import get_config
@@ -15,7 +15,10 @@ from ..postgres import lines, refusals
 if TYPE_CHECKING:
     from psycopg import Connection
 
-_SYNC: Final = "SELECT * FROM llm_sync_leases({}, {}, {}, {}, {})"
+LEASES: Final = "SELECT * FROM llm_sync_leases({}, {}, {}, {}, {})"
+"""Asks for money."""
+RATES: Final = "SELECT llm_sync_rates({}, {}, {}, {}, {}) AS answer"
+"""Asks for requests, tokens and places."""
 
 
 class Unanswered(Exception):
@@ -37,13 +40,23 @@ class LeaseLine:
         url: Of the primary; None: as the environment says.
         holder: Whose leases they are.
         lives: Seconds that a lease lives.
+        asks: By which statement.
+        name: What the server's list of connections shows.
     """
 
-    def __init__(self, url: str | None, holder: UUID, lives: float) -> None:
-        self._url, self._holder, self._lives = url, holder, lives
+    def __init__(
+        self,
+        url: str | None,
+        holder: UUID,
+        lives: float,
+        *,
+        asks: LiteralString = LEASES,
+        name: str = "llm-settings leases",
+    ) -> None:
+        self._url, self._holder, self._lives, self._asks, self._name = url, holder, lives, asks, name
         self._connection: Connection[Any] | None = None
 
-    def ask(self, number: int, told: Sequence[Mapping[str, Any]]) -> list[Any]:
+    def ask(self, number: int, told: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> list[Any]:
         """Tell the store, and return its rows, as named tuples.
 
         Args:
@@ -60,16 +73,16 @@ class LeaseLine:
             why, lasting = _why(error)
             raise Unanswered(why, lasting=lasting) from None
 
-    def _asked(self, number: int, told: Sequence[Mapping[str, Any]]) -> list[Any]:
+    def _asked(self, number: int, told: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> list[Any]:
         from psycopg import sql  # noqa: PLC0415 - the driver comes with the first call
         from psycopg.rows import namedtuple_row  # noqa: PLC0415 - as above
 
         if self._connection is None:
-            self._connection = lines.connect(self._url or lines.find_primary(), "llm-settings leases")
+            self._connection = lines.connect(self._url or lines.find_primary(), self._name)
             self._connection.row_factory = namedtuple_row
-        name = f"{socket.gethostname()}, process {os.getpid()}"
-        given = (self._holder, number, name, self._lives, json.dumps(told))
-        statement = sql.SQL(_SYNC).format(*map(sql.Literal, given)).as_string(self._connection)
+        process = f"{socket.gethostname()}, process {os.getpid()}"
+        given = (self._holder, number, process, self._lives, json.dumps(told))
+        statement = sql.SQL(self._asks).format(*map(sql.Literal, given)).as_string(self._connection)
         return lines.begin(self._connection, f"{statement}; COMMIT", "BEGIN").fetchall()
 
     def close(self) -> None:

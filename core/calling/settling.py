@@ -12,10 +12,11 @@ from decimal import Decimal
 from typing import Any, Final, Literal, NamedTuple
 
 from ..resolving.effective import EffectiveSettings
-from . import leases, teller
+from . import leases, rates, teller
 from .answers import Collected
 from .failures import Failure
 from .holds import Hold
+from .rate_queue import Permit
 from .vendors import LARGEST_COUNT, Tokens, count_of
 
 AttemptOutcome = Literal["answered", "broken_off", "cancelled", "failed", "refused", "timed_out"]
@@ -60,7 +61,7 @@ class Attempted:
         so_far: What it has cost if it ends now.
     """
 
-    __slots__ = ("_at", "_holder", "_of", "_so_far", "hold")
+    __slots__ = ("_at", "_holder", "_of", "_so_far", "hold", "permit")
 
     def __init__(
         self, settings: EffectiveSettings, model: str, cost_centre: str, so_far: Callable[[], AttemptCost]
@@ -69,6 +70,8 @@ class Attempted:
         self._of = (settings, model, cost_centre)
         self.hold: Hold | None = None
         """What it holds of budgets."""
+        self.permit: Permit | None = None
+        """What it has of rate limits."""
 
     def settle(self, spent: AttemptCost | None = None) -> None:
         """Count what was spent: the first time alone, and in the process that began. Never raises, waits for nothing."""
@@ -76,7 +79,7 @@ class Attempted:
             return
         if spent is None:
             spent = self._given_up()
-        self._give_back(spent.cost, estimated=spent.estimated)
+        self._give_back(spent.cost, spent.usage, estimated=spent.estimated)
         settings, model, cost_centre = self._of
         if not settings.generation:  # of no store: a test's
             return
@@ -85,10 +88,12 @@ class Attempted:
     def forget(self) -> None:
         """Count nothing: no request could be made."""
         _open.pop(id(self), None)
-        self._give_back(Decimal(0))
+        self._give_back(Decimal(0), None)
 
-    def _give_back(self, cost: Decimal | None, *, estimated: bool = False) -> None:
-        """Put the cost in the place of what is held of budgets; None: nobody knows it."""
+    def _give_back(self, cost: Decimal | None, usage: Tokens | None, *, estimated: bool = False) -> None:
+        """Put the cost in the place of what is held of budgets (None: nobody knows it), and end what is had of rate limits."""
+        if self.permit is not None:
+            rates.rates.end(self.permit, None if usage is None else usage.input + usage.output)
         if self.hold is not None:
             leases.leases.settle(self.hold, cost or Decimal(0), estimated=estimated, unpriced=cost is None)
 
@@ -238,6 +243,7 @@ def settle_open() -> None:
     for attempted in list(_open.values()):
         attempted.settle()
     leases.leases.flush()
+    rates.rates.flush()
 
 
 teller.before_the_end(settle_open)

@@ -24,6 +24,7 @@ from . import (
     pii,
     presets,
     providers,
+    rate_limits,
     schema,
     spend,
     tokens,
@@ -56,6 +57,7 @@ app.add_typer(features.app, name="features")
 app.add_typer(limits.app, name="limits")
 app.add_typer(presets.app, name="presets")
 app.add_typer(budgets.app, name="budgets")
+app.add_typer(rate_limits.app, name="rate-limits")
 app.add_typer(installation.app, name="installation")
 app.add_typer(history.app, name="history")
 app.add_typer(audit.app, name="audit")

@@ -19,6 +19,7 @@ KINDS: Final[Mapping[str, str]] = {
     "organization_providers": "provider of an organisation",
     "settings_presets": "preset",
     "org_llm_budgets": "budget",
+    "llm_rate_limits": "rate limit",
     "installation": "installation",
 }
 """Table -> what a row of it is, for people."""
@@ -35,6 +36,7 @@ _OWN: Final = {
     "llm_model_facts": "pattern",
     "settings_presets": "name",
     "org_llm_budgets": "name",
+    "llm_rate_limits": "name",
 }
 _REFERS: Final = {
     **_NAMED,

@@ -21,6 +21,7 @@ from ..manage import (
     organizations,
     provider_secrets,
     providers,
+    rate_limits,
     settings,
     settings_presets,
 )
@@ -52,6 +53,7 @@ TARGETS: Final = {
     "llm_limits": "limit",
     "settings_presets": "preset",
     "org_llm_budgets": "budget",
+    "llm_rate_limits": "rate_limit",
 }
 """Table -> the type of target in the audit."""
 
@@ -407,6 +409,16 @@ WRITERS: Final[Mapping[str, RowWriter]] = {
                 session, actor, edit.row["id"], edit.patch, version=edit.version
             ),
             lambda session, actor, edit: budgets.delete(session, actor, edit.row["id"], version=edit.version),
+            key=("name",),
+        ),
+        RowWriter(
+            "llm_rate_limits",
+            rate_limits.FIELDS,
+            lambda session, actor, edit: rate_limits.create(session, actor, _values(edit)),
+            lambda session, actor, edit: rate_limits.update(
+                session, actor, edit.row["id"], edit.patch, version=edit.version
+            ),
+            lambda session, actor, edit: rate_limits.delete(session, actor, edit.row["id"], version=edit.version),
             key=("name",),
         ),
     )

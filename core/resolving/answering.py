@@ -10,13 +10,14 @@ from ..kinds import origin_of
 from ..models import overlay
 from ..models.knowledge import Knowledge
 from . import carried, organizations, rows
-from .budgets import Budget, Budgeted, applying, budgeted
-from .columns import BUDGETS, FACTS, FEATURES, PROVIDERS, SEALED, SECRETS, Columns, is_true
+from .budgets import Budgeted, applying, budgeted
+from .columns import BUDGETS, FACTS, FEATURES, PROVIDERS, RATE_LIMITS, SEALED, SECRETS, Columns, is_true
 from .effective import EffectiveSettings, Status, otherwise
 from .explanation import LayerName
 from .limits import Limit
 from .merge import build, provider_of, with_unknown
 from .organizations import OrganizationRow, Organizations
+from .rate_limits import RateScope, applying_rates, scoped
 from .rows import NULL
 from .scope import Feature, LimitRef, Ref, layers_of, limit_refs, limits_of, refs_of, tenant_of, terms_of
 from .tenant import Default, Tenant, default_provider, place_of_own_key
@@ -50,7 +51,7 @@ class Scope(NamedTuple):
 class Answering:
     """The lines of a snapshot, and the answers merged of them so far."""
 
-    __slots__ = ("_answered", "_budgets", "_knowledge")
+    __slots__ = ("_answered", "_budgets", "_knowledge", "_rates")
     generation: int
     has_keys: bool
     providers: dict[int, bytes]
@@ -62,6 +63,7 @@ class Answering:
     installation: dict[int, bytes]
     limits: dict[int, bytes]
     budgets: dict[int, bytes]
+    rate_limits: dict[int, bytes]
     organizations: Organizations
     answers: dict[str | None, EffectiveSettings]
     scoped: dict[Key, EffectiveSettings]
@@ -73,6 +75,7 @@ class Answering:
     _answered: dict[int, list[Key]]
     _knowledge: Knowledge | None
     _budgets: tuple[Budgeted, ...] | None
+    _rates: tuple[RateScope, ...] | None
 
     @property
     def knowledge(self) -> Knowledge:
@@ -165,8 +168,7 @@ class Answering:
         terms, of_template = (self._terms(each, provider_id) for each in (row, scope.template))
         if row is not None and row.is_active and row.shares_keys and not (own or own_limits or terms or of_template):
             base = self._answer((scope.key[0], None, scope.key[2]), how)
-            own_budgets = self._budgets_of(scope, row_id) if self.budgets else ()
-            return otherwise(base, organization=row.slug, organization_id=row.id, budgets=own_budgets)
+            return otherwise(base, organization=row.slug, organization_id=row.id, **self._counted(scope, row_id))
         line, open_box = self.providers[row_id], None
         if not self.has_keys:
             line, _, had_key = line.rpartition(b"\t")
@@ -188,16 +190,19 @@ class Answering:
             again=partial(layers_of, refs),
             limits=self._limits(scope, provider_id, own_limits),
         )
-        return otherwise(made, budgets=self._budgets_of(scope, row_id)) if self.budgets else made
+        return otherwise(made, **self._counted(scope, row_id)) if self.budgets or self.rate_limits else made
 
-    def _budgets_of(self, scope: Scope, provider: int) -> tuple[Budget, ...]:
-        """Return the budgets that calls of a scope count against, by id."""
-        found = self._budgets
-        if found is None:  # two threads may do it: the same twice
-            found = self._budgets = tuple(budgeted(rows.read(line, BUDGETS)) for line in self.budgets.values())
+    def _counted(self, scope: Scope, provider: int) -> dict[str, Any]:
+        """Return what calls of a scope count against: the fields ``budgets`` and ``rate_limits``, each by id."""
+        budgets, rates = self._budgets, self._rates
+        if budgets is None:  # two threads may do it: the same twice
+            budgets = self._budgets = tuple(budgeted(rows.read(line, BUDGETS)) for line in self.budgets.values())
+        if rates is None:
+            rates = self._rates = tuple(scoped(rows.read(line, RATE_LIMITS)) for line in self.rate_limits.values())
         one = None if scope.row is None else scope.row.id
         feature = self._feature_ids.get(scope.key[2]) if scope.key[2] is not None else None
-        return applying(found, one, feature, provider)
+        of = (one, feature, provider)
+        return {"budgets": applying(budgets, *of), "rate_limits": applying_rates(rates, *of)}
 
     def _refs(self, provider: bytes | None, feature: Feature | None) -> Iterator[Ref]:
         """Yield what counts of nobody's rows."""

@@ -84,6 +84,21 @@ BUDGETS: Final[Columns] = {
     "when_away": str,
 }
 """What is read of ``org_llm_budgets``, of active rows."""
+RATE_LIMITS: Final[Columns] = {
+    "id": int,
+    "organization_id": int,
+    "feature_id": int,
+    "provider_id": int,
+    "name": str,
+    "model": str,
+    "requests_per_minute": int,
+    "tokens_per_minute": int,
+    "max_concurrent": int,
+    "burst_seconds": float,
+    "when_full": str,
+    "max_wait_ms": int,
+}
+"""What is read of ``llm_rate_limits``, of active rows."""
 INSTALLATION: Final[Columns] = {"id": int, "organizations": str}
 """What is read of ``installation``."""
 ORGANIZATION: Final[Columns] = {
@@ -110,6 +125,7 @@ TERMS: Final[Columns] = {
 ACTIVE: Final = "is_active AND organization_id IS NULL"
 FACTS_CONDITION: Final = "is_active"
 BUDGETS_CONDITION: Final = "is_active"
+RATE_LIMITS_CONDITION: Final = "is_active"
 CONDITIONS: Final = ("is_active", "organization_id")
 """The columns in ``ACTIVE``."""
 SEALED: Final = 3

@@ -20,6 +20,8 @@ from .columns import (
     LIMITS,
     OVERRIDES,
     PROVIDERS,
+    RATE_LIMITS,
+    RATE_LIMITS_CONDITION,
     SECRETS,
     SETTINGS,
     Columns,
@@ -44,6 +46,7 @@ _TABLES: Final[Mapping[str, tuple[Columns, Mapping[str, str], str]]] = {
     "installation": (INSTALLATION, {}, "true"),
     "llm_limits": (LIMITS, {}, "organization_id IS NULL"),
     "org_llm_budgets": (BUDGETS, {}, BUDGETS_CONDITION),
+    "llm_rate_limits": (RATE_LIMITS, {}, RATE_LIMITS_CONDITION),
 }
 """Table -> its columns, those that are read by another expression, and of which rows; but for what organisations have."""
 ADDED: Final[Mapping[str, Mapping[str, str]]] = {
@@ -64,7 +67,8 @@ _GENERATION: Final = "SELECT generation, epoch FROM settings_generation"
 _ORGANIZATIONS: Final = "organizations"
 _LATER: Final = (
     *(carried.TABLE, overlay.TABLE),
-    *("llm_features", "feature_llm_overrides", "installation", "llm_limits", "org_llm_budgets", _ORGANIZATIONS),
+    *("llm_features", "feature_llm_overrides", "installation", "llm_limits", "org_llm_budgets"),
+    *("llm_rate_limits", _ORGANIZATIONS),
 )
 """Tables that a database of a version before has not."""
 _ARE_THERE: Final = "SELECT " + ", ".join(f"to_regclass('{table}') IS NOT NULL" for table in _LATER)
@@ -91,7 +95,7 @@ def _load(connection: "Connection[Any]", only: tuple[str, ...] | None, *, is_old
     generation, epoch = _generation(cursor)
     cursor.nextset()
     absent = {table for table, is_there in zip(_LATER, cursor.fetchone() or (), strict=True) if not is_there}
-    providers, settings, secrets, facts, features, overrides, installation, limits, budgets = (
+    providers, settings, secrets, facts, features, overrides, installation, limits, budgets, rates = (
         _NONE if table in absent else _copied(connection, table, is_older=is_older) for table in _TABLES
     )
     new = Snapshot(
@@ -106,6 +110,7 @@ def _load(connection: "Connection[Any]", only: tuple[str, ...] | None, *, is_old
         installation=installation,
         limits=limits,
         budgets=budgets,
+        rate_limits=rates,
         organizations=Organizations({}, only)
         if _ORGANIZATIONS in absent
         else organizations.load(connection, only, absent),

@@ -17,6 +17,7 @@ from .budgets import Budgeted
 from .columns import SEALED
 from .effective import EffectiveSettings
 from .organizations import Organizations
+from .rate_limits import RateScope
 from .rows import NULL
 
 _NONE: Final[Mapping[int, Any]] = MappingProxyType({})
@@ -39,6 +40,7 @@ class Snapshot(Answering):
         installation: Row id -> line; there is one.
         limits: Row id -> line; but for those of organisations.
         budgets: Row id -> line; of all scopes.
+        rate_limits: Row id -> line; of all scopes.
         organizations: With all they have.
         has_keys: Whether the lines have what is sealed: those of a file do not.
         is_older: Whether they were read from a schema that lacks what is in ``ADDED``.
@@ -63,6 +65,7 @@ class Snapshot(Answering):
         "organizations",
         "overrides",
         "providers",
+        "rate_limits",
         "scoped",
         "secrets",
         "settings",
@@ -82,6 +85,7 @@ class Snapshot(Answering):
         installation: Mapping[int, bytes] = _NONE,
         limits: Mapping[int, bytes] = _NONE,
         budgets: Mapping[int, bytes] = _NONE,
+        rate_limits: Mapping[int, bytes] = _NONE,
         organizations: Organizations = organizations.NONE,
         has_keys: bool = True,
         is_older: bool = False,
@@ -91,8 +95,9 @@ class Snapshot(Answering):
         self.providers, self.settings, self.secrets = dict(providers), dict(settings), dict(secrets)
         self.facts, self.installation, self.organizations = dict(facts), dict(installation), organizations
         self.features, self.overrides, self.limits = dict(features), dict(overrides), dict(limits)
-        self.budgets = dict(budgets)
+        self.budgets, self.rate_limits = dict(budgets), dict(rate_limits)
         self._budgets: tuple[Budgeted, ...] | None = None
+        self._rates: tuple[RateScope, ...] | None = None
         self._knowledge: Knowledge | None = None
         self.answers: dict[str | None, EffectiveSettings] = {}
         """What was merged already, by the names that are asked for and exist; None: the default provider."""
@@ -147,6 +152,7 @@ class Snapshot(Answering):
         new.installation = _without_gone({**self.installation, **changes.get("installation", _NONE)})
         new.limits = _without_gone({**self.limits, **changes.get("llm_limits", _NONE)})
         new.budgets = _without_gone({**self.budgets, **changes.get("org_llm_budgets", _NONE)})
+        new.rate_limits = _without_gone({**self.rate_limits, **changes.get("llm_rate_limits", _NONE)})
         new.organizations = self.organizations if organizations is None else organizations
         new._knowledge = None if changes.get(overlay.TABLE) else self._knowledge  # what was looked up in it is kept
         return new
@@ -172,7 +178,7 @@ class Snapshot(Answering):
         """Return row id -> line of each table, in the order of the file."""
         return (
             *(self.providers, self.settings, self.secrets, self.facts),
-            *(self.features, self.overrides, self.installation, self.limits, self.budgets),
+            *(self.features, self.overrides, self.installation, self.limits, self.budgets, self.rate_limits),
         )
 
     def without_keys(self) -> "Snapshot":
@@ -191,6 +197,7 @@ class Snapshot(Answering):
             installation=self.installation,
             limits=self.limits,
             budgets=self.budgets,
+            rate_limits=self.rate_limits,
             organizations=self.organizations.without_keys(),
             has_keys=False,
         )

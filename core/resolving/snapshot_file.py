@@ -20,6 +20,7 @@ from .columns import (
     LIMITS,
     OVERRIDES,
     PROVIDERS,
+    RATE_LIMITS,
     SEALED,
     SECRETS,
     SETTINGS,
@@ -46,6 +47,7 @@ COLUMNS: Final = {
     "installation": list(INSTALLATION),
     "llm_limits": list(LIMITS),
     "org_llm_budgets": list(BUDGETS),
+    "llm_rate_limits": list(RATE_LIMITS),
 }
 """Table -> the columns of its lines, in their order. It stands in the file: one of a version that reads others is not used."""
 KINDS: Final = {
@@ -157,7 +159,7 @@ def _parsed(raw: bytes) -> Saved:
         if len(part) != number or not all(line.count(b"\t") == len(columns) - 1 for line in part):
             raise ValueError("it is damaged")
         tables.append({int(line.partition(b"\t")[0]): line for line in part})
-    providers, settings, secrets, facts, features, overrides, installation, limits, budgets = tables
+    providers, settings, secrets, facts, features, overrides, installation, limits, budgets, rates = tables
     snapshot = Snapshot(
         int(head["generation"]),
         str(head["epoch"]),
@@ -170,6 +172,7 @@ def _parsed(raw: bytes) -> Saved:
         installation=installation,
         limits=limits,
         budgets=budgets,
+        rate_limits=rates,
         organizations=_organizations(lines[at:], head["only"]),
         has_keys=False,
     )

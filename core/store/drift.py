@@ -50,7 +50,14 @@ _STAMPED: Final = (
         "llm_provider_secrets",
         "llm_providers",
     ),
-    *("llm_settings", "org_llm_budgets", "organization_providers", "organizations", "settings_presets"),
+    *(
+        "llm_rate_limits",
+        "llm_settings",
+        "org_llm_budgets",
+        "organization_providers",
+        "organizations",
+        "settings_presets",
+    ),
 )
 """Tables whose rows know who changed what."""
 _COUNTED: Final = (*_STAMPED, "organization_names")
@@ -83,6 +90,7 @@ FUNCTIONS: Final = frozenset(
         "llm_add_usage 674fd0b2fa84c0818820142b0a4c37e7 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
         "llm_budget_bounds 1aca6c8f481ab929f1dd4e47e4a94efd SET search_path=pg_catalog, public, pg_temp",
         "llm_sync_leases 4af81dbfc3c9ea4f78f5912127d6249c SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
+        "llm_sync_rates edebf96a088171b5b00295071b96017c SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
         "llm_adjust_budget 36cef9b20a875a727651c9611a5f78af SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
         "llm_open_budget_period 1217c80dd534bacac2b5534de4cf8b6e SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
         "llm_audit_hash bfc31c8f05c26717ab35e342fc084706 SET search_path=pg_catalog, pg_temp",

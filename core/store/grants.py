@@ -22,9 +22,18 @@ RIGHTS: Final = {
     "llm_model_facts": _ALL,
     **dict.fromkeys(("organizations", "organization_names", "organization_members", "organization_providers"), _ALL),
     **dict.fromkeys(
-        ("llm_features", "feature_llm_overrides", "llm_limits", "settings_presets", "org_llm_budgets"), _ALL
+        (
+            "llm_features",
+            "feature_llm_overrides",
+            "llm_limits",
+            "settings_presets",
+            "org_llm_budgets",
+            "llm_rate_limits",
+        ),
+        _ALL,
     ),
     **dict.fromkeys(("llm_budget_periods", "llm_leases", "llm_budget_ledger"), "SELECT"),  # functions write them
+    **dict.fromkeys(("llm_rate_levels", "llm_rate_leases", "llm_rate_hours", "llm_vendor_rates"), "SELECT"),  # as above
     "installation": "SELECT, UPDATE",
     "users": "SELECT, INSERT, UPDATE",
     "auth_sessions": _ALL,
@@ -51,6 +60,7 @@ RIGHTS: Final = {
 
 
 _SYNC: Final = "llm_sync_leases(uuid, bigint, text, double precision, jsonb)"
+_SYNC_RATES: Final = "llm_sync_rates(uuid, bigint, text, double precision, jsonb)"
 FUNCTIONS: Final = (
     "llm_purge_history(integer, text, integer, integer)",
     "llm_purge_organization_history(integer)",
@@ -58,9 +68,10 @@ FUNCTIONS: Final = (
     "llm_adjust_budget(integer, text, numeric, text, text)",
     "llm_reprice_spend(jsonb, text, text)",
     _SYNC,
+    _SYNC_RATES,
 )
 """What the application's role may call: it shortens the history so, and cannot change what is left; and it counts what is spent."""
-CALLER_FUNCTIONS: Final = (_SYNC,)
+CALLER_FUNCTIONS: Final = (_SYNC, _SYNC_RATES)
 """The same of a role for services that call models."""
 TELLING: Final = "llm_tell_spend(uuid, bigint, text, jsonb)"
 """What a role may call that calls models: so it adds to the spend, and can neither read nor change what is there."""
@@ -78,6 +89,7 @@ READER: Final = {
     "feature_llm_overrides": f"SELECT (feature_id, {', '.join(_SETTINGS)})",
     "llm_limits": f"SELECT ({', '.join((*columns.LIMITS, 'organization_id'))})",
     "org_llm_budgets": f"SELECT ({', '.join((*columns.BUDGETS, columns.BUDGETS_CONDITION))})",
+    "llm_rate_limits": f"SELECT ({', '.join((*columns.RATE_LIMITS, columns.RATE_LIMITS_CONDITION))})",
     "installation": "SELECT (id, organizations)",
     "settings_generation": "SELECT (generation, epoch)",
     "settings_changes": "SELECT",

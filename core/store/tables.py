@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
 from ..kinds import KINDS
-from . import budget_tables, history_tables, notification_tables, preset_tables, records, spend_tables  # noqa: F401  # load their tables: METADATA has them too
+from . import budget_tables, history_tables, notification_tables, preset_tables, rate_tables, records, spend_tables  # noqa: F401  # load their tables: METADATA has them too
 from .organization_tables import MEMBER_ROLES
 from .parameter_columns import Parameters, checks
 from .table import (
@@ -347,4 +347,4 @@ class SettingsChange(Table, table=True):
 
 METADATA = Table.metadata
 """All tables: those of this room, of :mod:`~.organization_tables`, of :mod:`~.history_tables`, of :mod:`~.notification_tables`, of
-:mod:`~.preset_tables`, of :mod:`~.budget_tables` and of :mod:`~.records`."""
+:mod:`~.preset_tables`, of :mod:`~.budget_tables`, of :mod:`~.rate_tables` and of :mod:`~.records`."""

@@ -15,6 +15,7 @@ from .organization_tables import (
     OrganizationProvider,
 )
 from .preset_tables import SettingsPreset
+from .rate_tables import LlmRateLimit
 from .tables import LlmModelFacts, LlmProvider, LlmProviderSecret, LlmSettings
 
 Stamped = (
@@ -31,6 +32,7 @@ Stamped = (
     | NotificationTarget
     | SettingsPreset
     | LlmBudget
+    | LlmRateLimit
 )
 """A row whose version a trigger raises."""
 

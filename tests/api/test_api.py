@@ -31,6 +31,7 @@ from core.manage import (
     organization_deletion,
     provider_secrets,
     providers,
+    rate_limits,
     settings_presets,
 )
 from core.manage import settings as rows
@@ -114,6 +115,11 @@ ROUTES = {
     ("DELETE", "/llm/budgets/{id}"): ADMIN,
     ("GET", "/llm/budgets/{id}/periods"): ADMIN,
     ("POST", "/llm/budgets/{id}/top-ups"): ADMIN,
+    ("GET", "/llm/rate-limits"): ADMIN,
+    ("POST", "/llm/rate-limits"): ADMIN,
+    ("GET", "/llm/rate-limits/{id}"): ADMIN,
+    ("PUT", "/llm/rate-limits/{id}"): ADMIN,
+    ("DELETE", "/llm/rate-limits/{id}"): ADMIN,
     ("GET", "/llm/presets"): ADMIN,
     ("POST", "/llm/presets"): ADMIN,
     ("GET", "/llm/presets/{id}"): ADMIN,
@@ -218,6 +224,7 @@ def test_who_may(client: TestClient, analyst: Actor, monkeypatch: pytest.MonkeyP
         preset = settings_presets.get_by_name(session, admin, "creative").id
         budget = budgets.create(session, admin, {"name": "b", "amount": 1, "period": "month"}).row.id
         bills.set_bill(session, admin, {"provider": "acme", "month": "2026-10", "amount": 1})
+        rate = rate_limits.create(session, admin, {"name": "r", "model": "m", "max_concurrent": 9}).row.id
         acme = tenant(session, "acme", made.id or 0)
         session.add(User(username="mel", role="member", password_hash="*"))
         if route[1].endswith("/restore"):
@@ -228,7 +235,7 @@ def test_who_may(client: TestClient, analyst: Actor, monkeypatch: pytest.MonkeyP
     if "model-facts" in path:
         url = path.format(id=said.id)
     of = {"organizations": acme.organization, "features": acme.feature, "overrides": acme.override, "presets": preset}
-    of["limits"], of["budgets"] = acme.limits, budget
+    of["limits"], of["budgets"], of["rate-limits"] = acme.limits, budget, rate
     of |= {"webhooks": webhook}
     for name, number in of.items():
         if path.startswith(f"/llm/{name}/"):

@@ -19,6 +19,7 @@ from core.manage import (
     organization_members,
     provider_secrets,
     providers,
+    rate_limits,
     settings_presets,
 )
 from core.store import db
@@ -89,6 +90,7 @@ def world(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> World:
         for use in ("header", "query"):
             provider_secrets.set_value(session, COMMAND_LINE, provider, use, "X", value="x", sealed=True)
         budget = id_of(budgets.create(session, COMMAND_LINE, {"name": "b", "amount": 1, "period": "month"}).row)
+        rate = id_of(rate_limits.create(session, COMMAND_LINE, {"name": "r", "model": "m", "max_concurrent": 9}).row)
         preset = id_of(settings_presets.get_by_name(session, COMMAND_LINE, "creative"))
         one, other = (tenant(session, slug, provider, key) for slug, key in KEYS.items())
         gone = tenant(session, "gone", provider, KEY)
@@ -102,7 +104,7 @@ def world(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> World:
         webhook, message = hook(session)
     names = ("organizations", "orgId", "settings", "overrides", "userId", "limits")
     missing: dict[str, object] = dict.fromkeys(
-        (*names, "features", "featureId", "providers", "model-facts", "presets", "budgets"), NUMBER
+        (*names, "features", "featureId", "providers", "model-facts", "presets", "budgets", "rate-limits"), NUMBER
     )
     missing |= {"providerId": provider, "file": "none.js", "api": "openai", "model": "none"}
     there = {**missing, "providers": provider, "model-facts": id_of(said), "file": "start.js", "model": "gpt-4"}
@@ -113,7 +115,13 @@ def world(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> World:
         "overrides": other.override,
         "limits": other.limits,
     }
-    there |= {"features": other.feature, "featureId": other.feature, "presets": preset, "budgets": budget}
+    there |= {
+        "features": other.feature,
+        "featureId": other.feature,
+        "presets": preset,
+        "budgets": budget,
+        "rate-limits": rate,
+    }
     missing |= {"webhooks": NUMBER, "deliveryId": NUMBER}
     there |= {"webhooks": webhook, "deliveryId": message}
     identities = {

@@ -18,6 +18,7 @@ from core.manage import (
     organization_names,
     organizations,
     providers,
+    rate_limits,
     settings,
     settings_presets,
 )
@@ -36,6 +37,7 @@ MODULES = (
     organization_members,
     organization_names,
     organizations,
+    rate_limits,
     settings_presets,
 )
 READS = {
@@ -44,6 +46,10 @@ READS = {
     "budgets.ledger",
     "budgets.list_all",
     "budgets.periods",
+    "rate_limits.get",
+    "rate_limits.get_by_name",
+    "rate_limits.hours",
+    "rate_limits.list_all",
     "features.search",
     "features.unregistered",
     "organization_keys.get",
@@ -128,6 +134,11 @@ def _preset(session: Session, actor: Actor) -> int:
 def _budget(session: Session, actor: Actor, organization: int | None = None) -> int:
     of = {"organization_id": organization or _organization(session, actor), "amount": 100, "period": "month"}
     return id_of(budgets.create(session, actor, {"name": "Acme", **of}).row)
+
+
+def _rate_limit(session: Session, actor: Actor, organization: int | None = None) -> int:
+    of = {"organization_id": organization or _organization(session, actor), "requests_per_minute": 60}
+    return id_of(rate_limits.create(session, actor, {"name": "Acme", **of}).row)
 
 
 def _override(session: Session, actor: Actor) -> int:
@@ -281,6 +292,14 @@ WRITES: dict[str, tuple[Prepare, Work, str, dict[str, tuple[object, object]]]] =
         "budget.correct",
         {"amount": (None, "-0.25"), "reason": (None, "the vendor's bill")},
     ),
+    "rate_limits.create": (_organization, _rate_limit, "rate_limit.create", {"requests_per_minute": (None, 60)}),
+    "rate_limits.update": (
+        _rate_limit,
+        lambda s, a, n: rate_limits.update(s, a, n, {"requests_per_minute": None, "max_concurrent": 4}),
+        "rate_limit.update",
+        {"requests_per_minute": (60, None), "max_concurrent": (None, 4)},
+    ),
+    "rate_limits.delete": (_rate_limit, rate_limits.delete, "rate_limit.delete", {"name": ("Acme", None)}),
     "settings.upsert": (
         _organization,
         lambda s, a, n: settings.upsert(s, a, SettingsScope(organization_id=n), {"temperature": 0}),

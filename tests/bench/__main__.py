@@ -28,7 +28,7 @@ from core.manage import providers
 from core.postgres import embedded
 from core.resolve import Resolver, resolve, resolver
 from core.store import db, migrate
-from tests.bench import audit, budgets, calls, growth, history, migration, organizations, pages, sent, usage
+from tests.bench import audit, budgets, calls, growth, history, migration, organizations, pages, rates, sent, usage
 from tests.bench.peers import MUST
 from tests.processes import free_port
 
@@ -569,6 +569,7 @@ def main() -> None:
         migration.run(url, row)
         history.run(url, row)
         usage.run(url, row)
+        rates.run(url, row)
         pages.run(url, row)
         peers = compare(url, folder)
         page = Path("docs/benchmarks.md")

@@ -53,6 +53,7 @@ COMMANDS = {
     **{f"history {name}": "history" for name in ("list", "show", "diff", "restore", "purge")},
     **{f"presets {name}": "presets" for name in ("list", "apply")},
     **{f"budgets {name}": "budgets" for name in ("list", "show", "create", "remove", "top-up", "correct")},
+    **{f"rate-limits {name}": "rate_limits" for name in ("list", "show", "create", "update", "delete")},
     **{f"installation {name}": "installation" for name in ("show", "set")},
     **{f"limits {name}": "limits" for name in ("list", "set", "remove", "clear")},
     "jobs list": "jobs",
@@ -119,6 +120,7 @@ def test_every_command_that_writes_takes_a_reason() -> None:
             "webhooks test",
             "spend export",
             "budgets show",
+            "rate-limits show",
         ),
     }
     takes = {name for name, options in _options(get_command(app)) if "--comment" in options and "-m" in options}

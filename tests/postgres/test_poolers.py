@@ -13,10 +13,13 @@ import pytest
 
 from core.calling.leases import Leases
 from core.calling.log_writer import Writer
+from core.calling.rates import Rates
 from core.crypto import KeyRing
+from core.errors import RateLimited
 from core.resolve import UNTOLD_HEARTBEAT, Resolver
 from tests.calling.test_leases import budget, period
 from tests.calling.test_log_writer import CALL, settings
+from tests.calling.test_rates import hours, limit, pass_
 from tests.poolers import Pooler, pooler
 
 pytestmark = pytest.mark.kill
@@ -216,3 +219,21 @@ def test_budgets_are_lent_through_it(owner: "psycopg.Connection[Any]", shared: P
         held.close()
     assert period(database, one)[:2] == (Decimal(4), 0)
     assert owner.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
+
+
+@pytest.mark.usefixtures("owner")
+def test_rate_limits_hold_through_it(shared: Pooler, database: str) -> None:
+    """Two processes, by one session of the server: a place is one of them's, and what went through is counted once."""
+    one = limit(database, max_concurrent=1, requests_per_minute=6_000, max_wait_ms=20_000)
+    first, other = Rates(shared.url), Rates(shared.url)
+    held = pass_(first, one)
+    with pytest.raises(RateLimited):
+        other.enter([one], 0, None, patience=0.5)
+    first.end(held, 0)
+    for rates in (other, first, other):
+        rates.end(pass_(rates, one), 0)
+    assert first.flush(5)
+    assert other.flush(5)
+    assert hours(database, one)[:3] == (4, 0, 1)
+    first.close()
+    other.close()

@@ -30,5 +30,7 @@ KINDS: Final[tuple[RowKind, ...]] = (
     PRESETS,
     BUDGETS,
 )
-ELSEWHERE: Final[Mapping[str, str]] = {}
+ELSEWHERE: Final[Mapping[str, str]] = {
+    "llm_rate_limits": "made and changed by hand, with `rate-limits` or over REST",
+}
 """Table with the trigger that counts changes -> why a document does not have it."""
