@@ -19,15 +19,22 @@ _URL: Final = {
     "description": "https; http only to a private host that the operator allows. Of Slack it is a secret: an answer has its host alone",
 }
 _KIND: Final = {"enum": list(TARGET_KINDS), "description": "webhook if it is not said; it cannot be changed"}
-_NO_URL: Final = {"anyOf": [_URL, {"type": "null"}], "description": "null, or as it was read: it stays"}
-NEW_WEBHOOK: Final = body_schema(WebhookInput, EmailInput, required=("name",), url=_URL, kind=_KIND) | {
+_TO: Final = {
+    "anyOf": [body_schema(EmailInput, required=())["properties"]["recipients"], {"type": "null"}],
+    "description": "of e-mail: 1 to 20 addresses; null for other kinds",
+}
+_NO_URL: Final = {
+    "anyOf": [_URL, {"type": "null"}],
+    "description": "as a webhook has it; null of e-mail; of Slack null, or as it was read: it stays",
+}
+NEW_WEBHOOK: Final = body_schema(WebhookInput, required=("name",), url=_NO_URL, kind=_KIND, recipients=_TO) | {
     "example": {"name": "ops", "url": "https://hooks.example.com/llm-settings"}
 }
 STATE: Final = ("offReason", "offAt", "failingSince", "generation", "secretFingerprint", "secretSetAt", "bothUntil")
 """Fields of an answer that a change may carry along, and that the sending changes meanwhile: they are not looked at."""
 _AS_STATE: Final[dict[str, Any]] = {name: {"description": "as it was read; it is not looked at"} for name in STATE}
 CHANGED_WEBHOOK: Final = body_schema(
-    WebhookInput, EmailInput, required=(), url=_NO_URL, kind=_KIND, version=VERSION, **AS_READ, **_AS_STATE
+    WebhookInput, required=(), url=_NO_URL, kind=_KIND, recipients=_TO, version=VERSION, **AS_READ, **_AS_STATE
 ) | {"example": {"isActive": False, "version": 1}}
 NEW_SECRET: Final = body_schema(
     required=(),
