@@ -14,6 +14,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import (
+    alerts,
     bills,
     budgets,
     docs,
@@ -124,7 +125,7 @@ def make() -> FastAPI:
         spend,
         bills,
     )
-    for module in (*ours, webhooks, history, presets, budgets, rate_limits, models, document, health, docs):
+    for module in (*ours, webhooks, history, presets, budgets, alerts, rate_limits, models, document, health, docs):
         app.router.routes.extend(module.router.routes)  # flat: what there is can be walked, by a 405 and by a test
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # how FastAPI has it extended
     return app

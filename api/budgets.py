@@ -5,7 +5,7 @@ from sqlmodel import Session
 
 from api import envelopes
 from api import wire_budgets as wire
-from api.callers import Reader, Writer, write
+from api.callers import MemberReader, Writer, write
 from api.effective import caught_up
 from api.errors import success
 from api.ids import Id
@@ -21,8 +21,8 @@ router = APIRouter(generate_unique_id_function=named, tags=["budgets"])
 
 
 @router.get("/llm/budgets", responses=answers(list[wire.LlmBudget], *READ), summary="List budgets")
-def list_budgets(actor: Reader) -> Response:
-    """All budgets by name, each with the period that is now."""
+def list_budgets(actor: MemberReader) -> Response:
+    """Those that the caller sees by name, each with the period that is now: who belongs to an organisation sees those of it."""
     with db.transaction() as session:
         return success([wire.budget(found) for found in budgets.list_all(session, actor)])
 
@@ -43,7 +43,7 @@ def add_budget(request: Request, actor: Writer, body: Body) -> Response:
 
 
 @router.get("/llm/budgets/{id:row}", responses=answers(wire.LlmBudget, 404, *READ), summary="One budget")
-def one_budget(actor: Reader, budget_id: Id) -> Response:
+def one_budget(actor: MemberReader, budget_id: Id) -> Response:
     """One budget; its ETag is its version, for If-Match."""
     with db.transaction() as session:
         return _whole(budgets.get(session, actor, budget_id))
@@ -54,7 +54,7 @@ def one_budget(actor: Reader, budget_id: Id) -> Response:
     responses=answers(list[wire.BudgetPeriod], 404, *READ),
     summary="The periods of a budget",
 )
-def list_periods(actor: Reader, budget_id: Id) -> Response:
+def list_periods(actor: MemberReader, budget_id: Id) -> Response:
     """The last hundred periods in which something was called, the newest first."""
     with db.transaction() as session:
         return success([wire.budget_period(row) for row in budgets.periods(session, actor, budget_id)])
@@ -106,6 +106,23 @@ def add_top_up(request: Request, actor: Writer, budget_id: Id, body: Body) -> Re
         given = from_wire(body, ("amount", "reason"))
         row = budgets.get(session, actor, budget_id).row
         return budgets.top_up(session, actor, id_of(row), given.get("amount"), given.get("reason"))
+
+    return _whole(write(request, actor, work))
+
+
+@router.post(
+    "/llm/budgets/{id:row}/corrections",
+    responses=answers(wire.LlmBudget, 404, *WRITE),
+    openapi_extra=documented(wire.CORRECTED),
+    summary="Correct what is spent of a budget",
+)
+def add_correction(request: Request, actor: Writer, budget_id: Id, body: Body) -> Response:
+    """Add to what counts as spent in the period that is now, or with an amount below 0 take from it."""
+
+    def work(session: Session) -> BudgetNow:
+        given = from_wire(body, ("amount", "reason"))
+        row = budgets.get(session, actor, budget_id).row
+        return budgets.correct(session, actor, id_of(row), given.get("amount"), given.get("reason"))
 
     return _whole(write(request, actor, work))
 

@@ -20,7 +20,9 @@ _READ: Final = {
     "scope": {"type": "string", "description": "as it was read"},
     "current": {"type": "object", "description": "as it was read"},
 }
-NEW: Final = body_schema(BudgetInput, required=("name", "amount", "period"), amount=_AMOUNT, timeZone=_ZONE) | {
+_CAP: Final = {"anyOf": [*_AMOUNT["anyOf"], {"type": "null"}], "description": "US dollars; null: one amount"}
+_OWN: Final = {"amount": _AMOUNT, "timeZone": _ZONE, "carryCap": _CAP}
+NEW: Final = body_schema(BudgetInput, required=("name", "amount", "period"), **_OWN) | {
     "example": {
         "name": "Summaries, monthly",
         "featureId": 1,
@@ -29,14 +31,23 @@ NEW: Final = body_schema(BudgetInput, required=("name", "amount", "period"), amo
         "timeZone": "Europe/Berlin",
     }
 }
-CHANGED: Final = body_schema(
-    BudgetInput, required=(), amount=_AMOUNT, timeZone=_ZONE, version=VERSION, **_READ, **AS_READ
-) | {"example": {"amount": "150", "version": 1}}
+CHANGED: Final = body_schema(BudgetInput, required=(), version=VERSION, **_OWN, **_READ, **AS_READ) | {
+    "example": {"amount": "150", "version": 1}
+}
 ADDED: Final = body_schema(
     required=("amount", "reason"),
     amount=_AMOUNT | {"description": "US dollars, more than 0"},
     reason={"type": "string", "pattern": LINE % (1, 500), "description": "why, for the ledger and the audit"},
 ) | {"example": {"amount": "25", "reason": "The campaign runs a week longer"}}
+
+CORRECTED: Final = body_schema(
+    required=("amount", "reason"),
+    amount={
+        "anyOf": [{"type": "number", "minimum": -int(MOST), "maximum": int(MOST)}, {"type": "string"}],
+        "description": "US dollars, not 0; below 0 takes away from what is spent",
+    },
+    reason=ADDED["properties"]["reason"],
+) | {"example": {"amount": "-3.20", "reason": "A credit of the vendor's"}}
 
 
 class BudgetPeriod(Wire):
@@ -46,11 +57,13 @@ class BudgetPeriod(Wire):
     starts_at: datetime
     ends_at: datetime | None = Field(description="null: never")
     amount: str = Field(description="US dollars, as all that follow")
+    carried: str = Field(description="what the period before left; below 0: overspent")
     topped_up: str
     spent: str
     estimated: str = Field(description="what of spent was computed from lengths")
     unpriced: int = Field(description="calls whose price nobody knows")
     leased: str = Field(description="lent to processes that call")
+    closed_at: datetime | None = Field(description="when it was over and nothing of it was lent any more")
 
 
 class LlmBudget(Wire):
@@ -70,6 +83,10 @@ class LlmBudget(Wire):
     mode: str
     unpriced: str
     when_away: str
+    thresholds: list[int] = Field(description="percent of what is allowed; an alert each")
+    forecast: bool
+    carry: str
+    carry_cap: str | None = Field(description="null: one amount")
     is_active: bool
     version: int
     created_at: datetime
@@ -79,12 +96,14 @@ class LlmBudget(Wire):
 
 def budget(found: BudgetNow) -> dict[str, Any]:
     """Return a budget as it goes over the wire."""
-    return picked(
-        found.row, LlmBudget, scope=found.scope, amount=plain(found.row.amount), current=budget_period(found.period)
-    )
+    row = found.row
+    money = {"amount": plain(row.amount), "carry_cap": None if row.carry_cap is None else plain(row.carry_cap)}
+    return picked(row, LlmBudget, scope=found.scope, current=budget_period(found.period), **money)
 
 
 def budget_period(row: LlmBudgetPeriod) -> dict[str, Any]:
     """Return a period as it goes over the wire."""
-    money = {name: plain(getattr(row, name)) for name in ("amount", "topped_up", "spent", "estimated", "leased")}
+    money = {
+        name: plain(getattr(row, name)) for name in ("amount", "carried", "topped_up", "spent", "estimated", "leased")
+    }
     return picked(row, BudgetPeriod, **money)

@@ -9,7 +9,7 @@ from api.envelopes import Wire, picked
 from api.request_schemas import AS_READ, EDGE, VERSION, body_schema
 from core.calling.webhook import Sent
 from core.manage.notifications import ListedWebhook
-from core.store.notification_schemas import EmailInput, WebhookInput
+from core.store.notification_schemas import EVENTS, EmailInput, WebhookInput
 from core.store.notification_tables import MOST_URL, TARGET_KINDS, NotificationDelivery, NotificationTarget
 from core.store.sealed import fingerprint_of
 
@@ -53,7 +53,7 @@ class Webhook(Wire):
     kind: Literal["webhook", "slack", "email"]
     url: str | None = Field(description="of Slack the host alone; null: it is reached by e-mail")
     recipients: list[str] | None = Field(description="of e-mail; null: it has a URL")
-    events: list[Literal["settings.changed"]]
+    events: list[Literal[EVENTS]]  # type: ignore[valid-type]  # the names are data, listed once
     is_active: bool
     off_reason: str | None = Field(description="why it was switched off by itself; null: it is on, or somebody did it")
     off_at: datetime | None

@@ -47,6 +47,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "/llm/spend/bills"): {"provider": "acme", "month": "2026-10", "amount": "12.5"},
     ("POST", "/llm/rate-limits"): {"name": "Nightly", "requestsPerMinute": 60},
     ("PUT", "/llm/rate-limits/{id}"): {"maxConcurrent": 5, "version": 1},
+    ("POST", "/llm/budgets/{id}/corrections"): {"amount": "-0.5", "reason": "a credit"},
     ("PUT", "/llm/installation"): {"organizations": "open", "version": 1},
     ("PUT", "/llm/document"): {"version": 1, "defaults": {"temperature": 0.5}},
     ("POST", "/llm/history/restore"): {"table": "installation", "row": 1, "generation": 1},
@@ -69,7 +70,8 @@ def address(path: str, of: Mapping[str, object]) -> str:
     return "/api" + re.sub(r"\{(\w+)\}", lambda name: str(of[kind if name[1] == "id" else name[1]]), path)
 
 
-def is_about_organisations(path: str) -> bool:
+def is_about_organisations(path: str, method: str = "GET") -> bool:
     """Whether a route reads or changes what may be an organisation's; features and what holds for all are the installation's."""
-    ours = ("/llm/organizations", "/llm/overrides", "/llm/settings", "/llm/limits")
-    return path.startswith(ours) and "/feature/" not in path and "/global" not in path
+    ours = ("/llm/organizations", "/llm/overrides", "/llm/settings", "/llm/limits", "/llm/alerts")
+    read = ("/llm/budgets",) if method == "GET" else ()  # only read by its people
+    return path.startswith(ours + read) and "/feature/" not in path and "/global" not in path

@@ -3,6 +3,7 @@
 import typer
 
 from . import (
+    alerts,
     audit,
     budgets,
     catalogue,
@@ -58,6 +59,7 @@ app.add_typer(limits.app, name="limits")
 app.add_typer(presets.app, name="presets")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(rate_limits.app, name="rate-limits")
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(installation.app, name="installation")
 app.add_typer(history.app, name="history")
 app.add_typer(audit.app, name="audit")

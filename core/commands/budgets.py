@@ -9,6 +9,7 @@ from ..actors import COMMAND_LINE
 from ..manage import budgets, features, organizations, providers
 from ..manage.budgets import BudgetNow
 from ..store import db
+from ..store.budget_tables import LlmBudget
 from ..store.table import id_of
 from .opening import store, writes, writing
 
@@ -39,6 +40,7 @@ def show(name: _Name) -> None:
         typer.echo(
             f"  spent     {_money(period.spent)} of {_money(found.allowed)}, of it {_money(period.estimated)} estimated"
         )
+        typer.echo(f"  carried   {_money(period.carried)}{_rule(row)}")
         typer.echo(f"  topped up {_money(period.topped_up)}")
         typer.echo(f"  lent      {_money(period.leased)}")
         typer.echo(f"  left      {_money(found.left)}")
@@ -65,11 +67,17 @@ def create(
     soft: Annotated[bool, typer.Option("--soft", help="Only count, and refuse nothing.")] = False,
     unpriced: Annotated[str, typer.Option(help="Calls whose price nobody knows: refuse or count.")] = "",
     when_away: Annotated[str, typer.Option(help="While the database is away: closed or open.")] = "",
+    alert_at: Annotated[str, typer.Option(help="Percentages with commas: an alert each. Default: 50,80,100.")] = "",
+    carry: Annotated[str, typer.Option(help="To the next period: none, unused or both.")] = "none",
+    carry_cap: Annotated[str, typer.Option(help="The most that is carried, in US dollars. Default: the amount.")] = "",
 ) -> None:
     """Make a budget. Hard ones refuse a call that does not fit, before anything is sent."""
     data: dict[str, Any] = {"name": name, "amount": amount, "period": period, "time_zone": time_zone}
     data |= {"mode": "soft" if soft else "hard"}
     data |= {key: value for key, value in (("unpriced", unpriced), ("when_away", when_away)) if value}
+    data |= {"carry": carry, "carry_cap": carry_cap or None}
+    if alert_at:
+        data["thresholds"] = [int(word) if word.isdecimal() else word for word in alert_at.replace(" ", "").split(",")]
     with store(), writing() as session:
         data["organization_id"] = (
             id_of(organizations.get_by_name(session, COMMAND_LINE, organization)) if organization else None
@@ -115,6 +123,13 @@ def _line(found: BudgetNow) -> str:
     off = "" if row.is_active else ", switched off"
     spent = f"{_money(found.period.spent)} of {_money(found.allowed)} spent"
     return f"{row.name}: {spent}, by the {row.period}, {row.mode}, {found.scope}{off}".replace("by the total", "in all")
+
+
+def _rule(row: LlmBudget) -> str:
+    if row.carry == "none":
+        return ""
+    most = row.amount if row.carry_cap is None else row.carry_cap
+    return f" ({'what was left or overspent' if row.carry == 'both' else 'what was left'}, at most {_money(most)})"
 
 
 def _money(amount: Decimal) -> str:

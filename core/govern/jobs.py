@@ -28,7 +28,7 @@ from ..postgres import threads
 from ..redaction import scrub
 from ..store import db
 from ..store.db import Transact
-from . import history_purge, log_purge, model_looks, outbox_purge, spend_holders, usage_days
+from . import alert_looks, history_purge, log_purge, model_looks, outbox_purge, spend_holders, usage_days
 from .partly import Partly
 
 T = TypeVar("T")
@@ -96,6 +96,7 @@ JOBS: Final = (
     Job("log-purge", "deletes what LLM_LOG_DAYS calls old", timedelta(days=1), _purge_log, _no_log_days),
     Job("webhook-purge", "deletes old messages to webhooks", timedelta(hours=1), outbox_purge.purge),
     Job("history-purge", "deletes what keep_history_days calls old", timedelta(days=1), _purge_history),
+    Job("alert-looks", "looks for alerts that need time", timedelta(minutes=5), alert_looks.look_at_alerts),
     Job(
         "spend-holders",
         "forgets processes that last told what they spent 400 days ago",

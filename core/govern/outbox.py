@@ -18,7 +18,7 @@ from ..postgres import threads
 from ..redaction import scrub
 from ..store import db
 from ..store.notification_tables import TARGET_KINDS
-from . import outbox_events, outbox_sending
+from . import alert_events, outbox_events, outbox_sending
 
 LOOK: Final = 1.0
 """Seconds between two looks, about: so long a change waits at most before it is sent, where nothing else does."""
@@ -73,6 +73,10 @@ class Outbox:
     def look(self) -> None:
         """Look once: write what is to be told, and have each receiver that something is due to sent it."""
         with db.transaction() as session:
+            waiting = session.scalar(alert_events.WAITING)
+        while waiting and not self._leaving.is_set() and db.retrying(_fan_out_alerts):
+            pass
+        with db.transaction() as session:
             found: list[Any] = list(session.execute(_LOOK))
         due = {row.id for row in found if row.due}
         if any(row.behind for row in found):
@@ -121,3 +125,9 @@ def _fan_out(session: Session) -> int:
     db.set_actor(session, outbox_sending.ACTOR.name)
     db.require_writable(session)
     return outbox_events.fan_out(session)
+
+
+def _fan_out_alerts(session: Session) -> int:
+    db.set_actor(session, outbox_sending.ACTOR.name)
+    db.require_writable(session)
+    return alert_events.fan_out_alerts(session)

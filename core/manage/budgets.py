@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final, Literal, NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import false, text
 from sqlmodel import Session, col, select
 
-from ..access.authority import require
+from ..access.authority import not_found, require, visible
 from ..actors import Actor
 from ..audit.record import Changes, Target, changes_between, record
 from ..errors import AlreadyExists, Invalid, NotFound
@@ -29,9 +29,15 @@ _CURRENT: Final = text(
     "SELECT id FROM llm_budget_periods WHERE budget_id = :budget AND starts_at <= clock_timestamp()"
     " AND (ends_at IS NULL OR ends_at > clock_timestamp()) ORDER BY starts_at DESC LIMIT 1"
 )
-_BOUNDS: Final = text(
-    "SELECT starts, ends FROM org_llm_budgets b, llm_budget_bounds(b, clock_timestamp()) WHERE b.id = :budget"
-)
+_NEXT: Final = text("""
+    SELECT greatest(n.starts, p.ends_at) AS starts, n.ends,
+        CASE WHEN p.id IS NULL THEN 0 ELSE llm_carried(b, p, greatest(n.starts, p.ends_at)) END AS carried
+    FROM org_llm_budgets b CROSS JOIN LATERAL llm_budget_bounds(b, clock_timestamp()) n LEFT JOIN LATERAL (
+        SELECT * FROM llm_budget_periods q WHERE q.budget_id = b.id AND q.ends_at <= clock_timestamp()
+        ORDER BY q.starts_at DESC LIMIT 1
+    ) p ON true WHERE b.id = :budget
+""")
+"""The period that the first call makes, now."""
 _ADJUST: Final = text("SELECT llm_adjust_budget(:budget, :kind, :amount, :by, :reason)")
 _IS_ZONE: Final = text("SELECT EXISTS (SELECT 1 FROM pg_timezone_names WHERE name = :name)")
 _TIMES: Final = text(
@@ -51,7 +57,7 @@ class BudgetNow(NamedTuple):
     @property
     def allowed(self) -> Decimal:
         """What may be spent in the period: a changed amount counts at once."""
-        return self.row.amount + self.period.topped_up
+        return self.row.amount + self.period.carried + self.period.topped_up
 
     @property
     def left(self) -> Decimal:
@@ -60,33 +66,34 @@ class BudgetNow(NamedTuple):
 
 
 def list_all(session: Session, actor: Actor) -> list[BudgetNow]:
-    """Return the budgets by name, each with its period that is now.
+    """Return the budgets that *actor* sees by name, each with its period that is now.
+
+    Admins and analysts of the installation see all of them, those of an organisation what is of theirs.
 
     Raises:
-        Forbidden: Unless *actor* is an admin or an analyst.
+        Forbidden: As everywhere.
     """
-    require(session, actor, "budget.list", role="analyst")
-    rows = session.exec(select(LlmBudget).order_by(col(LlmBudget.name))).all()
-    return [_now(session, row) for row in rows]
+    seen = visible(session, actor, "budget.list")
+    found = select(LlmBudget).where(seen.where(LlmBudget.organization_id)).order_by(col(LlmBudget.name))
+    return [_now(session, row) for row in session.exec(found).all()]
 
 
 def get(session: Session, actor: Actor, budget_id: int) -> BudgetNow:
-    """Return a budget with its period that is now; raises Forbidden, NotFound."""
-    require(session, actor, "budget.list", role="analyst")
-    row = session.get(LlmBudget, budget_id, populate_existing=True) if could_be_id(budget_id) else None
-    if row is None:
-        raise NotFound("budget", budget_id)
-    return _now(session, row)
+    """Return a budget with its period that is now; raises Forbidden, NotFound: the latter also for another organisation's."""
+    return _seen(session, actor, budget_id, LlmBudget.id == budget_id if could_be_id(budget_id) else false())
 
 
 def get_by_name(session: Session, actor: Actor, name: str) -> BudgetNow:
-    """Return the budget of that name; raises Forbidden, NotFound."""
-    require(session, actor, "budget.list", role="analyst")
-    row = None
-    if "\x00" not in name:
-        row = session.exec(select(LlmBudget).where(LlmBudget.name == name)).one_or_none()
+    """Return the budget of that name; as :func:`get`."""
+    return _seen(session, actor, name[:100], false() if "\x00" in name else LlmBudget.name == name)
+
+
+def _seen(session: Session, actor: Actor, key: object, where: Any) -> BudgetNow:
+    seen = visible(session, actor, "budget.list")
+    query = select(LlmBudget).where(where, seen.where(LlmBudget.organization_id))
+    row = session.exec(query.execution_options(populate_existing=True)).one_or_none()
     if row is None:
-        raise NotFound("budget", name[:100])
+        not_found(session, actor, "budget.list", "budget", key, seen=seen)
     return _now(session, row)
 
 
@@ -242,8 +249,10 @@ def _now(session: Session, row: LlmBudget) -> BudgetNow:
     found = session.scalar(_CURRENT, of)
     period = session.get(LlmBudgetPeriod, found, populate_existing=True) if found is not None else None
     if period is None:
-        starts, ends = session.execute(_BOUNDS, of).one()
-        period = LlmBudgetPeriod(budget_id=id_of(row), starts_at=starts, ends_at=ends, amount=row.amount)
+        starts, ends, carried = session.execute(_NEXT, of).one()
+        period = LlmBudgetPeriod(
+            budget_id=id_of(row), starts_at=starts, ends_at=ends, amount=row.amount, carried=carried
+        )
         for name in ("topped_up", "spent", "estimated", "leased"):
             setattr(period, name, Decimal(0))
         period.unpriced = period.holders = 0

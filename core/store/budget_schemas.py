@@ -1,12 +1,13 @@
 """What may be said of a budget: a part of :mod:`~.schemas`, the only validator."""
 
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from .budget_tables import MOST_PERCENT, MOST_THRESHOLDS
 from .organization_schemas import Flag, Id
-from .schemas import Input, OneLine
+from .schemas import Input, OneLine, Problems
 
 MOST: Final = Decimal(1_000_000_000)
 PLACES: Final = 10
@@ -28,6 +29,12 @@ Amount = Annotated[
     BeforeValidator(as_decimal),
     Field(ge=0, le=MOST, decimal_places=PLACES, allow_inf_nan=False),
 ]
+
+
+def _ascending(percents: list[int]) -> list[int]:
+    if len(set(percents)) != len(percents):
+        raise ValueError("must name each percentage once")
+    return sorted(percents)
 
 
 class BudgetInput(Input):
@@ -52,6 +59,19 @@ class BudgetInput(Input):
     mode: Annotated[Literal["hard", "soft"], Field(description="hard or soft")] = "hard"
     unpriced: Annotated[Literal["refuse", "count"], Field(description="refuse or count")] = "refuse"
     when_away: Annotated[Literal["closed", "open"], Field(description="closed or open")] = "closed"
+    thresholds: Annotated[
+        list[Annotated[int, Field(ge=1, le=MOST_PERCENT)]],
+        Field(
+            max_length=MOST_THRESHOLDS,
+            description=f"a list of at most {MOST_THRESHOLDS} percentages from 1 to {MOST_PERCENT:,}, each once; none: []",
+        ),
+        AfterValidator(_ascending),
+    ] = Field(default_factory=lambda: [50, 80, 100])
+    forecast: Flag = True
+    carry: Annotated[Literal["none", "unused", "both"], Field(description="none, unused or both")] = "none"
+    carry_cap: Annotated[Amount | None, Field(description=f"US dollars from 0 to {MOST:,}, or nothing: one amount")] = (
+        None
+    )
     is_active: Flag = True
 
     @model_validator(mode="before")
@@ -61,6 +81,12 @@ class BudgetInput(Input):
         if isinstance(given, dict) and given.get("mode") == "soft":
             return {"unpriced": "count", "when_away": "open"} | given
         return given
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.period == "total" and self.carry != "none":
+            raise Problems({"carry": "must be none: after a total no period follows"})
+        return self
 
 
 class AdjustmentInput(Input):

@@ -34,6 +34,7 @@ RIGHTS: Final = {
     ),
     **dict.fromkeys(("llm_budget_periods", "llm_leases", "llm_budget_ledger"), "SELECT"),  # functions write them
     **dict.fromkeys(("llm_rate_levels", "llm_rate_leases", "llm_rate_hours", "llm_vendor_rates"), "SELECT"),  # as above
+    "llm_alerts": _ALL,  # functions write those of budgets
     "installation": "SELECT, UPDATE",
     "users": "SELECT, INSERT, UPDATE",
     "auth_sessions": _ALL,

@@ -12,7 +12,14 @@ from .notification_tables import MOST_RECIPIENTS, MOST_URL
 from .schemas import Input, OneLine
 from .values import host_of
 
-EVENTS: Final = ("settings.changed",)
+EVENTS: Final = (
+    "settings.changed",
+    "budget.threshold",
+    "budget.unpriced",
+    "budget.presumed",
+    "budget.forecast",
+    "spend.spike",
+)
 """The types of events that one may hear of."""
 
 

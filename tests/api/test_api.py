@@ -108,18 +108,23 @@ ROUTES = {
     ("GET", "/llm/features/{id}"): SIGNED_IN,
     ("PUT", "/llm/features/{id}"): ADMIN,
     ("DELETE", "/llm/features/{id}"): ADMIN,
-    ("GET", "/llm/budgets"): ADMIN,
+    ("GET", "/llm/budgets"): SIGNED_IN,
     ("POST", "/llm/budgets"): ADMIN,
-    ("GET", "/llm/budgets/{id}"): ADMIN,
+    ("GET", "/llm/budgets/{id}"): SIGNED_IN,
     ("PUT", "/llm/budgets/{id}"): ADMIN,
     ("DELETE", "/llm/budgets/{id}"): ADMIN,
-    ("GET", "/llm/budgets/{id}/periods"): ADMIN,
+    ("GET", "/llm/budgets/{id}/periods"): SIGNED_IN,
     ("POST", "/llm/budgets/{id}/top-ups"): ADMIN,
     ("GET", "/llm/rate-limits"): ADMIN,
     ("POST", "/llm/rate-limits"): ADMIN,
     ("GET", "/llm/rate-limits/{id}"): ADMIN,
     ("PUT", "/llm/rate-limits/{id}"): ADMIN,
     ("DELETE", "/llm/rate-limits/{id}"): ADMIN,
+    ("POST", "/llm/budgets/{id}/corrections"): ADMIN,
+    ("GET", "/llm/alerts"): SIGNED_IN,
+    ("GET", "/llm/alerts/{id}"): SIGNED_IN,
+    ("POST", "/llm/alerts/{id}/acknowledge"): ADMIN,
+    ("POST", "/llm/alerts/{id}/resolve"): ADMIN,
     ("GET", "/llm/presets"): ADMIN,
     ("POST", "/llm/presets"): ADMIN,
     ("GET", "/llm/presets/{id}"): ADMIN,
@@ -225,6 +230,8 @@ def test_who_may(client: TestClient, analyst: Actor, monkeypatch: pytest.MonkeyP
         budget = budgets.create(session, admin, {"name": "b", "amount": 1, "period": "month"}).row.id
         bills.set_bill(session, admin, {"provider": "acme", "month": "2026-10", "amount": 1})
         rate = rate_limits.create(session, admin, {"name": "r", "model": "m", "max_concurrent": 9}).row.id
+        budgets.correct(session, admin, budget or 0, "0.5", "the bill")
+        alert = session.scalar(text("SELECT id FROM llm_alerts"))
         acme = tenant(session, "acme", made.id or 0)
         session.add(User(username="mel", role="member", password_hash="*"))
         if route[1].endswith("/restore"):
@@ -236,6 +243,7 @@ def test_who_may(client: TestClient, analyst: Actor, monkeypatch: pytest.MonkeyP
         url = path.format(id=said.id)
     of = {"organizations": acme.organization, "features": acme.feature, "overrides": acme.override, "presets": preset}
     of["limits"], of["budgets"], of["rate-limits"] = acme.limits, budget, rate
+    of["alerts"] = alert
     of |= {"webhooks": webhook}
     for name, number in of.items():
         if path.startswith(f"/llm/{name}/"):

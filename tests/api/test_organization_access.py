@@ -41,6 +41,8 @@ FOR_ALL = {
     ("GET", "/llm/organizations"): 200,
     ("GET", "/llm/features"): 200,
     ("GET", "/llm/limits"): 200,
+    ("GET", "/llm/budgets"): 200,
+    ("GET", "/llm/alerts"): 200,
     ("GET", "/llm/features/{id}"): 200,
     ("GET", "/llm/presets"): 200,
     ("GET", "/llm/presets/{id}"): 200,
@@ -89,10 +91,13 @@ def world(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> World:
         next_keys.add(session, COMMAND_LINE, provider, f"{KEY}-2")
         for use in ("header", "query"):
             provider_secrets.set_value(session, COMMAND_LINE, provider, use, "X", value="x", sealed=True)
-        budget = id_of(budgets.create(session, COMMAND_LINE, {"name": "b", "amount": 1, "period": "month"}).row)
         rate = id_of(rate_limits.create(session, COMMAND_LINE, {"name": "r", "model": "m", "max_concurrent": 9}).row)
         preset = id_of(settings_presets.get_by_name(session, COMMAND_LINE, "creative"))
         one, other = (tenant(session, slug, provider, key) for slug, key in KEYS.items())
+        of_b = {"name": "b", "amount": 1, "period": "month", "organization_id": other.organization}
+        budget = id_of(budgets.create(session, COMMAND_LINE, of_b).row)
+        budgets.correct(session, COMMAND_LINE, budget, "0.5", "the bill")
+        alert = session.scalar(text("SELECT id FROM llm_alerts"))
         gone = tenant(session, "gone", provider, KEY)
         organization_members.set_member(session, COMMAND_LINE, gone.organization, other.member, "admin")
         organization_deletion.delete(session, COMMAND_LINE, gone.organization)
@@ -104,7 +109,8 @@ def world(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> World:
         webhook, message = hook(session)
     names = ("organizations", "orgId", "settings", "overrides", "userId", "limits")
     missing: dict[str, object] = dict.fromkeys(
-        (*names, "features", "featureId", "providers", "model-facts", "presets", "budgets", "rate-limits"), NUMBER
+        (*names, "features", "featureId", "providers", "model-facts", "presets", "budgets", "rate-limits", "alerts"),
+        NUMBER,
     )
     missing |= {"providerId": provider, "file": "none.js", "api": "openai", "model": "none"}
     there = {**missing, "providers": provider, "model-facts": id_of(said), "file": "start.js", "model": "gpt-4"}
@@ -122,6 +128,7 @@ def world(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> World:
         "budgets": budget,
         "rate-limits": rate,
     }
+    there |= {"alerts": alert}
     missing |= {"webhooks": NUMBER, "deliveryId": NUMBER}
     there |= {"webhooks": webhook, "deliveryId": message}
     identities = {
@@ -197,19 +204,19 @@ def test_every_route_and_everybody(client: TestClient, world: World) -> None:
         members = {row[who] for who in OF_MEMBERS & row.keys()}
         assert len(members) == 1, (route, number, row)
         assert row.get("B's admin") == row.get("B's token"), (route, number, row)
-        if not is_anothers(route[1]):
+        if not is_anothers(route):
             assert members == {FOR_ALL.get(route, 403)}, (route, row)
     assert PAGE.read_text(encoding="utf-8").partition(HEADING)[2].partition("\n\n")[0] == "\n".join(rows)
 
 
-def is_anothers(path: str) -> bool:
+def is_anothers(route: Route) -> bool:
     """Whether a route names what may be another organisation's."""
-    return is_about_organisations(path) and "{" in path
+    return is_about_organisations(route[1], route[0]) and "{" in route[1]
 
 
 def asked_by(route: Route, world: World) -> Iterable[str]:
     """Who asks: for what is never an organisation's, one of its programs stands for all of A."""
-    return world.people if is_about_organisations(route[1]) else ("A's token",)
+    return world.people if is_about_organisations(route[1], route[0]) else ("A's token",)
 
 
 def look(client: TestClient, world: World, route: Route, body: Any, who: str) -> tuple[int, list[object]]:
@@ -226,14 +233,14 @@ def look(client: TestClient, world: World, route: Route, body: Any, who: str) ->
         problems.append((who, route, "changed something", seen.run))
     if seen != other and not (who in WHO_SEE_B and other.status == 404):  # of what they see
         problems.append((who, route, body, seen, other))
-    if who in OF_MEMBERS and is_anothers(route[1]) and (seen.status, seen.denied) != (404, 1):
+    if who in OF_MEMBERS and is_anothers(route) and (seen.status, seen.denied) != (404, 1):
         problems.append((who, route, "is not as if it were not there, and on record", seen))
     return seen.status, problems
 
 
 def written(route: Route, number: int, row: dict[str, int]) -> str:
     """A row of the docs' table; none for what members are refused whatever it is about."""
-    if not is_about_organisations(route[1]) or {row[who] for who in (*OF_MEMBERS, *OF_BETA)} == {403}:
+    if not is_about_organisations(route[1], route[0]) or {row[who] for who in (*OF_MEMBERS, *OF_BETA)} == {403}:
         return ""
     of = [row[who] for who in ("anonymous", "admin", "analyst", "B's admin", "B's analyst", "A's admin")]
     bodies = [BODIES.get(route, {}), *OTHERWISE.get(route, [])]

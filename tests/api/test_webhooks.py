@@ -7,6 +7,7 @@ from starlette.testclient import TestClient
 
 from core import config
 from core.store import db
+from core.store.notification_schemas import EVENTS
 from tests.receivers import MailServer, Receiver, is_signed
 from tests.rest import data, error, hook, serving, token
 
@@ -33,7 +34,7 @@ def test_from_first_to_last(root: TestClient) -> None:
         secret = made.pop("secret")
         assert data(root.get(one)) == made
         assert data(root.get(URL)) == [made]
-        assert (made["isActive"], made["offReason"], made["events"]) == (True, None, ["settings.changed"])
+        assert (made["isActive"], made["offReason"], made["events"]) == (True, None, list(EVENTS))
 
         other = data(root.post(f"{one}/secret", json={}))
         assert other["secret"] != secret

@@ -7,6 +7,7 @@ from sqlmodel import Session, select
 
 from core.access import users
 from core.actors import Actor
+from core.govern import alerts
 from core.manage import (
     budgets,
     features,
@@ -28,6 +29,7 @@ from core.store.tables import LlmProvider, User
 from tests.conftest import PASSWORD
 
 MODULES = (
+    alerts,
     budgets,
     features,
     installation,
@@ -41,6 +43,8 @@ MODULES = (
     settings_presets,
 )
 READS = {
+    "alerts.get_alert",
+    "alerts.search_alerts",
     "budgets.get",
     "budgets.get_by_name",
     "budgets.ledger",
@@ -139,6 +143,11 @@ def _budget(session: Session, actor: Actor, organization: int | None = None) -> 
 def _rate_limit(session: Session, actor: Actor, organization: int | None = None) -> int:
     of = {"organization_id": organization or _organization(session, actor), "requests_per_minute": 60}
     return id_of(rate_limits.create(session, actor, {"name": "Acme", **of}).row)
+
+
+def _alert(session: Session, actor: Actor) -> int:
+    budgets.correct(session, actor, _budget(session, actor), "60", "the bill")
+    return session.scalars(text("SELECT id FROM llm_alerts")).one()  # type: ignore[no-any-return]  # a number
 
 
 def _override(session: Session, actor: Actor) -> int:
@@ -272,6 +281,13 @@ WRITES: dict[str, tuple[Prepare, Work, str, dict[str, tuple[object, object]]]] =
         "settings.create",
         {"max_tokens": (None, 80), "preset": (None, "terse")},
     ),
+    "alerts.acknowledge_alert": (
+        _alert,
+        alerts.acknowledge_alert,
+        "alert.acknowledge",
+        {"state": ("open", "acknowledged")},
+    ),
+    "alerts.resolve_alert": (_alert, alerts.resolve_alert, "alert.resolve", {"state": ("open", "resolved")}),
     "budgets.create": (_organization, _budget, "budget.create", {"amount": (None, "100")}),
     "budgets.update": (
         _budget,

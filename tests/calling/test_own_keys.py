@@ -176,6 +176,7 @@ def _by_rest(two: list[Tenant], monkeypatch: pytest.MonkeyPatch) -> dict[str, st
 
 def _numbers(of: Tenant) -> dict[str, object]:
     numbers: dict[str, object] = {"organizations": of.organization, "orgId": of.organization, "userId": of.member}
+    numbers |= {"alerts": 1, "budgets": 1}
     return numbers | {"settings": of.settings, "featureId": of.feature, "providerId": 1, "limits": of.limits}
 
 

@@ -52,6 +52,7 @@ COMMANDS = {
     **{f"organizations members {name}": "organizations" for name in ("set", "remove", "list")},
     **{f"history {name}": "history" for name in ("list", "show", "diff", "restore", "purge")},
     **{f"presets {name}": "presets" for name in ("list", "apply")},
+    **{f"alerts {name}": "alerts" for name in ("list", "acknowledge", "resolve")},
     **{f"budgets {name}": "budgets" for name in ("list", "show", "create", "remove", "top-up", "correct")},
     **{f"rate-limits {name}": "rate_limits" for name in ("list", "show", "create", "update", "delete")},
     **{f"installation {name}": "installation" for name in ("show", "set")},

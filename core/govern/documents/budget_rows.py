@@ -50,6 +50,7 @@ def _write(
     names = writing.names
     ids = {"organization": names.organization, "feature": names.feature, "provider": names.provider}
     data = {"name": key[0], **{name: wanted[name] for name in _FIELDS if name in wanted}}
+    data |= {"carry_cap": wanted.get("carry_cap")}
     data |= {f"{each}_id": ids[each](wanted[each]) if each in wanted else None for each in BUDGET_SCOPE}
     if before is None:
         budgets.create(writing.session, writing.actor, data)
