@@ -24,7 +24,7 @@ from .calling.attempt import Attempt
 from .calling.call import END, Call
 from .calling.clients import beside, clients
 from .calling.messages import Prompt
-from .calling.meters import BudgetState
+from .calling.meters import BudgetStanding
 from .calling.pricing import price
 from .calling.request import Clock, Common, How, Request, embedding_of, request_of
 from .calling.sent import OMIT
@@ -36,7 +36,7 @@ from .resolving.effective import EffectiveSettings
 __all__ = [
     "OMIT",
     "AsyncStream",
-    "BudgetState",
+    "BudgetStanding",
     "Common",
     "Completion",
     "Embeddings",
@@ -194,7 +194,7 @@ def spending(
     )
 
 
-def budget(name: str) -> BudgetState | None:
+def budget(name: str) -> BudgetStanding | None:
     """Return how a budget stands, as this process knows it: spent, limit, left, ratio. Asks nobody, never waits.
 
     None: no call of this process has counted against a budget of that name in its present period yet. While calls are made

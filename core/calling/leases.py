@@ -23,7 +23,7 @@ from ..postgres import threads
 from ..resolving.budgets import Budget
 from .holds import Hold, Waiter, refused
 from .lease_line import LeaseLine, Unanswered
-from .meters import NOTHING, BudgetState, Meter, Said
+from .meters import NOTHING, BudgetStanding, Meter, Said
 
 LIVES: Final = 10.0
 """Seconds that a lease lives after the last word of its holder."""
@@ -149,7 +149,7 @@ class Leases:
         if self._dozes or self._waiting:  # the thread answers who waits: here one might be this very thread
             self._ring()
 
-    def state(self, name: str) -> BudgetState | None:
+    def state(self, name: str) -> BudgetStanding | None:
         """Return how a budget stands, from memory; None: no call of this process has counted against it in this period yet."""
         now = time.monotonic()
         with self._lock:

@@ -31,7 +31,7 @@ _PLACES: Final = Decimal("0.0000000001")
 Room = Literal["room", "wait", "spent", "held"]
 
 
-class BudgetState(NamedTuple):
+class BudgetStanding(NamedTuple):
     """A budget's period that is now, as this process knows it."""
 
     name: str
@@ -182,12 +182,12 @@ class Meter:
             why=why,
         )
 
-    def state(self, now: float) -> BudgetState | None:
+    def state(self, now: float) -> BudgetStanding | None:
         """Return how it stands; None: the store has not said so of this period yet."""
         if self.period is None or now >= self.ends:
             return None
         spent = self.known_spent + self.spent
-        return BudgetState(
+        return BudgetStanding(
             self.budget.name,
             spent,
             self.allowed,
