@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final, Literal, NamedTuple
 
-from sqlalchemy import and_, or_, text, true
+from sqlalchemy import and_, literal_column, or_, text, true
 from sqlmodel import Session, col, func, select
 
 from ..access.authority import not_found, require, visible
@@ -30,12 +30,19 @@ STATES: Final = ("near", "spent", "off")
 _MOST_FOUND: Final = 100
 _ALL: Final = Decimal(1)
 _TO_COME: Final = text("""
-    SELECT b.id, greatest(n.starts, p.ends_at), n.ends
+    SELECT b.id, greatest(n.starts, p.ends_at), n.ends,
+        CASE WHEN p.id IS NULL THEN 0 ELSE llm_carried(b, p, greatest(n.starts, p.ends_at)) END
     FROM org_llm_budgets b CROSS JOIN LATERAL llm_budget_bounds(b, clock_timestamp()) n LEFT JOIN LATERAL (
         SELECT * FROM llm_budget_periods q WHERE q.budget_id = b.id AND q.ends_at <= clock_timestamp()
         ORDER BY q.starts_at DESC LIMIT 1
     ) p ON true WHERE b.id = ANY(:budgets)
 """)
+_CARRIED_TO_COME: Final[Any] = literal_column("""(
+    SELECT llm_carried(org_llm_budgets, p, greatest((llm_budget_bounds(org_llm_budgets, clock_timestamp())).starts, p.ends_at))
+    FROM llm_budget_periods p WHERE p.budget_id = org_llm_budgets.id AND p.ends_at <= clock_timestamp() AND org_llm_budgets.carry <> 'none'
+    ORDER BY p.starts_at DESC LIMIT 1
+)""")
+"""What the period that the first call makes will have from the one before."""
 
 
 class ListedBudget(NamedTuple):
@@ -198,7 +205,7 @@ def _found_by(condition: Any) -> Any:
 
 def _share(of_limit: Decimal) -> Any:
     """Return the condition that so much of what may be spent is spent: of a budget without a period yet, nothing is."""
-    added = func.coalesce(LlmBudgetPeriod.topped_up, 0)
+    added = func.coalesce(LlmBudgetPeriod.carried, _CARRIED_TO_COME, 0) + func.coalesce(LlmBudgetPeriod.topped_up, 0)
     return func.coalesce(LlmBudgetPeriod.spent, 0) >= (col(LlmBudget.amount) + added) * of_limit
 
 
@@ -221,9 +228,11 @@ def _to_come(session: Session, rows: Sequence[LlmBudget]) -> dict[int, LlmBudget
     """Return of budgets that have no period now the one that their first call makes."""
     found = {}
     of = {id_of(row): row for row in rows}
-    for number, starts, ends in session.execute(_TO_COME, {"budgets": [*of]}) if of else ():
-        period = LlmBudgetPeriod(budget_id=number, starts_at=starts, ends_at=ends, amount=of[number].amount)
-        for name in {"carried", "topped_up", "spent", "estimated", "leased"} & set(LlmBudgetPeriod.model_fields):
+    for number, starts, ends, carried in session.execute(_TO_COME, {"budgets": [*of]}) if of else ():
+        period = LlmBudgetPeriod(
+            budget_id=number, starts_at=starts, ends_at=ends, amount=of[number].amount, carried=carried
+        )
+        for name in ("topped_up", "spent", "estimated", "leased"):
             setattr(period, name, Decimal(0))
         period.unpriced = period.holders = 0
         found[number] = period

@@ -1,5 +1,6 @@
-"""A budget, the whole path in Chromium: made on the page, spent by a service, topped up on the page, and calls go on."""
+"""A budget, the whole path in Chromium: made on the page, spent by a service, told of to a receiver, topped up on the page, and calls go on."""
 
+import json
 import re
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -14,11 +16,12 @@ from playwright.sync_api import Browser, Page, expect
 from core import config
 from core.access import users
 from core.actors import COMMAND_LINE
-from core.manage import model_facts, providers, settings
+from core.manage import model_facts, notifications, providers, settings
 from core.store import db
 from tests.browser.conftest import enter, settled
 from tests.conftest import PASSWORD, ROOT
 from tests.processes import environment, running_app
+from tests.receivers import Receiver, is_signed
 from tests.vendors import KEY, Vendor
 
 pytestmark = pytest.mark.browser
@@ -79,8 +82,23 @@ def _add(page: Page) -> float:
     dialog.get_by_role("textbox", name="Name", exact=True).fill("Chats, monthly")
     amount = dialog.get_by_role("textbox", name="Amount, US dollars")
     amount.fill("0.1")
-    amount.press("Tab")
+    alerts = dialog.get_by_role("textbox", name="Alerts at, percent")
+    alerts.fill("10, 20")
+    alerts.press("Tab")
     return _save(page)
+
+
+def _is_told(receiver: Receiver, secret: str) -> dict[str, Any]:
+    """Wait for the message of a threshold; return what it says."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        for got in receiver.got:
+            said = json.loads(got.body)
+            if said["type"] == "budget.threshold":
+                assert is_signed(got, secret)
+                return dict(said["data"])
+        time.sleep(0.1)
+    raise AssertionError([got.body for got in receiver.got])
 
 
 def _top_up(page: Page) -> float:
@@ -97,11 +115,11 @@ def _top_up(page: Page) -> float:
 def test_budget_spent_and_topped_up(
     committed: str, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within a second each: the service is held to a budget that was just made, is refused once it is spent, and goes on after a top-up."""
+    """Within a second each: the service is held to a budget that was just made, is refused once it is spent, and goes on after a top-up. Meanwhile a receiver is told."""
     monkeypatch.setenv("LLM_PRIVATE_HOSTS", "127.0.0.1")
     config.get_config.cache_clear()
     env = {"DATABASE_URL": committed, "LLM_PRIVATE_HOSTS": "127.0.0.1"}
-    with Vendor() as vendor, running_app(tmp_path / "app", **env) as app:
+    with Vendor() as vendor, Receiver() as receiver, running_app(tmp_path / "app", **env) as app:
         with db.transaction() as session:
             users.add(session, COMMAND_LINE, "ada", PASSWORD, "admin")
             acme = {"name": "acme", "display_name": "Acme", "kind": "openai", "api_base_url": vendor.base_url("openai")}
@@ -110,6 +128,8 @@ def test_budget_spent_and_topped_up(
             settings.upsert_global(session, COMMAND_LINE, None, {"max_tokens": 10})
             prices = {"prices": [{"input": 1000, "output": 1000}]}
             model_facts.set_facts(session, COMMAND_LINE, "m1", prices, why="for a test")
+            hears = {"name": "ops", "url": receiver.url, "events": ["budget.threshold"]}
+            secret = notifications.create(session, COMMAND_LINE, hears)[1]
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
         with service(tmp_path / "service", **env) as wait_for:
             enter(page, f"{app.url}/costs", "ada")
@@ -117,6 +137,7 @@ def test_budget_spent_and_topped_up(
             made_at = _add(page)
             spent_within = wait_for("refused spent", made_at)
 
+            told = _is_told(receiver, secret)
             page.reload()
             settled(page)
             row = page.locator("[class*=st-key-line_budget_]")
@@ -131,3 +152,4 @@ def test_budget_spent_and_topped_up(
             expect(page).to_have_url(re.compile(r"/costs\?budget=\d+$"))
         page.close()
     assert max(spent_within, went_on_within) < PROMISE, (spent_within, went_on_within)
+    assert (told["budget"], told["threshold"] in {10, 20}) == ("Chats, monthly", True), told

@@ -110,6 +110,7 @@ def test_add_edit_and_switch(session: Session, admin: Actor) -> None:
     at.text_input(key="budget_name").set_value("Chats")
     at.text_input(key="budget_amount").set_value("much")
     at.text_input(key="budget_organization").set_value("acme")
+    at.text_input(key="budget_thresholds").set_value("90 half")
     at.selectbox(key="budget_feature").set_value("chat")
     at.selectbox(key="budget_period").set_value("week").run()
     at.selectbox(key="budget_week_starts").set_value(7)
@@ -117,8 +118,10 @@ def test_add_edit_and_switch(session: Session, admin: Actor) -> None:
     assert at.selectbox(key="budget_unpriced").value == "count"
     click(at, "budget_save")
     assert "Must be US dollars from 0" in read(at)
+    assert "percentages from 1 to 1,000" in read(at)
     assert at.text_input(key="budget_name").value == "Chats"
-    at.text_input(key="budget_amount").set_value("12.50").run()
+    at.text_input(key="budget_amount").set_value("12.50")
+    at.text_input(key="budget_thresholds").set_value("90, 50").run()
     at.text_input(key="budget_organization").set_value("nobody").run()
     click(at, "budget_save")
     assert "Is no name of an organisation" in read(at)
@@ -135,7 +138,7 @@ def test_add_edit_and_switch(session: Session, admin: Actor) -> None:
         "soft",
         "open",
     )
-    assert row.amount == Decimal("12.5")
+    assert (row.thresholds, row.amount) == ([50, 90], Decimal("12.5"))
     pick(at, f"more_budget_{number}", "Edit")
     at.text_input(key="budget_amount").set_value("20").run()
     with db.transaction() as other:
@@ -194,7 +197,7 @@ def test_top_up_correct_and_delete(session: Session, admin: Actor) -> None:
 
 def test_burn_down(session: Session, admin: Actor) -> None:
     """Spent, plan, limit, thresholds, top-ups and the forecast's band, each named in the picture; in words and numbers beside."""
-    number = made(session, period="total", time_zone="Asia/Tokyo")
+    number = made(session, period="total", time_zone="Asia/Tokyo", thresholds=[80, 100])
     session.execute(text("UPDATE org_llm_budgets SET created_at = now() - interval '20 days'"))
     spend(session, *((n, (0, "f", "p", "m", "answered", ""), "4", 0) for n in range(1, 11)))
     use(session, number, "40", "2")
@@ -272,3 +275,35 @@ def test_periods_before(session: Session, admin: Actor) -> None:
     before = next(table.value for table in at.table if "Share" in table.value)
     assert [*before["Spent"].str.replace("\\", "")] == ["at least $60.00"]
     assert [*before["Share"]] == ["60%"]
+
+
+@pytest.mark.parametrize(
+    ("carry", "spent", "carried", "states"),
+    [
+        ("both", "190", "-90", ("good", "near")),
+        ("both", "200", "-100", ("blocked", "spent")),
+        ("unused", "0", "100", ("good", "good")),
+    ],
+)
+def test_carried_money_counts(
+    session: Session, admin: Actor, carry: str, spent: str, carried: str, states: tuple[str, str]
+) -> None:
+    """What the period before left or overspent is in what may be spent: in words, in the figure and in the filter, before a first call and after it."""
+    number = made(session, period="day", carry=carry, thresholds=[])
+    now = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    session.execute(
+        text(
+            "INSERT INTO llm_budget_periods (budget_id, starts_at, ends_at, amount, spent) VALUES (:b, :since, :until, 100, :spent)"
+        ),
+        {"b": number, "since": now - timedelta(days=1), "until": now, "spent": spent},
+    )
+    for used, state in zip(("0", "9"), states, strict=True):
+        if used != "0":
+            use(session, number, used)
+        (found,) = budget_listing.page_of(session, admin)
+        assert (found.now.allowed, found.state) == (100 + Decimal(carried), state)
+        near = 0 if state == "good" else 1
+        assert len(budget_listing.page_of(session, admin, state="near")) == near
+        assert budget_listing.counts(session, admin).near == near
+    said = read(page(admin)).replace("\\", "")
+    assert f"{'+' if carried == '100' else '-'}${carried.lstrip('-')}.00 carried over" in said

@@ -1,5 +1,6 @@
 """The form of a budget: what it is for, how much, how long, and what becomes of calls that do not fit."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -19,7 +20,7 @@ from ui.guard import guard
 
 _FIELDS: Final = (
     *("name", "amount", "period", "organization", "feature", "provider", "time_zone", "week_starts", "first_month"),
-    *("mode", "unpriced", "when_away"),
+    *("mode", "unpriced", "when_away", "thresholds", "forecast", "carry", "carry_cap"),
 )
 _KEYS: Final = {name: f"budget_{name}" for name in _FIELDS}
 TYPED: Final = tuple(_KEYS.values())
@@ -32,6 +33,7 @@ _MONTHS: Final = (
 _MODES: Final = {"hard": "Hard: refuses what does not fit", "soft": "Soft: counts alone"}
 _UNPRICED: Final = {"refuse": "Refused", "count": "Let through, counted by number"}
 _AWAY: Final = {"closed": "Refused", "open": "Let through, counted later"}
+_CARRY: Final = {"none": "Nothing", "unused": "What it left", "both": "What it left or overspent"}
 
 
 class OfferedScopes(NamedTuple):
@@ -63,10 +65,16 @@ def begin(row: LlmBudget | None, chosen: Chosen | None) -> None:
             "mode": "hard",
             "unpriced": "refuse",
             "when_away": "closed",
+            "thresholds": "50, 80, 100",
+            "forecast": True,
+            "carry": "none",
+            "carry_cap": "",
         }
     elif row is not None:
         values = {name: getattr(row, name, None) for name in _FIELDS}
         values["amount"] = digits(row.amount)
+        values["carry_cap"] = "" if row.carry_cap is None else digits(row.carry_cap)
+        values["thresholds"] = ", ".join(map(str, row.thresholds))
     state.update({_KEYS[name]: value for name, value in values.items()})
 
 
@@ -101,6 +109,27 @@ def draw(row: LlmBudget | None, offered: OfferedScopes) -> dict[str, Any]:
         ):
             with st.container(width=260):
                 _choose(label, name, options)
+    st.text_input(
+        "Alerts at, percent",
+        key=_KEYS["thresholds"],
+        max_chars=60,
+        placeholder="None",
+        help="Of what may be spent; at most ten, as 50, 80, 100.",
+        **_KEPT,
+    )
+    slots["thresholds"] = st.empty()
+    st.toggle("Alert when it will be spent before the period ends", key=_KEYS["forecast"], **_KEPT)
+    if (row.period if row else st.session_state[_KEYS["period"]]) != "total":
+        with st.container(horizontal=True, vertical_alignment="top"):
+            with st.container(width=260):
+                _choose("Hands on to the next period", "carry", _CARRY)
+                slots["carry"] = st.empty()
+            if st.session_state[_KEYS["carry"]] != "none":
+                with st.container(width=260):
+                    st.text_input(
+                        "At most, US dollars", key=_KEYS["carry_cap"], max_chars=40, placeholder="One amount", **_KEPT
+                    )
+                    slots["carry_cap"] = st.empty()
     return slots
 
 
@@ -115,8 +144,11 @@ def typed(session: Session, actor: Actor, offered: OfferedScopes, *, is_new: boo
     data: dict[str, Any] = {
         name: state[name] for name in ("name", "amount", "time_zone", "week_starts", "first_month", "mode", "unpriced")
     }
-    data["when_away"] = state["when_away"]
+    data |= {"when_away": state["when_away"], "forecast": bool(state["forecast"])}
     data["time_zone"] = (state["time_zone"] or "").strip() or "UTC"
+    data["thresholds"] = _percents(state["thresholds"] or "")
+    data["carry"] = state["carry"] or "none"
+    data["carry_cap"] = (state["carry_cap"] or "").strip() or None if data["carry"] != "none" else None
     if is_new:
         data |= {
             "period": state["period"],
@@ -125,6 +157,8 @@ def typed(session: Session, actor: Actor, offered: OfferedScopes, *, is_new: boo
         name = state["feature"]
         data["feature_id"] = id_of(features.get_by_name(session, name)) if name else None
         data["provider_id"] = offered.providers.get(state["provider"] or "")
+        if data["period"] == "total":
+            data |= {"carry": "none", "carry_cap": None}
     return data
 
 
@@ -184,6 +218,11 @@ def _follow_mode() -> None:
     is_soft = st.session_state[_KEYS["mode"]] == "soft"
     st.session_state[_KEYS["unpriced"]] = "count" if is_soft else "refuse"
     st.session_state[_KEYS["when_away"]] = "open" if is_soft else "closed"
+
+
+def _percents(words: str) -> list[Any]:
+    found = [part for part in re.split(r"[\s,;%]+", words) if part]
+    return [int(part) if part.isascii() and part.isdecimal() and len(part) < 7 else part for part in found]  # noqa: PLR2004 - longer ones are refused as text
 
 
 def _organization(session: Session, actor: Actor, words: str) -> int | None:

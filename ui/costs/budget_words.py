@@ -81,6 +81,8 @@ def allowed(listed: ListedBudget) -> str:
     """Return what may be spent in the period, and of what it is made."""
     row, period = listed.now.row, listed.now.period
     parts = [f"{dollars(row.amount)} {PERIODS[row.period]}"]
+    if period.carried:
+        parts.append(f"{signed(period.carried)} carried over")
     if period.topped_up:
         parts.append(f"{signed(period.topped_up)} topped up")
     return ", ".join(parts)

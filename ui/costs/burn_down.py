@@ -118,7 +118,7 @@ def _chart(listed: ListedBudget, found: BurnDown) -> Any:
     line = alt.Chart(_rows((point.at, point.amount) for point in found.spent)).mark_line(
         color=_SPENT, strokeWidth=2.5, point=alt.OverlayMarkDef(color=_SPENT, size=18), clip=True
     )
-    layers = [*_ahead(found, x), *_limits(found, end, x, y), line.encode(x=x, y=y, tooltip=_tooltip("Spent"))]
+    layers = [*_ahead(found, x), *_limits(listed, found, end, x, y), line.encode(x=x, y=y, tooltip=_tooltip("Spent"))]
     if found.ends is not None:
         plan = [(found.begins, Decimal(0)), (found.ends, found.allowed[-1].amount)]
         layers.append(
@@ -152,13 +152,26 @@ def _ahead(found: BurnDown, x: Any) -> list[Any]:
     ]
 
 
-def _limits(found: BurnDown, end: datetime, x: Any, y: Any) -> list[Any]:
-    """Return the limit as it rose, and the top-ups."""
+def _limits(listed: ListedBudget, found: BurnDown, end: datetime, x: Any, y: Any) -> list[Any]:
+    """Return the limit as it rose, the thresholds of now, and the top-ups."""
     steps = [(point.at, point.amount) for point in found.allowed]
     limit = alt.Chart(_rows([*steps, (end, steps[-1][1])])).mark_line(
         color=_LIMIT, strokeWidth=2, interpolate="step-after", clip=True
     )
     layers = [limit.encode(x=x, y=y, tooltip=_tooltip("Limit"))]
+    rules = [
+        {"amount": float(found.allowed[-1].amount * percent / 100), "at": _there(end), "said": f"{percent} %"}
+        for percent in listed.now.row.thresholds
+        if percent != 100  # noqa: PLR2004 - that is the limit
+    ]
+    if rules:
+        chart = alt.Chart(alt.InlineData(values=rules))
+        layers += [
+            chart.mark_rule(color=_LIMIT, strokeDash=[1, 3], strokeWidth=1).encode(y=y),
+            chart.mark_text(align="right", baseline="bottom", dx=-4, fontSize=11, color=_PLAN).encode(
+                x=x, y=y, text="said:N"
+            ),
+        ]
     if found.top_ups:
         after = {point.at: point.amount for point in found.allowed}
         marks = [
@@ -266,7 +279,7 @@ def _draw_periods(listed: ListedBudget, periods: Sequence[LlmBudgetPeriod]) -> N
     zone = listed.now.row.time_zone
     rows = []
     for each in before:
-        might = each.amount + each.topped_up
+        might = each.amount + each.carried + each.topped_up
         rows.append(
             {
                 "From": plain_cell(words.there(each.starts_at, zone)),
