@@ -217,10 +217,14 @@ def _bytes(text: str) -> bytes:
 
 
 _BEFORE = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"  # not within a word; an escaped line break is none
-_TOKEN = rf"{_BEFORE}(sk-(?:ant-|proj-|or-|svcacct-)?|gsk_|xai-|github_pat_|xox[abeoprs]-|AIza|llms_)"
+_TOKEN = (
+    rf"{_BEFORE}(sk-(?:ant-|proj-|or-|svcacct-)?|[rs]k_live_|gsk_|xai-|github_pat_|glpat-|xox[abeoprs]-|AIza|llms_)"
+)
 _QUOTE = r"[\"'\\]{0,2}"  # also one that is escaped
 _HEADER = r"(?i)\b((?:x-api-key|x-goog-api-key|api-key|(?:proxy-)?authorization)"
-_NAME = r"(?i)((?:password|passwd|pwd|secret|api_?key|encryption_key|access_token|[?&]key|[?&]token)"
+_NAME = (
+    r"(?i)((?:password|passwd|pwd|secret(?:_access)?(?:_key)?|api_?key|encryption_key|access_token|[?&]key|[?&]token)"
+)
 
 PATTERNS: Final = tuple(
     (later(pattern), kept)

@@ -54,10 +54,20 @@ def henkilotunnus(number: str) -> bool:
 
 def south_africa(number: str) -> bool:
     """South Africa, also of residents and refugees: a date, and Luhn's check digit."""
-    digits = _digits(number)
-    total = sum(sum(divmod(digit * (1 + place % 2), 10)) for place, digit in enumerate(reversed(digits)))
     packed = _packed(number)
-    return _is_day(packed[4:6] + packed[2:4]) and packed[10] in "012" and total % 10 == 0
+    return _is_day(packed[4:6] + packed[2:4]) and packed[10] in "012" and luhn(packed)
+
+
+def luhn(number: str) -> bool:
+    """Return whether the last digit is Luhn's (ISO/IEC 7812): Saudi Arabia's and the Emirates' identity cards."""
+    return (
+        sum(sum(divmod(digit * (1 + place % 2), 10)) for place, digit in enumerate(reversed(_digits(number)))) % 10 == 0
+    )
+
+
+def egypt(number: str) -> bool:
+    """Egypt, national number: a date and a governorate; its check digit's rule is not published."""
+    return _is_day(number[5:7] + number[3:5]) and 1 <= int(number[7:9]) <= 88  # noqa: PLR2004 - abroad is 88
 
 
 def medicare(number: str) -> bool:

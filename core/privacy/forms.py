@@ -39,9 +39,9 @@ def emails(plain: Searched) -> Iterator[PersonalSpan]:
 
 
 _CARD: Final = later(
-    rf"(?<![{LETTERS}.,/@#-])"
+    rf"(?<![{LETTERS}./@#-])(?<!\d,)"
     r"(?:\d{12,19}|(?<!\d )\d{4}(?:([ -])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{3})?|([ -])\d{6}\2\d{4,5})(?! \d))"
-    rf"(?![{LETTERS}/@]|[.,-]\d)"
+    rf"(?![{LETTERS}/@]|[.-]\d|,\d{{3}}(?!\d))"
 )
 _CARD_WORDS: Final = words(
     "card|visa|master|amex|american express|maestro|discover|diners|jcb|unionpay|credit|debit|cc(?![a-z])|pan(?![a-z])",
@@ -120,7 +120,6 @@ _IPV6: Final = later(
 )
 _GROUPS: Final = 8
 _GLOBAL: Final = ipaddress.IPv6Network("2000::/3")
-_ZEROS: Final = later(r"(?<!\d)0+(?=\d)")
 _DOCUMENTED: Final = ("192.0.2.", "198.51.100.", "203.0.113.")
 _NO_ADDRESS: Final = later(
     r"(?i)(?:\bv|versi\w*|\bver\.?|верси\w*|版本?|バージョン|버전|release|build|firmware|\brev\.?|revision|sections?|chapter|clause|§+|kapitel|"
@@ -134,7 +133,7 @@ def addresses(plain: Searched) -> Iterator[PersonalSpan]:
     text = plain.text
     for found in in_windows(_IPV4, text):
         try:
-            four = ipaddress.IPv4Address(_ZEROS.sub("", found[0]))
+            four = ipaddress.IPv4Address(found[0])  # refuses leading zeros, as figures have them
         except ValueError:
             continue
         is_public = (four.is_global and not four.is_multicast) or found[0].startswith(_DOCUMENTED)

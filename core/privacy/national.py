@@ -24,6 +24,12 @@ class National(NamedTuple):
 
 
 NATIONAL: Final[dict[str, tuple[National, ...]]] = {
+    "AE": (National(r"784-?\d{4}-?\d{7}-?\d", ".luhn"),),
+    "DO": (National(r"\d{3}-\d{7}-\d", "do.cedula"), National(r"\d{11}", "do.cedula", r"c[ée]dula")),
+    "EC": (National(r"\d{9}-?\d", "ec.ci", r"c[ée]dula|c\.?i\.?(?![a-z])"),),
+    "EG": (National(r"[23]\d{13}", ".egypt", r"الرقم القومي|رقم قومي|بطاقة|national id"),),
+    "PK": (National(r"\d{5}-\d{7}-\d", "pk.cnic"), National(r"\d{13}", "pk.cnic", r"cnic|شناختی")),
+    "SA": (National(r"[12]\d{9}", ".luhn", r"هوية|الهوية|إقامة|اقامة|national id|iqama"),),
     "AR": (
         National(r"(?:20|23|24|27)-\d{8}-\d", "ar.cuit"),
         National(r"\d{1,2}\.\d{3}\.\d{3}", "ar.dni", r"dni|documento"),
@@ -83,9 +89,17 @@ NATIONAL: Final[dict[str, tuple[National, ...]]] = {
         National(r"\d{2}[ /-]?\d{8}[ /-]?\d{2}", ".seguridad", r"seguridad social|nuss|afiliaci|n\.?º? ?ss"),
     ),
     "FI": (National(r"\d{6}[-+A-FU-Ya-fu-y]\d{3}[0-9A-Za-z]", ".henkilotunnus"),),
-    "FR": (National(r"[1-478] ?\d{2} ?(?:0[1-9]|1[0-2]|[2-9]\d) ?(?:\d{2}|2[ABab]) ?\d{3} ?\d{3} ?\d{2}", "fr.nir"),),
+    "FR": (
+        National(r"[1-478] ?\d{2} ?(?:0[1-9]|1[0-2]|[2-9]\d) ?(?:\d{2}|2[ABab]) ?\d{3} ?\d{3} ?\d{2}", "fr.nir"),
+        National(
+            r"[0-3]\d ?\d{2} ?\d{3} ?\d{3} ?\d{3}",
+            "fr.nif",
+            r"num[ée]ro fiscal|n° fiscal|spi(?![a-z])|r[ée]f[ée]rence fiscale",
+        ),
+    ),
     "GB": (
         National(r"\d{3}[ -]?\d{3}[ -]?\d{4}", "gb.nhs", r"nhs|national health"),
+        National(r"\d{5} ?\d{5}", "gb.utr", r"utr(?![a-z])|unique taxpayer|tax reference"),
         National(
             r"[A-CEGHJ-PR-TW-Za-ceghj-pr-tw-z][A-CEGHJ-NPR-TW-Za-ceghj-npr-tw-z](?: \d{2} \d{2} \d{2} |-\d{2}-\d{2}-\d{2}-)[A-Da-d]",
             ".insurance",
@@ -141,6 +155,7 @@ NATIONAL: Final[dict[str, tuple[National, ...]]] = {
     "NZ": (National(r"\d{2,3}[ -]?\d{3}[ -]?\d{3}", "nz.ird", r"ird(?![a-z])|inland rev"),),
     "PL": (
         National(r"\d{11}", "pl.pesel", r"pesel|numer ewidencyjny"),
+        National(r"\d{3}-?\d{3}-?\d{2}-?\d{2}|\d{3}-\d{2}-\d{2}-\d{3}", "pl.nip", r"nip(?![a-z])"),
         National(r"[A-Z]{3} ?\d{6}", ".dowod", r"dow[oó]d|dowodu|paszport"),
     ),
     "PT": (
@@ -200,7 +215,7 @@ def _of(countries: tuple[str, ...]) -> tuple[list[_Looked], list[_Looked], re.Pa
     found = [each for country in countries for each in NATIONAL.get(country, ())]
     looked = [
         _Looked(
-            later(rf"(?<![{LETTERS}.,/@#+-])(?:{each.form})(?![{LETTERS}/@]|[.,:-][{LETTERS}])"),
+            later(rf"(?<![{LETTERS}./@#+-])(?<!\d,)(?:{each.form})(?![{LETTERS}/@]|[.:-][{LETTERS}]|,\d{{3}}(?!\d))"),
             words(each.named) if each.named else None,
             _check(each.check),
         )

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from ..patterns import later
 from .spans import LETTERS, PersonalSpan, Searched
-from .windows import in_windows, near, words
+from .windows import any_digit, in_windows, near, words
 
 _CANDIDATE: Final = later(
-    rf"(?<![{LETTERS}@#])(?:\+ ?|(?<!\d[ .,:/()-])\(?)\d(?:[ ()./-]{{0,3}}\d){{6,14}}(?:(?=x\d)|(?![{LETTERS}@]))(?![ .,:()-]\d)"
+    rf"(?<![{LETTERS}@#])(?:\+ ?|(?<!\d[ .:/()-])(?<!\d,)\(?)\d(?:[ ()./-]{{0,3}}\d){{6,14}}"
+    rf"(?:(?=x\d)|(?![{LETTERS}@]))(?![ .:()-]\d|,\d{{3}}(?!\d))"
 )
 LOCAL: Final = 9
 """Digits below which a number says too little by itself."""
@@ -38,6 +39,8 @@ def phones(plain: Searched, countries: Sequence[str]) -> Iterator[PersonalSpan]:
     Raises:
         ImportError: Without the extra ``pii``.
     """
+    if not any_digit(plain.text):
+        return
     text = _OTHER.sub(lambda found: "\0" * len(found[0]), plain.text)
     for found in in_windows(_CANDIDATE, text):
         if found[0].startswith("+") or (found[0].startswith("00") and countries):
@@ -82,6 +85,8 @@ def _national(plain: Searched, found: re.Match[str], countries: Sequence[str]) -
     if not is_called and sum(groups) < LOCAL and len(groups) < 4:  # noqa: PLR2004 - as 22 33 44 55
         return
     digits = "".join(filter(str.isdigit, written))
+    if digits in _ROW or digits in _ROW[::-1]:
+        return
     if (
         len(groups) == 1
         and not is_called
@@ -96,7 +101,8 @@ def _national(plain: Searched, found: re.Match[str], countries: Sequence[str]) -
         if number is None or not lib.is_valid_number_for_region(number, country):
             continue
         if is_called or _is_written(lib, number, written, groups) or (len(groups) == 1 and _is_mobile(lib, number)):
-            yield plain.span(found.start(), _extended(plain.text, found.end()), "PHONE")
+            start = found.start() + (written.startswith("(") and ")" not in written)  # that one is the sentence's
+            yield plain.span(start, _extended(plain.text, found.end()), "PHONE")
             return
 
 
@@ -127,6 +133,7 @@ def _shape(country: str) -> re.Pattern[str] | None:
     )
 
 
+_ROW: Final = "012345678901234567890"
 _TRUNK: Final = later(r"0\d{9,10}")
 _CHINA: Final = later(r"1[3-9]\d{9}")
 

@@ -5,24 +5,15 @@ from typing import Final
 
 from ..patterns import later
 from ..redaction import PATTERNS
-from .spans import PersonalSpan, Searched
+from .spans import LETTERS, PersonalSpan, Searched
 
 _NAMED: Final = (
-    "passw",
-    "pwd",
-    "secret",
-    "api_key",
-    "apikey",
-    "encryption_key",
-    "access_token",
-    "?key",
-    "&key",
-    "?token",
-    "&token",
+    *("passw", "pwd", "secret", "api_key", "apikey", "encryption_key", "access_token"),
+    *("?key", "&key", "?token", "&token"),
 )
 _SIGNS: Final[tuple[tuple[str, ...], ...]] = (
     ("$2",),
-    ("sk-", "gsk_", "xai-", "github_pat_", "xox", "aiza", "llms_"),
+    ("sk-", "k_live_", "gsk_", "xai-", "github_pat_", "glpat-", "xox", "aiza", "llms_"),
     ("hf_", "ghp_", "gho_", "ghu_", "ghr_", "ghs_", "akia", "asia"),
     ("eyj",),
     ("api-key", "authorization"),
@@ -34,45 +25,111 @@ _SIGNS: Final[tuple[tuple[str, ...], ...]] = (
 )
 """What every text has, in small letters, in which the log's pattern of the same place finds something."""
 _PATTERNS: Final = tuple(zip(_SIGNS, PATTERNS[2:], strict=True))
-"""All but long hex, which is mostly the digest of a file."""
+"""All but long hex, which is mostly the digest of a file. The first four know a secret by itself, the others by what stands before it."""
+_BY_THEMSELVES: Final = 4
 _CODE: Final = later(
     r"(?i)[(\[{<$`*]|^(?:none|null|nil|true|false|undefined|os|process|env|self|this|config|settings|str|string|required|optional|yes|no)\b"
-    r"|^x+$|^\.+$|^[A-Z_]*(?:YOUR|EXAMPLE|CHANGE_?ME|PLACEHOLDER)[A-Z_]*$"
+    r"|^x+$|^[A-Z_-]*(?:YOUR|EXAMPLE|CHANGE_?ME|PLACEHOLDER)[A-Z_-]*$|\.\.\."
 )
 """What stands where a secret would, and is none."""
+_SHORTEST: Final = 6
+"""Letters of a secret."""
 _PASSWORDS: Final = (
-    "password|passwd|pwd|passphrase|passwort|kennwort|mot de passe|contraseña|senha|palavra-passe|parola|пароль|wachtwoord|hasło|haslo|lösenord|"
-    "salasana|heslo|jelszó|κωδικός|şifre|密码|密碼|パスワード|비밀번호|पासवर्ड"
+    "password|passwd|pwd|pw|passphrase|passcode|passwort|kennwort|mdp|mot de passe|contraseña|senha|palavra-passe|parola|пароль|пароля|"
+    "wachtwoord|hasło|haslo|hasła|lösenord|passord|adgangskode|kodeord|salasana|heslo|jelsz|κωδικός|şifre|lozinka|geslo|slaptažod|parool|"
+    "密码|密碼|口令|パスワード|비밀번호|암호|पासवर्ड|كلمة المرور|كلمة السر|סיסמ|รหัสผ่าน|mật khẩu|kata sandi"
 )
 _WORDS: Final = tuple(_PASSWORDS.split("|"))
-_SAID: Final = later(
-    rf"(?i)(?<![^\W\d_])(?:{_PASSWORDS})(?: (?:is|ist|lautet|est|es|é|è|to|är|er|on|je|jest)(?= )|は|是|는|은| ?[:=])\s{{0,2}}"
-    r"[\"'«„“「]?(?=[^\s\"']{0,64}\d)([^\s\"'»“”「」,;。]{5,63}[^\s\"'»“”「」,;。.?])"
-)
-_SHORTEST: Final = 6
-"""Letters of a secret that has nothing else."""
+_SAID: Final = later(rf"(?i)(?<![A-Za-z\u00aa-\u058f])(?:{_PASSWORDS})[A-Za-z\u00aa-\u06ff]{{0,6}}")
+_VERBS: Final = "is ist lautet est es é è to är er on je jest are são -> => है هي هو היא הוא yra ir este είναι adalah là"
+_LINKS: Final = frozenset(_VERBS.split())
+"""Behind one of these the next thing is what was asked for."""
+_PIECE: Final = later(r"[^\s\"'«»„“”「」『』、。|]+")
+_SYMBOL: Final = later(r"[!#$%&*+?@^_~]|(?<=\w)[.-](?=\w)")
+_BEFORE_IT: Final = ":=(-是は는은"
+_REACH, _PIECES = 64, 6
+"""Characters, and pieces, behind the word in which a password may stand."""
 
 
 def secrets(plain: Searched) -> Iterator[PersonalSpan]:
     """Find what looks like a secret, by the patterns of the log (:data:`core.redaction.PATTERNS`), where it is no code.
 
-    A password that is told in a sentence ("my password is …") is one if it has a digit.
+    Of two that overlap the one that is known by itself stands: ``KEY="sk-…"`` loses what is behind ``sk-``. A password that is told in
+    a sentence ("my password is …") is one if it has a letter and a digit, and stands behind a word as *is*, or has a symbol.
     """
-    text = plain.text
-    folded = text.lower()
+    folded = plain.text.lower()
+    found = list(_by_patterns(plain.text, folded))
+    if any(word in folded for word in _WORDS):
+        found += _told(plain.text)
+    taken: list[tuple[int, int]] = []
+    for start, end in found:
+        if not any(start < other_end and other_start < end for other_start, other_end in taken[-_PIECES * 4 :]):
+            taken.append((start, end))
+            yield plain.span(start, end, "SECRET")
+
+
+def _by_patterns(text: str, folded: str) -> Iterator[tuple[int, int]]:
     for signs, (pattern, kept) in _PATTERNS:
         if any(sign in folded for sign in signs):
             is_of_url = kept.endswith("@")
             for found in pattern.finditer(text):
                 start, end = found.end(1) if kept.startswith("\\1") else found.start(), found.end() - is_of_url
-                value = text[start:end].strip("'\"")
-                if value and _CODE.search(value) is None and (is_of_url or _is_one(value)):
-                    yield plain.span(start, end, "SECRET")
-    if any(word in folded for word in _WORDS):
-        for found in _SAID.finditer(text):
-            if _CODE.search(found[1]) is None:
-                yield plain.span(found.start(1), found.end(1), "SECRET")
+                while start < end and text[start] in "'\"":
+                    start += 1
+                while start < end and text[end - 1] in "'\"":
+                    end -= 1
+                value = text[start:end]
+                if _CODE.search(value) is None and (is_of_url or _is_one(value)):
+                    yield start, end
 
 
 def _is_one(value: str) -> bool:
-    return not value.isalpha() or (len(value) >= _SHORTEST and not value.islower())
+    letters = sum(letter.isalnum() for letter in value)
+    return letters >= _SHORTEST - 1 and (not value.isalpha() or (letters >= _SHORTEST and not value.islower()))
+
+
+def _told(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where passwords stand that are told in a sentence."""
+    for word in _SAID.finditer(text):
+        line = text.find("\n", word.end(), word.end() + _REACH)
+        end = line if line >= 0 else min(len(text), word.end() + _REACH)
+        is_linked = False
+        for place, piece in enumerate(_PIECE.finditer(text, word.end(), end)):
+            if place >= _PIECES:
+                break
+            start, value = piece.start(), piece[0]
+            while value and value[0] in _BEFORE_IT:
+                is_linked, start, value = True, start + 1, value[1:]
+            if not value or value in _LINKS:
+                is_linked = True
+                continue
+            value = _ending(value)
+            if _could_be(value, is_linked=is_linked):
+                yield start, start + len(value)
+                break
+            if piece[0][-1] in ".?;":
+                break
+            is_linked = piece[0].endswith((":", "="))
+
+
+def _ending(value: str) -> str:
+    """Return *value* without the sentence's punctuation, and without what follows it in a script that has no spaces."""
+    if value[:1].isascii():
+        behind = _UNSPACED.search(value)
+        value = value[: behind.start()] if behind else value
+    return value.rstrip(".,;:?)") if not value.endswith("))") else value.rstrip(")")
+
+
+_UNSPACED: Final = later(rf"(?![{LETTERS}])\w")
+
+
+def _could_be(value: str, *, is_linked: bool) -> bool:
+    if len(value) < _SHORTEST or not any(map(str.isdigit, value)) or not any(map(str.isalpha, value)):
+        return False
+    if _NO_PASSWORD.search(value) is not None:
+        return False
+    return is_linked or _SYMBOL.search(value) is not None
+
+
+_NO_PASSWORD: Final = later(r"://|@[\w-]+\.\w|\(|^[<{$\[]|^[\d.:/-]+\w?$")
+"""Addresses, calls, what stands for a value, dates and times."""

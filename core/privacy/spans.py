@@ -16,7 +16,10 @@ NEED_EXTRA: Final[frozenset[PersonalType]] = frozenset({"PHONE", "ID"})
 """What is looked for only where the extra ``pii`` is installed."""
 
 
-LETTERS: Final = r"A-Za-z0-9_\u00aa-\u0dff\u1e00-\u1fff"
+LETTERS: Final = (
+    r"A-Za-z0-9_\u00aa\u00b5\u00ba\u00c0-\u02ff\u0370-\u037d\u037f-\u0386\u0388-\u0559\u0560-\u0588\u05d0-\u05f2\u0620-\u0669"
+    r"\u066e-\u06d3\u06d5-\u06ff\u0710-\u0963\u0966-\u0dff\u1e00-\u1fff"
+)
 """Of a class in a pattern: what stands together with its neighbours in a word. Scripts that put no spaces between words are not in it."""
 
 
