@@ -13,6 +13,7 @@ import pytest
 
 from core import ai
 from core.calling import call as calling
+from core.calling import gates
 from core.calling.clients import clients
 from core.calling.request import Clock
 from core.errors import CallFailed, Invalid, UnknownKind
@@ -440,10 +441,14 @@ def _in_a_loop(prompt: str, **how: Any) -> Any:
 def test_retry_after_of_an_hour(vendor: Vendor) -> None:
     """A wait beyond the deadline is not begun, also for a stream that has none of its own."""
     for way in WAYS.values():
+        gates.gates.reset()
         vendor.fail(Status(429, {"retry-after": "3600"}))
         with pytest.raises(CallFailed) as caught:
             way("Hello")
         assert (caught.value.retry_after, caught.value.attempts) == (3600, 1)
+    with pytest.raises(CallFailed) as caught:  # the next one is not sent at all
+        way("Hello")
+    assert (caught.value.reason, caught.value.attempts) == ("rate_limit", 0)
 
 
 NO_THREAD = """

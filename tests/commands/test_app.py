@@ -142,7 +142,7 @@ def _options(command: object, name: str = "") -> Iterator[tuple[str, set[str]]]:
 def test_a_group_is_one_module() -> None:
     """A module that has a group calls it `app`, and the group's commands are nowhere else."""
     for name in {name.split()[0] for name in COMMANDS if " " in name}:
-        assert isinstance(importlib.import_module(f"core.commands.{name}").app, typer.Typer)
+        assert isinstance(importlib.import_module(f"core.commands.{name.replace('-', '_')}").app, typer.Typer)
 
 
 @pytest.mark.parametrize("arguments", [("generate-key",), ("keys", "status")])
