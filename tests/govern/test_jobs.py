@@ -504,6 +504,7 @@ def test_app_role_does_each_job(database: str, monkeypatch: pytest.MonkeyPatch, 
                 migrate.downgrade(engine, "0014")
                 owner.execute(f"GRANT SELECT, DELETE ON llm_usage, llm_logs TO {role}")
                 owner.execute(f"GRANT SELECT ON llm_providers, alembic_version TO {role}")
+                owner.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON llm_settings TO {role}")
                 owner.execute(f"GRANT SELECT, INSERT, UPDATE ON api_tokens, users TO {role}")
                 owner.execute(f"GRANT SELECT, UPDATE ON settings_generation TO {role}")
                 owner.execute(f"GRANT SELECT, INSERT ON audit_events TO {role}")
@@ -527,13 +528,15 @@ def test_app_role_does_each_job(database: str, monkeypatch: pytest.MonkeyPatch, 
                 " INSERT INTO notification_deliveries (target_id, event, webhook_id, payload, done_at)"
                 " SELECT id, 'settings.changed', 'msg_1', '{}', now() - interval '9 days' FROM t"
             )
+            owner.execute("INSERT INTO llm_spend_holders VALUES (gen_random_uuid(), 1, 'gone', now() - interval '500 days')")
             owner.execute("UPDATE installation SET keep_history_days = 7")
             for table in ("settings_generations", "settings_history"):
                 owner.execute(f"UPDATE {table} SET at = at - interval '9 days'")
             monkeypatch.setenv("LLM_LOG_DAYS", "100")
             config.get_config.cache_clear()
 
-            assert {name: jobs.run(name) for name in NAMES} == {**dict.fromkeys(NAMES, 1), "model-looks": 0}
+            nothing = {"model-looks": 0, "alert-looks": 0}
+            assert {name: jobs.run(name) for name in NAMES} == {**dict.fromkeys(NAMES, 1), **nothing}
             own.dispose()
         finally:
             owner.execute(f"DROP OWNED BY {role}")

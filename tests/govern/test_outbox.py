@@ -21,7 +21,7 @@ from core.calling.webhook import Sent
 from core.crypto import KeyRing
 from core.govern import jobs, outbox_events, outbox_sending
 from core.govern.outbox import Outbox
-from core.manage import features, notifications, providers
+from core.manage import features, notification_secrets, notifications, providers
 from core.manage.providers import create
 from core.store import db
 from tests.conftest import ROOT
@@ -435,7 +435,7 @@ def test_secret_that_cannot_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
         target(receiver.url)
         change()
         with monkeypatch.context() as patch:
-            patch.setattr(notifications, "get_ring", lambda: KeyRing("cd" * 32))
+            patch.setattr(notification_secrets, "get_ring", lambda: KeyRing("cd" * 32))
             once()
         row = sql("SELECT tries, last_error, next_at > clock_timestamp() AS waits FROM notification_deliveries")[0]
         assert (row.tries, row.waits, receiver.got) == (0, True, [])
