@@ -11,7 +11,7 @@ from .windows import in_windows, near, words
 _MARKS: Final = "\u0300-\u036f"
 _HOST: Final = rf"(?:[\w{_MARKS}-]{{1,63}}\.){{1,8}}(?:xn--[a-z0-9-]{{2,59}}|[A-Za-z]{{2,24}}|[^\W\d_A-Za-z]{{2,24}})"
 _EMAIL: Final = later(
-    rf"(?:(?<![{LETTERS}.+%@/-])([{LETTERS}][{LETTERS}{_MARKS}.+%'&=#*?^~$-]{{0,63}})|(?<![\w.+%@/-])((?:(?![{LETTERS}])\w){{1,64}}))"
+    rf"(?:(?<![{LETTERS}.+%@/-])([{LETTERS}][{LETTERS}{_MARKS}.+%'*^~$-]{{0,63}})|(?<![\w.+%@/-])((?:(?![{LETTERS}])\w){{1,64}}))"
     rf"@({_HOST})(?![{LETTERS}-])(?!\.[{LETTERS}])"
 )
 _BRACKETED: Final = later(r"(?i)[\[({] ?(?:at|ät|arroba|chez|@) ?[\])}]")
@@ -40,7 +40,7 @@ def emails(plain: Searched) -> Iterator[PersonalSpan]:
 
 _CARD: Final = later(
     rf"(?<![{LETTERS}./@#-])(?<!\d,)"
-    r"(?:\d{12,19}|(?<!\d )\d{4}(?:([ -])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{3})?|([ -])\d{6}\2\d{4,5})(?! \d))"
+    r"(?:\d{12,19}|(?<!\d )\d{4}(?:([ .-])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{3})?|([ -])\d{6}\2\d{4,5})(?! \d))"
     rf"(?![{LETTERS}/@]|[.-]\d|,\d{{3}}(?!\d))"
 )
 _CARD_WORDS: Final = words(
@@ -71,7 +71,7 @@ _ISSUERS: Final = (
 def cards(plain: Searched) -> Iterator[PersonalSpan]:
     """Find numbers of payment cards: Luhn's check digit, groups as cards have them, and an issuer's range or a word beside it."""
     for found in in_windows(_CARD, plain.text):
-        digits = found[0].replace(" ", "").replace("-", "")
+        digits = "".join(filter(str.isdigit, found[0]))
         if len(set(digits)) > 1 and _luhn(digits) and (_is_of_issuer(digits) or near(plain.text, found, _CARD_WORDS)):
             yield plain.span(found.start(), found.end(), "CARD")
 
@@ -114,7 +114,7 @@ def ibans(plain: Searched) -> Iterator[PersonalSpan]:
             yield plain.span(found.start(), at, "IBAN")
 
 
-_IPV4: Final = later(r"(?<![\w.-])(?:(?<=//)|(?<!/))\d{1,3}(?:\.\d{1,3}){3}(?![\w-]|\.\d)")
+_IPV4: Final = later(r"(?<![\w.-])(?:(?<=//)|(?<!/))\d{1,3}(?:\.\d{1,3}){3}" rf"(?![{LETTERS}-]|\.\d)")
 _IPV6: Final = later(
     r"(?i)(?<![\w:.])(?:[0-9a-f]{1,4}:){2,7}(?::?[0-9a-f]{1,4}|:)(?::[0-9a-f]{1,4}){0,6}(?![\w:]|\.\w)"
 )
@@ -122,7 +122,7 @@ _GROUPS: Final = 8
 _GLOBAL: Final = ipaddress.IPv6Network("2000::/3")
 _DOCUMENTED: Final = ("192.0.2.", "198.51.100.", "203.0.113.")
 _NO_ADDRESS: Final = later(
-    r"(?i)(?:\bv|versi\w*|\bver\.?|верси\w*|版本?|バージョン|버전|release|build|firmware|\brev\.?|revision|sections?|chapter|clause|§+|kapitel|"
+    r"(?i)(?:\bv|versi\w*|\bver\.?|верси\w*|版本?|バージョン|버전|release|build|firmware|\brev\.?|revision|sections?|chapter|clause|figure|fig\.?|table|step|abbildung|tabelle|§+|kapitel|"
     r"abschnitt|\bziffer|\bnr\.?|\boid|article|\bart\.?|chapitre|cap[ií]tulo|upgrad\w*(?: \w+)? to|[a-z]/)[\s:=\"'(]*$"
 )
 """Ends with what says that a version or a section follows."""

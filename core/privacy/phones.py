@@ -16,7 +16,7 @@ _CANDIDATE: Final = later(
 LOCAL: Final = 9
 """Digits below which a number says too little by itself."""
 _CALLED: Final = words(
-    r"tel|phone|mobile|cell|call|dial|ring|text |sms|whatsapp|signal|fax|hotline|reach|contact|desk|direct line",
+    r"(?:my|your|his|her|our|their)(?: \w+)? number|når|tel|phone|mobile|cell|call|dial|ring|text |sms|whatsapp|signal|fax|hotline|reach|contact|desk|direct line",
     r"voicemail|telefon|fon(?![a-z])|mobil|handy|ruf|anruf|erreich|durchwahl|t[ée]l|portable|appel|joind|gsm",
     r"tel[ée]f|m[óo]vil|llam|celular|cel(?![a-z])|ligue|ligar|contato|contacto|telem|cellul|chiam|recapito",
     r"telefoon|bel(?![a-z])|bellen|bereik|mobiel|tlf|ring|puh|soita|sími|kom[óo]rk|zadzwo|dzwo|kontakt|тел|моб",
@@ -51,9 +51,9 @@ def phones(plain: Searched, countries: Sequence[str]) -> Iterator[PersonalSpan]:
 
 _OTHER: Final = later(
     r"(?<![\d.])(?:(?:19|20)\d\d([-./ ])(?:0?[1-9]|1[0-2])\1\d{1,2}|\d{1,2}([./-])\d{1,2}\2(?:19|20)?\d\d|\d{1,3}(?:\.\d{1,3}){3}"
-    r"|[0-2]?\d:[0-5]\d(?::[0-5]\d)?)(?!\d|[.-]\d)"
+    r"|[0-2]?\d:[0-5]\d(?::[0-5]\d)?|\d{1,3}\.\d{5,}|\d{1,2}\.\d{1,2}\.-\d{1,2}\.\d{1,2})(?!\d|[.-]\d)"
 )
-"""Dates, times, IP addresses: no phone number begins in one."""
+"""Dates, times, IP addresses, fractions: no phone number begins in one."""
 
 
 def _international(plain: Searched, found: re.Match[str]) -> Iterator[PersonalSpan]:
@@ -146,6 +146,8 @@ def _is_written(lib: Any, number: Any, written: str, groups: list[int]) -> bool:
     """Return whether a number has the groups that its country writes, its trunk prefix there, apart, or left out."""
     if len(groups) > 1 and groups[0] == 1 and written.lstrip("(").startswith("0"):
         groups = [groups[1] + 1, *groups[2:]]
+    if groups[0] == 1 and number.country_code == 1 and len(groups) > 1 and written.lstrip("(").startswith("1"):
+        groups = groups[1:]  # 1-415-555-2671
     usual = [len(group) for group in re.findall(r"\d+", lib.format_number(number, lib.PhoneNumberFormat.NATIONAL))]
     if groups in (usual, [usual[0] - 1, *usual[1:]]):
         return len(groups) > 1

@@ -34,7 +34,7 @@ class Score(NamedTuple):
 def sentences(name: str) -> list[Sentence]:
     """Return the sentences of a file beside this one."""
     found = []
-    for line in Path(__file__).with_name(name).read_text().splitlines():
+    for line in Path(__file__).with_name(name).read_text(encoding="utf-8").replace("¦", "").splitlines():
         if line and not line.startswith("#"):
             language, _, marked = line.partition(" | ")
             found.append(_sentence(language, marked))
