@@ -32,6 +32,7 @@ import core
 from core import config, crypto, redaction
 from core.actors import Actor
 from core.errors import Invalid
+from core.mail_address import smtp_server
 from core.redaction import MASK, Secret, remember, scrub
 from core.store.schemas import ApiKeyInput, PasswordInput, validate
 from core.store.tables import ApiToken, AuthSession, EncryptionCanary, LlmProvider, User
@@ -249,6 +250,7 @@ def read_config() -> config.Config:
 HOLDERS: dict[str, Callable[[], Any]] = {
     "core.redaction.Secret": lambda: Secret(PLAIN),
     "core.config.Config": read_config,
+    "core.mail_address.SmtpServer": lambda: smtp_server(Secret(f"smtp://ops:{PLAIN}@mail.example.com")),
     "core.crypto.Box": lambda: ring().box(*ring().seal(PLAIN, place()), place()),
     "core.crypto.KeyRing": lambda: crypto.KeyRing(ENCRYPTION_KEY.replace("0123", "ca7a")),
     "core.crypto._Key": lambda: crypto._Key(b"sk-canary-0123456789abcdefghij!!"),

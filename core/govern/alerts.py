@@ -99,7 +99,7 @@ def search_alerts(
 
 def get_alert(session: Session, actor: Actor, alert_id: int) -> Alert:
     """Return an alert; raises Forbidden, NotFound: the latter also for another organisation's."""
-    return _found(session, actor, "alert.list", alert_id)
+    return _alert_asked_for(session, actor, "alert.list", alert_id)
 
 
 def acknowledge_alert(session: Session, actor: Actor, alert_id: int) -> Alert:
@@ -114,21 +114,21 @@ def acknowledge_alert(session: Session, actor: Actor, alert_id: int) -> Alert:
         Forbidden, NotFound: As everywhere.
         Invalid: If it is resolved already.
     """
-    found = _found(session, actor, "alert.acknowledge", alert_id, lock=True)
+    found = _alert_asked_for(session, actor, "alert.acknowledge", alert_id, lock=True)
     if found.row.state == "resolved":
         raise Invalid({"state": "is resolved: there is nothing to look after any more"})
     if found.row.state == "open":
         found.row.acknowledged_at, found.row.acknowledged_by = _clock(session), actor.name
-        _to(session, actor, found, "alert.acknowledge", "acknowledged")
+        _record_alert(session, actor, "alert.acknowledge", found, "acknowledged")
     return found
 
 
 def resolve_alert(session: Session, actor: Actor, alert_id: int) -> Alert:
     """Put away an alert. While what it tells of goes on there is no other of it; as :func:`acknowledge_alert`."""
-    found = _found(session, actor, "alert.resolve", alert_id, lock=True)
+    found = _alert_asked_for(session, actor, "alert.resolve", alert_id, lock=True)
     if found.row.state != "resolved":
         found.row.resolved_at, found.row.resolved_by = _clock(session), actor.name
-        _to(session, actor, found, "alert.resolve", "resolved")
+        _record_alert(session, actor, "alert.resolve", found, "resolved")
     return found
 
 
@@ -144,7 +144,7 @@ def _alerts(seen: Visible) -> Any:
     )
 
 
-def _found(session: Session, actor: Actor, action: str, alert_id: int, *, lock: bool = False) -> Alert:
+def _alert_asked_for(session: Session, actor: Actor, action: str, alert_id: int, *, lock: bool = False) -> Alert:
     seen = visible(session, actor, action)
     query = _alerts(seen).where(LlmAlert.id == alert_id).execution_options(populate_existing=True)
     if lock:
@@ -164,7 +164,7 @@ def _clock(session: Session) -> datetime:
     return now
 
 
-def _to(session: Session, actor: Actor, found: Alert, action: str, state: str) -> None:
+def _record_alert(session: Session, actor: Actor, action: str, found: Alert, state: str) -> None:
     row = found.row
     before, row.state = row.state, state
     session.flush()

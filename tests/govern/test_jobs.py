@@ -528,7 +528,9 @@ def test_app_role_does_each_job(database: str, monkeypatch: pytest.MonkeyPatch, 
                 " INSERT INTO notification_deliveries (target_id, event, webhook_id, payload, done_at)"
                 " SELECT id, 'settings.changed', 'msg_1', '{}', now() - interval '9 days' FROM t"
             )
-            owner.execute("INSERT INTO llm_spend_holders VALUES (gen_random_uuid(), 1, 'gone', now() - interval '500 days')")
+            owner.execute(
+                "INSERT INTO llm_spend_holders VALUES (gen_random_uuid(), 1, 'gone', now() - interval '500 days')"
+            )
             owner.execute("UPDATE installation SET keep_history_days = 7")
             for table in ("settings_generations", "settings_history"):
                 owner.execute(f"UPDATE {table} SET at = at - interval '9 days'")

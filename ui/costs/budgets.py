@@ -52,8 +52,7 @@ def draw(listing: Listing, *, may_change: bool) -> None:
     """Draw the list."""
     st.header("Budgets", anchor=False)
     address.one_of(STATE, _LABELS.values(), "a state of budgets")
-    if not (listing.is_all and not listing.found):
-        _draw_filters(may_change=may_change)
+    _draw_filters(may_change=may_change)  # also of none: a field that comes and goes forgets what the address says
     shown = listing.found[: listing.at.size]
     if not shown:
         _draw_nothing(listing, may_change=may_change)
@@ -103,8 +102,6 @@ def _draw_nothing(listing: Listing, *, may_change: bool) -> None:
         f"that does not fit before anything is sent, a soft one counts.{'' if may_change else ' Admins make them.'}",
         icon=":material/savings:",
     )
-    if may_change:
-        _draw_add()
 
 
 def _draw_row(listed: ListedBudget, *, may_change: bool) -> None:

@@ -23,12 +23,12 @@ ACTION = re.compile(r"[a-z_]+\.[a-z_]+|denied")
 
 def recorded() -> Iterator[str]:
     """Each action that core puts on record, wherever it does."""
-    return _actions({"record", "_record", "put_on_record", "write"})
+    return _actions({"record", "_record", "put_on_record", "write", "_record_alert"})
 
 
 def asked() -> Iterator[str]:
     """Each action that core asks somebody's rights for, wherever it does."""
-    return _actions({"require", "reach", "reach_row", "visible", "named"})
+    return _actions({"require", "reach", "reach_row", "visible", "named", "_alert_asked_for"})
 
 
 def _actions(functions: set[str]) -> Iterator[str]:
