@@ -85,6 +85,12 @@ SCREENS: Final[Mapping[str, Screen]] = {
             *("budget", "search", "state", "after"),
         ),
     ),
+    "rate_limits": Screen(
+        "Rate limits",
+        "speed",
+        "analyst",
+        ("search", "state", "organization", "feature", "provider", "after"),
+    ),
     "users": Screen("Users", "group", "admin", ("search", "since", "page")),
     "tokens": Screen("API tokens", "vpn_key", "admin", ("search", "since", "page")),
     "webhooks": Screen("Notifications", "notifications", "admin"),

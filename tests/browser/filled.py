@@ -22,6 +22,7 @@ from core.manage import (
     organization_keys,
     organizations,
     providers,
+    rate_limits,
     seed,
     settings,
 )
@@ -33,6 +34,7 @@ from tests.conftest import ENCRYPTION_KEY, PASSWORD, fresh_database
 from tests.govern.test_spend import told
 from tests.govern.test_usage import failed, log
 from tests.pages.test_costs_budgets import use
+from tests.pages.test_rate_limits import counts, vendor_allows
 from tests.processes import App, running_app
 from tests.vendors import KEY, Vendor
 
@@ -113,6 +115,7 @@ def fill(vendor: Vendor) -> None:
         _scopes(session)
         _limits(session)
         _costs(session)
+        _rates(session)
         tokens.create(session, COMMAND_LINE, {"name": "billing", "role": "analyst", "expires_in_days": 7})
         tokens.create(session, COMMAND_LINE, {"name": "prometheus", "role": "metrics"})
         gone, _ = tokens.create(session, COMMAND_LINE, {"name": "nightly-import", "role": "admin"})
@@ -262,6 +265,29 @@ def _costs(session: Session) -> None:
     first = budgets.get_by_name(session, COMMAND_LINE, "Summaries, monthly").row
     budgets.top_up(session, COMMAND_LINE, id_of(first), "50", "The campaign runs a week longer")
     budgets.correct(session, COMMAND_LINE, id_of(first), "-2.5", "The bill of October says so")
+
+
+def _rates(session: Session) -> None:
+    """Rate limits of each state, one above what the vendor allows, one with the longest name, one from right to left."""
+    acme = id_of(organizations.get_by_name(session, COMMAND_LINE, "acme"))
+    openai = providers.get_by_name(session, "openai").id
+    summarise = features.get_by_name(session, "summarise").id
+    for name, data, counted in (
+        ("Everything", {"max_concurrent": 200}, (4000, 0, 0, 310, 61)),
+        (
+            "Chat at openai",
+            {"requests_per_minute": 600, "tokens_per_minute": 90_000, "provider_id": openai},
+            (21_000, 340, 12, 660, 0),
+        ),
+        ("Acme", {"requests_per_minute": 60, "organization_id": acme, "feature_id": summarise}, (900, 45, 0, 60, 3)),
+        ("r" * 100, {"tokens_per_minute": 2_000_000_000, "provider_id": openai, "model": "m" * 200}, None),
+        ("\u062d\u062f " * 30, {"max_concurrent": 5, "when_full": "refuse", "feature_id": summarise}, (40, 0, 0, 4, 5)),
+        ("Off since May", {"requests_per_minute": 1, "model": "gpt-4o", "is_active": False}, None),
+    ):
+        number = id_of(rate_limits.create(session, COMMAND_LINE, {"name": name.strip(), **data}).row)
+        if counted:
+            counts(session, number, *counted)
+    vendor_allows(session, openai or 0, "gpt-4o", 500, 30_000)
 
 
 def _log(session: Session) -> None:

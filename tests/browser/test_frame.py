@@ -138,6 +138,7 @@ FILTERED = {
     "document": ("organization", "acme"),
     "usage": ("provider", "openai"),
     "costs": ("provider", "openai"),
+    "rate_limits": ("provider", "openai"),
     "users": ("search", "ada"),
     "tokens": ("search", "bot"),
     "audit": ("who", "ada"),
