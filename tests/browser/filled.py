@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from sqlmodel import Session, select
 
 from core import config
@@ -161,6 +162,7 @@ def _webhooks(session: Session) -> None:
         )
     for row in session.exec(select(NotificationTarget)):
         row.generation = 10**9  # none of them hears of anything
+    session.execute(text("UPDATE llm_alerts SET told_at = now()"))  # nor of alerts
     session.flush()
     outbox_sending.switch_off(session, made[2], "The receiver answered 410: it is gone for good")
     failing = session.get(NotificationTarget, made[1])

@@ -139,6 +139,7 @@ FILTERED = {
     "usage": ("provider", "openai"),
     "costs": ("provider", "openai"),
     "rate_limits": ("provider", "openai"),
+    "alerts": ("show", "All"),
     "users": ("search", "ada"),
     "tokens": ("search", "bot"),
     "audit": ("who", "ada"),

@@ -93,6 +93,8 @@ def test_states_and_messages(admin: Actor) -> None:
     with db.transaction() as session:
         number, message = hook(session)
         off, _ = hook(session, "gone")
+        of_alert = "INSERT INTO notification_deliveries (target_id, event, webhook_id, payload, next_at) VALUES (:id, 'spend.spike', 'msg_x', '{}', now())"
+        session.execute(text(of_alert), {"id": number})
         outbox_sending.switch_off(session, off, "The receiver answered 410: it is gone for good")
     at = page(admin)
     said = everything(at).replace("\\", "")
@@ -101,6 +103,7 @@ def test_states_and_messages(admin: Actor) -> None:
 
     click(at, f"messages_{number}")
     assert "Given up" in everything(at)
+    assert "**A spike of spend**" in everything(at)
     click(at, f"resend_{message}")
     assert "Waits" in everything(at)
     with db.transaction() as session:
@@ -113,7 +116,7 @@ def test_states_and_messages(admin: Actor) -> None:
 
 
 def test_off_on_edited_and_deleted(admin: Actor) -> None:
-    """The menu of a row: switched off and on, edited with what it was before it, another secret, and deleted by its name."""
+    """The menu of a row: switched off and on, edited with what it was before it, told of what was chosen, another secret, and deleted by its name."""
     number = made()
     at = page(admin)
     pick(at, f"more_{number}", "Switch off")
@@ -122,8 +125,14 @@ def test_off_on_edited_and_deleted(admin: Actor) -> None:
     assert "On" in everything(at)
     pick(at, f"more_{number}", "Edit")
     assert at.text_input(key="webhook_url").value == "https://hooks.example.com/x"
-    at.text_input(key="webhook_name").set_value("ops two").run()
+    at.text_input(key="webhook_name").set_value("ops two")
+    at.multiselect(key="webhook_events").set_value([]).run()
     click(at, "webhook_save")
+    assert "Must be a list of some of" in everything(at)
+    at.multiselect(key="webhook_events").set_value(["spend.spike", "budget.threshold"]).run()
+    click(at, "webhook_save")
+    with db.transaction() as session:
+        assert notifications.get(session, COMMAND_LINE, number).events == ["budget.threshold", "spend.spike"]
     pick(at, f"more_{number}", "New secret")
     click(at, "webhook_save")
     assert [code.value[:6] for code in at.code] == ["whsec_"]

@@ -11,6 +11,7 @@ from core.config import get_config
 from core.errors import CoreError
 from core.manage import notifications
 from core.store import db
+from core.store.notification_schemas import EVENTS
 from core.store.notification_tables import MOST_RECIPIENTS, MOST_URL, NotificationTarget
 from core.store.table import id_of
 from ui.dialogs import Dialogs, confirm_by_name
@@ -21,7 +22,10 @@ from ui.widgets import exact, for_row
 
 _SECRET: Final = "webhook_secret"  # noqa: S105 - where the session keeps one until it was copied
 _NAME, _KIND, _URL, _SLACK, _TO = "webhook_name", "webhook_kind", "webhook_url", "webhook_slack", "webhook_recipients"
-DIALOGS: Final = Dialogs("webhooks_dialog", (_NAME, _KIND, _URL, _SLACK, _TO, "delete_name", _SECRET), "add_webhook")
+_EVENTS: Final = "webhook_events"
+DIALOGS: Final = Dialogs(
+    "webhooks_dialog", (_NAME, _KIND, _URL, _SLACK, _TO, _EVENTS, "delete_name", _SECRET), "add_webhook"
+)
 _SPLIT: Final = re.compile(r"[\s,;]+")
 _ABOUT: Final = {
     "webhook": "A program of yours gets signed messages at a URL. Its secret is shown once.",
@@ -140,7 +144,7 @@ def _messages(row: NotificationTarget) -> None:
                 if ended and row.is_active and each.event != notifications.TEST:
                     number = id_of(each)
                     st.button(
-                        for_row("Resend", str(each.generation)),
+                        for_row("Resend", f"{words.name_of(each)}, {number}"),
                         key=f"resend_{number}",
                         icon=":material/replay:",
                         on_click=_resend,
@@ -212,13 +216,23 @@ def _fields(kind: str, row: NotificationTarget | None = None) -> dict[str, Any]:
             placeholder="https://hooks.example.com/llm-settings",
         )
         slots["url"] = st.empty()
+    st.multiselect(
+        "Is told of",
+        EVENTS,
+        default=[event for event in EVENTS if row is None or event in row.events],
+        key=_EVENTS,
+        persist_state="page",
+        format_func=lambda event: words.EVENTS_SAID.get(event, event),
+        placeholder="Choose at least one",
+    )
+    slots["events"] = st.empty()
     return slots
 
 
 def _typed(kind: str) -> dict[str, Any]:
     """Return what stands in the fields; of Slack an empty URL is none: of one that is there it stays."""
     state = st.session_state
-    name = {"name": state.get(_NAME) or ""}
+    name = {"name": state.get(_NAME) or "", "events": state.get(_EVENTS) or []}
     if kind == "email":
         return {**name, "recipients": [each for each in _SPLIT.split(state.get(_TO) or "") if each]}
     if kind == "slack":

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+from core.manage import notifications
 from core.manage.notifications import ListedWebhook
 from core.store.notification_tables import NotificationDelivery, NotificationTarget
 from core.wording import counted
@@ -16,6 +17,15 @@ KINDS: Final[Mapping[str, tuple[str, str]]] = {
     "email": ("E-mail", "mail"),
 }
 """Kind -> its name, and its icon."""
+EVENTS_SAID: Final[Mapping[str, str]] = {
+    "settings.changed": "Settings changed",
+    "budget.threshold": "A budget's threshold",
+    "budget.forecast": "A budget's forecast",
+    "budget.unpriced": "Calls without a price",
+    "budget.presumed": "Presumed spend",
+    "spend.spike": "A spike of spend",
+}
+"""Type of event -> what people call it."""
 LOOK: Final[Mapping[str, str]] = {
     "webhook": "Look at its URL, and at the receiver's log.",
     "slack": "Look at its URL: Slack shows it with the app that has the incoming webhook.",
@@ -73,6 +83,15 @@ def answer(row: NotificationDelivery) -> str:
     return row.last_error or "no answer"
 
 
+def name_of(row: NotificationDelivery) -> str:
+    """Return what a message is about."""
+    if row.event == notifications.TEST:
+        return "Test"
+    if row.generation is not None:
+        return f"Generation {row.generation:,}"
+    return EVENTS_SAID.get(row.event, row.event)
+
+
 def message(row: NotificationDelivery) -> str:
     """Return a message as a line of the list."""
     if row.done_at is not None:
@@ -81,11 +100,11 @@ def message(row: NotificationDelivery) -> str:
         badge = ":red-badge[:material/error: Given up]"
     else:
         badge = ":orange-badge[:material/schedule: Waits]"
-    about = "Test" if row.generation is None else f"Generation {row.generation:,}"
+    about = name_of(row)
     facts_ = [answer(row), f"tried {counted(row.tries, 'time')}"]
     if row.done_at is None and row.failed_at is None:
         facts_.append(f"next try {until(row.next_at)}")
-    return f"**{about}** {badge}  \n:gray[:small[{plain(' · '.join([ago(row.created_at), *facts_]))}]]"
+    return f"**{plain(about)}** {badge}  \n:gray[:small[{plain(' · '.join([ago(row.created_at), *facts_]))}]]"
 
 
 def until(moment: datetime) -> str:
