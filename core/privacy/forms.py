@@ -6,7 +6,7 @@ from typing import Final
 
 from ..patterns import later
 from .spans import LETTERS, PersonalSpan, Searched
-from .windows import in_windows, near, words
+from .windows import ROUND, in_windows, near, words
 
 _MARKS: Final = "\u0300-\u036f"
 _HOST: Final = rf"(?:[\w{_MARKS}-]{{1,63}}\.){{1,8}}(?:xn--[a-z0-9-]{{2,59}}|[A-Za-z]{{2,24}}|[^\W\d_A-Za-z]{{2,24}})"
@@ -137,7 +137,7 @@ def addresses(plain: Searched) -> Iterator[PersonalSpan]:
         except ValueError:
             continue
         is_public = (four.is_global and not four.is_multicast) or found[0].startswith(_DOCUMENTED)
-        if is_public and _NO_ADDRESS.search(text, max(0, found.start() - ROOM), found.start()) is None:
+        if is_public and _NO_ADDRESS.search(text, max(0, found.start() - ROUND), found.start()) is None:
             yield plain.span(found.start(), found.end(), "IP")
     if "::" in text or text.count(":") >= _GROUPS - 1:
         for found in _IPV6.finditer(text):
@@ -147,7 +147,3 @@ def addresses(plain: Searched) -> Iterator[PersonalSpan]:
                 continue
             if six in _GLOBAL:
                 yield plain.span(found.start(), found.end(), "IP")
-
-
-ROOM: Final = 24
-"""Characters before an address in which it may be said that it is a version."""

@@ -23,6 +23,11 @@ class National(NamedTuple):
     """Words of which one stands beside it, a regular expression; empty: the form and its check are enough."""
 
 
+_RODNE: Final = (
+    National(r"\d{6}/\d{3,4}", "cz.rc"),
+    National(r"\d{9,10}", "cz.rc", r"rodn[ée]|r\.? ?č|rč"),
+)
+"""Both countries kept the number of Czechoslovakia."""
 NATIONAL: Final[dict[str, tuple[National, ...]]] = {
     "AE": (National(r"784-?\d{4}-?\d{7}-?\d", ".luhn"),),
     "DO": (National(r"\d{3}-\d{7}-\d", "do.cedula"), National(r"\d{11}", "do.cedula", r"c[ée]dula")),
@@ -64,10 +69,7 @@ NATIONAL: Final[dict[str, tuple[National, ...]]] = {
         National(r"\d{7,8}-?[\dkK]", "cl.rut", r"rut(?![a-z])|run(?![a-z])"),
     ),
     "CN": (National(r"\d{17}[\dXx]", "cn.ric"),),
-    "CZ": (
-        National(r"\d{6}/\d{3,4}", "cz.rc"),
-        National(r"\d{9,10}", "cz.rc", r"rodn[ée]|r\.? ?č|rč"),
-    ),
+    "CZ": _RODNE,
     "DE": (
         National(
             r"\d{2} ?\d{3} ?\d{3} ?\d{3}",
@@ -176,10 +178,7 @@ NATIONAL: Final[dict[str, tuple[National, ...]]] = {
     ),
     "SG": (National(r"[STFGMstfgm]\d{7}[A-Za-z]", ".singapore"),),
     "SI": (National(r"\d{13}", ".jmbg", r"emšo|emso"),),
-    "SK": (
-        National(r"\d{6}/\d{3,4}", "cz.rc"),
-        National(r"\d{9,10}", "cz.rc", r"rodn[ée]|r\.? ?č|rč"),
-    ),
+    "SK": _RODNE,
     "TH": (
         National(r"\d-\d{4}-\d{5}-\d{2}-\d", "th.pin"),
         National(
