@@ -33,6 +33,7 @@ from .carried import NOTHING, Carried, Opened
 from .decision import Basis, called_otherwise, decide, values_of
 from .explanation import BUILT_IN, Candidates, Explained, Source, Why
 from .limited import FREE, LimitedBy
+from .personal_data import UNLESS_SET, PersonalDataRules
 from .rate_limits import RateLimit
 
 Status = Literal[Unavailable, "ok"]
@@ -147,6 +148,8 @@ class EffectiveSettings:
     """What calls count against. That a budget is spent is nothing of these settings: a call is told, by BudgetExceeded."""
     rate_limits: tuple[RateLimit, ...] = ()
     """What calls count against as well; those with a model count calls of it alone. A call that has no room is told, by RateLimited."""
+    personal_data: PersonalDataRules = UNLESS_SET
+    """What becomes of personal data in prompts, answers and the log."""
 
     @property
     def custom_settings(self) -> dict[str, Any]:
