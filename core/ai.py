@@ -163,7 +163,7 @@ def spending(
     cost_centre: str | None = None,
     embeds: bool = False,
 ) -> Spending:
-    """Count a call that one's own client makes in the block: in its budgets, and in what calls cost.
+    """Count a call that one's own client makes in the block: in its budgets and rate limits, and in what calls cost.
 
     ``with spending(settings, messages, max_tokens=500) as call: … call.settle(answer.usage)``; ``async with`` in an event
     loop, which goes on meanwhile. What it costs at most is held from the beginning of the block; without ``settle`` it is
@@ -171,7 +171,7 @@ def spending(
     ends. What the SDK tries again by itself is one call.
 
     Args:
-        settings: What :func:`core.resolve.resolve` answered: their organisation, feature, provider and budgets count.
+        settings: What :func:`core.resolve.resolve` answered: their organisation, feature, provider, budgets and rate limits count.
         messages: What is sent, in the vendor's form or a text: its bytes bound its tokens. Of embeddings the texts.
         max_tokens: The cap of the answer that is sent. Default: the settings', else 32,768 are held.
         model: As it is called. Default: the settings'.
@@ -181,6 +181,7 @@ def spending(
 
     Raises:
         BudgetExceeded: At the beginning of the block, if a budget has no room: send nothing then.
+        RateLimited: The same, if a rate limit of ours has no room in time.
         Invalid: If *max_tokens* or the cost centre is none.
     """
     return Spending(

@@ -68,6 +68,8 @@ class Rates:
         """Calls that ended and are not booked yet. Who ends one may be a finaliser, in a thread that has the lock."""
         self._meters: dict[int, RateMeter] = {}
         self._waiting = RateQueue()
+        self._left: deque[RateWaiter] = deque()
+        """Who was interrupted while it waited, and is not taken out yet: as with what ended."""
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # finalisers may ring it, unlike an Event
         self._is_rung = False
         self._dozes = True
@@ -93,7 +95,7 @@ class Rates:
         """Let a call through by what is lent, if nobody waits; None: it has to wait."""
         now = time.monotonic()
         with self._lock:
-            if self._ended:
+            if self._ended or self._left:
                 self._book()
             if self._thread is None or self._waiting.has(limits):
                 return None
@@ -248,11 +250,9 @@ class Rates:
         """Wait in the block. Who is interrupted has nothing."""
         try:
             yield
-        except BaseException:
-            with self._lock:
-                self._waiting.remove(waiter)
-            if waiter.permit is not None:
-                self.end(waiter.permit, None)
+        except BaseException:  # perhaps of a coroutine that is collected, in a thread that has the lock
+            self._left.append(waiter)
+            self._ring()
             raise
 
     def _outcome(self, waiter: RateWaiter) -> Permit:
@@ -266,6 +266,11 @@ class Rates:
         while self._ended:
             permit, tokens = self._ended.popleft()
             permit.put(tokens)
+        while self._left:
+            waiter = self._left.popleft()
+            self._waiting.remove(waiter)
+            if waiter.permit is not None:
+                waiter.permit.put(None)
 
     def _meter(self, limit: RateLimit, now: float) -> RateMeter:
         meter = self._meters.get(limit.id)

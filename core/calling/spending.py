@@ -1,4 +1,4 @@
-"""A call by one's own SDK client, counted as those of :mod:`core.ai` are: held in its budgets before it is sent, settled once in the end."""
+"""A call by one's own SDK client, counted as those of :mod:`core.ai` are: room in its budgets and rate limits before it is sent, settled once."""
 
 import socket
 import ssl
@@ -9,10 +9,10 @@ from typing import Any, Final, Self
 
 from ..errors import Invalid
 from ..resolving.effective import EffectiveSettings
-from . import budgeting, settling
+from . import admitting, budgeting, settling
+from .admitting import Admitted
 from .answers import Collected
 from .failures import causes
-from .holds import Hold
 from .pricing import is_priced_apart, price
 from .request import TAG, is_short
 from .settling import CAPS, LARGEST, AttemptCost, AttemptOutcome
@@ -74,12 +74,12 @@ class Spending:
         self._outside: BaseException | None = None
 
     def __enter__(self) -> Self:
-        """Hold what it may cost at most; raises BudgetExceeded if a budget has no room for it."""
-        return self._begun(budgeting.begin(self._priced()))
+        """Hold what it may cost at most, and take its room; raises BudgetExceeded or RateLimited if there is none."""
+        return self._begun(admitting.begin(self._priced()))
 
     async def __aenter__(self) -> Self:
         """As :meth:`__enter__`, for the running event loop, which goes on meanwhile."""
-        return self._begun(await budgeting.begin_async(self._priced()))
+        return self._begun(await admitting.begin_async(self._priced()))
 
     def came(self, text: str) -> None:
         """Note a part of the answer: one that ends before the vendor has counted is estimated by it."""
@@ -132,11 +132,11 @@ class Spending:
         left = self.settings.request_timeout_ms / 1000
         return budgeting.Priced(self.settings, self.model, self._content, self._sent, left, writes=not self._embeds)
 
-    def _begun(self, hold: Hold | None) -> Self:
+    def _begun(self, admitted: Admitted) -> Self:
         self._attempted = settling.begin(
             self.settings, self.model, self.cost_centre, lambda: self._spent("cancelled", at_most=False)
         )
-        self._attempted.hold = hold
+        self._attempted.hold, self._attempted.permit = admitted
         self._outside = sys.exception()
         return self
 

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from core import ai
+from core import ai, resolve
 from core.actors import COMMAND_LINE
 from core.calling import leases, rates
 from core.calling.leases import Leases
@@ -158,6 +158,37 @@ def test_a_place_is_free_again_whatever_ends_a_call(rated: str, vendor: Vendor, 
     vendor.serve()
     ai.complete(ASKED)
     assert counted(rated, one)[::2] == (requests + 1, 0)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_block_of_ones_own_client_counts(rated: str, is_async: bool) -> None:
+    """It has its place and its tokens from its beginning; without room nothing is to be sent; in the end it counts by what it used."""
+    one = make(max_concurrent=1, requests_per_minute=6_000, tokens_per_minute=600_000, when_full="refuse")
+    settings = resolve.resolver.resolve("openai")
+
+    def block() -> None:
+        with ai.spending(settings, ASKED) as call:
+            with pytest.raises(RateLimited) as refused, ai.spending(settings, ASKED):
+                pytest.fail("there was no place")
+            assert (refused.value.limit, refused.value.figure) == ("all", "max_concurrent")
+            call.settle(input=12, output=9)
+        with suppress(ValueError), ai.spending(settings, ASKED, max_tokens=50):
+            raise ValueError
+
+    async def block_async() -> None:
+        async with ai.spending(settings, ASKED) as call:
+            with pytest.raises(RateLimited):
+                async with ai.spending(settings, ASKED):
+                    pytest.fail("there was no place")
+            call.settle(input=12, output=9)
+        async with ai.spending(settings, ASKED) as call:
+            call.settle(input=3, output=1)
+
+    if is_async:
+        run_async(block_async())
+    else:
+        block()
+    assert counted(rated, one) == (2, 25 if is_async else 21 + 6 + 50, 0)
 
 
 def test_who_waits_holds_no_money(rated: str, monkeypatch: pytest.MonkeyPatch) -> None:

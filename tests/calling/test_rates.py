@@ -423,3 +423,29 @@ def test_a_call_that_nobody_ends_in_time_is_ended_anywhere(rates: Rates, databas
         del stream
         gc.collect()
     rates.end(pass_(rates, one), 0)
+
+
+def test_a_wait_for_room_whose_loop_is_closed(rates: Rates, database: str) -> None:
+    """Its coroutine is collected wherever Python does that, in a thread that has the lock too: nothing stops, its place is free."""
+    one = limit(database, max_concurrent=1, max_wait_ms=60_000)
+    held = pass_(rates, one)
+    loop = asyncio.new_event_loop()
+    tasks = [loop.create_task(rates.enter_async([one], 0, None, patience=PATIENT)) for _ in range(2)]
+    loop.run_until_complete(asyncio.sleep(0.05))
+    loop.close()
+    waits = [task.get_coro() for task in tasks]
+    rates.end(held, 0)  # its place is given to the first who waits there
+    time.sleep(0.1)
+
+    def collect() -> None:
+        with rates._lock:
+            for each in waits:
+                each.close()  # type: ignore[union-attr]  # a coroutine of ours
+
+    collector = threading.Thread(target=collect, daemon=True)
+    collector.start()
+    collector.join(5)
+    assert not collector.is_alive()
+    rates.end(pass_(rates, one), 0)
+    assert rates.flush(5)
+    assert (hours(database, one)[0], level(database, one)["in_use"]) == (2, 0)

@@ -26,6 +26,7 @@ _KEYS: Final = {
     "OrganizationPart": ("organizations", "slug"),
     "PresetPart": ("presets", "name"),
     "BudgetPart": ("budgets", "name"),
+    "RateLimitPart": ("rate_limits", "name"),
 }
 """Model -> the section whose keys are its names, and the field that the key is."""
 _NAMING: Final = {"pattern": "pattern", "min_length": "minLength", "max_length": "maxLength"}

@@ -14,7 +14,7 @@ from ...errors import Invalid
 from ...manage.organization_members import shown_names
 from ...store.records import AuditEvent
 from .rows import DocumentScope, Fields, IdsAndNames, RowKey, RowKind, SecretWanted, StoredFields
-from .schema import BUDGET_SCOPE, Document, Secrets, path_of
+from .schema import CALL_SCOPE, Document, Secrets, path_of
 from .sections import KINDS
 from .writing import generation, scope_of
 
@@ -205,9 +205,10 @@ def _refuse_unknown(wanted: Mapping[str, Mapping[RowKey, Fields]], names: IdsAnd
     problems |= _unknown_of_limits(wanted["limits"], providers, features, kinds)
     known = {"provider": providers, "feature": features, "organization": kinds}
     problems |= {
-        f"{path_of('budgets', str(key[0]))}.{each}": _unknown(each.replace("z", "s"), fields[each])
-        for key, fields in wanted["budget"].items()
-        for each in BUDGET_SCOPE
+        f"{path_of(section, str(key[0]))}.{each}": _unknown(each.replace("z", "s"), fields[each])
+        for kind, section in (("budget", "budgets"), ("rate_limit", "rate_limits"))
+        for key, fields in wanted[kind].items()
+        for each in CALL_SCOPE
         if each in fields and fields[each] not in known[each]
     }
     for slug, provider in wanted["terms"]:

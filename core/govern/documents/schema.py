@@ -17,13 +17,14 @@ from ...store.organization_schemas import (
     OrganizationProviderInput,
 )
 from ...store.preset_schemas import PRESET_FIELDS, PresetInput, PresetNaming
+from ...store.rate_schemas import RateLimitInput
 from ...store.schemas import Input, Problems, ProviderInput, SettingsInput, validate
 from . import parsing
 from .refusing import explained, path_of, step_of
 
 VERSION: Final = 1
-BUDGET_SCOPE: Final = ("organization", "feature", "provider")
-"""What a budget names of its scope."""
+CALL_SCOPE: Final = ("organization", "feature", "provider")
+"""What a budget, or a rate limit, names of its scope."""
 NO_NULL: Final = "has no value: leave it out"
 WRITTEN_OUT: Final = "must not be written out: put it into a variable, {env: NAME}, or a file, {file: PATH}, which the command line reads"
 _MASK: Final = "is the mask of a stored value: leave it out to keep what is stored, or write {env: NAME}"
@@ -315,7 +316,16 @@ class PresetPart(DocumentPart, PresetNaming):
 class BudgetPart(DocumentPart, BudgetInput):
     """A budget. Its name is its key in the document; what of its scope it does not name is all of them."""
 
-    hidden = frozenset(f"{each}_id" for each in BUDGET_SCOPE)
+    hidden = frozenset(f"{each}_id" for each in CALL_SCOPE)
+    organization: Annotated[str | None, Field(description="the slug of an organisation")] = None
+    feature: Annotated[str | None, Field(description="the name of a feature")] = None
+    provider: Annotated[str | None, Field(description="the name of a provider")] = None
+
+
+class RateLimitPart(DocumentPart, RateLimitInput):
+    """A rate limit on calls. Its name is its key in the document; what of its scope it does not name is all of them."""
+
+    hidden = frozenset(f"{each}_id" for each in CALL_SCOPE)
     organization: Annotated[str | None, Field(description="the slug of an organisation")] = None
     feature: Annotated[str | None, Field(description="the name of a feature")] = None
     provider: Annotated[str | None, Field(description="the name of a provider")] = None
@@ -349,6 +359,7 @@ class Document(DocumentPart):
     limits: list[LimitsPart] | None = None
     presets: Annotated[dict[str, PresetPart], BeforeValidator(_named("name"))] | None = None
     budgets: Annotated[dict[str, BudgetPart], BeforeValidator(_named("name"))] | None = None
+    rate_limits: Annotated[dict[str, RateLimitPart], BeforeValidator(_named("name"))] | None = None
 
     def secrets(self) -> Iterator[tuple[str, SecretPart]]:
         """Yield each secret that it names, by the path where it stands."""

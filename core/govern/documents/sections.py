@@ -7,7 +7,6 @@ when a table whose changes services hear of is neither here nor in :data:`ELSEWH
 from collections.abc import Mapping
 from typing import Final
 
-from .budget_rows import BUDGETS
 from .feature_rows import FEATURES, MODEL_FACTS
 from .installation_rows import INSTALLATION
 from .limit_rows import LIMITS
@@ -15,6 +14,7 @@ from .organization_rows import ORGANIZATIONS, TERMS
 from .preset_rows import PRESETS
 from .provider_rows import CARRIED, PROVIDERS
 from .rows import RowKind
+from .scoped_rows import BUDGETS, RATE_LIMITS
 from .settings_rows import SETTINGS
 
 KINDS: Final[tuple[RowKind, ...]] = (
@@ -29,8 +29,7 @@ KINDS: Final[tuple[RowKind, ...]] = (
     MODEL_FACTS,
     PRESETS,
     BUDGETS,
+    RATE_LIMITS,
 )
-ELSEWHERE: Final[Mapping[str, str]] = {
-    "llm_rate_limits": "made and changed by hand, with `rate-limits` or over REST",
-}
+ELSEWHERE: Final[Mapping[str, str]] = {}
 """Table with the trigger that counts changes -> why a document does not have it."""
