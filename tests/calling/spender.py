@@ -18,8 +18,11 @@ MOST = 1.5
 """Times the reserve that a call may cost."""
 
 
-def main(url: str, budget_ids: str, callers: str, seconds: str, lives: str, log: str) -> None:
-    """Spend; the log has a line for each reserve, and each cost before it is settled: its time, what, and how much."""
+def main(url: str, budget_ids: str, callers: str, seconds: str, lives: str, longest: str, log: str) -> None:
+    """Spend; the log has a line for each reserve, and each cost before it is settled: its time, what, and how much.
+
+    A line ``heard`` has the time at which a word was sent that the store has answered. *longest*: seconds of a call.
+    """
     leases = Leases(url, lives=float(lives))
     budgets = [Budget(int(each), each, "hard", "refuse", "closed") for each in budget_ids.split(",")]
     until = time.monotonic() + float(seconds)
@@ -41,18 +44,30 @@ def main(url: str, budget_ids: str, callers: str, seconds: str, lives: str, log:
                     return
                 continue
             note("reserved", amount)
-            time.sleep(chance.uniform(0, 0.02))
+            time.sleep(chance.uniform(0, float(longest)))
             cost = amount * Decimal(str(round(chance.uniform(0, MOST), 3)))
             note("settled", cost)
             note("ended", amount)
             leases.settle(hold, cost)
 
+    threading.Thread(target=listen, args=(leases, budgets[0].name, descriptor), daemon=True).start()
     crew = [threading.Thread(target=call) for _ in range(int(callers))]
     for each in crew:
         each.start()
     for each in crew:
         each.join()
     sys.stdout.write(json.dumps({"told": leases.flush(20), "refusals": refusals}))
+
+
+def listen(leases: Leases, name: str, descriptor: int) -> None:
+    """Write down, for good, when the words were sent that the store has answered."""
+    heard = 0.0
+    while True:
+        standing = leases.state(name)
+        if standing is not None and (as_of := standing.as_of.timestamp()) > heard + 0.01:
+            heard = as_of
+            os.write(descriptor, f"{heard} heard 0\n".encode())
+        time.sleep(0.02)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Many processes at the edge of one budget, while connections are cut and one of them is killed: nothing is lost, and nothing passed."""
 
+import itertools
 import json
 import os
 import random
@@ -22,12 +23,11 @@ from tests.conftest import ROOT
 from tests.processes import environment
 
 LONG = int(os.environ.get("LLM_TEST_SPENDING", "5"))
-PROCESSES, CALLERS = (8, 50) if LONG > 60 else (3, 12)
+PROCESSES, CALLERS, LONGEST = (8, 50, 0.2) if LONG > 60 else (3, 12, 0.02)
+"""The last: seconds of a call. Shorter ones, from so many threads, leave nobody a core to tell what was spent."""
 LIVES = 2.0
-UNTOLD = 2.0
-"""Seconds of a killed process's spending that may be lost at most: it promises 0.5 where nobody cuts its connection and it has a core."""
-ENOUGH = Decimal(LONG * 9)
-"""Less than can be spent in the time: the edge is reached."""
+ENOUGH = Decimal(LONG * (25 if LONG > 60 else 14))
+"""Less than can be spent in the time: the edge is reached, after one was killed."""
 
 
 def steps(log: Path) -> list[tuple[float, str, Decimal]]:
@@ -38,6 +38,13 @@ def steps(log: Path) -> list[tuple[float, str, Decimal]]:
 
 def total(found: list[tuple[float, str, Decimal]], what: str) -> Decimal:
     return sum((amount for _, kind, amount in found if kind == what), Decimal(0))
+
+
+def unheard_of(log: list[tuple[float, str, Decimal]]) -> Decimal:
+    """Return what a process spent in the times in which its lease ended, as nothing of it was heard: others were lent that as well."""
+    heard = sorted({*(at for at, what, _ in log if what == "heard"), max(at for at, _, _ in log)})
+    silences = [(a, b) for a, b in itertools.pairwise(heard) if b - a > LIVES]
+    return total([step for step in log if any(a < step[0] <= b for a, b in silences)], "settled")
 
 
 @pytest.mark.kill
@@ -63,6 +70,7 @@ def test_counted_is_true_at_the_edge(database: str, tmp_path: Path) -> None:
                 str(CALLERS),
                 str(LONG),
                 str(LIVES),
+                str(LONGEST),
                 log,
             ],
             env=environment(),
@@ -82,8 +90,10 @@ def test_counted_is_true_at_the_edge(database: str, tmp_path: Path) -> None:
         while time.monotonic() < until:
             time.sleep(random.uniform(0.05, 0.4))
             cut += connection.execute(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND application_name LIKE 'llm-settings leases%'"
+                "SELECT count(pg_terminate_backend(pid)) FROM ("
+                " SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+                " AND application_name LIKE 'llm-settings leases%%' ORDER BY random() LIMIT %s) found",
+                [random.choice((1, 1, 1, 1, PROCESSES))],
             ).fetchone()[0]
             if time.monotonic() > kill_at and crew[0].poll() is None:
                 crew[0].send_signal(signal.SIGKILL)
@@ -105,10 +115,10 @@ def test_counted_is_true_at_the_edge(database: str, tmp_path: Path) -> None:
     assert each[1:] == [total(log, "settled") for log in logged[1:]]
 
     killed = logged[0]
-    died = max(at for at, _, _ in killed)
-    late = [step for step in killed if step[0] > died - UNTOLD]
+    unheard = [step for step in killed if step[0] > max(at for at, what, _ in killed if what == "heard")]
     true, open_then = total(killed, "settled"), total(killed, "reserved") - total(killed, "ended")
-    assert true - total(late, "settled") <= each[0] <= true + open_then + total(late, "reserved")
-    assert spent <= ENOUGH + PROCESSES * CALLERS * LARGEST * Decimal(str(MOST - 1))
+    assert true - total(unheard, "settled") <= each[0] <= true + open_then + total(unheard, "reserved")
+    lent_twice = sum((unheard_of(log) for log in logged), Decimal(0))
+    assert spent <= ENOUGH + lent_twice + PROCESSES * CALLERS * LARGEST * Decimal(str(MOST - 1))
     if all(outcome["refusals"].get("spent") for outcome in outcomes):  # a slow machine does not come to the edge
         assert spent > ENOUGH - LARGEST
