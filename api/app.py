@@ -20,6 +20,7 @@ from api import (
     docs,
     document,
     effective,
+    erasures,
     errors,
     features,
     health,
@@ -116,6 +117,7 @@ def make() -> FastAPI:
     ours = (
         providers,
         provider_secrets,
+        erasures,
         settings,
         scoped_settings,
         organizations,

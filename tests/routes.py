@@ -48,6 +48,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/llm/rate-limits"): {"name": "Nightly", "requestsPerMinute": 60},
     ("PUT", "/llm/rate-limits/{id}"): {"maxConcurrent": 5, "version": 1},
     ("POST", "/llm/budgets/{id}/corrections"): {"amount": "-0.5", "reason": "a credit"},
+    ("POST", "/llm/logs/erasures"): {"userId": "42"},
+    ("POST", "/llm/organizations/{id}/erasures"): {"userId": "42"},
     ("PUT", "/llm/installation"): {"organizations": "open", "version": 1},
     ("PUT", "/llm/document"): {"version": 1, "defaults": {"temperature": 0.5}},
     ("POST", "/llm/history/restore"): {"table": "installation", "row": 1, "generation": 1},

@@ -29,6 +29,8 @@ COLUMNS: Final = (
     *("prompt", "parameters", "response", "token_usage", "input_tokens", "output_tokens", "cost", "error"),
     *LATER,
 )
+OF_A_PERSON: Final = ("user_id", "prompt", "parameters", "response", "error", "tags", "correlation_id")
+"""Columns that say who it was, or what was said; also what leads to it in the logs of the service."""
 
 _log = logging.getLogger(__name__)
 

@@ -47,7 +47,7 @@ RIGHTS: Final = {
     "audit_events": f"SELECT, INSERT ({_RECORDED})",  # number, hash and time are the triggers'
     "audit_head": "SELECT",
     "audit_checkpoints": "SELECT",
-    "llm_logs": f"SELECT, DELETE, INSERT ({', '.join(_LOGGED)})",
+    "llm_logs": f"SELECT, DELETE, INSERT ({', '.join(_LOGGED)}), UPDATE ({', '.join(log_rows.OF_A_PERSON)})",
     "llm_usage": "SELECT, DELETE",  # a trigger adds to it
     "llm_usage_days": _ALL,
     **dict.fromkeys(("llm_vendor_bills", "llm_spend_closings", "llm_spend_closed"), _ALL),
