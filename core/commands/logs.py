@@ -14,8 +14,8 @@ from ..wording import counted
 from .opening import DryRun, retrying, store, writes
 
 app = typer.Typer(no_args_is_help=True, help="The log of calls to models.")
-User = Annotated[str, typer.Option(help="The id of a person, as programs give it with each call.")]
-Of = Annotated[str, typer.Option("--organization", help="Only the calls of this organisation.")]
+Person = Annotated[str, typer.Option(help="The id of a person, as programs give it with each call.")]
+OfOrganization = Annotated[str, typer.Option("--organization", help="Only the calls of this organisation.")]
 
 
 @app.command("purge")
@@ -35,7 +35,7 @@ def purge(
 
 
 @app.command("find")
-def find(user: User, organization: Of = "") -> None:
+def find(user: Person, organization: OfOrganization = "") -> None:
     """Say how many calls of a person the log has, and since when."""
     with store():
         typer.echo(_said(_found(user, _id_of(organization))))
@@ -44,8 +44,8 @@ def find(user: User, organization: Of = "") -> None:
 @app.command("erase")
 @writes
 def erase(
-    user: User,
-    organization: Of = "",
+    user: Person,
+    organization: OfOrganization = "",
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     dry_run: DryRun = False,

@@ -55,7 +55,7 @@ def find_calls_of(session: Session, actor: Actor, user_id: str, *, organization_
         NotFound: If there is no such organisation, or it is another's. A deleted one is there to the installation's admins.
         Invalid: If *user_id* is empty, or longer than 200 characters.
     """
-    whose = _whose(session, actor, "logs.find", user_id, organization_id)
+    whose = _calls_asked_for(session, actor, "logs.find", user_id, organization_id)
     return _count(session, whose)
 
 
@@ -65,7 +65,7 @@ def erase_some(session: Session, actor: Actor, user_id: str, *, organization_id:
     Raises:
         Forbidden, NotFound, Invalid: As :func:`find_calls_of`; the last also without a reason where one is needed.
     """
-    whose = _whose(session, actor, "logs.erase", user_id, organization_id)
+    whose = _calls_asked_for(session, actor, "logs.erase", user_id, organization_id)
     found = _count(session, whose).calls
     if not found:
         return Erased(0, 0)
@@ -85,7 +85,7 @@ def erase_calls_of(transact: Transact, actor: Actor, user_id: str, *, organizati
     """
 
     def begin(session: Session) -> int:
-        found = _count(session, _whose(session, actor, "logs.erase", user_id, organization_id)).calls
+        found = _count(session, _calls_asked_for(session, actor, "logs.erase", user_id, organization_id)).calls
         if found:
             _record(session, actor, found, organization_id)
         return found
@@ -102,12 +102,12 @@ def erase_calls_of(transact: Transact, actor: Actor, user_id: str, *, organizati
 
 def _next(actor: Actor, user_id: str, organization_id: int | None, after: Any) -> Callable[[Session], tuple[int, Any]]:
     def work(session: Session) -> tuple[int, Any]:
-        return _erase(session, _whose(session, actor, "logs.erase", user_id, organization_id), after)
+        return _erase(session, _calls_asked_for(session, actor, "logs.erase", user_id, organization_id), after)
 
     return work
 
 
-def _whose(session: Session, actor: Actor, action: str, user_id: str, organization_id: int | None) -> Any:
+def _calls_asked_for(session: Session, actor: Actor, action: str, user_id: str, organization_id: int | None) -> Any:
     """Return the condition of the calls that *actor* may reach."""
     if organization_id is None:
         require(session, actor, action)

@@ -44,7 +44,9 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_person_goes_and_the_numbers_stay(session: Session, admin: Actor) -> None:
     """Of seven calls goes all that says who or what; others' calls and every figure stay; the audit has a number and no id."""
     organization = id_of(organizations.create_one(session, admin, {"slug": "acme", "name": "Acme"}))
-    log(session, *calls(6, organization_id=organization), failed(**SAID, error="Anna broke it"), {"user_id": "anna-421"})
+    log(
+        session, *calls(6, organization_id=organization), failed(**SAID, error="Anna broke it"), {"user_id": "anna-421"}
+    )
     session.execute(text("UPDATE llm_logs SET tags = '[\"anna\"]', correlation_id = 'trace-anna'"))
     before = rows(session)
     figures = [usage.course(session, admin, "day", "model", organization_id=of) for of in (None, organization)]

@@ -28,7 +28,7 @@ def recorded() -> Iterator[str]:
 
 def asked() -> Iterator[str]:
     """Each action that core asks somebody's rights for, wherever it does."""
-    return _actions({"require", "reach", "reach_row", "visible", "named", "_alert_asked_for"})
+    return _actions({"require", "reach", "reach_row", "visible", "named", "_alert_asked_for", "_calls_asked_for"})
 
 
 def _actions(functions: set[str]) -> Iterator[str]:
