@@ -8,7 +8,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -25,6 +25,10 @@ TOO_MANY: Final = 429
 """HTTP's status of a rate limit that is used up."""
 MOST: Final = 10_000
 """Gates that are kept; when there are more, all is learned anew."""
+PAUSE: Final = 1.0
+"""Seconds between two words of a process that has no rate limit of ours to speak of."""
+REFUSED: Final = 60.0
+"""Seconds until it speaks again where it was not heard."""
 _LARGEST: Final = 10**12
 """What a vendor allows a minute is less than this, or is not meant."""
 _A_MOMENT: Final = 1e8
@@ -168,6 +172,9 @@ class Gate:
         if wait:
             self.close_for(wait)
             self.is_news = True
+            if self.fingerprint is not None:
+                for tell in when_closed:
+                    tell()
 
     def close_for(self, seconds: float) -> None:
         """Close the gate for so many seconds from now, at most :data:`LONGEST`."""
@@ -244,6 +251,8 @@ def _fingerprint(key: str) -> str | None:
         return None
 
 
+when_closed: Final[list[Callable[[], object]]] = []
+"""What is called when a vendor closes a gate."""
 gates: Final = Gates()
 """Those of this process."""
 os.register_at_fork(after_in_child=gates.reset)

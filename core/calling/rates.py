@@ -76,6 +76,9 @@ class Rates:
         """Whether the thread sleeps until somebody rings."""
         self._said: tuple[list[RateSaid], list[dict[str, Any]]] | None = None
         """What has no answer yet."""
+        self._is_gate_closed = False
+        """Whether a vendor let nothing through, and the store is to be told though there is no rate limit."""
+        self._gates_not_before = float("-inf")
         self._number = 0
         self._of_parent = getattr(self, "_line", None)  # after a fork: it is the parent's, and is not closed
         self._line = LeaseLine(self._url, self.holder, self._lives, asks=RATES, name="llm-settings rates")
@@ -197,6 +200,13 @@ class Rates:
         """Have the thread tell, if there is one."""
         if self._thread is not None:
             self._ring()
+
+    def tell_gates(self) -> None:
+        """Have the thread tell that a vendor lets nothing through, also where no rate limit counts."""
+        with self._lock:
+            self._start()
+        self._is_gate_closed = True
+        self.ring()
 
     def _begin(self, waiter: RateWaiter) -> RateWaiter:
         now = waiter.since
@@ -346,16 +356,25 @@ class Rates:
                 self._tell()
             except Exception as error:  # noqa: BLE001 - without this thread nothing would be limited
                 with self._lock:
-                    if self._away is None:
-                        self._away_since = time.monotonic()
-                    self._asked_at = None
-                    self._away = error if isinstance(error, Unanswered) else Unanswered(type(error).__name__)
-                    self._retry(time.monotonic())
+                    self._failed(error if isinstance(error, Unanswered) else Unanswered(type(error).__name__))
                 time.sleep(wait)
                 wait, pause = min(wait * 2, BACKOFF[1]), 0.0
             else:
                 wait, pause = BACKOFF[0], self._pause()
         self._line.close()
+
+    def _failed(self, why: Unanswered) -> None:
+        now = time.monotonic()
+        self._asked_at = None
+        if (
+            self._said is not None and not self._said[0]
+        ):  # of gates alone: it is not said again, and nobody waits for it
+            self._said, self._gates_not_before = None, now + gates.REFUSED
+            return
+        if self._away is None:
+            self._away_since = now
+        self._away = why
+        self._retry(now)
 
     def _sleep(self, pause: float) -> None:
         """Wait until somebody rings, or *pause* seconds."""
@@ -369,7 +388,9 @@ class Rates:
         with self._lock:
             if len(self._waiting):
                 return AGAIN
-            return EVERY if any(not meter.is_done for meter in self._meters.values()) else IDLE
+            if any(not meter.is_done for meter in self._meters.values()):
+                return EVERY
+            return max(min(self._gates_not_before - time.monotonic(), IDLE), EVERY) if self._is_gate_closed else IDLE
 
     def _prepare(self) -> bool:
         """Put together what is to be said now, unless something has no answer yet; return whether there is any."""
@@ -386,7 +407,9 @@ class Rates:
                 if (meter.is_low and now - meter.told_at > AGAIN and now - meter.used_at < EVERY)
                 or meter.has_news(now, is_needed=number in needs)
             ]
-            told = gates.gates.news() if self._meters else []
+            told = []
+            if self._meters or (self._is_gate_closed and now >= self._gates_not_before):
+                told, self._is_gate_closed, self._gates_not_before = gates.gates.news(), False, now + gates.PAUSE
             if not (said or told):
                 return False
             self._said = (said, told)
@@ -407,6 +430,8 @@ class Rates:
         answer: Mapping[str, Any] = self._line.ask(self._number, words)[0].answer
         of_limits = {each["l"]: each for each in answer["limits"]}
         gates.gates.hear(answer["gates"])
+        if not said:
+            self._line.close()  # it may be long until there is more of this
         with self._lock:
             self._asked_at = self._away = None
             for each in said:
@@ -436,5 +461,6 @@ class Rates:
 
 rates = Rates()
 """What this process has of rate limits."""
+gates.when_closed.append(lambda: rates.tell_gates())  # noqa: PLW0108 - whichever it is then
 os.register_at_fork(after_in_child=rates._reset)  # noqa: SLF001 - same module; what is lent is the parent's
 atexit.register(rates.flush)

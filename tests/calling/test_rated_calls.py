@@ -1,6 +1,7 @@
 """Calls keep to rate limits: counted before anything is sent, ended with the call, whatever ends it; and to what the vendor says."""
 
 import gc
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 
 from core import ai, resolve
 from core.actors import COMMAND_LINE
-from core.calling import leases, rates
+from core.calling import gates, leases, rates
 from core.calling.leases import Leases
 from core.calling.rates import Rates
 from core.errors import BudgetExceeded, CallFailed, RateLimited
@@ -270,3 +271,40 @@ def test_what_the_vendor_allows_is_told(rated: str, vendor: Vendor) -> None:
         time.sleep(0.1)
         ai.complete(ASKED)
     assert found == [("m1", 60, None, True)]
+
+
+def test_a_429_is_told_without_any_rate_limit(rated: str, vendor: Vendor) -> None:
+    """So that processes hear of it that have some, or were refused as well; the connection is closed after it."""
+    vendor.fail(Status(429, {"retry-after": "50"}))
+    with pytest.raises(CallFailed) as refused:
+        ai.complete(ASKED, deadline=9)
+    assert refused.value.reason == "rate_limit"
+    lines = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '%rates%' AND datname = current_database()"
+    )
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        with psycopg.connect(rated) as connection:
+            found = connection.execute("SELECT model, closed_until > now() FROM llm_vendor_rates").fetchall()
+            open_ones = connection.execute(lines).fetchone()
+        if found and open_ones == (0,):
+            break
+        time.sleep(0.05)
+    assert (found, open_ones) == ([("m1", True)], (0,))
+
+
+def test_who_cannot_tell_of_a_429_does_not_go_on_trying() -> None:
+    """It is worth a word, not a connection a second; nothing waits for it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(1)
+        alone = Rates(f"postgresql://a@127.0.0.1:{server.getsockname()[1]}/b")
+        gates.gates.of(1, "told nobody", "sk-1").is_news = True
+        for _ in range(2):
+            alone.tell_gates()
+            server.accept()[0].close()
+            with pytest.raises(TimeoutError):
+                server.accept()
+            alone._gates_not_before = time.monotonic()  # a minute later
+            gates.gates.of(1, "told nobody", "sk-1").is_news = True
+        alone.close()
+    gates.gates.reset()
