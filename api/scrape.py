@@ -1,7 +1,7 @@
 """What Prometheus is answered: what this process has served, how it is, and what of the store wakes an operator.
 
 Names and units: https://prometheus.io/docs/practices/naming/. What stands in a label is one of few: a route, a page, a check, a
-table, a limit, a reason, the ids of at most a hundred budgets, the names of at most fifty providers, and of a hundred models that end.
+table, a limit, a reason, the ids of at most a hundred budgets and rate limits on calls, the names of at most fifty providers, and of a hundred models that end.
 """
 
 import math
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, time
 
 from prometheus_client import ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
 from api import readiness
@@ -19,7 +19,7 @@ from api.effective import resolver
 from api.store_figures import Known, reader
 from core import logs
 from core.access import ratelimit
-from core.govern.figures import EXPIRES_SOON_DAYS, RECENT_MINUTES, Figures
+from core.govern.figures import EXPIRES_SOON_DAYS, MOST_RATE_LIMITS, RECENT_MINUTES, Figures
 from core.store import db, migrate
 from core.store.records import CALL_STATUSES
 from core.version import VERSION
@@ -94,6 +94,17 @@ def _of_process() -> Iterator[Metric]:
     for reason, number in logs.refused().items():
         kept_out.add_metric([reason], number)
     yield kept_out
+    waits = logs.waits()
+    help_ = "Time that calls of this process waited for a rate limit on calls; those that need not are not counted"
+    yield SummaryMetricFamily(_named("rate_wait_seconds"), help_, count_value=waits.calls, sum_value=waits.seconds)
+    held_off = CounterMetricFamily(
+        _named("rate_refused"),
+        "Calls of this process that a rate limit did not let through, by its id",
+        labels=["limit"],
+    )
+    for limit, number in sorted(waits.refused.items())[:MOST_RATE_LIMITS]:
+        held_off.add_metric([str(limit)], number)
+    yield held_off
 
 
 def _of_reading(known: Known) -> Iterator[Metric]:
@@ -132,6 +143,7 @@ def _of_store(found: Figures) -> Iterator[Metric]:
         yield from _moment(name, help_, at)
     yield from _of_messages(found)
     yield from _of_budgets(found)
+    yield from _of_rates(found)
     ends = GaugeMetricFamily(
         _named("model_retires_seconds"),
         "Time until the vendor takes a provider's default model away; negative: it has",
@@ -214,6 +226,19 @@ def _of_budgets(found: Figures) -> Iterator[Metric]:
     yield _gauges("budget_spent_usd", "Spent in the present period of a budget, by its id", "budget", spent)
     yield _gauges("budget_limit_usd", "What may be spent in it, top-ups among it", "budget", limits)
     yield _gauge("leases", "Parts of budgets that are lent to processes now", found.leases)
+
+
+def _of_rates(found: Figures) -> Iterator[Metric]:
+    for name, field, help_ in (
+        ("recent_rate_requests", "requests", "Requests that counted against a rate limit on calls, by its id"),
+        ("recent_rate_waits", "waited", "Calls that waited for it"),
+        ("recent_rate_wait_seconds", "wait_seconds", "Time that these waited"),
+        ("recent_rate_refusals", "refused", "Calls that it did not let through"),
+    ):
+        counted = [(str(each.id), float(getattr(each, field))) for each in found.rates]
+        yield _gauges(name, f"{help_}, in the hour that is now and the one before", "limit", counted)
+    in_use = [(str(each.id), float(each.in_use)) for each in found.rates]
+    yield _gauges("rate_calls_under_way", "Calls that were under way when processes last spoke", "limit", in_use)
 
 
 def _moment(name: str, help_: str, at: datetime | None) -> Iterator[Metric]:

@@ -2,7 +2,7 @@
 
 What is kept: :mod:`core.calling.log_rows`; the writer: :mod:`core.calling.log_writer`. What calls cost is told whatever the
 log keeps (:mod:`core.calling.teller`): :func:`told` waits for that, :func:`untold` says what is left;
-:func:`refused`, how many calls budgets did not let through.
+:func:`refused`, how many calls budgets did not let through, :func:`waits`, what rate limits on calls did to them.
 """
 
 import uuid
@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, get_args
 
-from .calling import holds, log_rows, log_writer, pricing, settling, teller
+from .calling import holds, log_rows, log_writer, pricing, rate_queue, settling, teller
 from .calling.log_rows import CallStatus, Operation
 from .calling.log_writer import AT_EXIT, dropped, flush
+from .calling.rate_queue import RateWaits
 from .calling.request import TAG, is_short
 from .calling.settling import AttemptCost, AttemptOutcome
 from .calling.spending import Spending
@@ -23,7 +24,19 @@ from .errors import BudgetReason, Invalid
 from .redaction import scrub
 from .resolving.effective import EffectiveSettings
 
-__all__ = ["AT_EXIT", "Tokens", "Untold", "dropped", "flush", "record", "refused", "told", "untold"]
+__all__ = [
+    "AT_EXIT",
+    "RateWaits",
+    "Tokens",
+    "Untold",
+    "dropped",
+    "flush",
+    "record",
+    "refused",
+    "told",
+    "untold",
+    "waits",
+]
 
 
 def record(
@@ -141,6 +154,11 @@ def untold() -> Untold:
 def refused() -> dict[str, int]:
     """Return how many calls of this process budgets did not let through: reason of ``BudgetExceeded`` -> number."""
     return {reason: holds.refused[reason] for reason in get_args(BudgetReason)}
+
+
+def waits() -> RateWaits:
+    """Return how many calls of this process waited for rate limits, how many seconds, and how many were refused by which."""
+    return rate_queue.counted.told()
 
 
 def _words(error: BaseException | str) -> str:

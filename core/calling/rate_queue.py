@@ -1,9 +1,9 @@
 """Calls that wait for a rate limit: first come first served within a feature, the features in turn. No I/O, no lock."""
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from ..errors import RateLimited
 from ..resolving.rate_limits import RateLimit
@@ -11,6 +11,42 @@ from .rate_meters import RateMeter
 
 HURRIED_MS: Final = 2000
 """Who waits for less is told by the thread that hears the store."""
+
+
+class RateWaits(NamedTuple):
+    """What rate limits on calls did to calls of this process since it began."""
+
+    calls: int
+    """That waited before they went through."""
+    seconds: float
+    """That these waited, in all."""
+    refused: Mapping[int, int]
+    """The id of a rate limit -> calls that it did not let through."""
+
+
+class RateCount:
+    """Counts that. Who counts has the lock of :mod:`.rates`."""
+
+    def __init__(self) -> None:
+        self._calls, self._seconds = 0, 0.0
+        self._refused: Counter[int] = Counter()
+
+    def waited(self, seconds: float) -> None:
+        """Count a call that went through after so long."""
+        self._calls += 1
+        self._seconds += seconds
+
+    def refused(self, limit: int) -> None:
+        """Count a call that a rate limit did not let through."""
+        self._refused[limit] += 1
+
+    def told(self) -> RateWaits:
+        """Return what was counted."""
+        return RateWaits(self._calls, self._seconds, dict(self._refused))
+
+
+counted: Final = RateCount()
+"""Of this process."""
 
 
 class Permit:

@@ -24,7 +24,7 @@ from ..resolving.rate_limits import RateLimit
 from . import gates
 from .lease_line import RATES, LeaseLine, Unanswered
 from .rate_meters import RateFigure, RateMeter, RateSaid
-from .rate_queue import Permit, RateQueue, RateWaiter
+from .rate_queue import Permit, RateQueue, RateWaiter, counted
 
 LIVES: Final = 10.0
 """Seconds that a lease lives after the last word of its holder."""
@@ -238,6 +238,7 @@ class Rates:
             return False
         self._waiting.remove(waiter)
         meter.refused += 1
+        counted.refused(meter.limit.id)
         waiter.problem = meter.limited(figure, waiter.tokens)
         return True
 
@@ -300,11 +301,14 @@ class Rates:
             meters = [self._meter(limit, now) for limit in waiter.limits]
             if not is_open and any(meter.lacks(waiter.tokens, now) is not None for meter in meters):
                 return False
+            took = now - waiter.since
+            if took > AGAIN and meters:
+                counted.waited(took)
             for meter in meters:
                 meter.take(waiter.tokens, now)
-                if now - waiter.since > AGAIN:
+                if took > AGAIN:
                     meter.waited += 1
-                    meter.waited_for += now - waiter.since
+                    meter.waited_for += took
             waiter.permit = Permit(meters, waiter.tokens)
             return True
 

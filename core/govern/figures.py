@@ -25,6 +25,8 @@ MOST_ENDS: Final = 100
 """So many providers have a number for the end of their model, those where it comes first."""
 MOST_BUDGETS: Final = 100
 """So many budgets have numbers of their own, those that are nearest to their limit."""
+MOST_RATE_LIMITS: Final = 100
+"""So many rate limits on calls have numbers of their own, those that refused and held up most calls."""
 OTHERS: Final = "(others)"
 """For those, and for names that no provider has any more; none can have this one."""
 
@@ -59,6 +61,18 @@ class BudgetFigure(NamedTuple):
     id: int
     spent: Decimal
     limit: Decimal
+
+
+class RateLimitFigure(NamedTuple):
+    """What counted against a rate limit on calls in the hour that is now and the one before."""
+
+    id: int
+    requests: int
+    waited: int
+    wait_seconds: float
+    refused: int
+    in_use: int
+    """Calls that were under way when processes last spoke."""
 
 
 class Figures(NamedTuple):
@@ -99,6 +113,8 @@ class Figures(NamedTuple):
     """Those that are active, the most spent ones first."""
     leases: int
     """Parts of budgets that are lent to processes now."""
+    rates: tuple[RateLimitFigure, ...]
+    """Rate limits on calls that are active, those that refused most first."""
 
 
 def read(session: Session, ring: KeyRing) -> Figures:
@@ -123,6 +139,7 @@ def read(session: Session, ring: KeyRing) -> Figures:
         messages=Messages(*session.execute(_MESSAGES, {"now": now, "test": notifications.TEST}).one()),
         ends=tuple(lifecycle.ends(session, MOST_ENDS)),
         budgets=tuple(BudgetFigure(*row) for row in session.execute(_BUDGETS, {"now": now, "most": MOST_BUDGETS})),
+        rates=tuple(RateLimitFigure(*row) for row in session.execute(_RATES, {"now": now, "most": MOST_RATE_LIMITS})),
         tokens_expiring=expiring,
         next_expiry=next_expiry,
         oldest_token=oldest_token,
@@ -170,11 +187,21 @@ _CALLS: Final = text("""
 """)
 _BUDGETS: Final = text("""
     SELECT id, spent, allowed FROM (
-        SELECT b.id, coalesce(p.spent, 0) AS spent, b.amount + coalesce(p.topped_up, 0) AS allowed
+        SELECT b.id, coalesce(p.spent, 0) AS spent, b.amount + coalesce(p.carried + p.topped_up, 0) AS allowed
         FROM org_llm_budgets b LEFT JOIN LATERAL (
-            SELECT spent, topped_up FROM llm_budget_periods
+            SELECT spent, carried, topped_up FROM llm_budget_periods
             WHERE budget_id = b.id AND starts_at <= :now AND (ends_at IS NULL OR ends_at > :now)
             ORDER BY starts_at DESC LIMIT 1
         ) p ON true WHERE b.is_active
     ) found ORDER BY spent / nullif(allowed, 0) DESC NULLS LAST, id LIMIT :most
+""")
+_RATES: Final = text("""
+    SELECT r.id, coalesce(h.requests, 0)::bigint, coalesce(h.waited, 0)::bigint, coalesce(h.waited_ms, 0) / 1000.0,
+        coalesce(h.refused, 0)::bigint, coalesce(v.in_use, 0)
+    FROM llm_rate_limits r LEFT JOIN llm_rate_levels v ON v.rate_limit_id = r.id
+        LEFT JOIN LATERAL (
+            SELECT sum(requests) AS requests, sum(waited) AS waited, sum(waited_ms) AS waited_ms, sum(refused) AS refused
+            FROM llm_rate_hours WHERE rate_limit_id = r.id AND slot >= date_trunc('hour', :now, 'UTC') - interval '1 hour'
+        ) h ON true
+    WHERE r.is_active ORDER BY h.refused DESC NULLS LAST, h.waited DESC NULLS LAST, r.id LIMIT :most
 """)

@@ -4,6 +4,7 @@ import math
 import re
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -16,15 +17,17 @@ from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from api import health, readiness, store_figures
-from core import config
+from core import logs
 from core.access import sign_in, tokens
 from core.actors import COMMAND_LINE, Actor
 from core.calling import teller
 from core.calling.leases import Leases
-from core.errors import BudgetExceeded
+from core.calling.rates import Rates
+from core.errors import BudgetExceeded, RateLimited
 from core.govern import figures, jobs
 from core.manage import providers
 from core.resolving.budgets import Budget
+from core.resolving.rate_limits import RateLimit
 from core.store import db
 from core.store.tables import METADATA, User
 from core.version import VERSION
@@ -361,7 +364,7 @@ def test_ten_thousand_providers_stay_bounded(client: TestClient) -> None:
     assert took < 3 * 2.0
 
 
-def test_budgets_by_their_ids(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_budgets_by_their_ids(client: TestClient, committed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is spent of what may be, of the active ones, the most spent first; what is lent, refused, and not told yet."""
     monkeypatch.setattr(figures, "MOST_BUDGETS", 3)
     execute(
@@ -370,18 +373,18 @@ def test_budgets_by_their_ids(client: TestClient, monkeypatch: pytest.MonkeyPatc
         " FROM generate_series(1, 5) n"
     )
     execute("SELECT llm_open_budget_period(id) FROM org_llm_budgets WHERE id <> 4")
-    execute("UPDATE llm_budget_periods SET spent = 9.5, topped_up = 1 WHERE budget_id IN (2, 3, 5)")
+    execute("UPDATE llm_budget_periods SET spent = 9.5, topped_up = 1, carried = 2 WHERE budget_id IN (2, 3, 5)")
     execute(
         "INSERT INTO llm_leases (holder, period_id, granted, in_flight, presumed, number, expires_at, name)"
         " SELECT gen_random_uuid(), id, n, 0, 0, 1, clock_timestamp() + interval '1 hour' * (n - 1), 'a'"
         " FROM llm_budget_periods, generate_series(0, 2) n WHERE budget_id = 2"
     )
     assert values(client, "budget_spent_usd") == {"2": 9.5, "3": 9.5, "1": 0}
-    assert values(client, "budget_limit_usd") == {"2": 21, "3": 31, "1": 10}
+    assert values(client, "budget_limit_usd") == {"2": 23, "3": 33, "1": 10}
     assert value(client, "leases") == 1
     assert "Secret" not in client.get(PAGE).text
 
-    held = Leases(config.get_config().database_url)
+    held = Leases(committed)
     before = values(client, "budget_refused")
     with pytest.raises(BudgetExceeded) as kept_out:
         held.reserve([Budget(1, "Secret 1", "hard", "refuse", "closed")], Decimal(11))
@@ -395,6 +398,47 @@ def test_budgets_by_their_ids(client: TestClient, monkeypatch: pytest.MonkeyPatc
     of = teller.Of(0, "", "openai", "m", "answered", "")
     telling.put(teller.Settled(of, time.monotonic(), 1, 1, Decimal("0.25"), estimated=False))
     assert value(client, "spend_untold_usd") == 0.25
+
+
+def test_rate_limits_by_their_ids(client: TestClient, committed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What counted against the active ones lately, and what of it waited; of this process how long calls waited, and were refused."""
+    monkeypatch.setattr(figures, "MOST_RATE_LIMITS", 2)
+    execute(
+        "INSERT INTO llm_rate_limits (id, name, model, max_concurrent, is_active)"
+        " SELECT n, 'Secret ' || n, n, 1, n < 4 FROM generate_series(1, 4) n"
+    )
+    execute(
+        "INSERT INTO llm_rate_hours (rate_limit_id, slot, requests, waited, waited_ms, refused)"
+        " SELECT n, date_trunc('hour', clock_timestamp(), 'UTC') - interval '1 hour' * back, 100, n, 1500, 10 * n"
+        " FROM generate_series(1, 4) n, generate_series(0, 2) back"
+    )
+    execute(
+        "INSERT INTO llm_rate_levels (rate_limit_id, requests, tokens, filled_at, in_use) VALUES (3, 0, 0, now(), 7)"
+    )
+    for name, wanted in {
+        "recent_rate_requests": {"3": 200, "2": 200},
+        "recent_rate_waits": {"3": 6, "2": 4},
+        "recent_rate_wait_seconds": {"3": 3, "2": 3},
+        "recent_rate_refusals": {"3": 60, "2": 40},
+        "rate_calls_under_way": {"3": 7, "2": 0},
+    }.items():
+        assert values(client, name) == wanted, name
+    assert "Secret" not in client.get(PAGE).text
+
+    ours = Rates(committed)
+    one = RateLimit(1, "Secret 1", "1", None, None, 1, 6.0, "wait", 200)
+    held = ours.enter([one], 0, None, patience=9)
+    before = logs.waits()
+    with pytest.raises(RateLimited):
+        ours.enter([one], 0, None, patience=9)
+    threading.Timer(0.1, lambda: ours.end(held, 0)).start()
+    ours.end(ours.enter([one._replace(max_wait_ms=9000)], 0, None, patience=9), 0)
+    assert ours.flush(5)
+    ours.close()
+    found = client.get(PAGE).text
+    assert f'llm_settings_rate_refused_total{{limit="1"}} {before.refused.get(1, 0) + 1:.1f}' in found
+    assert f"llm_settings_rate_wait_seconds_count {before.calls + 1:.1f}" in found
+    assert 0.05 < logs.waits().seconds - before.seconds < 5
 
 
 # ---- while the database is away ----

@@ -296,15 +296,17 @@ def test_a_429_is_told_without_any_rate_limit(rated: str, vendor: Vendor) -> Non
 def test_who_cannot_tell_of_a_429_does_not_go_on_trying() -> None:
     """It is worth a word, not a connection a second; nothing waits for it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(1)
+        server.settimeout(1.2)
         alone = Rates(f"postgresql://a@127.0.0.1:{server.getsockname()[1]}/b")
-        gates.gates.of(1, "told nobody", "sk-1").is_news = True
+        gate = gates.gates.of(1, "told nobody", "sk-1")
         for _ in range(2):
+            gate.is_news = True
             alone.tell_gates()
             server.accept()[0].close()
+            gate.is_news = True
+            alone.tell_gates()
             with pytest.raises(TimeoutError):
                 server.accept()
             alone._gates_not_before = time.monotonic()  # a minute later
-            gates.gates.of(1, "told nobody", "sk-1").is_news = True
         alone.close()
     gates.gates.reset()
