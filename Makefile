@@ -2,6 +2,8 @@
 PYTHON ?= python3
 HOST = 127.0.0.1
 PORT ?= 8501
+# One more than a CI machine has cores: a fifth of the time, tests wait
+WORKERS ?= 3
 BIN := .venv/bin
 RUN := $(BIN)/python -m
 
@@ -12,7 +14,7 @@ run: app
 	$(RUN) uvicorn asgi:app --host $(HOST) --port $(PORT) --lifespan on --timeout-graceful-shutdown 3 --no-access-log
 
 test: tools
-	$(RUN) pytest -n 2 $(ARGS)
+	$(RUN) pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: tools
 	$(RUN) ruff format --check .
@@ -28,7 +30,7 @@ bench: tools
 # Which branches of core no test reaches; fails below the floor in pyproject.toml
 coverage: tools
 	$(RUN) coverage erase
-	$(RUN) coverage run -m pytest -n 2 -m "quick or long" $(ARGS)
+	$(RUN) coverage run -m pytest -n $(WORKERS) -m "quick or long" $(ARGS)
 	$(RUN) coverage combine --quiet
 	$(RUN) coverage report
 
