@@ -508,7 +508,7 @@ def test_what_the_schema_forbids_is_refused(root: TestClient, method: str, path:
 
     def send(*names: str, value: Any) -> Response:
         body = {**base, **dict.fromkeys(names, value)}
-        undone = connection.begin_nested()  # what was taken changes nothing for the next, and leaves no versions to read past
+        undone = connection.begin_nested()  # else each version is one more to read past
         answer = root.request(method, url, json=body, headers={"If-Match": "*"} if method == "PUT" else {})
         undone.rollback()
         assert answer.status_code < 500
