@@ -20,6 +20,7 @@ KINDS: Final[Mapping[str, str]] = {
     "settings_presets": "preset",
     "org_llm_budgets": "budget",
     "llm_rate_limits": "rate limit",
+    "llm_pii_settings": "personal data",
     "installation": "installation",
 }
 """Table -> what a row of it is, for people."""
@@ -77,7 +78,10 @@ class Names:
             for column, (of, _) in _NAMED.items()
             if isinstance(number := image.get(column), int)
         ]
-        if table in {"llm_settings", "feature_llm_overrides", "llm_limits"} and image.get("provider_id") is None:
+        if (
+            table in {"llm_settings", "feature_llm_overrides", "llm_limits", "llm_pii_settings"}
+            and image.get("provider_id") is None
+        ):
             words.append("all providers")
         if table in {"llm_provider_secrets", "organization_names"}:
             words.append(" ".join(filter(None, (image.get("use"), image.get("name")))))

@@ -5,6 +5,7 @@ was saved just now, and of other organisations it reads nothing.
 """
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, NamedTuple
 
 from sqlmodel import Session, select
@@ -131,7 +132,13 @@ def of_all_providers(session: Session, actor: Actor, asked: AskedFor) -> tuple[E
         newest = max(changes, key=lambda change: change[0] or _NEVER)
         found.append(OfProvider(reading.settings(provider, rows), *newest))
     nobody = ProviderFacts(0, "", "", "", None, None, is_active=False, version=0, changes={}, open_box=None)
-    return build(nobody, [each.layer for each in reading.rows(None)], limits=reading.limits(None)), found
+    of_nobody = build(
+        nobody,
+        [each.layer for each in reading.rows(None)],
+        limits=reading.limits(None),
+        personal=partial(tuple, reading.personal(None)),
+    )
+    return of_nobody, found
 
 
 def _reading(session: Session, actor: Actor, asked: AskedFor) -> ScopeRows:

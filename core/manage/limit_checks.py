@@ -14,7 +14,7 @@ from ..resolving.explanation import LayerName
 from ..resolving.layers import Owner, layer_name
 from ..resolving.limit_words import rule_text, who_text
 from ..resolving.limited import LimitedBy
-from ..resolving.limits import DEFAULT_PROVIDER, MODEL, OBJECTS, Bindings, below
+from ..resolving.limits import DEFAULT_PROVIDER, MODEL, OBJECTS, PERSONAL, Bindings, below
 from ..store.organization_tables import LlmFeature, Organization
 from ..store.tables import LlmProvider
 from .organization_members import shown_names
@@ -79,6 +79,23 @@ def refuse(session: Session, actor: Actor, of: Named, current: Mapping[str, Any]
             problems[name] = problem
     for column in changed.intersection(OBJECTS):
         problems |= here.entries(column, current.get(column) or {}, wanted[column])
+    if problems:
+        raise Invalid(problems)
+
+
+def refuse_personal(
+    session: Session, actor: Actor, of: Named, current: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> None:
+    """Return when limits allow what an edit changes of a row of personal data; *current* and *wanted* as of :func:`refuse`.
+
+    Raises:
+        Invalid: Field -> the rule, whose it is, since when and why.
+    """
+    changed = [name for name, value in wanted.items() if value is not None and value != current.get(name)]
+    here = _Here(session, bindings_of(session, actor, of), layer_of(of))
+    problems = {
+        name: problem for name in changed if (problem := here.value(f"{PERSONAL}.{name}", wanted[name])) is not None
+    }
     if problems:
         raise Invalid(problems)
 

@@ -14,14 +14,19 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Session, col, func
 
 from ..resolving.decision import SPELLINGS
-from ..resolving.limits import DEFAULT_PROVIDER, OBJECTS
+from ..resolving.limits import DEFAULT_PROVIDER, OBJECTS, PERSONAL
+from ..resolving.personal_data import PersonalDataRules
 from ..store.organization_tables import FeatureLlmOverride, LlmFeature, Organization
+from ..store.personal_data_tables import LlmPiiSettings
 from ..store.tables import LlmProvider, LlmSettings
 from .scopes import SettingsRow, SettingsScope, of_row
 
 LISTED: Final = 50
 """Rows that are listed."""
-_TABLES: Final[tuple[Any, ...]] = (LlmSettings, FeatureLlmOverride)
+_TABLES: Final[tuple[Any, ...]] = (LlmSettings, FeatureLlmOverride, LlmPiiSettings)
+_OF_FEATURES: Final = {FeatureLlmOverride, LlmPiiSettings}
+"""Tables whose rows may name a feature."""
+_PERSONAL_FIELDS: Final = PersonalDataRules._fields
 
 
 class PutOut(NamedTuple):
@@ -103,7 +108,7 @@ def _found(scope: SettingsScope, rules: Mapping[str, Mapping[str, Any]]) -> tupl
     names = list(rules)
     parts = []
     for model in _TABLES:
-        feature: Any = model.feature_id if model is FeatureLlmOverride else cast(null(), Integer)
+        feature: Any = model.feature_id if model in _OF_FEATURES else cast(null(), Integer)
         out = [_out(model, scope, name, rules[name]) for name in names]
         query = sql_select(
             literal(model.__tablename__).label("name"),
@@ -143,6 +148,20 @@ def _listed(session: Session, found: Any, names: list[str]) -> tuple[PutOut, ...
     )
 
 
+def without_personal(
+    row: LlmPiiSettings, scope: SettingsScope, rules: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the same patch as :func:`without` for a row of personal data."""
+    own = SettingsScope(row.provider_id, row.organization_id, row.feature_id)
+    patch: dict[str, Any] = {}
+    for name, rule in rules.items():
+        head, _, column = name.partition(".")
+        for each in () if head != PERSONAL else (column,) if column else _PERSONAL_FIELDS:
+            if _is_out(rule, getattr(row, each), locked="lock" in rule and own != scope):
+                patch[each] = None
+    return patch
+
+
 def without(row: SettingsRow, scope: SettingsScope, rules: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the patch that clears from a stored row, which is within *scope*, what limits there put out of force; nothing else."""
     patch: dict[str, Any] = {}
@@ -152,6 +171,8 @@ def without(row: SettingsRow, scope: SettingsScope, rules: Mapping[str, Mapping[
     for name, rule in rules.items():
         locked = "lock" in rule and is_narrower
         column, _, key = name.partition(".")
+        if column == PERSONAL:
+            continue
         if column in OBJECTS:
             if locked:
                 objects[column] = {each: value for each, value in objects[column].items() if key and each != key}
@@ -184,7 +205,7 @@ def _within(model: Any, scope: SettingsScope) -> Any:
     """Return the condition that a row names all that *scope* names; organisations that build on a template are within it."""
     conditions: list[Any] = [true()]
     if scope.feature_id is not None:
-        conditions.append(model.feature_id == scope.feature_id if model is FeatureLlmOverride else false())
+        conditions.append(model.feature_id == scope.feature_id if model in _OF_FEATURES else false())
     if scope.provider_id is not None:
         conditions.append(model.provider_id == scope.provider_id)
     if scope.organization_id is not None:
@@ -197,16 +218,38 @@ def _within(model: Any, scope: SettingsScope) -> Any:
 
 def _narrower(model: Any, scope: SettingsScope) -> Any:
     """Return the condition that a row, which is within *scope*, names more: a lock lets the scope's own row be."""
-    if (model is FeatureLlmOverride) != (scope.feature_id is not None):
+    if model is not LlmPiiSettings and (model is FeatureLlmOverride) != (scope.feature_id is not None):
         return true()
+    of_feature = model is LlmPiiSettings and scope.feature_id is None
     own = model.organization_id.is_not(None)
     if scope.organization_id is not None:
         own = model.organization_id != scope.organization_id
-    return or_(own, model.provider_id.is_not(None) if scope.provider_id is None else false())
+    return or_(
+        own,
+        model.provider_id.is_not(None) if scope.provider_id is None else false(),
+        model.feature_id.is_not(None) if of_feature else false(),
+    )
+
+
+def _personal_out(scope: SettingsScope, name: str, rule: Mapping[str, Any]) -> Any:
+    """Return the condition that what a row of personal data says of a field, or of any, is put out of force."""
+    model: Any = LlmPiiSettings
+    column = name.partition(".")[2]
+    values = [getattr(model, each) for each in (_PERSONAL_FIELDS if not column else (column,))]
+    conditions = [and_(_narrower(model, scope), value.is_not(None)) for value in values if "lock" in rule]
+    conditions += [value.not_in(list(rule["in"])) for value in values if "in" in rule]
+    return func.coalesce(or_(false(), *conditions), false())
 
 
 def _out(model: Any, scope: SettingsScope, name: str, rule: Mapping[str, Any]) -> Any:
     """Return the condition that what a row says of a field is put out of force."""
+    is_personal = name.partition(".")[0] == PERSONAL
+    if is_personal != (model is LlmPiiSettings):
+        return false()
+    return _personal_out(scope, name, rule) if is_personal else _setting_out(model, scope, name, rule)
+
+
+def _setting_out(model: Any, scope: SettingsScope, name: str, rule: Mapping[str, Any]) -> Any:
     column, _, key = name.partition(".")
     if column in OBJECTS:
         there = getattr(model, column)

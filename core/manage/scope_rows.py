@@ -12,6 +12,7 @@ from ..kinds import origin_of
 from ..models.knowledge import Knowledge
 from ..resolving.carried import carried_of
 from ..resolving.effective import EffectiveSettings, NoKey
+from ..resolving.explanation import LayerName
 from ..resolving.layers import Layer, Owner, layer_name, strongest_first
 from ..resolving.limits import Limit, limit_of
 from ..resolving.merge import ProviderFacts, build, provider_of
@@ -20,6 +21,7 @@ from ..resolving.scope import tenant_of
 from ..resolving.tenant import Default, Tenant, default_provider
 from ..store.organization_tables import FeatureLlmOverride, LlmFeature, LlmLimits, Organization, OrganizationProvider
 from ..store.past import is_past
+from ..store.personal_data_tables import LlmPiiSettings
 from ..store.table import id_of
 from ..store.tables import LlmProvider, LlmProviderSecret, LlmSettings
 from . import knowledge, organization_keys
@@ -79,7 +81,7 @@ class ScopeRows:
 
     def read_all(self) -> None:
         """Read what there is of all providers, for who asks for each."""
-        models: list[type[Any]] = [LlmSettings, OrganizationProvider, LlmProviderSecret, LlmLimits]
+        models: list[type[Any]] = [LlmSettings, OrganizationProvider, LlmProviderSecret, LlmLimits, LlmPiiSettings]
         for model in models + [FeatureLlmOverride] * self._counts:
             found = self._all[model] = {}
             for row in self._session.exec(self._query(model)):
@@ -90,7 +92,7 @@ class ScopeRows:
         if model is FeatureLlmOverride and not self._counts:
             return []
         wanted = {None if provider is None else provider.id}
-        wanted |= {None} if model in {LlmSettings, FeatureLlmOverride, LlmLimits} else set()
+        wanted |= {None} if model not in {OrganizationProvider, LlmProviderSecret} else set()
         if self._all:
             return [row for number in wanted for row in self._all[model].get(number, ())]
         of = col(model.provider_id)
@@ -105,9 +107,10 @@ class ScopeRows:
         if model is OrganizationProvider:
             return query.where(owner.in_([row.id for row in (self.organization, self.template) if row is not None]))
         query = query.where(or_(owner.is_(None), owner.in_([number for number in self._owners if number is not None])))
-        if model is LlmLimits:
+        if model in {LlmLimits, LlmPiiSettings}:
             mine = self.feature.id if self._counts and self.feature is not None else None
-            return query.where(or_(col(LlmLimits.feature_id).is_(None), col(LlmLimits.feature_id) == mine))
+            query = query.where(or_(col(model.feature_id).is_(None), col(model.feature_id) == mine))
+            return query if model is LlmLimits else query.where(LlmPiiSettings.is_active)
         query = query.where(model.is_active)
         if model is FeatureLlmOverride and self.feature is not None:
             query = query.where(model.feature_id == self.feature.id)
@@ -170,13 +173,25 @@ class ScopeRows:
         """Return the limits that count for a provider, or those of scopes that name none."""
         found = []
         for row in self._of(LlmLimits, provider):
-            owner, slug = self._owners[row.organization_id]
-            feature = self.feature.name if row.feature_id is not None and self.feature is not None else None
-            name = layer_name(owner, feature=feature is not None, provider=row.provider_id is not None)
-            scope = " · ".join(filter(None, (slug, feature))) or None
+            name, scope = self._layer(row)
             values = row.model_dump() | {"field_changes": self._changes(row.field_changes)}
             found.append(limit_of(values, name, scope))
         return tuple(each for each in found if each is not None)
+
+    def personal(self, provider: LlmProvider | None) -> list[Layer]:
+        """Return the rows of personal data that count for a provider, or those of scopes that name none."""
+        found = []
+        for row in self._of(LlmPiiSettings, provider):
+            name, scope = self._layer(row)
+            found.append(Layer(name, row.id, row.version, row.model_dump(), self._changes(row.field_changes), scope))
+        return found
+
+    def _layer(self, row: Any) -> tuple[LayerName, str | None]:
+        """Return the layer of a row whose feature is a column, and the words of its scope."""
+        owner, slug = self._owners[row.organization_id]
+        feature = self.feature.name if row.feature_id is not None and self.feature is not None else None
+        name = layer_name(owner, feature=feature is not None, provider=row.provider_id is not None)
+        return name, " · ".join(filter(None, (slug, feature))) or None
 
     def settings(self, provider: LlmProvider | None, rows: Iterable[StoredLayer]) -> EffectiveSettings:
         """Return what is in force; without a provider the built-in defaults, with the status ``no_provider``."""
@@ -194,6 +209,7 @@ class ScopeRows:
             tenant=self._tenant(provider),
             feature=feature,
             limits=self.limits(provider),
+            personal=partial(tuple, self.personal(provider)),
         )
 
     def facts(self, provider: LlmProvider) -> ProviderFacts:

@@ -19,7 +19,18 @@ from .merge import build, provider_of, with_unknown
 from .organizations import OrganizationRow, Organizations
 from .rate_limits import RateScope, applying_rates, scoped
 from .rows import NULL
-from .scope import Feature, LimitRef, Ref, layers_of, limit_refs, limits_of, refs_of, tenant_of, terms_of
+from .scope import (
+    Feature,
+    Ref,
+    ScopedRef,
+    layers_of,
+    limits_of,
+    personal_layers,
+    refs_of,
+    scoped_refs,
+    tenant_of,
+    terms_of,
+)
 from .tenant import Default, Tenant, default_provider, place_of_own_key
 
 MOST_ANSWERS: Final = 20_000
@@ -64,6 +75,7 @@ class Answering:
     limits: dict[int, bytes]
     budgets: dict[int, bytes]
     rate_limits: dict[int, bytes]
+    personal_data: dict[int, bytes]
     organizations: Organizations
     answers: dict[str | None, EffectiveSettings]
     scoped: dict[Key, EffectiveSettings]
@@ -164,9 +176,11 @@ class Answering:
 
     def _merged(self, row_id: int, scope: Scope, how: With) -> EffectiveSettings:
         row, provider_id = scope.row, b"%d" % row_id
-        own, own_limits = self._own_refs(scope, provider_id), self._own_limits(scope, provider_id)
+        own, own_limits = self._own_refs(scope, provider_id), self._own_scoped(scope, provider_id, b"L")
+        own_personal = self._own_scoped(scope, provider_id, b"P")
         terms, of_template = (self._terms(each, provider_id) for each in (row, scope.template))
-        if row is not None and row.is_active and row.shares_keys and not (own or own_limits or terms or of_template):
+        owns = own or own_limits or own_personal or terms or of_template
+        if row is not None and row.is_active and row.shares_keys and not owns:
             base = self._answer((scope.key[0], None, scope.key[2]), how)
             return otherwise(base, organization=row.slug, organization_id=row.id, **self._counted(scope, row_id))
         line, open_box = self.providers[row_id], None
@@ -180,6 +194,7 @@ class Answering:
             origin = origin_of(found["kind"], found["api_base_url"])
             tenant = tenant_of(row, terms, of_template, self._open_own(row, terms, origin, how))
         refs = (*self._refs(provider_id, scope.feature), *own)
+        personal = (*scoped_refs(self.personal_data.values(), None, provider_id, scope.feature, NULL), *own_personal)
         made = build(
             provider_of(found, how.ring, open_box, self._open_carried(found, how)),
             layers_of(refs),
@@ -189,6 +204,7 @@ class Answering:
             feature=scope.key[2],
             again=partial(layers_of, refs),
             limits=self._limits(scope, provider_id, own_limits),
+            personal=partial(personal_layers, personal) if personal else None,
         )
         return otherwise(made, **self._counted(scope, row_id)) if self.budgets or self.rate_limits else made
 
@@ -227,20 +243,20 @@ class Answering:
                 found += refs_of(self.organizations.lines(row.id) or b"", row, provider, scope.feature)
         return found
 
-    def _own_limits(self, scope: Scope, provider: bytes | None) -> list[LimitRef]:
-        """Return which limits of the organisation, and of its template, count."""
-        found: list[LimitRef] = []
+    def _own_scoped(self, scope: Scope, provider: bytes | None, kind: bytes) -> list[ScopedRef]:
+        """Return which limits (``L``), or rows of personal data (``P``), of the organisation, and of its template, count."""
+        found: list[ScopedRef] = []
         for row in (scope.row, scope.template):
             if row is not None and (row is scope.row or row.is_active):
-                lines = organizations.of_kind(self.organizations.lines(row.id) or b"", b"L")
-                found += limit_refs(lines, row, provider, scope.feature, organizations.NULL)
+                lines = organizations.of_kind(self.organizations.lines(row.id) or b"", kind)
+                found += scoped_refs(lines, row, provider, scope.feature, organizations.NULL)
         return found
 
-    def _limits(self, scope: Scope, provider: bytes | None, own: list[LimitRef]) -> tuple[Limit, ...]:
+    def _limits(self, scope: Scope, provider: bytes | None, own: list[ScopedRef]) -> tuple[Limit, ...]:
         """Return the limits that count, *own* and nobody's."""
         if not (own or self.limits):
             return ()
-        return limits_of((*limit_refs(self.limits.values(), None, provider, scope.feature, NULL), *own))
+        return limits_of((*scoped_refs(self.limits.values(), None, provider, scope.feature, NULL), *own))
 
     def _template(self, row: OrganizationRow | None) -> OrganizationRow | None:
         """Return the template that an organisation builds on; another organisation, as raw SQL may name one, is none."""
@@ -278,7 +294,7 @@ class Answering:
             return scope.row is None or tenant_of(scope.row, terms, of_template).is_allowed
 
         refs = (*self._refs(None, scope.feature), *self._own_refs(scope, None))
-        limits = self._limits(scope, None, self._own_limits(scope, None))
+        limits = self._limits(scope, None, self._own_scoped(scope, None, b"L"))
         found = default_provider(layers_of(refs), is_usable, limits)
         return (None if found.provider_id is None else name_of(self.providers[found.provider_id])), found
 

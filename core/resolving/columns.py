@@ -99,6 +99,24 @@ RATE_LIMITS: Final[Columns] = {
     "max_wait_ms": int,
 }
 """What is read of ``llm_rate_limits``, of active rows."""
+PERSONAL_DATA: Final[Columns] = {
+    "id": int,
+    "feature_id": int,
+    "provider_id": int,
+    "version": int,
+    "field_changes": read_json,
+    "logs": str,
+    "prompts": str,
+    "answers": str,
+    "restore": is_true,
+    "types": read_json,
+    "countries": read_json,
+    "engine": str,
+    "patterns": read_json,
+    "allow": read_json,
+    "on_failure": str,
+}
+"""What is read of ``llm_pii_settings``, of active rows."""
 INSTALLATION: Final[Columns] = {"id": int, "organizations": str}
 """What is read of ``installation``."""
 ORGANIZATION: Final[Columns] = {

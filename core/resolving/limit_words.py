@@ -6,8 +6,8 @@ from typing import Any, Final
 from ..parameters import PARAMETERS
 from ..wording import listed
 from .limited import LimitedBy
-from .limits import DEFAULT_PROVIDER, MODEL
-from .words import value_text
+from .limits import DEFAULT_PROVIDER, MODEL, PERSONAL
+from .words import PERSONAL_LABELS, value_text
 
 _NOBODY: Final[Mapping[int, str]] = {}
 
@@ -18,12 +18,16 @@ FIELD_LABELS: Final[Mapping[str, str]] = {
     DEFAULT_PROVIDER: "Default provider",
     "custom_settings": "Custom settings",
     "extra_parameters": "Extra parameters",
+    PERSONAL: "Personal data",
+    **PERSONAL_LABELS,
 }
 """What people call what can be limited whole."""
 
 
 def field_label(field: str) -> str:
     """Return what people call a field that is limited: ``Max tokens``, ``Custom settings: region``."""
+    if field in PERSONAL_LABELS:
+        return PERSONAL_LABELS[field]
     head, dot, key = field.partition(".")
     label = FIELD_LABELS.get(head, head)
     return f"{label}: {key}" if dot else label

@@ -4,20 +4,23 @@
 What makes no sense for its field, as raw SQL may leave it, counts as not there. Nothing here raises.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple, cast, get_args
 
-from ..parameters import PARAMETERS, SENDABLE, Parameter
+from ..parameters import PARAMETERS, SENDABLE
 from .decision import SPELLINGS
 from .explanation import BUILT_IN, Candidates, LayerName, Source
 from .layers import rank, source_of
 from .limited import HeldValue, LimitedBy, LimitOwner, RuleName
+from .personal_data import CHOICES, PersonalDataRules
 
 MODEL: Final = "preferred_model"
 DEFAULT_PROVIDER: Final = "default_provider"
 """Of a scope that names no provider; its list has ids of providers."""
 OBJECTS: Final = ("custom_settings", "extra_parameters")
 """Merged key by key: all of one may be locked, or one key, as ``custom_settings.region``."""
+PERSONAL: Final = "personal_data"
+"""What becomes of personal data: all of it may be locked, or one field, as ``personal_data.logs``."""
 OWNERS: Final[tuple[LimitOwner, ...]] = ("organization", "installation")
 """In the order in which their bounds are applied: the installation's come last, and hold."""
 Rules = Mapping[str, Any]
@@ -52,7 +55,8 @@ def rules_for(field: str, *, names_provider: bool = False) -> tuple[RuleName, ..
     """Return the rules that make sense for a field; empty: there is no such field, or none does.
 
     Args:
-        field: A parameter, ``preferred_model``, ``default_provider``, an object of :data:`OBJECTS` or ``object.key``.
+        field: A parameter, ``preferred_model``, ``default_provider``, an object of :data:`OBJECTS` or ``object.key``,
+            ``personal_data`` or ``personal_data.field``.
         names_provider: Whether the limit's scope names a provider, which then is no default that could be limited.
     """
     parameter = PARAMETERS.get(field)
@@ -60,6 +64,8 @@ def rules_for(field: str, *, names_provider: bool = False) -> tuple[RuleName, ..
         if field == DEFAULT_PROVIDER:
             return () if names_provider else ("lock", "in")
         column, dot, key = field.partition(".")
+        if column == PERSONAL:
+            return _of_personal(key) if dot else ("lock",)
         if column not in OBJECTS:
             return ("lock",) if field == MODEL else ()
         return ("lock",) if not dot or (key and not (column == "extra_parameters" and key in SPELLINGS)) else ()
@@ -71,6 +77,20 @@ def rules_for(field: str, *, names_provider: bool = False) -> tuple[RuleName, ..
     return (*found, "send") if parameter.sendable else tuple(found)
 
 
+def _of_personal(name: str) -> tuple[RuleName, ...]:
+    if name in CHOICES or name == "restore":
+        return ("lock", "in")
+    return ("lock",) if name in PersonalDataRules._fields else ()
+
+
+def personal_choices(field: str) -> tuple[Any, ...]:
+    """Return what a list of a field of personal data may have; empty: it has none."""
+    name = field.removeprefix(f"{PERSONAL}.")
+    if name == field:
+        return ()
+    return (True, False) if name == "restore" else get_args(CHOICES.get(name))
+
+
 def bound_of(field: str, rule: RuleName, bound: object) -> Any:
     """Return what a rule has, as it is applied; None: it cannot have that. The rule is one of :func:`rules_for`."""
     if rule == "lock":
@@ -80,11 +100,18 @@ def bound_of(field: str, rule: RuleName, bound: object) -> Any:
     parameter = PARAMETERS.get(field)
     if rule == "in":
         found = bound if isinstance(bound, list | tuple) else ()
-        fits = _is_id if parameter is None else parameter.fits
+        fits = parameter.fits if parameter is not None else _fits_personal(field) or _is_id
         return tuple(dict.fromkeys(each for each in found if fits(each))) or None
     if parameter is None or not parameter.fits(bound):
         return None
     return float(cast("float", bound)) if parameter.value_type is float else bound
+
+
+def _fits_personal(field: str) -> Callable[[object], bool] | None:
+    choices = personal_choices(field)
+    if not choices:
+        return None
+    return lambda value: isinstance(value, str | bool) and value in choices
 
 
 def _is_id(value: object) -> bool:
@@ -207,21 +234,20 @@ def unlocked(free: Candidates, lock: LimitedBy | None) -> Candidates:
 
 def hold(
     bindings: Bindings,
-    parameter: Parameter,
+    field: str,
     free: Candidates,
     free_omission: Source | None,
     locked_omission: Source | None,
 ) -> tuple[Candidates, Source | None, HeldValue]:
-    """Return what of a parameter is in force under limits, who says that it is not sent, and what the limits did.
+    """Return what of a field is in force under limits, who says that it is not sent, and what the limits did.
 
     Args:
         bindings: The limits.
-        parameter: Which.
+        field: A parameter, or a field of personal data.
         free: Who says what, the strongest first, the built-in default last: as without limits.
         free_omission: Who says that it is not sent: as without limits.
         locked_omission: The same of the layers that the lock leaves.
     """
-    field = parameter.name
     lock = bindings.lock(field)
     kept = unlocked(free, lock)
     by = lock if kept[0] != free[0] else None

@@ -12,7 +12,7 @@ from ..errors import KeyUnreadable, StoreUnavailable
 from ..kinds import base_url_of, origin_of
 from ..models.knowledge import Knowledge
 from ..parameters import PARAMETERS, SENDABLE, Parameter
-from . import extra, options
+from . import extra, options, personal_merge
 from .carried import Carried
 from .decision import Basis, called_otherwise, decide
 from .effective import EffectiveSettings, KeyOwner, NoKey, Status, otherwise
@@ -20,6 +20,7 @@ from .explanation import BUILT_IN, Candidates, Source, Why
 from .layers import Layer, layer_name, names_provider, source_of, strongest_first
 from .limited import HeldValue
 from .limits import MODEL, Bindings, Limit, below, hold, unlocked
+from .personal_data import UNLESS_SET
 from .tenant import Tenant
 
 DEEPEST: Final = 100
@@ -61,6 +62,7 @@ def build(
     feature: str | None = None,
     again: Callable[[], Iterable[Layer]] | None = None,
     limits: tuple[Limit, ...] = (),
+    personal: Callable[[], Iterable[Layer]] | None = None,
 ) -> EffectiveSettings:
     """Merge *layers*, in the order of :data:`~.explanation.LAYERS`, over the built-in defaults.
 
@@ -80,8 +82,10 @@ def build(
         feature: The feature's name.
         again: Reads the layers once more, when somebody asks why; None: they are kept.
         limits: That count, in any order: what they put out of force is as if it were not said.
+        personal: Reads the rows of personal data that count; None: there are none.
     """
     kept = list(layers) if provider else []
+    personal = personal if provider else None
     default = _default_model(provider)
     why = _why(default, tenant, kept, limits)
     candidates, omitted_by = why.candidates, why.omitted_by
@@ -98,6 +102,9 @@ def build(
         for name in SENDABLE
         if candidates[name][0][0] is not BUILT_IN or (name in why.held and why.held[name].limited_by is not None)
     )
+    personal_data = UNLESS_SET
+    if personal is not None or (provider and personal_merge.is_limited(limits)):
+        personal_data = personal_merge.rules_of(personal_merge.merged(personal() if personal else (), limits)[0])
     unfit = values["unfit_parameters"]
     basis = Basis(kind, base_url, model, values, explicit, omitted_by, custom, knowledge, more, unfit)
     sent, adjustments = decide(basis)
@@ -115,7 +122,9 @@ def build(
         key_problem=found.problem,
         _custom=json.dumps(custom),
         _extra=json.dumps(more),
-        _why=partial(_why_again, default, tenant, again if again and provider else partial(iter, kept), limits),
+        _why=partial(
+            _why_again, default, tenant, again if again and provider else partial(iter, kept), limits, personal
+        ),
         _explicit=explicit,
         _box=found.box,
         _request=request,
@@ -131,14 +140,21 @@ def build(
         organization_id=tenant.id if tenant else None,
         feature=feature,
         key_owner=found.owner,
+        personal_data=personal_data,
         **values,
     )
 
 
 def _why_again(
-    default: Candidates, tenant: Tenant | None, again: Callable[[], Iterable[Layer]], limits: tuple[Limit, ...]
+    default: Candidates,
+    tenant: Tenant | None,
+    again: Callable[[], Iterable[Layer]],
+    limits: tuple[Limit, ...],
+    personal: Callable[[], Iterable[Layer]] | None,
 ) -> Why:
-    return _why(default, tenant, again(), limits)
+    why = _why(default, tenant, again(), limits)
+    candidates, held = personal_merge.merged(() if personal is None else personal(), limits)
+    return why._replace(candidates={**why.candidates, **candidates}, held={**why.held, **held})
 
 
 class _Said(NamedTuple):
@@ -194,7 +210,7 @@ def _limited(default: Candidates, tenant: Tenant | None, stack: list[_Said], lim
             lock, locked = bindings.lock(name), omission
             if lock is not None:
                 locked = _of_parameter(parameter, [each for each in stack if below(lock, each.layer.name)])[1]
-            found, omission, held[name] = hold(bindings, parameter, found, omission, locked)
+            found, omission, held[name] = hold(bindings, name, found, omission, locked)
         candidates[name] = found
         if omission is not None or (name in held and held[name].is_kept_back):
             omitted_by[name] = omission

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..postgres import copying
 from . import rows
-from .columns import LIMITS, ORGANIZATION, OVERRIDES, SEALED, SETTINGS, TERMS, Columns
+from .columns import LIMITS, ORGANIZATION, OVERRIDES, PERSONAL_DATA, SEALED, SETTINGS, TERMS, Columns
 from .parted import Parted
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ TABLES: Final[Mapping[bytes, LineKind]] = {
     b"S": LineKind("llm_settings", SETTINGS, condition="is_active"),
     b"F": LineKind("feature_llm_overrides", OVERRIDES, condition="is_active"),
     b"L": LineKind("llm_limits", LIMITS),
+    b"P": LineKind("llm_pii_settings", PERSONAL_DATA, condition="is_active"),
 }
 """How a line of an organisation begins -> what it is; the first of an organisation's lines is its own row."""
 _LIVE: Final = "SELECT id FROM organizations WHERE deleted_at IS NULL"

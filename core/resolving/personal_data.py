@@ -1,11 +1,18 @@
 """What happens to personal data in the calls of a scope, as settings say it. How it is found: :mod:`core.privacy`."""
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 LogsRule = Literal["off", "mask"]
 PromptsRule = Literal["off", "mask", "refuse"]
 AnswersRule = Literal["off", "mask"]
 OnFailure = Literal["refuse", "send"]
+PATTERN_NAME: Final = "[A-Z][A-Z0-9_]{0,29}"
+"""Of an own pattern: what stands in placeholders."""
+LONGEST_OWN_PATTERN: Final = 500
+"""Characters."""
+LONGEST_ENGINE: Final = 100
+CHOICES: Final = {"logs": LogsRule, "prompts": PromptsRule, "answers": AnswersRule, "on_failure": OnFailure}
+"""Field -> the words that it may have, as ``get_args`` gives them."""
 
 
 class OwnPattern(NamedTuple):

@@ -19,6 +19,7 @@ from .columns import (
     INSTALLATION,
     LIMITS,
     OVERRIDES,
+    PERSONAL_DATA,
     PROVIDERS,
     RATE_LIMITS,
     RATE_LIMITS_CONDITION,
@@ -47,6 +48,7 @@ _TABLES: Final[Mapping[str, tuple[Columns, Mapping[str, str], str]]] = {
     "llm_limits": (LIMITS, {}, "organization_id IS NULL"),
     "org_llm_budgets": (BUDGETS, {}, BUDGETS_CONDITION),
     "llm_rate_limits": (RATE_LIMITS, {}, RATE_LIMITS_CONDITION),
+    "llm_pii_settings": (PERSONAL_DATA, {}, ACTIVE),
 }
 """Table -> its columns, those that are read by another expression, and of which rows; but for what organisations have."""
 ADDED: Final[Mapping[str, Mapping[str, str]]] = {
@@ -68,7 +70,7 @@ _ORGANIZATIONS: Final = "organizations"
 _LATER: Final = (
     *(carried.TABLE, overlay.TABLE),
     *("llm_features", "feature_llm_overrides", "installation", "llm_limits", "org_llm_budgets"),
-    *("llm_rate_limits", _ORGANIZATIONS),
+    *("llm_rate_limits", "llm_pii_settings", _ORGANIZATIONS),
 )
 """Tables that a database of a version before has not."""
 _ARE_THERE: Final = "SELECT " + ", ".join(f"to_regclass('{table}') IS NOT NULL" for table in _LATER)
@@ -95,7 +97,7 @@ def _load(connection: "Connection[Any]", only: tuple[str, ...] | None, *, is_old
     generation, epoch = _generation(cursor)
     cursor.nextset()
     absent = {table for table, is_there in zip(_LATER, cursor.fetchone() or (), strict=True) if not is_there}
-    providers, settings, secrets, facts, features, overrides, installation, limits, budgets, rates = (
+    providers, settings, secrets, facts, features, overrides, installation, limits, budgets, rates, personal = (
         _NONE if table in absent else _copied(connection, table, is_older=is_older) for table in _TABLES
     )
     new = Snapshot(
@@ -111,6 +113,7 @@ def _load(connection: "Connection[Any]", only: tuple[str, ...] | None, *, is_old
         limits=limits,
         budgets=budgets,
         rate_limits=rates,
+        personal_data=personal,
         organizations=Organizations({}, only)
         if _ORGANIZATIONS in absent
         else organizations.load(connection, only, absent),

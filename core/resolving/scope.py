@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from . import organizations, rows
-from .columns import LIMITS, OVERRIDES, SEALED, SETTINGS, TERMS
+from .columns import LIMITS, OVERRIDES, PERSONAL_DATA, SEALED, SETTINGS, TERMS
 from .explanation import LayerName
 from .layers import Layer, Owner, layer_name
 from .limits import Limit, limit_of
@@ -64,8 +64,8 @@ def refs_of(lines: bytes, row: OrganizationRow, provider: bytes | None, feature:
                 yield Ref(name, f"{row.slug} · {feature.name}", line[2:], of_feature=True, null=NULL)
 
 
-class LimitRef(NamedTuple):
-    """A line of limits that counts, not read yet."""
+class ScopedRef(NamedTuple):
+    """A line of limits, or of personal data, that counts, not read yet."""
 
     layer: LayerName
     scope: str | None
@@ -73,19 +73,28 @@ class LimitRef(NamedTuple):
     null: bytes = rows.NULL
 
 
-def limits_of(refs: Iterable[LimitRef]) -> tuple[Limit, ...]:
+def limits_of(refs: Iterable[ScopedRef]) -> tuple[Limit, ...]:
     """Read the rows of *refs*; one without any rule that makes sense is left out."""
     found = (limit_of(rows.read(each.line, LIMITS, each.null), each.layer, each.scope) for each in refs)
     return tuple(limit for limit in found if limit is not None)
 
 
-def limit_refs(
+def personal_layers(refs: Iterable[ScopedRef]) -> list[Layer]:
+    """Read the rows of personal data of *refs*."""
+    found = []
+    for each in refs:
+        row = rows.read(each.line, PERSONAL_DATA, each.null)
+        found.append(Layer(each.layer, row["id"], row["version"], row, row["field_changes"], each.scope))
+    return found
+
+
+def scoped_refs(
     lines: Iterable[bytes], row: OrganizationRow | None, provider: bytes | None, feature: Feature | None, null: bytes
-) -> Iterator[LimitRef]:
-    """Yield which limits count.
+) -> Iterator[ScopedRef]:
+    """Yield which limits, or rows of personal data, count.
 
     Args:
-        lines: Of ``llm_limits``, of one organisation or template, or of nobody.
+        lines: Of ``llm_limits`` or ``llm_pii_settings``, of one organisation or template, or of nobody.
         row: The organisation's own row; None: nobody's.
         provider: The provider's id; None: what names no provider.
         feature: None: what names no feature.
@@ -98,10 +107,10 @@ def limit_refs(
         if of not in {null, provider}:
             continue
         if which == null:
-            yield LimitRef(layer_name(owner, feature=False, provider=of != null), slug, line, null)
+            yield ScopedRef(layer_name(owner, feature=False, provider=of != null), slug, line, null)
         elif feature is not None and which == feature.id:
             scope = feature.name if slug is None else f"{slug} · {feature.name}"
-            yield LimitRef(layer_name(owner, feature=True, provider=of != null), scope, line, null)
+            yield ScopedRef(layer_name(owner, feature=True, provider=of != null), scope, line, null)
 
 
 def terms_of(lines: bytes, provider: bytes, *, has_keys: bool) -> dict[str, Any] | None:

@@ -41,6 +41,7 @@ class Snapshot(Answering):
         limits: Row id -> line; but for those of organisations.
         budgets: Row id -> line; of all scopes.
         rate_limits: Row id -> line; of all scopes.
+        personal_data: Row id -> line; but for those of organisations.
         organizations: With all they have.
         has_keys: Whether the lines have what is sealed: those of a file do not.
         is_older: Whether they were read from a schema that lacks what is in ``ADDED``.
@@ -64,6 +65,7 @@ class Snapshot(Answering):
         "limits",
         "organizations",
         "overrides",
+        "personal_data",
         "providers",
         "rate_limits",
         "scoped",
@@ -86,6 +88,7 @@ class Snapshot(Answering):
         limits: Mapping[int, bytes] = _NONE,
         budgets: Mapping[int, bytes] = _NONE,
         rate_limits: Mapping[int, bytes] = _NONE,
+        personal_data: Mapping[int, bytes] = _NONE,
         organizations: Organizations = organizations.NONE,
         has_keys: bool = True,
         is_older: bool = False,
@@ -95,7 +98,7 @@ class Snapshot(Answering):
         self.providers, self.settings, self.secrets = dict(providers), dict(settings), dict(secrets)
         self.facts, self.installation, self.organizations = dict(facts), dict(installation), organizations
         self.features, self.overrides, self.limits = dict(features), dict(overrides), dict(limits)
-        self.budgets, self.rate_limits = dict(budgets), dict(rate_limits)
+        self.budgets, self.rate_limits, self.personal_data = dict(budgets), dict(rate_limits), dict(personal_data)
         self._budgets: tuple[Budgeted, ...] | None = None
         self._rates: tuple[RateScope, ...] | None = None
         self._knowledge: Knowledge | None = None
@@ -153,6 +156,7 @@ class Snapshot(Answering):
         new.limits = _without_gone({**self.limits, **changes.get("llm_limits", _NONE)})
         new.budgets = _without_gone({**self.budgets, **changes.get("org_llm_budgets", _NONE)})
         new.rate_limits = _without_gone({**self.rate_limits, **changes.get("llm_rate_limits", _NONE)})
+        new.personal_data = _without_gone({**self.personal_data, **changes.get("llm_pii_settings", _NONE)})
         new.organizations = self.organizations if organizations is None else organizations
         new._knowledge = None if changes.get(overlay.TABLE) else self._knowledge  # what was looked up in it is kept
         return new
@@ -179,6 +183,7 @@ class Snapshot(Answering):
         return (
             *(self.providers, self.settings, self.secrets, self.facts),
             *(self.features, self.overrides, self.installation, self.limits, self.budgets, self.rate_limits),
+            self.personal_data,
         )
 
     def without_keys(self) -> "Snapshot":
@@ -198,6 +203,7 @@ class Snapshot(Answering):
             limits=self.limits,
             budgets=self.budgets,
             rate_limits=self.rate_limits,
+            personal_data=self.personal_data,
             organizations=self.organizations.without_keys(),
             has_keys=False,
         )

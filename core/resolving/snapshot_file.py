@@ -19,6 +19,7 @@ from .columns import (
     INSTALLATION,
     LIMITS,
     OVERRIDES,
+    PERSONAL_DATA,
     PROVIDERS,
     RATE_LIMITS,
     SEALED,
@@ -48,6 +49,7 @@ COLUMNS: Final = {
     "llm_limits": list(LIMITS),
     "org_llm_budgets": list(BUDGETS),
     "llm_rate_limits": list(RATE_LIMITS),
+    "llm_pii_settings": list(PERSONAL_DATA),
 }
 """Table -> the columns of its lines, in their order. It stands in the file: one of a version that reads others is not used."""
 KINDS: Final = {
@@ -159,7 +161,7 @@ def _parsed(raw: bytes) -> Saved:
         if len(part) != number or not all(line.count(b"\t") == len(columns) - 1 for line in part):
             raise ValueError("it is damaged")
         tables.append({int(line.partition(b"\t")[0]): line for line in part})
-    providers, settings, secrets, facts, features, overrides, installation, limits, budgets, rates = tables
+    providers, settings, secrets, facts, features, overrides, installation, limits, budgets, rates, personal = tables
     snapshot = Snapshot(
         int(head["generation"]),
         str(head["epoch"]),
@@ -173,6 +175,7 @@ def _parsed(raw: bytes) -> Saved:
         limits=limits,
         budgets=budgets,
         rate_limits=rates,
+        personal_data=personal,
         organizations=_organizations(lines[at:], head["only"]),
         has_keys=False,
     )

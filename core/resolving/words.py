@@ -1,7 +1,7 @@
 """Effective settings in words: what people read on every page and on the command line. Pure functions."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 from ..models.adapt import Adjustment
@@ -11,12 +11,31 @@ from . import extra
 from .decision import decide
 from .effective import EffectiveSettings
 from .explanation import Explained
+from .personal_merge import PREFIX
 
 State = Literal["sent", "not sent", "not set", "for the program"]
 """What becomes of a value in a request: *not set* has no value to be sent, *for the program* is never sent to a model."""
 CUSTOM: Final = "custom_settings."
 """How the names of custom settings begin."""
 EXTRA: Final = extra.PREFIX
+
+
+PERSONAL_LABELS: Final[Mapping[str, str]] = {
+    PREFIX + name: f"Personal data: {label}"
+    for name, label in {
+        "logs": "request log",
+        "prompts": "prompts",
+        "answers": "answers",
+        "restore": "put back into answers",
+        "types": "what is looked for",
+        "countries": "countries",
+        "engine": "engine",
+        "patterns": "own patterns",
+        "allow": "what is none",
+        "on_failure": "if a prompt cannot be searched",
+    }.items()
+}
+"""What people call the fields of personal data."""
 
 
 def state_of(item: Explained) -> State:
@@ -32,7 +51,7 @@ def label_of(name: str) -> str:
     """Return what people call the parameter *name*, the model, or an entry of a JSON object."""
     if name in PARAMETERS:
         return PARAMETERS[name].label
-    return "Model" if name == "model" else name
+    return "Model" if name == "model" else PERSONAL_LABELS.get(name, name)
 
 
 def value_text(name: str, value: Any) -> str:
@@ -40,14 +59,24 @@ def value_text(name: str, value: Any) -> str:
     if name.startswith((CUSTOM, EXTRA)):
         return json.dumps(value, ensure_ascii=False)
     if value is None:
-        return "none chosen" if name == "model" else "not set"
+        return _NOTHING.get(name, "not set")
     if isinstance(value, bool):
         return "On" if value else "Off"
     if isinstance(value, list | tuple):
-        return ", ".join(json.dumps(one, ensure_ascii=False) for one in value)
+        return _list_text(name, value)
     if isinstance(value, int) and name in PARAMETERS and PARAMETERS[name].is_amount:
         return f"{value:,}"
     return plain_number(value) if isinstance(value, float) else str(value)
+
+
+def _list_text(name: str, value: Iterable[Any]) -> str:
+    if name.startswith(PREFIX):  # of own patterns the names
+        return ", ".join(each["name"] if isinstance(each, dict) else str(each) for each in value) or "none"
+    return ", ".join(json.dumps(one, ensure_ascii=False) for one in value)
+
+
+_NOTHING: Final = {"model": "none chosen", f"{PREFIX}types": "all"}
+"""What people read where there is no value."""
 
 
 def becomes(adjusted: Adjustment) -> str:

@@ -47,6 +47,7 @@ _STAMPED: Final = (
         "llm_features",
         "llm_limits",
         "llm_model_facts",
+        "llm_pii_settings",
         "llm_provider_secrets",
         "llm_providers",
     ),

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from ..parameters import PARAMETERS
-from ..resolving.limits import bound_of, parse, rules_for
+from ..resolving.limits import bound_of, parse, personal_choices, rules_for
 from .organization_schemas import Id
 from .organization_tables import MAX_LIMITS, MAX_NOTE
 from .schemas import Input, Problems
@@ -97,7 +97,9 @@ def _bound_refusal(field: str, name: Any, bound: Any) -> str | None:
             return f"must be a list of 1 to {_MOST_IN} values"
         if all(bound_of(field, name, [each]) is not None for each in bound):
             return None
-        what = f"each {PARAMETERS[field].rule}" if field in PARAMETERS else "ids of providers"
+        choices = ["true" if each is True else "false" if each is False else each for each in personal_choices(field)]
+        what = f"each one of {', '.join(choices)}" if choices else "ids of providers"
+        what = f"each {PARAMETERS[field].rule}" if field in PARAMETERS else what
         return f"must have values that are {what}"
     if bound_of(field, name, bound) is not None:
         return None

@@ -19,7 +19,16 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
 from ..kinds import KINDS
-from . import budget_tables, history_tables, notification_tables, preset_tables, rate_tables, records, spend_tables  # noqa: F401  # load their tables: METADATA has them too
+from . import (  # noqa: F401  # load their tables: METADATA has them too
+    budget_tables,
+    history_tables,
+    notification_tables,
+    personal_data_tables,
+    preset_tables,
+    rate_tables,
+    records,
+    spend_tables,
+)
 from .organization_tables import MEMBER_ROLES
 from .parameter_columns import Parameters, checks
 from .table import (

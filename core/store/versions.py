@@ -14,6 +14,7 @@ from .organization_tables import (
     Organization,
     OrganizationProvider,
 )
+from .personal_data_tables import LlmPiiSettings
 from .preset_tables import SettingsPreset
 from .rate_tables import LlmRateLimit
 from .tables import LlmModelFacts, LlmProvider, LlmProviderSecret, LlmSettings
@@ -33,6 +34,7 @@ Stamped = (
     | SettingsPreset
     | LlmBudget
     | LlmRateLimit
+    | LlmPiiSettings
 )
 """A row whose version a trigger raises."""
 

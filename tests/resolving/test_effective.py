@@ -15,6 +15,7 @@ from core.resolving.effective import CURES, NOT_NEEDED, Status
 from core.resolving.explanation import BUILT_IN, Source
 from core.resolving.layers import Layer
 from core.resolving.merge import build
+from core.resolving.personal_data import PersonalDataRules
 from core.resolving.words import state_of
 from tests.parameters import RULES, SENT, another, nested
 from tests.resolving.facts import ADA, CANARY, box, everyone_layer, own_layer, provider, unreadable
@@ -40,7 +41,7 @@ def test_explain_names_what_is_hidden() -> None:
     answer = build(provider(), [everyone_layer(temperature=0.1), own_layer(temperature=0.3)])
     explained = {e.name: e for e in answer.explain()}
 
-    assert list(explained) == ["model", *PARAMETERS]
+    assert list(explained) == ["model", *PARAMETERS, *(f"personal_data.{name}" for name in PersonalDataRules._fields)]
     assert explained["temperature"].value == 0.3
     assert explained["temperature"].shadows == ((Source("all_providers", 1, 9), 0.1), (BUILT_IN, 0.7))
     assert explained["top_p"].shadows == ()

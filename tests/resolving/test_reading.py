@@ -308,6 +308,7 @@ TABLES = (
     "feature_llm_overrides",
     "installation",
     "llm_limits",
+    "llm_pii_settings",
 )
 
 
@@ -350,6 +351,10 @@ MADE_OF_JSON = (
     "omitted_parameters",
     "custom_settings",
     "extra_parameters",
+    "types",
+    "countries",
+    "patterns",
+    "allow",
     "field_changes",
 )
 VALUES: dict[type, tuple[Any, ...]] = {
@@ -395,6 +400,9 @@ def _spoil(connection: Connection, dice: random.Random) -> None:
         row = {"limits": dice.choice([said, said, *JSONS]), "field_changes": dice.choice(JSONS)}
         row |= {"owner": dice.choice(["installation", "organization", *TEXTS]), "note": dice.choice(TEXTS)}
         _insert(connection, "llm_limits", id=row_id, **of, **row)
+        row = {name: dice.choice([*JSONS, [{"name": "A", "pattern": "("}]]) for name in MADE_OF_JSON[6:]}
+        row |= {name: dice.choice(["mask", *TEXTS]) for name in ("logs", "prompts", "answers", "engine", "on_failure")}
+        _insert(connection, "llm_pii_settings", id=row_id, **of, **row, restore=dice.choice([True, False, None]))
 
 
 def _spoil_terms(connection: Connection, dice: random.Random) -> None:
@@ -414,7 +422,9 @@ def _spoil_terms(connection: Connection, dice: random.Random) -> None:
 def _spoil_row(connection: Connection, dice: random.Random, table: str, row_id: int) -> None:
     row: dict[str, Any] = {"id": row_id, "organization_id": dice.choice(IDS), "provider_id": dice.choice(IDS)}
     row |= {"default_provider_id": dice.choice(IDS), "preferred_model": dice.choice(TEXTS)}
-    row |= {name: dice.choice(JSONS) for name in MADE_OF_JSON[3:]} | {"is_active": dice.choice([True, None])}
+    row |= {name: dice.choice(JSONS) for name in (*MADE_OF_JSON[3:6], "field_changes")} | {
+        "is_active": dice.choice([True, None])
+    }
     for parameter in dice.sample(list(PARAMETERS.values()), 3):
         value = dice.choice(VALUES[parameter.value_type])
         row[parameter.name] = Json(value) if parameter.value_type is list else value
