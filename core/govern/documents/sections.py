@@ -31,5 +31,7 @@ KINDS: Final[tuple[RowKind, ...]] = (
     BUDGETS,
     RATE_LIMITS,
 )
-ELSEWHERE: Final[Mapping[str, str]] = {}
+ELSEWHERE: Final[Mapping[str, str]] = {
+    "llm_pii_settings": "made and changed by hand, with `pii` or over REST",
+}
 """Table with the trigger that counts changes -> why a document does not have it."""
