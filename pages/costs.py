@@ -4,10 +4,11 @@ import streamlit as st
 
 from core.access import authority
 from core.govern import spend_course
+from core.manage import services
 from core.store import db
 from ui.costs import budgets, burn_down, course, dialogs, top
 from ui.costs.choice import pick
-from ui.costs.figures import draw_figures, draw_nothing_yet
+from ui.costs.figures import draw_figures, draw_nothing_yet, draw_untold
 from ui.navigation import begin_page
 from ui.widgets import coming_and_going
 
@@ -16,7 +17,8 @@ actor = begin_page(
 )
 dialogs.DIALOGS.start_afresh()
 with db.transaction() as session:
-    may_change = authority.role_of(session, actor) == "admin"
+    role = authority.role_of(session, actor)
+    may_change = role == "admin"
 with coming_and_going():
     dialogs.take_presses(actor, may_change=may_change)
     opened = burn_down.asked()
@@ -30,7 +32,9 @@ if not chosen.is_clear:
 with db.transaction() as session:
     found = spend_course.look(session, actor, chosen.time, chosen.by, zone=chosen.zone, scope=chosen.scope)
     listing = budgets.read(actor, chosen, session)
+    untold = services.untelling(session) if role in authority.ENOUGH["analyst"] else []
 draw_figures(found.month, listing.counts, chosen.zone)
+draw_untold(untold)
 if not found.course.whole.calls and not found.month.sums.calls:
     draw_nothing_yet(is_own=chosen.is_own)
 else:

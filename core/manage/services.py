@@ -108,7 +108,7 @@ FIRST_TO_TELL: Final = "0.2.0"
 _UNTELLING: Final = text(
     "SELECT usename::text, application_name, pid, coalesce(host(client_addr), ''),"
     " has_function_privilege(usesysid, :function, 'EXECUTE') FROM pg_stat_activity"
-    " WHERE datname = current_database() AND starts_with(application_name, :name) AND usesysid IS NOT NULL"
+    " WHERE datname = current_database() AND starts_with(application_name, :name) AND usename IS NOT NULL"
     " ORDER BY backend_start, pid"
 )
 

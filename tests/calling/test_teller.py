@@ -22,7 +22,7 @@ from tests.calling.test_log_writer import line_to
 from tests.conftest import fresh_database
 from tests.processes import python
 from tests.proxy import MUTE
-from ui.health.view import _untelling
+from ui.health.untelling import untelling_lines
 
 OF = Of(7, "summaries", "acme", "m1", "answered", "")
 COST = Decimal("0.0000000001")
@@ -197,7 +197,7 @@ def test_a_role_that_may_not(database: str) -> None:
             engine = db.make_engine(database)
             with Session(engine) as session:
                 assert services.untelling(session) == [Untelling("spender", names.place(), "refused")]
-                (line,) = _untelling(health.look(session, KeyRing(None)))
+                (line,) = untelling_lines(health.look(session, KeyRing(None)).untelling)
                 assert "One process may not tell what calls cost: role spender, on " in line.detail
             owner.execute("GRANT EXECUTE ON FUNCTION llm_tell_spend(uuid, bigint, text, jsonb) TO spender")
             assert teller.tell(10)

@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
+from sqlalchemy import text
 from sqlmodel import Session
 from streamlit.dataframe_util import convert_arrow_bytes_to_pandas_df
 from streamlit.testing.v1 import AppTest
@@ -16,7 +18,7 @@ from core.actors import Actor
 from core.manage import organization_members, organizations
 from core.store.table import id_of
 from core.store.tables import MEMBER, User
-from tests.conftest import make_user, statements
+from tests.conftest import make_user, named, statements
 from tests.govern.test_spend import told
 from tests.screens import everything, open_page
 from ui.costs import choice, top
@@ -155,3 +157,27 @@ def test_a_run_asks_little(session: Session, admin: Actor) -> None:
         at.run()
 
     assert len([each for each in run if "llm_spend" in each]) == 3, run
+
+
+def test_who_does_not_tell_is_named(server: str, session: Session, admin: Actor, analyst: Actor) -> None:
+    """A service whose role may not tell what calls cost stands above the figures, with the cure; not for a member of an organisation."""
+    acme = id_of(organizations.create_one(session, admin, {"slug": "acme", "name": "Acme"}))
+    member = make_user("mia", MEMBER)
+    organization_members.set_member(session, admin, acme, member.own_id(), "analyst")
+    user = session.get(User, member.own_id(), populate_existing=True)
+    assert user is not None
+    member = Actor(member.name, member.user_id, user.auth_epoch)
+    database = named(server, session.scalars(text("SELECT current_database()")).one())
+    with psycopg.connect(database, autocommit=True) as owner:
+        owner.execute("CREATE ROLE spender LOGIN")
+        try:
+            untold = database.replace("postgres@", "spender@", 1)
+            with psycopg.connect(untold, application_name="llm-settings spend/9.9.9 web-7:41"):
+                for actor, said in ((admin, 1), (analyst, 1), (member, 0)):
+                    found = [each.value for each in page(actor).warning]
+                    assert [
+                        "web-7:41" in each.replace("\\", "") and "grant-reader spender --log" in each for each in found
+                    ] == [True] * said
+        finally:
+            owner.execute("DROP ROLE spender")
+    assert not page(admin).warning

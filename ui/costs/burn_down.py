@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import altair as alt
 import streamlit as st
@@ -23,8 +24,10 @@ from ui.costs.budgets import BUDGET, draw_menu
 from ui.costs.dialogs import DIALOGS, ShownBudget
 from ui.feedback import plain, plain_cell
 from ui.guard import guard
+from ui.navigation import SCREENS
 from ui.widgets import dollars, exact, isolated
 
+_ALERTS: Final = SCREENS["alerts"]
 _HEIGHT: Final = 320
 _SPENT, _LIMIT, _PLAN, _AHEAD = "#2f62c9", "#d64545", "#808080", "#0f8278"
 SHOWN_PERIODS: Final = 24
@@ -59,9 +62,10 @@ def draw(actor: Actor, number: int, *, may_change: bool) -> None:
     st.markdown(plain(sentence(listed, found)))
     with st.container(key="burn_down"):
         st.altair_chart(_chart(listed, found), width="stretch", alt=sentence(listed, found))
-    _draw_numbers(listed, found)
-    _draw_ledger(listed, entries)
-    _draw_periods(listed, periods)
+    with st.container(key="budget_tables"):
+        _draw_numbers(listed, found)
+        _draw_ledger(listed, entries)
+        _draw_periods(listed, periods)
 
 
 def _draw_head(listed: ListedBudget, *, may_change: bool) -> None:
@@ -73,6 +77,7 @@ def _draw_head(listed: ListedBudget, *, may_change: bool) -> None:
         if may_change:
             draw_menu(listed, ShownBudget(id_of(row), row.version, row.name))
     facts = [listed.now.scope, words.allowed(listed), row.mode, words.ends(listed)]
+    st.markdown(f"[:material/{_ALERTS.icon}: {_ALERTS.title}](alerts?{urlencode({'of_budget': row.name})})")
     st.caption(
         plain(" · ".join(map(isolated, facts))),
         help=plain(f"Changed {exact(row.updated_at)} by {listed.changed_by or 'somebody'}"),
@@ -124,7 +129,7 @@ def _chart(listed: ListedBudget, found: BurnDown) -> Any:
         layers.append(
             alt.Chart(_rows(plan)).mark_line(color=_PLAN, strokeDash=[2, 4], strokeWidth=1.5).encode(x=x, y=y)
         )
-    layers.append(_names(found, x, y))
+    layers += _names(found, x, y)
     return alt.layer(*layers).properties(height=_HEIGHT)
 
 
@@ -160,7 +165,7 @@ def _limits(listed: ListedBudget, found: BurnDown, end: datetime, x: Any, y: Any
     )
     layers = [limit.encode(x=x, y=y, tooltip=_tooltip("Limit"))]
     rules = [
-        {"amount": float(found.allowed[-1].amount * percent / 100), "at": _there(end), "said": f"{percent} %"}
+        {"amount": float(found.allowed[-1].amount * percent / 100), "at": _there(found.begins), "said": f"{percent} %"}
         for percent in listed.now.row.thresholds
         if percent != 100  # noqa: PLR2004 - that is the limit
     ]
@@ -168,7 +173,7 @@ def _limits(listed: ListedBudget, found: BurnDown, end: datetime, x: Any, y: Any
         chart = alt.Chart(alt.InlineData(values=rules))
         layers += [
             chart.mark_rule(color=_LIMIT, strokeDash=[1, 3], strokeWidth=1).encode(y=y),
-            chart.mark_text(align="right", baseline="bottom", dx=-4, fontSize=11, color=_PLAN).encode(
+            chart.mark_text(align="left", baseline="bottom", dx=4, fontSize=11, color=_PLAN).encode(
                 x=x, y=y, text="said:N"
             ),
         ]
@@ -190,7 +195,7 @@ def _limits(listed: ListedBudget, found: BurnDown, end: datetime, x: Any, y: Any
     return layers
 
 
-def _names(found: BurnDown, x: Any, y: Any) -> Any:
+def _names(found: BurnDown, x: Any, y: Any) -> list[Any]:
     """Return what each line is called, beside it: it is told without its colour."""
     middle = found.spent[len(found.spent) // 2] if len(found.spent) > 2 else found.spent[-1]  # noqa: PLR2004 - it begins and is now
     named = [
@@ -198,16 +203,17 @@ def _names(found: BurnDown, x: Any, y: Any) -> Any:
         {"at": _there(middle.at), "amount": float(middle.amount), "said": "spent"},
     ]
     if found.ends is not None:
-        half = found.begins + (found.ends - found.begins) * 3 / 4
-        named.append({"at": _there(half), "amount": float(found.allowed[-1].amount * 3 / 4), "said": "plan"})
+        third = found.begins + (found.ends - found.begins) / 3
+        named.append({"at": _there(third), "amount": float(found.allowed[-1].amount / 3), "said": "plan"})
+    look: dict[str, Any] = {"fontSize": 12, "fontStyle": "italic", "color": _PLAN}
+    beside = alt.Chart(alt.InlineData(values=named)).mark_text(align="left", baseline="bottom", dx=4, dy=-4, **look)
+    layers = [beside.encode(x=x, y=y, text="said:N")]
     if len(found.outlooks) > 1:
-        at = found.outlooks[max(1, len(found.outlooks) // 2)]
-        named.append({"at": _there(at.at), "amount": float(at.mean), "said": "forecast"})
-    return (
-        alt.Chart(alt.InlineData(values=named))
-        .mark_text(align="left", baseline="bottom", dx=4, dy=-4, fontSize=12, fontStyle="italic", color=_PLAN)
-        .encode(x=x, y=y, text="said:N")
-    )
+        last = found.outlooks[-1]
+        ahead = [{"at": _there(last.at), "amount": float(last.mean), "said": "forecast"}]
+        below = alt.Chart(alt.InlineData(values=ahead)).mark_text(align="right", baseline="top", dy=8, **look)
+        layers.append(below.encode(x=x, y=y, text="said:N"))
+    return layers
 
 
 def _rows(points: Any) -> Any:

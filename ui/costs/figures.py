@@ -1,5 +1,6 @@
 """The row of figures on the Costs page, and what stands there before anything was spent."""
 
+from collections.abc import Sequence
 from html import escape
 from typing import Final
 
@@ -7,9 +8,11 @@ import streamlit as st
 
 from core.govern.spend_course import ThisMonth
 from core.manage.budget_listing import NEAR, BudgetCounts
+from core.manage.services import Untelling
 from core.wording import counted
 from ui.costs import words
 from ui.feedback import plain
+from ui.health.untelling import untelling_lines
 from ui.widgets import dollars, figure
 
 _FIRST_CALL: Final = (
@@ -48,6 +51,13 @@ def draw_figures(month: ThisMonth, budgets: BudgetCounts, zone: str) -> None:
         )
     if below := words.of_these(sums):
         st.caption(f":orange[:material/help:] {plain(f'This month: {below}.')}")
+
+
+def draw_untold(found: Sequence[Untelling]) -> None:
+    """Draw which programs do not tell what their calls cost: it is in no figure here. Those that may never call are on Health alone."""
+    for line in untelling_lines(found):
+        if line.state != "note":
+            st.warning(f"{plain(line.detail)} {line.cure}", icon=":material/money_off:")
 
 
 def draw_nothing_yet(*, is_own: bool) -> None:

@@ -16,6 +16,8 @@ from ui.feedback import plain
 from ui.overrides import editor
 from ui.overrides.editor import Shown
 from ui.overrides.provider import pick_provider
+from ui.scopes.editors import Names
+from ui.scopes.links import link_to
 from ui.widgets import isolated
 
 
@@ -37,6 +39,7 @@ def draw(actor: Actor, name: str) -> bool:
             f"Of what is set here {counted(has.organizations, 'organisation')} may say otherwise for themselves."
         )
     st.caption(" ".join(said))
+    st.markdown(f"What it spends: {link_to('costs', Names(None, None, None, row.name))}")
     if not row.is_active:
         st.warning("This feature is not active: what is said for it does not count.", icon=":material/pause_circle:")
     provider_id, words = pick_provider()

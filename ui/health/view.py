@@ -1,7 +1,6 @@
 """What the Health page shows: a row for each thing, with its state in words, and the cure where there is one."""
 
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 import streamlit as st
 
@@ -20,6 +19,7 @@ from ui.health.line import Line, State
 from ui.health.models import model_lines
 from ui.health.periodic import job_lines
 from ui.health.rows import draw, draw_style
+from ui.health.untelling import untelling_lines
 from ui.health.webhooks import webhook_lines
 from ui.widgets import ago, exact, isolated
 
@@ -116,7 +116,7 @@ def _database(health: Health) -> list[Line]:
         schema,
         Line("Size", "ok", "OK", f"{health.size / 1_000_000:,.1f} MB on disk."),
         _services(health),
-        *_untelling(health),
+        *untelling_lines(health.untelling),
         *_processes(health),
         Line("Connections", "ok", "OK", f"{health.in_use} in use by this process, this page's own included."),
     ]
@@ -134,48 +134,6 @@ def _services(health: Health) -> Line:
         f"{counted(number, 'service')} of an older version connected: {versions}. This is {VERSION}.",
         "Upgrade services before values are used that only this version knows: they take those for not set.",
     )
-
-
-def _untelling(health: Health) -> list[Line]:
-    """Return a row for each reason why processes do not tell what their calls cost."""
-    rows = []
-    for why, state, word, says in _UNTOLD:
-        those = [each for each in health.untelling if each.why == why]
-        if not those:
-            continue
-        roles = ", ".join(sorted({each.role for each in those}))
-        places = ", ".join(each.place for each in those[:SHOWN])
-        more = f" and {len(those) - SHOWN:,} more" if len(those) > SHOWN else ""
-        number = "One process" if len(those) == 1 else f"{len(those):,} processes"
-        cure = f"Run `python -m core grant-reader {those[0].role} --log` as the owner of the tables."
-        if why == "version":
-            cure = "Upgrade llm-settings in the service."
-        detail = says.format(number=number, roles=roles, places=f"{places}{more}")
-        rows.append(Line("Spend", state, word, detail, cure))
-    return rows
-
-
-_UNTOLD: Final[tuple[tuple[str, State, str, str], ...]] = (
-    (
-        "refused",
-        "soon",
-        "Not told",
-        "{number} may not tell what calls cost: role {roles}, on {places}. Sums wait there; under a hard budget calls are refused.",
-    ),
-    (
-        "version",
-        "soon",
-        "Not counted",
-        "{number} of a version that counts no spend and knows no budget: on {places}. What they call is not known.",
-    ),
-    (
-        "role",
-        "note",
-        "May not tell",
-        "{number} could not tell what calls cost: role {roles}, on {places}. Whether they call is not known.",
-    ),
-)
-"""Why a process does not tell what its calls cost -> the state, the word and the detail of its row."""
 
 
 def _processes(health: Health) -> list[Line]:
