@@ -59,6 +59,8 @@ VARIABLES = {
     "LLM_CATALOGUE_KEY": "Or the Ed25519 public key, in base64, whose signature stands at the same address with .sig behind.",
     "LLM_HTTP_PROXY": "The only way out to the vendors, as http://user:password@proxy.example:3128. Default: none, not even HTTPS_PROXY.",
     "LLM_PUBLIC_URL": "Where people reach the app, as https://llm.corp.example: messages about changes and alerts lead there. Default: no links.",
+    "LLM_SPIKE_TIMES": "An hour is told as a spike from so many times the dearest same hour of four weeks on. Default: 3",
+    "LLM_SPIKE_USD": "And so many US dollars more than that one. Default: 5",
     "LLM_SMTP_URL": "The server that takes e-mail, as smtp://user:password@mail.example:587, or smtps:// with port 465. Default: no e-mail.",
     "LLM_SMTP_FROM": "Whom e-mail comes from, as LLM Settings <llm@example.com>. Default: the user name of LLM_SMTP_URL, if it is an address.",
     "LLM_NO_PROXY": "Comma list of host names (with all below them), addresses or networks that are reached without it; * for all.",
@@ -95,6 +97,8 @@ class Config:
     http_proxy: Secret | None
     no_proxy: tuple[str, ...]
     public_url: str
+    spike_times: str
+    spike_usd: str
     smtp_url: Secret | None
     smtp_from: str
 
@@ -139,6 +143,8 @@ class Config:
             http_proxy=proxy_url(env.get("LLM_HTTP_PROXY")),
             no_proxy=entries(env.get("LLM_NO_PROXY")),
             public_url=(env.get("LLM_PUBLIC_URL") or "").strip(),
+            spike_times=env.get("LLM_SPIKE_TIMES") or "3",
+            spike_usd=env.get("LLM_SPIKE_USD") or "5",
             smtp_url=smtp_url(env.get("LLM_SMTP_URL")),
             smtp_from=(env.get("LLM_SMTP_FROM") or "").strip(),
         )
@@ -161,13 +167,14 @@ def check_at_start(config: Config) -> None:
 
     Raises:
         BadConfig: If an entry of a list could fit no host, a URL cannot be read, LLM_LOG_DAYS is no number of days,
-            LLM_MODEL_LOOKS is not ``daily``, LLM_CLIENTS no number of clients,
+            LLM_MODEL_LOOKS is not ``daily``, LLM_CLIENTS no number of clients, LLM_SPIKE_TIMES or LLM_SPIKE_USD none,
             or a variable of LLM_CATALOGUE_… is malformed.
     """
     log_days(config)
     most_clients(config)
     looks_daily(config)
     catalogue_source(config)
+    spike_limits(config)
     check_hosts("LLM_ALLOWED_HOSTS", config.allowed_hosts, as_networks=False, everything=False)
     check_hosts("LLM_PRIVATE_HOSTS", config.private_hosts, as_networks=True, everything=True)
     check_no_proxy(config.no_proxy)
@@ -206,6 +213,16 @@ def most_clients(config: Config) -> int:
         BadConfig: If LLM_CLIENTS is no whole number from 1 to 10000.
     """
     return number("LLM_CLIENTS", config.clients, 10_000)
+
+
+def spike_limits(config: Config) -> tuple[int, int]:
+    """Return how many times the dearest same hour of four weeks an hour has to cost, and how many US dollars more, to be told as a spike.
+
+    Raises:
+        BadConfig: If LLM_SPIKE_TIMES is no whole number from 1 to 1000, or LLM_SPIKE_USD none from 1 to 1000000.
+    """
+    times = number("LLM_SPIKE_TIMES", config.spike_times, 1_000)
+    return times, number("LLM_SPIKE_USD", config.spike_usd, 1_000_000)
 
 
 def looks_daily(config: Config) -> bool:

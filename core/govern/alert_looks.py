@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import text
 from sqlmodel import Session
 
+from ..config import get_config, spike_limits
 from ..store.db import Transact
 
 SINCE: Final = timedelta(days=3)
@@ -21,9 +22,6 @@ WEEKS: Final = 7
 """So many of the same weekday count, at most."""
 BACK: Final = Decimal("0.95")
 """A forecast is over once it is this much of the limit: at the limit itself it would come and go."""
-TIMES: Final = 3
-MORE: Final = 5
-"""A spike is an hour that cost more than so many times the dearest same hour of 4 weeks, and so many dollars more."""
 KEEP_DAYS: Final = 400
 """So long a resolved alert is listed."""
 _DAY: Final = timedelta(days=1)
@@ -31,12 +29,11 @@ _DAY: Final = timedelta(days=1)
 _PERIODS: Final = text("""
     SELECT b.id, b.organization_id, f.name AS feature, v.name AS provider, p.id AS period_id, p.starts_at, p.ends_at, p.amount,
         p.carried, p.topped_up, p.spent, p.estimated, p.unpriced, b.forecast AND b.is_active AS wanted,
-        b.time_zone, clock_timestamp() AS now, a.id IS NOT NULL AS holds
+        b.time_zone, clock_timestamp() AS now
     FROM llm_budget_periods p JOIN org_llm_budgets b ON b.id = p.budget_id
     LEFT JOIN llm_features f ON f.id = b.feature_id LEFT JOIN llm_providers v ON v.id = b.provider_id
-    LEFT JOIN llm_alerts a ON a.period_id = p.id AND a.kind = 'forecast' AND a.cleared_at IS NULL
     WHERE p.closed_at IS NULL AND p.ends_at > clock_timestamp() AND p.starts_at <= clock_timestamp()
-        AND ((b.forecast AND b.is_active AND p.spent > 0) OR a.id IS NOT NULL)
+        AND ((b.forecast AND b.is_active AND p.spent > 0) OR p.id = ANY(:held))
 """)
 _WEEKDAYS: Final = text("""
     SELECT organization_id, feature, provider, extract(isodow FROM slot AT TIME ZONE 'UTC')::integer AS weekday, sum(cost) AS cost,
@@ -54,6 +51,15 @@ _MAKE: Final = text("""
         1 + coalesce(max(occurrence), 0), CAST(:facts AS jsonb)
     FROM llm_alerts WHERE kind = :kind AND period_id IS NOT DISTINCT FROM CAST(:period AS bigint)
 """)
+_FORECAST: Final = text("""
+    INSERT INTO llm_alerts (at, budget_id, period_id, organization_id, kind, occurrence, facts)
+    SELECT clock_timestamp(), t.budget, t.period, t.organization, 'forecast', 1 + coalesce(a.last, 0), t.facts || jsonb_build_object('spent_on', to_char(t.full_at AT TIME ZONE t.zone, t.form))
+    FROM jsonb_to_recordset(CAST(:found AS jsonb)) AS t(
+        budget integer, period bigint, organization integer, facts jsonb, full_at timestamptz, zone text, form text
+    ) LEFT JOIN (SELECT period_id, max(occurrence) AS last FROM llm_alerts WHERE kind = 'forecast' GROUP BY 1) a
+        ON a.period_id = t.period
+""")
+"""All at once: a dear hour may be seen in the forecasts of thousands of budgets."""
 _HOLD: Final = text(
     "SELECT id, period_id, organization_id, facts FROM llm_alerts WHERE kind = :kind AND cleared_at IS NULL"
 )
@@ -65,26 +71,29 @@ _OLD: Final = text("""
     DELETE FROM llm_alerts WHERE id IN (SELECT id FROM llm_alerts
         WHERE cleared_at < clock_timestamp() - make_interval(days => :days) AND state = 'resolved' LIMIT 10000)
 """)
-# The hour that runs, and the one before it: against the same hours of the four weeks before. Who has no two weeks of it is left out.
+# The hour that runs, and the one before it: against the same hours of the four weeks before. Who has no two weeks of it is left out. Only those
+# hours are read, and by whom anything was spent two weeks ago.
 _SPIKES: Final = text("""
     WITH hours AS (
-        SELECT organization_id, slot, sum(cost) AS cost FROM llm_spend
-        WHERE slot >= date_trunc('hour', clock_timestamp()) - interval '29 days' GROUP BY GROUPING SETS ((organization_id, slot), (slot))
+        SELECT h.slot, h.slot - make_interval(hours => 24 * d) AS other, d
+        FROM (SELECT date_trunc('hour', clock_timestamp()) - make_interval(hours => back) AS slot FROM generate_series(0, 1) back) h,
+            generate_series(0, 28) d
+    ), spent AS (
+        SELECT u.organization_id, h.slot, h.d, sum(u.cost) AS cost FROM hours h JOIN llm_spend u ON u.slot = h.other
+        GROUP BY GROUPING SETS ((u.organization_id, h.slot, h.d), (h.slot, h.d))
+    ), found AS (
+        SELECT organization_id, slot, max(cost) FILTER (WHERE d = 0) AS cost, coalesce(max(cost) FILTER (WHERE d > 0), 0) AS usual
+        FROM spent GROUP BY organization_id, slot
     ), known AS (
-        SELECT organization_id, min(slot) AS first FROM hours GROUP BY organization_id
-    ), now AS (
-        SELECT date_trunc('hour', clock_timestamp()) - make_interval(hours => back) AS slot FROM generate_series(0, 1) back
+        SELECT organization_id, min(slot) AS first FROM llm_spend
+        WHERE slot >= (SELECT min(slot) FROM hours) - interval '28 days' AND slot <= (SELECT max(slot) FROM hours) - interval '14 days'
+        GROUP BY GROUPING SETS ((organization_id), ())
     )
-    SELECT h.organization_id, o.slug, h.slot, h.cost, coalesce(usual.most, 0) AS usual,
-        h.cost > :times * coalesce(usual.most, 0) AND h.cost > coalesce(usual.most, 0) + :more AS is_spike
-    FROM hours h JOIN now ON now.slot = h.slot
-    JOIN known k ON k.organization_id IS NOT DISTINCT FROM h.organization_id AND k.first <= h.slot - interval '14 days'
-    LEFT JOIN organizations o ON o.id = h.organization_id
-    CROSS JOIN LATERAL (
-        SELECT max(u.cost) AS most FROM hours u WHERE u.organization_id IS NOT DISTINCT FROM h.organization_id
-            AND u.slot = ANY(ARRAY(SELECT h.slot - make_interval(hours => 24 * d) FROM generate_series(1, 28) d))
-    ) usual
-    WHERE h.organization_id IS DISTINCT FROM 0 AND (h.organization_id IS NULL OR o.id IS NOT NULL) ORDER BY h.slot
+    SELECT f.organization_id, o.slug, f.slot, f.cost, f.usual, f.cost > :times * f.usual AND f.cost > f.usual + :more AS is_spike
+    FROM found f JOIN known k ON k.organization_id IS NOT DISTINCT FROM f.organization_id AND k.first <= f.slot - interval '14 days'
+    LEFT JOIN organizations o ON o.id = f.organization_id
+    WHERE f.cost IS NOT NULL AND f.organization_id IS DISTINCT FROM 0 AND (f.organization_id IS NULL OR o.id IS NOT NULL)
+    ORDER BY f.slot
 """)
 _LATELY: Final = text("""
     SELECT organization_id FROM llm_alerts WHERE kind = 'spike' AND at > clock_timestamp() - interval '24 hours'
@@ -172,9 +181,10 @@ def _forecasts(session: Session, spent: list[Weekdays]) -> int:
     of: dict[int, list[Weekdays]] = {}
     for one in spent:
         of.setdefault(one.organization_id, []).append(one)
-    made = 0
-    over: list[int] = []
-    for row in session.execute(_PERIODS).all():
+    held = {alert.period_id for alert in session.execute(_HOLD, {"kind": "forecast"})}
+    found: list[dict[str, Any]] = []
+    over: set[int] = set()
+    for row in session.execute(_PERIODS, {"held": list(held)}).all():
         limit = row.amount + row.carried + row.topped_up
         elapsed, length = row.now - row.starts_at, row.ends_at - row.starts_at
         begins = max(length * float(SHARE), SINCE if length > 2 * SINCE else timedelta(0))
@@ -182,28 +192,33 @@ def _forecasts(session: Session, spent: list[Weekdays]) -> int:
         if row.wanted and row.spent < limit and elapsed >= begins:
             within = spent if row.organization_id is None else of.get(row.organization_id, [])
             expected, full = forecast_of(row, _means(row, within) if length > _DAY * 2 else None)
-        if full is not None and not row.holds:
-            facts = {name: str(getattr(row, name)) for name in ("spent", "estimated", "amount", "carried", "topped_up")}
-            facts |= {"unpriced": row.unpriced, "forecast": f"{expected:.2f}", "spent_on": _on(session, full, row)}
-            _make(session, "forecast", facts, row.organization_id, row.id, row.period_id)
-            made += 1
-        elif row.holds and expected < limit * BACK:
-            over.append(row.period_id)
-    return made + _clear(session, "forecast", lambda alert: alert.period_id in over)
+        if full is not None and row.period_id not in held:
+            found.append(_forecast(row, expected, full))
+        elif row.period_id in held and expected < limit * BACK:
+            over.add(row.period_id)
+    if found:
+        session.execute(_FORECAST, {"found": json.dumps(found)})
+    return len(found) + _clear(session, "forecast", lambda alert: alert.period_id in over)
 
 
-def _on(session: Session, moment: datetime, row: Any) -> str:
-    """Return a moment in the budget's zone: the day, and of a day's budget the hour."""
+def _forecast(row: Any, expected: Decimal, full: datetime) -> dict[str, Any]:
+    """Return an alert; when all is spent is said in the budget's zone: the day, and of a day's budget the hour."""
+    facts = {name: str(getattr(row, name)) for name in ("spent", "estimated", "amount", "carried", "topped_up")}
     form = "HH24:MI" if row.ends_at - row.starts_at <= _DAY * 2 else "FMDD FMMonth"
-    given = {"moment": moment, "zone": row.time_zone, "form": form}
-    there: str = session.scalars(
-        text("SELECT to_char(CAST(:moment AS timestamptz) AT TIME ZONE :zone, :form)"), given
-    ).one()
-    return there
+    return {
+        "budget": row.id,
+        "period": row.period_id,
+        "organization": row.organization_id,
+        "facts": facts | {"unpriced": row.unpriced, "forecast": f"{expected:.2f}"},
+        "full_at": full.isoformat(),
+        "zone": row.time_zone,
+        "form": form,
+    }
 
 
 def _spikes(session: Session) -> int:
-    rows = session.execute(_SPIKES, {"times": TIMES, "more": MORE}).all()
+    times, more = spike_limits(get_config())
+    rows = session.execute(_SPIKES, {"times": times, "more": more}).all()
     lately = set(session.scalars(_LATELY))
     spiking = {row.organization_id: row for row in rows if row.is_spike}
     made = 0

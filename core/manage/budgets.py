@@ -1,6 +1,7 @@
 """Budgets: what may be spent in a period. Kept by admins; what is spent is counted by the processes that call (:mod:`core.calling.leases`)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, Literal, NamedTuple
 
@@ -25,19 +26,21 @@ FIELDS: Final = tuple(BudgetInput.model_fields)
 SCOPE: Final = ("organization_id", "feature_id", "provider_id", "period")
 """What stays as it was made: what was spent is of that scope and of such periods."""
 MOST_LISTED: Final = 100
-_CURRENT: Final = text(
-    "SELECT id FROM llm_budget_periods WHERE budget_id = :budget AND starts_at <= clock_timestamp()"
-    " AND (ends_at IS NULL OR ends_at > clock_timestamp()) ORDER BY starts_at DESC LIMIT 1"
-)
+_CURRENT: Final = text("""
+    SELECT p.id FROM unnest(CAST(:budgets AS integer[])) b CROSS JOIN (SELECT clock_timestamp() AS now) c CROSS JOIN LATERAL (
+        SELECT q.id FROM llm_budget_periods q WHERE q.budget_id = b AND q.starts_at <= c.now
+            AND (q.ends_at IS NULL OR q.ends_at > c.now) ORDER BY q.starts_at DESC LIMIT 1
+    ) p
+""")
 _NEXT: Final = text("""
-    SELECT greatest(n.starts, p.ends_at) AS starts, n.ends,
+    SELECT b.id, greatest(n.starts, p.ends_at) AS starts, n.ends,
         CASE WHEN p.id IS NULL THEN 0 ELSE llm_carried(b, p, greatest(n.starts, p.ends_at)) END AS carried
     FROM org_llm_budgets b CROSS JOIN LATERAL llm_budget_bounds(b, clock_timestamp()) n LEFT JOIN LATERAL (
         SELECT * FROM llm_budget_periods q WHERE q.budget_id = b.id AND q.ends_at <= clock_timestamp()
         ORDER BY q.starts_at DESC LIMIT 1
-    ) p ON true WHERE b.id = :budget
+    ) p ON true WHERE b.id = ANY(:budgets)
 """)
-"""The period that the first call makes, now."""
+"""The periods that the first calls make, now."""
 _ADJUST: Final = text("SELECT llm_adjust_budget(:budget, :kind, :amount, :by, :reason)")
 _IS_ZONE: Final = text("SELECT EXISTS (SELECT 1 FROM pg_timezone_names WHERE name = :name)")
 _TIMES: Final = text(
@@ -75,7 +78,7 @@ def list_all(session: Session, actor: Actor) -> list[BudgetNow]:
     """
     seen = visible(session, actor, "budget.list")
     found = select(LlmBudget).where(seen.where(LlmBudget.organization_id)).order_by(col(LlmBudget.name))
-    return [_now(session, row) for row in session.exec(found).all()]
+    return _standing(session, session.exec(found).all())
 
 
 def get(session: Session, actor: Actor, budget_id: int) -> BudgetNow:
@@ -244,33 +247,52 @@ def _scope(session: Session, actor: Actor, action: str, of: BudgetInput | LlmBud
 
 
 def _now(session: Session, row: LlmBudget) -> BudgetNow:
-    """Return a budget with its period; the first call in it makes its row."""
-    of = {"budget": id_of(row)}
-    found = session.scalar(_CURRENT, of)
-    period = session.get(LlmBudgetPeriod, found, populate_existing=True) if found is not None else None
-    if period is None:
-        starts, ends, carried = session.execute(_NEXT, of).one()
-        period = LlmBudgetPeriod(
-            budget_id=id_of(row), starts_at=starts, ends_at=ends, amount=row.amount, carried=carried
-        )
-        for name in ("topped_up", "spent", "estimated", "leased"):
-            setattr(period, name, Decimal(0))
-        period.unpriced = period.holders = 0
-    return BudgetNow(row, period, words_of(session, row))
+    """Return a budget with its period."""
+    return _standing(session, [row])[0]
+
+
+def _standing(session: Session, rows: Sequence[LlmBudget]) -> list[BudgetNow]:
+    """Return budgets with their periods, by as many queries at any number; the first call in a period makes its row."""
+    current = list(session.scalars(_CURRENT, {"budgets": [row.id for row in rows]}))
+    query = select(LlmBudgetPeriod).where(col(LlmBudgetPeriod.id).in_(current))
+    periods = {each.budget_id: each for each in session.exec(query.execution_options(populate_existing=True))}
+    amounts = {id_of(row): row.amount for row in rows if row.id not in periods}
+    if amounts:
+        for number, starts, ends, carried in session.execute(_NEXT, {"budgets": list(amounts)}):
+            periods[number] = _unmade(number, starts, ends, amounts[number], carried)
+    names = _names(session, rows)
+    return [BudgetNow(row, periods[id_of(row)], " · ".join(names[id_of(row)]) or "everything") for row in rows]
+
+
+def _unmade(number: int, starts: datetime, ends: datetime | None, amount: Decimal, carried: Decimal) -> LlmBudgetPeriod:
+    """Return a period in which nobody has called yet."""
+    period = LlmBudgetPeriod(budget_id=number, starts_at=starts, ends_at=ends, amount=amount, carried=carried)
+    for name in ("topped_up", "spent", "estimated", "leased"):
+        setattr(period, name, Decimal(0))
+    period.unpriced = period.holders = 0
+    return period
+
+
+def _names(session: Session, rows: Sequence[LlmBudget]) -> dict[int, list[str]]:
+    """Return of each budget the names of its scope."""
+    found: dict[int, list[str]] = {id_of(row): [] for row in rows}
+    for model, named_by, column in (
+        (Organization, Organization.slug, "organization_id"),
+        (LlmFeature, LlmFeature.name, "feature_id"),
+        (LlmProvider, LlmProvider.name, "provider_id"),
+    ):
+        ids = {number for row in rows if (number := getattr(row, column)) is not None}
+        query = select(col(model.id), col(named_by)).where(col(model.id).in_(ids))
+        names: dict[int, str] = {number: name for number, name in session.execute(query)} if ids else {}  # noqa: C416 - dict() takes a result for a mapping
+        for row in rows:
+            if (name := names.get(getattr(row, column))) is not None:
+                found[id_of(row)].append(name)
+    return found
 
 
 def words_of(session: Session, row: LlmBudget) -> str:
     """Return what a budget is for, in words: ``acme · summarise · openai``, or ``everything``."""
-    names = []
-    for model, name, row_id in (
-        (Organization, "slug", row.organization_id),
-        (LlmFeature, "name", row.feature_id),
-        (LlmProvider, "name", row.provider_id),
-    ):
-        found: Any = session.get(model, row_id) if row_id is not None else None
-        if found is not None:
-            names.append(getattr(found, name))
-    return " · ".join(names) or "everything"
+    return " · ".join(_names(session, [row])[id_of(row)]) or "everything"
 
 
 def _locked(session: Session, budget_id: int) -> LlmBudget:

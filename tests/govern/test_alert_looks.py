@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from core.actors import COMMAND_LINE, Actor
+from core.config import get_config
 from core.govern import alert_looks
 from core.manage import budgets, notifications, organizations
 from core.store.table import id_of
@@ -97,7 +98,7 @@ def test_forecast(session: Session, look: Callable[[], int]) -> None:
     assert alerts(session, "forecast")[1:] == [(None, 2, "resolved")]
 
 
-def test_spike(session: Session, look: Callable[[], int]) -> None:
+def test_spike(session: Session, look: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
     """More than three times the dearest same hour of four weeks, and five dollars more; once a day; for all and for an organisation."""
     acme = id_of(organizations.create_one(session, COMMAND_LINE, {"slug": "acme", "name": "Acme"}))
     spent(session, "0 hours", 100, acme)
@@ -125,6 +126,13 @@ def test_spike(session: Session, look: Callable[[], int]) -> None:
     spent(session, "13 days", 0.5, acme)
     spent(session, "0 hours", 5, acme)
     assert look() == 2  # five times, and four dollars more: it is over
+    session.execute(text("UPDATE llm_alerts SET at = now() - interval '25 hours'"))
+    monkeypatch.setenv("LLM_SPIKE_USD", "3")
+    get_config.cache_clear()
+    assert look() == 2
+    monkeypatch.setenv("LLM_SPIKE_TIMES", "6")
+    get_config.cache_clear()
+    assert look() == 2  # it is none any more
 
 
 def test_messages_that_cannot_be_sent(session: Session, admin: Actor, look: Callable[[], int]) -> None:

@@ -14,6 +14,7 @@ from core.manage import budgets, features, organizations, providers
 from core.resolve import Resolver
 from core.store import db, grants
 from core.store.table import id_of
+from tests.conftest import statements
 
 D = Decimal
 MONTH: dict[str, Any] = {"name": "Summaries, monthly", "amount": "100", "period": "month"}
@@ -229,3 +230,32 @@ def test_errors_of_what_is_not_there(session: Session) -> None:
     ):
         with pytest.raises(CoreError, match="no budget"):
             refused()
+
+
+def test_a_list_reads_as_much_at_any_number(session: Session) -> None:
+    """Each budget with its names and its period, whether one is there, is over or is to be made, by the same few queries."""
+    slugs = [f"acme-{number}" for number in range(6)]
+    owners = [id_of(organizations.create_one(session, COMMAND_LINE, {"slug": slug, "name": slug})) for slug in slugs]
+    made = [
+        id_of(budgets.create(session, COMMAND_LINE, MONTH | {"name": slug, "organization_id": owner}).row)
+        for slug, owner in [*zip(slugs, owners, strict=True), ("one", None)]
+    ]
+    for number in made[:4]:
+        session.execute(text("SELECT llm_open_budget_period(:number)"), {"number": number})
+    session.execute(text("UPDATE llm_budget_periods SET spent = budget_id"))
+    session.execute(
+        text(
+            "UPDATE llm_budget_periods SET starts_at = now() - interval '2 years', ends_at = now() - interval '1 year'"
+            " WHERE budget_id = :number"
+        ),
+        {"number": made[3]},
+    )
+    session.expire_all()
+    with statements() as run:
+        found = budgets.list_all(session, COMMAND_LINE)
+    assert len(run) <= 6, run
+    assert [each.scope for each in found] == [*slugs, "everything"]
+    assert [each.period.spent for each in found] == [*made[:3], 0, 0, 0, 0]
+    for each in found:
+        alone = budgets.get(session, COMMAND_LINE, id_of(each.row))
+        assert (alone.scope, alone.period.starts_at, alone.left) == (each.scope, each.period.starts_at, each.left)
