@@ -36,7 +36,7 @@ class Target(NamedTuple):
     """What an event is about."""
 
     type: str
-    """``provider``, ``settings``, ``organization``, ``feature``, ``limit``, ``installation``, ``document``, ``preset``, ``budget``, ``alert``, ``rate_limit``, ``bill``, ``spend``, ``logs``, ``user``, ``token``, ``session``,
+    """``provider``, ``settings``, ``organization``, ``feature``, ``limit``, ``installation``, ``document``, ``preset``, ``budget``, ``alert``, ``rate_limit``, ``personal_data``, ``bill``, ``spend``, ``logs``, ``user``, ``token``, ``session``,
     ``keys``, ``audit``, ``schema`` or ``action``."""
     id: int | None
     name: str

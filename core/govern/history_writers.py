@@ -19,6 +19,7 @@ from ..manage import (
     organization_keys,
     organization_names,
     organizations,
+    personal_data,
     provider_secrets,
     providers,
     rate_limits,
@@ -54,6 +55,7 @@ TARGETS: Final = {
     "settings_presets": "preset",
     "org_llm_budgets": "budget",
     "llm_rate_limits": "rate_limit",
+    "llm_pii_settings": "personal_data",
 }
 """Table -> the type of target in the audit."""
 
@@ -420,6 +422,18 @@ WRITERS: Final[Mapping[str, RowWriter]] = {
             ),
             lambda session, actor, edit: rate_limits.delete(session, actor, edit.row["id"], version=edit.version),
             key=("name",),
+        ),
+        RowWriter(
+            "llm_pii_settings",
+            personal_data.CHANGEABLE,
+            lambda session, actor, edit: personal_data.create(
+                session, actor, {**{name: edit.image.get(name) for name in personal_data.SCOPE}, **_values(edit)}
+            ),
+            lambda session, actor, edit: personal_data.update(
+                session, actor, edit.row["id"], edit.patch, version=edit.version
+            ),
+            lambda session, actor, edit: personal_data.delete(session, actor, edit.row["id"], version=edit.version),
+            key=personal_data.SCOPE,
         ),
     )
 }

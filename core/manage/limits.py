@@ -21,11 +21,12 @@ from ..resolving.limits import DEFAULT_PROVIDER, parse
 from ..store import violations
 from ..store.limit_schemas import LimitsInput
 from ..store.organization_tables import FeatureLlmOverride, LlmLimits
+from ..store.personal_data_tables import LlmPiiSettings
 from ..store.schemas import could_be_id, validate
 from ..store.table import id_of
 from ..store.tables import LlmSettings
 from ..wording import counted
-from . import limit_checks, limit_effects, limit_rules, services, settings
+from . import limit_checks, limit_effects, limit_rules, personal_data, services, settings
 from .limit_effects import Effects
 from .organization_members import refuse_stale_row
 from .organization_rows import reach
@@ -283,6 +284,9 @@ def clear(session: Session, actor: Actor, limit_id: int, *, most: int = CLEARED_
     scope, rules = scope_of(row), parse(row.limits, names_provider=row.provider_id is not None)
     cleared = 0
     for table, row_id in limit_effects.ids(session, scope, rules, most=most):
+        if table == LlmPiiSettings.__tablename__:
+            cleared += _clear_personal(session, actor, row_id, scope, rules)
+            continue
         model: Any = LlmSettings if table == LlmSettings.__tablename__ else FeatureLlmOverride
         stored = session.get(model, row_id, populate_existing=True)
         patch = limit_effects.without(stored, scope, rules) if stored is not None else {}
@@ -291,6 +295,14 @@ def clear(session: Session, actor: Actor, limit_id: int, *, most: int = CLEARED_
             change(session, actor, row_id, patch)
             cleared += 1
     return cleared
+
+
+def _clear_personal(session: Session, actor: Actor, row_id: int, scope: SettingsScope, rules: Mapping[str, Any]) -> int:
+    stored = session.get(LlmPiiSettings, row_id, populate_existing=True)
+    patch = limit_effects.without_personal(stored, scope, rules) if stored is not None else {}
+    if patch:
+        personal_data.update(session, actor, row_id, patch)
+    return bool(patch)
 
 
 class Bound(NamedTuple):

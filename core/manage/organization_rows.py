@@ -8,10 +8,11 @@ from ..access.authority import not_found, require, visible
 from ..actors import Actor
 from ..errors import NotFound
 from ..store.organization_tables import FeatureLlmOverride, Organization, OrganizationProvider
+from ..store.personal_data_tables import LlmPiiSettings
 from ..store.schemas import could_be_id
 from ..store.tables import LlmSettings
 
-R = TypeVar("R", LlmSettings, FeatureLlmOverride, OrganizationProvider)
+R = TypeVar("R", LlmSettings, FeatureLlmOverride, OrganizationProvider, LlmPiiSettings)
 
 
 def reach(

@@ -1,12 +1,13 @@
 """What may be said of personal data: a part of :mod:`~.schemas`, the only validator."""
 
 import re
-import warnings
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from ..errors import Invalid
 from ..privacy.national import COUNTRIES
+from ..privacy.own_patterns import check_pattern
 from ..privacy.spans import TYPES
 from ..resolving.personal_data import (
     LONGEST_ENGINE,
@@ -67,9 +68,7 @@ def own_pattern_problem(own: dict[str, Any]) -> str | None:
             return f"{name} {problem}"
     if re.fullmatch(PATTERN_NAME, own["name"]) is None:
         return "name must be of A to Z, 0 to 9 and underscores, beginning with a letter"
-    if own["name"] in TYPES:
-        return f"name must be another: {own['name']} is looked for already"
-    return _pattern_problem(own["pattern"])
+    return None
 
 
 def _text_problem(text: Any, most: int) -> str | None:
@@ -82,14 +81,22 @@ def _text_problem(text: Any, most: int) -> str | None:
     return None
 
 
-def _pattern_problem(pattern: str) -> str | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # of what Python will read otherwise some day
-            re.compile(pattern)
-    except (re.error, OverflowError, RecursionError, Warning) as error:
-        return f"pattern is no regular expression: {error}"
-    return None
+def check_new_patterns(before: list[Any] | None, wanted: list[dict[str, str]] | None) -> None:
+    """Refuse own patterns that do not find what they are to find, or can be made slow; those of *before* were measured then.
+
+    Raises:
+        Invalid: Naming ``patterns``, which one, its part, the rule and the cure.
+    """
+    for number, own in enumerate(wanted or (), 1):
+        if own in (before or ()):
+            continue
+        problem = None
+        try:
+            check_pattern(**own)
+        except Invalid as error:
+            problem = " ".join(next(iter(error.fields.items())))
+        if problem is not None:
+            raise Invalid({"patterns": f"number {number}: {problem}"})
 
 
 class PersonalDataInput(Input):

@@ -18,6 +18,7 @@ from core.manage import (
     organization_members,
     organization_names,
     organizations,
+    personal_data,
     providers,
     rate_limits,
     settings,
@@ -39,6 +40,7 @@ MODULES = (
     organization_members,
     organization_names,
     organizations,
+    personal_data,
     rate_limits,
     settings_presets,
 )
@@ -50,6 +52,9 @@ READS = {
     "budgets.ledger",
     "budgets.list_all",
     "budgets.periods",
+    "personal_data.get",
+    "personal_data.list_all",
+    "personal_data.of_scope",
     "rate_limits.get",
     "rate_limits.get_by_name",
     "rate_limits.hours",
@@ -143,6 +148,11 @@ def _budget(session: Session, actor: Actor, organization: int | None = None) -> 
 def _rate_limit(session: Session, actor: Actor, organization: int | None = None) -> int:
     of = {"organization_id": organization or _organization(session, actor), "requests_per_minute": 60}
     return id_of(rate_limits.create(session, actor, {"name": "Acme", **of}).row)
+
+
+def _personal(session: Session, actor: Actor, organization: int | None = None) -> int:
+    of = {"organization_id": organization or _organization(session, actor), "prompts": "mask"}
+    return id_of(personal_data.create(session, actor, of).row)
 
 
 def _alert(session: Session, actor: Actor) -> int:
@@ -308,6 +318,26 @@ WRITES: dict[str, tuple[Prepare, Work, str, dict[str, tuple[object, object]]]] =
         "budget.correct",
         {"amount": (None, "-0.25"), "reason": (None, "the vendor's bill")},
     ),
+    "personal_data.create": (_organization, _personal, "personal_data.create", {"prompts": (None, "mask")}),
+    "personal_data.save": (
+        _organization,
+        lambda s, a, n: personal_data.save(s, a, SettingsScope(organization_id=n), {"logs": "off"}),
+        "personal_data.create",
+        {"logs": (None, "off")},
+    ),
+    "personal_data.clear": (
+        _organization,
+        lambda s, a, n: _personal(s, a, n) and personal_data.clear(s, a, SettingsScope(organization_id=n)),
+        "personal_data.delete",
+        {"prompts": ("mask", None)},
+    ),
+    "personal_data.update": (
+        _personal,
+        lambda s, a, n: personal_data.update(s, a, n, {"prompts": "refuse"}),
+        "personal_data.update",
+        {"prompts": ("mask", "refuse")},
+    ),
+    "personal_data.delete": (_personal, personal_data.delete, "personal_data.delete", {"prompts": ("mask", None)}),
     "rate_limits.create": (_organization, _rate_limit, "rate_limit.create", {"requests_per_minute": (None, 60)}),
     "rate_limits.update": (
         _rate_limit,
