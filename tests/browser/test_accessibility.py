@@ -16,7 +16,7 @@ from core.manage import providers, seed
 from core.store import db
 from tests.browser.conftest import settled
 from tests.browser.filled import app_with, fill
-from tests.browser.test_looks import show
+from tests.browser.test_looks import schemes, show
 from tests.conftest import PASSWORD
 from tests.processes import App, running_app
 from tests.vendors import Vendor
@@ -111,7 +111,7 @@ def at_rest(page: Page) -> None:
 
 
 class Visit:
-    """A page looked at in both themes: what axe-core finds, and names that two things have."""
+    """Pages looked at in both themes: what axe-core finds, and names that two things have."""
 
     def __init__(self, browser: Browser, app: App) -> None:
         self.page = browser.new_page(viewport={"width": 1440, "height": 1000}, color_scheme="light")
@@ -132,7 +132,7 @@ class Visit:
         self.page.get_by_role("button", name="Sign in").click()
 
     def judge(self, what: str) -> None:
-        """Have it judged in both themes."""
+        """Have it judged in both themes, or in the one in which the look before was not."""
         at_rest(self.page)
         twice = [
             f"{count} times {role} “{name}”" for (role, name), count in self._names().items() if count > 1 or not name
@@ -141,10 +141,9 @@ class Visit:
             self.faults[f"{what}, names"] = twice
         if not self.page.evaluate("'axe' in window"):
             self.page.evaluate(f"{AXE_SCRIPT};0")
-        dark = self.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
-        for scheme in ("dark", "light") if dark else ("light", "dark"):
+        for number, scheme in enumerate(schemes(self.page)):
             show(self.page, scheme)
-            rules = RULES if scheme == "light" else CONTRAST
+            rules = CONTRAST if number else RULES
             found = self.page.evaluate(AXE, [rules, [known[:2] for known in KNOWN]])
             self.met |= {which for which, _ in found}
             ours = [text for which, text in found if which < 0]

@@ -24,6 +24,8 @@ from ui.navigation import SCREENS
 pytestmark = pytest.mark.browser
 PICTURES = os.environ.get("LLM_TEST_PICTURES", "")
 """A folder in which each look is kept as a picture: drawing them takes half as long again."""
+BOTH_THEMES = bool(PICTURES) or os.environ.get("LLM_TEST_LOOKS") == "all"
+"""Whether each look is judged in both themes, or each one in the other theme than the one before."""
 SIZES = {1440: 1000, 420: 900}
 MAIL = {"LLM_SMTP_URL": "smtp://mail.corp.example:587", "LLM_SMTP_FROM": "llm@corp.example"}
 
@@ -327,11 +329,9 @@ def _fold_menu(page: Page, width: int) -> None:
 
 
 def _pictures(page: Page, name: str) -> None:
-    """Judge what the last run has drawn, in the theme that it has and then in the other, and keep it if pictures are wanted."""
+    """Judge what the last run has drawn, in both themes or in the one that it has not, and keep it if pictures are wanted."""
     settled(page)
-    dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
-    schemes: tuple[Literal["dark", "light"], ...] = ("dark", "light") if dark else ("light", "dark")
-    for scheme in schemes:
+    for scheme in schemes(page):
         show(page, scheme)
         try:
             page.wait_for_function(AT_REST, polling=50)
@@ -339,6 +339,13 @@ def _pictures(page: Page, name: str) -> None:
             state = page.get_by_test_id("stApp").get_attribute("data-test-script-state")
             pytest.fail(f"{name} comes to no rest (script {state}): {page.evaluate(ON_ITS_WAY)}")
         _picture(page, f"{name}-{scheme}")
+
+
+def schemes(page: Page) -> tuple[Literal["light", "dark"], ...]:
+    """Return the themes in which the next look is judged: BOTH_THEMES."""
+    dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    both: tuple[Literal["light", "dark"], ...] = ("dark", "light") if dark else ("light", "dark")
+    return both if BOTH_THEMES else both[1:]
 
 
 def show(page: Page, scheme: Literal["light", "dark"]) -> None:
