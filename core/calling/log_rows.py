@@ -20,9 +20,11 @@ Operation = Literal["chat", "embed"]
 
 LONGEST: Final = 65_536
 """Characters of a prompt or an answer; the rest is cut off, and the cut is said."""
+WHOLE: Final = "whole"
+"""Of a row that was cut before: name of a column -> how long it was."""
 _OF_A_ROW: Final = ("22", "23", "42", "54", "P0")
 """Classes of SQLSTATE that a value causes: bad data, a broken constraint, a type, a size, what a trigger raises."""
-LATER: Final = ("operation", "tags", "correlation_id", "organization_id", "feature", "adjusted", "cost_centre")
+LATER: Final = ("operation", "tags", "correlation_id", "organization_id", "feature", "adjusted", "cost_centre", "pii")
 """Columns that the table of a version before has not, or that its role may not write: services are upgraded before the database is."""
 COLUMNS: Final = (
     *("at", "user_id", "provider_id", "provider", "model", "status", "attempts", "latency_ms", "generation"),
@@ -63,6 +65,10 @@ class CallToLog(NamedTuple):
     """Parameters that somebody chose, and that were not sent, or not with that value, as the model does not take them."""
     cost_centre: str = ""
     """Who pays for it within the house; empty: nobody said."""
+    personal_data: Mapping[str, int] | None = None
+    """How many values of each type had a placeholder in what was sent; None: nothing was looked for."""
+    is_unsearched: bool = False
+    """Whether its prompt could not be searched for personal data: nothing of its texts is kept then, whatever the log's rule."""
 
 
 def entry(settings: EffectiveSettings, call: CallToLog) -> dict[str, Any] | None:
@@ -91,6 +97,7 @@ def entry(settings: EffectiveSettings, call: CallToLog) -> dict[str, Any] | None
         "feature": settings.feature,
         "adjusted": call.adjusted,
         "cost_centre": call.cost_centre or None,
+        "pii": dict(call.personal_data) if call.personal_data else None,
     }
     if settings.log_level != "errors_only":
         usage = call.token_usage or {}
@@ -121,6 +128,10 @@ def cells_of(taken: list[tuple[EffectiveSettings, CallToLog, int]]) -> tuple[lis
         try:
             row = entry(settings, call)
             if row is not None:
+                if settings.personal_data.logs == "mask" or call.is_unsearched:
+                    from . import masked_rows  # noqa: PLC0415 - with the first row that needs it
+
+                    row = masked_rows.masked(row, settings.personal_data, is_searched=not call.is_unsearched)
                 cells.append(_cells(row))
         except Exception as error:  # noqa: BLE001 - a prompt may be anything; one must not stop the others
             lost += 1
@@ -183,19 +194,21 @@ def _absent(connection: "Connection[Any]") -> set[str]:
 
 def _cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
     kept = dict(row)
+    whole = kept.get(WHOLE, {})
     for name in ("prompt", "response", "error", "user_id", "model", "correlation_id", "feature", "cost_centre"):
-        kept[name] = _text(kept[name])
+        kept[name] = _text(kept[name], whole.get(name, 0))
     kept["tags"] = None if kept["tags"] is None else json.dumps([_text(tag) for tag in kept["tags"]])
     kept["parameters"] = _json(kept["parameters"])
     kept["token_usage"] = _json(kept["token_usage"])
+    kept["pii"] = _json(kept["pii"])
     return tuple(kept[name] for name in COLUMNS)
 
 
-def _text(value: Any) -> str | None:
+def _text(value: Any, whole: int = 0) -> str | None:
     if value is None:
         return None
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    whole = len(text)
+    whole = max(whole, len(text))
     text = harmless(shortened(text, LONGEST)).encode("utf-8", "replace").decode()
     return text if whole <= LONGEST else f"{text}… (cut: {whole} characters in all)"
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from ..patterns import later
+from .escapes import unescaped
 from .looking import find, same
-from .spans import PersonalSpan, PersonalType
+from .spans import PersonalSpan, PersonalType, plain
 
 Engine = Callable[[str], Sequence[PersonalSpan]]
 """What finds personal data in a text; its spans do not overlap and lie within."""
@@ -27,7 +28,7 @@ _FILE: Final = later(r"(?:data:[\w/+.;=-]{0,200},)?[A-Za-z0-9+/_=\r\n-]{1024,}")
 class Placeholders:
     """What stands for the personal data of a conversation: ``<EMAIL_1>`` for the first e-mail address in it.
 
-    The same value has the same number, case, separators and width apart; a conversation that is sent again has the same ones. A
+    The same value has the same number: addresses whatever their case, numbers whatever their separators. A conversation that is sent again has the same ones. A
     placeholder that a text has already is never given out.
 
     Args:
@@ -85,24 +86,32 @@ class Placeholders:
             return type(value)(*(self._masked(item) for item in value))
         if isinstance(value, list | tuple | set | frozenset):
             return type(value)(self._masked(item) for item in value)
+        if (said := _dumped(value)) is not None:
+            masked = self._masked(said)
+            return value if masked == said else masked
         return value
 
     def _text(self, text: str) -> str:
         if len(text) < SHORTEST or _FILE.fullmatch(text):
             return text
+        read = unescaped(text)
+        said = text if read is None else read.text
         try:
-            found = self._engine(text)
+            found = self._engine(said)
         except Exception as error:  # noqa: BLE001 - an engine may be anybody's; what it says may have the text in it
             raise Unsearchable(type(error).__name__) from None
+        spans = sound(found, len(said))
+        if not spans:
+            return text
         made: list[str] = []
         at = 0
-        for start, end, kind in _sound(found, len(text)):
-            made += (text[at:start], self._placeholder(kind, text[start:end]))
+        for span, (start, end, kind) in zip(spans, spans if read is None else read.back(spans), strict=True):
+            made += (text[at:start], self._placeholder(kind, said[span.start : span.end]))
             at = end
-        return "".join((*made, text[at:])) if made else text
+        return "".join((*made, text[at:]))
 
     def _placeholder(self, kind: PersonalType, value: str) -> str:
-        key = (kind, same(value) or value)
+        key = (kind, _identity(kind, value))
         if (known := self._given.get(key)) is not None:
             return known
         number = self.counts[kind] + 1
@@ -158,6 +167,17 @@ class Restoring:
         return held
 
 
+_BY_DIGITS: Final = frozenset({"PHONE", "CARD", "IBAN", "ID"})
+_WITHOUT_CASE: Final = frozenset({"EMAIL", "IP"})
+
+
+def _identity(kind: PersonalType, value: str) -> str:
+    """Return what two spellings of one value have in common: who is put back must be who was there."""
+    if kind in _BY_DIGITS:
+        return same(value) or value
+    return plain(value).text.casefold() if kind in _WITHOUT_CASE else value
+
+
 def _collect(value: Any, texts: list[str], depth: int) -> None:
     if depth > DEEPEST:
         raise Unsearchable("nested too deep")
@@ -170,10 +190,18 @@ def _collect(value: Any, texts: list[str], depth: int) -> None:
     elif isinstance(value, list | tuple | set | frozenset):
         for item in value:
             _collect(item, texts, depth + 1)
+    elif (said := _dumped(value)) is not None:
+        _collect(said, texts, depth + 1)
 
 
-def _sound(found: Sequence[Any], length: int) -> list[PersonalSpan]:
-    """Return the spans that an engine has *found*, by place.
+def _dumped(value: Any) -> Any:
+    """Return what an object of an SDK's says, as its own messages and parts are; None: it is no such object."""
+    dump = None if value is None or isinstance(value, int | float | bytes) else getattr(value, "model_dump", None)
+    return None if dump is None else dump(exclude_none=True)
+
+
+def sound(found: Any, length: int) -> list[PersonalSpan]:
+    """Return the spans that an engine has *found* in a text of this *length*, by place.
 
     Raises:
         Unsearchable: If they lie outside of the text, overlap, or are no spans.

@@ -153,6 +153,8 @@ class LlmLog(Table, table=True):
     adjusted: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default=text("0")))
     cost_centre: str | None = Field(default=None, sa_type=Text)
     """Who pays for it within the house, as the caller said."""
+    pii: dict[str, int] | None = Field(default=None, sa_column=Column(JSONB))
+    """How many values of personal data have a placeholder, by type; nothing: there are none, or none were looked for."""
 
 
 class LlmUsage(Table, table=True):

@@ -65,6 +65,7 @@ def test_what_is_kept(level: str, flags: tuple[bool, bool, bool], outcome: str) 
             "generation": 9,
             "input_tokens": usage.get("input"),
             "output_tokens": usage.get("output"),
+            "pii": None,
         }
         assert row == {name: whole[name] if name in fields else None for name in log_rows.COLUMNS}
 

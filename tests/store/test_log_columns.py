@@ -16,23 +16,23 @@ def test_a_service_that_is_newer_than_its_database(database: str) -> None:
     migrate.downgrade(engine, "0009")
     writer = Writer(database)
     try:
-        for revision in ("0009", "0010", "0029", "head"):
+        for revision in ("0009", "0010", "0038", "head"):
             migrate.upgrade(engine, revision)
-            writer.put(settings(), CALL)
+            writer.put(settings(), CALL._replace(response="for anna@example.com"))
             assert writer.flush(10)
     finally:
         writer.close()
         engine.dispose()
     with psycopg.connect(database) as connection:
         found = connection.execute(
-            "SELECT operation, tags, correlation_id, adjusted, cost_centre FROM llm_logs ORDER BY id"
+            "SELECT operation, tags, correlation_id, adjusted, cost_centre, pii FROM llm_logs ORDER BY id"
         ).fetchall()
     assert (found, writer.dropped) == (
         [
-            ("chat", None, None, 0, None),
-            ("embed", ["night", "eu"], "job-1", 0, None),
-            ("embed", ["night", "eu"], "job-1", 2, None),
-            ("embed", ["night", "eu"], "job-1", 2, "K-17"),
+            ("chat", None, None, 0, None, None),
+            ("embed", ["night", "eu"], "job-1", 0, None, None),
+            ("embed", ["night", "eu"], "job-1", 2, "K-17", None),
+            ("embed", ["night", "eu"], "job-1", 2, "K-17", {"EMAIL": 1}),
         ],
         0,
     )
@@ -58,7 +58,7 @@ def test_a_role_that_logs_goes_on(database: str) -> None:
             owner.execute(sql.SQL("SET ROLE {}").format(role))
             owner.execute(
                 "INSERT INTO llm_logs (provider, model, status, attempts, latency_ms, generation, operation, tags,"
-                " correlation_id, adjusted, cost_centre) VALUES ('acme', 'm1', 'ok', 1, 1, 1, 'embed', '[]', 'x', 1, 'K')"
+                " correlation_id, adjusted, cost_centre, pii) VALUES ('acme', 'm1', 'ok', 1, 1, 1, 'embed', '[]', 'x', 1, 'K', '{}')"
             )
             owner.execute("RESET ROLE")
             may = "SELECT has_column_privilege(%s, 'llm_logs', 'tags', 'SELECT')"
