@@ -20,8 +20,6 @@ Operation = Literal["chat", "embed"]
 
 LONGEST: Final = 65_536
 """Characters of a prompt or an answer; the rest is cut off, and the cut is said."""
-WHOLE: Final = "whole"
-"""Of a row that was cut before: name of a column -> how long it was."""
 _OF_A_ROW: Final = ("22", "23", "42", "54", "P0")
 """Classes of SQLSTATE that a value causes: bad data, a broken constraint, a type, a size, what a trigger raises."""
 LATER: Final = ("operation", "tags", "correlation_id", "organization_id", "feature", "adjusted", "cost_centre", "pii")
@@ -131,7 +129,7 @@ def cells_of(taken: list[tuple[EffectiveSettings, CallToLog, int]]) -> tuple[lis
                 if settings.personal_data.logs == "mask" or call.is_unsearched:
                     from . import masked_rows  # noqa: PLC0415 - with the first row that needs it
 
-                    row = masked_rows.masked(row, settings.personal_data, is_searched=not call.is_unsearched)
+                    row = masked_rows.masked(row, settings.personal_data, LONGEST, is_searched=not call.is_unsearched)
                 cells.append(_cells(row))
         except Exception as error:  # noqa: BLE001 - a prompt may be anything; one must not stop the others
             lost += 1
@@ -194,7 +192,7 @@ def _absent(connection: "Connection[Any]") -> set[str]:
 
 def _cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
     kept = dict(row)
-    whole = kept.get(WHOLE, {})
+    whole = kept.get("whole", {})  # masked_rows.WHOLE
     for name in ("prompt", "response", "error", "user_id", "model", "correlation_id", "feature", "cost_centre"):
         kept[name] = _text(kept[name], whole.get(name, 0))
     kept["tags"] = None if kept["tags"] is None else json.dumps([_text(tag) for tag in kept["tags"]])

@@ -16,9 +16,10 @@ from ..privacy.placeholders import Engine, Placeholders
 from ..privacy.spans import PersonalSpan
 from ..redaction import scrub, shortened
 from ..resolving.personal_data import PersonalDataRules
-from .log_rows import LONGEST, WHOLE
 from .searching import engine_of
 
+WHOLE: Final = "whole"
+"""Of a row that was cut: name of a column -> how long it was. No column."""
 NOT_KEPT: Final = "(not kept: masking failed)"
 TEXTS: Final = ("prompt", "response", "parameters", "error", "tags", "user_id")
 """What of a row is somebody's words."""
@@ -30,16 +31,19 @@ _END: Final = later(r"\S{1,200}…|(?<=\s)\S{1,200}$(?s:(?<=.{500}))")
 _USERS: Final = Looking(kinds=frozenset({"EMAIL"}))
 
 
-def masked(row: Mapping[str, Any], rules: PersonalDataRules, *, is_searched: bool = True) -> dict[str, Any]:
+def masked(
+    row: Mapping[str, Any], rules: PersonalDataRules, longest: int, *, is_searched: bool = True
+) -> dict[str, Any]:
     """Return *row* with placeholders, and how many values of each type they stand for.
 
     Args:
         row: As :func:`core.calling.log_rows.entry` returns it.
         rules: Of the call's scope.
+        longest: Characters of a column that are kept.
         is_searched: False: its prompt could not be searched when it was sent, and is not to be kept.
     """
     try:
-        return _masked(row, rules) if is_searched else _without_texts(row)
+        return _masked(row, rules, longest) if is_searched else _without_texts(row)
     except Exception:  # noqa: BLE001 - whatever it is, nobody knows what stands in the texts
         return _without_texts(row)
 
@@ -53,13 +57,13 @@ def _without_texts(row: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _masked(row: Mapping[str, Any], rules: PersonalDataRules) -> dict[str, Any]:
+def _masked(row: Mapping[str, Any], rules: PersonalDataRules, longest: int) -> dict[str, Any]:
     texts = {name: row[name] for name in TEXTS if row[name] is not None}
     user = texts.pop("user_id", None)
     is_address = user is not None and [span[:2] for span in find(user, _USERS)] == [(0, len(user))]
     if not texts and not is_address:
         return dict(row)
-    kept = _Kept(engine_of(rules))
+    kept = _Kept(engine_of(rules), longest)
     copies = {name: kept.copy(name, value) for name, value in texts.items()}
     if "error" in copies:
         copies["error"] = _END.sub("…", copies["error"])
@@ -78,10 +82,11 @@ class _Kept:
 
     Args:
         engine: Finds personal data.
+        longest: Characters of a column.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, longest: int) -> None:
+        self._engine, self._longest = engine, longest
         self._known: dict[str, list[PersonalSpan]] = {}
         self._left = 0
         self.whole: dict[str, int] = {}
@@ -94,7 +99,7 @@ class _Kept:
 
     def copy(self, name: str, value: Any) -> Any:
         """Return what is kept of *value*: so many characters of its texts in all, in their order."""
-        self._left = LONGEST
+        self._left = self._longest
         copied = self._copy(value, 0)
         if self._left < 0:
             self.whole[name] = len(value) if isinstance(value, str) else len(json.dumps(value, default=str))
