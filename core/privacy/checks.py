@@ -154,3 +154,39 @@ def taiwan(number: str) -> bool:
     total = letter // 10 + letter % 10 * 9
     total += sum(int(a) * b for a, b in zip(packed[1:9], range(8, 0, -1), strict=True)) + int(packed[9])
     return total % 10 == 0
+
+
+def taj(number: str) -> bool:
+    """Hungary, social insurance (TAJ): weights 3 and 7."""
+    digits = _digits(number)
+    return sum(digit * (3, 7)[place % 2] for place, digit in enumerate(digits[:8])) % 10 == digits[8]
+
+
+def adoazonosito(number: str) -> bool:
+    """Hungary, tax number of a person: modulo 11."""
+    digits = _digits(number)
+    return sum(digit * (place + 1) for place, digit in enumerate(digits[:9])) % 11 == digits[9]
+
+
+def iran(number: str) -> bool:
+    """Iran, national code: modulo 11."""
+    digits = _digits(number)
+    rest = sum(digit * (10 - place) for place, digit in enumerate(digits[:9])) % 11
+    return digits[9] == (rest if rest < 2 else 11 - rest) and len(set(digits)) > 1  # noqa: PLR2004 - of the rule
+
+
+def kazakhstan(number: str) -> bool:
+    """Kazakhstan, IIN: a date, the century and sex, modulo 11 with other weights where that gives ten."""
+    digits = _digits(number)
+    rest = sum(a * b for a, b in zip(digits, range(1, 12), strict=False)) % 11
+    if rest == 10:  # noqa: PLR2004 - of the rule
+        rest = sum(a * b for a, b in zip(digits, (3, 4, 5, 6, 7, 8, 9, 10, 11, 1, 2), strict=False)) % 11
+    return rest == digits[11] and _is_day(number[4:6] + number[2:4]) and number[6] in "123456"
+
+
+def nhi(number: str) -> bool:
+    """New Zealand, National Health Index: modulo 11; the form of 2022, which ends in letters, is told by a word."""
+    packed = _packed(number)
+    values = ["ABCDEFGHJKLMNPQRSTUVWXYZ".index(each) + 1 if each.isalpha() else int(each) for each in packed]
+    rest = sum(value * (7 - place) for place, value in enumerate(values[:6])) % 11
+    return rest != 0 and values[6] == (11 - rest) % 10

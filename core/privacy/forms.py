@@ -6,7 +6,7 @@ from typing import Final
 
 from ..patterns import later
 from .spans import LETTERS, PersonalSpan, Searched
-from .windows import ROUND, in_windows, near, words
+from .windows import BEFORE, in_windows, near, words
 
 _MARKS: Final = "\u0300-\u036f"
 _HOST: Final = rf"(?:[\w{_MARKS}-]{{1,63}}\.){{1,8}}(?:xn--[a-z0-9-]{{2,59}}|[A-Za-z]{{2,24}}|[^\W\d_A-Za-z]{{2,24}})"
@@ -19,6 +19,24 @@ _SPELT: Final = later(  # as people write it for machines not to find it
     rf"(?i)(?<![\w.+%@/])([\w.+-]{{1,64}}) ?{_BRACKETED.pattern[4:]} ?"
     r"(?:[\w-]{1,63}(?:\.| ?[\[({] ?(?:dot|punkt|punto|point|ponto|\.) ?[\])}] ?)){1,8}[a-z]{2,24}(?!\w)"
 )
+_SAYINGS: Final = (
+    *(("at", "dot"), ("at|ät", "punkt"), ("arroba", "punto|ponto|punt"), ("arobase", "point"), ("chiocciola", "punto")),
+    *(("apenstaartje", "punt"), ("małpa", "kropka"), ("собака", "точка")),
+)
+"""How people call the signs @ and . of an address, by language."""
+_TOLD: Final = tuple(
+    (
+        [f" {each} " for each in dot.split("|")],
+        later(
+            r"(?i)(?<![\w.+%@/-])(?!(?:me|us|it|find|look|site|website|page|online|here|shop|visit|is|are)\b)[\w.+-]{1,64}"
+            rf"(?: (?:{dot}) [\w+-]{{1,64}}){{0,4}} (?:{at}) (?!(?:the|a|this|that|each|every|one)\b)[\w-]{{1,63}}"
+            rf"(?: (?:{dot}) [\w-]{{1,63}}){{0,4}} (?:{dot}) (?:com|net|org|info|edu|gov|[a-z]{{2}})(?![\w-])"
+        ),
+    )
+    for at, dot in _SAYINGS
+)
+_OF_A_MESSAGE: Final = later(r"(?i)(?:message-id|in-reply-to|references|content-id)[\s\"':<]{1,6}$")
+"""Ends with a header whose value looks like an address and is a message's."""
 _OF_PROGRAMS: Final = frozenset({"git", "hg", "svn", "gitea"})
 _FILES: Final = "png|jpg|jpeg|gif|svg|webp|avif|css|js|mjs|tsx|jsx|html|json|yaml|yml"
 _NO_HOST: Final = later(rf"(?i)\d+\.(?:\d+|x)\.|.*\.(?:{_FILES})$")
@@ -31,11 +49,18 @@ def emails(plain: Searched) -> Iterator[PersonalSpan]:
     if "@" in text:
         for found in _EMAIL.finditer(text):
             local = (found[1] or found[2]).casefold()
-            if local not in _OF_PROGRAMS and ".." not in local and _NO_HOST.match(found[3]) is None:
+            if local in _OF_PROGRAMS or ".." in local or _NO_HOST.match(found[3]) is not None:
+                continue
+            if _OF_A_MESSAGE.search(text, max(0, found.start() - BEFORE), found.start()) is None:
                 yield plain.span(found.start(), found.end(), "EMAIL")
     if _BRACKETED.search(text):
         for found in _SPELT.finditer(text):
             yield plain.span(found.start(), found.end(), "EMAIL")
+    folded = text.lower()
+    for dots, told in _TOLD:
+        if any(dot in folded for dot in dots):
+            for found in told.finditer(text):
+                yield plain.span(found.start(), found.end(), "EMAIL")
 
 
 _CARD: Final = later(
@@ -114,16 +139,16 @@ def ibans(plain: Searched) -> Iterator[PersonalSpan]:
             yield plain.span(found.start(), at, "IBAN")
 
 
-_IPV4: Final = later(r"(?<![\w.-])(?:(?<=//)|(?<!/))\d{1,3}(?:\.\d{1,3}){3}" rf"(?![{LETTERS}-]|\.\d)")
+_IPV4: Final = later(rf"(?<![{LETTERS}.-])(?:(?<=//)|(?<!/))\d{{1,3}}(?:\.\d{{1,3}}){{3}}(?![{LETTERS}-]|\.\d)")
 _IPV6: Final = later(
-    r"(?i)(?<![\w:.])(?:[0-9a-f]{1,4}:){2,7}(?::?[0-9a-f]{1,4}|:)(?::[0-9a-f]{1,4}){0,6}(?![\w:]|\.\w)"
+    rf"(?i)(?<![{LETTERS}:.])(?:[0-9a-f]{{1,4}}:){{2,7}}(?::?[0-9a-f]{{1,4}}|:)(?::[0-9a-f]{{1,4}}){{0,6}}(?![{LETTERS}:]|\.\w)"
 )
 _GROUPS: Final = 8
 _GLOBAL: Final = ipaddress.IPv6Network("2000::/3")
 _DOCUMENTED: Final = ("192.0.2.", "198.51.100.", "203.0.113.")
 _NO_ADDRESS: Final = later(
     r"(?i)(?:\bv|versi\w*|\bver\.?|верси\w*|版本?|バージョン|버전|release|build|firmware|\brev\.?|revision|sections?|chapter|clause|figure|fig\.?|table|step|abbildung|tabelle|§+|kapitel|"
-    r"abschnitt|\bziffer|\bnr\.?|\boid|article|\bart\.?|chapitre|cap[ií]tulo|upgrad\w*(?: \w+)? to|[a-z]/)[\s:=\"'(]*$"
+    r"abschnitt|\bziffer|\bnr\.?|\boid|article|\bart\.?|chapitre|cap[ií]tulo|(?:up|down)grad\w*(?: [\w.]+){0,4} (?:from|to)|[a-z]/)[\s:=\"'(]*$"
 )
 """Ends with what says that a version or a section follows."""
 
@@ -136,8 +161,9 @@ def addresses(plain: Searched) -> Iterator[PersonalSpan]:
             four = ipaddress.IPv4Address(found[0])  # refuses leading zeros, as figures have them
         except ValueError:
             continue
-        is_public = (four.is_global and not four.is_multicast) or found[0].startswith(_DOCUMENTED)
-        if is_public and _NO_ADDRESS.search(text, max(0, found.start() - ROUND), found.start()) is None:
+        is_one = (four.is_global and not four.is_multicast) or found[0].startswith(_DOCUMENTED)
+        is_public = is_one and not found[0].endswith(".0.0")  # that is a version, or a network
+        if is_public and _NO_ADDRESS.search(text, max(0, found.start() - BEFORE), found.start()) is None:
             yield plain.span(found.start(), found.end(), "IP")
     if "::" in text or text.count(":") >= _GROUPS - 1:
         for found in _IPV6.finditer(text):

@@ -38,6 +38,7 @@ NATIONAL: Final[dict[str, tuple[National, ...]]] = {
     "AR": (
         National(r"(?:20|23|24|27)-\d{8}-\d", "ar.cuit"),
         National(r"\d{1,2}\.\d{3}\.\d{3}", "ar.dni", r"dni|documento"),
+        National(r"\d{7,8}", "ar.dni", r"d\.?n\.?i\.?(?![a-z])"),
     ),
     "AT": (National(r"\d{4} ?\d{6}", "at.vnr", r"svnr|sv-?n|sozialvers|versicherungsn|ssn"),),
     "AU": (
@@ -121,6 +122,10 @@ NATIONAL: Final[dict[str, tuple[National, ...]]] = {
         National(r"[A-Z]{1,2}\d{6}[0-9A]", ".hong_kong", r"hkid|身份證|身份证"),
     ),
     "HR": (National(r"\d{11}", "hr.oib", r"oib|osobni"),),
+    "HU": (
+        National(r"\d{3}[ -]?\d{3}[ -]?\d{3}", ".taj", r"taj(?![a-z])|társadalombizt"),
+        National(r"8\d{9}", ".adoazonosito", r"adóazon|adóaz|adószám"),
+    ),
     "ID": (National(r"\d{16}", "id.nik", r"nik(?![a-z])|ktp|nomor induk"),),
     "IE": (National(r"\d{7}[A-Wa-w][A-IWa-iw]?", "ie.pps", r"pps|personal public"),),
     "IL": (National(r"\d{9}|\d{8}-\d", "il.idnr", r'ת["״.]?ז|תעודת|מספר זהות|teud|id n|israeli id'),),
@@ -129,6 +134,7 @@ NATIONAL: Final[dict[str, tuple[National, ...]]] = {
         National(r"[A-Z]{3}P[A-Z]\d{4}[A-Z]", "in_.pan"),
         National(r"[A-Za-z]{5}\d{4}[A-Za-z]", "in_.pan", r"pan(?![a-z])|पैन"),
     ),
+    "IR": (National(r"\d{10}|\d{3}-\d{6}-\d", ".iran", r"کد ?ملی|کدملی|شماره ملی|code ?melli|melli code"),),
     "IS": (
         National(r"\d{6}-\d{4}", "is_.kennitala"),
         National(r"\d{10}", "is_.kennitala", r"kennitala|kt(?![a-z])"),
@@ -139,6 +145,7 @@ NATIONAL: Final[dict[str, tuple[National, ...]]] = {
         National(r"\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])-[1-8]\d{6}", ""),
         National(r"\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])[1-8]\d{6}", "", r"주민|rrn|resident reg"),
     ),
+    "KZ": (National(r"\d{12}", ".kazakhstan", r"жсн|иин|iin(?![a-z])|жеке сәйкестендіру"),),
     "LT": (National(r"[1-6]\d{10}", "lt.asmens", r"asmens|a\.? ?k\.?"),),
     "LV": (National(r"\d{6}-\d{5}", ".latvia", r"personas kod|p\.? ?k\.?"),),
     "MX": (
@@ -154,7 +161,12 @@ NATIONAL: Final[dict[str, tuple[National, ...]]] = {
         ),
     ),
     "NO": (National(r"\d{6} ?\d{5}", "no.fodselsnummer"),),
-    "NZ": (National(r"\d{2,3}[ -]?\d{3}[ -]?\d{3}", "nz.ird", r"ird(?![a-z])|inland rev"),),
+    "NZ": (
+        National(r"\d{2,3}[ -]?\d{3}[ -]?\d{3}", "nz.ird", r"ird(?![a-z])|inland rev"),
+        National(r"[A-HJ-NP-Z]{3} ?\d{4}", ".nhi", r"nhi(?![a-z])|national health"),
+        National(r"[A-HJ-NP-Z]{3} ?\d{2}[A-HJ-NP-Z]{2}", "", r"nhi(?![a-z])|national health"),
+    ),
+    "PE": (National(r"\d{8}(?:-[\dA-K])?", "", r"d\.?n\.?i\.?(?![a-z])|documento nacional"),),
     "PL": (
         National(r"\d{11}", "pl.pesel", r"pesel|numer ewidencyjny"),
         National(r"\d{3}-?\d{3}-?\d{2}-?\d{2}|\d{3}-\d{2}-\d{2}-\d{3}", "pl.nip", r"nip(?![a-z])"),
@@ -162,7 +174,8 @@ NATIONAL: Final[dict[str, tuple[National, ...]]] = {
     ),
     "PT": (
         National(r"[1-3]\d{2} ?\d{3} ?\d{3}", "pt.nif", r"nif|contribuinte|fiscal"),
-        National(r"\d{8} ?\d ?[A-Za-z0-9]{2}\d", "pt.cc"),
+        National(r"\d{8} ?\d ?[A-Za-z][A-Za-z0-9]\d", "pt.cc"),
+        National(r"\d{8} ?\d ?[A-Za-z0-9]{2}\d", "pt.cc", r"cidad[aã]o|cc(?![a-z])"),
     ),
     "RO": (National(r"[1-9]\d{12}", "ro.cnp"),),
     "RS": (National(r"\d{13}", ".jmbg", r"jmbg|јмбг|mati[cč]n|матичн"),),

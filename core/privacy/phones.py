@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..patterns import later
 from .spans import LETTERS, PersonalSpan, Searched
-from .windows import any_digit, in_windows, near, words
+from .windows import any_digit, before, behind, in_windows, near, words
 
 _CANDIDATE: Final = later(
     rf"(?<![{LETTERS}@#])(?:\+ ?|(?<!\d[ .:/()-])(?<!\d,)\(?)\d(?:[ ()./-]{{0,3}}\d){{6,14}}"
@@ -16,19 +16,21 @@ _CANDIDATE: Final = later(
 LOCAL: Final = 9
 """Digits below which a number says too little by itself."""
 _CALLED: Final = words(
-    r"(?:my|your|his|her|our|their)(?: \w+)? number|når|tel|phone|mobile|cell|call|dial|ring|text |sms|whatsapp|signal|fax|hotline|reach|contact|desk|direct line",
-    r"voicemail|telefon|fon(?![a-z])|mobil|handy|ruf|anruf|erreich|durchwahl|t[ée]l|portable|appel|joind|gsm",
+    r"(?:my|your|his|her|our|their)(?: \w+)? number|når|phone|mobile|cell|call|dial|ring|text |sms|whatsapp|signal|fax|hotline|reach|contact|desk(?![a-z])|direct line",
+    r"voicemail|telefon|fon(?![a-z])|mobil|handy|ruf|anruf|erreich|durchwahl|t[ée]l(?:no|nr|s)?(?![a-z])|t[ée]l[ée](?:ph|f)|portable|appel|joind|gsm",
     r"tel[ée]f|m[óo]vil|llam|celular|cel(?![a-z])|ligue|ligar|contato|contacto|telem|cellul|chiam|recapito",
-    r"telefoon|bel(?![a-z])|bellen|bereik|mobiel|tlf|ring|puh|soita|sími|kom[óo]rk|zadzwo|dzwo|kontakt|тел|моб",
+    r"selfoon|handphone|hp(?=[.:]? ?$)|telefoon|bel(?![a-z])|bellen|bereik|mobiel|tlf|ring|puh|soita|sími|kom[óo]rk|zadzwo|dzwo|kontakt|тел|моб",
     r"звон|дзвон|сотов|τηλ|κιν|電話|携帯|电话|手机|電|手機|联系|전화|휴대|연락|फ़ोन|फोन|मोबाइल|कॉल|هاتف|جوال|اتصل|تلفن|טלפון|נייד",
     r"โทร|เบอร์|điện thoại|sđt|gọi",
 )
 _NOT: Final = words(
-    r"order|invoice|ticket|case|tracking|ref|id(?![a-z])|sku|serial|isbn|issn|ean|upc|gtin|batch|lot|part",
-    r"po(?![a-z])|bestell|rechnung|auftrag|vorgang|kunden|artikel|sendung|commande|facture|pedido|factura|ordine",
+    r"order|invoice|ticket|case(?![a-z])|tracking|ref|id(?![a-z])|sku|serial|isbn|issn|ean(?![a-z])|upc|gtin|batch|lot(?![a-z])",
+    r"part(?:s|no|nr)?(?![a-z])|meeting|webinar|conference|po(?= ?(?:#|n[or]\.?|number)?:? ?(?:\d|$))|bestell|rechnung|auftrag|vorgang|kunden|artikel|sendung|commande|facture|pedido|factura|ordine",
     r"fattura|bestelling|zamówien|faktur|заказ|счет|注文|订单|주문|account|konto|kto|compte|cuenta|vat|ust|steuer",
-    r"siren|siret|iban|port|timestamp|epoch|version|commit|pid|uid|hash",
+    r"siren|siret|iban|port(?![a-z])|timestamp|epoch|version|commit|pid|uid|hash",
 )
+_BESIDE: Final = 16
+"""Characters before a number in which a word that says it is another's weighs more than one for calling behind it."""
 
 
 def phones(plain: Searched, countries: Sequence[str]) -> Iterator[PersonalSpan]:
@@ -78,8 +80,8 @@ def _international(plain: Searched, found: re.Match[str]) -> Iterator[PersonalSp
 
 def _national(plain: Searched, found: re.Match[str], countries: Sequence[str]) -> Iterator[PersonalSpan]:
     lib, written = _lib(), found[0]
-    is_called = near(plain.text, found, _CALLED)
-    if not is_called and near(plain.text, found, _NOT):
+    is_called = _is_called(plain.text, found)
+    if is_called is None:
         return
     groups = [len(group) for group in re.findall(r"\d+", written)]
     if not is_called and sum(groups) < LOCAL and len(groups) < 4:  # noqa: PLR2004 - as 22 33 44 55
@@ -104,6 +106,15 @@ def _national(plain: Searched, found: re.Match[str], countries: Sequence[str]) -
             start = found.start() + (written.startswith("(") and ")" not in written)  # that one is the sentence's
             yield plain.span(start, _extended(plain.text, found.end()), "PHONE")
             return
+
+
+def _is_called(text: str, found: re.Match[str]) -> bool | None:
+    """Return whether a word says that a number is for calling; None: one says that it is another."""
+    if before(text, found, _CALLED):
+        return True
+    if before(text, found, _NOT, _BESIDE):
+        return None
+    return behind(text, found, _CALLED) or (None if near(text, found, _NOT) else False)
 
 
 def _extended(text: str, end: int) -> int:

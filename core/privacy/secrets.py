@@ -1,5 +1,6 @@
 """Secrets in texts: what the log takes out of its lines by its form, and what people call a password."""
 
+import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
@@ -27,6 +28,13 @@ _SIGNS: Final[tuple[tuple[str, ...], ...]] = (
 _PATTERNS: Final = tuple(zip(_SIGNS, PATTERNS[2:], strict=True))
 """All but long hex, which is mostly the digest of a file. The first four know a secret by itself, the others by what stands before it."""
 _BY_THEMSELVES: Final = 4
+_FORMS: Final = (
+    ("npm_", later(r"(?<![A-Za-z0-9_-]npm_)(?<=npm_)[A-Za-z0-9]{36}(?![A-Za-z0-9])")),
+    ("accountkey=", later(r"(?i)(?<=accountkey=)[A-Za-z0-9+/]{40,}={0,2}")),
+    ("accesskey=", later(r"(?i)(?<=accesskey=)[A-Za-z0-9+/]{40,}={0,2}")),
+    (":aa", later(r"(?<![A-Za-z0-9_:/.-])\d{8,10}:AA[A-Za-z0-9_-]{33}(?![A-Za-z0-9_-])")),
+)
+"""Tokens that the log does not know: of npm, of Azure's storage and service bus, of Telegram's bots."""
 _CODE: Final = later(
     r"(?i)[(\[{<$`*]|^(?:none|null|nil|true|false|undefined|os|process|env|self|this|config|settings|str|string|required|optional|yes|no)\b"
     r"|^x+$|^[A-Z_-]*(?:YOUR|EXAMPLE|CHANGE_?ME|PLACEHOLDER)[A-Z_-]*$|\.\.\."
@@ -37,10 +45,15 @@ _SHORTEST: Final = 6
 _PASSWORDS: Final = (
     "password|passwd|pwd|pw|passphrase|passcode|passwort|kennwort|mdp|mot de passe|contraseña|senha|palavra-passe|parola|пароль|пароля|"
     "wachtwoord|hasło|haslo|hasła|lösenord|passord|adgangskode|kodeord|salasana|heslo|jelsz|κωδικός|şifre|lozinka|geslo|slaptažod|parool|"
-    "密码|密碼|口令|パスワード|비밀번호|암호|पासवर्ड|كلمة المرور|كلمة السر|סיסמ|รหัสผ่าน|mật khẩu|kata sandi"
+    "密码|密碼|口令|パスワード|비밀번호|암호|पासवर्ड|كلمة المرور|كلمة السر|סיסמ|รหัสผ่าน|mật khẩu|kata sandi|kata laluan|contrasenya|lykilorð|"
+    "құпия ?сөз|პაროლ|գաղտնաբառ|رمز عبور|رمز ورود|گذرواژه|پاس ورڈ|পাসওয়ার্ড|கடவுச்சொல்|nenosiri|nywila|wagwoord|şifrə|fjalëkalim|лозинк"
 )
-_WORDS: Final = tuple(_PASSWORDS.split("|"))
-_SAID: Final = later(rf"(?i)(?<![A-Za-z\u00aa-\u058f])(?:{_PASSWORDS})[A-Za-z\u00aa-\u06ff]{{0,6}}")
+_WORDS: Final = tuple(dict.fromkeys(_PASSWORDS.replace(" ?", " ").split("|")))
+_SPELT: Final = tuple(
+    dict.fromkeys(unicodedata.normalize(form, word) for form in ("NFC", "NFD") for word in _PASSWORDS.split("|"))
+)
+"""Also with the accents apart from their letters."""
+_SAID: Final = later(rf"(?i)(?<![A-Za-z\u00aa-\u058f])(?:{'|'.join(_SPELT)})[A-Za-z\u00aa-\u06ff]{{0,6}}")
 _VERBS: Final = "is ist lautet est es é è to är er on je jest are são -> => है هي هو היא הוא yra ir este είναι adalah là"
 _LINKS: Final = frozenset(_VERBS.split())
 """Behind one of these the next thing is what was asked for."""
@@ -59,7 +72,11 @@ def secrets(plain: Searched) -> Iterator[PersonalSpan]:
     """
     folded = plain.text.lower()
     found = list(_by_patterns(plain.text, folded))
-    if any(word in folded for word in _WORDS):
+    for sign, form in _FORMS:
+        if sign in folded:
+            found += (each.span() for each in form.finditer(plain.text))
+    composed = folded if folded.isascii() else unicodedata.normalize("NFC", folded)
+    if any(word in composed for word in _WORDS):
         found += _told(plain.text)
     taken: list[tuple[int, int]] = []
     for start, end in found:
@@ -100,16 +117,33 @@ def _told(text: str) -> Iterator[tuple[int, int]]:
             start, value = piece.start(), piece[0]
             while value and value[0] in _BEFORE_IT:
                 is_linked, start, value = True, start + 1, value[1:]
-            if not value or value in _LINKS:
+            if not value or unicodedata.normalize("NFC", value) in _LINKS:
                 is_linked = True
                 continue
             value = _ending(value)
-            if _could_be(value, is_linked=is_linked):
+            if _could_be(value, is_linked=is_linked or (not place and _is_mixed(value))):
                 yield start, start + len(value)
                 break
             if piece[0][-1] in ".?;":
                 break
             is_linked = piece[0].endswith((":", "="))
+
+
+def _is_mixed(value: str) -> bool:
+    """Return whether *value* has what people put into a password: it need not be said that it is one, right behind the word."""
+    return (
+        len(value) >= _MIXED
+        and value.isalnum()
+        and any(map(str.islower, value))
+        and any(map(str.isupper, value))
+        and not value[0].isdigit()
+        and _METHOD.match(value) is None
+    )
+
+
+_MIXED: Final = 9
+"""Letters."""
+_METHOD: Final = later(r"(?i)argon2|scrypt|bcrypt|pbkdf|base\d|sha\d|md5|oauth|version|policy|windows")
 
 
 def _ending(value: str) -> str:

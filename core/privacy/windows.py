@@ -27,8 +27,15 @@ def any_digit(text: str) -> bool:
 
 
 def words(*spellings: str) -> re.Pattern[str]:
-    """Return what finds one of *spellings* (regular expressions) as the beginning of a word, in any case, in a text that is plain."""
-    return later(rf"(?i)(?<![^\W\d_])(?:{unicodedata.normalize('NFKC', '|'.join(spellings))})")
+    """Return what finds one of *spellings* (regular expressions) as the beginning of a word, in any case, in a text that is plain.
+
+    ``(?![a-z])`` behind one is the end of the word, in all alphabets.
+    """
+    spelt = unicodedata.normalize("NFKC", "|".join(spellings)).replace("(?![a-z])", _ENDS)
+    return later(rf"(?i)(?<![^\W\d_])(?:{spelt})")
+
+
+_ENDS: Final = r"(?![a-z\u00aa-\u058f])"
 
 
 def near(text: str, found: re.Match[str], wanted: re.Pattern[str]) -> bool:
@@ -36,10 +43,27 @@ def near(text: str, found: re.Match[str], wanted: re.Pattern[str]) -> bool:
 
     In its line; where the line begins with it, also in the one before: a form has its labels there.
     """
+    return before(text, found, wanted) or behind(text, found, wanted)
+
+
+def before(text: str, found: re.Match[str], wanted: re.Pattern[str], reach: int = BEFORE) -> bool:
+    """Return whether one of the *wanted* words stands before what was *found*; as :func:`near`."""
     begins = text.rfind("\n", 0, found.start()) + 1
     if begins and not text[begins : found.start()].strip():
         begins = text.rfind("\n", 0, begins - 1) + 1
-    if wanted.search(text, max(begins, found.start() - BEFORE), found.start()) is not None:
-        return True
+    return _has(text, max(begins, found.start() - reach), found.start(), wanted)
+
+
+def behind(text: str, found: re.Match[str], wanted: re.Pattern[str]) -> bool:
+    """Return whether one of the *wanted* words stands behind what was *found*; as :func:`near`."""
     ends = text.find("\n", found.end(), found.end() + BEHIND)
-    return wanted.search(text, found.end(), ends if ends >= 0 else found.end() + BEHIND) is not None
+    return _has(text, found.end(), ends if ends >= 0 else found.end() + BEHIND, wanted)
+
+
+def _has(text: str, start: int, end: int, wanted: re.Pattern[str]) -> bool:
+    """Return whether one of the *wanted* words begins between two places, its accents written as they may be."""
+    if not unicodedata.is_normalized("NFC", text[start:end]):
+        before_it = max(0, start - 1)
+        text, start = unicodedata.normalize("NFC", text[before_it:end]), start - before_it
+        end = len(text)
+    return wanted.search(text, start, end) is not None

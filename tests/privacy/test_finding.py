@@ -22,7 +22,7 @@ def test_sentences_that_it_was_tuned_for() -> None:
     assert (found.precision, found.recall, found.touched) == (1, 1, 0), found.wrong
 
 
-@pytest.mark.parametrize("name", ["held_out_1.txt", "held_out_2.txt"])
+@pytest.mark.parametrize("name", ["held_out_1.txt", "held_out_2.txt", "held_out_3.txt"])
 def test_sentences_of_strangers(name: str) -> None:
     """As docs/privacy.md promises; the heads of the files say what was found at first."""
     found = score(sentences(name))
@@ -51,6 +51,13 @@ def test_without_the_extra_the_rest_is_found(monkeypatch: pytest.MonkeyPatch) ->
         ("tel 12345", "DE", []),
         ("\uff10\uff11\uff17\uff11 2345678", "DE", ["\uff10\uff11\uff17\uff11 2345678"]),
         ("0171\u20112345678", "DE", ["0171\u20112345678"]),
+        ("na 0912 885 756, doma po piatej", "SK", ["0912 885 756"]),  # po is a word, and PO an order
+        ("PO 512 345 6789", "US", []),
+        ("HP 8124 3511", "SG", ["8124 3511"]),
+        ("Tellimus 33166124, faktura 33166124, bel\u00f8b", "EE DK", []),  # begin as tel and bel do
+        ("meeting 415 229 1174, dial in", "US", []),
+        ("order 5 of July: 512-345-6789, call me", "US", ["512-345-6789"]),
+        ("mo\u0301vil 22345678", "DK", ["22345678"]),  # accents apart
     ],
 )
 def test_phones(text: str, countries: str, found: list[str]) -> None:
@@ -81,6 +88,9 @@ def test_phones(text: str, countries: str, found: list[str]) -> None:
         ("version 8.8.8.8", "IP", False),
         ("http://8.8.8.8/x", "IP", True),
         ("10/8.8.8.8", "IP", False),
+        ("\u5f9e8.8.8.8\u767b\u5165", "IP", True),
+        ("upgrade the client from 8.8.8.8 to 8.8.8.9", "IP", False),
+        ("client 19.3.0.0", "IP", False),
         ("192.168.0.1 10.1.2.3 127.0.0.1 169.254.1.1 100.64.0.1 224.0.0.1 0.0.0.0 255.255.255.255", "IP", False),
         ("2001:db8::1", "IP", True),
         ("fe80::1 ::1 ff02::1 12:30:45 std::ios::in", "IP", False),
@@ -91,6 +101,17 @@ def test_phones(text: str, countries: str, found: list[str]) -> None:
         ("icon@2x.png", "EMAIL", False),
         ("https://user@example.com/x", "EMAIL", False),
         ("mailto:a@b.de", "EMAIL", True),
+        ("Message-ID: <1234.ab@mail.example.com>", "EMAIL", False),
+        ("anna dot lee at gmail dot com", "EMAIL", True),
+        ("anna arroba correo punto es", "EMAIL", True),
+        ("find us at example dot com, look at the dot in it", "EMAIL", False),
+        ("//registry.npmjs.org/:_authToken=np" + "m_" + "a1B2" * 9, "SECRET", True),
+        ("AccountName=a;AccountKey=" + "a1B2" * 21 + "==", "SECRET", True),
+        ('Bot("648928511:AA' + "a1B" * 11 + '")', "SECRET", True),
+        ("Kennwort Apfel7Strudel", "SECRET", True),
+        ("password Argon2id hashing, Kennwort Version2a", "SECRET", False),
+        ("ma\u0323\u0302t kha\u0302\u0309u la\u0300 hoasen123", "SECRET", True),  # accents apart
+        ("\u0631\u0645\u0632 \u0639\u0628\u0648\u0631 Anar_1402", "SECRET", True),
     ],
 )
 def test_forms(text: str, kind: str, found: bool) -> None:
@@ -149,6 +170,11 @@ def test_every_named_check_exists() -> None:
         (checks.south_africa, "8001015009087"),
         (checks.latvia, "161175-19997"),
         (checks.ausweis, "L01X00T471"),
+        (checks.taj, "111 111 110"),
+        (checks.adoazonosito, "8363471232"),
+        (checks.iran, "0084575948"),
+        (checks.kazakhstan, "870412300139"),
+        (checks.nhi, "ZAC5361"),
     ],
 )
 def test_published_examples_pass_and_their_neighbours_do_not(check: Callable[[str], bool], right: str) -> None:
