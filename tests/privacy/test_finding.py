@@ -289,6 +289,9 @@ HOSTILE = (
     "a'",
     "(at)",
     "a (at) ",
+    "a at a dot ",
+    "e\u0301 1 ",
+    "1:aa",
 )
 HOSTILE += (
     "1-",
