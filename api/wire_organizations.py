@@ -30,6 +30,9 @@ class OrganizationOut(Wire):
     template_id: int | None = Field(description="the template that it builds on")
     shares_keys: bool = Field(description="whether the installation's keys serve it where it has none of its own")
     is_active: bool = Field(description="false: its services get no key")
+    keep_calls_days: int | None = Field(
+        description="days that its calls stay in the request log, if the installation does not say fewer; null: as it says"
+    )
     external_names: list[str] = Field(description="what services call it besides its slug")
     former_slugs: list[str] = Field(description="slugs that it had, and still answers to")
     deleted_at: datetime | None = Field(description="null: it is not deleted")
@@ -108,6 +111,8 @@ class InstallationOut(Wire):
     )
     require_reason: bool = Field(description="true: each change needs a reason, in the header Change-Comment")
     keep_history_days: int | None = Field(description="days that the history is kept; null: for ever")
+    keep_calls_days: int | None = Field(description="days that calls stay in the request log; null: for ever")
+    keep_audit_days: int | None = Field(description="days that events stay in the audit; null: for ever")
     version: int
     updated_at: datetime
 

@@ -51,7 +51,7 @@ VARIABLES = {
     "LLM_RATE_LIMIT_PAGES": "Saves of one user on the pages. Default: 60 per 5 minutes",
     "LLM_RATE_LIMIT_STORAGE_URL": "Where several processes count together, as redis://host:6379. Default: memory://, each process by itself.",
     "LLM_LOG_FORMAT": "Lines of log of the app and the command line: text, or json, one object each. Default: text",
-    "LLM_LOG_DAYS": "Days for which the request log is kept: the app deletes older rows each day. Default: nothing is deleted.",
+    "LLM_LOG_DAYS": "Days for which the request log is kept at most: the app deletes older rows each day. Default: as admins say.",
     "LLM_MODEL_LOOKS": "daily: the app asks each active provider once a day for its list of models. Default: it dials nobody by itself.",
     "LLM_PRIVATE_HOSTS": "Comma list of private host names, addresses or networks that any provider's base URL may name; * for all.",
     "LLM_CATALOGUE_URL": "Where `catalogue import --from-url` gets a newer catalogue of models. Nothing is fetched by itself.",

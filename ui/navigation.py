@@ -91,6 +91,7 @@ SCREENS: Final[Mapping[str, Screen]] = {
         "analyst",
         ("search", "state", "organization", "feature", "provider", "after"),
     ),
+    "privacy": Screen("Privacy", "shield_person", "analyst"),
     "alerts": Screen("Alerts", "notification_important", "member", ("show", "kind", "of_budget", "after")),
     "users": Screen("Users", "group", "admin", ("search", "since", "page")),
     "tokens": Screen("API tokens", "vpn_key", "admin", ("search", "since", "page")),

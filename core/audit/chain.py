@@ -65,7 +65,7 @@ class _Event(NamedTuple):
 _EVENTS = """
     SELECT seq, hash, id::text, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), actor, actor_id::text,
         address, action, target_type, target_id::text, target, changes::text
-    FROM audit_events ORDER BY seq
+    FROM audit_events {where}ORDER BY seq
 """
 
 
@@ -104,6 +104,17 @@ def verify_within(session: Session, given: Head | None = None) -> ChainVerdict:
     return ChainVerdict(walk.checked, walk.head, walk.start, problem)
 
 
+def problem_up_to(session: Session, up_to: int) -> str:
+    """Return what is wrong with the chain from its beginning to event *up_to*, for people; empty: nothing."""
+    last = _start(session)
+    rows = session.execute(text(_EVENTS.format(where="WHERE seq <= :up_to ")), {"up_to": up_to})
+    for row in rows:
+        if problem := next(_misfits(last, row), ""):
+            return problem
+        last = Head(row[0], row[1])
+    return "" if last.seq == up_to else f"The chain ends at event {last.seq}."
+
+
 def link(previous: str, event: Any) -> str:
     """Return the hash of *event* (an ``_Event``) behind *previous*: each part as its bytes' number, ``:`` and itself."""
     parts = [
@@ -127,9 +138,7 @@ class _Walk:
     def __init__(self, session: Session, given: Head | None) -> None:
         self._session, self._given = session, given
         self.head = head(session)
-        newest: Any = select(AuditCheckpoint.seq, AuditCheckpoint.hash).order_by(col(AuditCheckpoint.seq).desc())
-        row = session.exec(newest.limit(1)).first()
-        self.start = Head(*row) if row else Head(0, GENESIS)
+        self.start = _start(session)
         self.checked = 0
 
     def problems(self) -> Iterator[str]:
@@ -157,17 +166,15 @@ class _Walk:
 
     def _events(self) -> Iterator[Any]:
         streamed = {"stream_results": True, "max_row_buffer": _FETCHED}
-        for part in self._session.execute(text(_EVENTS), execution_options=streamed).partitions(_FETCHED):
+        for part in self._session.execute(text(_EVENTS.format(where="")), execution_options=streamed).partitions(
+            _FETCHED
+        ):
             yield from part
 
     def _out_of_place(self, last: Head, row: Any) -> Iterator[str]:
-        seq, stored = row[0], row[1]
-        if seq != last.seq + 1:
-            yield _out_of_order(last.seq, seq)
-        if stored != link(last.hash, row):
-            yield f"Event {seq} is not as it was written, or the one before it is not: its hash does not fit."
-        if self._given and self._given.seq == seq and self._given.hash != stored:
-            yield f"Event {seq} has another hash than the head given: the chain was written anew."
+        yield from _misfits(last, row)
+        if self._given and self._given.seq == row[0] and self._given.hash != row[1]:
+            yield f"Event {row[0]} has another hash than the head given: the chain was written anew."
 
     def _purged(self, given: Head) -> Iterator[str]:
         known: Any = select(AuditCheckpoint.hash).where(AuditCheckpoint.seq == given.seq)
@@ -179,6 +186,22 @@ class _Walk:
             )
         elif stored != given.hash:
             yield f"The checkpoint at event {given.seq} has another hash than the head given."
+
+
+def _start(session: Session) -> Head:
+    """Return what the oldest event is linked to."""
+    newest: Any = select(AuditCheckpoint.seq, AuditCheckpoint.hash).order_by(col(AuditCheckpoint.seq).desc())
+    row = session.exec(newest.limit(1)).first()
+    return Head(*row) if row else Head(0, GENESIS)
+
+
+def _misfits(last: Head, row: Any) -> Iterator[str]:
+    """Yield what is wrong with an event that stands behind *last*."""
+    seq, stored = row[0], row[1]
+    if seq != last.seq + 1:
+        yield _out_of_order(last.seq, seq)
+    if stored != link(last.hash, row):
+        yield f"Event {seq} is not as it was written, or the one before it is not: its hash does not fit."
 
 
 def _out_of_order(last: int, seq: int) -> str:

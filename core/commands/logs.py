@@ -15,7 +15,7 @@ from .opening import DryRun, retrying, store, writes
 
 app = typer.Typer(no_args_is_help=True, help="The log of calls to models.")
 Person = Annotated[str, typer.Option(help="The id of a person, as programs give it with each call.")]
-OfOrganization = Annotated[str, typer.Option("--organization", help="Only the calls of this organisation.")]
+CallsOfOne = Annotated[str, typer.Option("--organization", help="Only the calls of this organisation.")]
 
 
 @app.command("purge")
@@ -35,7 +35,7 @@ def purge(
 
 
 @app.command("find")
-def find(user: Person, organization: OfOrganization = "") -> None:
+def find(user: Person, organization: CallsOfOne = "") -> None:
     """Say how many calls of a person the log has, and since when."""
     with store():
         typer.echo(_said(_found(user, _id_of(organization))))
@@ -45,7 +45,7 @@ def find(user: Person, organization: OfOrganization = "") -> None:
 @writes
 def erase(
     user: Person,
-    organization: OfOrganization = "",
+    organization: CallsOfOne = "",
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     dry_run: DryRun = False,

@@ -91,6 +91,17 @@ def rename(name: str, slug: str, *, take_former: TakeFormer = False) -> None:
     typer.echo(f"Renamed to {slug}.")
 
 
+@app.command("keep")
+@writes
+def keep(
+    name: str, *, calls_days: Annotated[int, typer.Option(help="Days; 0: as the installation says.", min=0)]
+) -> None:
+    """Say how long calls of an organisation stay in the request log, where that is shorter than the installation says."""
+    _set(name, keep_calls_days=calls_days or None)
+    kept = f"for {counted(calls_days, 'day')} at most" if calls_days else "as long as the installation says"
+    typer.echo(f"Calls of {name} are kept {kept}.")
+
+
 @app.command("disable")
 @writes
 def disable(name: str) -> None:

@@ -28,7 +28,8 @@ COLUMNS: Final = (
 _EVENTS: Any = getattr(AuditEvent, "__table__")  # noqa: B009 - SQLModel does not declare it
 OF_A_PROVIDER: Final = ("provider", "settings")
 """The kinds of targets that have a provider's name."""
-_PURGE = 0x6C6C6D70  # "llmp": two purges take turns
+TAKES_TURNS: Final = 0x6C6C6D70  # "llmp"
+"""The lock of a purge: two take turns."""
 _PERMISSION_DENIED = "42501"
 
 
@@ -199,7 +200,7 @@ def purge(session: Session, actor: Actor, *, older_than: int, dry_run: bool = Fa
 def _purge(session: Session, actor: Actor, older_than: int, *, dry_run: bool) -> Purge:
     session.execute(text("SET LOCAL statement_timeout = 0"))
     waits.allow(session.connection(), None)
-    session.execute(select(func.pg_advisory_xact_lock(_PURGE)))
+    session.execute(select(func.pg_advisory_xact_lock(TAKES_TURNS)))
     c = _EVENTS.c
     old = func.clock_timestamp() - func.make_interval(0, 0, 0, older_than)
     first_kept = select(func.min(c.seq)).where(c.at >= old).scalar_subquery()

@@ -10,6 +10,8 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from ..store.tables import METADATA
+from . import usage_days
+from .log_purge import calls_kept
 
 SECONDS_A_DAY: Final = 86_400
 RECENT_DAYS: Final = 7
@@ -28,6 +30,8 @@ class TableSize(NamedTuple):
     """Of a table of events: the time of its first row; None if it has none."""
     rows_a_day: float | None = None
     """New rows, about; None where that is not known."""
+    kept_days: int | None = None
+    """After so many days a row goes by itself; None: it is kept, or not one of these."""
 
     @property
     def bytes_a_day(self) -> float | None:
@@ -73,7 +77,16 @@ _ADDED_UP: Final = ("llm_spend", "llm_usage", "llm_usage_days")
 
 def tables(session: Session) -> list[TableSize]:
     """Return all of our tables, the largest first."""
-    return [_with_pace(session, row) for row in session.execute(_SIZES, {"names": list(METADATA.tables)})]
+    kept = {
+        "llm_usage": usage_days.KEPT_DAYS,
+        "llm_logs": calls_kept(session).days(),
+        "audit_events": session.scalar(_AUDIT_KEPT),
+    }
+    rows = session.execute(_SIZES, {"names": list(METADATA.tables)})
+    return [_with_pace(session, row)._replace(kept_days=kept.get(row.relname)) for row in rows]
+
+
+_AUDIT_KEPT: Final = text("SELECT keep_audit_days FROM installation WHERE id = 1")
 
 
 def _with_pace(session: Session, row: Any) -> TableSize:

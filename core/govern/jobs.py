@@ -21,14 +21,13 @@ from sqlmodel import Session
 
 from ..access import tokens
 from ..actors import PERIODIC
-from ..config import get_config, log_days, looks_daily
-from ..environment import MOST_DAYS
+from ..config import get_config, looks_daily
 from ..errors import CoreError, Invalid, NotFound
 from ..postgres import threads
 from ..redaction import scrub
 from ..store import db
 from ..store.db import Transact
-from . import alert_looks, history_purge, log_purge, model_looks, outbox_purge, spend_holders, usage_days
+from . import alert_looks, audit_purge, history_purge, log_purge, model_looks, outbox_purge, spend_holders, usage_days
 from .partly import Partly
 
 T = TypeVar("T")
@@ -67,12 +66,12 @@ class Job(NamedTuple):
     """Why it is not done here, for people; empty: it is."""
 
 
-def _no_log_days() -> str:
-    return "" if log_days(get_config()) else "LLM_LOG_DAYS is not set: the request log is kept"
-
-
 def _purge_log(transact: Transact) -> int:
-    return log_purge.purge(transact, ACTOR, older_than=log_days(get_config()) or MOST_DAYS)
+    return log_purge.purge_as_decided(transact, ACTOR)
+
+
+def _purge_audit(transact: Transact) -> int:
+    return audit_purge.purge_events(transact, ACTOR)
 
 
 def _drop_tokens(transact: Transact) -> int:
@@ -93,7 +92,8 @@ def _purge_history(transact: Transact) -> int:
 
 JOBS: Final = (
     Job("usage-days", "adds old figures of calls up by days", timedelta(hours=1), usage_days.roll_up),
-    Job("log-purge", "deletes what LLM_LOG_DAYS calls old", timedelta(days=1), _purge_log, _no_log_days),
+    Job("log-purge", "deletes calls that are kept no longer", timedelta(days=1), _purge_log),
+    Job("audit-purge", "deletes what keep_audit_days calls old", timedelta(days=1), _purge_audit),
     Job("webhook-purge", "deletes old messages to webhooks", timedelta(hours=1), outbox_purge.purge),
     Job("history-purge", "deletes what keep_history_days calls old", timedelta(days=1), _purge_history),
     Job("alert-looks", "looks for alerts that need time", timedelta(minutes=5), alert_looks.look_at_alerts),

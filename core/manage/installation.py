@@ -30,7 +30,7 @@ def get(session: Session, actor: Actor) -> Installation:
 
 
 def update(session: Session, actor: Actor, patch: Mapping[str, Any], *, version: int | None = None) -> Installation:
-    """Change what *patch* names: ``organizations``, ``closed`` or ``open``, and ``require_reason``.
+    """Change what *patch* names: ``organizations``, ``closed`` or ``open``, ``require_reason``, and how long things are kept.
 
     Open: services that name an organisation which nobody registered get the installation's settings and keys. Closed: they
     get no key. With ``require_reason`` each change needs one, from the next on: see :mod:`core.audit.reasons`.

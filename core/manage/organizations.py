@@ -27,7 +27,9 @@ from . import organization_names
 from .organization_names import Claim
 from .organization_rows import locked, reach
 
-FIELDS: Final = ("slug", "name", "kind", "template_id", "shares_keys", "is_active")
+FIELDS: Final = ("slug", "name", "kind", "template_id", "shares_keys", "is_active", "keep_calls_days")
+OWN: Final = frozenset({"keep_calls_days"})
+"""Fields that an organisation's own admins may change too."""
 PAGE: Final = 100
 _LARGEST: Final = 2**31 - 1
 
@@ -183,11 +185,11 @@ def update(
     version: int | None = None,
     take_former: bool = False,
 ) -> Organization:
-    """Change what *patch* names: ``slug``, ``name``, ``template_id``, ``shares_keys``, ``is_active``. A slug that goes stays a former one.
+    """Change what *patch* names: ``slug``, ``name``, ``template_id``, ``shares_keys``, ``is_active``, ``keep_calls_days``. A slug that goes stays a former one.
 
     Args:
         session: The transaction.
-        actor: An admin.
+        actor: An admin; of the organisation itself what is in :data:`OWN`.
         organization_id: Which.
         patch: Field -> value.
         version: The version that the edit was based on; None writes whatever is there.
@@ -196,7 +198,10 @@ def update(
     Raises:
         Forbidden, NotFound, Invalid, Conflict, AlreadyExists: The last if the slug is another's.
     """
-    require(session, actor, "organization.update")
+    if patch.keys() <= OWN:
+        reach(session, actor, "organization.update", organization_id)
+    else:
+        require(session, actor, "organization.update")
     if wrong := [name for name in patch if name not in FIELDS]:
         raise Invalid(dict.fromkeys(wrong, "is not a field here"))
     row = locked(session, organization_id)

@@ -83,7 +83,7 @@ def of_scope(session: Session, actor: Actor, scope: SettingsScope) -> PersonalDa
     Raises:
         Forbidden, NotFound: As :func:`~.scopes.named`.
     """
-    of = named(session, actor, "personal_data.read", scope)
+    of = named(session, actor, "personal_data.read", scope, role="analyst")
     shown = shown_names(session, visible(session, actor, "personal_data.read"), scope.organization_id)
     reading = ScopeRows(session, of.organization, of.feature, shown, whole=True)
     nobody = ProviderFacts(0, "", "", "", None, None, is_active=False, version=0, changes={}, open_box=None)

@@ -65,17 +65,17 @@ def of_row(row: SettingsRow) -> SettingsScope:
     return SettingsScope(row.provider_id, row.organization_id, getattr(row, "feature_id", None))
 
 
-def named(session: Session, actor: Actor, action: str, scope: SettingsScope) -> Named:
-    """Return what *scope* names, where *actor* may do *action*: an admin, or an admin of its organisation.
+def named(session: Session, actor: Actor, action: str, scope: SettingsScope, *, role: str = "admin") -> Named:
+    """Return what *scope* names, where *actor* may do *action*: one of that *role*, of the installation or its organisation.
 
     Raises:
         Forbidden, NotFound: The latter names what is not there; of another's organisation it is the same.
     """
     if scope.organization_id is None:
-        require(session, actor, action)
+        require(session, actor, action, role=role)
         organization = None
     else:
-        organization = reach(session, actor, action, scope.organization_id)
+        organization = reach(session, actor, action, scope.organization_id, role=role)
     return Named(
         organization,
         _shared(session, LlmProvider, scope.provider_id, "provider"),

@@ -110,6 +110,7 @@ FUNCTIONS: Final = frozenset(
         "llm_stamp_limits 098acd29cea36361d1385f704108f4a5",
         "llm_stamp_target e40e50b7c4ac5b8a178c4fcb08eaeda3",
         "llm_purge_history cd49aa6d84ae5fe5f3e4f568bdf6ee41 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; enable_seqscan=off; enable_bitmapscan=off; jit=off",
+        "llm_purge_audit 909cbd0cd2d659a50e8bb1d9b8e4dc61 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; enable_seqscan=off; enable_bitmapscan=off; jit=off",
         "llm_purge_organization_history 5ed3adfb240508bf4f90fa0b36e6e8c4 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
         "llm_reprice_spend 0c3b37f6266e5ae677408b6777f5ac23 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
         "llm_tell_spend bace668de44a5c68ded43122cb734300 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",

@@ -66,6 +66,7 @@ _SYNC_RATES: Final = "llm_sync_rates(uuid, bigint, text, double precision, jsonb
 FUNCTIONS: Final = (
     "llm_purge_history(integer, text, integer, integer)",
     "llm_purge_organization_history(integer)",
+    "llm_purge_audit(bigint, text)",
     "llm_open_budget_period(integer)",
     "llm_adjust_budget(integer, text, numeric, text, text)",
     "llm_reprice_spend(jsonb, text, text)",

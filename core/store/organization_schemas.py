@@ -29,6 +29,8 @@ ExternalNames = Annotated[
 ]
 Flag = Annotated[bool, Field(description="true or false")]
 Id = Annotated[int, Field(ge=1, lt=2**31)]
+LEAST_AUDIT_DAYS: Final = 30
+"""So many days of the audit stay, whoever decides."""
 
 
 class OrganizationInput(Input):
@@ -40,6 +42,10 @@ class OrganizationInput(Input):
     template_id: Annotated[Id | None, Field(description="the id of a template, or nothing")] = None
     shares_keys: Flag = True
     is_active: Flag = True
+    keep_calls_days: Annotated[
+        int | None,
+        Field(ge=1, le=36_500, description="a number of days from 1 to 36,500, or nothing: as the installation says"),
+    ] = None
     external_names: ExternalNames = Field(default_factory=list)
 
     @model_validator(mode="after")
@@ -47,6 +53,8 @@ class OrganizationInput(Input):
         problems = {}
         if self.kind == "template" and self.template_id is not None:
             problems["template_id"] = "must be nothing: a template builds on no other"
+        if self.kind == "template" and self.keep_calls_days is not None:
+            problems["keep_calls_days"] = "must be nothing: a template makes no calls"
         if self.kind == "template" and self.external_names:
             problems["external_names"] = "must be empty: nobody asks for a template"
         if len({self.slug, *self.external_names}) <= len(self.external_names):
@@ -117,7 +125,14 @@ class InstallationInput(Input):
     organizations: Annotated[Literal["closed", "open"], Field(description="closed or open")]
     require_reason: Flag = False
     keep_history_days: Annotated[
-        int | None, Field(ge=1, le=36_500, description="days that the history is kept; null: for ever")
+        int | None, Field(ge=1, le=36_500, description="a number of days from 1 to 36,500, or nothing: for ever")
+    ] = None
+    keep_calls_days: Annotated[
+        int | None, Field(ge=1, le=36_500, description="a number of days from 1 to 36,500, or nothing: for ever")
+    ] = None
+    keep_audit_days: Annotated[
+        int | None,
+        Field(ge=LEAST_AUDIT_DAYS, le=36_500, description="a number of days from 30 to 36,500, or nothing: for ever"),
     ] = None
 
 

@@ -46,6 +46,7 @@ class Organization(Table, table=True):
         CheckConstraint("char_length(name) BETWEEN 1 AND 200", name="name"),
         CheckConstraint(one_of("kind", ORGANIZATION_KINDS), name="kind"),
         CheckConstraint("template_id IS NULL OR (kind = 'organization' AND template_id <> id)", name="template_id"),
+        CheckConstraint("keep_calls_days BETWEEN 1 AND 36500", name="keep_calls_days"),
         Index("organizations_live_slug_key", "slug", unique=True, postgresql_where=text("deleted_at IS NULL")),
         Index(None, "template_id", postgresql_where=text("template_id IS NOT NULL")),
         {"comment": "Tenants of the services that resolve, and templates that they build on"},
@@ -61,6 +62,8 @@ class Organization(Table, table=True):
     shares_keys: bool = Field(default=True, sa_column=active_column())
     """Whether the installation's keys serve it where it has none of its own."""
     is_active: bool = Field(default=True, sa_column=active_column())
+    keep_calls_days: int | None = Field(default=None, sa_column=Column(Integer))
+    """So many days its calls stay in the request log, if the installation does not say fewer; NULL: as it says."""
     deleted_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     version: int = Field(default=None, sa_column=version_column())
     created_at: datetime = Field(default=None, sa_column=now_column())
@@ -266,6 +269,8 @@ class Installation(Table, table=True):
         CheckConstraint("id = 1", name="one_row"),
         CheckConstraint(one_of("organizations", ORGANIZATIONS_ARE), name="organizations"),
         CheckConstraint("keep_history_days BETWEEN 1 AND 36500", name="keep_history_days"),
+        CheckConstraint("keep_calls_days BETWEEN 1 AND 36500", name="keep_calls_days"),
+        CheckConstraint("keep_audit_days BETWEEN 30 AND 36500", name="keep_audit_days"),
         {"comment": "What an admin decides for the whole store"},
     )
 
@@ -278,6 +283,10 @@ class Installation(Table, table=True):
     """Whether each change needs a reason: see :mod:`core.audit.reasons`."""
     keep_history_days: int | None = Field(default=None, sa_column=Column(Integer))
     """So many days the history is kept; NULL: for ever."""
+    keep_calls_days: int | None = Field(default=None, sa_column=Column(Integer))
+    """So many days calls stay in the request log; NULL: for ever, unless LLM_LOG_DAYS says fewer."""
+    keep_audit_days: int | None = Field(default=None, sa_column=Column(Integer))
+    """So many days events stay in the audit; NULL: for ever."""
     version: int = Field(default=None, sa_column=version_column())
     created_at: datetime = Field(default=None, sa_column=now_column())
     updated_at: datetime = Field(default=None, sa_column=now_column())

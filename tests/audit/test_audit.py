@@ -40,6 +40,7 @@ from core.store import db, grants, migrate
 from core.store.records import AuditCheckpoint, AuditEvent
 from core.store.tables import METADATA
 from tests.audit import organization_writes
+from tests.audit.aging import age_events
 from tests.calling.test_log_writer import CALL
 from tests.calling.test_log_writer import settings as called
 from tests.conftest import ENCRYPTION_KEY, PASSWORD, ROOT, named
@@ -606,17 +607,7 @@ def test_head_that_is_none_is_refused(head: str) -> None:
 def _age(url: str, up_to: int, days: int = 100) -> None:
     """Rewrite the chain as if its first events were older."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("SET session_replication_role = replica")
-        connection.execute("UPDATE audit_events SET at = at - make_interval(days => %s) WHERE seq <= %s", [days, up_to])
-        connection.execute(
-            """DO $$ DECLARE e audit_events; last text := repeat('0', 64); BEGIN
-                FOR e IN SELECT * FROM audit_events ORDER BY seq LOOP
-                    last := llm_audit_hash(last, e);
-                    UPDATE audit_events SET hash = last WHERE id = e.id;
-                END LOOP;
-                UPDATE audit_head SET hash = last;
-            END $$"""
-        )
+        age_events(connection, up_to, days)
 
 
 def _purge(days: int, *, dry_run: bool = False) -> audit_log.Purge:

@@ -174,6 +174,7 @@ DIALOGS: Final = {
     "limits": "Add limit",
     "users": "Add user",
     "tokens": "Make token",
+    "privacy": "Change how long",
     "webhooks": "Add receiver",
 }
 """Page -> the button that opens its dialog."""

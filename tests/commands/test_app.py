@@ -46,7 +46,7 @@ COMMANDS = {
     **{f"webhooks {name}": "webhooks" for name in ("add", "list", "test", "remove")},
     **{
         f"organizations {name}": "organizations"
-        for name in ("add", "list", "rename", "disable", "enable", "delete", "restore", "purge", "import")
+        for name in ("add", "list", "rename", "disable", "enable", "delete", "restore", "purge", "import", "keep")
     },
     **{f"organizations keys {name}": "organizations" for name in ("set", "remove")},
     **{f"organizations members {name}": "organizations" for name in ("set", "remove", "list")},

@@ -122,5 +122,7 @@ def test_every_kept_table_is_compared_here() -> None:
     """A table with the trigger has a history, and is one of those that these tests read."""
     query = "SELECT c.relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid WHERE t.tgfoid = 'llm_count_change'::regproc AND t.tgdeferrable"
     with db.transaction() as session:
-        assert set(session.scalars(text(query))) - {"org_llm_budgets", "llm_rate_limits", "llm_pii_settings"} == set(KEPT)
+        assert set(session.scalars(text(query))) - {"org_llm_budgets", "llm_rate_limits", "llm_pii_settings"} == set(
+            KEPT
+        )
     assert set(KEPT) < set(METADATA.tables)

@@ -24,6 +24,7 @@ from core.errors import BadConfig, Invalid, NotFound, SchemaMismatch
 from core.govern import jobs
 from core.govern.jobs import JOBS, Job, Runner, Turn
 from core.store import db, grants, migrate
+from tests.audit.aging import age_events
 from tests.clusters import by_proxy, socket_of
 from tests.conftest import ROOT
 from tests.poolers import pooler
@@ -96,7 +97,7 @@ def test_job_that_nobody_has() -> None:
 
 
 def test_the_log_is_kept_unless_said(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without LLM_LOG_DAYS an upgrade deletes nothing; with it, what is older goes, and the audit says who did it."""
+    """Unless it is said how long, an upgrade deletes nothing; with LLM_LOG_DAYS, what is older goes, and the audit says who did it."""
     for days in (3, 30, 300):
         session.execute(
             text(
@@ -105,9 +106,7 @@ def test_the_log_is_kept_unless_said(session: Session, monkeypatch: pytest.Monke
             ),
             {"days": days},
         )
-    off = {each.job.name: each.off for each in jobs.states(session)}
-    assert off["log-purge"] == "LLM_LOG_DAYS is not set: the request log is kept"
-    assert [name for name, why in off.items() if why] == ["log-purge", "model-looks"]
+    assert [each.job.name for each in jobs.states(session) if each.off] == ["model-looks"]
     jobs.run("log-purge")
     assert session.scalar(text("SELECT count(*) FROM llm_logs")) == 3
 
@@ -481,7 +480,7 @@ def test_by_command(committed: str) -> None:
     first = core("jobs", "list", DATABASE_URL=committed)
     assert first.returncode == 0, first.stderr
     assert first.stdout.count("Never run.") == len(JOBS)
-    assert "Off: LLM_LOG_DAYS is not set" in first.stdout
+    assert "Off: LLM_MODEL_LOOKS is not daily" in first.stdout
 
     done = core("jobs", "run", "usage-days", DATABASE_URL=committed)
     assert (done.returncode, done.stdout) == (0, "Done: 0 rows.\n")
@@ -531,7 +530,11 @@ def test_app_role_does_each_job(database: str, monkeypatch: pytest.MonkeyPatch, 
             owner.execute(
                 "INSERT INTO llm_spend_holders VALUES (gen_random_uuid(), 1, 'gone', now() - interval '500 days')"
             )
-            owner.execute("UPDATE installation SET keep_history_days = 7")
+            owner.execute("UPDATE installation SET keep_history_days = 7, keep_audit_days = 40")
+            owner.execute(
+                "INSERT INTO audit_events (actor, action, target_type, target) VALUES ('ada', 'x', 'action', 'x')"
+            )
+            age_events(owner, 1, 50)
             for table in ("settings_generations", "settings_history"):
                 owner.execute(f"UPDATE {table} SET at = at - interval '9 days'")
             monkeypatch.setenv("LLM_LOG_DAYS", "100")

@@ -280,7 +280,7 @@ def test_periodic_work_is_shown(admin: Actor, monkeypatch: pytest.MonkeyPatch) -
     assert "Token purge" in first
     assert all(name.replace("-", " ").capitalize() in first for name in names)
     assert first.count("Not run yet") == sum(not state.off for state in states)
-    assert "LLM_LOG_DAYS is not set: the request log is kept." in first
+    assert "LLM_MODEL_LOOKS is not daily: no vendor is asked by itself." in first
     assert "Everything works." in first
 
     jobs.run("usage-days")

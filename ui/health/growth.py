@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import Final
 
-from core.config import get_config, log_days
 from core.govern.growth import TableSize
 from core.wording import counted
 from ui.health.line import Line
@@ -28,19 +27,18 @@ def growth_lines(sizes: Iterable[TableSize]) -> list[Line]:
 
 def _line(table: TableSize) -> Line:
     if not table.rows and table.oldest is None:
-        return Line(_NAMES[table.name], "ok", _kept(table.name), "Empty.")
+        return Line(_NAMES[table.name], "ok", _kept(table), "Empty.")
     detail = f"{megabytes(table.size)} MB, about {counted(table.rows, 'row')}"
     if table.oldest is not None:
         detail += f", the oldest {ago(table.oldest)}"
     if table.rows_a_day is not None:
         grown = "" if (table.bytes_a_day or 0) < _SHOWN else f", {megabytes(table.bytes_a_day or 0)} MB"
         detail += f". About {counted(round(table.rows_a_day), 'row')} a day{grown}"
-    return Line(_NAMES[table.name], "ok", _kept(table.name), f"{detail}.", hover=exact(table.oldest))
+    return Line(_NAMES[table.name], "ok", _kept(table), f"{detail}.", hover=exact(table.oldest))
 
 
-def _kept(name: str) -> str:
-    days = log_days(get_config())
-    return {"llm_usage": "For 35 days", "llm_logs": f"For {counted(days, 'day')}" if days else "Kept"}.get(name, "Kept")
+def _kept(table: TableSize) -> str:
+    return "Kept" if table.kept_days is None else f"For {counted(table.kept_days, 'day')}"
 
 
 def megabytes(size: float) -> str:

@@ -10,6 +10,7 @@ from core.govern.lifecycle import Retiring
 from core.manage import keys
 from core.manage.health import Health, RefusedKey
 from core.manage.notifications import ListedWebhook
+from core.privacy import looking
 from core.store.sealed import Tried
 from core.version import VERSION
 from core.wording import counted
@@ -51,6 +52,7 @@ def sections(
         "Periodic work": job_lines(periodic),
         "Notifications": webhook_lines(webhooks),
         "Encryption keys": _encryption_keys(health),
+        "Personal data": _personal_data(),
         "Models": [_catalogue(health), *model_lines(ending)],
         "Sign-ins and audit": [
             Line("Signed in now", "ok", "OK", f"{counted(health.sign_ins, 'sign-in')} that may act."),
@@ -120,6 +122,16 @@ def _database(health: Health) -> list[Line]:
         *_processes(health),
         Line("Connections", "ok", "OK", f"{health.in_use} in use by this process, this page's own included."),
     ]
+
+
+def _personal_data() -> list[Line]:
+    name = "Phones and ids"
+    if not looking.has_extra():
+        detail = "Phone numbers and national numbers are not looked for in this app; the other kinds are."
+        return [
+            Line(name, "note", "Not looked for", detail, "Install llm-settings[pii] where it runs, and restart it.")
+        ]
+    return [Line(name, "ok", "Looked for", "Phone numbers and national numbers are found, as the other kinds are.")]
 
 
 def _services(health: Health) -> Line:

@@ -25,7 +25,7 @@ from .rows import (
 )
 from .schema import Document, path_of
 
-_PLAIN: Final = ("name", "kind", "shares_keys", "is_active")
+_PLAIN: Final = ("name", "kind", "shares_keys", "is_active", "keep_calls_days")
 _TERMS: Final = organization_keys.FIELDS
 _NO_TERMS: Final[Fields] = without_nothing(OrganizationProviderInput().model_dump())
 

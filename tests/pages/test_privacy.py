@@ -1,0 +1,160 @@
+"""The Privacy page: what is found in a text, who says how long things are kept, and who may change it."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlmodel import Session, select
+from streamlit.testing.v1 import AppTest
+
+from core import config
+from core.actors import COMMAND_LINE, Actor
+from core.errors import Forbidden
+from core.govern import keeping
+from core.manage import installation, organizations, personal_data
+from core.privacy import looking
+from core.store import db
+from core.store.records import AuditEvent
+from core.store.table import id_of
+from core.store.tables import MEMBER
+from tests.conftest import make_user
+from tests.screens import click, everything, has, open_page
+from ui.navigation import names_for
+
+page = partial(open_page, "privacy")
+
+
+def read(at: AppTest) -> str:
+    return everything(at).replace("\\", "").replace("\u2060", "")
+
+
+def look(at: AppTest, text: str) -> str:
+    """Type a text, look, and return what the page says."""
+    at.text_area(key="privacy_text").set_value(text)
+    return read(click(at, "privacy_look"))
+
+
+@pytest.mark.usefixtures("session")
+def test_try_a_text(analyst: Actor) -> None:
+    """What is found is counted by type and masked; nothing found is no promise; nothing of the text is in the store."""
+    at = page(analyst)
+    assert "Names, addresses of streets and dates of birth are not." in read(at)
+
+    said = look(at, "Mail anna@example.com or bob@example.org, card 4111 1111 1111 1111")
+
+    assert [(each.label, each.value) for each in at.metric] == [("E-mail addresses", "2"), ("Payment cards", "1")]
+    assert "3 places in the text" in said
+    assert at.code[0].value == "Mail <EMAIL_1> or <EMAIL_2>, card <CARD_1>"
+    said = look(at, "Anna lives in the blue house")
+    assert "Nothing is found in it. That does not mean that nobody is named in it." in said
+    assert not at.code
+    with db.transaction() as session:
+        assert "anna@" not in str(session.exec(select(AuditEvent)).all())
+
+
+@pytest.mark.usefixtures("session")
+def test_a_missing_extra_is_said(analyst: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where phones and national numbers are not looked for, the page says so, and the cure."""
+    assert "install llm-settings[pii]" not in read(page(analyst))
+    monkeypatch.setattr(looking, "_has_extra", False)
+
+    said = read(page(analyst))
+
+    assert "does not look for national numbers and phone numbers here: install llm-settings[pii]" in said
+
+
+def kept(at: AppTest) -> str:
+    return " ".join(each.value.replace("\\", "") for each in at.markdown)
+
+
+def test_how_long_things_are_kept(session: Session, analyst: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What holds is the fewest days; who says so stands beside it, and organisations that keep fewer."""
+    said = kept(page(analyst))
+    assert said.count("For ever") == 3
+    assert "Nobody has said how long, for the whole installation" in said
+
+    installation.update(session, COMMAND_LINE, {"keep_calls_days": 90, "keep_audit_days": 400})
+    for slug, days in (("acme", 30), ("beta", 200), ("gone", None)):
+        entry = {"slug": slug, "name": slug.title(), "keep_calls_days": days}
+        organizations.create_one(session, COMMAND_LINE, entry)
+    monkeypatch.setenv("LLM_LOG_DAYS", "60")
+    config.get_config.cache_clear()
+    at = page(analyst)
+
+    said = kept(at)
+    assert "**Calls, with prompts and answers**: 60 days" in said
+    assert "The host says 60 days (LLM_LOG_DAYS), the installation 90 days." in said
+    assert "**The audit**: 400 days" in said
+    shown: Any = at.table[0].value
+    assert shown.to_numpy().tolist() == [["Acme", "30 days", "30 days"], ["Beta", "200 days", "60 days"]]
+    assert not has(at, "change_keeping")
+
+
+def test_an_admin_changes_how_long(session: Session, admin: Actor) -> None:
+    """Typed in a dialog; what breaks a rule is said beside its field, and nothing typed is lost; who was quicker is named."""
+    at = click(page(admin), "change_keeping")
+    at.text_input(key="privacy_keep_calls_days").set_value("90")
+    at.text_input(key="privacy_keep_audit_days").set_value("a week")
+    click(at, "privacy_keeping_save")
+    assert [each.value.replace("\\", "") for each in at.error] == [
+        "Must be a number of days from 30 to 36,500, or nothing: for ever."
+    ]
+    assert at.text_input(key="privacy_keep_calls_days").value == "90"
+    installation.update(session, COMMAND_LINE, {"keep_history_days": 300})
+    at.text_input(key="privacy_keep_audit_days").set_value("")
+    click(at, "privacy_keeping_save")
+    assert "command line changed it" in read(at)
+    assert installation.get(session, admin).keep_calls_days is None
+    at.text_input(key="privacy_keep_history_days").set_value("300")
+
+    click(at, "privacy_keeping_save")
+
+    row = installation.get(session, admin)
+    assert (row.keep_calls_days, row.keep_audit_days, row.keep_history_days) == (90, None, 300)
+    assert "**Calls, with prompts and answers**: 90 days" in kept(at)
+
+
+def test_whose_page_it_is(session: Session) -> None:
+    """Admins and analysts see it; members have no such page, and core refuses them."""
+    assert [role for role in ("admin", "analyst", MEMBER) if "privacy" in names_for(role)] == ["admin", "analyst"]
+    with pytest.raises(Forbidden):
+        keeping.overview(session, make_user("mel", MEMBER))
+
+
+def rule(at: AppTest) -> str:
+    """Return what holds unless a scope says otherwise."""
+    return next(each.value for each in at.markdown if "Unless a scope says otherwise" in each.value).replace("\\", "")
+
+
+def test_what_is_masked_and_where(session: Session, admin: Actor, analyst: Actor) -> None:
+    """A scope is added, edited by two, and cleared in dialogs; what is wrong stands at its field; an analyst reads alone."""
+    organizations.create_one(session, COMMAND_LINE, {"slug": "acme", "name": "Acme"})
+    at = page(admin)
+    assert "The request log is masked. Prompts are sent as they are." in rule(at)
+    click(at, "add_personal")
+    at.text_input(key="personal_organization").set_value("nobody")
+    at.selectbox(key="personal_prompts").set_value("mask")
+    click(at, "personal_save")
+    assert [each.value for each in at.error] == ["Is no name that is there; leave it empty for all\\."]
+    assert at.selectbox(key="personal_prompts").value == "mask"
+    at.text_input(key="personal_organization").set_value("acme")
+    click(at, "personal_save")
+    (row,) = [each.row for each in personal_data.list_all(session, admin)]
+    assert (row.prompts, row.logs, row.countries, row.patterns) == ("mask", None, None, None)
+    assert "Prompts are sent masked" in kept(at)
+    assert has(page(analyst), "privacy_look")
+    assert not has(page(analyst), f"edit_personal_{row.id}")
+
+    click(at, f"edit_personal_{row.id}")
+    at.multiselect(key="personal_countries").set_value(["DE"])
+    personal_data.update(session, COMMAND_LINE, id_of(row), {"answers": "mask"})
+    click(at, "personal_save")
+    assert "command line changed it" in read(at)
+    assert at.multiselect(key="personal_countries").value == ["DE"]
+    click(at, "personal_save")
+    session.refresh(row)
+    assert (row.prompts, row.countries, row.answers) == ("mask", ["DE"], None)
+
+    click(at, f"clear_personal_{row.id}")
+    click(at, "personal_save")
+    assert personal_data.list_all(session, admin) == []
