@@ -16,6 +16,7 @@ from core.parameters import PARAMETERS
 from core.resolving.effective import CURES, EffectiveSettings, LogLevel
 from core.resolving.explanation import Explained, LayerName, Source
 from core.resolving.limited import LimitedBy
+from core.resolving.limits import PERSONAL
 from core.store.organization_tables import FeatureLlmOverride
 from core.store.tables import LlmSettings
 
@@ -260,7 +261,7 @@ def _explained(item: Explained, people: Collection[str] | None) -> dict[str, Any
     head, dot, key = item.name.partition(".")
     of = partial(_source, people=people)
     return {
-        "name": camel(head) + dot + key,
+        "name": camel(head) + dot + (camel(key) if head == PERSONAL else key),
         "value": item.value,
         "sent": item.sent,
         "source": of(item.source),

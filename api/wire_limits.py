@@ -10,10 +10,12 @@ from api.envelopes import Wire, picked
 from api.names import NAMED, NotAsNamed, camel
 from core.manage.limits import Preview
 from core.parameters import PARAMETERS
-from core.resolving.limits import DEFAULT_PROVIDER, MODEL, OBJECTS
+from core.resolving.limits import DEFAULT_PROVIDER, MODEL, OBJECTS, PERSONAL
+from core.resolving.personal_merge import PERSONAL_FIELDS
 from core.store.organization_tables import LlmLimits
 
-_OURS = {camel(name): name for name in (*PARAMETERS, *OBJECTS, MODEL, DEFAULT_PROVIDER)}
+_OURS = {camel(name): name for name in (*PARAMETERS, *OBJECTS, MODEL, DEFAULT_PROVIDER, PERSONAL)}
+_OF_PERSONAL = {camel(name): name for name in PERSONAL_FIELDS}
 
 
 class RowPutOut(Wire):
@@ -89,13 +91,13 @@ def effect(found: Preview) -> dict[str, Any]:
 def to_wire(field: str) -> str:
     """Return the name of a limited field on the wire; the keys of JSON objects are the user's own and stay."""
     head, dot, key = field.partition(".")
-    return camel(head) + dot + key
+    return camel(head) + dot + (camel(key) if head == PERSONAL else key)
 
 
 def field_from_wire(name: str) -> str:
     """Return our name of a limited field, which was asked for by that of the wire; one that there is not stays, and none has it."""
     head, dot, key = name.partition(".")
-    return _OURS.get(head, head) + dot + key
+    return _OURS.get(head, head) + dot + _key(head, key)
 
 
 def from_wire(limits: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,4 +110,9 @@ def from_wire(limits: Mapping[str, Any]) -> dict[str, Any]:
     unknown = [name[:50] for name, (head, _, _) in heads.items() if head not in _OURS]
     if unknown:
         raise NotAsNamed(dict.fromkeys(unknown[:NAMED], "is nothing that can be limited"))
-    return {_OURS[head] + dot + key: limits[name] for name, (head, dot, key) in heads.items()}
+    return {_OURS[head] + dot + _key(head, key): limits[name] for name, (head, dot, key) in heads.items()}
+
+
+def _key(head: str, key: str) -> str:
+    """Return our name of what stands behind the dot; the keys of JSON objects are the user's own and stay."""
+    return _OF_PERSONAL.get(key, key) if _OURS.get(head) == PERSONAL else key

@@ -15,7 +15,7 @@ from ..models.facts import CatalogueHealth
 from ..store import grants, migrate, outages, revisions, sealed
 from ..store.records import AuditEvent, AuditHead
 from ..store.tables import LlmProvider
-from . import keys, knowledge, next_keys, provider_keys, provider_secrets, readable, services
+from . import keys, knowledge, next_keys, personal_data, provider_keys, provider_secrets, readable, services
 
 
 class Health(NamedTuple):
@@ -53,6 +53,8 @@ class Health(NamedTuple):
     newest_event: datetime | None
     catalogue: CatalogueHealth
     """Whether it is known what models take: the catalogue, and what the database has beside it."""
+    log_awaits_decision: bool = False
+    """Whether an upgrade keeps personal data in the request log as it was, and nobody has decided since."""
 
 
 class RefusedKey(NamedTuple):
@@ -147,6 +149,7 @@ def look(session: Session, ring: KeyRing) -> Health:
         events=session.exec(select(AuditHead.seq)).one_or_none() or 0,
         newest_event=session.exec(select(AuditEvent.at).order_by(col(AuditEvent.at).desc()).limit(1)).one_or_none(),
         catalogue=knowledge.of(session).health(),
+        log_awaits_decision=personal_data.undecided(session),
     )
 
 

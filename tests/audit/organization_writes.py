@@ -326,8 +326,8 @@ WRITES: dict[str, tuple[Prepare, Work, str, dict[str, tuple[object, object]]]] =
         {"logs": (None, "off")},
     ),
     "personal_data.clear": (
-        _organization,
-        lambda s, a, n: _personal(s, a, n) and personal_data.clear(s, a, SettingsScope(organization_id=n)),
+        _personal,
+        lambda s, a, n: personal_data.clear(s, a, personal_data.scope_of(personal_data.get(s, a, n).row)),
         "personal_data.delete",
         {"prompts": ("mask", None)},
     ),

@@ -60,7 +60,7 @@ COMMANDS = {
     "jobs list": "jobs",
     "jobs run": "jobs",
     **{f"logs {name}": "logs" for name in ("purge", "find", "erase")},
-    "pii try": "pii",
+    **{f"pii {name}": "pii" for name in ("list", "show", "set", "clear", "try")},
     "spend export": "spend",
     **{f"spend {name}": "spend" for name in ("reprice", "close", "reopen")},
     **{f"spend bill {name}": "spend" for name in ("list", "set", "remove", "import")},

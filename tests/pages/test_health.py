@@ -16,7 +16,8 @@ from core.audit.record import Target, record
 from core.crypto import KeyRing
 from core.govern import jobs
 from core.govern.lifecycle import Retiring
-from core.manage import health, keys, next_keys, provider_keys, provider_secrets, providers, settings
+from core.manage import health, keys, next_keys, personal_data, provider_keys, provider_secrets, providers, settings
+from core.manage.scopes import SettingsScope
 from core.store import db, migrate
 from core.store.tables import AuthSession
 from tests.conftest import ENCRYPTION_KEY, ROOT
@@ -391,3 +392,20 @@ def test_omissions_that_are_needed_no_more_go_at_one_press(session: Session, adm
     assert row is not None
     assert row.omitted_parameters == ["temperature"]
     assert not [button for button in at.button if button.key == "send_again"]
+
+
+def test_a_log_of_before_an_upgrade_waits_for_a_decision(admin: Actor) -> None:
+    """What an upgrade wrote is a line with its cure until somebody saves it, as it is or otherwise."""
+    assert admin
+    assert "Request log" not in sections(_looked())
+    sql("INSERT INTO llm_pii_settings (logs, awaits_decision) VALUES ('off', true)")
+    (line,) = sections(_looked())["Request log"]
+    assert (line.state, line.word) == ("soon", "Not masked")
+    with db.transaction() as session:
+        personal_data.save(session, COMMAND_LINE, SettingsScope(), {})
+    assert "Request log" not in sections(_looked())
+
+
+def _looked() -> health.Health:
+    with db.transaction() as session:
+        return health.look(session, crypto.get_ring())

@@ -66,6 +66,7 @@ def sections(
                 hover=exact(health.newest_event),
             ),
         ],
+        "Request log": _log_as_it_was(health),
     }
     return {title: rows for title, rows in found.items() if rows}
 
@@ -171,6 +172,14 @@ def _processes(health: Health) -> list[Line]:
     if len(shown) > SHOWN:
         rows.append(Line("And more", "note", "Connected", f"{len(shown) - SHOWN} more; `python -m core keys status`."))
     return rows
+
+
+def _log_as_it_was(health: Health) -> list[Line]:
+    if not health.log_awaits_decision:
+        return []
+    detail = "It keeps personal data in prompts and answers as it did before the upgrade; a new store masks them."
+    cure = "Decide: `python -m core pii set --logs mask`, or `--logs off` to have it stay so."
+    return [Line("Personal data", "soon", "Not masked", detail, cure)]
 
 
 def _catalogue(health: Health) -> Line:

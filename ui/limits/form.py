@@ -10,7 +10,7 @@ from core.manage import features, organization_members
 from core.manage.scopes import SettingsScope
 from core.parameters import EFFORTS, PARAMETERS
 from core.resolving.limit_words import FIELD_LABELS, field_label
-from core.resolving.limits import DEFAULT_PROVIDER, OBJECTS, parse, rules_for
+from core.resolving.limits import DEFAULT_PROVIDER, OBJECTS, parse, personal_choices, rules_for
 from core.resolving.words import value_text
 from core.store import db
 from core.store.organization_schemas import LONGEST_NAME
@@ -243,6 +243,15 @@ def _draw_list(field: str, label: str, key: str, providers: Mapping[str, int]) -
     if field == DEFAULT_PROVIDER:
         names = st.multiselect(label, list(providers), key=key, persist_state=_KEPT, placeholder="Any provider")
         return [providers[name] for name in names if name in providers]
+    if options_here := personal_choices(field):
+        return st.multiselect(
+            label,
+            list(options_here),
+            format_func=lambda one: value_text(field, one),
+            key=key,
+            persist_state=_KEPT,
+            placeholder="Any value",
+        )
     parameter = PARAMETERS[field]
     options: list[Any] = [*parameter.choices] or ([True, False] if parameter.value_type is bool else list(EFFORTS))
     options += [one for one in st.session_state.get(key) or [] if one not in options]

@@ -12,7 +12,8 @@ from core.kinds import Sdk, facts_of
 from core.resolving import options
 from core.resolving.effective import CURES, EffectiveSettings
 from core.resolving.explanation import LAYERS, Explained, Source
-from core.resolving.words import EXTRA, state_of, value_text, warnings_of
+from core.resolving.personal_merge import PREFIX
+from core.resolving.words import EXTRA, label_of, state_of, value_text, warnings_of
 from ui.feedback import plain, plain_cell
 from ui.samples import draw_sample
 from ui.scopes.editors import Names, address_of, owner_of, words_of
@@ -96,9 +97,25 @@ def draw_reasons(settings: EffectiveSettings, *, for_admin: bool) -> None:
                     "Why": _why(item, names),
                 }
                 for item in items
+                if not item.name.startswith(PREFIX)
             ],
             border="horizontal",
             alt="Each parameter with its value and the reason for it",
+        )
+    st.subheader("Personal data")
+    with st.container(key="personal_reasons"):
+        st.table(
+            [
+                {
+                    "What": plain_cell(label_of(item.name).partition(": ")[2].capitalize()),
+                    "Value": _bare(item),
+                    "Why": _why(item, None),
+                }
+                for item in items
+                if item.name.startswith(PREFIX)
+            ],
+            border="horizontal",
+            alt="What becomes of personal data, with the reason for it",
         )
 
 
