@@ -178,10 +178,15 @@ def _refuse_other_sections(document: Document, scope: DocumentScope) -> None:
     if scope.organization_id is None:
         return
     rule = f"does not belong into the document of {scope.slug}: it has organizations.{scope.slug} alone"
-    problems = dict.fromkeys(document.model_fields_set - {"version", "organizations", "limits"}, rule)
+    problems = dict.fromkeys(document.model_fields_set - {"version", "organizations", "limits", "personal_data"}, rule)
     problems |= {path_of("organizations", slug): rule for slug in document.organizations or {} if slug != scope.slug}
     problems |= {
         f"limits.{at}": rule for at, part in enumerate(document.limits or ()) if part.organization != scope.slug
+    }
+    problems |= {
+        f"personal_data.{at}": rule
+        for at, part in enumerate(document.personal_data or ())
+        if part.organization != scope.slug
     }
     if problems:
         raise Invalid(problems)
@@ -210,6 +215,12 @@ def _refuse_unknown(wanted: Mapping[str, Mapping[RowKey, Fields]], names: IdsAnd
         for key, fields in wanted[kind].items()
         for each in CALL_SCOPE
         if each in fields and fields[each] not in known[each]
+    }
+    problems |= {
+        path_of("personal_data", *filter(None, key)): _unknown(each.replace("z", "s"), name)
+        for key in wanted["personal_data"]
+        for each, name in zip(CALL_SCOPE, key, strict=True)
+        if name is not None and name not in known[each]
     }
     for slug, provider in wanted["terms"]:
         if provider not in providers:
@@ -287,6 +298,7 @@ def _goes_along(kind: RowKind, key: RowKey, going: Mapping[str, set[str]]) -> bo
         "terms": (("organization", 0), ("provider", 1)),
         "settings": (("organization", 0), ("feature", 1), ("provider", 2)),
         "limits": (("organization", 1), ("feature", 2), ("provider", 3)),
+        "personal_data": (("organization", 0), ("feature", 1), ("provider", 2)),
     }
     return any(key[at] is not None and key[at] in going.get(owner, ()) for owner, at in owners.get(kind.name, ()))
 

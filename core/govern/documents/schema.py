@@ -16,6 +16,7 @@ from ...store.organization_schemas import (
     OrganizationInput,
     OrganizationProviderInput,
 )
+from ...store.personal_data_schemas import PersonalDataInput
 from ...store.preset_schemas import PRESET_FIELDS, PresetInput, PresetNaming
 from ...store.rate_schemas import RateLimitInput
 from ...store.schemas import Input, Problems, ProviderInput, SettingsInput, validate
@@ -331,6 +332,15 @@ class RateLimitPart(DocumentPart, RateLimitInput):
     provider: Annotated[str | None, Field(description="the name of a provider")] = None
 
 
+class PersonalDataPart(DocumentPart, PersonalDataInput):
+    """What becomes of personal data in a scope; what of its scope it does not name is all of them."""
+
+    hidden = frozenset(f"{each}_id" for each in CALL_SCOPE)
+    organization: Annotated[str | None, Field(description="the slug of an organisation or a template")] = None
+    feature: Annotated[str | None, Field(description="the name of a feature")] = None
+    provider: Annotated[str | None, Field(description="the name of a provider")] = None
+
+
 def _named(field: str) -> Callable[[Any], Any]:
     """Return what puts the key of each part into its *field*."""
 
@@ -360,6 +370,7 @@ class Document(DocumentPart):
     presets: Annotated[dict[str, PresetPart], BeforeValidator(_named("name"))] | None = None
     budgets: Annotated[dict[str, BudgetPart], BeforeValidator(_named("name"))] | None = None
     rate_limits: Annotated[dict[str, RateLimitPart], BeforeValidator(_named("name"))] | None = None
+    personal_data: list[PersonalDataPart] | None = None
 
     def secrets(self) -> Iterator[tuple[str, SecretPart]]:
         """Yield each secret that it names, by the path where it stands."""

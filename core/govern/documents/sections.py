@@ -11,6 +11,7 @@ from .feature_rows import FEATURES, MODEL_FACTS
 from .installation_rows import INSTALLATION
 from .limit_rows import LIMITS
 from .organization_rows import ORGANIZATIONS, TERMS
+from .personal_rows import PERSONAL_DATA
 from .preset_rows import PRESETS
 from .provider_rows import CARRIED, PROVIDERS
 from .rows import RowKind
@@ -30,8 +31,7 @@ KINDS: Final[tuple[RowKind, ...]] = (
     PRESETS,
     BUDGETS,
     RATE_LIMITS,
+    PERSONAL_DATA,
 )
-ELSEWHERE: Final[Mapping[str, str]] = {
-    "llm_pii_settings": "made and changed by hand, with `pii` or over REST",
-}
+ELSEWHERE: Final[Mapping[str, str]] = {}
 """Table with the trigger that counts changes -> why a document does not have it."""
