@@ -50,10 +50,10 @@ def most_in_a_minute(moments: list[float]) -> int:
     return found
 
 
-def over(url: str, one: RateLimit, seconds: float = SECONDS) -> tuple[list[float], int]:
+def over(url: str, one: RateLimit, seconds: float = SECONDS, *, processes: int = PROCESSES) -> tuple[list[float], int]:
     """Return when calls went through, of processes that always want more, and how many requests were counted."""
-    given = [sys.executable, "-c", CALL, url, repr(tuple(one)), str(seconds), str(CALLERS // PROCESSES)]
-    crew = [subprocess.Popen(given, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)]
+    given = [sys.executable, "-c", CALL, url, repr(tuple(one)), str(seconds), str(-(-CALLERS // processes))]
+    crew = [subprocess.Popen(given, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
     moments = sorted(float(line) for each in crew for line in each.communicate()[0].split())
     with psycopg.connect(url) as connection:
         query = "SELECT sum(requests)::int FROM llm_rate_hours WHERE rate_limit_id = %s"

@@ -1,5 +1,7 @@
 """Calls obey budgets: what they may cost is held before anything is sent, what they did cost is settled, whatever ends them."""
 
+import gc
+import threading
 import time
 from contextlib import suppress
 from decimal import Decimal
@@ -16,7 +18,7 @@ from core.errors import BudgetExceeded, CallFailed
 from core.manage import budgets, model_facts
 from core.store import db
 from core.store.table import id_of
-from tests.calls import WAYS, configure, logged, settle
+from tests.calls import WAYS, configure, logged, settle, spent
 from tests.conftest import run_async
 from tests.vendors import USED, Vendor
 
@@ -197,3 +199,25 @@ def test_a_role_that_may_not_tell_is_told_the_cure(priced: str, monkeypatch: pyt
     finally:
         with psycopg.connect(priced, autocommit=True) as connection:
             connection.execute("DROP ROLE mute_service")
+
+
+@pytest.mark.usefixtures("vendor")
+def test_a_stream_that_is_collected_in_another_thread(priced: str) -> None:
+    """Also in one that has the lock of what is held: nothing stops, and its budget has what came, not what was held."""
+    number = make("1")
+    held = [iter(ai.stream(ASKED, provider="openai"))]
+    next(held[0])
+
+    def collect() -> None:
+        with leases.leases._lock:
+            held.clear()
+            gc.collect()
+
+    collector = threading.Thread(target=collect, daemon=True)
+    collector.start()
+    collector.join(10)
+    assert not collector.is_alive()
+    (row,) = spent(priced)
+    assert row["outcome"] == "cancelled"
+    assert 0 < row["cost"] < MOST
+    assert now(number)[:3] == (row["cost"], row["cost"], 0)

@@ -1,11 +1,12 @@
 """Whose price of a model counts: an admin's at any host, the catalogue's at hosts that it knows, then genai-prices'."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from core.calling import pricing
 from core.calling.pricing import find, price
 from core.calling.vendors import Tokens
 from core.models import overlay
@@ -62,6 +63,19 @@ def test_a_price_holds_from_its_day_on() -> None:
 
     days = [datetime(2026, 12, 31, 23, 59, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)]
     assert [price(settings, "m", USAGE, at=day) for day in days] == [Decimal(3), Decimal(30)]
+
+
+def test_a_price_that_changes_while_a_process_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept of a model outlives no midnight: settings of yesterday have today's price, for what is held as for what is settled."""
+    settings, days = _settings(GATEWAY, (None, "*", "operator")), iter([31, 32])
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> "Clock":
+            return cls(2026, 12, 31, tzinfo=tz) + timedelta(days=next(days) - 31)
+
+    monkeypatch.setattr(pricing, "datetime", Clock)
+    assert [price(settings, "m", USAGE) for _ in range(2)] == [Decimal(3), Decimal(30)]
 
 
 def test_a_host_that_only_genai_prices_knows() -> None:

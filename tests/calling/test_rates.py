@@ -20,12 +20,15 @@ from core.calling.rate_queue import Permit, RateQueue, RateWaiter
 from core.calling.rates import Rates
 from core.errors import RateLimited
 from core.resolving.rate_limits import RateLimit
+from tests.bench import rates as bench
 from tests.calling.test_leases import away
 from tests.conftest import ROOT, run_async
 from tests.processes import environment
 
 SYNC = "SELECT llm_sync_rates(%s, %s::bigint, %s, %s::float8, %s)"
 PATIENT = 30.0
+SECONDS = float(os.environ.get("LLM_TEST_RATES", "4"))
+"""How long processes call; above 120 any minute is looked at, else any half of it."""
 
 
 def limit(url: str, *, name: str = "r", **columns: Any) -> RateLimit:
@@ -449,3 +452,16 @@ def test_a_wait_for_room_whose_loop_is_closed(rates: Rates, database: str) -> No
     rates.end(pass_(rates, one), 0)
     assert rates.flush(5)
     assert (hours(database, one)[0], level(database, one)["in_use"]) == (2, 0)
+
+
+@pytest.mark.program
+@pytest.mark.long
+def test_no_minute_has_more_than_is_allowed(database: str) -> None:
+    """Fifty callers in three processes that always want more: 1.15 times at most, not much less than is allowed, and all is counted."""
+    per_minute, window = 6_000, min(60.0, SECONDS / 2)
+    one = limit(database, requests_per_minute=per_minute, burst_seconds=window / 10, max_wait_ms=60_000)
+    moments, counted = bench.over(database, one, SECONDS, processes=3)
+    allowed = per_minute / 60 * window
+    assert most(moments, window) <= 1.15 * allowed
+    assert len(moments) >= 0.7 * per_minute / 60 * SECONDS
+    assert counted == len(moments)

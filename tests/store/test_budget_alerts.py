@@ -98,6 +98,25 @@ def test_a_threshold_is_one_alert(
     assert alerts(session) == expected, name
 
 
+def test_when_a_threshold_is_reached(session: Session) -> None:
+    """With exactly so many percent; without spending never, whatever is allowed."""
+    for spent, allowed, wanted in (
+        ("50", "100", [50]),
+        ("49.9999999999", "100", []),
+        ("80", "100", [50, 80]),
+        ("0", "0", []),
+        ("0.0000000001", "0", [50, 80]),
+        ("0", "-10", []),
+        ("-1", "-10", []),
+        ("1", "-10", [50, 80]),
+    ):
+        found = session.scalar(
+            text("SELECT llm_crossed('{80,50}', CAST(:spent AS numeric), CAST(:allowed AS numeric))"),
+            {"spent": spent, "allowed": allowed},
+        )
+        assert found == wanted, (spent, allowed)
+
+
 def test_of_one_step_the_highest_is_told(session: Session) -> None:
     """It names the others, and what there was to spend; money is text, to the last digit."""
     Process(session).tell(made(session), "81.0000000001")
@@ -142,6 +161,17 @@ def test_calls_without_a_price_and_presumed_spend(session: Session) -> None:
     assert alerts(session) == [(50, 1, "open"), (80, 1, "open")]
     one.tell(budget, "10")
     assert [row[2] for row in alerts(session, "presumed") + alerts(session)] == ["resolved"] * 3
+
+
+def test_presumed_spend_that_passes_no_threshold(session: Session) -> None:
+    """Is told, and is over when its process speaks again: neither needs a threshold that is passed."""
+    budget, one, other = made(session, thresholds=[]), Process(session), Process(session)
+    one.tell(budget, f="90", k="90", n="90")
+    session.execute(text("UPDATE llm_leases SET expires_at = now() - interval '1 hour'"))
+    other.tell(budget, n="1")
+    assert alerts(session, "presumed") == [(None, 1, "open")]
+    one.tell(budget)
+    assert alerts(session, "presumed") == [(None, 1, "resolved")]
 
 
 def test_a_period_that_ended_has_no_alert(session: Session) -> None:
