@@ -190,6 +190,7 @@ REFUSED: Final = {
     "rate_limit.update": "change a rate limit",
     "rate_limit.delete": "delete a rate limit",
     "personal_data.list": "look at settings of personal data",
+    "personal_data.counts": "look at how much personal data was found",
     "personal_data.read": "look at settings of personal data",
     "personal_data.update": "change settings of personal data",
     "personal_data.delete": "delete settings of personal data",
