@@ -17,6 +17,7 @@ from api import (
     alerts,
     bills,
     budgets,
+    closings,
     docs,
     document,
     effective,
@@ -125,6 +126,7 @@ def make() -> FastAPI:
         features,
         limits,
         spend,
+        closings,
         bills,
     )
     for module in (*ours, webhooks, history, presets, budgets, alerts, rate_limits, models, document, health, docs):

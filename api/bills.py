@@ -68,7 +68,7 @@ class BillCompared(Wire):
 def list_bills(actor: MemberReader, month: _Month | None = None) -> Response:
     """Each provider with a bill or with spend in the month, by name; for admins and analysts. Without a month: the last one, in UTC."""
     with db.transaction() as session:
-        found = bills.comparison(session, actor, _month(month) if month else last_month())
+        found = bills.comparison(session, actor, month_of(month) if month else last_month())
         return success([_compared(each) for each in found])
 
 
@@ -102,13 +102,14 @@ def remove_bill(
 
     def work(session: Session) -> LlmVendorBill:
         version = take_version({}, if_match, needed=False)
-        return bills.remove(session, actor, provider, _month(month), version=version)
+        return bills.remove(session, actor, provider, month_of(month), version=version)
 
     row = write(request, actor, work)
     return success(_bill(row))
 
 
-def _month(given: str) -> date:
+def month_of(given: str) -> date:
+    """Return the first day of a month as 2026-10; raises Invalid."""
     found = as_month(given)
     if not isinstance(found, date):
         raise Invalid({"month": "must be a month, as 2026-10"})

@@ -45,6 +45,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "/llm/budgets/{id}"): {"amount": "7.5", "version": 1},
     ("POST", "/llm/budgets/{id}/top-ups"): {"amount": 2.5, "reason": "a rush"},
     ("PUT", "/llm/spend/bills"): {"provider": "acme", "month": "2026-10", "amount": "12.5"},
+    ("POST", "/llm/spend/closings"): {"month": "2026-10"},
     ("POST", "/llm/rate-limits"): {"name": "Nightly", "requestsPerMinute": 60},
     ("PUT", "/llm/rate-limits/{id}"): {"maxConcurrent": 5, "version": 1},
     ("POST", "/llm/budgets/{id}/corrections"): {"amount": "-0.5", "reason": "a credit"},
@@ -61,6 +62,7 @@ NAMED: dict[str, dict[str, str]] = {
     "/llm/models/{api}": {"model": "openai/gpt-4o"},
     "/llm/document": {"dryRun": "true"},
     "/llm/spend/bills": {"provider": "acme", "month": "2026-10"},
+    "/llm/spend/closings": {"month": "2026-10"},
     "/llm/history/difference": {"from": "1", "to": "1"},
 }
 """What a query has to name: in a DELETE or a PUT, and of a model."""

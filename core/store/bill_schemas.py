@@ -1,4 +1,4 @@
-"""What may be said of a vendor's bill: a part of :mod:`~.schemas`, the only validator."""
+"""What may be said of a vendor's bill, and of a month that is closed: a part of :mod:`~.schemas`, the only validator."""
 
 import re
 from datetime import date
@@ -22,6 +22,17 @@ def as_month(value: Any) -> Any:
 
 Month = Annotated[date, BeforeValidator(as_month), Field(description="a month, as 2026-10")]
 
+Zone = Annotated[
+    str, OneLine, Field(min_length=1, max_length=64, description="whose month it is, as Europe/Berlin or UTC")
+]
+
+
+class ClosingInput(Input):
+    """A month that is to be closed."""
+
+    month: Month
+    zone: Zone = "UTC"
+
 
 class VendorBillInput(Input):
     """What a vendor charges for a month."""
@@ -39,9 +50,7 @@ class VendorBillInput(Input):
             description=f"US dollars, at most {MOST:,}, with at most {PLACES} decimals; below 0: more credits than charges",
         ),
     ]
-    zone: Annotated[
-        str, OneLine, Field(min_length=1, max_length=64, description="whose month it is, as Europe/Berlin or UTC")
-    ] = "UTC"
+    zone: Zone = "UTC"
     note: Annotated[
         Annotated[str, OneLine, Field(max_length=500)] | None, Field(description="a line of at most 500 characters")
     ] = None

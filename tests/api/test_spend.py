@@ -82,3 +82,31 @@ def test_a_closed_month_over_rest(client: TestClient) -> None:
     assert found["rows"][1]["costCentre"] == "K-1"
     error(client.get(f"{path}&zone=Asia/Tokyo", headers=token("analyst")), 422, "VALIDATION_ERROR")
     assert client.get("/api/llm/spend/charges?month=2026-13", headers=token("analyst")).status_code in {400, 422}
+
+
+def test_months_are_closed_and_opened_again_over_rest(client: TestClient) -> None:
+    """Admins close a month that is over, once, and open it again; analysts list, members of nothing do neither; refusals name the field."""
+    with db.transaction() as session:
+        fill(session)
+    admin, analyst, path = token("admin"), token("analyst"), f"{SPEND}/closings"
+    month = {"month": "2026-10", "zone": "Europe/Berlin"}
+    error(client.post(path, json=month, headers=analyst), 403, "FORBIDDEN")
+
+    made = data(client.post(path, json=month, headers=admin), 201)
+    assert (made["month"], made["zone"]) == ("2026-10", "Europe/Berlin")
+    assert data(client.get(path, headers=analyst)) == [made]
+    assert data(client.get(f"{SPEND}/charges?month=2026-10", headers=analyst))["closedBy"] == made["closedBy"]
+    error(client.post(path, json=month, headers=admin), 409, "ALREADY_EXISTS")
+    for wrong, field in (
+        ({"month": "2999-01"}, "month"),
+        ({"month": "2026-13"}, "month"),
+        ({"month": "2026-09", "zone": "Mars/Olympus"}, "zone"),
+        ({"month": "2026-09", "mnth": 1}, "mnth"),
+    ):
+        assert field in error(client.post(path, json=wrong, headers=admin), 422, "VALIDATION_ERROR")["fields"], wrong
+
+    gone = f"{path}?month=2026-10"
+    error(client.delete(gone, headers=analyst), 403, "FORBIDDEN")
+    assert data(client.delete(gone, headers=admin)) == made
+    error(client.delete(gone, headers=admin), 404, "NOT_FOUND")
+    assert data(client.get(path, headers=analyst)) == []
