@@ -82,7 +82,7 @@ SCREENS: Final[Mapping[str, Screen]] = {
         "member",
         (
             *("span", "by", "zone", "organization", "feature", "provider", "chart"),
-            *("budget", "search", "state", "after"),
+            *("budget", "search", "state", "after", "month"),
         ),
     ),
     "rate_limits": Screen(

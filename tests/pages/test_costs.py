@@ -150,13 +150,13 @@ def test_file_is_of_what_is_shown(session: Session, admin: Actor) -> None:
 
 
 def test_a_run_asks_little(session: Session, admin: Actor) -> None:
-    """Six statements at most beside those of a bare page and of its filters, whatever there is."""
+    """Seven statements at most beside those of a bare page and of its filters, whatever there is."""
     spend(session, *((n, (0, f"f{n}", "p", f"m{n}", "answered", ""), "1", 0) for n in range(30)))
     at = page(admin, span="12 months")
     with statements() as run:
         at.run()
 
-    assert len([each for each in run if "llm_spend" in each]) == 3, run
+    assert len([each for each in run if "llm_spend" in each]) == 4, run
 
 
 def test_who_does_not_tell_is_named(server: str, session: Session, admin: Actor, analyst: Actor) -> None:
