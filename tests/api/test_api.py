@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from datetime import date
 from typing import Any, NoReturn
 from urllib.parse import urljoin
 
@@ -24,7 +25,7 @@ from core import errors
 from core.access import ratelimit
 from core.actors import Actor
 from core.errors import CoreError, KeyUnreadable
-from core.govern import bills
+from core.govern import bills, closing
 from core.manage import (
     budgets,
     model_facts,
@@ -233,6 +234,7 @@ def test_who_may(client: TestClient, analyst: Actor, monkeypatch: pytest.MonkeyP
         preset = settings_presets.get_by_name(session, admin, "creative").id
         budget = budgets.create(session, admin, {"name": "b", "amount": 1, "period": "month"}).row.id
         bills.set_bill(session, admin, {"provider": "acme", "month": "2026-10", "amount": 1})
+        closing.close(session, admin, date(2026, 10, 1))
         rate = rate_limits.create(session, admin, {"name": "r", "model": "m", "max_concurrent": 9}).row.id
         budgets.correct(session, admin, budget or 0, "0.5", "the bill")
         alert = session.scalar(text("SELECT id FROM llm_alerts"))
