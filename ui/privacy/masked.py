@@ -28,7 +28,7 @@ def draw(actor: Actor, *, may_change: bool) -> None:
         rows = personal_data.list_all(session, actor)
     st.markdown(f"**Unless a scope says otherwise**  \n{plain(whole_words(whole.rules))}")
     st.caption(
-        "Masked is what is found by its form, and stands as <EMAIL_1>; the log has masked what a service masked before it wrote. "
+        "Masked is what is found by its form: it stands as <EMAIL_1>. Programs mask before they write the log. "
         "A scope inherits what it does not say: Effective Preview and Hierarchy show what results, and from which layer."
     )
     if may_change:
