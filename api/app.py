@@ -31,6 +31,7 @@ from api import (
     models,
     organization_providers,
     organizations,
+    personal_data,
     presets,
     provider_secrets,
     providers,
@@ -129,7 +130,20 @@ def make() -> FastAPI:
         closings,
         bills,
     )
-    for module in (*ours, webhooks, history, presets, budgets, alerts, rate_limits, models, document, health, docs):
+    for module in (
+        *ours,
+        webhooks,
+        history,
+        presets,
+        budgets,
+        alerts,
+        rate_limits,
+        personal_data,
+        models,
+        document,
+        health,
+        docs,
+    ):
         app.router.routes.extend(module.router.routes)  # flat: what there is can be walked, by a 405 and by a test
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # how FastAPI has it extended
     return app

@@ -21,7 +21,7 @@ _OF_PERSONAL = {camel(name): name for name in PERSONAL_FIELDS}
 class RowPutOut(Wire):
     """A settings row that has something which the limits put out of force."""
 
-    table: Literal["llm_settings", "feature_llm_overrides"]
+    table: Literal["llm_settings", "feature_llm_overrides", "llm_pii_settings"]
     row_id: int
     organization: str | None = Field(description="slug; null: nobody's")
     feature: str | None

@@ -46,6 +46,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/llm/budgets/{id}/top-ups"): {"amount": 2.5, "reason": "a rush"},
     ("PUT", "/llm/spend/bills"): {"provider": "acme", "month": "2026-10", "amount": "12.5"},
     ("POST", "/llm/spend/closings"): {"month": "2026-09"},
+    ("POST", "/llm/pii-settings"): {"prompts": "mask"},
+    ("PUT", "/llm/pii-settings/{id}"): {"logs": "mask", "version": 1},
     ("POST", "/llm/rate-limits"): {"name": "Nightly", "requestsPerMinute": 60},
     ("PUT", "/llm/rate-limits/{id}"): {"maxConcurrent": 5, "version": 1},
     ("POST", "/llm/budgets/{id}/corrections"): {"amount": "-0.5", "reason": "a credit"},

@@ -31,6 +31,7 @@ from core.manage import (
     model_facts,
     next_keys,
     organization_deletion,
+    personal_data,
     provider_secrets,
     providers,
     rate_limits,
@@ -117,6 +118,11 @@ ROUTES = {
     ("DELETE", "/llm/budgets/{id}"): ADMIN,
     ("GET", "/llm/budgets/{id}/periods"): SIGNED_IN,
     ("POST", "/llm/budgets/{id}/top-ups"): ADMIN,
+    ("GET", "/llm/pii-settings"): ADMIN,
+    ("POST", "/llm/pii-settings"): ADMIN,
+    ("GET", "/llm/pii-settings/{id}"): ADMIN,
+    ("PUT", "/llm/pii-settings/{id}"): ADMIN,
+    ("DELETE", "/llm/pii-settings/{id}"): ADMIN,
     ("GET", "/llm/rate-limits"): ADMIN,
     ("POST", "/llm/rate-limits"): ADMIN,
     ("GET", "/llm/rate-limits/{id}"): ADMIN,
@@ -235,6 +241,7 @@ def test_who_may(client: TestClient, analyst: Actor, monkeypatch: pytest.MonkeyP
         budget = budgets.create(session, admin, {"name": "b", "amount": 1, "period": "month"}).row.id
         bills.set_bill(session, admin, {"provider": "acme", "month": "2026-10", "amount": 1})
         closing.close(session, admin, date(2026, 10, 1))
+        personal = personal_data.create(session, admin, {"logs": "off", "provider_id": made.id}).row.id
         rate = rate_limits.create(session, admin, {"name": "r", "model": "m", "max_concurrent": 9}).row.id
         budgets.correct(session, admin, budget or 0, "0.5", "the bill")
         alert = session.scalar(text("SELECT id FROM llm_alerts"))
@@ -243,6 +250,7 @@ def test_who_may(client: TestClient, analyst: Actor, monkeypatch: pytest.MonkeyP
         webhook, message = hook(session)
     of = {"organizations": acme.organization, "features": acme.feature, "overrides": acme.override, "presets": preset}
     of |= {"limits": acme.limits, "budgets": budget, "rate-limits": rate, "alerts": alert, "webhooks": webhook}
+    of |= {"pii-settings": personal}
     in_path = {"orgId": acme.organization, "featureId": acme.feature, "userId": acme.member, "providerId": made.id}
     in_path |= {"deliveryId": message, "api": "openai", "model": "gpt-4o", "file": "swagger-ui.css"}
     identities = {

@@ -17,6 +17,7 @@ from core.manage import (
     next_keys,
     organization_deletion,
     organization_members,
+    personal_data,
     provider_secrets,
     providers,
     rate_limits,
@@ -91,6 +92,7 @@ def world(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> World:
         next_keys.add(session, COMMAND_LINE, provider, f"{KEY}-2")
         for use in ("header", "query"):
             provider_secrets.set_value(session, COMMAND_LINE, provider, use, "X", value="x", sealed=True)
+        personal = id_of(personal_data.create(session, COMMAND_LINE, {"logs": "off"}).row)
         rate = id_of(rate_limits.create(session, COMMAND_LINE, {"name": "r", "model": "m", "max_concurrent": 9}).row)
         preset = id_of(settings_presets.get_by_name(session, COMMAND_LINE, "creative"))
         one, other = (tenant(session, slug, provider, key) for slug, key in KEYS.items())
@@ -109,7 +111,18 @@ def world(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> World:
         webhook, message = hook(session)
     names = ("organizations", "orgId", "settings", "overrides", "userId", "limits")
     missing: dict[str, object] = dict.fromkeys(
-        (*names, "features", "featureId", "providers", "model-facts", "presets", "budgets", "rate-limits", "alerts"),
+        (
+            *names,
+            "features",
+            "featureId",
+            "providers",
+            "model-facts",
+            "presets",
+            "budgets",
+            "rate-limits",
+            "pii-settings",
+            "alerts",
+        ),
         NUMBER,
     )
     missing |= {"providerId": provider, "file": "none.js", "api": "openai", "model": "none"}
@@ -127,6 +140,7 @@ def world(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> World:
         "presets": preset,
         "budgets": budget,
         "rate-limits": rate,
+        "pii-settings": personal,
     }
     there |= {"alerts": alert}
     missing |= {"webhooks": NUMBER, "deliveryId": NUMBER}
