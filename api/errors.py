@@ -48,6 +48,7 @@ STATUSES: Final[Mapping[type[CoreError], int]] = {
     errors.KeyOutOfReach: 503,
     errors.CallFailed: 502,
     errors.BudgetExceeded: 402,
+    errors.PersonalData: 422,
     errors.RateLimited: 429,
     errors.MissingExtra: 501,
     errors.UnknownKind: 501,

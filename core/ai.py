@@ -82,6 +82,7 @@ def complete(prompt: Prompt, **how: Unpack[How]) -> Completion:
         CallFailed: When the last attempt failed, or one that no other attempt can mend.
         BudgetExceeded: If a budget has no room for what it may cost; that attempt was not sent.
         RateLimited: If a rate limit of ours has no room for it in time; that attempt was not sent.
+        PersonalData: If settings refuse personal data in prompts and there is some, or it could not be searched.
         Invalid: If the prompt, or an argument, is none; nothing was sent.
         BadConfig: If the certificates that the environment names cannot be read; nothing was sent.
         MissingExtra: If the SDK is not installed.
@@ -89,7 +90,7 @@ def complete(prompt: Prompt, **how: Unpack[How]) -> Completion:
     calls = _Calls(request_of(prompt, how))
     while True:
         try:
-            return _whole(calls, Call.answered, stand_in.completion)
+            return _whole(calls, _read_answer, stand_in.completion)
         except CoreError as error:
             calls.go_on(error)
 
@@ -99,7 +100,7 @@ async def complete_async(prompt: Prompt, **how: Unpack[How]) -> Completion:
     calls = _Calls(request_of(prompt, how))
     while True:
         try:
-            return await _whole_async(calls, Call.answered, stand_in.completion)
+            return await _whole_async(calls, _read_answer, stand_in.completion)
         except CoreError as error:
             calls.go_on(error)
 
@@ -254,7 +255,10 @@ class Stream:
                                 calls.has_begun = True
                                 with calls.clock().away():
                                     yield text
-                    self.completion = call.streamed(attempt)
+                        if text := call.rest(attempt):
+                            calls.has_begun = True
+                            yield text
+                    self.completion = call.shown(call.streamed(attempt))
                     return
                 time.sleep(call.wait)
 
@@ -288,6 +292,7 @@ class AsyncStream:
             self.completion = done
             return
         client = await clients.get_async(call.settings, call.key)
+        await call.search_beside()
         with call.begun(calls.clock()):
             while self.completion is None:
                 async with call.trying() as attempt:
@@ -299,7 +304,10 @@ class AsyncStream:
                                 calls.has_begun = True
                                 with calls.clock().away():
                                     yield text
-                    self.completion = call.streamed(attempt)
+                        if text := call.rest(attempt):
+                            calls.has_begun = True
+                            yield text
+                    self.completion = call.shown(call.streamed(attempt))
                     return
                 await asyncio.sleep(call.wait)
 
@@ -343,6 +351,10 @@ class _Calls:
 StandIn = Callable[[EffectiveSettings, Request, stand_in.Answer], A]
 
 
+def _read_answer(call: Call, answer: Any, attempt: Attempt) -> Completion:
+    return call.shown(call.answered(answer, attempt))
+
+
 def _whole(calls: _Calls, read: Callable[[Call, Any, Attempt], A], standing: StandIn[A]) -> A:
     call = calls.next(resolving.resolve(*calls.asked))
     if (given := stand_in.of(call.settings)) is not None:
@@ -360,6 +372,7 @@ async def _whole_async(calls: _Calls, read: Callable[[Call, Any, Attempt], A], s
     if (given := stand_in.of(call.settings)) is not None:
         return standing(call.settings, call.request, given)
     client = await clients.get_async(call.settings, call.key)
+    await call.search_beside()
     with call.begun(calls.clock()):
         while True:
             async with call.trying() as attempt:

@@ -405,6 +405,28 @@ BudgetReason = Literal["spent", "held", "unpriced", "store_unavailable"]
 """Why a budget does not let a call through."""
 
 
+class PersonalData(CoreError):
+    """Personal data that settings do not let through, or a text of which nobody can say whether it has some.
+
+    Attributes:
+        provider: Its name.
+        counts: How many values of each type were found; empty: the text could not be searched. Never a value.
+        where: ``prompt``: nothing was sent; ``answer``: it came, and is not given on.
+    """
+
+    code = "PERSONAL_DATA"
+
+    def __init__(self, provider: str, counts: Mapping[str, int], where: str = "prompt", why: str = "") -> None:
+        begins = "Nothing was sent to" if where == "prompt" else "An answer is not given on of"
+        found = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+        if found:
+            text = f"it has personal data ({found}), which settings refuse. Take it out, or have an admin let it be masked."
+        else:
+            text = f"its text could not be searched for personal data ({why}). An admin can choose another engine, or that such is sent."
+        super().__init__(f"{begins} provider {provider!r}: {text}", made_with=(provider, dict(counts), where, why))
+        self.provider, self.counts, self.where = provider, dict(counts), where
+
+
 class BudgetExceeded(CoreError):
     """A hard budget does not let a call through: nothing was sent.
 

@@ -52,6 +52,8 @@ SAMPLES: list[CoreError] = [
     *(kind("acme", status, "do this") for kind, status in _UNAVAILABLE.items()),
     CallFailed("acme", "m1", reason="busy", status=529, words="overloaded", attempts=4, retry_after=1.5),
     CallFailed("acme", "m1", reason="timeout", status=None, words="no answer", attempts=1),
+    errors.PersonalData("acme", {"EMAIL": 2, "IBAN": 1}),
+    errors.PersonalData("acme", {}, "answer", "TimeoutError"),
     errors.BudgetExceeded(
         "b", "spent", "100", "99.98", "0.04", None, "2026-12-01T00:00:00+00:00", "1 December 2026, 00:00 UTC"
     ),

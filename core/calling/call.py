@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .. import redaction
-from ..errors import BadConfig, CallFailed, Invalid, MissingExtra
+from ..errors import BadConfig, CallFailed, Invalid, MissingExtra, PersonalData
 from ..kinds import facts_of
 from ..models.adapt import Adapted
 from ..resolving.effective import EffectiveSettings
@@ -19,12 +19,18 @@ from .adapters import adapter_of
 from .admitting import Admitted
 from .answers import Collected, Completion, Embeddings, logged
 from .attempt import Attempt
+from .clients import beside
 from .failures import Failure, NotUnderstood
 from .pricing import is_priced_apart, price
 from .request import Clock, Request
 from .settling import AttemptCost, AttemptOutcome
 from .vendors import Sending, Tokens
 
+if TYPE_CHECKING:
+    from .guarding import Guard
+
+AT_ONCE: Final = 8_192
+"""Characters that are searched on an event loop itself: some milliseconds."""
 LONGEST_WAIT: Final = 60.0
 """Seconds between two attempts at most, unless the vendor asks for more."""
 END: Final = object()
@@ -55,6 +61,9 @@ class Call:
         self.timeout = settings.request_timeout_ms / 1000
         self.sent, self.adjustments = self._parameters(is_first=is_first)
         self.collected = Collected()
+        self._is_first = is_first
+        self._guard: Guard | None = None
+        self._searched: Request | PersonalData | None = None
         self._content: Any = None
         self._raw: Any = None
         self._first_part_at: float | None = None
@@ -94,12 +103,56 @@ class Call:
         """
         self._clock, self._began, self.at = clock, clock.now(), log_rows.now()
         try:
+            self._be_guarded()
             messages = self.request.messages
             self._content = self.vendor.translate(messages) if messages else self.request.prompt
             yield
         except BaseException as error:
             self._ended(error)
             raise
+
+    def search(self) -> None:
+        """Search what is sent for personal data, if settings say so; else nothing is done, and nothing imported."""
+        rules = self.settings.personal_data
+        if self._guard is None and (rules.prompts != "off" or rules.answers != "off"):
+            from .guarding import Guard  # noqa: PLC0415 - with the first call that needs it
+
+            guard = Guard(self.settings)
+            self._searched = guard.searched(self.request)
+            self._guard = guard
+
+    async def search_beside(self) -> None:
+        """As :meth:`search`, beside the running event loop where it may take long."""
+        rules = self.settings.personal_data
+        content = self.request.messages or self.request.prompt
+        if rules.prompts != "off" and (rules.engine != "built-in" or log_rows.size(content) > AT_ONCE):
+            await beside(self.search)
+
+    def _be_guarded(self) -> None:
+        """Have what is sent be what settings let through.
+
+        Raises:
+            PersonalData: If nothing is to be sent.
+        """
+        self.search()
+        if isinstance(self._searched, PersonalData):
+            raise self._searched from None
+        if self._searched is not None and self._searched is not self.request:
+            self.request = self._searched
+            self.sent, self.adjustments = self._parameters(is_first=self._is_first)
+
+    def shown(self, done: Completion) -> Completion:
+        """Return an answer as the caller gets it: with their own values, or without what is personal in it.
+
+        Raises:
+            PersonalData: If it cannot be searched, and has to be.
+        """
+        return done if self._guard is None else self._guard.shown(done)
+
+    def rest(self, attempt: Attempt) -> str:
+        """Return what of a stream was held back, which has come to its end; raises as :meth:`streamed`."""
+        self._check_end(attempt)
+        return "" if self._guard is None else self._guard.rest()
 
     def _left(self) -> float:
         """Return how long attempts and waits may take from now on."""
@@ -146,7 +199,7 @@ class Call:
         self._raw = event
         if self._first_part_at is None and (part.text or part.reasoning or part.refusal or part.tools):
             self._first_part_at = self._clock.now()
-        return part.text
+        return part.text if self._guard is None or not part.text else self._guard.part(part.text)
 
     def trying(self) -> "Trying":
         """Return an attempt from its beginning to its settlement, as a block; :attr:`wait` says how long to wait after it."""
@@ -258,11 +311,14 @@ class Call:
 
     def streamed(self, attempt: Attempt) -> Completion:
         """Return the whole of a streamed answer; one that neither says why nor that it ends broke off."""
+        self._check_end(attempt)
+        return self._completed(attempt)
+
+    def _check_end(self, attempt: Attempt) -> None:
         if self.collected.finish is None and not (attempt.done and self.collected.is_answer):
             if not self.collected.is_answer and self.collected.counts is None:
                 raise NotUnderstood
             raise ConnectionResetError("the answer broke off halfway")
-        return self._completed(attempt)
 
     def _completed(self, attempt: Attempt) -> Completion:
         collected, usage = self.collected, self.collected.usage
@@ -351,6 +407,7 @@ class Call:
         self._is_logged = True
         request = self.request
         prompt: Any = request.prompt if isinstance(request.prompt, str) else request.messages or request.prompt
+        is_refused = isinstance(self._searched, PersonalData)
         log_writer.put(
             self.settings,
             log_rows.CallToLog(
@@ -360,8 +417,8 @@ class Call:
                 status=status,
                 attempts=self.attempts,
                 latency_ms=self._latency(),
-                prompt=prompt,
-                parameters={"model": self.model, **self.sent},
+                prompt=None if is_refused else prompt,
+                parameters={"model": self.model} if is_refused else {"model": self.model, **self.sent},
                 response=response,
                 token_usage=None if usage is None else usage._asdict(),
                 cost=cost,
@@ -371,6 +428,8 @@ class Call:
                 correlation_id=request.correlation_id,
                 adjusted=sum(each.is_against_a_choice for each in self.adjustments),
                 cost_centre=request.cost_centre,
+                personal_data=None if self._guard is None or is_refused else self._guard.counts,
+                is_unsearched=self._guard is not None and self._guard.is_unsearched and not is_refused,
             ),
         )
 
@@ -418,8 +477,8 @@ class Trying:
         call, attempt = self._call, self._attempt
         if error is None:
             self._attempted.settle(call.spent_in_all(attempt))
-        elif not isinstance(error, Exception):  # the caller went away: a closed generator, a cancelled task
-            self._attempted.settle()
+        elif not isinstance(error, Exception) or isinstance(error, PersonalData):
+            self._attempted.settle()  # the caller went away: a closed generator, a cancelled task; or is given nothing more
         else:
             try:
                 failure = call.judge(error, attempt)

@@ -35,12 +35,13 @@ class Placeholders:
         engine: Finds personal data; default: :func:`core.privacy.looking.find`, all kinds, no country.
     """
 
-    __slots__ = ("_engine", "_given", "_taken", "_values", "counts")
+    __slots__ = ("_back_to", "_engine", "_given", "_taken", "_values", "counts")
 
     def __init__(self, engine: Engine = find) -> None:
         self._engine = engine
         self._given: dict[tuple[PersonalType, str], str] = {}
         self._values: dict[str, str] = {}
+        self._back_to = self._values
         self._taken: set[str] = set()
         self.counts: Counter[PersonalType] = Counter()
         """How many values of each kind have a placeholder."""
@@ -60,6 +61,38 @@ class Placeholders:
         self._taken.difference_update(self._values)
         return self._masked(value)
 
+    def masked_upto(self, before: str, text: str, at: int) -> tuple[str, int]:
+        """Return the beginning of *text* masked, and where it ends: at *at*, or where a value begins that goes on behind it.
+
+        Args:
+            before: What stands before it and was masked already: words in it say what a number is.
+            text: What has come.
+            at: Where the beginning ends at the latest.
+
+        Raises:
+            Unsearchable: As :meth:`mask`.
+        """
+        whole, shift = before + text, len(before)
+        self._taken.update(found[0] for found in _PLACEHOLDER.finditer(text) if found[0] not in self._values)
+        try:
+            spans = sound(self._engine(whole), len(whole))
+        except Unsearchable:
+            raise
+        except Exception as error:  # noqa: BLE001 - as in _text
+            raise Unsearchable(type(error).__name__) from None
+        end = min([at, *(max(0, span.start - shift) for span in spans if span.start - shift < at < span.end - shift)])
+        made: list[str] = []
+        done = 0
+        for start, behind, kind in ((max(0, a - shift), b - shift, kind) for a, b, kind in spans):
+            if start < behind <= end:
+                made += (text[done:start], self._placeholder(kind, text[start:behind]))
+                done = behind
+        return "".join((*made, text[done:end])), end
+
+    def only_these(self) -> None:
+        """Put back what has a placeholder now, and nothing that gets one later: what the caller has said, not the vendor."""
+        self._back_to = dict(self._values)
+
     def restore(self, text: str, *, in_json: bool = False) -> str:
         """Return *text* with the values in the place of their placeholders; one that was never given out stays.
 
@@ -67,12 +100,12 @@ class Placeholders:
             text: An answer, whole: parts of one go through :class:`Restoring`.
             in_json: Whether the text is JSON, in whose strings the values stand.
         """
-        if "<" not in text or not self._values:
+        if "<" not in text or not self._back_to:
             return text
         return _PLACEHOLDER.sub(lambda found: self._back(found[0], in_json=in_json), text)
 
     def _back(self, placeholder: str, *, in_json: bool) -> str:
-        value = self._values.get(placeholder)
+        value = self._back_to.get(placeholder)
         if value is None:
             return placeholder
         return json.dumps(value, ensure_ascii=False)[1:-1] if in_json else value
@@ -141,14 +174,15 @@ class Restoring:
 
     Args:
         placeholders: Those of the call.
+        in_json: Whether the answer is JSON.
     """
 
-    __slots__ = ("_beginnings", "_held", "_placeholders")
+    __slots__ = ("_beginnings", "_held", "_in_json", "_placeholders")
 
-    def __init__(self, placeholders: Placeholders) -> None:
-        self._placeholders = placeholders
+    def __init__(self, placeholders: Placeholders, *, in_json: bool = False) -> None:
+        self._placeholders, self._in_json = placeholders, in_json
         self._held = ""
-        known = placeholders._values  # noqa: SLF001 - the two are one thing
+        known = placeholders._back_to  # noqa: SLF001 - the two are one thing
         self._beginnings = frozenset(name[:size] for name in known for size in range(1, len(name)))
 
     def feed(self, part: str) -> str:
@@ -159,7 +193,7 @@ class Restoring:
             self._held = ""
             return text
         self._held = text[at:] if text[at:] in self._beginnings else ""
-        return self._placeholders.restore(text[: len(text) - len(self._held)])
+        return self._placeholders.restore(text[: len(text) - len(self._held)], in_json=self._in_json)
 
     def end(self) -> str:
         """Return what was held back: no more is to come."""
