@@ -103,7 +103,7 @@ FUNCTIONS: Final = frozenset(
         "llm_sync_rates edebf96a088171b5b00295071b96017c SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp",
         "llm_audit_hash bfc31c8f05c26717ab35e342fc084706 SET search_path=pg_catalog, pg_temp",
         "llm_chain_event 867b8d15b641b8e0159e57b12b3d8c30 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; plan_cache_mode=force_generic_plan; enable_seqscan=off; enable_bitmapscan=off",
-        "llm_count_change 6546aba18a0d3d4e4ada0fd8765c46d0 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; enable_seqscan=off; enable_bitmapscan=off; jit=off",
+        "llm_count_change cb1270b8b958aad064e38df8f4e65150 SECURITY DEFINER SET search_path=pg_catalog, public, pg_temp; enable_seqscan=off; enable_bitmapscan=off; jit=off",
         "llm_field_changes 10fb26d2d23de1afb1205bfccc05d557 SET search_path=pg_catalog, public, pg_temp",
         "llm_guard_audit bbc441189ea245396d5c14ecf913a6b2 SET search_path=pg_catalog, pg_temp",
         "llm_image 162d03ba0648af799185749f69e2cca6 SET search_path=pg_catalog, pg_temp",

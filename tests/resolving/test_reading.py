@@ -460,3 +460,62 @@ def test_any_state_of_the_tables_gives_valid_settings(lawless: Connection) -> No
                 for organization in (None, "acme", f"o{dice.randrange(1, 5)}", "x" * 200, "\\N", ["acme"]):
                     for feature in (None, "summarise", "", 5):
                         _check(found.answer(name, RING, organization=organization, feature=feature))
+
+
+ROWS_OF_ONE = [
+    ("llm_settings (organization_id, provider_id, top_p) VALUES (2, 1, 0.5)", "top_p = 0.25"),
+    ("feature_llm_overrides (organization_id, feature_id, top_p) VALUES (2, 1, 0.5)", "top_p = 0.25"),
+    ("organization_providers (organization_id, provider_id, is_allowed) VALUES (2, 1, false)", "is_allowed = true"),
+    (
+        """llm_limits (organization_id, owner, limits) VALUES (2, 'installation', '{"max_tokens": {"max": 9}}')""",
+        """limits = '{"max_tokens": {"max": 8}}'""",
+    ),
+    ("llm_pii_settings (organization_id, logs) VALUES (2, 'off')", "logs = 'mask'"),
+    (
+        """org_llm_budgets (organization_id, name, amount, period, mode, unpriced, when_away)
+            VALUES (2, 'b', 5, 'day', 'hard', 'count', 'open')""",
+        "mode = 'soft'",
+    ),
+    ("llm_rate_limits (organization_id, name, max_concurrent) VALUES (2, 'r', 5)", "max_concurrent = 6"),
+]
+
+
+@pytest.mark.parametrize(("row", "change"), ROWS_OF_ONE, ids=[row.split(" ", 1)[0] for row, _ in ROWS_OF_ONE])
+def test_what_an_organisation_has_of_its_own_is_followed(owner: Connection, row: str, change: str) -> None:
+    """A row that names an organisation is heard of when it is made, changed and deleted, of each table that has such rows."""
+    table = row.split(" ", 1)[0]
+    taken = reading.load(owner)
+    said = [_of_beta(taken)]
+    for statement in (
+        f"INSERT INTO {row}",
+        f"UPDATE {table} SET {change} WHERE organization_id = 2",
+        f"DELETE FROM {table} WHERE organization_id = 2",
+    ):
+        owner.execute(statement)
+        after, afresh = reading.update(owner, taken), reading.load(owner)
+        assert after is not None
+        assert after.is_like(afresh)
+        assert _of_beta(after) == _of_beta(afresh)
+        taken = after
+        said.append(_of_beta(after))
+    assert said[0] == said[3]
+    assert said[1] != said[0]
+    assert said[1] != said[2]
+
+
+def _of_beta(snapshot: Snapshot) -> tuple[Any, ...]:
+    found = snapshot.answer("openai", RING, organization="beta", feature="summarise")
+    return (
+        {name: value for name, value in found.as_dict().items() if name != "generation"},
+        *(found.budgets, found.rate_limits, found.personal_data),
+    )
+
+
+def test_each_table_of_an_organisation_is_tried(owner: Connection) -> None:
+    """Each table with a column for an organisation whose changes are counted is above, but for names."""
+    query = (
+        "SELECT c.relname::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_attribute a ON a.attrelid = c.oid"
+        " WHERE t.tgfoid = 'llm_count_change'::regproc AND t.tgdeferrable AND a.attname = 'organization_id'"
+    )
+    counted = {name for (name,) in owner.execute(query)}
+    assert counted - {"organization_names"} - {row.split(" ", 1)[0] for row, _ in ROWS_OF_ONE} == set()
