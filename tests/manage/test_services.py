@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -90,7 +89,7 @@ def test_who_does_not_tell_what_calls_cost(old: str) -> None:
     assert [(role, why) for role, _, why in named if role == "postgres"] == [("postgres", "version")] * 3
     assert named[-1] == ("mute_test_role", "web-1:7", "role")
     assert len(named) == 5
-    lines = untelling_lines(SimpleNamespace(untelling=found))  # type: ignore[arg-type]  # what it looks at
+    lines = untelling_lines(found)
     assert [(line.state, line.word) for line in lines] == [("soon", "Not counted"), ("note", "May not tell")]
     assert "role mute_test_role, on web-1:7. Whether they call is not known" in lines[1].detail
     assert "grant-reader mute_test_role --log" in lines[1].cure
