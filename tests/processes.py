@@ -14,9 +14,11 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from tests.conftest import ENCRYPTION_KEY, ROOT
 
@@ -216,3 +218,9 @@ def running_app(log: Path, **env: str) -> Iterator[App]:
         yield app
     finally:
         app.stop()
+
+
+def apart(work: Callable[[], Any]) -> Any:
+    """Do something in a thread that has no event loop: Playwright leaves one running in the thread of the tests."""
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(work).result(60)

@@ -141,6 +141,8 @@ ROUTES = {
     ("POST", "/llm/presets/{id}/apply"): ADMIN,
     ("GET", "/llm/document"): ADMIN,
     ("PUT", "/llm/document"): ADMIN,
+    ("POST", "/llm/logs/erasures"): ADMIN,
+    ("POST", "/llm/organizations/{id}/erasures"): ADMIN,
     ("GET", "/llm/spend"): SIGNED_IN,
     ("GET", "/llm/spend/charges"): SIGNED_IN,
     ("GET", "/llm/spend/closings"): SIGNED_IN,

@@ -124,7 +124,7 @@ def test_form_is_prometheus_own(client: TestClient) -> None:
     assert len(series) == len(set(series))
     for name, family in found.items():
         assert re.fullmatch(r"(llm_settings|process)(_[a-z]+)+", name)
-        assert family.type in {"counter", "gauge", "histogram"}
+        assert family.type in {"counter", "gauge", "histogram", "summary"}
         assert len(family.documentation) > 10
         assert not any(word in name for word in BAD_WORDS)
         if family.type == "counter":

@@ -21,7 +21,7 @@ from core.testing import override
 from tests.calls import WAYS, are_gone, configure, logged
 from tests.clusters import soon
 from tests.conftest import run_async
-from tests.processes import python
+from tests.processes import apart, python
 from tests.vendors import KEY, TEXT, Status, Vendor
 
 pytest_plugins = ["tests.calls"]
@@ -237,9 +237,13 @@ def test_nothing_is_left_open(store: str, vendor: Vendor) -> None:
 @pytest.mark.usefixtures("store")
 def test_another_event_loop(vendor: Vendor) -> None:
     """Under no asyncio, one sentence says what is needed; nothing is sent."""
-    steps = ai.complete_async("Hello")
-    with pytest.raises(Invalid, match="must be asyncio's"):
-        steps.send(None)  # as trio drives it
+
+    def drive() -> None:
+        steps = ai.complete_async("Hello")
+        with pytest.raises(Invalid, match="must be asyncio's"):
+            steps.send(None)  # as trio drives it
+
+    apart(drive)
     assert vendor.asked == []
 
 

@@ -21,6 +21,7 @@ from core.errors import BudgetExceeded
 from core.resolving.budgets import Budget
 from tests.clusters import by_proxy, socket_of
 from tests.conftest import run_async
+from tests.processes import apart
 from tests.proxy import PASS, SWALLOW, Proxy
 
 D = Decimal
@@ -194,11 +195,15 @@ def test_a_wait_whose_loop_is_closed(leases: Leases, database: str) -> None:
     """Its coroutine is collected wherever Python does that, in a thread that has the lock too: nothing stops, it holds nothing."""
     one = budget(database)
     hold = leases.reserve([one], D("0.9"))
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(leases.reserve_async([one], D("0.8")))
-    loop.run_until_complete(asyncio.sleep(0.1))
-    loop.close()
-    waits = task.get_coro()
+
+    def begin() -> Any:
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(leases.reserve_async([one], D("0.8")))
+        loop.run_until_complete(asyncio.sleep(0.1))
+        loop.close()
+        return task.get_coro()
+
+    waits = apart(begin)
     assert waits is not None
     leases.settle(hold, D("0.1"))  # it is given to who waits there
     time.sleep(0.1)

@@ -123,6 +123,7 @@ def test_every_command_that_writes_takes_a_reason() -> None:
             "logs find",
             "budgets show",
             "rate-limits show",
+            "pii show",
         ),
     }
     takes = {name for name, options in _options(get_command(app)) if "--comment" in options and "-m" in options}

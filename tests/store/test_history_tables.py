@@ -414,7 +414,8 @@ def test_rows_of_before_get_a_first_version(database: str) -> None:
                 connection, "SELECT field_changes FROM settings_history WHERE table_name = 'llm_settings' LIMIT 1"
             )
             assert fields["top_p"]["by"] == "postgres (SQL)"
-            assert _one(connection, "SELECT count(*) FROM settings_generations") == 1
+            generations = "SELECT count(*) FROM settings_generations WHERE generation NOT IN (SELECT generation FROM settings_history WHERE table_name = 'llm_pii_settings')"
+            assert _one(connection, generations) == 1  # but for what a migration says of a log that is there
             connection.execute("UPDATE llm_settings SET top_p = top_p + 0.125 WHERE top_p IS NOT NULL")
             assert (
                 _one(

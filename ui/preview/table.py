@@ -102,7 +102,7 @@ def draw_reasons(settings: EffectiveSettings, *, for_admin: bool) -> None:
             border="horizontal",
             alt="Each parameter with its value and the reason for it",
         )
-    st.subheader("Personal data")
+    st.header("Personal data", anchor=False)
     with st.container(key="personal_reasons"):
         st.table(
             [

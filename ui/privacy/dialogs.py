@@ -1,5 +1,6 @@
 """The dialogs of the Privacy page: what becomes of personal data in a scope, and how long things are kept."""
 
+import json
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -30,7 +31,6 @@ _KEYS: Final = {name: f"privacy_{name}" for name in _KEPT}
 _SCOPE: Final = ("organization", "feature", "provider")
 _LISTS: Final = ("types", "countries", "allow", "patterns")
 _PERSONAL: Final = {name: f"personal_{name}" for name in (*_SCOPE, *WHAT, *_LISTS)}
-_COLUMNS: Final = {"name": "Name", "pattern": "Pattern", "matches": "Finds", "spares": "Lets be"}
 DIALOGS: Final = Dialogs(
     "privacy_dialog", (*_KEYS.values(), *_PERSONAL.values(), "personal_own"), "privacy_look", role="analyst"
 )
@@ -116,11 +116,11 @@ def _add() -> None:
                     label, key=_PERSONAL[name], max_chars=200, placeholder="All: its name", persist_state="page"
                 )
                 slots[f"{name}_id"] = st.empty()
-    own = _draw_fields(slots, [])
+    _draw_fields(slots, [])
     DIALOGS.save(
         "personal",
         slots,
-        lambda session: personal_data.create(session, actor, {**_scope(session, actor), **_typed(own)}),
+        lambda session: personal_data.create(session, actor, {**_scope(session, actor), **_typed()}),
         "It is said for the scope.",
         "Say it",
     )
@@ -134,11 +134,11 @@ def _edit(shown: ShownScope) -> None:
     version = DIALOGS.based_on(row)
     st.markdown(f"**{plain(isolated(shown.name))}**")
     slots: dict[str, Any] = {}
-    own = _draw_fields(slots, row.patterns or [])
+    _draw_fields(slots, row.patterns or [])
     DIALOGS.save(
         "personal",
         slots,
-        lambda session: personal_data.update(session, actor, id_of(row), _typed(own), version=version),
+        lambda session: personal_data.update(session, actor, id_of(row), _typed(), version=version),
         f"{shown.name} is saved.",
     )
 
@@ -182,8 +182,8 @@ def _fill(values: dict[str, Any]) -> None:
     state[_PERSONAL["allow"]] = "\n".join(values.get("allow") or [])
 
 
-def _draw_fields(slots: dict[str, Any], patterns: list[dict[str, Any]]) -> Any:
-    """Draw what a scope may say; returns the table of own patterns."""
+def _draw_fields(slots: dict[str, Any], patterns: list[dict[str, Any]]) -> None:
+    """Draw what a scope may say."""
     for name, what in WHAT.items():
         st.selectbox(
             what,
@@ -220,22 +220,20 @@ def _draw_fields(slots: dict[str, Any], patterns: list[dict[str, Any]]) -> Any:
         persist_state="page",
     )
     slots["allow"] = st.empty()
-    st.caption(
-        "Own patterns: a name as CASE\\_NUMBER, a regular expression, a text that it finds and one that it lets be."
-    )
-    own = st.data_editor(
-        [{label: each.get(name, "") for name, label in _COLUMNS.items()} for each in patterns]
-        or [dict.fromkeys(_COLUMNS.values(), "")],
+    st.session_state.setdefault("personal_own", "\n".join(json.dumps(each, ensure_ascii=False) for each in patterns))
+    st.text_area(
+        "Own patterns, a line each",
         key="personal_own",
-        num_rows="dynamic",
-        hide_index=True,
+        placeholder='{"name": "CASE_NUMBER", "pattern": "C-[0-9]{6}", "matches": "C-123456", "spares": "C-12"}',
+        help="As JSON: a name of capital letters, a regular expression, a text that it finds, and one that it lets be.",
+        height=100,
+        persist_state="page",
     )
     slots["patterns"] = st.empty()
     st.caption(_SOON)
-    return own
 
 
-def _typed(own: list[dict[str, Any]]) -> dict[str, Any]:
+def _typed() -> dict[str, Any]:
     """Return what stands in the form, as core takes it; what is empty is inherited."""
     state = st.session_state
     data: dict[str, Any] = {name: state.get(_PERSONAL[name]) for name in WHAT}
@@ -243,9 +241,20 @@ def _typed(own: list[dict[str, Any]]) -> dict[str, Any]:
     data["allow"] = [
         line.strip() for line in (state.get(_PERSONAL["allow"]) or "").splitlines() if line.strip()
     ] or None
-    rows = [{name: (each.get(label) or "").strip() for name, label in _COLUMNS.items()} for each in own]
-    data["patterns"] = [each for each in rows if any(each.values())] or None
+    data["patterns"] = _patterns(state.get("personal_own") or "") or None
     return data
+
+
+def _patterns(typed: str) -> list[Any]:
+    """Return the own patterns of a text, a line each; raises Invalid, naming the line."""
+    found = []
+    for number, line in enumerate(typed.splitlines(), 1):
+        if line.strip():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                raise Invalid({"patterns": f"line {number} must be JSON, as the empty field shows it"}) from None
+    return found
 
 
 def _scope(session: Session, actor: Actor) -> dict[str, int | None]:
