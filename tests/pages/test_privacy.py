@@ -1,5 +1,6 @@
 """The Privacy page: what is found in a text, who says how long things are kept, and who may change it."""
 
+import json
 from functools import partial
 from typing import Any
 
@@ -158,3 +159,31 @@ def test_what_is_masked_and_where(session: Session, admin: Actor, analyst: Actor
     click(at, f"clear_personal_{row.id}")
     click(at, "personal_save")
     assert personal_data.list_all(session, admin) == []
+
+
+@pytest.mark.long
+def test_own_patterns_are_typed_as_lines(session: Session, admin: Actor) -> None:
+    """What is no JSON, no pattern or not whole is refused by its number, and stays; what was kept stands there again."""
+    own = '{"name": "CASE_NUMBER", "pattern": "C-[0-9]{6}", "matches": "C-123456", "spares": "C-12"}'
+    at = page(admin)
+    click(at, "add_personal")
+    for typed, words in (
+        (f"{own}\nC-[0-9]+", "line 2 must be JSON"),
+        ("[" * 40_000, "line 1 must be JSON"),
+        ("5", "must be a list of at most 20, each with name"),
+        ('{"name": "CASE_NUMBER"}', "number 1: must have name, pattern, matches, spares"),
+        (own.replace("C-123456", "D-1"), "matches"),
+    ):
+        at.text_area(key="personal_own").set_value(typed)
+        click(at, "personal_save")
+        assert any(words.casefold() in each.value.replace("\\", "").casefold() for each in at.error), (
+            words,
+            [each.value for each in at.error],
+        )
+        assert at.text_area(key="personal_own").value == typed
+    at.text_area(key="personal_own").set_value(own)
+    click(at, "personal_save")
+    (row,) = [each.row for each in personal_data.list_all(session, admin)]
+    assert row.patterns == [json.loads(own)]
+    click(at, f"edit_personal_{row.id}")
+    assert at.text_area(key="personal_own").value == own

@@ -127,10 +127,10 @@ def _draw_month(
 
 def _sum(charged: ChargedMonth) -> str:
     parts = [words.at_least(charged.whole.cost, charged.whole.unpriced)]
-    if any(charged.later):
-        parts.append(f"{words.at_least(charged.later.cost, charged.later.unpriced)} told after closing")
     if below := words.of_these(charged.whole):
         parts.append(below)
+    if any(charged.later):
+        parts.append(f"{words.at_least(charged.later.cost, charged.later.unpriced)} told after closing")
     return f"{'; '.join(parts)}."
 
 

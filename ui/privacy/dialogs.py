@@ -14,6 +14,7 @@ from core.manage import features, installation, organizations, personal_data, pr
 from core.privacy.national import COUNTRIES
 from core.privacy.spans import TYPES
 from core.store import db
+from core.store.personal_data_schemas import LONGEST_TEXT
 from core.store.table import id_of
 from ui.dialogs import Dialogs
 from ui.feedback import plain, show_fault, show_toast, warn
@@ -220,13 +221,14 @@ def _draw_fields(slots: dict[str, Any], patterns: list[dict[str, Any]]) -> None:
         persist_state="page",
     )
     slots["allow"] = st.empty()
-    st.session_state.setdefault("personal_own", "\n".join(json.dumps(each, ensure_ascii=False) for each in patterns))
+    st.session_state.setdefault("personal_own", _lines(patterns))
     st.text_area(
         "Own patterns, a line each",
         key="personal_own",
         placeholder='{"name": "CASE_NUMBER", "pattern": "C-[0-9]{6}", "matches": "C-123456", "spares": "C-12"}',
         help="As JSON: a name of capital letters, a regular expression, a text that it finds, and one that it lets be.",
         height=100,
+        max_chars=50_000,
         persist_state="page",
     )
     slots["patterns"] = st.empty()
@@ -245,6 +247,12 @@ def _typed() -> dict[str, Any]:
     return data
 
 
+def _lines(patterns: list[dict[str, Any]]) -> str:
+    """Return own patterns as they are typed: the store has their parts in an order of its own."""
+    whole = ({part: each[part] for part in LONGEST_TEXT if part in each} for each in patterns)
+    return "\n".join(json.dumps(each, ensure_ascii=False) for each in whole)
+
+
 def _patterns(typed: str) -> list[Any]:
     """Return the own patterns of a text, a line each; raises Invalid, naming the line."""
     found = []
@@ -252,7 +260,7 @@ def _patterns(typed: str) -> list[Any]:
         if line.strip():
             try:
                 found.append(json.loads(line))
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise Invalid({"patterns": f"line {number} must be JSON, as the empty field shows it"}) from None
     return found
 
