@@ -31,10 +31,10 @@ _KEPT: Final = {
 _KEYS: Final = {name: f"privacy_{name}" for name in _KEPT}
 _SCOPE: Final = ("organization", "feature", "provider")
 _LISTS: Final = ("types", "countries", "allow", "patterns")
-_PERSONAL: Final = {name: f"personal_{name}" for name in (*_SCOPE, *WHAT, *_LISTS)}
-DIALOGS: Final = Dialogs(
-    "privacy_dialog", (*_KEYS.values(), *_PERSONAL.values(), "personal_own"), "privacy_look", role="analyst"
-)
+_OWN: Final = "own"
+"""The field of own patterns as lines; `patterns` are they as core takes them."""
+_PERSONAL: Final = {name: f"personal_{name}" for name in (*_SCOPE, *WHAT, *_LISTS, _OWN)}
+DIALOGS: Final = Dialogs("privacy_dialog", (*_KEYS.values(), *_PERSONAL.values()), "privacy_look", role="analyst")
 PRESSES: Final = Presses("privacy_pressed")
 _SOON: Final = "In force everywhere within a second or two; calls under way go on."
 
@@ -221,10 +221,10 @@ def _draw_fields(slots: dict[str, Any], patterns: list[dict[str, Any]]) -> None:
         persist_state="page",
     )
     slots["allow"] = st.empty()
-    st.session_state.setdefault("personal_own", _lines(patterns))
+    st.session_state.setdefault(_PERSONAL[_OWN], _lines(patterns))
     st.text_area(
         "Own patterns, a line each",
-        key="personal_own",
+        key=_PERSONAL[_OWN],
         placeholder='{"name": "CASE_NUMBER", "pattern": "C-[0-9]{6}", "matches": "C-123456", "spares": "C-12"}',
         help="As JSON: a name of capital letters, a regular expression, a text that it finds, and one that it lets be.",
         height=100,
@@ -243,7 +243,7 @@ def _typed() -> dict[str, Any]:
     data["allow"] = [
         line.strip() for line in (state.get(_PERSONAL["allow"]) or "").splitlines() if line.strip()
     ] or None
-    data["patterns"] = _patterns(state.get("personal_own") or "") or None
+    data["patterns"] = _patterns(state.get(_PERSONAL[_OWN]) or "") or None
     return data
 
 
