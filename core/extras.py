@@ -25,6 +25,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "httpx2": "ai",
     "phonenumbers": "pii",
     "stdnum": "pii",
+    "joserfc": "sso",
     "limits": "app",
 }
 """The package's import name -> the extra."""
