@@ -47,6 +47,12 @@ class Status(NamedTuple):
     """None: what the vendor of this path says."""
 
 
+class Echo(NamedTuple):
+    """A fault: an error that has the end of the request in its words, as some vendors' have."""
+
+    status: int
+
+
 class Script(NamedTuple):
     """A stream that is sent step by step: a text is sent as it is, a number is a pause in seconds."""
 
@@ -91,7 +97,7 @@ class Vendor:
         self.asked: list[Asked] = []
         self.lines = 0
         """Connections so far."""
-        self._faults: deque[Status | Script | str] = deque()
+        self._faults: deque[Status | Script | Echo | str] = deque()
         self._context: ssl.SSLContext | None = None
         if certificate:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -118,10 +124,10 @@ class Vendor:
         for thread in self._threads:
             thread.join(10)
 
-    def fail(self, *faults: Status | Script | str | int) -> None:
+    def fail(self, *faults: Status | Script | Echo | str | int) -> None:
         """Answer the next requests so, one each; those after them are served."""
         for fault in faults:
-            assert isinstance(fault, Status | Script | int) or fault in FAULTS, fault
+            assert isinstance(fault, Status | Script | Echo | int) or fault in FAULTS, fault
             self._faults.append(Status(fault) if isinstance(fault, int) else fault)
 
     def serve(self) -> None:
@@ -172,8 +178,8 @@ class Vendor:
 
     def _answer(self, line: socket.socket, asked: Asked) -> bool:
         """Answer; return whether the line stays open."""
-        fault = self._faults.popleft() if self._faults else None
         protocol = _PROTOCOLS[_vendor(asked)]
+        fault = _told(self._faults.popleft(), asked, protocol) if self._faults else None
         if isinstance(fault, Status):
             body = protocol.error(fault.status, "the vendor's own words") if fault.body is None else fault.body
             _send(line, fault.status, body, fault.headers)
@@ -254,6 +260,13 @@ class Vendor:
             line.sendall(_head(200, length))
             while not self._ends.is_set():
                 line.sendall(b" " * 1_000_000)
+
+
+def _told(fault: Status | Script | Echo | str, asked: Asked, protocol: Any) -> Status | Script | str:
+    if not isinstance(fault, Echo):
+        return fault
+    words = json.dumps(asked.body, ensure_ascii=False)
+    return Status(fault.status, body=protocol.error(fault.status, f"I take no {words[-400:]}"))
 
 
 _HTML: Final = "<html><body>Welcome to our proxy</body></html>"

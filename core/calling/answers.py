@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ..errors import Invalid
 from ..models.adapt import Adjustment
+from .structured import fault_of
 from .vendors import Counts, Part, Tokens, ToolCall, ToolPart
 
 
@@ -69,11 +70,12 @@ class Completion:
         """
         if self.response_format is None or self.refusal is not None:
             return None
+        asked = self.response_format
         try:
-            return self.response_format.model_validate_json(self.text)
-        except ValueError as error:  # pydantic's
-            lines = str(error).splitlines()
-            raise Invalid({"answer": f"is no {self.response_format.__name__} ({'; '.join(lines[1:3])})"}) from None
+            return asked.model_validate_json(self.text)
+        except ValueError as error:  # pydantic's, which has the answer in it: so ours is raised without it
+            fault = fault_of(asked, error)
+        raise Invalid({"answer": f"is no {asked.__name__} ({fault})"})
 
     @property
     def message(self) -> dict[str, Any]:
