@@ -63,6 +63,16 @@ VARIABLES = {
     "LLM_SPIKE_USD": "And so many US dollars more than that one. Default: 5",
     "LLM_SMTP_URL": "The server that takes e-mail, as smtp://user:password@mail.example:587, or smtps:// with port 465. Default: no e-mail.",
     "LLM_SMTP_FROM": "Whom e-mail comes from, as LLM Settings <llm@example.com>. Default: the user name of LLM_SMTP_URL, if it is an address.",
+    "LLM_OIDC_ISSUER": "The identity provider that people sign in at, as https://login.example/realms/corp, to the letter. Default: none.",
+    "LLM_OIDC_CLIENT_ID": "As what LLM Settings is registered there.",
+    "LLM_OIDC_CLIENT_SECRET": "The secret of that registration. Unset: a public client, protected by PKCE alone.",
+    "LLM_OIDC_NAME": "What the sign-in page calls it: Sign in with … Default: your organisation",
+    "LLM_OIDC_SCOPES": "What is asked for, with blanks between. Default: openid profile email",
+    "LLM_OIDC_GROUPS_CLAIM": "The claim that has a user's groups, or the way to it, as realm_access.roles. Default: groups",
+    "LLM_OIDC_ADMIN_GROUPS": "Comma list of groups whose people are admins; separated by ; where a name has commas.",
+    "LLM_OIDC_ANALYST_GROUPS": "The same of analysts.",
+    "LLM_OIDC_ORGANIZATION_GROUPS": "Groups of organisations, as llm-emea=emea:admin,llm-emea-read=emea:analyst.",
+    "LLM_OIDC_ONLY": "1: local users are refused, but those marked as the way back. Default: they may sign in.",
     "LLM_NO_PROXY": "Comma list of host names (with all below them), addresses or networks that are reached without it; * for all.",
 }
 
@@ -101,6 +111,16 @@ class Config:
     spike_usd: str
     smtp_url: Secret | None
     smtp_from: str
+    oidc_issuer: str
+    oidc_client_id: str
+    oidc_client_secret: Secret | None
+    oidc_name: str
+    oidc_scopes: str
+    oidc_groups_claim: str
+    oidc_admin_groups: str
+    oidc_analyst_groups: str
+    oidc_organization_groups: str
+    oidc_only: str
 
     @classmethod
     def read(cls, env: Mapping[str, str] = os.environ) -> Self:
@@ -147,6 +167,18 @@ class Config:
             spike_usd=env.get("LLM_SPIKE_USD") or "5",
             smtp_url=smtp_url(env.get("LLM_SMTP_URL")),
             smtp_from=(env.get("LLM_SMTP_FROM") or "").strip(),
+            oidc_issuer=(env.get("LLM_OIDC_ISSUER") or "").strip(),
+            oidc_client_id=(env.get("LLM_OIDC_CLIENT_ID") or "").strip(),
+            oidc_client_secret=secret(code.strip())
+            if (code := env.get("LLM_OIDC_CLIENT_SECRET", "")).strip()
+            else None,
+            oidc_name=env.get("LLM_OIDC_NAME") or "",
+            oidc_scopes=env.get("LLM_OIDC_SCOPES") or "",
+            oidc_groups_claim=env.get("LLM_OIDC_GROUPS_CLAIM") or "",
+            oidc_admin_groups=env.get("LLM_OIDC_ADMIN_GROUPS") or "",
+            oidc_analyst_groups=env.get("LLM_OIDC_ANALYST_GROUPS") or "",
+            oidc_organization_groups=env.get("LLM_OIDC_ORGANIZATION_GROUPS") or "",
+            oidc_only=env.get("LLM_OIDC_ONLY") or "",
         )
 
     @property

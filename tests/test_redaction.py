@@ -243,6 +243,7 @@ def read_config() -> config.Config:
             "LLM_ENCRYPTION_KEY": PLAIN,
             "LLM_ENCRYPTION_KEYS_EXTRA": f"{PLAIN},{PLAIN}",
             "LLM_ADMIN_PASSWORD": PLAIN,
+            "LLM_OIDC_CLIENT_SECRET": PLAIN,
         }
     )
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import streamlit as st
 from sqlmodel import Session
@@ -30,7 +30,8 @@ _ICON = base64.b64encode(Path(__file__).with_name("icon.svg").read_bytes()).deco
 class _Users(dict[str, dict[str, Any]]):
     """Usernames as streamlit-authenticator wants them, read from the database when it asks; a try is admitted first.
 
-    Every name is *known*, so that an unknown or disabled one costs the same bcrypt and gets the same message.
+    Every name is *known*, so that an unknown or disabled one, or one without a password, costs the same bcrypt and gets the same
+    message.
     """
 
     def __init__(self, address: str) -> None:
@@ -56,8 +57,8 @@ class _Users(dict[str, dict[str, Any]]):
         with db.transaction() as session:
             self.attempt = sign_in.admit(session, name, self._address)
             user = users.find(session, name)
-        fits = user is not None and user.is_active
-        self[name] = {"name": name, "password": cast("Any", user).password_hash if fits else users.decoy_hash()}
+        known = user.password_hash if user is not None and user.is_active else None  # None: signs in elsewhere
+        self[name] = {"name": name, "password": known or users.decoy_hash()}
         return self[name]
 
 

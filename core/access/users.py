@@ -237,9 +237,9 @@ def _hash(password: str) -> str:
 
 def _fits(user: User, password: str) -> bool:
     typed = password.encode("utf-8", "replace")
-    return (
-        len(typed) <= MAX_PASSWORD_BYTES and b"\x00" not in typed and bcrypt.checkpw(typed, user.password_hash.encode())
-    )
+    if user.password_hash is None or len(typed) > MAX_PASSWORD_BYTES or b"\x00" in typed:
+        return False
+    return bcrypt.checkpw(typed, user.password_hash.encode())
 
 
 def _locked(session: Session, user_id: int) -> User:

@@ -29,9 +29,11 @@ def _print(sentence: str) -> None:
 def check_configuration() -> None:
     """Check all of the app's environment that can be told wrong before anything is dialled; raises BadConfig."""
     from ..access import ratelimit  # noqa: PLC0415 - of the extra `app`: the command line has no rate limits
+    from ..access.sso_config import oidc_config  # noqa: PLC0415 - as above
 
     config = get_config()
     check_at_start(config)
+    oidc_config(config)
     crypto.get_ring()
     ratelimit.get_limiter()
     if not config.embedded:

@@ -40,6 +40,7 @@ RIGHTS: Final = {
     "users": "SELECT, INSERT, UPDATE",
     "auth_sessions": _ALL,
     "login_attempts": _ALL,
+    "sso_used": _ALL,
     "api_tokens": _ALL,
     "encryption_canaries": "SELECT, INSERT, UPDATE",
     "settings_generation": "SELECT, UPDATE",

@@ -37,6 +37,7 @@ from .table import (
     active_column,
     changes_column,
     now_column,
+    off_column,
     one_of,
     reference,
     version_column,
@@ -239,24 +240,42 @@ class LlmModelFacts(Table, table=True):
 
 
 class User(Table, table=True):
-    """A person who signs in. ``auth_epoch`` grows when the password, the role or ``is_active`` changes."""
+    """A person who signs in. ``auth_epoch`` grows when the password, the role or ``is_active`` changes.
+
+    Who signs in at an identity provider is known by its issuer and subject, and needs no password here.
+    """
 
     __tablename__ = "users"
     __table_args__ = (
         CheckConstraint(f"username ~ '{USERNAME_PATTERN}'", name="username"),
         CheckConstraint(one_of("role", (*ROLES, MEMBER)), name="role"),
+        CheckConstraint(
+            "(sso_issuer IS NULL) = (sso_subject IS NULL) AND (password_hash IS NOT NULL OR sso_subject IS NOT NULL)",
+            name="signs_in",
+        ),
+        CheckConstraint("char_length(sso_issuer) <= 2000", name="sso_issuer"),
+        CheckConstraint("char_length(sso_subject) BETWEEN 1 AND 255", name="sso_subject"),
+        CheckConstraint("NOT break_glass OR password_hash IS NOT NULL", name="break_glass"),
         Index(None, "username", unique=True),
+        Index(
+            "users_sso_key", "sso_issuer", "sso_subject", unique=True, postgresql_where=text("sso_subject IS NOT NULL")
+        ),
     )
 
     id: int | None = Field(default=None, primary_key=True)
     username: str = Field(sa_type=Text)
-    password_hash: str = Field(sa_type=Text, repr=False, exclude=True)
+    password_hash: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
+    """None: no password signs this user in."""
     role: str = Field(sa_type=Text)
     is_active: bool = Field(default=True, sa_column=active_column())
     auth_epoch: int = Field(default=1, sa_column=Column(Integer, nullable=False, server_default=text("1")))
     must_change_password: bool = Field(
         default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false"))
     )
+    sso_issuer: str | None = Field(default=None, sa_type=Text)
+    sso_subject: str | None = Field(default=None, sa_type=Text)
+    break_glass: bool = Field(default=False, sa_column=off_column())
+    """Whether the password signs in also where ``LLM_OIDC_ONLY`` refuses those of others."""
     created_at: datetime = Field(default=None, sa_column=now_column())
     updated_at: datetime = Field(default=None, sa_column=now_column())
 
@@ -269,6 +288,7 @@ class AuthSession(Table, table=True):
         Index(None, "sid_hash", unique=True),
         Index(None, "ticket_hash", unique=True),
         Index(None, "user_id"),
+        Index(None, "sso_sid", postgresql_where=text("sso_sid IS NOT NULL")),
     )
 
     id: int | None = Field(default=None, primary_key=True)
@@ -284,6 +304,18 @@ class AuthSession(Table, table=True):
     revoked_because: str | None = Field(default=None, sa_type=Text)
     address: str | None = Field(default=None, sa_type=Text)
     user_agent: str | None = Field(default=None, sa_type=Text)
+    sso_sid: str | None = Field(default=None, sa_type=Text)
+    """The identity provider's own session, by which it ends this one; empty if it names none. None: by a password."""
+
+
+class SsoUsed(Table, table=True):
+    """What counts once: numbers of logout tokens, and states of sign-ins at an identity provider, as SHA-256, until they are too old anyway."""
+
+    __tablename__ = "sso_used"
+    __table_args__ = (Index(None, "expires_at"),)
+
+    digest: str = Field(sa_column=Column(Text, primary_key=True), repr=False)
+    expires_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
 
 
 class ApiToken(Table, table=True):

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from core.access import users
 from core.actors import COMMAND_LINE, Actor
 from core.store import db
+from core.store.tables import User
 from tests.conftest import PASSWORD, ROOT
 from tests.screens import PAGES
 from ui.navigation import SCREENS
@@ -87,6 +88,7 @@ def grace() -> str:
     """A user with a real password."""
     with db.transaction() as session:
         users.add(session, COMMAND_LINE, "grace", PASSWORD, "analyst")
+        session.add(User(username="remote", role="analyst", sso_issuer="https://login.example", sso_subject="u1"))
     users.decoy_hash()
     return "grace"
 
@@ -104,6 +106,8 @@ def submit(username: str, password: str) -> AppTest:
     [
         ("grace", "not the password"),
         ("nobody", PASSWORD),
+        ("remote", PASSWORD),
+        ("remote", ""),
         ("", ""),
         ("gr\x00ace", PASSWORD),
         ("grace", "x" * 80),
@@ -120,9 +124,9 @@ def test_refused_sign_in_says_one_thing(username: str, password: str) -> None:
 
 
 @pytest.mark.usefixtures("grace")
-@pytest.mark.parametrize("username", ["grace", "nobody"])
+@pytest.mark.parametrize("username", ["grace", "nobody", "remote"])
 def test_unknown_user_costs_the_same(username: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CHECKS 19: bcrypt is called exactly once, for a known user and for an unknown one, on a hash of the same cost."""
+    """CHECKS 19: bcrypt is called exactly once, for a known user, an unknown one and one of an identity provider's, on a hash of the same cost."""
     calls: list[bytes] = []
     real = bcrypt.checkpw
 
