@@ -10,10 +10,11 @@ from .windows import BEFORE, in_windows, near, words
 
 _MARKS: Final = "\u0300-\u036f"
 _HOST: Final = rf"(?:[\w{_MARKS}-]{{1,63}}\.){{1,8}}(?:xn--[a-z0-9-]{{2,59}}|[A-Za-z]{{2,24}}|[^\W\d_A-Za-z]{{2,24}})"
-_EMAIL: Final = later(
-    rf"(?:(?<![{LETTERS}.+%@/-])([{LETTERS}][{LETTERS}{_MARKS}.+%'*^~$-]{{0,63}})|(?<![\w.+%@/-])((?:(?![{LETTERS}])\w){{1,64}}))"
-    rf"@({_HOST})(?![{LETTERS}-])(?!\.[{LETTERS}])"
+_LOCAL: Final = later(
+    rf"(?:(?<![{LETTERS}.+%@/-])[{LETTERS}][{LETTERS}{_MARKS}.+%'*^~$-]{{0,63}}|(?<![\w.+%@/-])(?:(?![{LETTERS}])\w){{1,64}})\Z"
 )
+_LONGEST_LOCAL: Final = 64
+_BEHIND_IT: Final = later(rf"@({_HOST})(?![{LETTERS}-])(?!\.[{LETTERS}])")
 _BRACKETED: Final = later(r"(?i)[\[({] ?(?:at|ät|arroba|chez|@) ?[\])}]")
 _SPELT: Final = later(  # as people write it for machines not to find it
     rf"(?i)(?<![\w.+%@/])([\w.+-]{{1,64}}) ?{_BRACKETED.pattern[4:]} ?"
@@ -46,17 +47,23 @@ _NO_HOST: Final = later(rf"(?i)\d+\.(?:\d+|x)\.|.*\.(?:{_FILES})$")
 def emails(plain: Searched) -> Iterator[PersonalSpan]:
     """Find e-mail addresses (RFC 5321's unquoted ones, RFC 6531's letters of all scripts), also spelt with "(at)"."""
     text = plain.text
-    if "@" in text:
-        for found in _EMAIL.finditer(text):
-            local = (found[1] or found[2]).casefold()
-            if local in _OF_PROGRAMS or ".." in local or _NO_HOST.match(found[3]) is not None:
-                continue
-            if _OF_A_MESSAGE.search(text, max(0, found.start() - BEFORE), found.start()) is None:
-                yield plain.span(found.start(), found.end(), "EMAIL")
+    at, done = text.find("@"), 0
+    while at >= 0:
+        found, host = _LOCAL.search(text, max(done, at - _LONGEST_LOCAL), at), _BEHIND_IT.match(text, at)
+        done = at + 1
+        at = text.find("@", done)
+        if found is None or host is None:
+            continue
+        done = host.end()
+        local = found[0].casefold()
+        if local in _OF_PROGRAMS or ".." in local or _NO_HOST.match(host[1]) is not None:
+            continue
+        if _OF_A_MESSAGE.search(text, max(0, found.start() - BEFORE), found.start()) is None:
+            yield plain.span(found.start(), done, "EMAIL")
     if _BRACKETED.search(text):
         for found in _SPELT.finditer(text):
             yield plain.span(found.start(), found.end(), "EMAIL")
-    folded = text.lower()
+    folded = plain.folded
     for dots, told in _TOLD:
         if any(dot in folded for dot in dots):
             for found in told.finditer(text):
@@ -64,8 +71,8 @@ def emails(plain: Searched) -> Iterator[PersonalSpan]:
 
 
 _CARD: Final = later(
-    rf"(?<![{LETTERS}./@#-])(?<!\d,)"
-    r"(?:\d{12,19}|(?<!\d )\d{4}(?:([ .-])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{3})?|([ -])\d{6}\2\d{4,5})(?! \d))"
+    rf"[0-9](?<![{LETTERS}./@#-].)(?<!\d,.)"
+    r"(?:\d{11,18}|(?<!\d .)\d{3}(?:([ .-])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{3})?|([ -])\d{6}\2\d{4,5})(?! \d))"
     rf"(?![{LETTERS}/@]|[.-]\d|,\d{{3}}(?!\d))"
 )
 _CARD_WORDS: Final = words(
@@ -95,9 +102,9 @@ _ISSUERS: Final = (
 
 def cards(plain: Searched) -> Iterator[PersonalSpan]:
     """Find numbers of payment cards: Luhn's check digit, groups as cards have them, and an issuer's range or a word beside it."""
-    for found in in_windows(_CARD, plain.text):
+    for found in in_windows(_CARD, plain):
         digits = "".join(filter(str.isdigit, found[0]))
-        if len(set(digits)) > 1 and _luhn(digits) and (_is_of_issuer(digits) or near(plain.text, found, _CARD_WORDS)):
+        if _luhn(digits) and len(set(digits)) > 1 and (_is_of_issuer(digits) or near(plain, found, _CARD_WORDS)):
             yield plain.span(found.start(), found.end(), "CARD")
 
 
@@ -108,11 +115,14 @@ def _is_of_issuer(digits: str) -> bool:
 
 
 def _luhn(digits: str) -> bool:
-    doubled = sum(sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
-    return (doubled + sum(map(int, digits[::-2]))) % 10 == 0
+    return (sum(map(int, digits[-2::-2].translate(_DOUBLED))) + sum(map(int, digits[::-2]))) % 10 == 0
 
 
-_IBAN: Final = later(r"(?i)(?<![a-z0-9])[a-z]{2}\d{2}(?=[ -]?[a-z0-9])")
+_DOUBLED: Final = str.maketrans("0123456789", "0246813579")
+"""The digits of twice a digit, added: 7 is 14, is 5."""
+
+
+_IBAN: Final = later(r"[A-Za-z](?<![A-Za-z0-9].)[A-Za-z][0-9]{2}(?=[ -]?[A-Za-z0-9])")
 _LENGTHS: Final = (
     "AD24AE23AL28AT20AZ28BA20BE16BG22BH22BI27BR29BY28CH21CR22CY28CZ24DE22DJ27DK18DO28EE20EG29ES24FI18FK18FO18FR27GB22GE22GI23GL18GR27GT28HN28"
     "HR21HU28IE22IL23IQ23IS26IT27JO30KW30KZ20LB28LC32LI21LT20LU20LV21LY25MC27MD24ME22MK19MN20MR27MT31MU30NI28NL18NO15OM23PK24PL28PS29PT25QA29"
@@ -125,7 +135,7 @@ _LENGTH_OF: Final = {_LENGTHS[at : at + 2]: int(_LENGTHS[at + 2 : at + 4]) for a
 def ibans(plain: Searched) -> Iterator[PersonalSpan]:
     """Find IBANs (ISO 13616): as long as the country has them, with the right check digits; spaces, dashes and dots may stand between."""
     text = plain.text
-    for found in in_windows(_IBAN, text):
+    for found in in_windows(_IBAN, plain):
         wanted, taken, at = _LENGTH_OF.get(found[0][:2].upper(), 0), "", found.start()
         while len(taken) < wanted and at < len(text):
             letter = text[at]
@@ -139,11 +149,11 @@ def ibans(plain: Searched) -> Iterator[PersonalSpan]:
             yield plain.span(found.start(), at, "IBAN")
 
 
-_IPV4: Final = later(rf"(?<![{LETTERS}.-])(?:(?<=//)|(?<!/))\d{{1,3}}(?:\.\d{{1,3}}){{3}}(?![{LETTERS}-]|\.\d)")
+_IPV4: Final = later(rf"[0-9](?<![{LETTERS}.-].)(?:(?<=//.)|(?<!/.))\d{{0,2}}(?:\.\d{{1,3}}){{3}}(?![{LETTERS}-]|\.\d)")
 _IPV6: Final = later(
-    rf"(?i)(?<![{LETTERS}:.])(?:[0-9a-f]{{1,4}}:){{2,7}}(?::?[0-9a-f]{{1,4}}|:)(?::[0-9a-f]{{1,4}}){{0,6}}(?![{LETTERS}:]|\.\w)"
+    rf"[23](?<![{LETTERS}:.].)[0-9a-fA-F]{{3}}:(?:[0-9a-fA-F]{{1,4}}:){{0,6}}(?::?[0-9a-fA-F]{{1,4}}|:)(?::[0-9a-fA-F]{{1,4}}){{0,6}}(?![{LETTERS}:]|\.\w)"
 )
-_GROUPS: Final = 8
+"""Of 2000::/3, which are all that are given out."""
 _GLOBAL: Final = ipaddress.IPv6Network("2000::/3")
 _DOCUMENTED: Final = ("192.0.2.", "198.51.100.", "203.0.113.")
 _NO_ADDRESS: Final = later(
@@ -156,7 +166,7 @@ _NO_ADDRESS: Final = later(
 def addresses(plain: Searched) -> Iterator[PersonalSpan]:
     """Find public IP addresses; those that stand in documents for public ones (RFC 5737, RFC 3849) count as such."""
     text = plain.text
-    for found in in_windows(_IPV4, text):
+    for found in in_windows(_IPV4, plain):
         try:
             four = ipaddress.IPv4Address(found[0])  # refuses leading zeros, as figures have them
         except ValueError:
@@ -165,8 +175,8 @@ def addresses(plain: Searched) -> Iterator[PersonalSpan]:
         is_public = is_one and not found[0].endswith(".0.0")  # that is a version, or a network
         if is_public and _NO_ADDRESS.search(text, max(0, found.start() - BEFORE), found.start()) is None:
             yield plain.span(found.start(), found.end(), "IP")
-    if "::" in text or text.count(":") >= _GROUPS - 1:
-        for found in _IPV6.finditer(text):
+    if text.count(":") > 1:
+        for found in in_windows(_IPV6, plain):
             try:
                 six = ipaddress.IPv6Address(found[0])
             except ValueError:

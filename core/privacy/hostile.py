@@ -9,6 +9,8 @@ with warnings.catch_warnings():
     from re import _constants as sre  # type: ignore[attr-defined]  # Python has no public name for how it reads a pattern
     from re import _parser as parser  # type: ignore[attr-defined]  # as above
 
+__all__ = ["parser", "sre", "texts_against"]
+
 _MOST: Final = 60
 """Texts for one pattern."""
 _LETTERS: Final = ("a", "1", " ", "A", "-", ".", "@", "é", "\n", "a1", "a ", "1 ", "1-", "a.", "a@")

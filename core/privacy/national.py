@@ -2,14 +2,15 @@
 
 import importlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 from ..patterns import later
 from . import checks
+from .shapes import DIGIT, LETTER, shape, shapes
 from .spans import LETTERS, PersonalSpan, Searched
-from .windows import any_digit, in_windows, near, words
+from .windows import in_windows, near, words
 
 
 class National(NamedTuple):
@@ -160,7 +161,7 @@ NATIONAL: Final[dict[str, tuple[National, ...]]] = {
             r"bsn|burgerservice|sofi|citizen service",
         ),
     ),
-    "NO": (National(r"\d{6} ?\d{5}", "no.fodselsnummer"),),
+    "NO": (National(r"(?:[04][1-9]|[1256]\d|[37][01])(?:[04][1-9]|[15][0-2])\d{2} ?\d{5}", "no.fodselsnummer"),),
     "NZ": (
         National(r"\d{2,3}[ -]?\d{3}[ -]?\d{3}", "nz.ird", r"ird(?![a-z])|inland rev"),
         National(r"[A-HJ-NP-Z]{3} ?\d{4}", ".nhi", r"nhi(?![a-z])|national health"),
@@ -177,7 +178,7 @@ NATIONAL: Final[dict[str, tuple[National, ...]]] = {
         National(r"\d{8} ?\d ?[A-Za-z][A-Za-z0-9]\d", "pt.cc"),
         National(r"\d{8} ?\d ?[A-Za-z0-9]{2}\d", "pt.cc", r"cidad[aã]o|cc(?![a-z])"),
     ),
-    "RO": (National(r"[1-9]\d{12}", "ro.cnp"),),
+    "RO": (National(r"[1-9]\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{6}", "ro.cnp"),),
     "RS": (National(r"\d{13}", ".jmbg", r"jmbg|јмбг|mati[cč]n|матичн"),),
     "RU": (
         National(r"\d{3}-\d{3}-\d{3}[ -]\d{2}", ".snils"),
@@ -221,20 +222,43 @@ class _Looked(NamedTuple):
     check: Callable[[str], bool]
 
 
+class _Wanted(NamedTuple):
+    by_shape: Mapping[str, Sequence[_Looked]]
+    """What may begin where a text has that shape: of a hundred forms one or two have to be asked."""
+    lengths: Mapping[str, Sequence[int]]
+    """How long the shapes are that begin so."""
+    longest: int
+    named: re.Pattern[str]
+    """All words that are to stand beside a number."""
+
+
+_STARTS: Final = later(rf"[0-9A-Za-zÑ&](?<![{LETTERS}./@#+-].)(?<!\d,.)(?:(?<=[0-9])|(?=[A-Za-zÑ&]{{0,6}}[ -]?[0-9]))")
+"""Where a number may begin: each form has a digit among its first letters."""
+
+
+_BEGINNING: Final = 7
+"""Letters and digits: no form is shorter."""
+_GOES_ON: Final = frozenset({DIGIT, LETTER})
+
+
 @lru_cache(maxsize=64)
-def _of(countries: tuple[str, ...]) -> tuple[list[_Looked], list[_Looked], re.Pattern[str]]:
-    """Return what is looked for by its form, what is where a word says so, and all such words."""
+def _of(countries: tuple[str, ...]) -> _Wanted:
     found = [each for country in countries for each in NATIONAL.get(country, ())]
-    looked = [
-        _Looked(
-            later(rf"(?<![{LETTERS}./@#+-])(?<!\d,)(?:{each.form})(?![{LETTERS}/@]|[.:-][{LETTERS}]|,\d{{3}}(?!\d))"),
+    by_shape: dict[str, list[_Looked]] = {}
+    for each in found:
+        looked = _Looked(
+            later(rf"(?:{each.form})(?![{LETTERS}/@]|[.:-][{LETTERS}]|,\d{{3}}(?!\d))"),
             words(each.named) if each.named else None,
             _check(each.check),
         )
-        for each in found
-    ]
+        for one in shapes(each.form):
+            by_shape.setdefault(one, []).append(looked)
     named = words(*(each.named for each in found if each.named), "$^")
-    return [each for each in looked if each.named is None], [each for each in looked if each.named is not None], named
+    lengths: dict[str, set[int]] = {}
+    for one in by_shape:
+        lengths.setdefault(one[:_BEGINNING], set()).add(len(one))
+    ordered = {beginning: sorted(found) for beginning, found in lengths.items()}
+    return _Wanted(by_shape, ordered, max(map(len, by_shape), default=0), named)
 
 
 def _check(name: str) -> Callable[[str], bool]:
@@ -244,7 +268,7 @@ def _check(name: str) -> Callable[[str], bool]:
         found: Callable[[str], bool] = getattr(checks, name[1:])
         return found
     is_valid: Callable[[str], bool] = importlib.import_module(f"stdnum.{name}").is_valid
-    return lambda number: is_valid(number) or is_valid(number.replace(".", ""))
+    return lambda number: is_valid(number) or ("." in number and is_valid(number.replace(".", "")))
 
 
 def numbers(plain: Searched, countries: Sequence[str]) -> Iterator[PersonalSpan]:
@@ -253,11 +277,28 @@ def numbers(plain: Searched, countries: Sequence[str]) -> Iterator[PersonalSpan]
     Raises:
         ImportError: Without the extra ``pii``.
     """
-    text = plain.text
-    if not any_digit(text):
+    if not plain.windows:
         return
-    by_form, by_word, named = _of(tuple(countries))
-    for each in (*by_form, *(by_word if named.search(text) else ())):
-        for found in in_windows(each.form, text):
-            if (each.named is None or near(text, found, each.named)) and each.check(found[0]):
-                yield plain.span(found.start(), found.end(), "ID")
+    text, wanted = plain.text, _of(tuple(countries))
+    done: dict[_Looked, int] = {}
+    for start in in_windows(_STARTS, plain):
+        at = start.start()
+        here = shape(text[at : at + wanted.longest + 1])
+        asked = [
+            each
+            for length in wanted.lengths.get(here[:_BEGINNING], ())
+            if here[length : length + 1] not in _GOES_ON
+            for each in wanted.by_shape.get(here[:length], ())
+        ]
+        named: dict[int, bool] = {}
+        for each in asked:
+            if done.get(each, 0) > at or (found := each.form.match(text, at)) is None:
+                continue
+            done[each] = end = found.end()
+            if each.named is not None:
+                if end not in named:
+                    named[end] = near(plain, found, wanted.named)
+                if not named[end] or not near(plain, found, each.named):
+                    continue
+            if each.check(found[0]):
+                yield plain.span(at, end, "ID")

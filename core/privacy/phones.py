@@ -1,16 +1,16 @@
 """Phone numbers, by Google's tables (phonenumberslite, of the extra ``pii``): international ones, and those of some countries."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 from ..patterns import later
 from .spans import LETTERS, PersonalSpan, Searched
-from .windows import any_digit, before, behind, in_windows, near, words
+from .windows import before, behind, in_windows, near, words
 
 _CANDIDATE: Final = later(
-    rf"(?<![{LETTERS}@#])(?:\+ ?|(?<!\d[ .:/()-])(?<!\d,)\(?)\d(?:[ ()./-]{{0,3}}\d){{6,14}}"
+    rf"[+(0-9](?<![{LETTERS}@#].)(?:(?<=\+) ?\d|(?<!\+)(?<!\d[ .:/()-].)(?<!\d,.)(?:(?<=\()\d|(?<!\()))(?:[ ()./-]{{0,3}}\d){{6,14}}"
     rf"(?:(?=x\d)|(?![{LETTERS}@]))(?![ .:()-]\d|,\d{{3}}(?!\d))"
 )
 LOCAL: Final = 9
@@ -41,18 +41,18 @@ def phones(plain: Searched, countries: Sequence[str]) -> Iterator[PersonalSpan]:
     Raises:
         ImportError: Without the extra ``pii``.
     """
-    if not any_digit(plain.text):
+    if not plain.windows or (not countries and "+" not in plain.text):
         return
     text = _OTHER.sub(lambda found: "\0" * len(found[0]), plain.text)
-    for found in in_windows(_CANDIDATE, text):
+    for found in in_windows(_CANDIDATE, plain, text):
         if found[0].startswith("+") or (found[0].startswith("00") and countries):
             yield from _international(plain, found)
-        else:
+        elif countries:
             yield from _national(plain, found, countries)
 
 
 _OTHER: Final = later(
-    r"(?<![\d.])(?:(?:19|20)\d\d([-./ ])(?:0?[1-9]|1[0-2])\1\d{1,2}|\d{1,2}([./-])\d{1,2}\2(?:19|20)?\d\d|\d{1,3}(?:\.\d{1,3}){3}"
+    r"(?=[0-9])(?<![0-9.])(?:(?:19|20)\d\d([-./ ])(?:0?[1-9]|1[0-2])\1\d{1,2}|\d{1,2}([./-])\d{1,2}\2(?:19|20)?\d\d|\d{1,3}(?:\.\d{1,3}){3}"
     r"|[0-2]?\d:[0-5]\d(?::[0-5]\d)?|\d{1,3}\.\d{5,}|\d{1,2}\.\d{1,2}\.-\d{1,2}\.\d{1,2})(?!\d|[.-]\d)"
 )
 """Dates, times, IP addresses, fractions: no phone number begins in one."""
@@ -61,7 +61,7 @@ _OTHER: Final = later(
 def _international(plain: Searched, found: re.Match[str]) -> Iterator[PersonalSpan]:
     lib, written = _lib(), found[0]
     dialled = written if written.startswith("+") else "+" + written.lstrip("0")
-    if not written.startswith("+") and not near(plain.text, found, _CALLED) and " " not in written:
+    if not written.startswith("+") and not near(plain, found, _CALLED) and " " not in written:
         return
     cut = dialled
     while True:  # what stands behind may be another number
@@ -80,14 +80,15 @@ def _international(plain: Searched, found: re.Match[str]) -> Iterator[PersonalSp
 
 def _national(plain: Searched, found: re.Match[str], countries: Sequence[str]) -> Iterator[PersonalSpan]:
     lib, written = _lib(), found[0]
-    is_called = _is_called(plain.text, found)
+    digits = "".join(filter(str.isdigit, written))
+    if digits in _ROW or digits in _ROW[::-1]:
+        return
+    possible = [(country, shape) for country, shape in _shapes(tuple(countries)) if shape is None or shape(digits)]
+    is_called = _is_called(plain, found) if possible else None
     if is_called is None:
         return
     groups = [len(group) for group in re.findall(r"\d+", written)]
     if not is_called and sum(groups) < LOCAL and len(groups) < 4:  # noqa: PLR2004 - as 22 33 44 55
-        return
-    digits = "".join(filter(str.isdigit, written))
-    if digits in _ROW or digits in _ROW[::-1]:
         return
     if (
         len(groups) == 1
@@ -95,26 +96,28 @@ def _national(plain: Searched, found: re.Match[str], countries: Sequence[str]) -
         and not (_TRUNK.fullmatch(digits) or (_CHINA.fullmatch(digits) and "CN" in countries))
     ):
         return
-    for country in countries:
-        could_be = _shape(country)
-        if could_be is not None and could_be.fullmatch(digits) is None:
-            continue
-        number = _parsed(written, country)
-        if number is None or not lib.is_valid_number_for_region(number, country):
-            continue
-        if is_called or _is_written(lib, number, written, groups) or (len(groups) == 1 and _is_mobile(lib, number)):
+    for country, shape in possible:
+        if (is_called and shape is not None) or _is_number(lib, written, country, groups, is_called=is_called):
             start = found.start() + (written.startswith("(") and ")" not in written)  # that one is the sentence's
             yield plain.span(start, _extended(plain.text, found.end()), "PHONE")
             return
 
 
-def _is_called(text: str, found: re.Match[str]) -> bool | None:
+def _is_number(lib: Any, written: str, country: str, groups: list[int], *, is_called: bool) -> bool:
+    """Return whether a number is one of *country*, and is written as one there where no word says that it is for calling."""
+    number = _parsed(written, country)
+    if number is None or not lib.is_valid_number_for_region(number, country):
+        return False
+    return is_called or _is_written(lib, number, written, groups) or (len(groups) == 1 and _is_mobile(lib, number))
+
+
+def _is_called(plain: Searched, found: re.Match[str]) -> bool | None:
     """Return whether a word says that a number is for calling; None: one says that it is another."""
-    if before(text, found, _CALLED):
+    if before(plain, found, _CALLED):
         return True
-    if before(text, found, _NOT, _BESIDE):
+    if before(plain, found, _NOT, _BESIDE):
         return None
-    return behind(text, found, _CALLED) or (None if near(text, found, _NOT) else False)
+    return behind(plain, found, _CALLED) or (None if near(plain, found, _NOT) else False)
 
 
 def _extended(text: str, end: int) -> int:
@@ -126,7 +129,13 @@ def _extended(text: str, end: int) -> int:
 _EXTENSION: Final = later(r"(?i) ?(?:,? ?ext(?:ension|\.)? ?|x ?|#|,? ?dw\.? ?|,? ?app?\.? ?|доб\.? ?)\d{1,6}(?![\w])")
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
+def _shapes(countries: tuple[str, ...]) -> list[tuple[str, Callable[[str], object] | None]]:
+    """Return what tells of digits whether they may be a number of each country, those first; None: only the tables tell."""
+    found = sorted(((country, _shape(country)) for country in countries), key=lambda one: one[1] is None)
+    return [(country, None if shape is None else shape.fullmatch) for country, shape in found]
+
+
 def _shape(country: str) -> re.Pattern[str] | None:
     """Return what the digits of a country's numbers look like: cheaper to ask than the tables; None: it is not so simple."""
     found = _lib().PhoneMetadata.metadata_for_region(country, None)
@@ -136,12 +145,15 @@ def _shape(country: str) -> re.Pattern[str] | None:
         or not str(found.national_prefix_for_parsing or "0").isdigit()
     ):
         return None
-    prefix = found.national_prefix_for_parsing
-    return re.compile(
-        rf"(?:{prefix})?(?:{found.general_desc.national_number_pattern})"
-        if prefix
-        else found.general_desc.national_number_pattern
-    )
+    kinds = dict.fromkeys(getattr(getattr(found, name), "national_number_pattern", None) for name in _KINDS)
+    numbers = "|".join(kind for kind in kinds if kind)
+    return re.compile(rf"(?:{found.national_prefix_for_parsing or ''})?(?:{numbers or '$^'})")
+
+
+_KINDS: Final = (
+    "fixed_line mobile toll_free premium_rate shared_cost voip personal_number pager uan voicemail".split()  # noqa: SIM905 - read as one
+)
+"""Of numbers, as Google's tables have them: one that is of none is not valid."""
 
 
 _ROW: Final = "012345678901234567890"

@@ -6,7 +6,7 @@ from typing import Final
 
 from ..patterns import later
 from ..redaction import PATTERNS
-from .spans import LETTERS, PersonalSpan, Searched
+from .spans import LETTERS, PersonalSpan, Searched, small
 
 _NAMED: Final = (
     *("passw", "pwd", "secret", "api_key", "apikey", "encryption_key", "access_token"),
@@ -48,7 +48,7 @@ _PASSWORDS: Final = (
     "密码|密碼|口令|パスワード|비밀번호|암호|पासवर्ड|كلمة المرور|كلمة السر|סיסמ|รหัสผ่าน|mật khẩu|kata sandi|kata laluan|contrasenya|lykilorð|"
     "құпия ?сөз|პაროლ|գաղտնաբառ|رمز عبور|رمز ورود|گذرواژه|پاس ورڈ|পাসওয়ার্ড|கடவுச்சொல்|nenosiri|nywila|wagwoord|şifrə|fjalëkalim|лозинк"
 )
-_WORDS: Final = tuple(dict.fromkeys(_PASSWORDS.replace(" ?", " ").split("|")))
+_WORDS: Final = tuple(dict.fromkeys(map(small, _PASSWORDS.replace(" ?", " ").split("|"))))
 _SPELT: Final = tuple(
     dict.fromkeys(unicodedata.normalize(form, word) for form in ("NFC", "NFD") for word in _PASSWORDS.split("|"))
 )
@@ -70,7 +70,7 @@ def secrets(plain: Searched) -> Iterator[PersonalSpan]:
     Of two that overlap the one that is known by itself stands: ``KEY="sk-…"`` loses what is behind ``sk-``. A password that is told in
     a sentence ("my password is …") is one if it has a letter and a digit, and stands behind a word as *is*, or has a symbol.
     """
-    folded = plain.text.lower()
+    folded = plain.folded
     found = list(_by_patterns(plain.text, folded))
     for sign, form in _FORMS:
         if sign in folded:

@@ -3,6 +3,7 @@
 import unicodedata
 from bisect import bisect
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from ..patterns import later
@@ -32,18 +33,52 @@ class PersonalSpan(NamedTuple):
     kind: PersonalType
 
 
-class Searched(NamedTuple):
-    """A text as it is searched: digits and letters of full width are plain ones, what has no width is gone."""
+class Searched:
+    """A text as it is searched: digits and letters of full width are plain ones, what has no width is gone.
 
-    text: str
-    origin: Sequence[int] | None
-    """Where each character stood, and at last how long the text was; None: just there."""
+    What several recognisers ask of it is worked out once.
+
+    Args:
+        text: Without what has no width.
+        origin: Where each character stood, and at last how long the text was; None: just there.
+    """
+
+    def __init__(self, text: str, origin: Sequence[int] | None) -> None:
+        self.text, self.origin = text, origin
+
+    @cached_property
+    def windows(self) -> list[tuple[int, int]]:
+        """Where there are digits, with what may belong to their numbers, by place: most of a text has none."""
+        text, around = self.text, ROUND
+        return [(max(0, a - around), b + around) for a, b in (found.span() for found in _WINDOW.finditer(text))]
+
+    @cached_property
+    def folded(self) -> str:
+        """The text in small letters, each in its place, as :func:`small` has them: words are looked for in it."""
+        return small(self.text)
+
+    @cached_property
+    def is_composed(self) -> bool:
+        """Whether no letter of the text has its accent apart."""
+        return self.text.isascii() or unicodedata.is_normalized("NFC", self.text)
 
     def span(self, start: int, end: int, kind: PersonalType) -> PersonalSpan:
         """Return the span of the text as it was."""
         if self.origin is None:
             return PersonalSpan(start, end, kind)
         return PersonalSpan(self.origin[start], self.origin[end - 1] + 1, kind)
+
+
+ROUND: Final = 24
+"""Characters between two digits of a number, and beside them, at most."""
+_WINDOW: Final = later(rf"[0-9](?:[^0-9]{{0,{ROUND}}}[0-9])*")
+
+
+def small(text: str) -> str:
+    """Return *text* in small letters, as long as it was; both small sigmas are one."""
+    if text.isascii():
+        return text.lower()
+    return text.lower().replace("\u03c2", "\u03c3")  # of all letters the first alone would become two
 
 
 _NO_WIDTH: Final = (

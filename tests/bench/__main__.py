@@ -28,7 +28,20 @@ from core.manage import providers
 from core.postgres import embedded
 from core.resolve import Resolver, resolve, resolver
 from core.store import db, migrate
-from tests.bench import audit, budgets, calls, growth, history, migration, organizations, pages, rates, sent, usage
+from tests.bench import (
+    audit,
+    budgets,
+    calls,
+    growth,
+    history,
+    migration,
+    organizations,
+    pages,
+    privacy,
+    rates,
+    sent,
+    usage,
+)
 from tests.bench.peers import MUST
 from tests.processes import free_port
 
@@ -547,6 +560,7 @@ def main() -> None:
         warm()
         threads()
         sent.run(row)
+        privacy.run(row)
         outage(url)
         imports(url)
         from_file(url, folder)

@@ -1,6 +1,7 @@
 """What is found in texts, and what is not."""
 
 import re
+import sys
 import time
 import unicodedata
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 
 from core.privacy import checks, national
 from core.privacy.looking import Looking, find, same
-from core.privacy.spans import TYPES, PersonalSpan, plain, settled
+from core.privacy.shapes import shape, shapes
+from core.privacy.spans import TYPES, PersonalSpan, plain, settled, small
+from core.privacy.windows import words
 from core.redaction import PATTERNS, scrub
 from tests.privacy.labelled import EVERYWHERE, score, sentences
 
@@ -140,6 +143,45 @@ def test_each_countrys_numbers_are_checked(country: str) -> None:
 
 UNCHECKED = frozenset({"DK", "GB", "KR", "MY", "US"})
 """Whose numbers have no check digit that is in force."""
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+@example(None)
+def test_a_numbers_shape_is_one_of_its_forms(data: st.DataObject | None) -> None:
+    """A form is asked for only where a text has one of its shapes: it has to be all of them, and none of another length."""
+    for country, found in national.NATIONAL.items() if data is None else ():
+        assert all(7 <= len(one) <= 21 and one.strip() == one for each in found for one in shapes(each.form)), country
+    if data is not None:
+        form = data.draw(st.sampled_from([each.form for found in national.NATIONAL.values() for each in found]))
+        number = data.draw(st.from_regex(form, fullmatch=True)).translate(PLAIN_DIGITS)
+        assert shape(number) in shapes(form)
+        assert re.fullmatch(r"[CFGHJ-NPRTV-Z]{8}.*", number) or national._STARTS.match(number), number
+
+
+PLAIN_DIGITS = {at: str(unicodedata.decimal(chr(at))) for at in range(sys.maxunicode) if chr(at).isdecimal()}
+
+
+@pytest.mark.parametrize("pattern", ["a+", "[^a]", ".", r"\w", "a{1,50}"])
+def test_what_has_no_end_of_shapes_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"REPEAT|NOT_LITERAL|ANY|CATEGORY"):
+        shapes(pattern)
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "found"),
+    [
+        ("kimlik", "T.C. K\u0130ML\u0130K No", True),  # the only letter of which small ones are two
+        ("κωδικός", "ΚΩΔΙΚΌΣ: 1", True),  # a sigma at the end
+        ("(?:a|b)c|bd", "xac bc", True),
+        ("(?:a|b)c|bd", "xac xbd", False),
+        ("nip(?![a-z])", "nipô", False),
+        ("r?č", "Č 1", True),
+    ],
+)
+def test_words_are_found_in_any_case(word: str, text: str, found: bool) -> None:
+    assert (words(word).search(small(text)) is not None) == found
+    assert len(small(text)) == len(text)
 
 
 def test_every_named_check_exists() -> None:
