@@ -62,7 +62,7 @@ class Guard:
             "given": dict(request.given),
         }
         try:
-            masked = self._placeholders.mask(words)
+            masked = self._placeholders.mask(words, numbers=("messages",))
         except Unsearchable as error:
             self.is_unsearched = True
             return (

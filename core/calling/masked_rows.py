@@ -70,7 +70,7 @@ def _masked(row: Mapping[str, Any], rules: PersonalDataRules, longest: int) -> d
     if is_address:
         copies["user_id"] = user
     placeholders = Placeholders(kept.search)
-    found: dict[str, Any] = {**row, **placeholders.mask(copies), WHOLE: kept.whole}
+    found: dict[str, Any] = {**row, **placeholders.mask(copies, numbers=("prompt", "parameters")), WHOLE: kept.whole}
     if "parameters" in kept.whole:
         found["parameters"] = {"cut": f"{kept.whole['parameters']} characters in all"}
     found["pii"] = dict(Counter(row["pii"] or {}) + placeholders.counts) or None

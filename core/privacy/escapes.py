@@ -1,5 +1,6 @@
 """A text that is JSON, read without its escapes: tools are called with such, and answer with such."""
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -9,6 +10,7 @@ from .spans import PersonalSpan
 
 _BEGINNINGS: Final = ("{", "[", '"')
 _ESCAPE: Final = later(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[\"\\/bfnrt])")
+_TOKEN: Final = later(r'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*')
 _WITHIN: Final = 2
 """Levels of JSON within the texts of JSON."""
 _SHORT: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
@@ -35,6 +37,17 @@ def unescaped(text: str) -> Unescaped | None:
         if "\\" in read.text:
             read = _once(*read)
     return read
+
+
+def numbers_in(text: str) -> list[tuple[int, int]]:
+    """Return where numbers stand in *text*, if it is JSON of objects and lists: what stands there instead has to have quotes."""
+    if not text.lstrip().startswith(("{", "[")):
+        return []
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    return [found.span() for found in _TOKEN.finditer(text) if found[0][0] != '"']
 
 
 def _once(text: str, starts: Sequence[int]) -> Unescaped:

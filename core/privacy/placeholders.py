@@ -6,12 +6,13 @@ pickled, and shows counts where it is printed.
 
 import json
 import re
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from ..patterns import later
-from .escapes import unescaped
+from .escapes import numbers_in, unescaped
 from .looking import find, same
 from .spans import PersonalSpan, PersonalType, plain
 
@@ -20,9 +21,15 @@ Engine = Callable[[str], Sequence[PersonalSpan]]
 
 DEEPEST: Final = 100
 """Levels of lists and mappings within each other that are gone into."""
+_SMALLEST: Final = 1_000_000
+"""No smaller number is anybody's."""
 _PLACEHOLDER: Final = later(r"<([A-Z][A-Z0-9_]{0,30})_([1-9][0-9]{0,8})>")
-_FILE: Final = later(r"(?:data:[\w/+.;=-]{0,200},)?[A-Za-z0-9+/_=\r\n-]{1024,}")
-"""Base64 of a file: nothing in it is read."""
+_FILE: Final = later(
+    r"(?=[^A-Z]{0,300}[A-Z])(?=[^a-z]{0,300}[a-z])(?!(?s:.*)\d{12})"
+    r"(?:data:[\w/+.;=-]{0,200},)?(?:(?:[\w+/-]{64}\r?\n)+|(?:[\w+/-]{76}\r?\n)+)?[\w+/-]*={0,2}\s{0,9}"
+)
+"""Base64 of a file, in one line or in lines as MIME and PEM have them: nothing in it is read. Columns of numbers are none."""
+_SHORTEST_FILE: Final = 1_024
 
 
 class Placeholders:
@@ -46,10 +53,14 @@ class Placeholders:
         self.counts: Counter[PersonalType] = Counter()
         """How many values of each kind have a placeholder."""
 
-    def mask(self, value: Any) -> Any:
+    def mask(self, value: Any, *, numbers: Collection[str] = ()) -> Any:
         """Return a copy of *value* with placeholders in all its texts: messages, options, whatever JSON can hold.
 
         Names of fields stay, and so do files (base64). What has been masked by this object before keeps its placeholders.
+
+        Args:
+            value: Texts, and lists and mappings of them.
+            numbers: Names of its fields in which whole numbers are searched as texts are: what tools are called with, not ``seed``.
 
         Raises:
             Unsearchable: If the engine fails, or what is nested too deep; nothing of *value* is in it.
@@ -59,7 +70,9 @@ class Placeholders:
         for text in texts:
             self._taken.update(found[0] for found in _PLACEHOLDER.finditer(text))
         self._taken.difference_update(self._values)
-        return self._masked(value)
+        if not numbers:
+            return self._masked(value)
+        return {name: self._masked(item, numbers=name in numbers) for name, item in value.items()}
 
     def masked_upto(self, before: str, text: str, at: int) -> tuple[str, int]:
         """Return the beginning of *text* masked, and where it ends: at *at*, or where a value begins that goes on behind it.
@@ -110,22 +123,22 @@ class Placeholders:
             return placeholder
         return json.dumps(value, ensure_ascii=False)[1:-1] if in_json else value
 
-    def _masked(self, value: Any) -> Any:
+    def _masked(self, value: Any, *, numbers: bool = False) -> Any:
         if isinstance(value, str):
             return self._text(value)
         if isinstance(value, Mapping):
-            return {name: self._masked(item) for name, item in value.items()}
+            return {name: self._masked(item, numbers=numbers) for name, item in value.items()}
         if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return type(value)(*(self._masked(item) for item in value))
+            return type(value)(*(self._masked(item, numbers=numbers) for item in value))
         if isinstance(value, list | tuple | set | frozenset):
-            return type(value)(self._masked(item) for item in value)
-        if (said := _dumped(value)) is not None:
-            masked = self._masked(said)
-            return value if masked == said else masked
-        return value
+            return type(value)(self._masked(item, numbers=numbers) for item in value)
+        is_long = numbers and isinstance(value, int) and abs(value) >= _SMALLEST
+        said = str(value) if is_long else _dumped(value)
+        masked = None if said is None else self._masked(said, numbers=numbers)
+        return value if masked == said else masked
 
     def _text(self, text: str) -> str:
-        if len(text) < SHORTEST or _FILE.fullmatch(text):
+        if len(text) < SHORTEST or (len(text) >= _SHORTEST_FILE and text.isascii() and _FILE.fullmatch(text)):
             return text
         read = unescaped(text)
         said = text if read is None else read.text
@@ -138,9 +151,15 @@ class Placeholders:
             return text
         made: list[str] = []
         at = 0
+        numbers = numbers_in(text)
         for span, (start, end, kind) in zip(spans, spans if read is None else read.back(spans), strict=True):
-            made += (text[at:start], self._placeholder(kind, said[span.start : span.end]))
-            at = end
+            number = numbers[bisect_right(numbers, (start, len(text))) - 1] if numbers else (0, 0)
+            if not number[0] <= start < end <= number[1]:
+                made += (text[at:start], self._placeholder(kind, said[span.start : span.end]))
+                at = end
+            elif number[0] >= at:  # a text takes the place of the whole number
+                made += (text[at : number[0]], f'"{self._placeholder(kind, text[slice(*number)])}"')
+                at = number[1]
         return "".join((*made, text[at:]))
 
     def _placeholder(self, kind: PersonalType, value: str) -> str:

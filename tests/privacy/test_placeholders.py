@@ -1,5 +1,6 @@
 """Placeholders: what stands for what, and the way back."""
 
+import base64
 import copy
 import json
 import pickle
@@ -89,6 +90,55 @@ def test_only_what_may_be_a_known_placeholder_is_held_back() -> None:
     assert restoring.feed("X") == "<EMX"
     assert restoring.feed("<EMAIL_1") == ""
     assert restoring.end() == "<EMAIL_1"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ('{"card": 4111111111111111}', '{"card": "<CARD_1>"}'),
+        ('{"a": "4111111111111111, b", "c":\n[4111111111111111,1]}', '{"a": "<CARD_1>, b", "c":\n["<CARD_1>",1]}'),
+        ('{"a": "\\\\n\\"", "b": 4111111111111111}', '{"a": "\\\\n\\"", "b": "<CARD_1>"}'),
+        ("[4111111111111111", "[<CARD_1>"),
+        ("4111111111111111", "<CARD_1>"),
+    ],
+)
+def test_what_was_json_is_json(text: str, masked: str) -> None:
+    """In the place of a number stands a text."""
+    assert Placeholders().mask(text) == masked
+
+
+def test_whole_numbers_are_searched_where_that_is_asked_for() -> None:
+    value = {"a": {"input": [4111111111111111, 7, True]}, "seed": 4111111111111111}
+    assert Placeholders().mask(value, numbers=("a",)) == {
+        "a": {"input": ["<CARD_1>", 7, True]},
+        "seed": 4111111111111111,
+    }
+    assert Placeholders().mask(value) == value
+
+
+FILE = base64.b64encode(bytes(range(256)) * 8).decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "is_read"),
+    [
+        (FILE, False),
+        (f"data:image/png;base64,{FILE}", False),
+        (base64.urlsafe_b64encode(bytes(range(256)) * 8).decode(), False),
+        (base64.encodebytes(bytes(range(256)) * 8).decode(), False),
+        ("\r\n".join(FILE[at : at + 64] for at in range(0, len(FILE), 64)), False),
+        ("4111111111111111\n" * 70, True),
+        ("4111-1111-1111-1111\r\n" * 70, True),
+        ("Anna\n4111111111111111\n" * 60, True),
+        ("4111111111111111-" * 70, True),
+        ("Anna_4111111111111111_" * 60, True),
+        (f"{FILE[:1200]}\n4111111111111111", True),
+    ],
+)
+def test_a_file_is_told_from_a_column_of_numbers(text: str, *, is_read: bool) -> None:
+    read: list[str] = []
+    Placeholders(lambda said: read.append(said) or ()).mask(text)  # type: ignore[func-returns-value]  # it returns ()
+    assert bool(read) == is_read
 
 
 def test_nothing_tells_what_it_stands_for() -> None:
