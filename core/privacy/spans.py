@@ -78,7 +78,8 @@ def small(text: str) -> str:
     """Return *text* in small letters, as long as it was; both small sigmas are one."""
     if text.isascii():
         return text.lower()
-    return text.lower().replace("\u03c2", "\u03c3")  # of all letters the first alone would become two
+    lower = text.replace("\u0130", "i").lower()  # of all letters that one alone would become two
+    return lower.replace("\u03c2", "\u03c3")
 
 
 _NO_WIDTH: Final = (
