@@ -10,7 +10,7 @@ from core.store.table import id_of
 from ui import listing
 from ui.navigation import begin_page
 from ui.users.dialogs import ask, draw_dialog, start_afresh
-from ui.users.rows import draw_figures, draw_user
+from ui.users.rows import draw_figures, draw_review, draw_user
 
 actor = begin_page(
     "users",
@@ -34,4 +34,5 @@ shown = listing.shown(found)
 with rows:
     for user in shown:
         draw_user(user, signed_in.get(id_of(user), 0), is_self=id_of(user) == actor.user_id)
+draw_review(actor)
 draw_dialog()

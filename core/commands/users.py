@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from sqlmodel import Session
 
-from ..access import sessions, users
+from ..access import review, sessions, users
 from ..actors import COMMAND_LINE
 from ..errors import NotFound
 from ..store import db
@@ -78,6 +78,14 @@ def list_users() -> None:
     with store(), db.transaction() as session:
         for user in users.list_all(session):
             typer.echo(f"{user.username:<30} {user.role:<8} {'active' if user.is_active else 'disabled'}")
+
+
+@app.command("review")
+def review_access() -> None:
+    """Write who may come in as CSV: users and API tokens with role, organisations, second factor, last use and end."""
+    with store(), db.transaction() as session:
+        for line in review.as_csv(review.review(session, COMMAND_LINE)):
+            typer.echo(line, nl=False)
 
 
 def _user(session: Session, username: str) -> User:

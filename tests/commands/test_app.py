@@ -38,7 +38,7 @@ COMMANDS = {
     **{f"providers headers {name}": "providers" for name in ("list", "set", "remove")},
     **{f"providers query {name}": "providers" for name in ("list", "set", "remove")},
     **{f"providers keys {name}": "providers" for name in ("list", "add", "test", "promote", "retire")},
-    **{f"users {name}": "users" for name in ("add", "passwd", "disable", "role", "sign-out", "list")},
+    **{f"users {name}": "users" for name in ("add", "passwd", "disable", "role", "sign-out", "list", "review")},
     **{f"audit {name}": "audit" for name in ("head", "verify", "purge", "export")},
     **{f"catalogue {name}": "catalogue" for name in ("status", "export", "diff", "import")},
     **{f"models {name}": "models" for name in ("retiring", "facts", "set", "drop")},
@@ -124,6 +124,7 @@ def test_every_command_that_writes_takes_a_reason() -> None:
             "budgets show",
             "rate-limits show",
             "pii show",
+            "users review",
         ),
     }
     takes = {name for name, options in _options(get_command(app)) if "--comment" in options and "-m" in options}

@@ -123,6 +123,7 @@ REFUSED: Final = {
     "keeping.read": "look at how long things are kept",
     "logs.find": "look for somebody's calls",
     "logs.erase": "erase somebody's calls",
+    "access.review": "export the access review",
     "session.list": "list sign-ins",
     "session.end": "end a sign-in",
     "session.end_all": "end all sign-ins of somebody",

@@ -6,12 +6,15 @@ from typing import Literal
 
 import streamlit as st
 
+from core.access import review
+from core.actors import Actor
+from core.store import db
 from core.store.table import id_of
 from core.store.tables import User
 from core.wording import counted
 from ui.feedback import plain
 from ui.users.dialogs import ask
-from ui.widgets import ago, exact, figure, for_row
+from ui.widgets import ago, download_csv, exact, figure, for_row
 
 
 def draw_figures(people: Sequence[User], signed_in: Mapping[int, int]) -> None:
@@ -58,6 +61,19 @@ def draw_user(user: User, places: int, *, is_self: bool) -> None:
             width=100,
             on_click=partial(ask, "active", user_id),
         )
+
+
+def review_csv(actor: Actor) -> bytes:
+    """Return the access review as a CSV file. Raises Forbidden."""
+    with db.transaction() as session:
+        found = review.review(session, actor)
+    return "".join(review.as_csv(found)).encode("utf-8-sig")  # spreadsheets know UTF-8 by its mark
+
+
+def draw_review(actor: Actor) -> None:
+    """Draw the download of the access review."""
+    what = "An access review: all users and API tokens, with role, organisations, last use and end."
+    download_csv("access-review.csv", lambda: review_csv(actor), what, "access_review")
 
 
 def _badges(user: User) -> str:
