@@ -6,14 +6,16 @@ An engine of somebody else's is a function ``find(text) -> [(start, end, type)]`
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.metadata import entry_points
+from itertools import islice
 from typing import Any, Final
 
 from .looking import Looking, find, same
 from .own_patterns import own
-from .placeholders import Engine, sound
+from .placeholders import Engine, Unsearchable, sound
 from .spans import TYPES, PersonalSpan, PersonalType, plain, settled
 
 GROUP: Final = "llm_settings.pii"
@@ -22,6 +24,8 @@ ANSWERS_WITHIN: Final = 5.0
 """Seconds that an engine has for a text."""
 LOADED_WITHIN: Final = 60.0
 """Seconds that it has for the first one: models take long to load."""
+ALL_WITHIN: Final = 60.0
+"""Seconds that it has for all texts of a call, or of a row of the log."""
 MOST_STUCK: Final = 4
 """Texts that an engine may be stuck with; then nothing more is given to it until it has answered one of them."""
 
@@ -64,6 +68,25 @@ def _order(names: tuple[str, ...], found: list[PersonalSpan]) -> list[PersonalTy
     return [*order, *(span.kind for span in found if span.kind not in order)]
 
 
+def within(engine: Engine, seconds: float) -> Engine:
+    """Return *engine* for the texts of one call, or one row: it may take so long for all of them, and the one that is under way.
+
+    What comes after that is TimeoutError.
+    """
+    spent = [0.0]
+
+    def found_in(text: str) -> Sequence[PersonalSpan]:
+        if spent[0] > seconds:
+            raise TimeoutError
+        began = time.monotonic()
+        try:
+            return engine(text)
+        finally:
+            spent[0] += time.monotonic() - began
+
+    return found_in
+
+
 class Installed:
     """An engine that is installed, or that should be.
 
@@ -101,7 +124,8 @@ class Installed:
 
         def work() -> None:
             try:
-                answers.append(self._function()(text))
+                # spans that do not overlap are no more than letters: what goes on for ever ends here
+                answers.append([*islice(self._function()(text), len(text) + 1)])
             except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
                 failures.append(error)
             finally:
@@ -120,7 +144,8 @@ class Installed:
             _log.warning("An engine for personal data has not answered within %.0f seconds.", within)
             raise TimeoutError
         if failures:
-            raise failures[0]
+            one = failures[0]  # one that ends a program ends none here, nor the thread that writes the log
+            raise one if isinstance(one, Exception) else Unsearchable(type(one).__name__)
         return sound(answers[0], len(text))
 
     def _function(self) -> Callable[[str], Any]:

@@ -5,10 +5,10 @@ pickled, and shows counts where it is printed.
 """
 
 import json
-import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import index
 from typing import Any, Final, NoReturn
 
 from ..patterns import later
@@ -23,6 +23,7 @@ DEEPEST: Final = 100
 """Levels of lists and mappings within each other that are gone into."""
 _SMALLEST: Final = 1_000_000
 """No smaller number is anybody's."""
+_KIND: Final = later("[A-Z][A-Z0-9_]{0,30}")
 _PLACEHOLDER: Final = later(r"<([A-Z][A-Z0-9_]{0,30})_([1-9][0-9]{0,8})>")
 _FILE: Final = later(
     r"(?=[^A-Z]{0,300}[A-Z])(?=[^a-z]{0,300}[a-z])(?!(?s:.*)\d{12})"
@@ -87,12 +88,7 @@ class Placeholders:
         """
         whole, shift = before + text, len(before)
         self._taken.update(found[0] for found in _PLACEHOLDER.finditer(text) if found[0] not in self._values)
-        try:
-            spans = sound(self._engine(whole), len(whole))
-        except Unsearchable:
-            raise
-        except Exception as error:  # noqa: BLE001 - as in _text
-            raise Unsearchable(type(error).__name__) from None
+        spans = self._found(whole)
         end = min([at, *(max(0, span.start - shift) for span in spans if span.start - shift < at < span.end - shift)])
         made: list[str] = []
         done = 0
@@ -142,11 +138,7 @@ class Placeholders:
             return text
         read = unescaped(text)
         said = text if read is None else read.text
-        try:
-            found = self._engine(said)
-        except Exception as error:  # noqa: BLE001 - an engine may be anybody's; what it says may have the text in it
-            raise Unsearchable(type(error).__name__) from None
-        spans = sound(found, len(said))
+        spans = self._found(said)
         if not spans:
             return text
         made: list[str] = []
@@ -161,6 +153,17 @@ class Placeholders:
                 made += (text[at : number[0]], f'"{self._placeholder(kind, text[slice(*number)])}"')
                 at = number[1]
         return "".join((*made, text[at:]))
+
+    def _found(self, said: str) -> list[PersonalSpan]:
+        try:
+            return sound(self._engine(said), len(said))
+        except Unsearchable:
+            raise
+        except Exception as error:  # noqa: BLE001 - an engine may be anybody's
+            why = type(
+                error
+            ).__name__  # what it says may have the text in it: ours is raised without it, even as a context
+        raise Unsearchable(why)
 
     def _placeholder(self, kind: PersonalType, value: str) -> str:
         key = (kind, _identity(kind, value))
@@ -260,12 +263,18 @@ def sound(found: Any, length: int) -> list[PersonalSpan]:
         Unsearchable: If they lie outside of the text, overlap, or are no spans.
     """
     try:
-        spans = sorted(PersonalSpan(int(start), int(end), str(kind)) for start, end, kind in found)
+        spans = sorted(PersonalSpan(index(start), index(end), _kind(kind)) for start, end, kind in found)
     except (TypeError, ValueError):
         raise Unsearchable("no spans") from None
     before = 0
     for span in spans:
-        if not before <= span.start < span.end <= length or not re.fullmatch("[A-Z][A-Z0-9_]{0,30}", span.kind):
-            raise Unsearchable("spans that lie outside, overlap, or have no kind")
+        if not before <= span.start < span.end <= length:
+            raise Unsearchable("spans that lie outside, or overlap")
         before = span.end
     return spans
+
+
+def _kind(kind: Any) -> str:
+    if not isinstance(kind, str) or not _KIND.fullmatch(kind):
+        raise ValueError
+    return str(kind)
