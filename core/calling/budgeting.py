@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 from ..errors import BudgetExceeded
 from ..resolving.effective import EffectiveSettings
 from . import leases
+from .borrowing import SILENCE
 from .holds import Hold, refused
-from .leases import SILENCE
 from .pricing import is_priced_apart, price
 from .request import SEVERAL
 from .settling import A_FILE, CAPS, LARGEST, measured

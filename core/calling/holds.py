@@ -1,5 +1,6 @@
 """What a call holds of budgets, and one that waits for it. :mod:`~.leases` has the lock that both are changed under."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -7,7 +8,7 @@ from typing import Final
 
 from ..errors import BudgetExceeded
 from ..resolving.budgets import Budget
-from .meters import Meter
+from .meters import NOTHING, Meter
 
 refused: Final[Counter[str]] = Counter()
 """Calls of this process that budgets did not let through, by reason."""
@@ -36,10 +37,13 @@ class Hold:
 class Waiter:
     """A call that waits until there is room, or it is known that there is none."""
 
-    __slots__ = ("amount", "budgets", "hold", "problem", "ready", "since")
+    __slots__ = ("amount", "budgets", "hold", "patience", "problem", "ready", "since")
 
-    def __init__(self, budgets: Sequence[Budget], amount: Decimal, since: float, ready: Callable[[], object]) -> None:
-        self.budgets, self.amount, self.since, self.ready = budgets, amount, since, ready
+    ready: Callable[[], object]
+    """What wakes it, once it waits."""
+
+    def __init__(self, budgets: Sequence[Budget], amount: Decimal, patience: float) -> None:
+        self.budgets, self.amount, self.patience, self.since = budgets, amount, patience, time.monotonic()
         self.hold: Hold | None = None
         self.problem: BudgetExceeded | None = None
 
@@ -47,3 +51,8 @@ class Waiter:
     def is_answered(self) -> bool:
         """Whether the wait is over."""
         return self.hold is not None or self.problem is not None
+
+    def undo(self) -> None:
+        """Give back what it got. Of whoever has the lock."""
+        if self.hold is not None:
+            self.hold.put(NOTHING, estimated=False, unpriced=False)

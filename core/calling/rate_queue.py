@@ -72,16 +72,18 @@ class RateWaiter:
 
     __slots__ = ("feature", "limits", "patience", "permit", "problem", "ready", "since", "tokens")
 
+    ready: Callable[[], object]
+    """What wakes it, once it waits."""
+
     def __init__(
         self,
         limits: Sequence[RateLimit],
         tokens: float,
         feature: str | None,
         patience: float,
-        ready: Callable[[], object],
     ) -> None:
         self.limits, self.tokens, self.feature = limits, tokens, feature
-        self.patience, self.ready, self.since = patience, ready, time.monotonic()
+        self.patience, self.since = patience, time.monotonic()
         self.permit: Permit | None = None
         self.problem: RateLimited | None = None
 
@@ -94,6 +96,11 @@ class RateWaiter:
     def is_answered(self) -> bool:
         """Whether the wait is over."""
         return self.permit is not None or self.problem is not None
+
+    def undo(self) -> None:
+        """Give back what it got. Of whoever has the lock."""
+        if self.permit is not None:
+            self.permit.put(None)
 
 
 _Line = tuple[str | None, tuple[int, ...]]

@@ -206,8 +206,8 @@ def test_who_needs_less_does_not_overtake() -> None:
     """In one line a small call waits behind a large one; a line of other rate limits goes on."""
     limits = [RateLimit(number, "r", None, None, 1, None, 6.0, "wait", 2000) for number in (1, 2, 3)]
     waiting = RateQueue()
-    large, small = (RateWaiter(limits[:2], tokens, "a", 9, str) for tokens in (100, 1))
-    other, same = RateWaiter(limits[2:], 1, "a", 9, str), RateWaiter(limits[1:2], 1, "b", 9, str)
+    large, small = (RateWaiter(limits[:2], tokens, "a", 9) for tokens in (100, 1))
+    other, same = RateWaiter(limits[2:], 1, "a", 9), RateWaiter(limits[1:2], 1, "b", 9)
     for each in (large, small, other, same):
         waiting.put(each)
     assert waiting.serve(lambda each: each.tokens == 1) == [other]
