@@ -14,6 +14,10 @@ _LOCAL: Final = later(
     rf"(?:(?<![{LETTERS}.+%@/-])[{LETTERS}][{LETTERS}{_MARKS}.+%'*^~$-]{{0,63}}|(?<![\w.+%@/-])(?:(?![{LETTERS}])\w){{1,64}})\Z"
 )
 _LONGEST_LOCAL: Final = 64
+_QUOTED: Final = later(r'(?<![\w\\])"[^"\r\n@]{1,62}"\Z')
+_OF_A_URL: Final = later(
+    r"(?i)(?<![\w.+%-])(?:[\w.+-]|%2b){1,64}%40[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){0,7}\.[a-z]{2,24}(?![\w-])"
+)
 _BEHIND_IT: Final = later(rf"@({_HOST})(?![{LETTERS}-])(?!\.[{LETTERS}])")
 _BRACKETED: Final = later(r"(?i)[\[({] ?(?:at|ät|arroba|chez|@) ?[\])}]")
 _SPELT: Final = later(  # as people write it for machines not to find it
@@ -45,21 +49,12 @@ _NO_HOST: Final = later(rf"(?i)\d+\.(?:\d+|x)\.|.*\.(?:{_FILES})$")
 
 
 def emails(plain: Searched) -> Iterator[PersonalSpan]:
-    """Find e-mail addresses (RFC 5321's unquoted ones, RFC 6531's letters of all scripts), also spelt with "(at)"."""
+    """Find e-mail addresses (RFC 5321's, RFC 6531's letters of all scripts), also as URLs have them, and spelt with "(at)"."""
     text = plain.text
-    at, done = text.find("@"), 0
-    while at >= 0:
-        found, host = _LOCAL.search(text, max(done, at - _LONGEST_LOCAL), at), _BEHIND_IT.match(text, at)
-        done = at + 1
-        at = text.find("@", done)
-        if found is None or host is None:
-            continue
-        done = host.end()
-        local = found[0].casefold()
-        if local in _OF_PROGRAMS or ".." in local or _NO_HOST.match(host[1]) is not None:
-            continue
-        if _OF_A_MESSAGE.search(text, max(0, found.start() - BEFORE), found.start()) is None:
-            yield plain.span(found.start(), done, "EMAIL")
+    yield from _addresses_with_a_sign(plain)
+    if "%40" in text:
+        for found in _OF_A_URL.finditer(text):
+            yield plain.span(found.start(), found.end(), "EMAIL")
     if _BRACKETED.search(text):
         for found in _SPELT.finditer(text):
             yield plain.span(found.start(), found.end(), "EMAIL")
@@ -70,9 +65,27 @@ def emails(plain: Searched) -> Iterator[PersonalSpan]:
                 yield plain.span(found.start(), found.end(), "EMAIL")
 
 
+def _addresses_with_a_sign(plain: Searched) -> Iterator[PersonalSpan]:
+    text, done = plain.text, 0
+    at = text.find("@")
+    while at >= 0:
+        local_part = _QUOTED if text[at - 1 : at] == '"' else _LOCAL
+        found, host = local_part.search(text, max(done, at - _LONGEST_LOCAL), at), _BEHIND_IT.match(text, at)
+        done = at + 1
+        at = text.find("@", done)
+        if found is None or host is None:
+            continue
+        done = host.end()
+        local = found[0].casefold()
+        if local in _OF_PROGRAMS or ".." in local or _NO_HOST.match(host[1]) is not None:
+            continue
+        if _OF_A_MESSAGE.search(text, max(0, found.start() - BEFORE), found.start()) is None:
+            yield plain.span(found.start(), done, "EMAIL")
+
+
 _CARD: Final = later(
     rf"[0-9](?<![{LETTERS}./@#-].)(?<!\d,.)"
-    r"(?:\d{11,18}|(?<!\d .)\d{3}(?:([ .-])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{3})?|([ -])\d{6}\2\d{4,5})(?! \d))"
+    r"(?:\d{11,18}|(?<!\d .)\d{3}(?:([ .-]|  | - )\d{4}\1\d{4}\1\d{1,4}(?:\1\d{3})?|([ -]|  )\d{6}\2\d{4,5})(?! \d))"
     rf"(?![{LETTERS}/@]|[.-]\d|,\d{{3}}(?!\d))"
 )
 _CARD_WORDS: Final = words(
@@ -151,9 +164,13 @@ def ibans(plain: Searched) -> Iterator[PersonalSpan]:
 
 _IPV4: Final = later(rf"[0-9](?<![{LETTERS}.-].)(?:(?<=//.)|(?<!/.))\d{{0,2}}(?:\.\d{{1,3}}){{3}}(?![{LETTERS}-]|\.\d)")
 _IPV6: Final = later(
-    rf"[23](?<![{LETTERS}:.].)[0-9a-fA-F]{{3}}:(?:[0-9a-fA-F]{{1,4}}:){{0,6}}(?::?[0-9a-fA-F]{{1,4}}|:)(?::[0-9a-fA-F]{{1,4}}){{0,6}}(?![{LETTERS}:]|\.\w)"
+    rf"[23](?<![{LETTERS}:.].)[0-9a-fA-F]{{3}}:(?:[0-9a-fA-F]{{1,4}}:){{0,6}}(?::?[0-9a-fA-F]{{1,4}}|:)(?::[0-9a-fA-F]{{1,4}}){{0,6}}"
+    rf"(?:\.\d{{1,3}}){{0,3}}(?![{LETTERS}:]|\.\w)"
 )
-"""Of 2000::/3, which are all that are given out."""
+"""Of 2000::/3, which are all that are given out; its end may be written as IPv4."""
+_MAPPED: Final = later(r"(?<![\w:])::[fF]{4}:(?:0:)?$")
+"""Ends with what makes an IPv6 address of an IPv4 one."""
+_BITS: Final = later(r"/(\d{1,3})(?!\d)")
 _GLOBAL: Final = ipaddress.IPv6Network("2000::/3")
 _DOCUMENTED: Final = ("192.0.2.", "198.51.100.", "203.0.113.")
 _NO_ADDRESS: Final = later(
@@ -173,13 +190,24 @@ def addresses(plain: Searched) -> Iterator[PersonalSpan]:
             continue
         is_one = (four.is_global and not four.is_multicast) or found[0].startswith(_DOCUMENTED)
         is_public = is_one and not found[0].endswith(".0.0")  # that is a version, or a network
-        if is_public and _NO_ADDRESS.search(text, max(0, found.start() - BEFORE), found.start()) is None:
-            yield plain.span(found.start(), found.end(), "IP")
+        if is_public and not _is_network(four, text, found.end()):
+            mapped = _MAPPED.search(text, max(0, found.start() - BEFORE), found.start())
+            start = found.start() if mapped is None else mapped.start()
+            if _NO_ADDRESS.search(text, max(0, start - BEFORE), start) is None:
+                yield plain.span(start, found.end(), "IP")
     if text.count(":") > 1:
         for found in in_windows(_IPV6, plain):
             try:
                 six = ipaddress.IPv6Address(found[0])
             except ValueError:
                 continue
-            if six in _GLOBAL:
+            if six in _GLOBAL and not _is_network(six, text, found.end()):
                 yield plain.span(found.start(), found.end(), "IP")
+
+
+def _is_network(address: ipaddress.IPv4Address | ipaddress.IPv6Address, text: str, end: int) -> bool:
+    """Return whether *address* is the first of a network whose length stands behind it: it is nobody's."""
+    bits = _BITS.match(text, end)
+    if bits is None or int(bits[1]) >= address.max_prefixlen:
+        return False
+    return not int(address) & ((1 << (address.max_prefixlen - int(bits[1]))) - 1)

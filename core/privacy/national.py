@@ -70,7 +70,7 @@ NATIONAL: Final[dict[str, tuple[National, ...]]] = {
         National(r"\d{1,2}\.\d{3}\.\d{3}-[\dkK]", "cl.rut"),
         National(r"\d{7,8}-?[\dkK]", "cl.rut", r"rut(?![a-z])|run(?![a-z])"),
     ),
-    "CN": (National(r"\d{17}[\dXx]", "cn.ric"),),
+    "CN": (National(r"[1-8]\d{5}(?:18|19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx]", "cn.ric"),),
     "CZ": _RODNE,
     "DE": (
         National(
@@ -129,7 +129,7 @@ NATIONAL: Final[dict[str, tuple[National, ...]]] = {
     ),
     "ID": (National(r"\d{16}", "id.nik", r"nik(?![a-z])|ktp|nomor induk"),),
     "IE": (National(r"\d{7}[A-Wa-w][A-IWa-iw]?", "ie.pps", r"pps|personal public"),),
-    "IL": (National(r"\d{9}|\d{8}-\d", "il.idnr", r'ת["״.]?ז|תעודת|מספר זהות|teud|id n|israeli id'),),
+    "IL": (National(r"\d{9}|\d{7,8}-\d", "il.idnr", r'ת["״.]?ז|תעודת|מספר זהות|teud|id n|israeli id'),),
     "IN": (
         National(r"[2-9]\d{3}[ -]?\d{4}[ -]?\d{4}", "in_.aadhaar", r"aad?ha+r|आधार|uid(?![a-z])"),
         National(r"[A-Z]{3}P[A-Z]\d{4}[A-Z]", "in_.pan"),
@@ -212,6 +212,13 @@ NATIONAL: Final[dict[str, tuple[National, ...]]] = {
     "ZA": (National(r"\d{6} ?\d{4} ?\d{3}", ".south_africa"),),
 }
 """By country (ISO 3166). Where no words are named, at most one of a thousand other numbers of the form passes."""
+_IDENTITY: Final = (
+    r"(?:national|personal|personnel|civil|citizen|resident|identity|identification)(?: \w+)? (?:id|identity|identification|number|code|no)(?![a-z])"
+    r"|(?:argentin|austral|austri|belgi|brazil|bulgari|canadi|chil|chin|croati|czech|danish|dutch|ecuador|egypti|estoni|finnish|french|german|greek"
+    r"|hungari|iceland|indi|indonesi|iran|irish|israel|itali|japan|kazakh|korean|latvi|lithuani|mexic|norwegi|peruvi|polish|portug|romani|russi|saudi"
+    r"|serbi|sloven|slovak|south afric|spanish|swedish|swiss|thai|turkish|ukraini)\w{0,5} (?:\w+ )?(?:id|tax|identity|number|code)(?![a-z])"
+)
+"""What a text in English calls the number of any country."""
 COUNTRIES: Final = frozenset(NATIONAL)
 """Whose national numbers are known."""
 
@@ -248,12 +255,12 @@ def _of(countries: tuple[str, ...]) -> _Wanted:
     for each in found:
         looked = _Looked(
             later(rf"(?:{each.form})(?![{LETTERS}/@]|[.:-][{LETTERS}]|,\d{{3}}(?!\d))"),
-            words(each.named) if each.named else None,
+            words(each.named, *([_IDENTITY] if each.check else [])) if each.named else None,
             _check(each.check),
         )
         for one in shapes(each.form):
             by_shape.setdefault(one, []).append(looked)
-    named = words(*(each.named for each in found if each.named), "$^")
+    named = words(*(each.named for each in found if each.named), _IDENTITY)
     lengths: dict[str, set[int]] = {}
     for one in by_shape:
         lengths.setdefault(one[:_BEGINNING], set()).add(len(one))
@@ -268,7 +275,14 @@ def _check(name: str) -> Callable[[str], bool]:
         found: Callable[[str], bool] = getattr(checks, name[1:])
         return found
     is_valid: Callable[[str], bool] = importlib.import_module(f"stdnum.{name}").is_valid
-    return lambda number: is_valid(number) or ("." in number and is_valid(number.replace(".", "")))
+
+    def check(number: str) -> bool:
+        try:
+            return is_valid(number) or ("." in number and is_valid(number.replace(".", "")))
+        except Exception:  # noqa: BLE001 - its tables have holes (cn.ric): what cannot be said is said to be one
+            return True
+
+    return check
 
 
 def numbers(plain: Searched, countries: Sequence[str]) -> Iterator[PersonalSpan]:

@@ -27,7 +27,7 @@ _NOT: Final = words(
     r"order|invoice|ticket|case(?![a-z])|tracking|ref|id(?![a-z])|sku|serial|isbn|issn|ean(?![a-z])|upc|gtin|batch|lot(?![a-z])",
     r"part(?:s|no|nr)?(?![a-z])|meeting|webinar|conference|po(?= ?(?:#|n[or]\.?|number)?:? ?(?:\d|$))|bestell|rechnung|auftrag|vorgang|kunden|artikel|sendung|commande|facture|pedido|factura|ordine",
     r"fattura|bestelling|zamówien|faktur|заказ|счет|注文|订单|주문|account|konto|kto|compte|cuenta|vat|ust|steuer",
-    r"siren|siret|iban|port(?![a-z])|timestamp|epoch|version|commit|pid|uid|hash",
+    r"siren|siret|nif(?![a-z])|nipc|cnpj|nip(?![a-z])|regon|iban|port(?![a-z])|timestamp|epoch|version|commit|pid|uid|hash",
 )
 _BESIDE: Final = 16
 """Characters before a number in which a word that says it is another's weighs more than one for calling behind it."""
@@ -89,6 +89,8 @@ def _national(plain: Searched, found: re.Match[str], countries: Sequence[str]) -
         return
     groups = [len(group) for group in re.findall(r"\d+", written)]
     if not is_called and sum(groups) < LOCAL and len(groups) < 4:  # noqa: PLR2004 - as 22 33 44 55
+        return
+    if not is_called and " " not in written and plain.text[found.start() - 1 : found.start()] in _IN_CODE:
         return
     if (
         len(groups) == 1
@@ -156,6 +158,8 @@ _KINDS: Final = (
 """Of numbers, as Google's tables have them: one that is of none is not valid."""
 
 
+_IN_CODE: Final = frozenset("=/")
+"""Before a number: it is a value, or a part of a path, and no word says that it is for calling."""
 _ROW: Final = "012345678901234567890"
 _TRUNK: Final = later(r"0\d{9,10}")
 _CHINA: Final = later(r"1[3-9]\d{9}")

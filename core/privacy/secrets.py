@@ -53,7 +53,9 @@ _SPELT: Final = tuple(
     dict.fromkeys(unicodedata.normalize(form, word) for form in ("NFC", "NFD") for word in _PASSWORDS.split("|"))
 )
 """Also with the accents apart from their letters."""
-_SAID: Final = later(rf"(?i)(?<![A-Za-z\u00aa-\u058f])(?:{'|'.join(_SPELT)})[A-Za-z\u00aa-\u06ff]{{0,6}}")
+_SAID: Final = later(
+    rf"(?i)(?<![A-Za-z\u00aa-\u058f])(?:{'|'.join(_SPELT)})[A-Za-z\u00aa-\u06ff]{{0,6}}(?:(?<![A-Za-z])|(?![A-Za-z0-9+/]))"
+)
 _VERBS: Final = "is ist lautet est es é è to är er on je jest are são -> => है هي هو היא הוא yra ir este είναι adalah là"
 _LINKS: Final = frozenset(_VERBS.split())
 """Behind one of these the next thing is what was asked for."""
