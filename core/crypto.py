@@ -31,6 +31,7 @@ _BLOB = re.compile(r"([0-9a-fA-F]{32}):([0-9a-fA-F]{32}):((?:[0-9a-fA-F]{2})*)")
 _KEY_ID_LABEL = b"llm-settings key id v1"
 _BINDING_INFO = b"llm-settings binding v1"
 _FINGERPRINT_INFO = b"llm-settings fingerprint v1"
+_PSEUDONYM_INFO = b"llm-settings pseudonym v1"
 
 
 class Place(NamedTuple):
@@ -187,6 +188,17 @@ class KeyRing:
             raise Sealed
         return key.fingerprint(plain.encode())
 
+    def pseudonym(self, plain: str, key_id: str) -> str:
+        """Return 20 hex digits that stand for a person: as :meth:`fingerprint`, of 80 bits, so that no two are alike.
+
+        Raises:
+            Sealed: If there is no such key.
+        """
+        key = self._keys.get(key_id)
+        if key is None:
+            raise Sealed
+        return key.pseudonym(plain.encode("utf-8", "replace"))
+
     def find(self, blob: str) -> str | None:
         """Return the id of the key that opens *blob*, whoever wrote it; None if no key of the ring does."""
         return next((key.id for key in self._keys.values() if key.box(blob) is not None), None)
@@ -205,7 +217,7 @@ class KeyRing:
 
 
 class _Key:
-    __slots__ = ("_binding_key", "_fingerprint_key", "aead", "id")
+    __slots__ = ("_binding_key", "_fingerprint_key", "_pseudonym_key", "aead", "id")
 
     def __init__(self, raw: bytes) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - keeps the resolver lean
@@ -216,6 +228,7 @@ class _Key:
         self.id = _id_of(raw)
         self._binding_key = HKDF(algorithm=SHA256(), length=32, salt=None, info=_BINDING_INFO).derive(raw)
         self._fingerprint_key = HKDF(algorithm=SHA256(), length=32, salt=None, info=_FINGERPRINT_INFO).derive(raw)
+        self._pseudonym_key = HKDF(algorithm=SHA256(), length=32, salt=None, info=_PSEUDONYM_INFO).derive(raw)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("An encryption key cannot be pickled or copied.")
@@ -228,6 +241,9 @@ class _Key:
 
     def fingerprint(self, plain: bytes) -> str:
         return _digest(self._fingerprint_key, plain)[:4].hex()
+
+    def pseudonym(self, plain: bytes) -> str:
+        return _digest(self._pseudonym_key, plain)[:10].hex()
 
     def bind(self, place: Place, blob: str) -> str:
         parts = [

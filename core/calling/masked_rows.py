@@ -11,24 +11,23 @@ from typing import Any, Final
 
 from ..patterns import later
 from ..privacy.escapes import Unescaped, unescaped
-from ..privacy.looking import Looking, find
 from ..privacy.placeholders import Engine, Placeholders
 from ..privacy.spans import PersonalSpan
 from ..redaction import scrub, shortened
 from ..resolving.personal_data import PersonalDataRules
+from .pseudonyms import pseudonym
 from .searching import engine_of
 
 WHOLE: Final = "whole"
 """Of a row that was cut: name of a column -> how long it was. No column."""
 NOT_KEPT: Final = "(not kept: masking failed)"
-TEXTS: Final = ("prompt", "response", "parameters", "error", "tags", "user_id")
+TEXTS: Final = ("prompt", "response", "parameters", "error", "tags")
 """What of a row is somebody's words."""
 _BEHIND: Final = 1_024
 """Characters behind a cut that are searched too: no value that has a form is longer."""
 _DEEPEST: Final = 40
 _END: Final = later(r"\S{1,200}…|(?<=\s)\S{1,200}$(?s:(?<=.{500}))")
 """Where an error's words were cut, as they are at 500 characters: a value may have been cut in two there."""
-_USERS: Final = Looking(kinds=frozenset({"EMAIL"}))
 
 
 def masked(
@@ -42,6 +41,7 @@ def masked(
         longest: Characters of a column that are kept.
         is_searched: False: its prompt could not be searched when it was sent, and is not to be kept.
     """
+    row = {**row, "user_id": None if row["user_id"] is None else pseudonym(row["user_id"])}
     try:
         return _masked(row, rules, longest) if is_searched else _without_texts(row)
     except Exception:  # noqa: BLE001 - whatever it is, nobody knows what stands in the texts
@@ -59,16 +59,12 @@ def _without_texts(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _masked(row: Mapping[str, Any], rules: PersonalDataRules, longest: int) -> dict[str, Any]:
     texts = {name: row[name] for name in TEXTS if row[name] is not None}
-    user = texts.pop("user_id", None)
-    is_address = user is not None and [span[:2] for span in find(user, _USERS)] == [(0, len(user))]
-    if not texts and not is_address:
+    if not texts:
         return dict(row)
     kept = _Kept(engine_of(rules), longest)
     copies = {name: kept.copy(name, value) for name, value in texts.items()}
     if "error" in copies:
         copies["error"] = _END.sub("…", copies["error"])
-    if is_address:
-        copies["user_id"] = user
     placeholders = Placeholders(kept.search)
     found: dict[str, Any] = {**row, **placeholders.mask(copies, numbers=("prompt", "parameters")), WHOLE: kept.whole}
     if "parameters" in kept.whole:

@@ -77,6 +77,6 @@ def _found(user: str, organization: int | None) -> CallsOf:
 
 def _said(found: CallsOf) -> str:
     if found.first is None or found.last is None:
-        return "The request log has no call of this person. An e-mail address is masked in it where the log is."
+        return "The request log has no call of this person. An e-mail address is found with the encryption key of its time."
     span = f"{found.first:%Y-%m-%d %H:%M} to {found.last:%Y-%m-%d %H:%M}"
     return f"{counted(found.calls, 'logged call')}, {span} UTC, {found.with_text} with text."

@@ -14,7 +14,7 @@ from sqlmodel import Session
 from ..access.authority import require
 from ..actors import Actor
 from ..audit.record import Target, record, storable
-from ..calling import log_rows
+from ..calling import log_rows, pseudonyms
 from ..errors import Invalid
 from ..manage.organization_rows import reach
 from ..redaction import harmless, shortened
@@ -118,8 +118,13 @@ def _calls_asked_for(session: Session, actor: Actor, action: str, user_id: str, 
         raise Invalid({"user_id": f"must be the id of a user as programs give it, of 1 to {MOST_ID} characters"})
     session.execute(select(func.set_config("statement_timeout", "60s", True)))  # noqa: FBT003 - its third argument
     waits.allow(session.connection(), 60)
-    whose = _LOGS.c.user_id == storable(harmless(shortened(given, MOST_ID)))  # as it is logged
+    whose = _LOGS.c.user_id.in_(known_as(given))
     return whose if organization_id is None else whose & (_LOGS.c.organization_id == organization_id)
+
+
+def known_as(user_id: str) -> list[str]:
+    """Return what *user_id* may be in the log: as it was given, or by a fingerprint where it has an e-mail address in it."""
+    return [storable(harmless(shortened(one, MOST_ID))) for one in pseudonyms.logged_as(user_id)]
 
 
 def _count(session: Session, whose: Any) -> CallsOf:

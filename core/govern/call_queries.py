@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import DateTime, Text, asc, case, cast, desc, func, select, text, true, tuple_, union_all
 
 from ..audit.record import storable
+from ..calling.pseudonyms import logged_as
 from ..store.organization_tables import Organization
 from ..store.records import LlmLog, LlmUsage, LlmUsageDay
 from .paging import RowPlace
@@ -58,7 +59,9 @@ def found(
     }
     wanted = {name: storable(value[:200]) for name, value in wanted.items() if value}
     columns = [organization(c) if name == "organization" else c[name] for name in names]
-    query = select(*columns).where(*(c[name] == value for name, value in wanted.items()))
+    query = select(*columns).where(*(c[name] == value for name, value in wanted.items() if name != "user_id"))
+    if user_id := wanted.get("user_id"):
+        query = query.where(c.user_id.in_(logged_as(user_id)))
     if filters.organization_id is not None:
         query = query.where(c.organization_id == filters.organization_id)
     if filters.since:

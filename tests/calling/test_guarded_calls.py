@@ -90,7 +90,8 @@ def test_no_canary_leaves_and_all_come_back(store: str, vendor: Vendor, way: str
     assert (asked.body["user"], asked.body["messages"][0]["content"]) == ("<EMAIL_1>", "Be brief.")
     (row,) = logged(store)
     assert hits(str(row)) == []
-    assert (row["response"], row["pii"]) == (ANSWER, {**dict.fromkeys(CANARIES, 1), "EMAIL": 2}), "user_id too"
+    assert (row["response"], row["pii"]) == (ANSWER, dict.fromkeys(CANARIES, 1))
+    assert row["user_id"].startswith("<EMAIL:")
     assert prompt[1]["content"][0]["text"] == PROMPT  # type: ignore[index]
     if way == "sync":
         with psycopg.connect(store) as connection:

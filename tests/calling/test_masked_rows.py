@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from core import config, crypto
 from core.calling.log_rows import COLUMNS, LONGEST, CallToLog, cells_of
 from core.calling.masked_rows import NOT_KEPT
+from core.calling.pseudonyms import UNKNOWN, logged_as, pseudonym
 from core.privacy.engines import GROUP, Installed
 from core.resolving.personal_data import UNLESS_SET, OwnPattern
 from tests.calling.test_log_writer import CALL, KEY, settings
@@ -45,11 +48,7 @@ def test_every_text_has_placeholders_with_one_numbering() -> None:
     assert row["response"] == "Dear Bob (<EMAIL_2>), <IBAN_1>"
     parameters = {"model": "m1", "metadata": {"for": "<EMAIL_1>"}, "max_tokens": 5, "stop": None}
     assert json.loads(row["parameters"]) == parameters
-    assert (row["error"], json.loads(row["tags"]), row["user_id"]) == (
-        "no such card: <CARD_1>",
-        ["night", "<EMAIL_2>"],
-        "<EMAIL_1>",
-    )
+    assert (row["error"], json.loads(row["tags"])) == ("no such card: <CARD_1>", ["night", "<EMAIL_2>"])
     assert json.loads(row["pii"]) == {"EMAIL": 2, "IBAN": 1, "CARD": 1}
     assert call.prompt[0]["content"][0]["text"].startswith("Write to anna@"), "the caller's own is left as it is"
 
@@ -75,6 +74,31 @@ def test_what_settings_say_is_obeyed() -> None:
     }
     assert {row["user_id"] for row in found.values()} == {"4111111111111111"}, "a service's own word, unless an address"
     assert (found["off"]["pii"], json.loads(found["own"]["pii"])) == (None, {"STAFF": 1})
+
+
+def test_who_it_was_for_is_told_by_a_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of whatever has an address in it; the same whatever its case, another by another key, and none without a key."""
+    given = (ANNA, " ANNA@Example.com", f"tenant-7/{ANNA}", "42", "Anna", BOB, "\uff41nna@example.com")
+    first = [kept(CALL._replace(user_id=one))["user_id"] for one in given]
+    assert first[0] == first[1] == first[6]
+    assert (first[3], first[4], len(set(first))) == ("42", "Anna", 5)
+    assert re.fullmatch("<EMAIL:[0-9a-f]{20}>", first[0])
+    assert "example" not in "".join(first).casefold()
+    assert kept(CALL._replace(user_id=ANNA, prompt=None), logs="off")["user_id"] == ANNA
+    assert logged_as(ANNA) == [ANNA, first[0]]
+    assert logged_as("42") == ["42"]
+    monkeypatch.setenv("LLM_ENCRYPTION_KEYS_EXTRA", os.environ["LLM_ENCRYPTION_KEY"])
+    monkeypatch.setenv("LLM_ENCRYPTION_KEY", "fedcba9876543210" * 4)
+    config.get_config.cache_clear()
+    crypto.get_ring.cache_clear()
+    second = kept(CALL._replace(user_id=ANNA))["user_id"]
+    assert logged_as("Anna@example.com") == ["Anna@example.com", second, first[0]]
+    assert second != first[0]
+    for name in ("LLM_ENCRYPTION_KEY", "LLM_ENCRYPTION_KEYS_EXTRA"):
+        monkeypatch.delenv(name)
+    config.get_config.cache_clear()
+    crypto.get_ring.cache_clear()
+    assert (kept(CALL._replace(user_id=ANNA))["user_id"], logged_as(ANNA)) == (UNKNOWN, [ANNA])
 
 
 def test_secrets_go_first() -> None:
@@ -136,7 +160,8 @@ def test_what_could_not_be_searched_is_not_kept(how: str) -> None:
     call = CALL._replace(prompt=f"to {ANNA}", response=BOB, error=ANNA, user_id=ANNA, is_unsearched=how == "unsearched")
     rules = {"logs": "off"} if how == "unsearched" else {"engine": engine(BROKEN[how]) if how in BROKEN else "no such"}
     row = kept(call, **rules)
-    assert {row[name] for name in ("prompt", "response", "error", "user_id")} == {NOT_KEPT}
+    assert {row[name] for name in ("prompt", "response", "error")} == {NOT_KEPT}
+    assert row["user_id"] == pseudonym(ANNA), "their calls are found all the same"
     assert (json.loads(row["parameters"]), json.loads(row["tags"])) == ({"not kept": "masking failed"}, [NOT_KEPT])
     assert "example" not in str(row)
     assert (row["model"], row["cost"], row["status"]) == (CALL.model, CALL.cost, CALL.status)

@@ -10,9 +10,11 @@ from sqlmodel import Session
 
 from core.actors import COMMAND_LINE, Actor
 from core.calling.log_rows import OF_A_PERSON
+from core.calling.pseudonyms import pseudonym
 from core.errors import Forbidden, Invalid, NotFound
 from core.govern import call_erasure, usage
 from core.govern.call_erasure import Erased
+from core.govern.call_queries import CallFilters
 from core.manage import organization_members, organizations
 from core.store import db
 from core.store.table import id_of
@@ -105,6 +107,19 @@ def test_one_request_erases_some_and_says_what_is_left(session: Session, admin: 
         text("SELECT changes #> '{calls,before}' FROM audit_events WHERE action = 'logs.erase' ORDER BY id")
     )
     assert noted.all() == [3, 2]
+
+
+def test_somebody_known_by_an_address_is_found_and_erased(session: Session, admin: Actor) -> None:
+    """Whether the log was masked or not when their calls came, and whatever the case of the address."""
+    masked = pseudonym("Anna@example.com")
+    log(
+        session, *calls(2, user_id=masked), *calls(1, user_id="anna@example.com"), *calls(1, user_id="anna@example.org")
+    )
+    assert call_erasure.find_calls_of(session, admin, "anna@example.com").calls == 3
+    assert call_erasure.find_calls_of(session, admin, masked).calls == 2, "as Usage shows it"
+    assert len(usage.search(session, admin, CallFilters(user_id="anna@example.com")).rows) == 3
+    assert call_erasure.erase_calls_of(lambda work: work(session), admin, " ANNA@example.com ") == 2
+    assert sorted(filter(None, (row["user_id"] for row in rows(session)))) == ["anna@example.com", "anna@example.org"]
 
 
 def test_who_may_erase(session: Session, admin: Actor, analyst: Actor) -> None:
