@@ -134,6 +134,11 @@ def _of_store(found: Figures) -> Iterator[Metric]:
     yield _gauge("providers_without_key", "Active providers that need an API key and have none", found.without_key)
     yield _gauge("api_keys", "Stored API keys", found.keys)
     yield _gauge("api_keys_idle", "Stored API keys of providers that are not active", found.keys_idle)
+    yield _gauge(
+        "api_keys_too_old",
+        "Stored API keys that are older than LLM_KEY_MAX_AGE_DAYS, of organisations too; 0 where that is not set",
+        found.keys_too_old,
+    )
     for name, help_, at in (
         ("api_token_next_expiry", "When the next API token ends", found.next_expiry),
         ("api_token_oldest", "When the oldest API token that holds was made", found.oldest_token),

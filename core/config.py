@@ -54,6 +54,8 @@ VARIABLES = {
     "LLM_LOG_DAYS": "Days for which the request log is kept at most: the app deletes older rows each day. Default: as admins say.",
     "LLM_MODEL_LOOKS": "daily: the app asks each active provider once a day for its list of models. Default: it dials nobody by itself.",
     "LLM_PRIVATE_HOSTS": "Comma list of private host names, addresses or networks that any provider's base URL may name; * for all.",
+    "LLM_AUDIT_LINES": "stdout: the app writes each event of the audit to standard output, as a line of JSON. Default: it does not.",
+    "LLM_KEY_MAX_AGE_DAYS": "API keys older than so many days are named on Health and Providers, and told of 14 days before. Default: none is.",
     "LLM_CATALOGUE_URL": "Where `catalogue import --from-url` gets a newer catalogue of models. Nothing is fetched by itself.",
     "LLM_CATALOGUE_SHA256": "The SHA-256 that it must have, in hex: 64 digits.",
     "LLM_CATALOGUE_KEY": "Or the Ed25519 public key, in base64, whose signature stands at the same address with .sig behind.",
@@ -96,6 +98,8 @@ class Config:
     private_hosts: tuple[str, ...]
     log_days: str
     model_looks: str
+    audit_lines: str
+    key_max_age_days: str
     catalogue_url: Secret | None
     catalogue_sha256: str
     catalogue_key: str
@@ -152,6 +156,8 @@ class Config:
             private_hosts=entries(env.get("LLM_PRIVATE_HOSTS")),
             log_days=env.get("LLM_LOG_DAYS") or "",
             model_looks=env.get("LLM_MODEL_LOOKS") or "",
+            audit_lines=env.get("LLM_AUDIT_LINES") or "",
+            key_max_age_days=env.get("LLM_KEY_MAX_AGE_DAYS") or "",
             catalogue_url=address_of_file(env.get("LLM_CATALOGUE_URL")),
             catalogue_sha256=env.get("LLM_CATALOGUE_SHA256") or "",
             catalogue_key=env.get("LLM_CATALOGUE_KEY") or "",
@@ -199,12 +205,14 @@ def check_at_start(config: Config) -> None:
 
     Raises:
         BadConfig: If an entry of a list could fit no host, a URL cannot be read, LLM_LOG_DAYS is no number of days,
-            LLM_MODEL_LOOKS is not ``daily``, LLM_CLIENTS no number of clients, LLM_SPIKE_TIMES or LLM_SPIKE_USD none,
+            LLM_MODEL_LOOKS is not ``daily``, LLM_AUDIT_LINES not ``stdout``, LLM_KEY_MAX_AGE_DAYS no number of days, LLM_CLIENTS no number of clients, LLM_SPIKE_TIMES or LLM_SPIKE_USD none,
             or a variable of LLM_CATALOGUE_… is malformed.
     """
     log_days(config)
     most_clients(config)
     looks_daily(config)
+    writes_audit_lines(config)
+    key_max_age(config)
     catalogue_source(config)
     spike_limits(config)
     check_hosts("LLM_ALLOWED_HOSTS", config.allowed_hosts, as_networks=False, everything=False)
@@ -267,6 +275,28 @@ def looks_daily(config: Config) -> bool:
     if text not in {"", "daily"}:
         raise BadConfig("LLM_MODEL_LOOKS must be daily; unset, the app asks no vendor by itself.")
     return text == "daily"
+
+
+def writes_audit_lines(config: Config) -> bool:
+    """Tell whether the app writes each event of the audit to standard output.
+
+    Raises:
+        BadConfig: If LLM_AUDIT_LINES is neither ``stdout`` nor empty.
+    """
+    said = config.audit_lines.strip()
+    if said not in {"", "stdout"}:
+        raise BadConfig("LLM_AUDIT_LINES must be stdout; unset, the audit is in the database alone.")
+    return said == "stdout"
+
+
+def key_max_age(config: Config) -> int | None:
+    """Return from how many days on an API key is too old; None: never.
+
+    Raises:
+        BadConfig: If LLM_KEY_MAX_AGE_DAYS is no whole number from 1 to 3650.
+    """
+    said = config.key_max_age_days.strip()
+    return number("LLM_KEY_MAX_AGE_DAYS", said, 3_650) if said else None
 
 
 class CatalogueSource(NamedTuple):

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core import crypto
-from core.govern import growth, jobs, lifecycle
+from core.govern import growth, jobs, key_ages, lifecycle
 from core.manage import health, notifications, omissions
 from core.store import db
 from ui.health.models import draw_omissions
@@ -16,8 +16,9 @@ actor = begin_page(
 with db.transaction() as session:
     found = health.look(session, crypto.get_ring())
     sizes, periodic = growth.tables(session), jobs.states(session)
+    old = key_ages.too_old(session, actor)
     hooks = notifications.list_all(session, actor)
     ending, needless = lifecycle.retiring(session, actor, lifecycle.NOTICES[0]), omissions.needless(session)
-draw_health(found, sizes, periodic, ending, hooks)
+draw_health(found, sizes, periodic, ending, hooks, old=old)
 draw_omissions(actor, needless)
 st.button("Look again", key="look_again", icon=":material/refresh:")

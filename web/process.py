@@ -15,6 +15,7 @@ from core import env_file, log_lines, redaction
 from core.config import choose_log_format, get_config
 from core.errors import BadConfig
 from core.govern import jobs
+from core.govern.audit_lines import AuditLines
 from core.govern.outbox import Outbox
 from core.manage import bootstrap
 from core.resolve import Resolver
@@ -63,11 +64,14 @@ def lifespan_with(resolver: Resolver) -> Callable[[Any], AbstractAsyncContextMan
         periodic.start()
         outbox = Outbox()
         outbox.start()
+        audit_lines = AuditLines()
+        audit_lines.start()
         try:
             yield
         finally:
             await anyio.to_thread.run_sync(outbox.close)
             await anyio.to_thread.run_sync(periodic.close)
+            await anyio.to_thread.run_sync(audit_lines.close)
             await anyio.to_thread.run_sync(resolver.close)
             await anyio.to_thread.run_sync(store.__exit__, None, None, None)
 

@@ -13,7 +13,7 @@ from ..crypto import KeyRing
 from ..manage import notifications
 from ..store import sealed
 from ..store.tables import ApiToken, AuthSession
-from . import growth, jobs, lifecycle
+from . import growth, jobs, key_ages, lifecycle
 
 EXPIRES_SOON_DAYS: Final = 14
 """A token that ends within so many days is worth a warning."""
@@ -102,6 +102,8 @@ class Figures(NamedTuple):
     """Those of providers that are not active."""
     oldest_key: datetime | None
     """When the oldest API key of an active provider was set."""
+    keys_too_old: int
+    """Stored API keys, of organisations too, that LLM_KEY_MAX_AGE_DAYS calls too old."""
     primary_since: datetime | None
     """When this database first met the primary encryption key."""
     calls: tuple[Calls, ...]
@@ -141,6 +143,7 @@ def read(session: Session, ring: KeyRing) -> Figures:
         budgets=tuple(BudgetFigure(*row) for row in session.execute(_BUDGETS, {"now": now, "most": MOST_BUDGETS})),
         rates=tuple(RateLimitFigure(*row) for row in session.execute(_RATES, {"now": now, "most": MOST_RATE_LIMITS})),
         tokens_expiring=expiring,
+        keys_too_old=key_ages.count_too_old(session),
         next_expiry=next_expiry,
         oldest_token=oldest_token,
         calls=tuple(

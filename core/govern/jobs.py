@@ -21,13 +21,23 @@ from sqlmodel import Session
 
 from ..access import tokens
 from ..actors import PERIODIC
-from ..config import get_config, looks_daily
+from ..config import get_config, key_max_age, looks_daily
 from ..errors import CoreError, Invalid, NotFound
 from ..postgres import threads
 from ..redaction import scrub
 from ..store import db
 from ..store.db import Transact
-from . import alert_looks, audit_purge, history_purge, log_purge, model_looks, outbox_purge, spend_holders, usage_days
+from . import (
+    alert_looks,
+    audit_purge,
+    history_purge,
+    key_ages,
+    log_purge,
+    model_looks,
+    outbox_purge,
+    spend_holders,
+    usage_days,
+)
 from .partly import Partly
 
 T = TypeVar("T")
@@ -82,6 +92,10 @@ def _no_looks() -> str:
     return "" if looks_daily(get_config()) else "LLM_MODEL_LOOKS is not daily: no vendor is asked by itself"
 
 
+def _no_age() -> str:
+    return "" if key_max_age(get_config()) else "LLM_KEY_MAX_AGE_DAYS is not set: no key is too old"
+
+
 def _look_at_models(transact: Transact) -> int:
     return model_looks.look(transact, ACTOR)
 
@@ -103,6 +117,7 @@ JOBS: Final = (
         timedelta(days=1),
         spend_holders.drop,
     ),
+    Job("key-ages", "tells of API keys that get too old", timedelta(days=1), key_ages.tell, _no_age),
     Job("token-purge", "deletes API tokens that ended a year ago", timedelta(days=1), _drop_tokens),
     Job(
         "model-looks", "asks active providers for their lists of models", timedelta(days=1), _look_at_models, _no_looks

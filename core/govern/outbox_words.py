@@ -106,6 +106,16 @@ def _local(moment: Any, zone: str) -> str:
         return ""
 
 
+def _of_key(data: Mapping[str, Any]) -> Words:
+    whose = f"{_line(data['organization'])}'s own API key" if data.get("organization") else "API key"
+    key, day = f"{whose} of {_line(data.get('provider') or 'a provider')}", _line(str(data.get("ends"))[:10])
+    lines = [
+        f"It was set on {_line(str(data.get('set'))[:10])}, and is older than {_line(data.get('max_age_days'))} days from {day} on.",
+        "Make a new key at the vendor, put it in force on the Providers page (More, Exchange key), and end the old one.",
+    ]
+    return _words(f"{key} gets too old: {day}", lines, "providers", "See the providers")
+
+
 def _of_test(data: Mapping[str, Any]) -> Words:
     name = _line(data.get("webhook") or "")
     lines = [f"This is a test of {name}: it can be reached. Nothing has happened."]
@@ -124,4 +134,9 @@ def _line(text: Any, longest: int = _LONGEST) -> str:
 
 
 _ALERTS: Final = ("budget.threshold", "budget.forecast", "budget.unpriced", "budget.presumed", "spend.spike")
-_OF: Final = {"settings.changed": _of_changes, "webhook.test": _of_test, **dict.fromkeys(_ALERTS, _of_alert)}
+_OF: Final = {
+    "settings.changed": _of_changes,
+    "webhook.test": _of_test,
+    "key.age": _of_key,
+    **dict.fromkeys(_ALERTS, _of_alert),
+}

@@ -49,6 +49,8 @@ RIGHTS: Final = {
     "audit_events": f"SELECT, INSERT ({_RECORDED})",  # number, hash and time are the triggers'
     "audit_head": "SELECT",
     "audit_checkpoints": "SELECT",
+    "audit_lines": "SELECT, INSERT, UPDATE",
+    "key_notices": "SELECT, INSERT, DELETE",
     "llm_logs": f"SELECT, DELETE, INSERT ({', '.join(_LOGGED)}), UPDATE ({', '.join(log_rows.OF_A_PERSON)})",
     "llm_usage": "SELECT, DELETE",  # a trigger adds to it
     "llm_usage_days": _ALL,

@@ -19,6 +19,7 @@ EVENTS: Final = (
     "budget.presumed",
     "budget.forecast",
     "spend.spike",
+    "key.age",
 )
 """The types of events that one may hear of."""
 

@@ -95,6 +95,29 @@ class AuditHead(Table, table=True):
     hash: str = Field(sa_type=Text)
 
 
+class AuditLinesPlace(Table, table=True):
+    """Up to which event the audit was written out, and which process writes it now: see :mod:`core.govern.audit_lines`."""
+
+    __tablename__ = "audit_lines"
+    __table_args__ = ({"comment": "Up to which event the audit was written out"},)
+
+    target: str = Field(sa_column=Column(Text, primary_key=True))
+    seq: int = Field(sa_column=Column(BigInteger, nullable=False))
+    run: str | None = Field(default=None, sa_type=Text)
+    run_until: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+
+
+class KeyNotice(Table, table=True):
+    """An API key of whose age somebody was told: once a key, known by when it was set."""
+
+    __tablename__ = "key_notices"
+    __table_args__ = ({"comment": "Of which API keys' age somebody was told"},)
+
+    table_name: str = Field(sa_column=Column(Text, primary_key=True))
+    row_id: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    set_at: datetime = Field(sa_column=Column(DateTime(timezone=True), primary_key=True))
+
+
 class AuditCheckpoint(Table, table=True):
     """What a purge leaves: up to which event the chain was cut, and the hash it goes on from."""
 

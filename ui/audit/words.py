@@ -221,6 +221,7 @@ REFUSED: Final = {
     "settings.undo": "take back a change",
     "document.read": "read the document",
     "document.apply": "apply a document",
+    "keys.ages": "look at how old API keys are",
     "keys.rotate": "rotate encryption keys",
     "keys.fingerprint": "write fingerprints of API keys",
 }

@@ -1,11 +1,12 @@
 """What the Health page shows: a row for each thing, with its state in words, and the cure where there is one."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import streamlit as st
 
 from core.govern.growth import TableSize
 from core.govern.jobs import JobState
+from core.govern.key_ages import KeyAge
 from core.govern.lifecycle import Retiring
 from core.manage import keys
 from core.manage.health import Health, RefusedKey
@@ -16,6 +17,7 @@ from core.version import VERSION
 from core.wording import counted
 from ui.feedback import plain
 from ui.health.growth import growth_lines
+from ui.health.key_ages import old_key_lines
 from ui.health.line import Line, State
 from ui.health.models import model_lines
 from ui.health.periodic import job_lines
@@ -44,6 +46,8 @@ def sections(
     periodic: Iterable[JobState] = (),
     ending: Iterable[Retiring] = (),
     webhooks: Iterable[ListedWebhook] = (),
+    *,
+    old: Sequence[KeyAge] = (),
 ) -> dict[str, list[Line]]:
     """Return title -> rows; a title without a row is left out."""
     found = {
@@ -52,6 +56,7 @@ def sections(
         "Periodic work": job_lines(periodic),
         "Notifications": webhook_lines(webhooks),
         "Encryption keys": _encryption_keys(health),
+        "API keys": old_key_lines(old),
         "Personal data": _personal_data(),
         "Models": [_catalogue(health), *model_lines(ending)],
         "Sign-ins and audit": [
@@ -77,9 +82,11 @@ def draw_health(
     periodic: Iterable[JobState],
     ending: Iterable[Retiring],
     webhooks: Iterable[ListedWebhook] = (),
+    *,
+    old: Sequence[KeyAge] = (),
 ) -> None:
     """Draw everything, the verdict first."""
-    drawn = sections(health, sizes, periodic, ending, webhooks)
+    drawn = sections(health, sizes, periodic, ending, webhooks, old=old)
     if wrong := _names(drawn, "wrong"):
         st.error(
             f"Something does not work: {wrong}. The red rows below say why, and the cure.", icon=":material/error:"

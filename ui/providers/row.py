@@ -1,13 +1,14 @@
 """A row of the list of providers: one element that tells its facts, beside what one can press; and its details."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Final
 from urllib.parse import quote
 
 import streamlit as st
 
+from core.config import get_config, key_max_age
 from core.kinds import base_url_of, facts_of
 from core.manage import provider_keys, provider_secrets
 from core.manage.provider_keys import KeyState
@@ -204,6 +205,9 @@ def _key_notes(provider: LlmProvider, carried: Sequence[LlmProviderSecret], used
         notes.append("a key is kept, and not used")
     elif provider.api_key_set_at:
         notes.append(_when("set", provider.api_key_set_at))
+        days = key_max_age(get_config())
+        if days is not None and provider.api_key_set_at <= datetime.now(UTC) - timedelta(days=days):
+            notes.append(f"older than {counted(days, 'day')}: exchange it")
     if used is not None:
         before = provider.api_key_set_at is not None and used < provider.api_key_set_at
         notes.append(

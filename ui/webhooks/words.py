@@ -24,6 +24,7 @@ EVENTS_SAID: Final[Mapping[str, str]] = {
     "budget.unpriced": "Calls without a price",
     "budget.presumed": "Presumed spend",
     "spend.spike": "A spike of spend",
+    "key.age": "An old API key",
 }
 """Type of event -> what people call it."""
 LOOK: Final[Mapping[str, str]] = {
