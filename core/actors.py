@@ -45,5 +45,7 @@ PERIODIC = Actor("periodic work")
 """The jobs that run by themselves."""
 WEBHOOKS = Actor("webhooks")
 """Sends notifications, and switches off what never answers."""
-UNATTENDED = frozenset({FIRST_START.name, PERIODIC.name, WEBHOOKS.name})
+SINGLE_SIGN_ON = Actor("single sign-on")
+"""Does what the identity provider says of users: makes them, gives them their role, ends their sign-ins."""
+UNATTENDED = frozenset({FIRST_START.name, PERIODIC.name, WEBHOOKS.name, SINGLE_SIGN_ON.name})
 """Behind these there is nobody who could be asked for a reason."""

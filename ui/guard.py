@@ -11,7 +11,7 @@ from core.manage import bootstrap
 from core.store import db
 from ui import drafts, reason
 from ui.feedback import ACTOR, plain, show_fault
-from ui.sign_in import draw_first_password, draw_sign_in
+from ui.sign_in import LEAVES, draw_first_password, draw_sign_in
 from web import middleware
 from web.request import ADDRESS_HEADER, SECRET_HEADER
 
@@ -82,6 +82,8 @@ def sign_out() -> None:
     st.session_state.clear()
     if isinstance(actor, Actor) and actor.session_id is not None:
         with db.transaction() as session:
+            if sessions.was_by_provider(session, actor):
+                st.session_state[LEAVES] = True
             sessions.end(session, actor, actor.session_id)
 
 

@@ -1,18 +1,21 @@
 """The sign-in form and the first change of a password: what stands in place of a page until somebody is known."""
 
 import base64
+import html
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import streamlit as st
 from sqlmodel import Session
 from streamlit_authenticator.controllers import AuthenticationController
 
 from core.access import sessions, sign_in, users
+from core.access.sso_config import OidcConfig, oidc_config, password_signs_in
 from core.actors import Actor
+from core.config import get_config
 from core.errors import Invalid, StoreUnavailable, TooManyAttempts
 from core.store import db
 from ui.feedback import attempt, field_error, other_errors
@@ -25,6 +28,11 @@ _BCRYPTS = threading.BoundedSemaphore(2)
 """Checks of a password at once: at about 200 ms each at most 10 a second, however many ask."""
 _LONGEST_QUEUE_SECONDS = 20
 _ICON = base64.b64encode(Path(__file__).with_name("icon.svg").read_bytes()).decode()
+
+
+LEAVES: Final = "leaves_the_provider"
+"""Where the session keeps that somebody of the identity provider's has just signed out: the browser goes on to sign out there."""
+_BY_PASSWORD = "by_password_asked"  # noqa: S105 - a key of the session's state
 
 
 class _Users(dict[str, dict[str, Any]]):
@@ -57,7 +65,7 @@ class _Users(dict[str, dict[str, Any]]):
         with db.transaction() as session:
             self.attempt = sign_in.admit(session, name, self._address)
             user = users.find(session, name)
-        known = user.password_hash if user is not None and user.is_active else None  # None: signs in elsewhere
+        known = user.password_hash if user is not None and password_signs_in(user) else None
         self[name] = {"name": name, "password": known or users.decoy_hash()}
         return self[name]
 
@@ -152,8 +160,11 @@ def _sign_in() -> None:
         "One place for the LLM providers, models, API keys and parameters that your programs use. "
         "What you change here, running programs have within a second."
     )
+    provider = oidc_config(get_config())
+    if provider is not None and _elsewhere(provider):
+        return
     with st.form("sign_in"):
-        st.header("Sign in", anchor=False)
+        st.header("Sign in with a password" if provider else "Sign in", anchor=False)
         username = st.text_input("Username", autocomplete="username")
         password = st.text_input("Password", type="password", autocomplete="current-password")
         pressed = st.form_submit_button("Sign in", key="sign_in_button", type="primary")
@@ -176,6 +187,27 @@ def _sign_in() -> None:
         below.error("The username or the password is wrong.", icon=":material/lock:")
 
 
+def _elsewhere(provider: OidcConfig) -> bool:
+    """Draw the way to the identity provider; return whether nothing else is to be drawn."""
+    if st.session_state.pop(LEAVES, False):
+        st.html('<p id="llm-settings-leave">Signing out…</p>')
+        _focus_first()
+        return True
+    # No st.link_button, which opens a second tab; to the public address, where the provider sends the browser back to.
+    name, address = html.escape(provider.name), html.escape(f"{provider.public_url}/sso/start")
+    st.html(f'<p style="font-size: 1.25rem"><a href="{address}">Sign in with {name}</a></p>')
+    if not provider.only or st.session_state.get(_BY_PASSWORD):
+        return False
+    st.button(
+        "Sign in with a password",
+        key="by_password",
+        type="tertiary",
+        on_click=st.session_state.update,
+        args=({_BY_PASSWORD: True},),
+    )
+    return True
+
+
 def _begin(known: _Users) -> bool:
     """Start a sign-in; returns only if the user was changed while the password was being checked."""
     with db.transaction() as session:
@@ -183,6 +215,8 @@ def _begin(known: _Users) -> bool:
         if user is None or not user.is_active or user.password_hash != known[known.name]["password"]:
             return False
         sign_in.succeeded(session, known.attempt)
+        if (provider := oidc_config(get_config())) is not None and provider.only:
+            sign_in.came_by_the_way_back(session, user, _address())
         made = sessions.begin(session, user, _address(), _agent(), ticket=middleware.installed())
     _enter(*made)
     return True

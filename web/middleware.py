@@ -10,7 +10,7 @@ from typing import Final
 from core import request_ids
 from core.access import sign_in
 from core.config import get_config
-from web import copying, dialogs, leaving, shell, sign_on
+from web import copying, dialogs, leaving, shell, sign_on, sso
 from web.answers import NO_PAGE, REQUEST_ID, Message, Send, answer, no_route, secured, security_headers
 from web.metrics import WEBSOCKETS
 from web.request import ADDRESS_HEADER, SECRET_HEADER, Proxies, Request, Scope, host_allowed, is_ours
@@ -25,9 +25,9 @@ SOCKETS: Final = 40
 """Open websockets of one sign-in: tabs."""
 
 _SCRIPTS: Final = {module.SCRIPT_PATH: module.SCRIPT for module in (sign_on, leaving, dialogs, copying)}
-_OURS: Final = frozenset({*_SCRIPTS, SIGN_IN_PATH})
+_OURS: Final = frozenset({*_SCRIPTS, SIGN_IN_PATH, *sso.PATHS})
 _LIKE_OURS: Final = re.compile(
-    r"[/\\.;]*(?:api|sign-in(?:\.js)?|(?:leaving|dialogs|copying)\.js)(?:[/\\;\s]|$)", re.IGNORECASE
+    r"[/\\.;]*(?:api|sso|sign-in(?:\.js)?|(?:leaving|dialogs|copying)\.js)(?:[/\\;\s]|$)", re.IGNORECASE
 )
 """What is meant for our own routes: in any other spelling than theirs it is nothing, not a page either."""
 
@@ -107,10 +107,8 @@ class Middleware:
                 await answer(
                     send, 404, *((no_route(), "application/json") if of_api else (b"There is nothing here.\n",))
                 )
-            elif path in _SCRIPTS:
-                await answer(send, 200, _SCRIPTS[path], "text/javascript")
-            elif path == SIGN_IN_PATH and scope["method"] == "POST":
-                await exchange(receive, send, request)
+            elif await _is_answered(scope, receive, send, request):
+                pass
             elif "/" in path.strip("/") and not path.startswith(_DEEPER):
                 await answer(send, 404, NO_PAGE, "text/html")
             elif path.startswith(_CLOSED) or (path.startswith(_MEDIA) and not await holds(secret)):
@@ -155,6 +153,20 @@ class Middleware:
             self._open[owner] -= 1
             if not self._open[owner]:
                 del self._open[owner]
+
+
+async def _is_answered(scope: Scope, receive: Receive, send: Send, request: Request) -> bool:
+    """Answer what asks for one of the routes in front of all pages, and tell whether this did."""
+    path = scope["path"]
+    if path in _SCRIPTS:
+        await answer(send, 200, _SCRIPTS[path], "text/javascript")
+    elif path == SIGN_IN_PATH and scope["method"] == "POST":
+        await exchange(receive, send, request)
+    elif (provider := sso.is_asked_for(path)) is not None:
+        await sso.serve(scope, receive, send, request, provider)
+    else:
+        return False
+    return True
 
 
 def _is_probe(scope: Scope) -> bool:

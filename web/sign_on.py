@@ -17,6 +17,8 @@ Receive = Callable[[], Awaitable[Message]]
 SIGN_IN_PATH: Final = "/sign-in"
 SCRIPT_PATH: Final = "/sign-in.js"
 SCRIPT: Final = b"""(() => {
+  const here = document.currentScript ? document.currentScript.src : location.href;
+  if (document.getElementById("llm-settings-leave")) return location.assign(new URL("sso/leave", here));
   const mark = document.getElementById("llm-settings-ticket");
   if (!mark) {
     const focus = () => {
@@ -34,7 +36,7 @@ SCRIPT: Final = b"""(() => {
   mark.removeAttribute("id");
   mark.removeAttribute("data-ticket");
   const again = () => location.reload();
-  const door = new URL("sign-in", document.currentScript ? document.currentScript.src : location.href);
+  const door = new URL("sign-in", here);
   const ask = (what) => fetch(door, {
     method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(what),
   });
@@ -51,7 +53,7 @@ SCRIPT: Final = b"""(() => {
 """
 """Runs in the sign-in and where the first password is chosen: focuses the first field. In the page that has drawn the ticket:
 exchanges it for the cookie, and starts afresh; where the browser keeps no cookie, says so, since the sign-in would only
-appear again."""
+appear again. After a sign-out of somebody of the identity provider's: goes on to sign out there."""
 
 _BODY_LIMIT = 1024
 
@@ -81,7 +83,12 @@ async def exchange(receive: Receive, send: Send, request: Request) -> None:
     if secret is None:
         await answer(send, 403, b"This ticket is used, or too old. Sign in again.\n")
         return
-    await answer(send, 204, b"", more=[_set_cookie(request, secret, "Path=/; HttpOnly; SameSite=Strict")])
+    await answer(send, 204, b"", more=[setting(request, secret)])
+
+
+def setting(request: Request, secret: str) -> tuple[bytes, bytes]:
+    """Return the header that gives the browser the cookie of a sign-in."""
+    return _set_cookie(request, secret, "Path=/; HttpOnly; SameSite=Strict")
 
 
 def deleting(request: Request) -> tuple[bytes, bytes]:

@@ -13,7 +13,6 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -289,11 +288,18 @@ _OAUTH_ERRORS: Final = frozenset(
 """RFC 6749, 5.2; RFC 8707: what is repeated of its words."""
 
 
-@cache
+_now: IdentityProvider | None = None
+
+
 def identity_provider() -> IdentityProvider | None:
-    """Return the provider of this process; None if none is configured. Raises BadConfig."""
+    """Return the provider of this process, the same for as long as the configuration is; None if there is none. Raises BadConfig."""
+    global _now  # noqa: PLW0603 - one of the process, with what it keeps of the provider's
     config = oidc_config(get_config())
-    return IdentityProvider(config) if config is not None else None
+    if config is None:
+        return None
+    if _now is None or _now.config != config:
+        _now = IdentityProvider(config)
+    return _now
 
 
 def in_one_go() -> Any:

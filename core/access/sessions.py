@@ -33,9 +33,15 @@ _NOW: Any = func.clock_timestamp()
 
 
 def begin(
-    session: Session, user: User, address: str | None, user_agent: str | None, *, ticket: bool
+    session: Session,
+    user: User,
+    address: str | None,
+    user_agent: str | None,
+    *,
+    ticket: bool,
+    sso_sid: str | None = None,
 ) -> tuple[Actor, str | None]:
-    """Start a sign-in of *user*, whose password has just been checked.
+    """Start a sign-in of *user*, whose password or provider's token has just been checked.
 
     Args:
         session: The transaction.
@@ -43,6 +49,7 @@ def begin(
         address: Where the request came from.
         user_agent: What the browser calls itself; cut to 300 characters.
         ticket: Whether the sign-in waits for :func:`exchange`. False: it holds at once, and no cookie belongs to it.
+        sso_sid: The identity provider's own session, empty if it names none; None: it was by a password.
 
     Returns:
         The actor, and the ticket to hand to the browser, which is good once and for a minute.
@@ -58,12 +65,14 @@ def begin(
         expires_at=_in(f"{LIFETIME_HOURS} hours"),
         address=address,
         user_agent=_printable(user_agent),
+        sso_sid=sso_sid,
     )
     session.add(row)
     session.exec(delete(AuthSession).where(col(AuthSession.expires_at) < _in(f"-{KEPT_DAYS} days")))
     session.flush()
     actor = Actor(user.username, user.id, user.auth_epoch, row.id, address)
-    record(session, actor, "session.sign_in", Target("session", row.id, user.username))
+    how = {} if sso_sid is None else {"single_sign_on": (None, True)}
+    record(session, actor, "session.sign_in", Target("session", row.id, user.username), how)
     return actor, made
 
 
@@ -168,6 +177,12 @@ def end_all(session: Session, actor: Actor, user_id: int, *, but: int | None = N
     ended = _end(session, which, f"signed out everywhere by {actor.name}")
     record(session, actor, "session.end_all", Target("user", user_id, user.username), {"sign_ins": (ended, 0)})
     return ended
+
+
+def was_by_provider(session: Session, actor: Actor) -> bool:
+    """Tell whether the actor's own sign-in came from the identity provider: signing out ends it there, too."""
+    query = select(AuthSession.sso_sid).where(AuthSession.id == actor.session_id)
+    return session.exec(query).one_or_none() is not None
 
 
 def _end(session: Session, which: ColumnElement[bool], why: str) -> int:

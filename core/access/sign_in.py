@@ -30,6 +30,7 @@ _LOOKED_AT: Final = 20_000
 
 FAILED: Final = "session.sign_in_failed"
 """The action of the audit."""
+WAY_BACK: Final = "session.break_glass"
 _THROTTLED = "session.sign_in_throttled"
 _NOW: Any = func.clock_timestamp()
 
@@ -122,6 +123,11 @@ def refused(session: Session, user: User | None, address: str, wait: int) -> Non
     name = user.username if user else "somebody unknown"
     actor = Actor(name, address=address)
     record(session, actor, _THROTTLED, _target(user), {"wait_seconds": (None, wait)})
+
+
+def came_by_the_way_back(session: Session, user: User, address: str) -> None:
+    """Put on record that a local user came in where LLM_OIDC_ONLY refuses the others; Health warns of it for a day."""
+    record(session, Actor(user.username, address=address), WAY_BACK, _target(user))
 
 
 def _target(user: User | None) -> Target:

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from ..config import Config
+from ..config import Config, get_config
 from ..environment import public_url
 from ..errors import BadConfig
 from ..redaction import Secret
 from ..store.organization_tables import MEMBER_ROLES
+from ..store.tables import User
 
 CALLBACK: Final = "/sso/callback"
 """Behind LLM_PUBLIC_URL: where the provider sends the browser back to."""
@@ -86,6 +87,12 @@ def oidc_config(config: Config) -> OidcConfig | None:
             "No group may sign in: set LLM_OIDC_ADMIN_GROUPS, LLM_OIDC_ANALYST_GROUPS or LLM_OIDC_ORGANIZATION_GROUPS."
         )
     return found
+
+
+def password_signs_in(user: User) -> bool:
+    """Tell whether a user's password is looked at: where LLM_OIDC_ONLY is set, only that of the way back; raises BadConfig."""
+    config = oidc_config(get_config())
+    return user.is_active and user.password_hash is not None and (config is None or not config.only or user.break_glass)
 
 
 def is_loopback(address: str) -> bool:

@@ -95,7 +95,7 @@ def bootstrap(session: Session, username: str, password: str | None) -> str | No
 
 def none_yet(session: Session) -> bool:
     """Return whether there is no user at all; until the transaction ends no other process answers this."""
-    session.execute(_LOCK)
+    session.execute(ALL_USERS)
     return session.exec(select(func.count()).select_from(User)).one() == 0
 
 
@@ -180,6 +180,7 @@ def set_role(session: Session, actor: Actor, user_id: int, role: str) -> User:
     wanted = validate(UserInput, {"username": user.username, "role": role}).role
     if wanted != "admin":
         _keep_an_admin(session, user, "role")
+        _keep_a_way_back(session, user, "role")
     if user.role == wanted:
         return user
     _record(session, actor, "user.set_role", user, role=(user.role, wanted))
@@ -197,11 +198,39 @@ def set_active(session: Session, actor: Actor, user_id: int, *, active: bool) ->
     user = _locked(session, user_id)
     if not active:
         _keep_an_admin(session, user, "is_active")
+        _keep_a_way_back(session, user, "is_active")
     if user.is_active == active:
         return user
     _record(session, actor, "user.set_active", user, is_active=(user.is_active, active))
     user.is_active = active
     return _ended(session, user)
+
+
+def set_break_glass(session: Session, actor: Actor, user_id: int, *, on: bool) -> User:
+    """Mark a user as the way back, whose password signs in also where LLM_OIDC_ONLY refuses those of others; or take the mark away.
+
+    Raises:
+        Forbidden, NotFound: As everywhere.
+        Invalid: If the user has no password.
+    """
+    require(session, actor, "user.set_break_glass")
+    user = _locked(session, user_id)
+    if on and user.password_hash is None:
+        raise Invalid(
+            {"break_glass": f"{user.username} has no password: set one first, which signs in without the provider"}
+        )
+    if user.break_glass == on:
+        return user
+    _record(session, actor, "user.set_break_glass", user, break_glass=(user.break_glass, on))
+    user.break_glass = on
+    session.flush()
+    return user
+
+
+def has_way_back(session: Session) -> bool:
+    """Tell whether an active admin is marked as the way back."""
+    query = select(func.count()).select_from(User).where(User.role == "admin", User.is_active, User.break_glass)
+    return session.exec(query).one() > 0
 
 
 @cache
@@ -210,7 +239,8 @@ def decoy_hash() -> str:
     return _hash(secrets.token_urlsafe(_RANDOM))
 
 
-_LOCK = func.pg_advisory_xact_lock(0x75736572).select()  # "user": two processes that start at once make one admin
+ALL_USERS = func.pg_advisory_xact_lock(0x75736572).select()  # "user"
+"""Taken in turns: two processes that start at once make one admin, and no two changes leave none."""
 
 
 def _insert(session: Session, username: str, password: str | Chosen, role: str) -> User:
@@ -243,7 +273,7 @@ def _fits(user: User, password: str) -> bool:
 
 
 def _locked(session: Session, user_id: int) -> User:
-    session.execute(_LOCK)
+    session.execute(ALL_USERS)
     user = session.get(User, user_id, with_for_update=True, populate_existing=True)
     if user is None:
         raise NotFound("user", user_id)
@@ -254,6 +284,15 @@ def _keep_an_admin(session: Session, user: User, field: str) -> None:
     others = select(func.count()).select_from(User).where(User.role == "admin", User.is_active, col(User.id) != user.id)
     if user.role == "admin" and user.is_active and not session.exec(others).one():
         raise Invalid({field: f"cannot change: {user.username} is the last active admin"})
+
+
+def _keep_a_way_back(session: Session, user: User, field: str) -> None:
+    """Refuse to take the last marked admin out: nobody would get in any more while the identity provider is away."""
+    others = select(func.count()).select_from(User).where(User.role == "admin", User.is_active, User.break_glass)
+    is_one = user.role == "admin" and user.is_active and user.break_glass
+    if is_one and not session.exec(others.where(col(User.id) != user.id)).one():
+        cure = "mark another admin first (python -m core users break-glass NAME), or take the mark off"
+        raise Invalid({field: f"cannot change: {user.username} is the last break-glass admin; {cure}"})
 
 
 def _ended(session: Session, user: User) -> User:

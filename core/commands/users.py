@@ -9,7 +9,8 @@ from sqlmodel import Session
 
 from ..access import review, sessions, users
 from ..actors import COMMAND_LINE
-from ..errors import NotFound
+from ..config import get_config
+from ..errors import BadConfig, NotFound
 from ..store import db
 from ..store.table import id_of
 from ..store.tables import User
@@ -61,6 +62,31 @@ def role(username: str, role: str) -> None:
     with store(), writing() as session:
         users.set_role(session, COMMAND_LINE, id_of(_user(session, username)), role)
     typer.echo(f"{username} is {role}.")
+
+
+@app.command("break-glass")
+@writes
+def break_glass(
+    username: str, *, off: Annotated[bool, typer.Option("--off", help="Take the mark away.")] = False
+) -> None:
+    """Mark a user as the way back, who signs in by password also where LLM_OIDC_ONLY is set."""
+    with store(), writing() as session:
+        users.set_break_glass(session, COMMAND_LINE, id_of(_user(session, username)), on=not off)
+    typer.echo(f"{username} is {'no longer the way back' if off else 'a way back'}.")
+
+
+@app.command("link")
+@writes
+def link(username: str, subject: Annotated[str, typer.Argument(help="What the identity provider calls sub.")]) -> None:
+    """Have a local user be somebody of the identity provider's (LLM_OIDC_ISSUER), known there by their sub."""
+    from ..access import sso_users  # noqa: PLC0415 - of the extra `sso`
+
+    issuer = get_config().oidc_issuer
+    if not issuer:
+        raise BadConfig("LLM_OIDC_ISSUER is not set: there is no identity provider to link to.")
+    with store(), writing() as session:
+        sso_users.link(session, COMMAND_LINE, id_of(_user(session, username)), issuer, subject)
+    typer.echo(f"{username} is linked.")
 
 
 @app.command("sign-out")

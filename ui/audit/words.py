@@ -85,8 +85,12 @@ WORDS: Final = {
     "user.change_password": ("changed the password of", "password"),
     "user.set_role": ("changed the role of", "badge"),
     "user.set_active": ("", "person_off"),
+    "user.set_break_glass": ("said whether the way back is", "emergency_home"),
+    "user.link": ("linked to the identity provider the user", "link"),
     "session.sign_in": ("signed in", "login"),
     "session.sign_in_failed": ("gave a wrong password for", "no_accounts"),
+    "session.sso_denied": ("was told by its groups not to let in", "no_accounts"),
+    "session.break_glass": ("signed in by the way back as", "emergency_home"),
     "session.sign_in_throttled": ("had to wait to sign in as", "timer"),
     "session.sign_out": ("signed out", "logout"),
     "session.end": ("ended a sign-in of", "logout"),
@@ -127,6 +131,8 @@ REFUSED: Final = {
     "session.list": "list sign-ins",
     "session.end": "end a sign-in",
     "session.end_all": "end all sign-ins of somebody",
+    "user.set_break_glass": "mark a user as the way back",
+    "user.link": "link a user to the identity provider",
     "provider.create": "add a provider",
     "provider.update": "change a provider",
     "provider.delete": "delete a provider",
@@ -227,6 +233,8 @@ REFUSED: Final = {
 }
 """Action -> what somebody was not allowed to do."""
 _FIELDS: Final = {
+    "sso_subject": "Subject at the identity provider",
+    "single_sign_on": "Single sign-on",
     "is_active": "Active",
     "display_name": "Display name",
     "name": "Name",
