@@ -98,7 +98,7 @@ async def _callback(scope: Scope, send: Send, request: Request, provider: Identi
 
 def _come_back(
     provider: IdentityProvider, cookie: str | None, query: dict[str, list[str]], request: Request
-) -> sso_users.Entered:
+) -> sso_users.SignedOn:
     """Sign in who comes back: three steps, as no transaction waits for the provider."""
     begun = sso_flow.came_back(provider, cookie, query)
     with db.transaction() as session:

@@ -27,7 +27,7 @@ NO_CLAIM: Final = (
 )
 
 
-class Standing(NamedTuple):
+class GroupRights(NamedTuple):
     """What somebody may here, by their groups."""
 
     role: str
@@ -71,17 +71,17 @@ def groups_of(claims: Mapping[str, Any], info: Mapping[str, Any], path: tuple[st
     raise Forbidden(NO_CLAIM.format(claim=".".join(path)))
 
 
-def standing(config: OidcConfig, groups: AbstractSet[str]) -> Standing | None:
+def standing(config: OidcConfig, groups: AbstractSet[str]) -> GroupRights | None:
     """Return what *groups* may here; None: nothing, and nobody of them is let in."""
     organizations: dict[str, str] = {}
     for group in sorted(groups & config.organization_groups.keys()):
         for slug, role in config.organization_groups[group].items():
             organizations[slug] = strongest({role, organizations.get(slug, role)})
     if groups & config.admin_groups:
-        return Standing("admin", organizations)
+        return GroupRights("admin", organizations)
     if groups & config.analyst_groups:
-        return Standing("analyst", organizations)
-    return Standing("member", organizations) if organizations else None
+        return GroupRights("analyst", organizations)
+    return GroupRights("member", organizations) if organizations else None
 
 
 def wished_name(claims: Mapping[str, Any], info: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from . import sessions, users
 from .authority import is_live, require
 from .oidc_tokens import LogoutToken
 from .sso_config import OidcConfig
-from .sso_groups import NONE_MAY, Standing, groups_of, managed, standing, wished_name
+from .sso_groups import NONE_MAY, GroupRights, groups_of, managed, standing, wished_name
 
 DENIED: Final = "session.sso_denied"
 """The action of the audit."""
@@ -32,7 +32,7 @@ DISABLED: Final = "Your account here is disabled. Ask an admin."
 _NOW: Any = func.clock_timestamp()
 
 
-class Entered(NamedTuple):
+class SignedOn(NamedTuple):
     """How a sign-in at the provider ended here."""
 
     secret: str | None
@@ -60,7 +60,7 @@ def enter(
     *,
     address: str | None,
     user_agent: str | None,
-) -> Entered:
+) -> SignedOn:
     """Sign in whom checked *claims* speak of, as far as their groups may; a denial is on record, and no user is made for it.
 
     Args:
@@ -81,7 +81,7 @@ def enter(
     wanted, why = _judged(config, claims, info, user)
     if wanted is None:
         _deny(session, by, user, why, wished)
-        return Entered(None, why)
+        return SignedOn(None, why)
     if user is None:
         made = User(username=wished, role=wanted.role, sso_issuer=config.issuer, sso_subject=subject)
         user = _added(session, by, made)
@@ -96,7 +96,7 @@ def enter(
     _, ticket = sessions.begin(
         session, user, address, user_agent, ticket=True, sso_sid=sid if isinstance(sid, str) else ""
     )
-    return Entered(sessions.exchange(session, str(ticket)))
+    return SignedOn(sessions.exchange(session, str(ticket)))
 
 
 def end_by_provider(session: Session, issuer: str, token: LogoutToken) -> int | None:
@@ -154,7 +154,7 @@ def _deny(session: Session, by: Actor, user: User | None, why: str, wished: str)
 
 def _judged(
     config: OidcConfig, claims: Mapping[str, Any], info: Mapping[str, Any], user: User | None
-) -> tuple[Standing | None, str]:
+) -> tuple[GroupRights | None, str]:
     """Return what somebody may, or why nothing."""
     try:
         found = standing(config, groups_of(claims, info, config.groups_claim))

@@ -7,7 +7,8 @@ from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
 from sqlmodel import Session, col, select
 
-from ..access import sessions
+from ..access import sessions, sign_in, users
+from ..access.sso_config import oidc_config
 from ..config import get_config
 from ..crypto import KeyRing
 from ..errors import CoreError
@@ -53,8 +54,22 @@ class Health(NamedTuple):
     newest_event: datetime | None
     catalogue: CatalogueHealth
     """Whether it is known what models take: the catalogue, and what the database has beside it."""
+    sign_on: "SignOnHealth | None" = None
+    """None: no identity provider is configured."""
     log_awaits_decision: bool = False
     """Whether an upgrade keeps personal data in the request log as it was, and nobody has decided since."""
+
+
+class SignOnHealth(NamedTuple):
+    """How people sign in where there is an identity provider."""
+
+    issuer: str
+    only: bool
+    """Whether local users are refused, but those of the way back."""
+    way_back: bool
+    """Whether an active admin is marked as such."""
+    came_by_it: tuple[tuple[str, datetime], ...]
+    """Who came in by the way back in the last day, and when, the newest first."""
 
 
 class RefusedKey(NamedTuple):
@@ -149,8 +164,22 @@ def look(session: Session, ring: KeyRing) -> Health:
         events=session.exec(select(AuditHead.seq)).one_or_none() or 0,
         newest_event=session.exec(select(AuditEvent.at).order_by(col(AuditEvent.at).desc()).limit(1)).one_or_none(),
         catalogue=knowledge.of(session).health(),
+        sign_on=_sign_on(session),
         log_awaits_decision=personal_data.undecided(session),
     )
+
+
+def _sign_on(session: Session) -> SignOnHealth | None:
+    config = oidc_config(get_config())
+    if config is None:
+        return None
+    query = select(AuditEvent.target, AuditEvent.at).where(AuditEvent.action == sign_in.WAY_BACK)
+    query = query.where(col(AuditEvent.at) > text("now() - interval '1 day'"))
+    came = session.exec(query.order_by(col(AuditEvent.at).desc()).limit(_SHOWN)).all()
+    return SignOnHealth(config.issuer, config.only, users.has_way_back(session), tuple((name, at) for name, at in came))
+
+
+_SHOWN: Final = 5
 
 
 def refused_keys(session: Session) -> list[RefusedKey]:

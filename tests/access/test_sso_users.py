@@ -47,12 +47,12 @@ def _enter(
     info: Mapping[str, Any] | None = None,
     config: OidcConfig | None = None,
     **more: Any,
-) -> sso_users.Entered:
+) -> sso_users.SignedOn:
     claims = {"sub": sub, "preferred_username": name, "groups": groups, **more}
     return sso_users.enter(session, config or _config(), claims, info or {}, address="192.0.2.7", user_agent="Firefox")
 
 
-def _actor(session: Session, entered: sso_users.Entered) -> Actor:
+def _actor(session: Session, entered: sso_users.SignedOn) -> Actor:
     assert entered.secret is not None, entered.why
     actor = sessions.find(session, entered.secret)
     assert actor is not None
@@ -106,7 +106,7 @@ def test_groups_decide_the_role(session: Session, groups: Any, role: str | None,
     )
 
     assert (user.role if user else None, dict(found.all())) == (role, within)
-    assert entered == (sso_users.Entered(None, sso_groups.NONE_MAY) if role is None else (entered.secret, ""))
+    assert entered == (sso_users.SignedOn(None, sso_groups.NONE_MAY) if role is None else (entered.secret, ""))
     denied = _events(session, sso_users.DENIED)
     assert [(event.target, event.actor, event.address) for event in denied] == (
         [("grace", "single sign-on", "192.0.2.7")] if role is None else []

@@ -38,7 +38,10 @@ COMMANDS = {
     **{f"providers headers {name}": "providers" for name in ("list", "set", "remove")},
     **{f"providers query {name}": "providers" for name in ("list", "set", "remove")},
     **{f"providers keys {name}": "providers" for name in ("list", "add", "test", "promote", "retire")},
-    **{f"users {name}": "users" for name in ("add", "passwd", "disable", "role", "sign-out", "list", "review")},
+    **{
+        f"users {name}": "users"
+        for name in ("add", "passwd", "disable", "role", "break-glass", "link", "sign-out", "list", "review")
+    },
     **{f"audit {name}": "audit" for name in ("head", "verify", "purge", "export")},
     **{f"catalogue {name}": "catalogue" for name in ("status", "export", "diff", "import")},
     **{f"models {name}": "models" for name in ("retiring", "facts", "set", "drop")},

@@ -185,7 +185,8 @@ def test_promised_iss_must_come(door: Middleware, served: Identity) -> None:
     assert ask(door, "/sso/callback", urlencode(back), cookie=cookie).status == 400
 
 
-def test_sign_in_ends_in_ten_minutes(door: Middleware, served: Identity) -> None:
+@pytest.mark.usefixtures("door")
+def test_sign_in_ends_in_ten_minutes(served: Identity) -> None:
     """The cookie's own moment counts, and cannot be changed: state and nonce follow from it."""
     provider = oidc.identity_provider()
     assert provider is not None

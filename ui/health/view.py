@@ -22,6 +22,7 @@ from ui.health.line import Line, State
 from ui.health.models import model_lines
 from ui.health.periodic import job_lines
 from ui.health.rows import draw, draw_style
+from ui.health.sign_on import sign_on_lines
 from ui.health.untelling import untelling_lines
 from ui.health.webhooks import webhook_lines
 from ui.widgets import ago, exact, isolated
@@ -70,6 +71,7 @@ def sections(
                 else "No event yet.",
                 hover=exact(health.newest_event),
             ),
+            *sign_on_lines(health.sign_on),
         ],
         "Request log": _log_as_it_was(health),
     }
