@@ -178,6 +178,12 @@ WRITES: dict[str, tuple[Callable[[Session, Actor], int], Work, str, dict[str, tu
         "user.set_active",
         {"is_active": (True, False)},
     ),
+    "users.set_break_glass": (
+        _user,
+        lambda s, a, n: users.set_break_glass(s, a, n, on=True),
+        "user.set_break_glass",
+        {"break_glass": (False, True)},
+    ),
     "tokens.create": (
         _nothing,
         lambda s, a, _: tokens.create(s, a, {"name": "billing", "role": "analyst"}),
