@@ -1,6 +1,6 @@
 """Rate limits on calls: how many go to vendors. Kept by admins; they are kept to by the processes that call."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -16,6 +16,7 @@ from ..store.organization_tables import LlmFeature, Organization
 from ..store.rate_schemas import RateLimitInput
 from ..store.rate_tables import LlmRateHour, LlmRateLevel, LlmRateLimit
 from ..store.schemas import could_be_id, validate
+from ..store.table import id_of
 from ..store.tables import LlmProvider
 from ..store.versions import refuse_stale
 from .scopes import SettingsScope, named
@@ -24,17 +25,20 @@ FIELDS: Final = tuple(RateLimitInput.model_fields)
 MOST_HOURS: Final = 24 * 31
 MOST_VENDORS: Final = 20
 """Keys and models that are shown beside a rate limit."""
-_HOUR: Final = text(
-    "SELECT sum(requests) AS requests, sum(tokens), sum(waited), sum(waited_ms), sum(refused), max(peak_requests),"
+_HOURS: Final = text(
+    "SELECT rate_limit_id, sum(requests), sum(tokens), sum(waited), sum(waited_ms), sum(refused), max(peak_requests),"
     " max(peak_tokens), max(peak_places) FROM llm_rate_hours"
-    " WHERE rate_limit_id = :id AND slot >= date_trunc('hour', clock_timestamp(), 'UTC') - interval '1 hour'"
+    " WHERE rate_limit_id = ANY(:ids) AND slot >= date_trunc('hour', clock_timestamp(), 'UTC') - interval '1 hour'"
+    " GROUP BY rate_limit_id"
 )
-_VENDOR: Final = text(
+_VENDORS: Final = text(
+    "SELECT r.id, said.* FROM llm_rate_limits r CROSS JOIN LATERAL ("
     "SELECT p.name, v.model, v.fingerprint, v.requests, coalesce(v.tokens, v.input_tokens + v.output_tokens) AS tokens,"
     " CASE WHEN v.closed_until > clock_timestamp() THEN v.closed_until END, v.heard_at"
     " FROM llm_vendor_rates v JOIN llm_providers p ON p.id = v.provider_id"
-    " WHERE (CAST(:provider AS integer) IS NULL OR v.provider_id = :provider) AND (CAST(:model AS text) IS NULL OR v.model = :model)"
-    " ORDER BY v.requests NULLS LAST, tokens NULLS LAST, p.name, v.model, v.fingerprint LIMIT :most"
+    " WHERE (r.provider_id IS NULL OR v.provider_id = r.provider_id) AND (r.model IS NULL OR v.model = r.model)"
+    " ORDER BY v.requests NULLS LAST, tokens NULLS LAST, p.name, v.model, v.fingerprint LIMIT :most) said"
+    " WHERE r.id = ANY(:ids) ORDER BY r.id, said.requests NULLS LAST, said.tokens NULLS LAST, said.name, said.model, said.fingerprint"
 )
 
 
@@ -98,7 +102,7 @@ def list_all(session: Session, actor: Actor) -> list[RateLimitNow]:
     """Return the rate limits by name; raises Forbidden unless *actor* is an admin or an analyst."""
     require(session, actor, "rate_limit.list", role="analyst")
     rows = session.exec(select(LlmRateLimit).order_by(col(LlmRateLimit.name))).all()
-    return [_now(session, row) for row in rows]
+    return _all_now(session, rows)
 
 
 def get(session: Session, actor: Actor, rate_limit_id: int) -> RateLimitNow:
@@ -177,20 +181,37 @@ def _checked(session: Session, actor: Actor, action: str, data: Mapping[str, Any
 
 
 def _now(session: Session, row: LlmRateLimit) -> RateLimitNow:
-    names = []
-    for model, name, row_id in (
-        (Organization, "slug", row.organization_id),
-        (LlmFeature, "name", row.feature_id),
-        (LlmProvider, "name", row.provider_id),
+    return _all_now(session, [row])[0]
+
+
+def _all_now(session: Session, rows: Sequence[LlmRateLimit]) -> list[RateLimitNow]:
+    """Return how rate limits stand, by as many queries for many as for one."""
+    named_by: dict[str, dict[int, str]] = {}
+    for column, model, name in (
+        ("organization_id", Organization, Organization.slug),
+        ("feature_id", LlmFeature, LlmFeature.name),
+        ("provider_id", LlmProvider, LlmProvider.name),
     ):
-        found: Any = session.get(model, row_id) if row_id is not None else None
-        if found is not None:
-            names.append(getattr(found, name))
-    scope = " · ".join([*names, *filter(None, [row.model])]) or "everything"
-    if row.id is None:
-        return RateLimitNow(row, scope)
-    level = session.get(LlmRateLevel, row.id, populate_existing=True)
-    return RateLimitNow(row, scope, level.in_use if level else 0, _hour(session, row.id), _vendor(session, row))
+        wanted = {getattr(row, column) for row in rows} - {None}
+        found: Any = session.exec(select(model.id, name).where(col(model.id).in_(wanted))) if wanted else ()
+        named_by[column] = dict(tuple(each) for each in found)
+    of = {"ids": [id_of(row) for row in rows]}
+    levels = select(LlmRateLevel.rate_limit_id, LlmRateLevel.in_use).where(
+        col(LlmRateLevel.rate_limit_id).in_(of["ids"])
+    )
+    standing_now: Any = session.exec(levels)
+    in_use: dict[int, int] = dict(tuple(each) for each in standing_now)
+    last = {each[0]: LastHour(*map(int, each[1:])) for each in session.execute(_HOURS, of)}
+    vendors: dict[int, list[VendorSays]] = {}
+    for number, *says in session.execute(_VENDORS, {**of, "most": MOST_VENDORS}):
+        vendors.setdefault(number, []).append(VendorSays(*says))
+    standing = []
+    for row, number in zip(rows, of["ids"], strict=True):
+        parts = [names.get(getattr(row, column)) for column, names in named_by.items()]
+        scope = " · ".join(filter(None, [*parts, row.model])) or "everything"
+        told = (in_use.get(number, 0), last.get(number), tuple(vendors.get(number, ())))
+        standing.append(RateLimitNow(row, scope, *told))
+    return standing
 
 
 def hours(session: Session, actor: Actor, rate_limit_id: int, *, limit: int = MOST_HOURS) -> list[LlmRateHour]:
@@ -198,16 +219,6 @@ def hours(session: Session, actor: Actor, rate_limit_id: int, *, limit: int = MO
     get(session, actor, rate_limit_id)
     found = select(LlmRateHour).where(LlmRateHour.rate_limit_id == rate_limit_id)
     return list(session.exec(found.order_by(col(LlmRateHour.slot).desc()).limit(limit)))
-
-
-def _hour(session: Session, rate_limit_id: int) -> LastHour | None:
-    row: Any = session.execute(_HOUR, {"id": rate_limit_id}).one()
-    return None if row.requests is None else LastHour(*map(int, row))
-
-
-def _vendor(session: Session, row: LlmRateLimit) -> tuple[VendorSays, ...]:
-    found: Any = session.execute(_VENDOR, {"provider": row.provider_id, "model": row.model, "most": MOST_VENDORS})
-    return tuple(VendorSays(*each) for each in found)
 
 
 def _locked(session: Session, rate_limit_id: int) -> LlmRateLimit:

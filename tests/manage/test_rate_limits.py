@@ -4,7 +4,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlmodel import Session
 
 from core.actors import COMMAND_LINE, Actor
@@ -17,6 +17,11 @@ from core.store.table import id_of
 from tests.manage.test_budgets import of_acme
 
 CHAT: dict[str, Any] = {"name": "Chat", "requests_per_minute": 600, "max_concurrent": 20}
+MANY = text(
+    "WITH made AS (INSERT INTO llm_rate_limits (name, organization_id, feature_id, provider_id, model, requests_per_minute)"
+    " SELECT to_char(n, 'FM00'), :organization_id, :feature_id, :provider_id, 'm' || n, 600 FROM generate_series(CAST(:first AS integer), :last) n RETURNING id, name)"
+    " INSERT INTO llm_rate_hours (rate_limit_id, slot, requests) SELECT id, now(), name::int FROM made"
+)
 FIGURES = {"requests_per_minute", "tokens_per_minute", "max_concurrent"}
 
 
@@ -76,6 +81,41 @@ def test_a_rate_limit_is_kept(session: Session, admin: Actor, analyst: Actor) ->
         with pytest.raises(Forbidden):
             refused()
     assert rate_limits.delete(session, admin, number) == "Chat"
+
+
+def test_many_are_listed_by_as_many_queries_as_one(session: Session) -> None:
+    """What counted, what vendors said and the names of the scope are asked for together; each has its own."""
+    of: dict[str, Any] = of_acme(session)
+    asked, counts = list[str](), list[int]()
+    session.execute(
+        text(
+            "INSERT INTO llm_vendor_rates SELECT :p, 'k' || n, 'm' || n, 10 * n, NULL, NULL, NULL, NULL, now() FROM generate_series(0, 30) n"
+        ),
+        {"p": of["provider_id"]},
+    )
+
+    def note(*given: Any) -> None:
+        asked.append(given[2])
+
+    event.listen(connection := session.connection(), "before_cursor_execute", note)
+    try:
+        for first, last in ((0, 0), (1, 49)):
+            session.execute(MANY, {**of, "first": first, "last": last})
+            asked.clear()
+            found = rate_limits.list_all(session, COMMAND_LINE)
+            counts.append(len(asked))
+    finally:
+        event.remove(connection, "before_cursor_execute", note)
+    assert counts[0] == counts[1] <= 8
+    assert [(each.scope[-2:].strip(), each.hour.requests) for each in found if each.hour] == [
+        (f"m{n}"[-2:], n) for n in range(50)
+    ]
+    assert [[says.requests for says in each.vendor] for each in found] == [
+        [10 * n] if n <= 30 else [] for n in range(50)
+    ]
+    every = rate_limits.create(session, COMMAND_LINE, CHAT | {"name": "all"})
+    assert [says.requests for says in every.vendor] == [10 * n for n in range(rate_limits.MOST_VENDORS)]
+    assert (every.scope, every.hour, every.in_use) == ("everything", None, 0)
 
 
 def test_errors_of_rate_limits_that_are_not_there(session: Session) -> None:
