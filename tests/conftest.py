@@ -6,6 +6,7 @@ The server is the embedded one, shared by all workers of a run, or the one that 
 import asyncio
 import functools
 import os
+import random
 import re
 import shutil
 import sys
@@ -31,6 +32,7 @@ from core.postgres import embedded
 from core.store import db, migrate
 from core.store.tables import User
 from tests.databases import databases_of
+from tests.shares import chosen
 
 T = TypeVar("T")
 
@@ -62,9 +64,15 @@ def _no_configuration_from_outside() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the run: its workers inherit the name, and share the server and the template of that name."""
+    """Name the run, and its share of cases: its workers inherit both, and share the server and the template of that name."""
     config.stash[NAMED_HERE] = "LLM_TEST_RUN" not in os.environ
     os.environ.setdefault("LLM_TEST_RUN", uuid.uuid4().hex[:8])
+    os.environ.setdefault("LLM_TEST_SHARE", str(random.randrange(1_000)))
+
+
+def pytest_report_header() -> str:
+    """Say which share of what is many and alike this run takes: tests/shares.py."""
+    return f"LLM_TEST_SHARE={chosen()}"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -84,7 +92,9 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the tests that failed in the file LLM_TEST_FAILED, a line each: `.ci/run` asks for it."""
+    """Say which share failed, and name the tests that did in the file LLM_TEST_FAILED, a line each: `.ci/run` asks for it."""
+    if any(terminalreporter.stats.get(outcome) for outcome in ("failed", "error")):
+        terminalreporter.write_line(pytest_report_header())
     if name := os.environ.get("LLM_TEST_FAILED"):
         reports = [report for outcome in ("failed", "error") for report in terminalreporter.stats.get(outcome, [])]
         Path(name).write_text("".join(f"{report.nodeid}\n" for report in reports), encoding="utf-8")

@@ -1,6 +1,6 @@
 """CHECKS 81: schemathesis, every check, stateful, against the real process, as admin, analyst and nobody.
 
-How long is for `LLM_TEST_FUZZ_SECONDS` to say: half a minute, or half an hour in the nightly run.
+How long is for `LLM_TEST_FUZZ_SECONDS` to say: a quarter of a minute, or half an hour in the nightly run.
 """
 
 import json
@@ -15,9 +15,9 @@ import pytest
 
 from tests.processes import App, core, running_app
 
-pytestmark = pytest.mark.browser  # it speaks to the app's process, for half a minute
+pytestmark = pytest.mark.browser  # it speaks to the app's process, for a quarter of a minute
 
-SECONDS = int(os.environ.get("LLM_TEST_FUZZ_SECONDS", "30"))
+SECONDS = int(os.environ.get("LLM_TEST_FUZZ_SECONDS", "15"))
 SHARES = {"admin": 0.7, "analyst": 0.2, "anonymous": 0.1}
 """Of the time: an admin reaches every operation, a stranger two."""
 CONFIG = """

@@ -18,6 +18,7 @@ from tests.browser.conftest import enter, settled, sign_in
 from tests.conftest import PASSWORD, named
 from tests.processes import App, core, running_app
 from tests.rest import token, traffic
+from tests.shares import share
 from ui.navigation import SCREENS, names_for
 
 pytestmark = pytest.mark.browser
@@ -378,7 +379,7 @@ def test_address_of_a_page_is_the_same_for_every_role(app: App, browser: Browser
         page.goto(f"{app.url}/?provider=acme&second=b%20c")
         expect(page.get_by_role("heading", name=SCREENS[first].title, exact=True)).to_be_visible()
         expect(page).to_have_url(re.compile(rf"^{re.escape(app.url)}/{first}\?provider=acme&second=b(%20|\+)c$"))
-        for name in names_for(role):
+        for name in share(f"addresses {role}", names_for(role)):
             page.goto(f"{app.url}/{name}?provider=acme")
             expect(page.get_by_role("heading", name=SCREENS[name].title, exact=True)).to_be_visible()
             expect(page.get_by_text("Page not found")).to_have_count(0)

@@ -31,7 +31,7 @@ from tests.resolving.stored import (
     terms,
 )
 
-STATES = int(os.environ.get("LLM_TEST_SCOPES", "2000")) // 20
+STATES = int(os.environ.get("LLM_TEST_SCOPES", "800")) // 20
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """Settings of organisations and features: the truth tables of docs/organisations.md, and random states against a slow reference.
 
-How many random states are tried is for `LLM_TEST_SCOPES` to say: 2,000, or 40,000 in the nightly run.
+How many random states are tried is for `LLM_TEST_SCOPES` to say: 800, or 40,000 in the nightly run.
 """
 
 import json
@@ -24,7 +24,7 @@ from tests.resolving import reference
 from tests.resolving.facts import CANARY, RING, box, everyone_layer, own_layer, provider, unreadable
 from tests.resolving.reference import LimitRow, Org, Row, Vendor
 
-STATES = int(os.environ.get("LLM_TEST_SCOPES", "2000"))
+STATES = int(os.environ.get("LLM_TEST_SCOPES", "800"))
 
 
 @pytest.fixture(autouse=True)
