@@ -21,8 +21,9 @@ from urllib.parse import quote_from_bytes
 
 from . import log_lines
 from .patterns import later
+from .secret_forms import MASK, present
 
-MASK: Final = "****"
+__all__ = ["MASK"]
 SHORTEST: Final = 8
 """A known secret of fewer characters is not looked for: it would take ordinary words out of the log."""
 MOST: Final = 512
@@ -100,14 +101,14 @@ def scrub(text: str) -> str:
     - Each known secret: as it is, percent-encoded (by any of the usual rules, hex digits of either case), in hex, as
       base64 at each of the three alignments (standard and URL-safe; up to 4 bits may stay at each end), and as JSON
       and Python write it within quotes.
-    - What looks like a secret, by :data:`PATTERNS`. The word that says what it was stays.
+    - What looks like a secret, by :data:`~core.secret_forms.SECRET_FORMS`. The word that says what it was stays.
 
     Not found: an unknown secret without a telling form, and a known one that is cut or split over lines.
     """
     for needle in _needles(_pinned + _passing):
         text = text.replace(needle, MASK)
-    for pattern, kept in PATTERNS:
-        text = pattern.sub(kept, text)
+    for form in present(text):
+        text = form.pattern.sub(form.kept, text)
     return text
 
 
@@ -214,44 +215,6 @@ def _aligned(raw: bytes, shift: int) -> str:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
-
-
-_BEFORE = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"  # not within a word; an escaped line break is none
-_TOKEN = (
-    rf"{_BEFORE}(sk-(?:ant-|proj-|or-|svcacct-)?|[rs]k_live_|gsk_|xai-|github_pat_|glpat-|xox[abeoprs]-|AIza|llms_)"
-)
-_QUOTE = r"[\"'\\]{0,2}"  # also one that is escaped
-_HEADER = r"(?i)\b((?:x-api-key|x-goog-api-key|api-key|(?:proxy-)?authorization)"
-_NAME = (
-    r"(?i)((?:password|passwd|pwd|secret(?:_access)?(?:_key)?|api_?key|encryption_key|access_token|[?&]key|[?&]token)"
-)
-
-PATTERNS: Final = tuple(
-    (later(pattern), kept)
-    for pattern, kept in (
-        # Sealed keys, also cut as PostgreSQL cuts a failing row; encryption keys, and what looks like one; bcrypt.
-        (r"(?<![0-9a-fA-F])[0-9a-fA-F]{32}:[0-9a-fA-F]{16,32}(?::[0-9a-fA-F]*)?", MASK),
-        (r"[0-9a-fA-F]{64,}", MASK),
-        (r"(\$2[abxy]\$\d\d\$)[./A-Za-z0-9]{20,}", rf"\1{MASK}"),
-        # Keys with a prefix; JSON web tokens.
-        (rf"{_TOKEN}[A-Za-z0-9_-]{{8,}}", rf"\1{MASK}"),
-        (rf"{_BEFORE}(hf_|gh[pousr]_|AKIA|ASIA)[A-Za-z0-9]{{8,}}", rf"\1{MASK}"),  # hf_hub_download is none
-        (r"(?<![A-Za-z0-9_-])(eyJ)[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?", rf"\1{MASK}"),
-        # Headers, as text, as JSON and as pairs; a scheme before the value stays.
-        (
-            rf"{_HEADER}{_QUOTE}\s?[:=,]\s?(?:b(?=[\"']))?{_QUOTE}(?:(?:bearer|basic|token)\s)?)[^\s\"',;\\]+",
-            rf"\1{MASK}",
-        ),
-        (rf"(?i)\b((?:set-)?cookie{_QUOTE}\s?[:=,]\s?(?:b(?=[\"']))?{_QUOTE})[^\r\n\"'\\]+", rf"\1{MASK}"),
-        (r"(?i)\b(bearer(?:\s|%20))[A-Za-z0-9._~+/=-]{8,}", rf"\1{MASK}"),
-        # name=value, in connection strings, queries, and calls; JSON has a colon, and quotes.
-        (rf"{_NAME}\s?=\s?)(?:'[^'\r\n]*'|\"[^\"\r\n]*\"|[^\s&,;)'\"]+)", rf"\1{MASK}"),
-        (rf"{_NAME}{_QUOTE}:\s?\\?[\"'])[^\"'\\\r\n]+", rf"\1{MASK}"),
-        # scheme://user:password@
-        (r"(://[^\s/:@?#\"']*:)[^\s/\"']+@", rf"\1{MASK}@"),
-    )
-)
-"""(pattern, what stays). None of them looks back over what it has read: a start that fails is short, or has a guard."""
 
 
 _format_of_handler: Final = logging.Handler.format

@@ -5,36 +5,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from ..patterns import later
-from ..redaction import PATTERNS
+from ..secret_forms import present
 from .spans import LETTERS, PersonalSpan, Searched, small
 
-_NAMED: Final = (
-    *("passw", "pwd", "secret", "api_key", "apikey", "encryption_key", "access_token"),
-    *("?key", "&key", "?token", "&token"),
-)
-_SIGNS: Final[tuple[tuple[str, ...], ...]] = (
-    ("$2",),
-    ("sk-", "k_live_", "gsk_", "xai-", "github_pat_", "glpat-", "xox", "aiza", "llms_"),
-    ("hf_", "ghp_", "gho_", "ghu_", "ghr_", "ghs_", "akia", "asia"),
-    ("eyj",),
-    ("api-key", "authorization"),
-    ("cookie",),
-    ("bearer",),
-    _NAMED,
-    _NAMED,
-    ("://",),
-)
-"""What every text has, in small letters, in which the log's pattern of the same place finds something."""
-_PATTERNS: Final = tuple(zip(_SIGNS, PATTERNS[2:], strict=True))
-"""All but long hex, which is mostly the digest of a file. The first four know a secret by itself, the others by what stands before it."""
-_BY_THEMSELVES: Final = 4
-_FORMS: Final = (
-    ("npm_", later(r"(?<![A-Za-z0-9_-]npm_)(?<=npm_)[A-Za-z0-9]{36}(?![A-Za-z0-9])")),
-    ("accountkey=", later(r"(?i)(?<=accountkey=)[A-Za-z0-9+/]{40,}={0,2}")),
-    ("accesskey=", later(r"(?i)(?<=accesskey=)[A-Za-z0-9+/]{40,}={0,2}")),
-    (":aa", later(r"(?<![A-Za-z0-9_:/.-])\d{8,10}:AA[A-Za-z0-9_-]{33}(?![A-Za-z0-9_-])")),
-)
-"""Tokens that the log does not know: of npm, of Azure's storage and service bus, of Telegram's bots."""
 _CODE: Final = later(
     r"(?i)[(\[{<$`*]|^(?:none|null|nil|true|false|undefined|os|process|env|self|this|config|settings|str|string|required|optional|yes|no)\b"
     r"|^x+$|^[A-Z_-]*(?:YOUR|EXAMPLE|CHANGE_?ME|PLACEHOLDER)[A-Z_-]*$|\.\.\."
@@ -67,16 +40,13 @@ _REACH, _PIECES = 64, 6
 
 
 def secrets(plain: Searched) -> Iterator[PersonalSpan]:
-    """Find what looks like a secret, by the patterns of the log (:data:`core.redaction.PATTERNS`), where it is no code.
+    """Find what looks like a secret, by the table of the log (:data:`core.secret_forms.SECRET_FORMS`), where it is no code.
 
     Of two that overlap the one that is known by itself stands: ``KEY="sk-…"`` loses what is behind ``sk-``. A password that is told in
     a sentence ("my password is …") is one if it has a letter and a digit, and stands behind a word as *is*, or has a symbol.
     """
     folded = plain.folded
-    found = list(_by_patterns(plain.text, folded))
-    for sign, form in _FORMS:
-        if sign in folded:
-            found += (each.span() for each in form.finditer(plain.text))
+    found = list(_by_forms(plain.text))
     composed = folded if folded.isascii() else unicodedata.normalize("NFC", folded)
     if any(word in composed for word in _WORDS):
         found += _told(plain.text)
@@ -87,19 +57,19 @@ def secrets(plain: Searched) -> Iterator[PersonalSpan]:
             yield plain.span(start, end, "SECRET")
 
 
-def _by_patterns(text: str, folded: str) -> Iterator[tuple[int, int]]:
-    for signs, (pattern, kept) in _PATTERNS:
-        if any(sign in folded for sign in signs):
-            is_of_url = kept.endswith("@")
-            for found in pattern.finditer(text):
-                start, end = found.end(1) if kept.startswith("\\1") else found.start(), found.end() - is_of_url
-                while start < end and text[start] in "'\"":
-                    start += 1
-                while start < end and text[end - 1] in "'\"":
-                    end -= 1
-                value = text[start:end]
-                if _CODE.search(value) is None and (is_of_url or _is_one(value)):
-                    yield start, end
+def _by_forms(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where secrets stand that have a form, those first that are known by themselves; no digests, which are mostly of files."""
+    for form in sorted(present(text), key=lambda one: not one.by_itself):
+        is_of_url = form.kept.endswith("@")
+        for found in () if form.is_digest else form.pattern.finditer(text):
+            start, end = found.end(1) if form.kept.startswith("\\1") else found.start(), found.end() - is_of_url
+            while start < end and text[start] in "'\"":
+                start += 1
+            while start < end and text[end - 1] in "'\"":
+                end -= 1
+            value = text[start:end]
+            if _CODE.search(value) is None and (is_of_url or _is_one(value)):
+                yield start, end
 
 
 def _is_one(value: str) -> bool:

@@ -20,7 +20,8 @@ from core.privacy.looking import Looking, find, same
 from core.privacy.shapes import shape, shapes
 from core.privacy.spans import TYPES, PersonalSpan, plain, settled, small
 from core.privacy.windows import words
-from core.redaction import PATTERNS, scrub
+from core.redaction import scrub
+from core.secret_forms import _PREFIXES, SECRET_FORMS, SecretForm, present
 from tests.privacy.labelled import EVERYWHERE, score, sentences
 
 
@@ -300,26 +301,62 @@ def test_published_examples_pass_and_their_neighbours_do_not(check: Callable[[st
     assert sum(check(other) for other in others) == 1
 
 
-def test_secrets_of_the_log_are_found() -> None:
-    """Each of the log's patterns but long hex: what it takes out is found here, where it is a value and no code."""
-    lines = [
-        "hash $2b$12$abcdefghijklmnopqrstuv123456",
-        "key sk-proj-abcdEFGH1234",
-        "token hf_abcdEFGH1234",
-        "jwt eyJ" + "hbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc123",
-        "Authorization: Basic dXNlcjpwYXNz1",
-        "Cookie: session=abc123",
-        "bearer abcdef123456",
-        "api_key=abc123def",
-        '"password": "hunter22"',
-        "postgres://app:s3cret@db/x",
+LONG = "a1B2c3D4" * 9
+HEX = "0a1b2c3d" * 8
+SECRETS = {
+    "": f"sealed {HEX[:32]}:{HEX[:32]}, sha256 {HEX}",
+    "$2": "hash $2b$12$abcdefghijklmnopqrstuv123456",
+    "eyj": "jwt eyJ" + "hbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc123",
+    "-----begin": "-----BEGIN RSA PRIVATE" + f" KEY-----\n{LONG}\n{LONG}\n-----END RSA PRIVATE KEY-----",
+    "sg.": "SENDGRID S" + f"G.{LONG[:22]}.{LONG[:43]}",
+    "accountkey=": f"AccountName=a;AccountKey={LONG}{LONG[:14]}==",
+    "?sig=": f"https://a.example/b?sv=2026&sig={LONG[:43]}%3D",
+    "q~": f"secret is {LONG[:3]}8Q~{LONG[:34]}",
+    ":aa": f"648928511:AA{LONG[:33]}",
+    "/bot": f"https://api.telegram.org/bot648928511:AA{LONG[:33]}/getMe",
+    "sk": "twilio S" + f"K{HEX[:32]}",
+    "1//0": f"refresh 1//0{LONG[:43]}",
+    "-us": f"mailchimp {HEX[:32]}-us12",
+    ".atlasv1.": f"{LONG[:14]}.atlasv1.{LONG[:67]}",
+    "hooks.slack.com": f"https://hooks.slack.com/services/T02AB3CD4/B05EF6GH7/{LONG[:24]}",
+    "/webhooks/": f"https://discord.com/api/webhooks/123456789012345678/{LONG[:68]}",
+    "api-key": "Authorization: Basic dXNlcjpwYXNz1",
+    "cookie": "Cookie: session=abc123",
+    "bearer": "bearer abcdef123456",
+    "passw": "api_key=abc123def",
+    "passw:": '"password": "hunter22"',
+    "curl": "curl -s -u admin:s7Tr0ngPa55 https://api.example.com",
+    "://": "postgres://app:s3cret@db/x",
+}
+
+
+@pytest.mark.parametrize("form", SECRET_FORMS, ids=lambda form: form.signs[:1])
+def test_secrets_of_the_log_are_found(form: SecretForm) -> None:
+    """Each row of the one table: what the log takes out is found here, where it is a value and no digest."""
+    prefixes = next(
+        (beginnings.split() for beginnings, _ in _PREFIXES if beginnings.lower().split() == [*form.signs]), []
+    )
+    lines = [f"key={each}{LONG[:40]}" for each in prefixes] or [
+        line
+        for sign, line in SECRETS.items()
+        if sign.rstrip(":") in (form.signs[:1] or ("",)) and form.pattern.search(line)
     ]
-    assert len(lines) == len(PATTERNS) - 2
-    for line, (pattern, _) in zip(lines, PATTERNS[2:], strict=True):
-        assert pattern.search(line), line
-        assert [span.kind for span in find(line)] == ["SECRET"], line
-        (span,) = find(line)
-        assert line[span.start : span.end] not in scrub(line)
+    assert lines, form
+    for line in lines:
+        found = find(line)
+        assert form in present(line)
+        if form.is_digest:
+            assert not found
+            continue
+        assert form.pattern.search(line), line
+        assert [span.kind for span in found] == ["SECRET"], line
+        assert line[found[0].start : found[0].end] not in scrub(line)
+
+
+def test_what_only_begins_as_secrets_do_is_none() -> None:
+    text = "npm_config_registry npm_lifecycle_event dapi docker run -u 1000:1000 x hf_hub_download glossary-of-all sk-learn SKU pul-request en-us1 figd r8_ ya29"
+    assert scrub(text) == text
+    assert find(text) == []
 
 
 TEXTS = st.lists(
