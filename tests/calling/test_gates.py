@@ -73,7 +73,9 @@ def test_when_there_is_more_by_a_moment(ahead: float, wanted: float | None) -> N
     of = "anthropic-ratelimit-output-tokens"
     found = reset({f"{of}-remaining": "0", f"{of}-reset": _at(ahead)})
     assert found == (None if wanted is None else pytest.approx(wanted, abs=2))
-    assert reset({f"{of}-remaining": "0", f"{of}-reset": "2026-11-27T07:00:00"}) is None  # of no zone
+    assert reset({f"{of}-remaining": "0", f"{of}-reset": "2099-11-27T07:00:00"}) is None  # of no zone
+    used_up = {f"{of}-remaining": "0", f"{of}-reset": "9s", "x-ratelimit-remaining-tokens": "0"}
+    assert reset({**used_up, "x-ratelimit-reset-tokens": "4s"}) == 9  # both have to be there again
 
 
 def test_a_closed_gate_lets_one_call_through_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,3 +134,46 @@ def test_what_is_told_and_heard_of_gates() -> None:
     assert 19 < others.of(7, "n", key).wait() <= 20
     assert not others.of(7, "m", "other").is_closed
     assert others.news() == []
+
+
+def test_what_is_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest that a vendor said of each figure; how long a gate is closed only if that is new; nothing without a fingerprint."""
+    rung: list[int] = []
+    monkeypatch.setattr(gates, "when_closed", [lambda: rung.append(1)])
+    gate, nameless = Gate(7, "m", "f"), Gate(7, "m", None)
+    gate.heard(429, {"x-ratelimit-limit-requests": "10", "x-ratelimit-limit-tokens": "900"})
+    gate.heard(200, {"x-ratelimit-limit-requests": "60"})
+    told = gate.news()
+    assert told is not None
+    assert (told["r"], told["t"], told["c"]) == (60, 900, None)
+    gate.heard(200, {})
+    assert gate.news() is None
+    gate.close(30)
+    assert rung == [1]
+    told = gate.news()
+    assert told is not None
+    assert (told["r"], told["t"], round(told["c"])) == (60, 900, 30)
+    nameless.heard(200, {"x-ratelimit-limit-requests": "60"})
+    nameless.close(30)
+    assert (nameless.is_closed, nameless.news(), rung) == (True, None, [1])
+
+
+def test_what_others_say_of_a_gate_that_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rest of the same time does not close it anew; that it is open is told; too many gates are all learned anew."""
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(gates, "MOST", 2)
+    ours = Gates()
+    gate = ours.of(7, "m", "k")
+    gate.close(30)
+    assert [each["c"] for each in ours.news()] == [30]
+    now = 130.0
+    assert gate.wait() == 0
+    ours.hear([{"p": 7, "m": "m", "f": gate.fingerprint, "c": 0.5}])
+    assert gate.wait() == gates.TURN
+    gate.heard(200, {})
+    assert [each["c"] for each in ours.news()] == [0]
+    ours.of(7, "n", "k")
+    assert ours.of(7, "m", "k") is gate
+    ours.of(7, "o", "k")
+    assert ours.of(7, "m", "k") is not gate

@@ -216,6 +216,15 @@ def test_who_needs_less_does_not_overtake() -> None:
     assert (len(waiting), waiting.has(limits)) == (0, False)
 
 
+@pytest.mark.parametrize(
+    ("when_full", "ms", "wanted"), [("refuse", 60_000, True), ("wait", 1_999, True), ("wait", 2_000, False)]
+)
+def test_who_is_told_at_once_that_there_is_no_room(when_full: str, ms: int, wanted: bool) -> None:
+    """Who does not wait, or not for long; one such rate limit is enough."""
+    long = RateLimit(1, "a", None, 60, None, None, 6, "wait", 60_000)
+    assert RateWaiter([long, long._replace(when_full=when_full, max_wait_ms=ms)], 0, None, 9).is_hurried is wanted
+
+
 def test_an_event_loop_goes_on_while_calls_wait_for_places(rates: Rates, database: str) -> None:
     """A call waits on a future; one that is cancelled has nothing, and a loop that was closed hinders nobody."""
     one = limit(database, max_concurrent=2, max_wait_ms=60_000)
