@@ -25,6 +25,7 @@ STATUSES: Final[Mapping[type[CoreError], int]] = {
     errors.Conflict: 409,
     errors.Forbidden: 403,
     errors.PasswordChangeNeeded: 403,
+    errors.SecondFactorNeeded: 403,
     errors.TooManyAttempts: 429,
     errors.TooManyRequests: 429,
     errors.Sealed: 503,

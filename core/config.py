@@ -56,6 +56,7 @@ VARIABLES = {
     "LLM_PRIVATE_HOSTS": "Comma list of private host names, addresses or networks that any provider's base URL may name; * for all.",
     "LLM_AUDIT_LINES": "stdout: the app writes each event of the audit to standard output, as a line of JSON. Default: it does not.",
     "LLM_KEY_MAX_AGE_DAYS": "API keys older than so many days are named on Health and Providers, and told of 14 days before. Default: none is.",
+    "LLM_REQUIRE_SECOND_FACTOR": "Comma list of roles, of admin, analyst and member, whose local users have to set up a second factor. Default: nobody.",
     "LLM_CATALOGUE_URL": "Where `catalogue import --from-url` gets a newer catalogue of models. Nothing is fetched by itself.",
     "LLM_CATALOGUE_SHA256": "The SHA-256 that it must have, in hex: 64 digits.",
     "LLM_CATALOGUE_KEY": "Or the Ed25519 public key, in base64, whose signature stands at the same address with .sig behind.",
@@ -100,6 +101,7 @@ class Config:
     model_looks: str
     audit_lines: str
     key_max_age_days: str
+    require_second_factor: str
     catalogue_url: Secret | None
     catalogue_sha256: str
     catalogue_key: str
@@ -158,6 +160,7 @@ class Config:
             model_looks=env.get("LLM_MODEL_LOOKS") or "",
             audit_lines=env.get("LLM_AUDIT_LINES") or "",
             key_max_age_days=env.get("LLM_KEY_MAX_AGE_DAYS") or "",
+            require_second_factor=env.get("LLM_REQUIRE_SECOND_FACTOR") or "",
             catalogue_url=address_of_file(env.get("LLM_CATALOGUE_URL")),
             catalogue_sha256=env.get("LLM_CATALOGUE_SHA256") or "",
             catalogue_key=env.get("LLM_CATALOGUE_KEY") or "",
@@ -205,7 +208,7 @@ def check_at_start(config: Config) -> None:
 
     Raises:
         BadConfig: If an entry of a list could fit no host, a URL cannot be read, LLM_LOG_DAYS is no number of days,
-            LLM_MODEL_LOOKS is not ``daily``, LLM_AUDIT_LINES not ``stdout``, LLM_KEY_MAX_AGE_DAYS no number of days, LLM_CLIENTS no number of clients, LLM_SPIKE_TIMES or LLM_SPIKE_USD none,
+            LLM_MODEL_LOOKS is not ``daily``, LLM_AUDIT_LINES not ``stdout``, LLM_KEY_MAX_AGE_DAYS no number of days, LLM_REQUIRE_SECOND_FACTOR no list of roles, LLM_CLIENTS no number of clients, LLM_SPIKE_TIMES or LLM_SPIKE_USD none,
             or a variable of LLM_CATALOGUE_… is malformed.
     """
     log_days(config)
@@ -213,6 +216,7 @@ def check_at_start(config: Config) -> None:
     looks_daily(config)
     writes_audit_lines(config)
     key_max_age(config)
+    second_factor_roles(config)
     catalogue_source(config)
     spike_limits(config)
     check_hosts("LLM_ALLOWED_HOSTS", config.allowed_hosts, as_networks=False, everything=False)
@@ -297,6 +301,18 @@ def key_max_age(config: Config) -> int | None:
     """
     said = config.key_max_age_days.strip()
     return number("LLM_KEY_MAX_AGE_DAYS", said, 3_650) if said else None
+
+
+def second_factor_roles(config: Config) -> frozenset[str]:
+    """Return the roles whose local users have to set up a second factor.
+
+    Raises:
+        BadConfig: If LLM_REQUIRE_SECOND_FACTOR has another word than admin, analyst or member.
+    """
+    roles = frozenset(part.strip() for part in config.require_second_factor.split(",") if part.strip())
+    if not roles <= {"admin", "analyst", "member"}:
+        raise BadConfig("LLM_REQUIRE_SECOND_FACTOR must be a comma list of admin, analyst and member.")
+    return roles
 
 
 class CatalogueSource(NamedTuple):

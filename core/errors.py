@@ -136,6 +136,16 @@ class PasswordChangeNeeded(Forbidden):
         CoreError.__init__(self, text, made_with=())
 
 
+class SecondFactorNeeded(Forbidden):
+    """The actor has to set up a second factor before anything else."""
+
+    code = "SECOND_FACTOR_NEEDED"
+
+    def __init__(self) -> None:
+        text = "Set up a second factor first: your role needs one here."
+        CoreError.__init__(self, text, made_with=())
+
+
 class TooManyAttempts(CoreError):
     """Too many wrong passwords.
 

@@ -1,4 +1,4 @@
-"""Account: one's own password, and where one is signed in."""
+"""Account: one's own password and second factor, and where one is signed in."""
 
 import streamlit as st
 
@@ -8,10 +8,11 @@ from core.wording import counted
 from ui.feedback import attempt, plain
 from ui.guard import guard
 from ui.navigation import begin_page
+from ui.own_factor import draw_own_factor
 from ui.sign_in import change_own_password, password_field
 from ui.widgets import ago, browser, exact
 
-actor = begin_page("account", "Your password, and where you are signed in.")
+actor = begin_page("account", "Your password, your second factor, and where you are signed in.")
 user_id = actor.own_id()
 
 
@@ -59,6 +60,8 @@ with st.container(horizontal=True, vertical_alignment="center"):
 st.caption(
     f"A sign-in ends after {authority.IDLE_MINUTES} minutes without use, and {sessions.LIFETIME_HOURS} hours after it began."
 )
+
+draw_own_factor(actor)
 
 st.header("Change password", anchor=False)
 with st.form("own_password", width=440):

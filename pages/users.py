@@ -4,7 +4,7 @@ from functools import partial
 
 import streamlit as st
 
-from core.access import sessions, users
+from core.access import second_factor, sessions, users
 from core.store import db
 from core.store.table import id_of
 from ui import listing
@@ -20,6 +20,7 @@ start_afresh()
 with db.transaction() as session:
     people = users.list_all(session)
     signed_in = sessions.count_live(session)
+    factors = second_factor.who_has_one(session)
 
 draw_figures(people, signed_in)
 add = partial(
@@ -33,6 +34,11 @@ rows = st.container(gap="xsmall")
 shown = listing.shown(found)
 with rows:
     for user in shown:
-        draw_user(user, signed_in.get(id_of(user), 0), is_self=id_of(user) == actor.user_id)
+        draw_user(
+            user,
+            signed_in.get(id_of(user), 0),
+            is_self=id_of(user) == actor.user_id,
+            has_factor=id_of(user) in factors,
+        )
 draw_review(actor)
 draw_dialog()

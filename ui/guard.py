@@ -6,12 +6,12 @@ from sqlmodel import Session
 from core.access import authority, sessions
 from core.actors import Actor
 from core.audit import reasons
-from core.errors import CoreError, Forbidden, PasswordChangeNeeded
+from core.errors import CoreError, Forbidden, PasswordChangeNeeded, SecondFactorNeeded
 from core.manage import bootstrap
 from core.store import db
 from ui import drafts, reason
 from ui.feedback import ACTOR, plain, show_fault
-from ui.sign_in import LEAVES, draw_first_password, draw_sign_in
+from ui.sign_in import LEAVES, draw_first_factor, draw_first_password, draw_sign_in
 from web import middleware
 from web.request import ADDRESS_HEADER, SECRET_HEADER
 
@@ -35,6 +35,9 @@ def guard(role: str = "admin") -> Actor:  # noqa: RET503 - st.stop() never retur
     except PasswordChangeNeeded as error:
         held = st.session_state.get(ACTOR)
         draw_first_password(held if isinstance(held, Actor) else None, str(error))
+    except SecondFactorNeeded as error:
+        held = st.session_state.get(ACTOR)
+        draw_first_factor(held if isinstance(held, Actor) else None, str(error))
     except Forbidden as error:
         if str(error) == authority.ENDED:
             _end(str(error))

@@ -12,13 +12,16 @@ import streamlit as st
 from sqlmodel import Session
 from streamlit_authenticator.controllers import AuthenticationController
 
-from core.access import sessions, sign_in, users
+from core.access import second_factor, sessions, sign_in, users
 from core.access.sso_config import OidcConfig, oidc_config, password_signs_in
 from core.actors import Actor
 from core.config import get_config
-from core.errors import Invalid, StoreUnavailable, TooManyAttempts
+from core.errors import Invalid, KeyUnreadable, StoreUnavailable, TooManyAttempts
 from core.store import db
+from core.store.table import id_of
+from core.store.tables import User
 from ui.feedback import attempt, field_error, other_errors
+from ui.second_factor import draw_enrolment
 from ui.widgets import PASSWORD_RULE
 from web import middleware
 from web.request import ADDRESS_HEADER
@@ -27,6 +30,8 @@ from web.sign_on import SCRIPT_PATH
 _BCRYPTS = threading.BoundedSemaphore(2)
 """Checks of a password at once: at about 200 ms each at most 10 a second, however many ask."""
 _LONGEST_QUEUE_SECONDS = 20
+_STEP = "second_factor_step"
+"""Where the session keeps the step between the right password and the code."""
 _ICON = base64.b64encode(Path(__file__).with_name("icon.svg").read_bytes()).decode()
 
 
@@ -88,6 +93,15 @@ def draw_first_password(actor: Actor | None, why: str) -> None:
         _focus_first()
         if pressed and actor is not None:
             change_own_password(actor, password, {"password": slot})
+
+
+def draw_first_factor(actor: Actor | None, why: str) -> None:
+    """Draw what somebody sees whose role needs a second factor, and who has none: nothing but setting one up."""
+    with _alone():
+        _draw_name()
+        st.markdown(why)
+        if actor is not None:
+            draw_enrolment(actor)
 
 
 def password_field(label: str, key: str, *, current: bool = False) -> tuple[str, Any]:
@@ -156,6 +170,9 @@ def _focus_first() -> None:
 
 def _sign_in() -> None:
     _draw_name()
+    if (step := st.session_state.get(_STEP)) is not None:
+        _second_factor(step)
+        return
     st.markdown(
         "One place for the LLM providers, models, API keys and parameters that your programs use. "
         "What you change here, running programs have within a second."
@@ -214,12 +231,75 @@ def _begin(known: _Users) -> bool:
         user = users.find(session, known.name)
         if user is None or not user.is_active or user.password_hash != known[known.name]["password"]:
             return False
-        sign_in.succeeded(session, known.attempt)
-        if (provider := oidc_config(get_config())) is not None and provider.only:
-            sign_in.came_by_the_way_back(session, user, _address())
-        made = sessions.begin(session, user, _address(), _agent(), ticket=middleware.installed())
+        if second_factor.is_on(session, id_of(user)):  # the try goes on counting until the code is right, too
+            st.session_state[_STEP] = second_factor.begin_step(session, user)
+            made = None
+        else:
+            made = _come_in(session, user, known.attempt)
+    if made is None:
+        st.rerun()
     _enter(*made)
     return True
+
+
+def _come_in(session: Session, user: User, tried: int) -> tuple[Actor, str | None]:
+    """Make the sign-in of somebody of whom all was right."""
+    sign_in.succeeded(session, tried)
+    if (provider := oidc_config(get_config())) is not None and provider.only:
+        sign_in.came_by_the_way_back(session, user, _address())
+    return sessions.begin(session, user, _address(), _agent(), ticket=middleware.installed())
+
+
+def _second_factor(step: str) -> None:
+    """Ask for the code, behind the right password."""
+    with st.form("second_factor"):
+        st.header("Your second factor", anchor=False)
+        code = st.text_input(
+            "Code", autocomplete="one-time-code", max_chars=40, help="The six digits of your app, or a recovery code"
+        )
+        pressed = st.form_submit_button("Go on", key="second_factor_button", type="primary")
+    st.button("Begin again", key="second_factor_back", type="tertiary", on_click=_begin_again)
+    _focus_first()
+    below = st.container()
+    if not pressed:
+        return
+    try:
+        with db.transaction() as session:
+            user = second_factor.whose_step(session, step)
+            name = user.username if user else ""
+            tried = sign_in.admit(session, name, _address()) if user else 0
+    except TooManyAttempts as error:
+        with db.transaction() as session:
+            sign_in.refused(session, users.find(session, name), _address(), error.retry_after)
+        below.error(str(error), icon=":material/hourglass_top:")
+        return
+    made = None
+    try:
+        with db.transaction() as session:
+            user = second_factor.finish_step(session, step, code) if tried else None
+            if user is not None and password_signs_in(user):
+                made = _come_in(session, user, tried)
+    except KeyUnreadable as error:
+        below.error(second_factor.unreadable_words(error), icon=":material/error:")
+        return
+    if made is not None:
+        _enter(*made)
+    with db.transaction() as session:
+        user = second_factor.whose_step(session, step)
+        if user is not None:
+            second_factor.wrong(session, user, _address())
+    if user is None:
+        _begin_again()
+        below.error(
+            "This took longer than five minutes, or was finished elsewhere: begin again.", icon=":material/timer:"
+        )
+    else:
+        below.error(second_factor.WRONG, icon=":material/lock:")
+
+
+def _begin_again() -> None:
+    """Go back to the password: a callback."""
+    st.session_state.pop(_STEP, None)
 
 
 def _enter(actor: Actor, ticket: str | None) -> None:
@@ -242,6 +322,11 @@ def _put_on_record(known: _Users, wait: int | None = None) -> None:
             sign_in.failed(session, user, _address())
         else:
             sign_in.refused(session, user, _address(), wait)
+
+
+def own_address() -> str:
+    """Return the address that this page was asked for from, as the throttle counts it."""
+    return _address()
 
 
 def _address() -> str:

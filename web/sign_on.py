@@ -22,7 +22,7 @@ SCRIPT: Final = b"""(() => {
   const mark = document.getElementById("llm-settings-ticket");
   if (!mark) {
     const focus = () => {
-      const first = document.querySelector("input[autocomplete=username], input[autocomplete=new-password]");
+      const first = document.querySelector("input[autocomplete=username], input[autocomplete=new-password], input[autocomplete=one-time-code]");
       if (first) first.focus();
       return first;
     };

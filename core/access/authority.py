@@ -8,16 +8,20 @@ from sqlmodel import Session, col, func, or_, select
 
 from ..actors import Actor
 from ..audit.record import Target, record
-from ..errors import Forbidden, MissingExtra, NotFound, PasswordChangeNeeded, TooManyRequests
+from ..config import get_config, second_factor_roles
+from ..errors import Forbidden, MissingExtra, NotFound, PasswordChangeNeeded, SecondFactorNeeded, TooManyRequests
 from ..store import db
 from ..store.organization_tables import Organization, OrganizationMember
-from ..store.tables import MEMBER, ApiToken, AuthSession, User
+from ..store.tables import MEMBER, ApiToken, AuthSession, SecondFactor, User
 
 IDLE_MINUTES: Final = 30
 """A sign-in that is not used for so long has ended."""
 
 CHANGE_PASSWORD: Final = "user.change_password"  # noqa: S105 - the name of an action
 """The one thing that somebody may do who has to choose a password."""
+
+ENROL: Final = "second_factor.enrol"
+"""The one thing that somebody may do who has to set up a second factor."""
 
 ENDED: Final = "Your sign-in has ended. Sign in again."
 TOKEN_ENDED: Final = "This API token is revoked or has expired. Ask an admin for another one."  # noqa: S105 - a sentence
@@ -83,7 +87,7 @@ def require(
     Raises:
         Forbidden: If the user is gone, disabled, signed in before the last change of rights, or has too low a role; if
             the sign-in was ended or has expired, or the token; PasswordChangeNeeded before the first password is
-            changed. An audit event ``denied`` is written once this transaction has been rolled back.
+            changed, SecondFactorNeeded before one is set up where the role needs it. An audit event ``denied`` is written once this transaction has been rolled back.
         NotFound: If *organization* is one that the actor sees nothing of: as if there were none.
     """
     rights = _rights(session, actor, action)
@@ -142,8 +146,11 @@ def _rights(session: Session, actor: Actor, action: str) -> _Rights | None:
     user = session.get(User, actor.user_id, with_for_update={"read": True}, populate_existing=True)
     if user is None or not user.is_active or user.auth_epoch != actor.auth_epoch or not _signed_in(session, actor):
         _deny(session, actor, action, ENDED)
-    if user.must_change_password and action != CHANGE_PASSWORD:
-        raise PasswordChangeNeeded
+    if user.must_change_password:
+        if action != CHANGE_PASSWORD:
+            raise PasswordChangeNeeded
+    elif action != ENROL and user.role in second_factor_roles(get_config()) and _lacks_factor(session, actor, user):
+        raise SecondFactorNeeded
     return _Rights(user.role)
 
 
@@ -192,6 +199,19 @@ def _signed_in(session: Session, actor: Actor) -> bool:
         AuthSession.id == actor.session_id, AuthSession.user_id == actor.user_id, is_live()
     )
     return session.exec(found).one_or_none() is not None
+
+
+def _lacks_factor(session: Session, actor: Actor, user: User) -> bool:
+    """Tell whether a user came in by the password alone; who came by an identity provider was asked there for what it wants."""
+    if user.password_hash is None:
+        return False
+    by_provider = select(AuthSession.id).where(
+        AuthSession.id == actor.session_id, col(AuthSession.sso_sid).is_not(None)
+    )
+    has_one = select(SecondFactor.id).where(
+        SecondFactor.user_id == user.id, col(SecondFactor.confirmed_at).is_not(None)
+    )
+    return session.exec(has_one).first() is None and session.exec(by_provider).first() is None
 
 
 def _deny(session: Session, actor: Actor, action: str, message: str) -> NoReturn:

@@ -45,7 +45,8 @@ _USERS: Final = text("""
         CASE WHEN u.is_active THEN 'active' ELSE 'disabled' END AS state,
         concat_ws(', ', CASE WHEN u.password_hash IS NOT NULL THEN 'password' END,
             CASE WHEN u.sso_subject IS NOT NULL THEN 'identity provider' END) AS signs_in_by,
-        'none' AS second_factor, u.break_glass, greatest(e.at, s.at) AS last_used,
+        CASE WHEN EXISTS (SELECT 1 FROM second_factors f WHERE f.user_id = u.id AND f.confirmed_at IS NOT NULL)
+            THEN 'app' ELSE 'none' END AS second_factor, u.break_glass, greatest(e.at, s.at) AS last_used,
         u.created_at AS created, NULL AS created_by, NULL::timestamptz AS ends
     FROM users u
     LEFT JOIN (

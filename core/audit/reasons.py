@@ -19,6 +19,7 @@ CURE: Final = (
 WITHOUT: Final = {
     "denied": "nothing was changed",
     "session.*": "signing in and out changes no setting",
+    "second_factor.*": "one's own second factor is one's own",
     "user.change_password": "one's own password is one's own",
     "provider.test": "nothing is changed by a test",
     "webhook.test": "nothing is changed by a test",

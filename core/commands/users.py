@@ -11,6 +11,7 @@ from ..access import review, sessions, users
 from ..actors import COMMAND_LINE
 from ..config import get_config
 from ..errors import BadConfig, NotFound
+from ..manage import second_factors
 from ..store import db
 from ..store.table import id_of
 from ..store.tables import User
@@ -96,6 +97,15 @@ def sign_out(username: str) -> None:
     with store(), writing() as session:
         ended = sessions.end_all(session, COMMAND_LINE, id_of(_user(session, username)))
     typer.echo(f"Ended {counted(ended, 'sign-in')} of {username}.")
+
+
+@app.command("second-factor-reset")
+@writes
+def reset_second_factor(username: str) -> None:
+    """Take away the second factor of somebody who has lost it, which ends their sign-ins."""
+    with store(), writing() as session:
+        second_factors.reset(session, COMMAND_LINE, id_of(_user(session, username)))
+    typer.echo(f"{username} has no second factor any more; sign-ins have ended.")
 
 
 @app.command("list")

@@ -41,6 +41,7 @@ RIGHTS: Final = {
     "auth_sessions": _ALL,
     "login_attempts": _ALL,
     "sso_used": _ALL,
+    **dict.fromkeys(("second_factors", "recovery_codes", "second_factor_steps"), _ALL),
     "api_tokens": _ALL,
     "encryption_canaries": "SELECT, INSERT, UPDATE",
     "settings_generation": "SELECT, UPDATE",

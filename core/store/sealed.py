@@ -18,7 +18,7 @@ from ..resolving.tenant import place_of_own_key
 from .notification_tables import NotificationTarget
 from .organization_tables import Organization, OrganizationProvider
 from .table import Table
-from .tables import LlmProvider, LlmProviderSecret
+from .tables import LlmProvider, LlmProviderSecret, SecondFactor, User
 
 
 class SealedColumn(NamedTuple):
@@ -113,11 +113,18 @@ def former_target_secret_place(row: Any) -> Place:
     return target_secret_place(row)._replace(column="former")
 
 
+def second_factor_place(row: Any) -> Place:
+    """Return where the seed of a second factor belongs: its row and its user; *row* has ``id`` and ``user_id``."""
+    return Place("second_factors", row.id, "seed", f"user {row.user_id}")
+
+
 _PROVIDERS: Final[Any] = LlmProvider.__table__.c  # type: ignore[attr-defined]  # SQLModel does not declare it
 _SECRETS: Final[Any] = LlmProviderSecret.__table__.c  # type: ignore[attr-defined]  # SQLModel does not declare it
 _OWN: Final[Any] = OrganizationProvider.__table__.c  # type: ignore[attr-defined]  # SQLModel does not declare it
 _ORGANIZATIONS: Final[Any] = Organization.__table__.c  # type: ignore[attr-defined]  # SQLModel does not declare it
 _TARGETS: Final[Any] = NotificationTarget.__table__.c  # type: ignore[attr-defined]  # SQLModel does not declare it
+_FACTORS: Final[Any] = SecondFactor.__table__.c  # type: ignore[attr-defined]  # SQLModel does not declare it
+_USERS: Final[Any] = User.__table__.c  # type: ignore[attr-defined]  # SQLModel does not declare it
 _USES: Final = {"header": "header ", "query": "query parameter ", "next_key": "key "}
 PROVIDER_KEY: Final = SealedColumn(
     LlmProvider,
@@ -161,7 +168,15 @@ FORMER_TARGET_SECRET: Final = SealedColumn(
     former_target_secret_place,
     fingerprinted=True,
 )
-SEALED: Final = (PROVIDER_KEY, PROVIDER_SECRET, OWN_KEY, TARGET_SECRET, FORMER_TARGET_SECRET)
+SECOND_FACTOR: Final = SealedColumn(
+    SecondFactor,
+    "seed",
+    "second factor of " + _USERS.username,
+    (_FACTORS.user_id,),
+    second_factor_place,
+    of=_FACTORS.user_id == _USERS.id,
+)
+SEALED: Final = (PROVIDER_KEY, PROVIDER_SECRET, OWN_KEY, TARGET_SECRET, FORMER_TARGET_SECRET, SECOND_FACTOR)
 
 
 class Tried(NamedTuple):

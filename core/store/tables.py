@@ -308,6 +308,47 @@ class AuthSession(Table, table=True):
     """The identity provider's own session, by which it ends this one; empty if it names none. None: by a password."""
 
 
+class SecondFactor(Table, table=True):
+    """The second factor of a user: the sealed seed of the codes that an app shows. It counts once it is confirmed by a code."""
+
+    __tablename__ = "second_factors"
+    __table_args__ = (Index(None, "user_id", unique=True),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    user_id: int = Field(sa_column=Column(Integer, ForeignKey("users.id", ondelete="CASCADE"), nullable=False))
+    seed_encrypted: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
+    seed_key_id: str | None = Field(default=None, sa_type=Text)
+    seed_binding: str | None = Field(default=None, sa_type=Text, repr=False, exclude=True)
+    last_step: int = Field(sa_column=Column(BigInteger, nullable=False))
+    """Of the last code that was used, in 30 seconds since 1970: none before it counts any more."""
+    created_at: datetime = Field(default=None, sa_column=now_column())
+    confirmed_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+
+
+class RecoveryCode(Table, table=True):
+    """A code that stands for the second factor once; the table has its SHA-256."""
+
+    __tablename__ = "recovery_codes"
+    __table_args__ = (Index(None, "user_id", "code_hash", unique=True),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    user_id: int = Field(sa_column=Column(Integer, ForeignKey("users.id", ondelete="CASCADE"), nullable=False))
+    code_hash: str = Field(sa_type=Text, repr=False, exclude=True)
+    used_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+
+
+class SecondFactorStep(Table, table=True):
+    """Somebody between the right password and the code, as SHA-256; good once, for five minutes."""
+
+    __tablename__ = "second_factor_steps"
+    __table_args__ = (Index(None, "user_id"), Index(None, "expires_at"))
+
+    digest: str = Field(sa_column=Column(Text, primary_key=True), repr=False)
+    user_id: int = Field(sa_column=Column(Integer, ForeignKey("users.id", ondelete="CASCADE"), nullable=False))
+    auth_epoch: int
+    expires_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+
+
 class SsoUsed(Table, table=True):
     """What counts once: numbers of logout tokens, and states of sign-ins at an identity provider, as SHA-256, until they are too old anyway."""
 

@@ -925,6 +925,16 @@ def test_first_password_comes_first(client: TestClient, admin: Actor) -> None:
         error(client.get(path, headers=cookie(admin)), 403, "PASSWORD_CHANGE_NEEDED")
 
 
+def test_second_factor_comes_first(client: TestClient, admin: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody whose role needs a second factor sets one up before anything else; tokens are not asked."""
+    monkeypatch.setenv("LLM_REQUIRE_SECOND_FACTOR", "admin")
+    db_config_again()
+
+    for path in ("/api/llm/providers", "/api/llm/settings"):
+        error(client.get(path, headers=cookie(admin)), 403, "SECOND_FACTOR_NEEDED")
+        data(client.get(path, headers=token("admin")))
+
+
 def test_signed_out_is_signed_out_at_once(client: TestClient, admin: Actor) -> None:
     """A sign-in is looked up each time, also by the polled route."""
     signed_in = cookie(admin)

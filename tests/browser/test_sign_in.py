@@ -1,10 +1,14 @@
 """Signing in as a person does: cookies, reloads, time zones, sign-out, and what a copied cookie is worth."""
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyotp
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
+from sqlalchemy import text
 from sqlmodel import select
 
 from core.access import sessions, users
@@ -223,3 +227,64 @@ def test_no_menu_before_the_sign_in(app: App, context: BrowserContext) -> None:
     page.get_by_role("button", name="Sign in").click()
 
     expect(page.get_by_role("heading", name="Users")).to_be_visible()
+
+
+def _codes_of(seed: str) -> str:
+    """The code that an app shows, so that it lasts some seconds more, and is not one that was used."""
+    with db.transaction() as session:
+        session.execute(text("UPDATE second_factors SET last_step = 0"))
+    while time.time() % 30 > 25:
+        time.sleep(0.2)
+    return pyotp.TOTP(seed).now()
+
+
+def _pictured(page: Page, name: str) -> None:
+    folder = os.environ.get("LLM_TEST_PICTURES")
+    if not folder:
+        return
+    for width in (1440, 420):
+        for theme in ("light", "dark"):
+            page.set_viewport_size({"width": width, "height": 1000})
+            page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]  # one of two words
+            settled(page)
+            page.screenshot(path=f"{folder}/{name}-{width}-{theme}.png", full_page=True)
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_second_factor_by_keyboard(app: App, context: BrowserContext) -> None:
+    """Set up without a mouse, from the picture or the text; then the code is asked for behind the password; a recovery code signs in too, once."""
+    page = context.new_page()
+    sign_in(page, app.url, "alan", PASSWORD)
+    page.goto(f"{app.url}/account")
+    page.get_by_role("button", name="Set up a second factor").press("Enter")
+    picture = page.get_by_role("img", name="QR code of the key below")
+    expect(picture).to_be_visible()
+    page.wait_for_function("document.querySelector('img[alt^=QR]').naturalWidth > 0")
+    seed = "".join((page.get_by_test_id("stCode").first.text_content() or "").split())
+    _pictured(page, "enrolment")
+    box = page.get_by_role("textbox", name="Code", exact=True)
+    box.focus()
+    page.keyboard.type(_codes_of(seed))
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Your second factor counts now.")).to_be_visible()
+    settled(page)
+    codes = (page.get_by_test_id("stCode").last.text_content() or "").split()
+    assert len(codes) == 10
+    _pictured(page, "codes")
+    page.get_by_role("button", name="I have kept them").press("Enter")
+    expect(page.get_by_text("10 recovery codes left.")).to_be_visible()
+    _pictured(page, "account")
+    for code in (None, codes[0]):
+        page.get_by_role("button", name="Sign out", exact=True).click()
+        asks_to_sign_in(page)
+        page.get_by_label("Username").fill("alan")
+        page.get_by_role("textbox", name="Password").fill(PASSWORD)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="Your second factor")).to_be_visible()
+        box.focus()
+        _pictured(page, "code")
+        page.keyboard.type(code or _codes_of(seed))
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("Signed in as alan (analyst)")).to_be_visible()
+    page.goto(f"{app.url}/account")
+    expect(page.get_by_text("9 recovery codes left.")).to_be_visible()

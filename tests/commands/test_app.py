@@ -40,7 +40,18 @@ COMMANDS = {
     **{f"providers keys {name}": "providers" for name in ("list", "add", "test", "promote", "retire")},
     **{
         f"users {name}": "users"
-        for name in ("add", "passwd", "disable", "role", "break-glass", "link", "sign-out", "list", "review")
+        for name in (
+            "add",
+            "passwd",
+            "disable",
+            "role",
+            "break-glass",
+            "link",
+            "sign-out",
+            "list",
+            "review",
+            "second-factor-reset",
+        )
     },
     **{f"audit {name}": "audit" for name in ("head", "verify", "purge", "export")},
     **{f"catalogue {name}": "catalogue" for name in ("status", "export", "diff", "import")},

@@ -9,6 +9,7 @@ from sqlmodel import Session
 
 from core.access import sessions, users
 from core.errors import CoreError
+from core.manage import second_factors
 from core.store import db
 from core.store.tables import MEMBER, ROLES
 from ui import reason
@@ -40,7 +41,7 @@ class Person(NamedTuple):
     is_self: bool
 
 
-def ask(name: Literal["add", "password", "role", "active", "sign_out"], user_id: int | None = None) -> None:
+def ask(name: Literal["add", "password", "role", "active", "sign_out", "factor"], user_id: int | None = None) -> None:
     """Open the dialog *name*: a callback."""
     _dialogs.show(name, user_id)
 
@@ -60,7 +61,9 @@ def draw_dialog() -> None:
             show_fault(error)
         else:
             person = Person(user_id, user.username, user.role, user.is_active, user_id == actor.user_id)
-            {"password": _password, "role": _role, "active": _active, "sign_out": _sign_out}[name](person)
+            {"password": _password, "role": _role, "active": _active, "sign_out": _sign_out, "factor": _factor}[name](
+                person
+            )
 
 
 @st.dialog("Add a user", icon=":material/person_add:", dismissible=False)
@@ -150,6 +153,21 @@ def _sign_out(person: Person) -> None:
         lambda session: sessions.end_all(session, actor, person.id),
         f"{person.username} is signed out everywhere.",
         "Sign out",
+    )
+
+
+@st.dialog("Take the second factor away?", icon=":material/phonelink_off:", on_dismiss=_dialogs.close)
+def _factor(person: Person) -> None:
+    actor = guard("admin")
+    st.markdown(
+        f"**{plain(person.username)}** signs in with the password alone then, until they set up another one. Their sign-ins end."
+    )
+    _warn_self(person)
+    _save(
+        {},
+        lambda session: second_factors.reset(session, actor, person.id),
+        f"{person.username} has no second factor any more.",
+        "Take away",
     )
 
 

@@ -31,7 +31,7 @@ def draw_figures(people: Sequence[User], signed_in: Mapping[int, int]) -> None:
         figure("Sign-ins now", sum(signed_in.values()))
 
 
-def draw_user(user: User, places: int, *, is_self: bool) -> None:
+def draw_user(user: User, places: int, *, is_self: bool, has_factor: bool = False) -> None:
     """Draw a user, signed in at so many *places*, with what may be done to them."""
     name, user_id = user.username, id_of(user)
     with st.container(border=True, key=f"user_{name}", horizontal=True, vertical_alignment="center"):
@@ -49,6 +49,8 @@ def draw_user(user: User, places: int, *, is_self: bool) -> None:
             query_params={"who": name},
             help=f"What {name} did",
         )
+        if has_factor:
+            _button("Second factor", "factor", user, "phonelink_lock", "Take the second factor away")
         if places:
             _button("Sign out", "sign_out", user, "devices_off", "Sign out everywhere")
         _button("Role", "role", user, "badge", "Change the role")
@@ -86,7 +88,9 @@ def _badges(user: User) -> str:
     return f"{role}{state}{asked}"
 
 
-def _button(label: str, what: Literal["role", "password", "sign_out"], user: User, icon: str, does: str) -> None:
+def _button(
+    label: str, what: Literal["role", "password", "sign_out", "factor"], user: User, icon: str, does: str
+) -> None:
     st.button(
         for_row(label, user.username),
         key=f"{what}_{user.username}",
