@@ -386,7 +386,7 @@ ONE_OBJECT = {
     " 'llm_settings.resolve' not in sys.modules)",
     "every module": "import pkgutil, importlib, llm_settings\n"
     "names = [m.name[13:] for m in pkgutil.walk_packages(llm_settings.__path__, 'llm_settings.') if 'migrations' not in m.name"
-    " and m.name[13:] not in ('__main__', 'access.ratelimit', 'access.oidc', 'access.oidc_tokens', 'calling.dial', 'calling.proxies')]\n"
+    " and m.name[13:] not in ('__main__', 'access.ratelimit', 'access.oidc', 'access.oidc_tokens', 'access.sso_flow', 'access.sso_users', 'calling.dial', 'calling.proxies')]\n"
     "print(len(names) > 40 and all(importlib.import_module('core.' + n) is importlib.import_module('llm_settings.' + n)"
     " for n in names))",
 }
