@@ -116,6 +116,25 @@ def test_bills_typed_and_uploaded(session: Session, admin: Actor) -> None:
     assert session.exec(select(LlmVendorBill)).all() == []
 
 
+def test_two_admins_enter_one_bill(session: Session, admin: Actor) -> None:
+    """Who is second is told who was quicker, what was typed stays, and the next press writes it; of a bill that was there, too."""
+    spent(session, (0, "openai", "", "8"))
+    for typed, others, version in (("10", "11", 0), ("12", "13", 2)):
+        at = click(page(admin, month=NAME), "month_bill_button")
+        at.selectbox(key="bill_provider").set_value("openai").run()
+        at.text_input(key="bill_amount").set_value(typed).run()
+        data = {"provider": "openai", "month": NAME, "amount": others}
+        bills.set_bill(session, COMMAND_LINE, data, version=version)
+        at = click(at, "month_dialog_save")
+        assert "changed it meanwhile. What you typed is still there" in "".join(
+            each.value for each in at.warning
+        ).replace("\\", "")
+        assert at.text_input(key="bill_amount").value == typed
+        assert session.exec(select(LlmVendorBill.amount)).one() == Decimal(others)
+        at = click(at, "month_dialog_save")
+        assert session.exec(select(LlmVendorBill.amount)).one() == Decimal(typed)
+
+
 def test_who_sees_what(session: Session, admin: Actor, analyst: Actor) -> None:
     """Analysts read all and change nothing; an organisation's admin reads what is of theirs, and no vendor's bill."""
     acme, beta = (id_of(organizations.create_one(session, admin, {"slug": s, "name": s})) for s in ("acme", "beta"))

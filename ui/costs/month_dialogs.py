@@ -20,7 +20,9 @@ MONTH: Final = "month"
 """Key of the choice of a month, and its name in the address."""
 _ZONE, _PROVIDER, _AMOUNT, _NOTE, _FILE = "month_zone", "bill_provider", "bill_amount", "bill_note", "bill_file"
 _DAYS, _AMOUNTS, _MARK = "bill_date_column", "bill_amount_column", "bill_decimal"
-_TYPED: Final = (_ZONE, _PROVIDER, _AMOUNT, _NOTE, _FILE, _DAYS, _AMOUNTS, _MARK)
+_QUICKER: Final = "bill_quicker"
+"""Where the session has the versions of bills that others wrote while the dialog was open, and that were named."""
+_TYPED: Final = (_ZONE, _PROVIDER, _AMOUNT, _NOTE, _FILE, _DAYS, _AMOUNTS, _MARK, _QUICKER)
 DIALOGS: Final = Dialogs("months_dialog", _TYPED, MONTH, role="member")
 PRESSES: Final = Presses("months_pressed")
 _MARKS: Final = {"As the numbers show": "", "1,234.56": ".", "1.234,56": ","}
@@ -37,6 +39,8 @@ class ShownMonth(NamedTuple):
     """Whose bill can be entered."""
     billed: tuple[tuple[str, str], ...]
     """Whose bill is there, and what it says."""
+    versions: tuple[tuple[str, int], ...] = ()
+    """Whose bill is there, and which version of it was shown."""
 
 
 def take_presses(actor: Actor, *, may_change: bool) -> None:
@@ -91,8 +95,9 @@ def _bill(shown: ShownMonth) -> None:
     slots |= _how()
 
     def work(session: Session) -> LlmVendorBill:
-        data = {"provider": _text(_PROVIDER), "month": label_of(shown), "amount": _text(_AMOUNT)}
-        return bills.set_bill(session, actor, {**data, "zone": _text(_ZONE) or "UTC", "note": _text(_NOTE) or None})
+        data: dict[str, Any] = {"provider": _text(_PROVIDER), "month": label_of(shown), "amount": _text(_AMOUNT)}
+        data |= {"zone": _text(_ZONE) or "UTC", "note": _text(_NOTE) or None}
+        return bills.set_bill(session, actor, data, version=_seen(shown))
 
     _save(slots, work, f"The bill of {shown.month:%B %Y} is saved.", "Save bill")
 
@@ -144,7 +149,7 @@ def _remove(shown: ShownMonth) -> None:
     slots = {"provider": _provider(tuple(name for name, _ in shown.billed))}
     _save(
         slots,
-        lambda session: bills.remove(session, actor, _text(_PROVIDER), shown.month),
+        lambda session: bills.remove(session, actor, _text(_PROVIDER), shown.month, version=_seen(shown)),
         f"The bill of {shown.month:%B %Y} is removed.",
         ":red[Remove bill]",
     )
@@ -156,7 +161,16 @@ def label_of(shown: ShownMonth) -> str:
 
 
 def _save(slots: dict[str, Any], work: Any, done: str, verb: str) -> None:
-    DIALOGS.save("month_dialog", slots, work, done, verb)
+    outcome = DIALOGS.save("month_dialog", slots, work, done, verb)
+    if outcome is not None and outcome.conflict:
+        named = st.session_state.setdefault(_QUICKER, {})
+        named[_text(_PROVIDER)] = outcome.conflict.version
+
+
+def _seen(shown: ShownMonth) -> int:
+    """Return the version of the chosen provider's bill that was shown, or named since; 0: there was none."""
+    known: dict[str, int] = dict(shown.versions) | st.session_state.get(_QUICKER, {})
+    return known.get(_text(_PROVIDER), 0)
 
 
 def _text(key: str) -> str:

@@ -149,7 +149,8 @@ def _draw_buttons(
         for each in compared or ()
         if each.bill is not None
     )
-    about = ShownMonth(shown.month, charged.zone, providers, billed)
+    versions = tuple((each.provider, each.bill.version) for each in compared or () if each.bill is not None)
+    about = ShownMonth(shown.month, charged.zone, providers, billed, versions)
     actions = []
     if may_change:
         if charged.closing is not None:
