@@ -91,7 +91,9 @@ SCREENS: Final[Mapping[str, Screen]] = {
         "analyst",
         ("search", "state", "organization", "feature", "provider", "after"),
     ),
-    "privacy": Screen("Privacy", "shield_person", "analyst"),
+    "privacy": Screen(
+        "Privacy", "shield_person", "member", ("span", "organization", "feature", "provider", "chart", "after")
+    ),
     "alerts": Screen("Alerts", "notification_important", "member", ("show", "kind", "of_budget", "after")),
     "users": Screen("Users", "group", "admin", ("search", "since", "page")),
     "tokens": Screen("API tokens", "vpn_key", "admin", ("search", "since", "page")),

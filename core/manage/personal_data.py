@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from sqlalchemy import func, literal, tuple_
 from sqlmodel import Session, col, select
 
 from ..access.authority import require, visible
@@ -33,6 +34,8 @@ FIELDS: Final = (*SCOPE, *PERSONAL_FIELDS, "is_active")
 CHANGEABLE: Final = (*PERSONAL_FIELDS, "is_active")
 """What can be changed of a row that is there; its scope stays."""
 _KIND: Final = "personal data of this scope"
+PlaceOfScope = tuple[int, int, int]
+"""Ids as in :data:`SCOPE`, 0 for none."""
 
 
 class PersonalDataRow(NamedTuple):
@@ -70,6 +73,37 @@ def list_all(session: Session, actor: Actor, *, organization_id: int | None = No
         query = query.where(LlmPiiSettings.organization_id == organization_id)
     order = (col(getattr(LlmPiiSettings, name)).asc().nulls_first() for name in SCOPE)
     return [_shown(session, row) for row in session.exec(query.order_by(*order))]
+
+
+def page_of(
+    session: Session, actor: Actor, narrowed: SettingsScope, *, after: PlaceOfScope | None = None, limit: int
+) -> list[PersonalDataRow]:
+    """Return the rows that *actor* sees, in the order of :func:`list_all`, a page at a time; raises as that.
+
+    Args:
+        session: The transaction.
+        actor: Who.
+        narrowed: Only rows that name what it names.
+        after: :func:`place_of` the last row of the page before.
+        limit: Rows at most.
+    """
+    seen = visible(session, actor, "personal_data.list")
+    require(session, actor, "personal_data.list", role="analyst" if seen.everything else "member")
+    if narrowed.organization_id is not None:
+        reach(session, actor, "personal_data.list", narrowed.organization_id, role="analyst")
+    query = select(LlmPiiSettings).where(seen.where(LlmPiiSettings.organization_id))
+    for name, value in _columns(narrowed).items():
+        if value is not None:
+            query = query.where(getattr(LlmPiiSettings, name) == value)
+    order = [func.coalesce(getattr(LlmPiiSettings, name), 0) for name in SCOPE]
+    if after is not None:
+        query = query.where(tuple_(*order) > tuple_(*map(literal, after)))
+    return [_shown(session, row) for row in session.exec(query.order_by(*order).limit(limit))]
+
+
+def place_of(row: LlmPiiSettings) -> PlaceOfScope:
+    """Return where a row stands in the order of rows."""
+    return (row.organization_id or 0, row.feature_id or 0, row.provider_id or 0)
 
 
 def get(session: Session, actor: Actor, row_id: int) -> PersonalDataRow:

@@ -113,6 +113,10 @@ class Placeholders:
             return text
         return _PLACEHOLDER.sub(lambda found: self._back(found[0], in_json=in_json), text)
 
+    def given(self, kind: PersonalType, value: str) -> str:
+        """Return what stands for a value; of one that has none, as a number that is masked whole, its kind alone: ``<ID>``."""
+        return self._given.get((kind, _identity(kind, value)), f"<{kind}>")
+
     def _back(self, placeholder: str, *, in_json: bool) -> str:
         value = self._back_to.get(placeholder)
         if value is None:

@@ -140,6 +140,7 @@ FILTERED = {
     "usage": ("provider", "openai"),
     "costs": ("provider", "openai"),
     "rate_limits": ("provider", "openai"),
+    "privacy": ("provider", "openai"),
     "alerts": ("show", "All"),
     "users": ("search", "ada"),
     "tokens": ("search", "bot"),

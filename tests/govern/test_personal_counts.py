@@ -9,43 +9,52 @@ from sqlmodel import Session
 from core.actors import Actor
 from core.errors import Forbidden, NotFound
 from core.govern import personal_counts
-from core.govern.personal_counts import found_by_day
+from core.govern.personal_counts import CountScope, counts_as_csv, look_through
 from core.manage import organizations
 from core.store.table import id_of
 from core.store.tables import MEMBER
 from tests.conftest import make_user
 from tests.govern.test_usage import log
 
-NOON = datetime.now(UTC).replace(hour=12, minute=0) - timedelta(days=1)
+NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
 
 
-def test_found_by_day(session: Session, admin: Actor, analyst: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Added up by kind and day in UTC; an organisation's alone; what is no count is none; members and strangers are refused."""
+def test_look_through(session: Session, admin: Actor, analyst: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Added up by kind and step in UTC, narrowed; what is no count is none; members and strangers are refused; the file has the same."""
     acme = id_of(organizations.create_one(session, admin, {"slug": "acme", "name": "Acme"}))
     said = [
-        (NOON, '{"EMAIL": 2, "IBAN": 1}', acme),
-        (NOON, '{"EMAIL": 1}', None),
-        (NOON - timedelta(days=3), '{"CARD": 4}', acme),
-        (NOON - timedelta(days=40), '{"CARD": 9}', acme),
-        (NOON, '{"EMAIL": "many"}', acme),
-        (NOON, "[1]", acme),
+        (NOON, '{"EMAIL": 2, "IBAN": 1}', acme, "chat", "openai"),
+        (NOON, '{"EMAIL": 1}', None, "chat", "other"),
+        (NOON - timedelta(days=3), '{"CARD": 4}', acme, "mail", "openai"),
+        (NOON - timedelta(days=40), '{"CARD": 9}', acme, "mail", "openai"),
+        (NOON, '{"EMAIL": "many"}', acme, "chat", "openai"),
+        (NOON, "[1]", acme, "chat", "openai"),
     ]
-    for at, pii, organization in said:
-        log(session, {"at": at, "organization_id": organization})
+    for at, pii, organization, feature, provider in said:
+        log(session, {"at": at, "organization_id": organization, "feature": feature, "provider": provider})
         session.execute(text("UPDATE llm_logs SET pii = CAST(:pii AS jsonb) WHERE pii IS NULL"), {"pii": pii})
-    first, other = NOON.date(), (NOON - timedelta(days=3)).date()
+    first = NOON.replace(hour=0)
+    other = first - timedelta(days=3)
+    whole = [(other, "CARD", 4), (first, "EMAIL", 3), (first, "IBAN", 1)]
 
-    found = found_by_day(session, analyst)
+    found = look_through(session, analyst, "month")
 
-    assert found.days == {first: {"EMAIL": 3, "IBAN": 1}, other: {"CARD": 4}}
+    assert [tuple(point) for point in found.points] == whole
     assert (list(found.totals.items()), found.since) == ([("CARD", 4), ("EMAIL", 3), ("IBAN", 1)], None)
-    assert found_by_day(session, analyst, organization_id=acme).days[first] == {"EMAIL": 2, "IBAN": 1}
-    assert found_by_day(session, analyst, 60).totals["CARD"] == 13
+    assert (len(found.steps), found.steps[-2], found.ends - found.steps[-1]) == (30, first, timedelta(days=1))
+    assert look_through(session, analyst, "quarter").totals["CARD"] == 13
+    hours = look_through(session, analyst, "day")
+    assert (len(hours.steps), hours.steps[1] - hours.steps[0]) == (24, timedelta(hours=1))
+    assert look_through(session, analyst, "month", CountScope(feature="chat")).totals == {"EMAIL": 3, "IBAN": 1}
+    assert look_through(session, analyst, "month", CountScope(provider="other")).totals == {"EMAIL": 1}
+    assert look_through(session, analyst, "month", CountScope(acme, "chat")).totals == {"EMAIL": 2, "IBAN": 1}
+    lines = list(counts_as_csv(session, analyst, "month", CountScope(acme, "mail")))
+    assert lines == ['"from","type","found"\r\n', f'"{other:%Y-%m-%d}T00:00Z","CARD","4"\r\n']
     monkeypatch.setattr(personal_counts, "MOST_CALLS", 4)
-    assert found_by_day(session, analyst).days.keys() == {first}
-    assert found_by_day(session, analyst).since == NOON
+    assert look_through(session, analyst, "month").totals == {"EMAIL": 3, "IBAN": 1}
+    assert look_through(session, analyst, "month").since == NOON
     stranger = make_user("mel", MEMBER)
     with pytest.raises(Forbidden):
-        found_by_day(session, stranger)
+        look_through(session, stranger, "month")
     with pytest.raises(NotFound):
-        found_by_day(session, stranger, organization_id=acme)
+        look_through(session, stranger, "month", CountScope(acme))

@@ -71,7 +71,18 @@ def test_roles_see_what_the_table_says(admin: Actor, analyst: Actor) -> None:
     assert set(names_for("analyst")) == {
         name for name, screen in SCREENS.items() if screen.role not in {"admin", "manager"}
     }
-    own = ["organization", "hierarchy", "limits", "history", "document", "usage", "costs", "alerts", "account"]
+    own = [
+        "organization",
+        "hierarchy",
+        "limits",
+        "history",
+        "document",
+        "usage",
+        "costs",
+        "privacy",
+        "alerts",
+        "account",
+    ]
     assert names_for("member") == own
     for actor, role in ((admin, "admin"), (analyst, "analyst"), (make_user("eve", "member"), "member")):
         for name in names_for(role):

@@ -7,7 +7,6 @@ from typing import Any, Final, NamedTuple
 import streamlit as st
 from sqlmodel import Session
 
-from core.access import authority
 from core.actors import Actor
 from core.errors import CoreError, Invalid, NotFound
 from core.manage import features, installation, organizations, personal_data, providers
@@ -19,7 +18,8 @@ from core.store.table import id_of
 from ui.dialogs import Dialogs
 from ui.feedback import plain, show_fault, show_toast, warn
 from ui.guard import guard
-from ui.pressed import Press, Presses
+from ui.pressed import Presses
+from ui.privacy.choice import BESIDE, PrivacyChoice
 from ui.privacy.words import CHOICES, KINDS, WHAT
 from ui.widgets import isolated
 
@@ -34,7 +34,7 @@ _LISTS: Final = ("types", "countries", "allow", "patterns")
 _OWN: Final = "own"
 """The field of own patterns as lines; `patterns` are they as core takes them."""
 _PERSONAL: Final = {name: f"personal_{name}" for name in (*_SCOPE, *WHAT, *_LISTS, _OWN)}
-DIALOGS: Final = Dialogs("privacy_dialog", (*_KEYS.values(), *_PERSONAL.values()), "privacy_look", role="analyst")
+DIALOGS: Final = Dialogs("privacy_dialog", (*_KEYS.values(), *_PERSONAL.values()), BESIDE, role="member")
 PRESSES: Final = Presses("privacy_pressed")
 _SOON: Final = "In force everywhere within a second or two; calls under way go on."
 
@@ -47,27 +47,21 @@ class ShownScope(NamedTuple):
     name: str
 
 
-def take_presses(actor: Actor) -> bool:
-    """Open what was pressed for, and return whether *actor* may change anything here."""
-    with db.transaction() as session:
-        may_change = authority.role_of(session, actor) == "admin"
-
-    def begin(press: Press) -> None:
-        if may_change:
-            DIALOGS.begin(press.action, press.what, press.what.version if press.what else None)
-
-    PRESSES.do_all(actor, begin)
+def take_presses(actor: Actor) -> None:
+    """Open what was pressed for; who may do it is asked where it is saved."""
+    PRESSES.do_all(
+        actor, lambda press: DIALOGS.begin(press.action, press.what, press.what.version if press.what else None)
+    )
     show_toast()
-    return may_change
 
 
-def draw() -> None:
+def draw(chosen: PrivacyChoice) -> None:
     """Draw the dialog that is open, if any."""
     name, shown = DIALOGS.opened()
     if name == "keeping":
         _change_keeping()
     elif name == "add":
-        _add()
+        _add(chosen)
     elif name is not None:
         {"edit": _edit, "clear": _clear}[name](shown)
 
@@ -105,9 +99,9 @@ def _days(typed: str) -> int | str | None:
 
 
 @st.dialog("Personal data in a scope", icon=":material/shield_person:", width="large", dismissible=False)
-def _add() -> None:
-    actor = guard("admin")
-    _fill({})
+def _add(chosen: PrivacyChoice) -> None:
+    actor = guard("member")
+    _fill({}, chosen.names)
     st.caption("For calls of all of these; what is empty is all of them.")
     slots: dict[str, Any] = {}
     with st.container(horizontal=True):
@@ -129,7 +123,7 @@ def _add() -> None:
 
 @st.dialog("Personal data in a scope", icon=":material/shield_person:", width="large", dismissible=False)
 def _edit(shown: ShownScope) -> None:
-    actor = guard("admin")
+    actor = guard("member")
     row = _read(actor, shown).row
     _fill({name: getattr(row, name) for name in (*WHAT, *_LISTS)})
     version = DIALOGS.based_on(row)
@@ -146,7 +140,7 @@ def _edit(shown: ShownScope) -> None:
 
 @st.dialog("Clear what the scope says?", icon=":material/ink_eraser:", dismissible=False)
 def _clear(shown: ShownScope) -> None:
-    actor = guard("admin")
+    actor = guard("member")
     row = _read(actor, shown).row
     version = DIALOGS.based_on(row, "Look again, and clear it if you still want to.")
     st.markdown(f"**{plain(isolated(shown.name))}** inherits everything again. {_SOON} The history can bring it back.")
@@ -172,13 +166,13 @@ def _read(actor: Actor, shown: ShownScope) -> personal_data.PersonalDataRow:
         st.stop()
 
 
-def _fill(values: dict[str, Any]) -> None:
+def _fill(values: dict[str, Any], scope: tuple[str | None, ...] = ("", "", "")) -> None:
     """Fill the form, if nothing stands there yet."""
     if _PERSONAL["logs"] in st.session_state:
         return
     state = st.session_state
     state.update({_PERSONAL[name]: values.get(name) for name in WHAT})
-    state.update({_PERSONAL[name]: "" for name in _SCOPE})
+    state.update({_PERSONAL[name]: said or "" for name, said in zip(_SCOPE, scope, strict=True)})
     state.update({_PERSONAL[name]: values.get(name) or [] for name in ("types", "countries")})
     state[_PERSONAL["allow"]] = "\n".join(values.get("allow") or [])
 

@@ -1,45 +1,66 @@
 """What becomes of personal data, and where: what holds unless a scope says otherwise, and the scopes that do."""
 
+import re
 from typing import Final
 
 import streamlit as st
 
 from core.actors import Actor
 from core.manage import personal_data
-from core.manage.personal_data import PersonalDataRow
+from core.manage.personal_data import PersonalDataRow, PlaceOfScope
 from core.manage.scopes import SettingsScope
 from core.resolving.personal_merge import PERSONAL_FIELDS
 from core.store import db
 from core.store.table import id_of
-from core.wording import counted
+from ui import address, keyset
 from ui.feedback import plain
+from ui.privacy.choice import PrivacyChoice
 from ui.privacy.dialogs import PRESSES, ShownScope
 from ui.privacy.words import fields_words, whole_words
 from ui.widgets import exact, for_row, isolated
 
-MOST_SCOPES: Final = 100
+PAGE_SIZE: Final = 25
+_LIST: Final = "personal"
+_PLACE: Final = re.compile(r"(\d{1,9})-(\d{1,9})-(\d{1,9})", re.ASCII)
 
 
-def draw(actor: Actor, *, may_change: bool) -> None:
-    """Draw the rule of all calls, then a row for each scope that says something itself."""
+def draw(actor: Actor, chosen: PrivacyChoice) -> None:
+    """Draw the rule of the scope that is looked at, then a row for each scope that says something itself."""
     st.header("What is masked, and where", anchor=False)
+    at = keyset.part(_LIST, chosen.scope, PAGE_SIZE)
+    after = _read(at.after)
     with db.transaction() as session:
-        whole = personal_data.of_scope(session, actor, SettingsScope())
-        rows = personal_data.list_all(session, actor)
-    st.markdown(f"**Unless a scope says otherwise**  \n{plain(whole_words(whole.rules))}")
+        whole = personal_data.of_scope(session, actor, chosen.scope)
+        found = personal_data.page_of(session, actor, chosen.scope, after=after, limit=at.asked)
+    is_all = chosen.scope == SettingsScope()
+    head = "Unless a scope says otherwise" if is_all else f"For {plain(isolated(chosen.words))}"
+    st.markdown(f"**{head}**  \n{plain(whole_words(whole.rules))}")
     st.caption(
         "Masked is what is found by its form: it stands as <EMAIL_1>. Programs mask before they write the log. "
         "A scope inherits what it does not say: Effective Preview and Hierarchy show what results, and from which layer."
     )
-    if may_change:
+    if chosen.may_change:
         st.button("Say it for a scope", key="add_personal", icon=":material/add:", on_click=PRESSES.note, args=("add",))
+    shown = found[: at.size]
+    if not shown and not is_all:
+        st.info("No scope of these says anything itself: all is inherited.", icon=":material/search_off:")
     with st.container(gap="xsmall", key="personal_rows"):
-        for each in rows[:MOST_SCOPES]:
-            _draw_row(each, may_change=may_change)
-    if len(rows) > MOST_SCOPES:
-        st.caption(
-            f"The first {MOST_SCOPES} of {counted(len(rows), 'scope')}; REST lists all: GET /api/llm/pii-settings."
-        )
+        for each in shown:
+            _draw_row(each, may_change=chosen.may_change)
+    last = "-".join(map(str, personal_data.place_of(shown[-1].row))) if shown else ""
+    keyset.draw(_LIST, at, found, last)
+
+
+def _read(place: str | None) -> PlaceOfScope | None:
+    """Return where a page begins; None: at the beginning."""
+    if place is None:
+        return None
+    read = _PLACE.fullmatch(place)
+    if read is None:
+        address.refuse(keyset.PARAMETER, "which is no place in this list")
+        return None
+    organization, feature, provider = map(int, read.groups())
+    return organization, feature, provider
 
 
 def _draw_row(each: PersonalDataRow, *, may_change: bool) -> None:
