@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
 from typing import Final
 
@@ -40,6 +41,12 @@ def require(extra: str) -> None:
     for package, brought_by in EXTRAS.items():
         if brought_by == extra and find_spec(package) is None:
             raise MissingExtra(package, extra)
+
+
+@cache
+def is_installed(extra: str) -> bool:
+    """Return whether what *extra* itself brings is there; imports nothing, and is looked up once."""
+    return all(find_spec(package) is not None for package, brought_by in EXTRAS.items() if brought_by == extra)
 
 
 @contextmanager

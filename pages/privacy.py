@@ -3,7 +3,7 @@
 from core.access import authority
 from core.store import db
 from ui.navigation import begin_page
-from ui.privacy import course, dialogs, keeping, masked, trying
+from ui.privacy import course, dialogs, extras, keeping, masked, trying
 from ui.privacy.choice import pick
 from ui.privacy.dialogs import DIALOGS
 from ui.widgets import coming_and_going
@@ -23,5 +23,6 @@ if chosen.is_clear:
     course.draw(actor, chosen)
     trying.draw(actor, chosen)
     if role in authority.ENOUGH["analyst"]:
+        extras.draw()
         keeping.draw(actor, may_change=role == "admin")
 dialogs.draw(chosen)

@@ -1,6 +1,6 @@
 """The processes that are connected: which version, which encryption keys; one of an older version reads some values as not set."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 from sqlalchemy import text
@@ -34,6 +34,8 @@ class Process(NamedTuple):
     """Whether it has further keys."""
     place: str
     """Host and number of the process, else those of its connection, as far as the server says."""
+    has_pii: bool | None = None
+    """Whether phones and national numbers are looked for there, by the extra ``pii``; None: it does not say."""
 
     def has(self, key_id: str) -> bool | None:
         """Return whether it has that encryption key; None: it cannot be told."""
@@ -71,7 +73,7 @@ def processes(session: Session) -> list[Process]:
         place = read.place or f"{address or 'a host that the server does not say'}, connection {backend}"
         known = found.get(place)
         if known is None or what == "app":  # an app has a resolver too
-            found[place] = Process(what, read.version or FIRST_TO_SAY, read.keys, read.more, place)
+            found[place] = Process(what, read.version or FIRST_TO_SAY, read.keys, read.more, place, read.has_pii)
     return sorted(found.values(), key=lambda one: (one.what, _order(one.version), one.place))
 
 
@@ -80,6 +82,11 @@ def lacking(session: Session, key_id: str) -> list[Process]:
     own = names.read(session.scalar(text("SELECT current_setting('application_name')")) or "")
     place = own.place if own else ""
     return [process for process in processes(session) if process.place != place and not process.has(key_id)]
+
+
+def without_pii(found: Iterable[Process]) -> list[Process]:
+    """Return the services among *found* that say that they do not look for phones and national numbers: the extra ``pii`` is not there."""
+    return [process for process in found if process.what == "service" and process.has_pii is False]
 
 
 def connected(session: Session) -> list[Service]:

@@ -1,7 +1,7 @@
 """How our processes call their connections, for whoever looks at the server's list: what, which version, which keys, where.
 
-``llm-settings resolver/0.2.0 545a969b+07dba65b web-1:12345``: the encryption keys by their ids, the primary one first. The
-server keeps 63 bytes, and shows them to every role of the database.
+``llm-settings resolver/0.2.0+pii 545a969b+07dba65b web-1:12345``: a resolver's says whether the extra ``pii`` is beside it (``-pii``:
+it is not); the encryption keys by their ids, the primary one first. The server keeps 63 bytes, and shows them to every role of the database.
 """
 
 import os
@@ -21,11 +21,13 @@ LONGEST: Final = 63
 NO_KEYS: Final = "none"
 _MORE: Final = "+"
 """Behind the ids: there are more keys than there is room for."""
+_PII: Final = "+pii"
+_NO_PII: Final = "-pii"
 _NOT_SHOWN: Final = later("[^!-~]")
 """The server writes other characters than printable ASCII as four, ``\\x0a``: the name would be longer than it keeps."""
 _READ: Final = later(
     rf"{OURS}(?: (?P<what>app|resolver))?"
-    r"(?:/(?P<version>\d+(?:\.\d+)*)[^ ]*(?: (?P<keys>none|[0-9a-f]{8}(?:\+[0-9a-f]{8})*)(?P<more>\+)?(?: (?P<place>.*))?)?)?"
+    r"(?:/(?P<version>\d+(?:\.\d+)*)(?P<mark>[^ ]*)(?: (?P<keys>none|[0-9a-f]{8}(?:\+[0-9a-f]{8})*)(?P<more>\+)?(?: (?P<place>.*))?)?)?"
 )
 
 
@@ -41,6 +43,8 @@ class Name(NamedTuple):
     """Whether it has further ones, which had no room."""
     place: str
     """Host, a colon, and the process's number there; cut at its end, or empty, where there was no room."""
+    has_pii: bool | None
+    """Whether the extra ``pii`` is installed there; None: it does not say, as what is older, or no resolver."""
 
 
 def written(what: str, keys: Sequence[str]) -> str:
@@ -52,7 +56,10 @@ def written(what: str, keys: Sequence[str]) -> str:
         what: As :attr:`Name.what`.
         keys: Ids of the encryption keys, the primary one first.
     """
-    head = f"{OURS} {what}".rstrip() + f"/{VERSION} "
+    from ..extras import is_installed  # noqa: PLC0415 - keeps the import of the resolver lean
+
+    mark = (_PII if is_installed("pii") else _NO_PII) if what == "resolver" else ""
+    head = f"{OURS} {what}".rstrip() + f"/{VERSION}{mark} "
     ring = "+".join(keys) or NO_KEYS
     if len(head) + len(ring) > LONGEST:
         room = (LONGEST - len(head) - len(_MORE) + 1) // 9  # eight digits, and a plus between them
@@ -84,4 +91,5 @@ def read(name: str) -> Name | None:
         return None
     keys = found["keys"]
     ids = None if keys is None else () if keys == NO_KEYS else tuple(keys.split("+"))
-    return Name(found["what"] or "", found["version"], ids, bool(found["more"]), found["place"] or "")
+    has_pii = {_PII: True, _NO_PII: False}.get(found["mark"] or "")
+    return Name(found["what"] or "", found["version"], ids, bool(found["more"]), found["place"] or "", has_pii)

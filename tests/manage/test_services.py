@@ -23,7 +23,8 @@ from core.resolving.merge import ProviderFacts, build
 from core.store import db
 from core.version import VERSION
 from tests.conftest import ROOT, make_user
-from tests.screens import everything
+from tests.screens import everything, open_page
+from ui.health.personal_data import not_looked_for_in, personal_data_lines
 from ui.health.untelling import untelling_lines
 
 NAMES = [
@@ -200,3 +201,27 @@ def test_five_thousand_models_are_a_provider(session: Session, admin: Actor) -> 
     assert time.monotonic() - begun < 20
     assert providers.get_by_name(session, "router").available_models == models
     assert row.default_model == models[-1]
+
+
+def test_services_without_the_extra_for_phones_and_ids(committed: str) -> None:
+    """Those that say so are named on Health and Privacy; those that have it, that do not say, and the app are not."""
+    with ExitStack() as stack:
+        for name in (
+            "llm-settings resolver/0.2.0-pii none web-1:7",
+            "llm-settings resolver/0.2.0-pii none web-2:8",
+            "llm-settings resolver/0.2.0+pii none web-3:9",
+            "llm-settings resolver/0.2.0 none web-4:10",
+            "llm-settings resolver/0.2.0-pii none app-1:11",
+            "llm-settings app/0.2.0 none app-1:11",
+        ):
+            stack.enter_context(psycopg.connect(committed, application_name=name))
+        with db.transaction() as session:
+            found = services.without_pii(services.processes(session))
+        at = open_page("privacy", make_user("alan", "analyst"))
+
+    assert [process.place for process in found] == ["web-1:7", "web-2:8"]
+    said = "Phone numbers and national numbers are not looked for in 2 services: web-1:7, web-2:8."
+    assert said in everything(at).replace("\\", "")
+    assert [(line.name, line.detail) for line in personal_data_lines(found)] == [("In services", said)]
+    assert [line.state for line in personal_data_lines([])] == ["ok"]
+    assert len(not_looked_for_in(found * 4).split(", ")) == 6

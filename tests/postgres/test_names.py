@@ -35,6 +35,7 @@ def test_what_is_written_is_read(what: str, number: int, host: str, pid: int) ->
     found = names.read(name)
     assert found is not None
     assert (found.what, found.version) == (what, VERSION)
+    assert found.has_pii is (True if what == "resolver" else None)
     assert found.keys == tuple(IDS[: len(found.keys or ())])
     assert found.more == (len(found.keys or ()) < number)
     if number <= 2:
@@ -44,9 +45,25 @@ def test_what_is_written_is_read(what: str, number: int, host: str, pid: int) ->
 
 def test_older_versions_and_others() -> None:
     """0.1.0 says no version; what is not ours is nobody's."""
-    assert names.read("llm-settings resolver") == ("resolver", None, None, False, "")
-    assert names.read("llm-settings resolver/0.2.0") == ("resolver", "0.2.0", None, False, "")
-    assert names.read("llm-settings/0.2.0 none web-1:7") == ("", "0.2.0", (), False, "web-1:7")
+    assert names.read("llm-settings resolver") == ("resolver", None, None, False, "", None)
+    assert names.read("llm-settings resolver/0.2.0") == ("resolver", "0.2.0", None, False, "", None)
+    assert names.read("llm-settings/0.2.0 none web-1:7") == ("", "0.2.0", (), False, "web-1:7", None)
+    assert names.read("llm-settings resolver/0.3.1-pii none web-1:7") == (
+        "resolver",
+        "0.3.1",
+        (),
+        False,
+        "web-1:7",
+        False,
+    )
+    assert names.read("llm-settings resolver/0.3.1+pii none web-1:7") == (
+        "resolver",
+        "0.3.1",
+        (),
+        False,
+        "web-1:7",
+        True,
+    )
     for other in ("psql", "", "llm-settings log", "llm-settings resolver/x", "my llm-settings"):
         assert names.read(other) is None
 

@@ -11,7 +11,6 @@ from core.govern.lifecycle import Retiring
 from core.manage import keys
 from core.manage.health import Health, RefusedKey
 from core.manage.notifications import ListedWebhook
-from core.privacy import looking
 from core.store.sealed import Tried
 from core.version import VERSION
 from core.wording import counted
@@ -21,6 +20,7 @@ from ui.health.key_ages import old_key_lines
 from ui.health.line import Line, State
 from ui.health.models import model_lines
 from ui.health.periodic import job_lines
+from ui.health.personal_data import personal_data_lines
 from ui.health.rows import draw, draw_style
 from ui.health.sign_on import sign_on_lines
 from ui.health.untelling import untelling_lines
@@ -58,7 +58,7 @@ def sections(
         "Notifications": webhook_lines(webhooks),
         "Encryption keys": _encryption_keys(health),
         "API keys": old_key_lines(old),
-        "Personal data": _personal_data(),
+        "Personal data": personal_data_lines(health.processes),
         "Models": [_catalogue(health), *model_lines(ending)],
         "Sign-ins and audit": [
             Line("Signed in now", "ok", "OK", f"{counted(health.sign_ins, 'sign-in')} that may act."),
@@ -132,16 +132,6 @@ def _database(health: Health) -> list[Line]:
         *_processes(health),
         Line("Connections", "ok", "OK", f"{health.in_use} in use by this process, this page's own included."),
     ]
-
-
-def _personal_data() -> list[Line]:
-    name = "Phones and ids"
-    if not looking.has_extra():
-        detail = "Phone numbers and national numbers are not looked for in this app; the other kinds are."
-        return [
-            Line(name, "note", "Not looked for", detail, "Install llm-settings[pii] where it runs, and restart it.")
-        ]
-    return [Line(name, "ok", "Looked for", "Phone numbers and national numbers are found, as the other kinds are.")]
 
 
 def _services(health: Health) -> Line:
