@@ -28,6 +28,8 @@ EXTRAS: Final[Mapping[str, str]] = {
     "stdnum": "pii",
     "joserfc": "sso",
     "limits": "app",
+    "pyotp": "app",
+    "segno": "app",
 }
 """The package's import name -> the extra."""
 

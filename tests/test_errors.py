@@ -38,6 +38,7 @@ SAMPLES: list[CoreError] = [
     errors.Forbidden(),
     errors.Forbidden("Only ada may"),
     errors.PasswordChangeNeeded(),
+    errors.SecondFactorNeeded(),
     errors.TooManyAttempts(90),
     errors.TooManyRequests("10 per 5 minutes", 300),
     errors.Sealed(),

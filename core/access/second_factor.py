@@ -3,6 +3,7 @@
 It is asked for behind the right password, by a step that lasts :data:`STEP_MINUTES` and is good once. Times are by the database's clock.
 """
 
+import base64
 import hashlib
 import re
 import secrets
@@ -20,9 +21,6 @@ from ..extras import from_extra
 from ..store.sealed import second_factor_place
 from ..store.table import id_of
 from ..store.tables import RecoveryCode, SecondFactor, SecondFactorStep, User
-
-with from_extra():
-    import pyotp
 
 STEP_MINUTES: Final = 5
 """Between the password and the code."""
@@ -111,6 +109,9 @@ def step_of(session: Session, row: SecondFactor, typed: str) -> int | None:
     code = _plain(typed)
     if not _TOTP.fullmatch(code):
         return None
+    with from_extra():
+        import pyotp  # noqa: PLC0415 - the commands of users work without it
+
     seed = get_ring().open(row.seed_encrypted or "", row.seed_key_id, row.seed_binding, second_factor_place(row))
     now = int(session.exec(select(func.floor(func.extract("epoch", _NOW) / PERIOD_SECONDS))).one())
     app = pyotp.TOTP(seed)
@@ -151,7 +152,9 @@ def _use_recovery_code(session: Session, user: User, code: str) -> bool:
 def made_codes(session: Session, user: User) -> list[str]:
     """Give a user new recovery codes in place of all others; they are shown once, the database has their hashes."""
     session.exec(delete(RecoveryCode).where(col(RecoveryCode.user_id) == user.id))
-    codes = [pyotp.random_base32(32)[:16] for _ in range(CODES)]  # 80 bits: nobody finds them from their SHA-256
+    codes = [
+        base64.b32encode(secrets.token_bytes(10)).decode() for _ in range(CODES)
+    ]  # 80 bits: nobody finds them from their SHA-256
     session.add_all([RecoveryCode(user_id=id_of(user), code_hash=_digest(code)) for code in codes])
     session.flush()
     return ["-".join(code[at : at + 4] for at in range(0, 16, 4)).lower() for code in codes]

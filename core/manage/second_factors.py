@@ -19,10 +19,6 @@ from ..store.table import id_of
 from ..store.tables import SecondFactor, User
 from . import keys
 
-with from_extra():
-    import pyotp
-    import segno
-
 ISSUER: Final = "LLM Settings"
 
 
@@ -46,6 +42,10 @@ def begin_enrolment(session: Session, actor: Actor) -> Enrolment:
         Invalid: If they have a second factor already, or no password here.
         Sealed: If this process may seal nothing.
     """
+    with from_extra():  # the commands of users work without it
+        import pyotp  # noqa: PLC0415 - as above
+        import segno  # noqa: PLC0415 - as above
+
     require(session, actor, "second_factor.enrol", role="member")
     user = users.get(session, actor.own_id())
     if user.password_hash is None:

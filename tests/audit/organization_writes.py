@@ -55,6 +55,7 @@ READS = {
     "personal_data.get",
     "personal_data.list_all",
     "personal_data.of_scope",
+    "personal_data.page_of",
     "rate_limits.get",
     "rate_limits.get_by_name",
     "rate_limits.hours",

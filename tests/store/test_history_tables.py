@@ -171,12 +171,17 @@ def test_a_table_of_a_later_migration_has_a_history(connection: psycopg.Connecti
 # --- keys ---
 
 
+WITHOUT_HISTORY = {"second_factors"}
+"""Tables with a sealed value that no trigger copies: no version of theirs is anywhere."""
+
+
 def test_every_sealed_column_is_known_by_its_name() -> None:
     """The trigger leaves out what stands beside a column x_encrypted: each column of a sealed value is of these names."""
     beside = {"encrypted", "masked", "key_id", "binding", "fingerprint", "set_at"}
     for column in SEALED:
         names = {name for name in map(str, column.table.columns.keys()) if name.startswith(f"{column.name}_")}
-        assert names == {f"{column.name}_{suffix}" for suffix in beside}, column.table.name
+        known = {f"{column.name}_{suffix}" for suffix in beside}
+        assert names < known if column.table.name in WITHOUT_HISTORY else names == known, column.table.name
     sealed = {(column.table.name, f"{column.name}_encrypted") for column in SEALED}
     found = {
         (table.name, name)
@@ -208,6 +213,7 @@ def test_nothing_sealed_is_in_any_version(committed: str) -> None:
             providers.remove_api_key(session, COMMAND_LINE, number)
 
         keyed = [image.get("api_key") for _, _, image in _versions(connection, "llm_providers", number)]
+        assert not [name for name in WITHOUT_HISTORY if _versions(connection, name, 1)]
         assert keyed[-1] is None
         assert keyed[-2]["set"] is True
         assert len(keyed[-2]["fingerprint"]) == 8
@@ -215,6 +221,7 @@ def test_nothing_sealed_is_in_any_version(committed: str) -> None:
         parts = [
             value
             for column in SEALED
+            if column.table.name not in WITHOUT_HISTORY
             for found in connection.execute(
                 f"SELECT {column.name}_encrypted, {column.name}_masked, {column.name}_binding FROM {column.table.name}".encode()
             )
