@@ -23,7 +23,7 @@ from core.resolving.rate_limits import RateLimit
 from tests.bench import rates as bench
 from tests.calling.test_leases import away
 from tests.conftest import ROOT, run_async
-from tests.processes import environment
+from tests.processes import apart, environment
 
 SYNC = "SELECT llm_sync_rates(%s, %s::bigint, %s, %s::float8, %s)"
 PATIENT = 30.0
@@ -441,18 +441,22 @@ def test_a_wait_for_room_whose_loop_is_closed(rates: Rates, database: str) -> No
     """Its coroutine is collected wherever Python does that, in a thread that has the lock too: nothing stops, its place is free."""
     one = limit(database, max_concurrent=1, max_wait_ms=60_000)
     held = pass_(rates, one)
-    loop = asyncio.new_event_loop()
-    tasks = [loop.create_task(rates.enter_async([one], 0, None, patience=PATIENT)) for _ in range(2)]
-    loop.run_until_complete(asyncio.sleep(0.05))
-    loop.close()
-    waits = [task.get_coro() for task in tasks]
+
+    def begin() -> list[Any]:
+        loop = asyncio.new_event_loop()
+        tasks = [loop.create_task(rates.enter_async([one], 0, None, patience=PATIENT)) for _ in range(2)]
+        loop.run_until_complete(asyncio.sleep(0.05))
+        loop.close()
+        return [task.get_coro() for task in tasks]
+
+    waits = apart(begin)
     rates.end(held, 0)  # its place is given to the first who waits there
     time.sleep(0.1)
 
     def collect() -> None:
         with rates._lock:
             for each in waits:
-                each.close()  # type: ignore[union-attr]  # a coroutine of ours
+                each.close()
 
     collector = threading.Thread(target=collect, daemon=True)
     collector.start()

@@ -24,7 +24,7 @@ from tests.stores import API_KEY, data_folder, fill, log, one, owned, sealing_wi
 
 LATER = {
     *("jobs", "llm_model_facts", "llm_provider_secrets", "notification_deliveries", "notification_targets"),
-    *("org_llm_budgets", "llm_budget_periods", "llm_leases", "llm_budget_ledger", "llm_alerts"),
+    *("org_llm_budgets", "llm_budget_periods", "llm_leases", "llm_budget_ledger", "llm_alerts", "second_factors"),
     *("llm_vendor_bills", "llm_spend_closings", "llm_spend_closed", "llm_pii_settings"),
     *("llm_rate_limits", "llm_rate_levels", "llm_rate_leases", "llm_rate_hours", "llm_vendor_rates"),
 }

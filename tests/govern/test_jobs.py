@@ -106,7 +106,7 @@ def test_the_log_is_kept_unless_said(session: Session, monkeypatch: pytest.Monke
             ),
             {"days": days},
         )
-    assert [each.job.name for each in jobs.states(session) if each.off] == ["model-looks"]
+    assert [each.job.name for each in jobs.states(session) if each.off] == ["key-ages", "model-looks"]
     jobs.run("log-purge")
     assert session.scalar(text("SELECT count(*) FROM llm_logs")) == 3
 
@@ -504,7 +504,7 @@ def test_app_role_does_each_job(database: str, monkeypatch: pytest.MonkeyPatch, 
                 owner.execute(f"GRANT SELECT, DELETE ON llm_usage, llm_logs TO {role}")
                 owner.execute(f"GRANT SELECT ON llm_providers, alembic_version TO {role}")
                 owner.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON llm_settings TO {role}")
-                owner.execute(f"GRANT SELECT, INSERT, UPDATE ON api_tokens, users TO {role}")
+                owner.execute(f"GRANT SELECT, INSERT, UPDATE ON api_tokens, users, auth_sessions TO {role}")
                 owner.execute(f"GRANT SELECT, UPDATE ON settings_generation TO {role}")
                 owner.execute(f"GRANT SELECT, INSERT ON audit_events TO {role}")
                 migrate.upgrade(engine)
@@ -538,9 +538,10 @@ def test_app_role_does_each_job(database: str, monkeypatch: pytest.MonkeyPatch, 
             for table in ("settings_generations", "settings_history"):
                 owner.execute(f"UPDATE {table} SET at = at - interval '9 days'")
             monkeypatch.setenv("LLM_LOG_DAYS", "100")
+            monkeypatch.setenv("LLM_KEY_MAX_AGE_DAYS", "30")
             config.get_config.cache_clear()
 
-            nothing = {"model-looks": 0, "alert-looks": 0}
+            nothing = {"key-ages": 0, "model-looks": 0, "alert-looks": 0}
             assert {name: jobs.run(name) for name in NAMES} == {**dict.fromkeys(NAMES, 1), **nothing}
             own.dispose()
         finally:
