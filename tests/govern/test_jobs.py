@@ -356,7 +356,7 @@ def test_silent_database(database: str, monkeypatch: pytest.MonkeyPatch) -> None
             time.sleep(4)
             silent = len(done)
             proxy.treat(PASS)
-            until(lambda: len(done) > silent)
+            until(lambda: len(done) > silent, 90)
         engine.dispose()
 
 

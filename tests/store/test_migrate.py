@@ -26,19 +26,21 @@ def engine(database: str) -> Engine:
 
 
 def _populate(engine: Engine, rows: int) -> None:
+    for first in range(0, rows, 1_000):  # one commit of all may take longer than an answer is waited for
+        with engine.begin() as connection:
+            for number in range(first, min(first + 1_000, rows)):
+                connection.execute(
+                    text(
+                        "INSERT INTO llm_providers (name, display_name, kind, available_models, default_model)"
+                        " VALUES (:name, :display, 'openai', cast(:models as jsonb), 'm')"
+                    ),
+                    {
+                        "name": f"p{number}",
+                        "display": ODD[number % len(ODD)],
+                        "models": json.dumps(["m", ODD[number % 5] + "y"]),
+                    },
+                )
     with engine.begin() as connection:
-        for number in range(rows):
-            connection.execute(
-                text(
-                    "INSERT INTO llm_providers (name, display_name, kind, available_models, default_model)"
-                    " VALUES (:name, :display, 'openai', cast(:models as jsonb), 'm')"
-                ),
-                {
-                    "name": f"p{number}",
-                    "display": ODD[number % len(ODD)],
-                    "models": json.dumps(["m", ODD[number % 5] + "y"]),
-                },
-            )
         connection.execute(
             text("INSERT INTO llm_settings (provider_id, temperature) SELECT id, 0.1 FROM llm_providers")
         )
