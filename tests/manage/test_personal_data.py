@@ -132,6 +132,33 @@ def test_who_may(session: Session) -> None:
         personal_data.get(session, admin, id_of(kept[2].row))
 
 
+def test_rows_a_page_at_a_time(session: Session) -> None:
+    """Whoever looks page by page sees each row of theirs once, in the order of all: a member never another organisation's."""
+    ids = [
+        id_of(organizations.create_one(session, COMMAND_LINE, {"slug": f"o{number}", "name": f"O {number}"}))
+        for number in range(5)
+    ]
+    for scope in ({}, *({"organization_id": number} for number in ids)):
+        personal_data.create(session, COMMAND_LINE, {**scope, "logs": "off"})
+    mine = _member(session, "analyst", ids[1])
+
+    def walked(actor: Actor) -> list[int]:
+        found: list[int] = []
+        after = None
+        for _ in range(10):
+            page = personal_data.page_of(session, actor, SettingsScope(), after=after, limit=2)
+            found += [id_of(each.row) for each in page]
+            after = personal_data.place_of(page[-1].row) if page else after
+        return found
+
+    whole = [id_of(each.row) for each in personal_data.list_all(session, COMMAND_LINE)]
+    assert walked(COMMAND_LINE) == whole
+    assert len(whole) >= 6
+    assert [personal_data.get(session, mine, number).row.organization_id for number in walked(mine)] == [ids[1]]
+    with pytest.raises(NotFound):
+        personal_data.page_of(session, mine, SettingsScope(organization_id=ids[0]), limit=2)
+
+
 def test_an_upgrade_waits_for_somebody_to_decide(session: Session) -> None:
     """To save what it wrote, as it is, decides: nothing else is changed, and the audit says who."""
     session.execute(text("INSERT INTO llm_pii_settings (logs, awaits_decision) VALUES ('off', true)"))
